@@ -1,0 +1,223 @@
+"""What the repository stores beside rows: references, coverage, timelines, manifests, log entries."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field as Constraint
+
+from dr_pipelines.model.base import Stored
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.lineage import Environment, Provenance
+
+Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
+Key = Annotated[str, Constraint(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,511}$")]
+Day = Annotated[str, Constraint(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Count = Annotated[int, Constraint(ge=0)]
+
+ZERO = "0" * 64
+
+Kind = Literal["ingest", "applied", "snapshot", "restore", "compact", "evidence"]
+SegmentKind = Literal["ingest", "replay", "delta", "base"]
+
+
+class ObjectRef(Stored):
+    """An immutable object, by name and content."""
+
+    key: Key
+    sha256: Sha256
+    size_bytes: Count
+
+
+class Digests(Stored):
+    """Sums modulo 2^256, as 64 hexadecimal digits; equal exactly when what they cover is.
+
+    `content` and `vectors` cover records; `documents` covers the newest document row of every
+    document, tombstones included.
+    """
+
+    content: Sha256 = ZERO
+    vectors: Sha256 = ZERO
+    documents: Sha256 = ZERO
+
+
+class Counts(Stored):
+    """What a state holds; `tenants` counts records by tenant ("" where null)."""
+
+    records: Count = 0
+    documents: Count = 0
+    deleted: Count = 0
+    tenants: dict[str, Count] = {}
+
+
+class SourcePosition(Stored):
+    """A place in the source's own order."""
+
+    epoch: Annotated[int, Constraint(ge=0)]
+    position: Annotated[int, Constraint(ge=0)]
+
+
+class SegmentRef(ObjectRef):
+    """A segment and its index; `entry` is the log number that introduced it.
+
+    With `until`, only rows from the source (edit 0) at or before that position count: a restore
+    to the middle of a segment.
+    """
+
+    index: ObjectRef
+    kind: SegmentKind
+    entry: Count
+    rows: Count
+    records: Count
+    first_document: str
+    last_document: str
+    partition: Day | None = None
+    provenance: Sha256 | None = None
+    environment: Sha256 | None = None
+    digests: Digests = Digests()
+    until: SourcePosition | None = None
+
+
+class CheckpointRef(ObjectRef):
+    """What a stage made of the source's changes in (after, through]."""
+
+    stage: Literal["documents", "chunks"]
+    partition: Day
+    epoch: Count
+    after: Count
+    through: Count
+    rows: Count
+    provenance: Sha256
+
+
+class Partition(Stored):
+    """Coverage of one day: the source was read over (after, through].
+
+    `anchor` identifies everything in the source up to `through`.
+    """
+
+    epoch: Count
+    after: Count
+    through: Count
+    anchor: str
+    documents: tuple[CheckpointRef, ...] = ()
+    chunks: tuple[CheckpointRef, ...] = ()
+    quarantined: Count = 0
+    records: Count = 0
+    digests: Digests = Digests()
+
+
+class Timeline(Stored):
+    """A line of history; `fork` is the last log number it shares with its parent (0: none)."""
+
+    id: Count
+    parent: Count | None = None
+    fork: Count = 0
+    physical: str
+    store: str
+
+
+class VectorStatistics(Stored):
+    """Norms of the first vector over the rows that a snapshot or compaction looked at."""
+
+    rows: Count = 0
+    nulls: Count = 0
+    zeros: Count = 0
+    norm_min: float = 0.0
+    norm_mean: float = 0.0
+    norm_max: float = 0.0
+
+
+class Manifest(Stored):
+    """Everything a recovery point consists of; it never needs its parent."""
+
+    v: Literal[1] = 1
+    collection: str
+    spec: CollectionSpec
+    timeline: Count
+    timelines: tuple[Timeline, ...]
+    provenance: Provenance | None = None
+    environments: dict[str, Environment] = {}
+    epoch: Count = 1
+    epoch_name: str = "first"
+    partitions: dict[Day, Partition] = {}
+    pages: tuple[ObjectRef, ...] = ()
+    segments: tuple[SegmentRef, ...] = ()
+    taken_over: tuple[int, ...] = ()
+    counts: Counts = Counts()
+    digests: Digests = Digests()
+    vectors: VectorStatistics = VectorStatistics()
+    engine: str = ""
+    tool_version: str = ""
+    crypto: None = None
+
+    @property
+    def current(self) -> Timeline:
+        return next(t for t in self.timelines if t.id == self.timeline)
+
+    def frontier(self) -> int:
+        """The last position up to which the source was read without a gap."""
+        reached = 0
+        for partition in sorted(self.partitions.values(), key=lambda p: p.after):
+            if partition.after > reached:
+                break
+            reached = max(reached, partition.through)
+        return reached
+
+
+class Writer(Stored):
+    """Who wrote; `id` is a UUIDv7 that no other process ever uses."""
+
+    id: str
+    host: str
+    run: str = ""
+    version: str
+
+
+class Body(Stored):
+    """What an entry says: the state it leaves, and what of it is not in the live store yet."""
+
+    manifest: ObjectRef
+    pending: tuple[int, ...] = ()
+    detail: dict[str, Any] = {}
+
+
+class LogEntry(Stored):
+    """One commit. `previous` is the SHA-256 of the entry before it, as stored."""
+
+    v: Literal[1] = 1
+    i: Annotated[int, Constraint(ge=1)]
+    previous: Sha256
+    transaction: str
+    kind: Kind
+    timeline: Count
+    writer: Writer
+    at: datetime
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest entry of a log and its hash; `entry` is None for an empty log."""
+
+    number: int
+    sha256: str
+    entry: LogEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPoint:
+    """A committed log position; with `until`, cut at a position of the source."""
+
+    collection: str
+    number: int
+    sha256: str
+    entry: LogEntry
+    manifest: Manifest
+    until: SourcePosition | None = None
+
+    @property
+    def id(self) -> str:
+        """Short, unique and usable in a name: `42-1a2b3c4d`, `42-1a2b3c4d.887` when cut."""
+        cut = f".{self.until.position}" if self.until else ""
+        return f"{self.number}-{self.sha256[:8]}{cut}"
