@@ -14,10 +14,28 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 PHYSICAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}(@[A-Za-z0-9._-]{1,40})?")
 
 FIXED_COLUMNS = ("id", "document_id", "chunk_index", "text", "uri", "extra")
-RESERVED_COLUMNS = frozenset(
-    (*FIXED_COLUMNS, "epoch", "position", "ordinal", "edit", "generation", "sequence", "presence")
-    + ("chunk_count", "document_sha256", "content_digest", "vector_digest", "provenance")
-    + ("batch", "updated_at", "prefix", "metadata", "segment", "row", "score")
+RESERVED_COLUMNS = frozenset(FIXED_COLUMNS) | frozenset(
+    [
+        "epoch",
+        "position",
+        "ordinal",
+        "edit",
+        "generation",
+        "sequence",
+        "presence",
+        "chunk_count",
+        "document_sha256",
+        "content_digest",
+        "vector_digest",
+        "provenance",
+        "batch",
+        "updated_at",
+        "prefix",
+        "metadata",
+        "segment",
+        "row",
+        "score",
+    ]
 )
 
 

@@ -42,7 +42,7 @@ def vector_fields(spec: CollectionSpec) -> list[pa.Field]:
 
 
 def store_schema(spec: CollectionSpec) -> pa.Schema:
-    """What a store holds and returns: `id, document_id, chunk_index, text, uri`, fields, `extra`, vectors."""
+    """What a store holds: `id, document_id, chunk_index, text, uri`, fields, `extra`, vectors."""
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),

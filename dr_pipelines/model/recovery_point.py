@@ -1,4 +1,4 @@
-"""What the repository stores beside rows: references, coverage, timelines, manifests, log entries."""
+"""What is stored beside rows: references, coverage, timelines, manifests, log entries."""
 
 from dataclasses import dataclass
 from datetime import datetime
