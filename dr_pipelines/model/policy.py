@@ -1,0 +1,225 @@
+"""What a team asks for: where things are, and what may be lost of each collection."""
+
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field as Key
+from pydantic import ValidationInfo, field_validator, model_validator
+
+from dr_pipelines.model.collection import MAX_DIMENSION, FieldType, Metric
+from dr_pipelines.model.components import (
+    ChunkerPolicy,
+    EmbedderPolicy,
+    Policy,
+    SourcePolicy,
+    StorePolicy,
+    TokenChunkerPolicy,
+)
+from dr_pipelines.model.notation import (
+    MODEL,
+    Duration,
+    EmbedderName,
+    FieldName,
+    Name,
+    Place,
+    StoreName,
+    Surroundings,
+    Text,
+    scheme,
+    surroundings,
+)
+
+BLOB_SCHEMES = ("file", "memory", "s3")
+Authority = Literal["source", "store", "mixed"]
+
+
+class FieldPolicy(Policy):
+    """A typed value that every record carries."""
+
+    type: FieldType = Key(description="What its values are.", examples=["list[string]"])
+    filterable: bool = Key(
+        default=True, description="Whether queries may filter by it.", examples=[False]
+    )
+    role: Literal["tenant", "principals"] | None = Key(
+        default=None,
+        description="`tenant`: whose record this is (a string). `principals`: who may see it (a "
+        "list of strings). At most one field each.",
+        examples=["tenant"],
+    )
+
+    @field_validator("role")
+    @classmethod
+    def _role_fits(cls, role: str | None, info: ValidationInfo) -> str | None:
+        needed = {"tenant": FieldType.STRING, "principals": FieldType.STRINGS}.get(role or "")
+        if needed and info.data.get("type", needed) != needed:
+            raise ValueError(f"expected another role, or the type {needed}, which this role needs")
+        if needed and not info.data.get("filterable", True):
+            raise ValueError("expected no role, or a field that is filterable")
+        return role
+
+
+class Degradation(Policy):
+    """How much worse answers may be after a recovery."""
+
+    recall: Annotated[float, Key(gt=0, le=1)] | None = Key(
+        default=None,
+        description="Smallest share of the right documents that queries must still find.",
+        examples=[0.95],
+    )
+    latency_ms: Annotated[float, Key(gt=0)] | None = Key(
+        default=None, description="Longest time of a query, in milliseconds.", examples=[200]
+    )
+
+
+class Objective(Policy):
+    """How much data, time and quality may be lost."""
+
+    rpo: Duration = Key(
+        description="Recovery point objective: the age that a change may reach before a recovery "
+        "point covers it.",
+        examples=["1h"],
+    )
+    rto: Duration = Key(
+        description="Recovery time objective: how long a recovery may take, until it is served.",
+        examples=["30m"],
+    )
+    degradation: Degradation = Key(
+        default=Degradation(), description="How much worse answers may be after a recovery."
+    )
+
+
+class CollectionPolicy(Policy):
+    """A collection: what it is made of, who cares for it, and what may be lost of it."""
+
+    owner: Text = Key(description="Who decides about it.", examples=["team:search"])
+    escalation: Text | None = Key(
+        default=None,
+        description="Whom to call when an objective is missed; by default the owner.",
+        examples=["oncall@example.com"],
+    )
+    authority: Authority = Key(
+        default="source",
+        description="Where the truth is. `source`: everything can be read from the source again. "
+        "`store`: nothing can, the live store is all there is. `mixed`: records come from the "
+        "source and are edited in the store.",
+        examples=["mixed"],
+    )
+    store: StoreName = Key(
+        description="The store that serves it, one of `stores`.", examples=["local"]
+    )
+    source: Annotated[SourcePolicy, Key(discriminator="kind")] | None = Key(
+        default=None,
+        validate_default=True,
+        description="Where documents come from; not with authority `store`.",
+    )
+    chunker: Annotated[ChunkerPolicy, Key(discriminator="kind")] | None = Key(
+        default=None,
+        validate_default=True,
+        description="How documents are cut; not with authority `store`.",
+    )
+    embedder: EmbedderName | None = Key(
+        default=None,
+        validate_default=True,
+        description="What makes their vectors, one of `embedders`; not with authority `store`.",
+        examples=["minilm"],
+    )
+    partitions_start: date | None = Key(
+        default=None,
+        validate_default=True,
+        description="First day of the date partitions, UTC; not with authority `store`.",
+        examples=["2026-01-05"],
+    )
+    dimension: Annotated[int, Key(ge=1, le=MAX_DIMENSION)] | None = Key(
+        default=None,
+        validate_default=True,
+        description="Components of a vector; only with authority `store`, where no embedder says.",
+        examples=[384],
+    )
+    metric: Metric = Key(
+        default=Metric.COSINE, description="How vectors are compared.", examples=["dot"]
+    )
+    keyword_index: bool = Key(
+        default=True, description="Whether texts can be searched by keyword.", examples=[False]
+    )
+    fields: dict[FieldName, FieldPolicy] = Key(
+        default={},
+        description="Declared fields, by name. Metadata that is not declared is kept as JSON.",
+    )
+    priority: Annotated[int, Key(ge=1, le=1000)] = Key(
+        default=100, description="Order of recovery, 1 first, then by name.", examples=[1]
+    )
+    objectives: Objective = Key(description="What may be lost.")
+
+    @field_validator("source", "chunker", "embedder", "partitions_start")
+    @classmethod
+    def _made_from_a_source(cls, value: Any, info: ValidationInfo) -> Any:
+        authority = info.data.get("authority")
+        if authority == "store" and value is not None:
+            raise ValueError("expected none, because authority is store: nothing is read again")
+        if authority in ("source", "mixed") and value is None:
+            raise ValueError(f"expected one, because authority is {authority}")
+        return value
+
+    @field_validator("dimension")
+    @classmethod
+    def _dimension_is_said_once(cls, value: int | None, info: ValidationInfo) -> int | None:
+        authority = info.data.get("authority")
+        if authority == "store" and value is None:
+            raise ValueError("expected one, because authority is store and no embedder says it")
+        if authority in ("source", "mixed") and value is not None:
+            raise ValueError(f"expected none, because authority is {authority}: the embedder says")
+        return value
+
+    @field_validator("embedder")
+    @classmethod
+    def _tokens_are_some_models(cls, name: str | None, info: ValidationInfo) -> str | None:
+        around, chunker = surroundings(info), info.data.get("chunker")
+        counts_its_own = isinstance(chunker, TokenChunkerPolicy) and chunker.tokenizer is None
+        if around and counts_its_own and around.embedders.get(name or "", MODEL) != MODEL:
+            raise ValueError(f"expected an embedder of kind {MODEL}, or a tokenizer in chunker")
+        return name
+
+    @field_validator("fields")
+    @classmethod
+    def _roles_are_given_once(cls, fields: dict[str, FieldPolicy]) -> dict[str, FieldPolicy]:
+        for role in ("tenant", "principals"):
+            holders = [name for name, field in fields.items() if field.role == role]
+            if len(holders) > 1:
+                raise ValueError(
+                    f"expected one field with the role {role}, not {' and '.join(holders)}"
+                )
+        return fields
+
+
+class Policies(Policy):
+    """All that `policies.yaml` says."""
+
+    version: Literal[1] = Key(description="The version of this file's form.", examples=[1])
+    repository: Annotated[Place, scheme(*BLOB_SCHEMES, otherwise="a directory, or ")] = Key(
+        description="Where recovery points are kept: a directory, or "
+        "`s3://BUCKET/PREFIX?endpoint=URL`, with credentials from the environment.",
+        examples=["s3://backups/vectors"],
+    )
+    state: Place = Key(
+        default=".dr/state",
+        description="A directory of this machine for locks, the log heads it has seen and scratch "
+        "space. Not shared, not backed up.",
+        examples=[".dr/state"],
+    )
+    stores: dict[Name, StorePolicy] = Key(description="Vector stores, by name.", min_length=1)
+    embedders: dict[Name, Annotated[EmbedderPolicy, Key(discriminator="kind")]] = Key(
+        default={}, description="What makes vectors of texts, by name."
+    )
+    collections: dict[Name, CollectionPolicy] = Key(
+        description="Collections, by the name that users query.", min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _names_are_declared(self, info: ValidationInfo) -> Self:
+        """Policies made in code are checked here, those of a file where each name stands."""
+        if surroundings(info) is None:
+            kinds = {name: embedder.kind for name, embedder in self.embedders.items()}
+            around = Surroundings(stores=tuple(self.stores), embedders=kinds)
+            for collection in self.collections.values():
+                CollectionPolicy.model_validate(collection.model_dump(), context=around)
+        return self
