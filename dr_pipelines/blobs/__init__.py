@@ -1,0 +1,1 @@
+"""Where objects are kept: memory, a directory, S3."""

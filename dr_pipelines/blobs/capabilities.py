@@ -1,0 +1,126 @@
+"""What a blob store really does, found out by trying; stores claim more than they keep."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from threading import Barrier
+from uuid import uuid4
+
+from dr_pipelines.errors import Conflict, InvalidRequest, NotFound, Refused
+from dr_pipelines.model.base import Stored
+from dr_pipelines.model.recovery_point import Count
+from dr_pipelines.protocols import BlobStore
+
+RACERS = 16
+ROUNDS = 3
+CONTENT = bytes(range(256)) * 16
+
+
+class Capabilities(Stored):
+    """`winners` is the largest number of successful creates of one key, of `racers` at once."""
+
+    probed_at: datetime
+    racers: Count
+    winners: Count
+    exclusive_create: bool
+    read_after_write: bool
+    range_reads: bool
+    sizes: bool
+    lists_after_write: bool
+    deletes: bool
+
+
+def probe(blobs: BlobStore, *, prefix: str, now: datetime) -> Capabilities:
+    """Try everything on fresh keys under `prefix`, and delete them again.
+
+    Raises what the store raises when it is out of reach or refuses even a plain create.
+    """
+    parent = f"{prefix}/{uuid4().hex}"
+    single, raced = f"{parent}/single", [f"{parent}/race-{n}" for n in range(ROUNDS)]
+    try:
+        blobs.create(single, CONTENT)
+        findings = _findings(blobs, single)
+        again = _created(blobs, single, CONTENT[::-1])
+        winners = [_race(blobs, key) for key in raced]
+        kept = all(_keeps(blobs, key, who) for key, who in zip(raced, winners, strict=True))
+        listed = list(blobs.keys(f"{parent}/"))
+    finally:
+        deletes = _delete(blobs, [single, *raced])
+    return Capabilities(
+        probed_at=now,
+        racers=RACERS,
+        winners=max(len(who) for who in winners),
+        exclusive_create=kept and not again,
+        lists_after_write=listed == sorted([single, *raced]),
+        deletes=deletes,
+        **findings,
+    )
+
+
+def require_exclusive(capabilities: Capabilities, url: str) -> None:
+    """Raise `Refused` unless two writers can never both commit there."""
+    if capabilities.exclusive_create:
+        return
+    raise Refused(
+        f"{url}: an object that exists can be created again (of {capabilities.racers} concurrent"
+        f" creates of one key {capabilities.winners} succeeded), so two writers could overwrite"
+        " each other's commits. Use a store that honours If-None-Match: * (some do so only in"
+        " buckets without versioning), or a directory."
+    )
+
+
+def _findings(blobs: BlobStore, key: str) -> dict[str, bool]:
+    try:
+        return {
+            "read_after_write": blobs.read(key) == CONTENT,
+            "range_reads": blobs.read(key, (100, 300)) == CONTENT[100:300],
+            "sizes": blobs.size(key) == len(CONTENT),
+        }
+    except NotFound:
+        return {"read_after_write": False, "range_reads": False, "sizes": False}
+
+
+def _keeps(blobs: BlobStore, key: str, winners: list[int]) -> bool:
+    """Whether there was one winner, and the object is the winner's."""
+    return len(winners) == 1 and blobs.read(key) == b"%d" % winners[0]
+
+
+def _race(blobs: BlobStore, key: str) -> list[int]:
+    """Which of the racers were told that they created the object."""
+    start = Barrier(RACERS)
+
+    def attempt(n: int) -> bool:
+        start.wait()
+        return _created(blobs, key, b"%d" % n)
+
+    with ThreadPoolExecutor(RACERS) as threads:
+        won = list(threads.map(attempt, range(RACERS)))
+    return [n for n in range(RACERS) if won[n]]
+
+
+def _created(blobs: BlobStore, key: str, data: bytes) -> bool:
+    try:
+        blobs.create(key, data)
+    except Conflict:
+        return False
+    return True
+
+
+def _delete(blobs: BlobStore, keys: Sequence[str]) -> bool:
+    """Whether it may; a store that forbids deletions keeps a few small objects."""
+    try:
+        for key in keys:
+            with suppress(NotFound):
+                blobs.delete(key)
+        return all(_missing(blobs, key) for key in keys)
+    except InvalidRequest:
+        return False
+
+
+def _missing(blobs: BlobStore, key: str) -> bool:
+    try:
+        blobs.size(key)
+    except NotFound:
+        return True
+    return False

@@ -1,0 +1,305 @@
+"""Objects in an S3 bucket.
+
+The SDK sends every request once: when it repeats a create whose answer was lost, it reports the
+caller's own object as a conflict. Reads are repeated here, a bounded number of times.
+"""
+
+import base64
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    ProxyConnectionError,
+)
+from botocore.parsers import ResponseParserError
+
+from dr_pipelines.blobs.keys import check_key, check_prefix, check_range
+from dr_pipelines.errors import (
+    Conflict,
+    Damaged,
+    DrError,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+T = TypeVar("T")
+
+OPTIONS = ("endpoint", "region")
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 60
+READ_PAUSES_SECONDS = (0.2, 1.0)
+PAGE_KEYS = 1000
+
+VENDOR_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
+NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+LOST = (HTTPClientError, IncompleteReadError, ResponseParserError)
+MISSING = ("NoSuchKey", "404", "NotFound")
+WAY_OUT = {
+    "NoSuchBucket": "the bucket does not exist; create it, or correct the URL",
+    "AccessDenied": "access denied; the credentials need s3:GetObject, s3:PutObject,"
+    " s3:DeleteObject and s3:ListBucket here",
+    "InvalidAccessKeyId": "the access key is unknown there; check AWS_ACCESS_KEY_ID and endpoint",
+    "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY",
+    "RequestTimeTooSkewed": "this machine's clock is wrong by more than 15 minutes",
+    "PermanentRedirect": "the bucket is in another region; add ?region=… to the URL",
+    "AuthorizationHeaderMalformed": "the bucket is in another region; add ?region=… to the URL",
+    "EntityTooLarge": "the object is larger than one PUT may be",
+}
+SAME_AS = {"403": "AccessDenied", "301": "PermanentRedirect"}
+"""What a HEAD answers, which has no body to name the error."""
+
+
+class S3BlobStore:
+    """A `BlobStore` under a prefix of a bucket; `client` must not repeat requests by itself."""
+
+    def __init__(
+        self, bucket: str, prefix: str = "", *, client: "S3Client", page_keys: int = PAGE_KEYS
+    ) -> None:
+        # typed as if the option could not be read back
+        retries = getattr(client.meta.config, "retries", None) or {}
+        if retries.get("total_max_attempts") != 1:
+            raise InvalidRequest(
+                "an S3 client that repeats requests reports false conflicts; build it with"
+                " Config(retries={'total_max_attempts': 1}), as open_s3 does"
+            )
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._client = client
+        self._page_keys = page_keys
+        self._bucket_seen = False
+
+    @property
+    def url(self) -> str:
+        path = quote(f"{self._bucket}/{self._prefix}".rstrip("/"))
+        endpoint, region = self._client.meta.endpoint_url, self._client.meta.region_name
+        options = {} if is_amazon(endpoint) else {"endpoint": endpoint}
+        return f"s3://{path}?{urlencode(options | {'region': region}, safe=':/')}"
+
+    def create(self, key: str, data: bytes | memoryview) -> None:
+        name, body = self._name(key), bytes(data)
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        try:
+            self._client.put_object(
+                Bucket=self._bucket, Key=name, Body=body, IfNoneMatch="*", ChecksumSHA256=digest
+            )
+        except VENDOR_ERRORS as error:
+            raise translated(error, url=self.url, key=key, lost=OutcomeUnknown) from error
+
+    def read(self, key: str, range: tuple[int, int] | None = None) -> bytes:
+        name = self._name(key)
+        check_range(range)
+        if range is not None and range[0] == range[1]:
+            self.size(key)
+            return b""
+        return self._repeat(lambda: self._fetch(name, range), key=key)
+
+    def size(self, key: str) -> int:
+        name = self._name(key)
+        try:
+            answer = self._repeat(
+                lambda: self._client.head_object(Bucket=self._bucket, Key=name), key=key
+            )
+        except NotFound:
+            self._check_bucket()  # a HEAD answers 404 for a missing bucket too
+            raise
+        return answer["ContentLength"]
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        return self._pages(self._prefix + check_prefix(prefix))
+
+    def delete(self, key: str) -> None:
+        name = self._name(key)
+        self.size(key)  # first: S3 deletes what does not exist without a word
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=name)
+        except VENDOR_ERRORS as error:
+            raise translated(error, url=self.url, key=key, lost=OutcomeUnknown) from error
+
+    def _name(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    def _fetch(self, name: str, range: tuple[int, int] | None) -> bytes:
+        wanted: Any = {"Range": f"bytes={range[0]}-{range[1] - 1}"} if range else {}
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=name, **wanted)
+        except ClientError as error:
+            if range and _code(error) in ("InvalidRange", "416"):
+                return b""  # it starts at or after the end
+            raise
+        with closing(answer["Body"]) as body:
+            data = body.read()
+        if len(data) != answer["ContentLength"]:
+            raise IncompleteReadError(
+                actual_bytes=len(data), expected_bytes=answer["ContentLength"]
+            )
+        return data if range is None else _cut(data, range, answer.get("ContentRange", ""))
+
+    def _pages(self, prefix: str) -> Iterator[str]:
+        """Raises rather than lists too little."""
+        last, token = "", None
+        while True:
+            page = self._page(prefix, token)
+            for item in page.get("Contents", []):
+                key = item["Key"]
+                if key <= last or not key.startswith(prefix):
+                    raise Refused(f"{self.url}: lists out of order: {key!r} after {last!r}")
+                last = key
+                yield key.removeprefix(self._prefix)
+            token = page.get("NextContinuationToken")
+            if not page["IsTruncated"]:
+                return
+            if not token:
+                raise Unavailable(f"{self.url}: the listing ended early, after {last!r}")
+
+    def _page(self, prefix: str, token: str | None) -> Any:
+        rest: Any = {"ContinuationToken": token} if token else {}
+        return self._repeat(
+            lambda: self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=prefix, MaxKeys=self._page_keys, **rest
+            ),
+            key=prefix,
+        )
+
+    def _check_bucket(self) -> None:
+        if self._bucket_seen:
+            return
+        try:
+            self._repeat(lambda: self._client.head_bucket(Bucket=self._bucket), key="")
+        except NotFound as error:
+            raise InvalidRequest(f"{self.url}: {WAY_OUT['NoSuchBucket']}") from error
+        self._bucket_seen = True
+
+    def _repeat(self, call: Callable[[], T], *, key: str) -> T:
+        """Call again after a pause while the store is out of reach; for what changes nothing."""
+        for pause in (*READ_PAUSES_SECONDS, None):
+            try:
+                return call()
+            except VENDOR_ERRORS as error:
+                failure = translated(error, url=self.url, key=key, lost=Unavailable)
+                if pause is None or not isinstance(failure, Unavailable):
+                    raise failure from error
+            time.sleep(pause)
+        raise AssertionError("the last round returns or raises")
+
+
+def translated(error: Exception, *, url: str, key: str, lost: type[DrError]) -> DrError:
+    """What a failed request means to the caller; `lost` says what a lost answer is."""
+    where = f"{url}: {key}" if key else url
+    if isinstance(error, ClientError):
+        return _answered(error, where=where, url=url, lost=lost)
+    if isinstance(error, FlexibleChecksumError):
+        return Damaged(f"{where}: the bytes do not match the checksum stored with them")
+    if isinstance(error, NEVER_SENT):
+        return Unavailable(f"{url}: no connection; check the endpoint and the network")
+    if isinstance(error, LOST):
+        return lost(f"{where}: no complete answer ({type(error).__name__})")
+    return InvalidRequest(f"{url}: {error}")
+
+
+def _answered(error: ClientError, *, where: str, url: str, lost: type[DrError]) -> DrError:
+    code = SAME_AS.get(_code(error), _code(error))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in MISSING:
+        return NotFound(f"{where}: no such object")
+    if status in (409, 412):
+        return Conflict(f"{where}: exists, or is being written by another")
+    if status >= 500 or code in ("RequestTimeout", "429", "TooManyRequests"):
+        return lost(f"{where}: the store failed ({status} {code})")
+    return InvalidRequest(f"{url}: {WAY_OUT.get(code, f'refused ({status} {code})')}")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _cut(data: bytes, range: tuple[int, int], content_range: str) -> bytes:
+    """The bytes asked for, whether the server honoured the range or sent everything."""
+    honoured = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", content_range)
+    if honoured is None:
+        return data[range[0] : range[1]]
+    first, last, total = (int(group) for group in honoured.groups())
+    if (first, last + 1) != (range[0], min(range[1], total)) or len(data) != last + 1 - first:
+        raise IncompleteReadError(actual_bytes=len(data), expected_bytes=range[1] - range[0])
+    return data
+
+
+def is_amazon(endpoint: str) -> bool:
+    """Whether the endpoint follows from the region."""
+    host = urlsplit(endpoint).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def open_s3(url: str, environ: Mapping[str, str]) -> S3BlobStore:
+    """Open `s3://bucket/prefix?endpoint=…&region=…`; sends nothing.
+
+    Credentials come from `environ` (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+    AWS_PROFILE), else from boto3's usual chain. With an endpoint, buckets are addressed by path.
+    """
+    parts = urlsplit(url)
+    options = _options(url)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise InvalidRequest(f"{parts.scheme}://{parts.hostname}: expected s3://bucket/prefix")
+    endpoint = options.get("endpoint")
+    region = options.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    client = _client(endpoint=endpoint, region=region or "us-east-1", environ=environ)
+    return S3BlobStore(parts.netloc, parts.path, client=client)
+
+
+def _options(url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise InvalidRequest(
+            f"s3://{parts.hostname}: unknown option {', '.join(unknown)};"
+            f" known: {', '.join(OPTIONS)}"
+        )
+    endpoint = urlsplit(options.get("endpoint", "https://none"))
+    if "@" in parts.netloc or "@" in endpoint.netloc:
+        raise InvalidRequest(
+            "an S3 URL holds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.query:
+        raise InvalidRequest(
+            f"s3://{parts.hostname}: the endpoint must be http://host:port or https://host:port"
+        )
+    return options
+
+
+def _client(*, endpoint: str | None, region: str, environ: Mapping[str, str]) -> "S3Client":
+    import boto3
+    from botocore.config import Config
+
+    session = boto3.session.Session(
+        aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=environ.get("AWS_SESSION_TOKEN"),
+        profile_name=environ.get("AWS_PROFILE"),
+        region_name=region,
+    )
+    config = Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        max_pool_connections=32,
+        s3={"addressing_style": "path" if endpoint else "auto"},
+    )
+    return session.client("s3", endpoint_url=endpoint, config=config)

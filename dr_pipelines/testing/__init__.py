@@ -1,0 +1,1 @@
+"""Contract suites and fault layers for authors of adapters; imported by tests only."""
