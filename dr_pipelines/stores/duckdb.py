@@ -1,0 +1,298 @@
+"""The embedded VectorStore: one DuckDB file for each collection, no server."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import AlreadyExists, Damaged, NotFound, Refused
+from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.query import Hit, Query, reciprocal_rank_fusion
+from dr_pipelines.stores import duckdb_keywords as keywords
+from dr_pipelines.stores import duckdb_sql as sql
+from dr_pipelines.stores.batches import checked_batch
+from dr_pipelines.stores.duckdb_files import CollectionFiles, Connection, transaction
+from dr_pipelines.stores.pointers import Pointers, locked, sync_directory, sync_file
+from dr_pipelines.stores.requests import (
+    VectorRequest,
+    checked_alias,
+    checked_batch_rows,
+    checked_columns,
+    checked_query,
+)
+
+RANGE_ROWS = 8192
+RANGE_BYTES = 64 * 2**20
+DOOMED = """
+    SELECT id FROM records WHERE id IN (SELECT id FROM incoming)
+    UNION SELECT id FROM records WHERE document_id IN (SELECT document_id FROM replaced)
+"""
+
+Ranking = list[tuple[str, float]]
+
+
+class DuckDBVectorStore:
+    """Collections in a directory on a local disk (file locks must work there).
+
+    Safe for any number of threads and processes: an operation that cannot have a collection's file
+    waits for it and raises `Unavailable` after `wait_seconds`. Short reads run side by side; a scan
+    that has begun keeps other processes out until it is exhausted or closed, but not this store: a
+    loop over a scan may write, and does not see what it wrote. `drop` waits for every scan.
+    """
+
+    def __init__(
+        self, directory: str | Path, *, wait_seconds: float = 30, memory_limit_mb: int = 256
+    ) -> None:
+        self._directory = Path(directory)
+        self._wait_seconds = wait_seconds
+        self._files = CollectionFiles(
+            self._directory, wait_seconds=wait_seconds, memory_limit_mb=memory_limit_mb
+        )
+        self._pointers = Pointers(self._directory)
+
+    @property
+    def engine(self) -> str:
+        return f"duckdb {duckdb.__version__}"
+
+    @property
+    def vector_tolerance(self) -> float:
+        return 0.0
+
+    def collections(self) -> list[str]:
+        return self._files.names()
+
+    def aliases(self) -> dict[str, str]:
+        return self._pointers.all()
+
+    def describe(self, name: str) -> CollectionSpec:
+        physical = self._resolved(name)
+        with self._files.reading(physical) as connection:
+            return _state(connection, physical)[0]
+
+    def status(self, name: str) -> CollectionStatus:
+        physical = self._resolved(name)
+        with self._files.reading(physical) as connection:
+            _, indexed = _state(connection, physical)
+            records = _one(connection, "SELECT count(*) FROM records")
+        return CollectionStatus(records=records, indexed=indexed, size_bytes=self._size(physical))
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        """The state at the first `next`; the file is held from then until the end or `close`."""
+        spec = self.describe(name)
+        rows, asked = checked_batch_rows(batch_rows), checked_columns(columns, spec)
+        return self._scanned(spec, asked, None if documents is None else list(documents), rows)
+
+    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
+        physical = self._resolved(name)
+        with self._files.reading(physical) as connection, transaction(connection):
+            spec, indexed = _state(connection, physical)
+            request = checked_query(query, spec, limit=limit, indexed=indexed)
+            where, depth = sql.condition(request.filter), request.depth
+            rankings: list[Ranking] = []
+            if request.nearest is not None:
+                rankings.append(_nearest(connection, request.nearest, where, limit=depth))
+            if request.terms is not None:
+                rankings.append(keywords.ranking(connection, request.terms, where, limit=depth))
+            best = rankings[0]
+            if len(rankings) > 1:
+                best = reciprocal_rank_fusion([[id for id, _ in rank] for rank in rankings])
+            return _hits(connection, best[:limit])
+
+    def create(self, spec: CollectionSpec) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if self._pointers.target(spec.name) is not None:
+            raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
+        if not self._files.path(spec.name).exists():
+            self._publish(spec)
+        if self.describe(spec.name) != spec:
+            raise AlreadyExists(
+                f"{spec.name!r} is a collection with another spec; choose another name or drop it"
+            )
+
+    def drop(self, name: str) -> None:
+        physical = self._physical(name)
+        if not self._files.path(physical).exists():
+            return
+        with suppress(NotFound), self._files.alone(physical) as connection:
+            connection.execute("CHECKPOINT collection")  # no log is left for a later namesake
+            with locked(self._directory, wait_seconds=self._wait_seconds):
+                self._remove(physical)
+
+    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
+        physical = self._physical(name)
+        with self._files.writing(physical) as connection:
+            spec, indexed = _state(connection, physical)
+            new = checked_batch(batch, spec).sort_by("id")  # a scan reads ranges of ids
+            connection.register("incoming", sql.to_stored(new))
+            connection.register("replaced", _strings("document_id", replaces))
+            doomed = connection.sql(DOOMED).to_arrow_table()
+            if len(doomed):
+                connection.register("doomed", doomed)
+                connection.execute("DELETE FROM records WHERE id IN (SELECT id FROM doomed)")
+                keywords.remove(connection, doomed)
+            connection.execute("INSERT INTO records SELECT * FROM incoming")
+            if indexed:
+                keywords.add(connection, new)
+
+    def build_index(self, name: str) -> None:
+        physical = self._physical(name)
+        with self._files.writing(physical) as connection:
+            spec, indexed = _state(connection, physical)
+            if indexed:
+                return
+            if spec.keyword_index:
+                keywords.build(connection)
+            connection.execute("UPDATE collection_state SET indexed = TRUE")
+
+    def promote(self, name: str, *, alias: str) -> None:
+        physical = self._physical(name)
+        if checked_alias(alias) in self.collections():
+            raise AlreadyExists(f"{alias!r} is a collection; choose another alias")
+        if physical not in self.collections():
+            raise self._unknown(physical)
+        with locked(self._directory, wait_seconds=self._wait_seconds):
+            if not self._files.path(physical).exists():  # dropped meanwhile
+                raise self._unknown(physical)
+            self._pointers.point(alias, physical)
+
+    def _publish(self, spec: CollectionSpec) -> None:
+        path = self._files.path(spec.name)
+        temporary = self._directory / f".{spec.name}.{uuid.uuid4().hex}"
+        try:
+            with self._files.creating(temporary) as connection, transaction(connection):
+                for statement in sql.create_tables(spec):
+                    connection.execute(statement)
+                state = [spec.model_dump_json(), False]
+                connection.execute("INSERT INTO collection_state VALUES (?, ?)", state)
+            sync_file(temporary)
+            with locked(self._directory, wait_seconds=self._wait_seconds):
+                if not path.exists():
+                    _log_of(path).unlink(missing_ok=True)
+                    temporary.rename(path)
+                    sync_directory(self._directory)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _remove(self, physical: str) -> None:
+        pointing = sorted(a for a, to in self._pointers.all().items() if to == physical)
+        if pointing:
+            raise Refused(f"{physical!r} is served as {pointing}; promote another collection first")
+        path = self._files.path(physical)
+        _log_of(path).unlink(missing_ok=True)
+        path.unlink()
+        sync_directory(self._directory)
+
+    def _scanned(
+        self, spec: CollectionSpec, columns: list[str], documents: list[str] | None, rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        with self._files.holding(spec.name) as connection, transaction(connection):
+            where = "TRUE"
+            if documents is not None:
+                connection.register("wanted", _strings("document_id", documents))
+                where = "document_id IN (SELECT document_id FROM wanted)"
+            step = self._range_rows(connection, spec.name, batch_rows=rows)
+            for first, after in _ranges(connection, where, step=step):
+                found = _range(connection, columns, where, first, after)
+                yield from sql.from_stored(found, spec).to_batches(max_chunksize=rows)
+
+    def _range_rows(self, connection: Connection, physical: str, *, batch_rows: int) -> int:
+        """Rows to fetch at once: whole batches, and few when records are large."""
+        records = max(1, _one(connection, "SELECT count(*) FROM records"))
+        fitting = RANGE_BYTES * records // self._size(physical)
+        return batch_rows * max(1, min(RANGE_ROWS, fitting) // batch_rows)
+
+    def _size(self, physical: str) -> int:
+        path = self._files.path(physical)
+        return sum(p.stat().st_size for p in (path, _log_of(path)) if p.exists())
+
+    def _resolved(self, name: str) -> str:
+        return self._pointers.target(name) or name
+
+    def _physical(self, name: str) -> str:
+        target = self._pointers.target(name)
+        if target is not None:
+            raise NotFound(f"{name!r} is an alias; name the collection {target!r}")
+        return name
+
+    def _unknown(self, name: str) -> NotFound:
+        return NotFound(
+            f"no collection {name!r}; there are: {', '.join(self.collections()) or 'none'}"
+        )
+
+
+def _state(connection: Connection, name: str) -> tuple[CollectionSpec, bool]:
+    rows = connection.execute("SELECT spec, indexed FROM collection_state").fetchall()
+    try:
+        ((spec, indexed),) = rows
+        return CollectionSpec.model_validate_json(spec), indexed
+    except ValueError as error:  # pydantic's is one
+        raise Damaged(
+            f"collection {name!r}: its specification cannot be read; restore it from a recovery point"
+        ) from error
+
+
+def _ranges(connection: Connection, where: str, *, step: int) -> list[tuple[str, str | None]]:
+    """Bounds [first, after) that cut the ids into ranges of `step` records; sorts nothing but ids."""
+    numbered = f"SELECT id, row_number() OVER (ORDER BY id) - 1 AS n FROM records WHERE {where}"
+    starts = connection.execute(f"SELECT id FROM ({numbered}) WHERE n % {step} = 0 ORDER BY id")
+    firsts = [row[0] for row in starts.fetchall()]
+    return list(zip(firsts, [*firsts[1:], None], strict=True))
+
+
+def _range(
+    connection: Connection, columns: list[str], where: str, first: str, after: str | None
+) -> pa.Table:
+    """The records of a range in order of id, sorted in Arrow: DuckDB's sort spills wide rows."""
+    listed = ", ".join(sql.name(c) for c in columns)
+    before, values = ("", [first]) if after is None else (" AND id < ?", [first, after])
+    query = f'SELECT {listed}, id AS "order" FROM records WHERE {where} AND id >= ?{before}'
+    found = connection.sql(query, params=values).to_arrow_table().combine_chunks()
+    order, found = found.column("order"), found.drop_columns(["order"])
+    ascending = len(order) < 2 or pc.all(pc.less(order[:-1], order[1:])).as_py()
+    return found if ascending else found.take(pc.sort_indices(order)).combine_chunks()
+
+
+def _nearest(
+    connection: Connection, request: VectorRequest, where: sql.Condition, *, limit: int
+) -> Ranking:
+    score, query = sql.score(request)
+    kept, values = where
+    present = f"{sql.name(request.column.name)} IS NOT NULL"
+    rows = connection.execute(
+        f"SELECT id, {score} AS score FROM records WHERE {present} AND {kept} "
+        f"ORDER BY score DESC, id LIMIT {limit}",
+        [*query, *values],
+    )
+    return [(id, float(found)) for id, found in rows.fetchall()]
+
+
+def _hits(connection: Connection, best: Ranking) -> list[Hit]:
+    connection.register("best", _strings("id", [id for id, _ in best]))
+    rows = connection.execute(
+        "SELECT id, document_id, text FROM records WHERE id IN (SELECT id FROM best)"
+    )
+    found = {id: (document, text) for id, document, text in rows.fetchall()}
+    return [Hit(id, found[id][0], score, found[id][1]) for id, score in best]
+
+
+def _strings(column: str, values: Sequence[str]) -> pa.Table:
+    return pa.table({column: pa.array(list(values), pa.string())})
+
+
+def _one(connection: Connection, query: str) -> int:
+    return int(connection.execute(query).fetchall()[0][0])
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")
