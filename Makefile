@@ -1,0 +1,57 @@
+# The developer manual: `make help`. CI runs `.ci/run`, which runs `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-long bench lint format dev clean
+
+help: ## Show this page
+	@echo "make TARGET; PYTHON ($(PYTHON)) and VENV ($(VENV)) may be set. Targets:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make the virtual environment, with every version pinned; a few minutes, once
+
+demo: $(INSTALLED) ## A disaster and its recovery in miniature; FEED=changes.jsonl for your own documents
+	$(BIN)/dr demo $(if $(FEED),--feed "$(FEED)")
+
+test: lint ## Everything a change must pass, except what is marked `long`
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+
+test-long: $(INSTALLED) ## Only the tests that are marked `long`
+	$(BIN)/pytest -m long
+
+bench: $(INSTALLED) ## Measure; ARGS="--help" shows what
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(INSTALLED) ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## Rewrite what can be rewritten
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# `dagster dev`, although its help calls it superseded: `dg dev` is in a package of its own.
+dev: $(INSTALLED) ## Dagster's web pages and daemon over this checkout, on http://127.0.0.1:3000
+	mkdir -p .dagster
+	ln -sfn ../dagster.yaml .dagster/dagster.yaml
+	DAGSTER_HOME="$(CURDIR)/.dagster" $(BIN)/dagster dev -w workspace.yaml $(ARGS)
+
+clean: ## Remove caches and Dagster's history; the environment and all data stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist *.egg-info .dagster .tmp_dagster_home_*
+	find . -name "$(VENV)" -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# PyTorch on its own, before anything can ask for another build of it; the build backend too, so that
+# it is pinned like everything else. -qq: errors only.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing into $(VENV): about 2 GB, a few minutes"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -qq -c constraints.txt torch hatchling editables
+	@$(PIP) install -qq --no-build-isolation -c constraints.txt -e '.[dev,ui,minilm]'
+	@touch $@
