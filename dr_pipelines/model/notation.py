@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +30,12 @@ LONGEST = timedelta(days=3650)
 VECTOR_NAME = "embedding"
 MODEL = "sentence-transformers"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:|://")
+USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#@:\s]*)(:?)([^/?#@\s]*)@")
+QUERY_KEY = re.compile(r"[?&;#]([^=?&;#\s]+)=[^&;#\s]")
+SECRET_KEY = re.compile(
+    r"(?i)secret|passw|token|credential|signature|api.?key|access.?key|^(key|pwd|sig|auth)$"
+)
 
 UNITS = {
     "d": timedelta(days=1),
@@ -83,6 +90,17 @@ def refuse_variables(text: str) -> str:
     return text
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a URL in the text carries a credential that is not a variable."""
+    bare = VARIABLE.sub("", unquote(text))
+    if not URL.search(bare):
+        return False
+    for scheme, user, colon, password in USER_INFO.findall(bare):
+        if password or (user and not colon and scheme.lower() in ("http", "https")):
+            return True
+    return any(SECRET_KEY.search(key) for key in QUERY_KEY.findall(bare))
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'local'?`, or nothing when no known name is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
@@ -123,16 +141,14 @@ def _place(text: str, info: ValidationInfo) -> str:
     return text
 
 
-def scheme(*schemes: str, otherwise: str = "") -> AfterValidator:
-    """Expect a URL with one of the schemes, or what `otherwise` says, which has no scheme."""
+def form(pattern: str, said: str) -> AfterValidator:
+    """Expect text of a form, once its variables are known; `said` describes it."""
 
     def check(text: str, info: ValidationInfo) -> str:
-        url = _expanded(text, info)
-        scheme, colon, _ = url.partition(":")
-        if url.startswith("${") or (otherwise and not colon) or (colon and scheme in schemes):
+        full = _expanded(text, info)
+        if "${" in full or re.fullmatch(pattern, full):
             return text
-        known = ", ".join(f"{s}:" for s in schemes)
-        raise ValueError(f"expected {otherwise}a URL that starts with one of: {known}")
+        raise ValueError(f"expected {said}")
 
     return AfterValidator(check)
 
@@ -176,7 +192,7 @@ def _tokenizer(name: str, info: ValidationInfo) -> str:
 Text = Annotated[str, Key(min_length=1, max_length=500), AfterValidator(refuse_variables)]
 Place = Annotated[
     str,
-    Key(min_length=1, max_length=2000, json_schema_extra={"variables": True}),
+    Key(min_length=1, max_length=2000, json_schema_extra={"x-variables": True}),
     AfterValidator(_place),
 ]
 Duration = Annotated[

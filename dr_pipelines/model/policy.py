@@ -3,9 +3,10 @@
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
+from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic import Field as Key
-from pydantic import ValidationInfo, field_validator, model_validator
 
+from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import MAX_DIMENSION, FieldType, Metric
 from dr_pipelines.model.components import (
     ChunkerPolicy,
@@ -25,11 +26,15 @@ from dr_pipelines.model.notation import (
     StoreName,
     Surroundings,
     Text,
-    scheme,
+    form,
+    one_of,
     surroundings,
 )
 
-BLOB_SCHEMES = ("file", "memory", "s3")
+REPOSITORY = form(
+    "s3://[^/?#]+.*|file:/.+|memory:|[^:]+",
+    "a directory, s3://BUCKET/PREFIX, file:/PATH or memory:",
+)
 Authority = Literal["source", "store", "mixed"]
 
 
@@ -88,8 +93,22 @@ class Objective(Policy):
     )
 
 
+NEEDS_SOURCE = ("source", "chunker", "embedder", "partitions_start")
+BY_AUTHORITY = {
+    "if": {"properties": {"authority": {"const": "store"}}, "required": ["authority"]},
+    "then": {
+        "required": ["dimension"],
+        "properties": {key: {"type": "null"} for key in NEEDS_SOURCE},
+    },
+    "else": {"required": [*NEEDS_SOURCE], "properties": {"dimension": {"type": "null"}}},
+}
+"""The checks of `CollectionPolicy` below, for editors."""
+
+
 class CollectionPolicy(Policy):
     """A collection: what it is made of, who cares for it, and what may be lost of it."""
+
+    model_config = ConfigDict(json_schema_extra=BY_AUTHORITY)
 
     owner: Text = Key(description="Who decides about it.", examples=["team:search"])
     escalation: Text | None = Key(
@@ -110,29 +129,32 @@ class CollectionPolicy(Policy):
     source: Annotated[SourcePolicy, Key(discriminator="kind")] | None = Key(
         default=None,
         validate_default=True,
-        description="Where documents come from; not with authority `store`.",
+        description="Where documents come from. Needed, but refused with authority `store`.",
     )
     chunker: Annotated[ChunkerPolicy, Key(discriminator="kind")] | None = Key(
         default=None,
         validate_default=True,
-        description="How documents are cut; not with authority `store`.",
+        description="How documents are cut. Needed, but refused with authority `store`.",
     )
     embedder: EmbedderName | None = Key(
         default=None,
         validate_default=True,
-        description="What makes their vectors, one of `embedders`; not with authority `store`.",
+        description="What makes their vectors, one of `embedders`. Needed, but refused with "
+        "authority `store`.",
         examples=["minilm"],
     )
     partitions_start: date | None = Key(
         default=None,
         validate_default=True,
-        description="First day of the date partitions, UTC; not with authority `store`.",
+        description="First day of the date partitions, UTC. Needed, but refused with authority "
+        "`store`.",
         examples=["2026-01-05"],
     )
     dimension: Annotated[int, Key(ge=1, le=MAX_DIMENSION)] | None = Key(
         default=None,
         validate_default=True,
-        description="Components of a vector; only with authority `store`, where no embedder says.",
+        description="Components of a vector. Refused, but needed with authority `store`, where no "
+        "embedder says it.",
         examples=[384],
     )
     metric: Metric = Key(
@@ -150,7 +172,7 @@ class CollectionPolicy(Policy):
     )
     objectives: Objective = Key(description="What may be lost.")
 
-    @field_validator("source", "chunker", "embedder", "partitions_start")
+    @field_validator(*NEEDS_SOURCE)
     @classmethod
     def _made_from_a_source(cls, value: Any, info: ValidationInfo) -> Any:
         authority = info.data.get("authority")
@@ -195,9 +217,10 @@ class Policies(Policy):
     """All that `policies.yaml` says."""
 
     version: Literal[1] = Key(description="The version of this file's form.", examples=[1])
-    repository: Annotated[Place, scheme(*BLOB_SCHEMES, otherwise="a directory, or ")] = Key(
+    repository: Annotated[Place, REPOSITORY] = Key(
         description="Where recovery points are kept: a directory, or "
-        "`s3://BUCKET/PREFIX?endpoint=URL`, with credentials from the environment.",
+        "`s3://BUCKET/PREFIX?endpoint=URL`, with credentials from the environment "
+        "(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`). `memory:` keeps nothing.",
         examples=["s3://backups/vectors"],
     )
     state: Place = Key(
@@ -213,6 +236,14 @@ class Policies(Policy):
     collections: dict[Name, CollectionPolicy] = Key(
         description="Collections, by the name that users query.", min_length=1
     )
+
+    def collection(self, name: str) -> CollectionPolicy:
+        """The policy of a collection; raises `NotFound` with the names there are."""
+        if name not in self.collections:
+            raise NotFound(
+                f"no policy for {name!r}: {one_of('a collection', name, self.collections)}"
+            )
+        return self.collections[name]
 
     @model_validator(mode="after")
     def _names_are_declared(self, info: ValidationInfo) -> Self:

@@ -1,0 +1,187 @@
+"""Policies become objects: the only place that builds adapters, and only when they are asked for.
+
+`base` is the directory of the policies file, against which relative paths are taken; `environ` is
+where `${NAME}` and credentials are looked up. Opening reads and writes nothing that it need not.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.collection import CollectionSpec, Field, Vector
+from dr_pipelines.model.components import (
+    CharacterChunkerPolicy,
+    EmbedderPolicy,
+    HashingPolicy,
+    JsonlSourcePolicy,
+    SentenceTransformerPolicy,
+    SourcePolicy,
+    StorePolicy,
+    TokenChunkerPolicy,
+)
+from dr_pipelines.model.lineage import Provenance
+from dr_pipelines.model.notation import VECTOR_NAME, expand
+from dr_pipelines.model.policy import CollectionPolicy
+from dr_pipelines.policy_file import InvalidPolicy, load_policies
+
+if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
+    from dr_pipelines.protocols import BlobStore, Chunker, Embedder, Source, VectorStore
+
+__all__ = [
+    "InvalidPolicy",
+    "collection_provenance",
+    "collection_spec",
+    "load_policies",
+    "open_blobs",
+    "open_chunker",
+    "open_embedder",
+    "open_source",
+    "open_store",
+    "place",
+]
+
+
+def place(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
+    """A path of the policies, absolute unless `base` is relative."""
+    return base / Path(_expanded(text, environ)).expanduser()
+
+
+def open_blobs(url: str, *, base: Path, environ: Mapping[str, str]) -> "BlobStore":
+    """A directory, `file:` URL, `s3://bucket/prefix?endpoint=…`, or `memory:`, which is empty."""
+    full = _expanded(url, environ)
+    scheme, colon, _ = full.partition(":")
+    if scheme == "s3":
+        from dr_pipelines.blobs.s3 import open_s3
+
+        return open_s3(full, environ)
+    if full == "memory:":
+        from dr_pipelines.blobs.memory import MemoryBlobStore
+
+        return MemoryBlobStore()
+    if colon and scheme != "file":
+        raise InvalidRequest(f"repository {url!r}: expected a directory, file:, s3: or memory:")
+    from dr_pipelines.blobs.local import LocalBlobStore
+
+    return LocalBlobStore(base / (unquote(urlsplit(full).path) if colon else full))
+
+
+def open_store(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> "VectorStore":
+    """The store of a policy; `memory:` is a new, empty one each time."""
+    scheme, _, directory = _expanded(policy.url, environ).partition(":")
+    if scheme == "memory":
+        from dr_pipelines.stores.memory import MemoryVectorStore
+
+        return MemoryVectorStore()
+    if scheme != "duckdb" or not directory:
+        raise InvalidRequest(f"store {policy.url!r}: expected duckdb:DIRECTORY or memory:")
+    from dr_pipelines.stores.duckdb import DuckDBVectorStore
+
+    return DuckDBVectorStore(base / Path(directory).expanduser())
+
+
+def open_source(policy: SourcePolicy, *, base: Path, environ: Mapping[str, str]) -> "Source":
+    """The source of a collection."""
+    path = place(policy.path, base=base, environ=environ)
+    if isinstance(policy, JsonlSourcePolicy):
+        from dr_pipelines.ingest.sources.jsonl import JsonlSource
+
+        return JsonlSource(path)
+    from dr_pipelines.ingest.sources.git import GitSource
+
+    ref = _expanded(policy.ref, environ)
+    return GitSource(path, ref=ref, include=policy.include, exclude=policy.exclude)
+
+
+def open_chunker(
+    policy: CollectionPolicy,
+    embedders: Mapping[str, EmbedderPolicy],
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+) -> "Chunker":
+    """The chunker of a collection; `embedders` are those of the policies, for their tokenizers."""
+    chunker = policy.chunker
+    if chunker is None:
+        raise InvalidRequest("a collection with authority store has no chunker: nothing is cut")
+    if isinstance(chunker, TokenChunkerPolicy):
+        from dr_pipelines.ingest.chunkers.token import TokenChunker
+
+        named = embedders.get(chunker.tokenizer or policy.embedder or "")
+        if not isinstance(named, SentenceTransformerPolicy):
+            raise InvalidRequest("a chunker of kind tokens needs a tokenizer: name an embedder")
+        return TokenChunker(
+            _model(named.model, base=base, environ=environ),
+            max_tokens=chunker.max_tokens,
+            overlap_tokens=chunker.overlap_tokens,
+            title=chunker.title,
+        )
+    from dr_pipelines.ingest.chunkers.simple import CharacterChunker, WholeDocumentChunker
+
+    if isinstance(chunker, CharacterChunkerPolicy):
+        return CharacterChunker(chunker.size)
+    return WholeDocumentChunker(title=chunker.title)
+
+
+def open_embedder(policy: EmbedderPolicy, *, base: Path, environ: Mapping[str, str]) -> "Embedder":
+    """The embedder of a policy; the model itself is loaded by its first use."""
+    if isinstance(policy, HashingPolicy):
+        from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
+
+        return HashingEmbedder(policy.dimension)
+    from dr_pipelines.ingest.embedders.sentence_transformer import SentenceTransformerEmbedder
+
+    return SentenceTransformerEmbedder(
+        _model(policy.model, base=base, environ=environ),
+        profile=policy.profile,
+        batch_size=policy.batch_size,
+        prompt=policy.prompt,
+        normalize=policy.normalize,
+        threads=policy.threads,
+        expected_weights_sha256=policy.weights_sha256,
+    )
+
+
+def collection_spec(
+    name: str, policy: CollectionPolicy, *, embedder_dimension: int | None = None
+) -> CollectionSpec:
+    """What the policy asks a store to hold; the embedder's dimension is needed where it has one."""
+    dimension = policy.dimension or embedder_dimension
+    if dimension is None:
+        raise InvalidRequest(f"collection {name!r}: its embedder's dimension is needed")
+    fields = [
+        Field(name=column, type=field.type, filterable=field.filterable, role=field.role)
+        for column, field in policy.fields.items()
+    ]
+    return CollectionSpec(
+        name=name,
+        vectors=(Vector(name=VECTOR_NAME, dimension=dimension, metric=policy.metric),),
+        fields=tuple(fields),
+        keyword_index=policy.keyword_index,
+    )
+
+
+def collection_provenance(
+    *, source: "Source", chunker: "Chunker", embedder: "Embedder"
+) -> Provenance:
+    """How the collection's texts become vectors."""
+    return Provenance(
+        source=source.provenance, chunker=chunker.provenance, embedder=embedder.provenance
+    )
+
+
+def _model(text: str, *, base: Path, environ: Mapping[str, str]) -> str | Path:
+    """A model's directory where there is one; else the name of a package or on the hub."""
+    name = _expanded(text, environ)
+    path = base / Path(name).expanduser()
+    if path.is_dir() or name.startswith((".", "/", "~")):
+        return path
+    return name
+
+
+def _expanded(text: str, environ: Mapping[str, str]) -> str:
+    try:
+        return expand(text, environ)
+    except ValueError as error:
+        raise InvalidRequest(f"{text!r}: {error}") from None
