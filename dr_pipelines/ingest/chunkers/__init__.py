@@ -1,0 +1,1 @@
+"""Adapters of `Chunker`: consecutive pieces that joined in order are the text again."""

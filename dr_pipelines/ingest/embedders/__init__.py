@@ -1,0 +1,1 @@
+"""Adapters of `Embedder`: texts in, float32 vectors out."""

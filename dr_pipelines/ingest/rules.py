@@ -1,0 +1,76 @@
+"""Rules about whole columns, checked together, with examples of the rows that break them.
+
+A rule is a boolean column; pandera holds the table of them against its schema. Values are shown
+from the checked table itself, because pandera's Arrow backend reports no usable row numbers and
+knows no fixed-size types.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import InvalidRequest
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is expected of a column, and where it holds; null counts as not."""
+
+    column: str
+    expected: str
+    holds: pa.Array | pa.ChunkedArray
+
+
+def require_schema(table: pa.Table | pa.RecordBatch, schema: pa.Schema, what: str) -> None:
+    """Raises `InvalidRequest` that names every column that differs."""
+    if table.schema.equals(schema):
+        return
+    found, wanted = _described(table.schema), _described(schema)
+    differences = [
+        f"{name}: {found.get(name, 'missing')}, expected {wanted.get(name, 'no such column')}"
+        for name in dict.fromkeys([*wanted, *found])
+        if found.get(name) != wanted.get(name)
+    ]
+    said = "; ".join(differences) or f"order of columns: {', '.join(found)}"
+    raise InvalidRequest(f"{what} have the wrong schema: {said}")
+
+
+def enforce(rules: Sequence[Rule], table: pa.Table, *, what: str, names: Sequence[str]) -> None:
+    """Raises `InvalidRequest` with each broken rule, how many rows break it, and up to five of
+    them by the columns `names`."""
+    import pandera.pyarrow as pandera
+
+    keys = [str(number) for number in range(len(rules))]
+    verdicts = pa.table({k: pc.fill_null(r.holds, False) for k, r in zip(keys, rules, strict=True)})
+    holds = pandera.Check.eq(True, n_failure_cases=1)
+    schema = pandera.DataFrameSchema(
+        {key: pandera.Column(pa.bool_(), holds) for key in keys}, strict=True
+    )
+    try:
+        schema.validate(verdicts, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        broken = sorted({int(e.schema.name) for e in error.schema_errors})
+        said = [_broken(rules[k], verdicts[str(k)], table, names) for k in broken]
+        raise InvalidRequest(f"{what} break {len(said)} rules: " + "; ".join(said)) from None
+
+
+def _broken(rule: Rule, holds: pa.ChunkedArray, table: pa.Table, names: Sequence[str]) -> str:
+    rows = pc.indices_nonzero(pc.invert(holds))
+    columns = list(dict.fromkeys([*names, rule.column]))
+    examples = table.select(columns).take(rows[:EXAMPLES]).to_pylist()
+    shown = ", ".join(_example(row, rule.column, names) for row in examples)
+    return f"{rule.column}: expected {rule.expected}; {len(rows)} of {len(table)} rows: {shown}"
+
+
+def _example(row: dict[str, object], column: str, names: Sequence[str]) -> str:
+    value = repr(row[column])
+    place = " ".join(f"{name} {row[name]!r}" for name in names if name != column)
+    return f"({place}: {value if len(value) <= 80 else value[:77] + '...'})"
+
+
+def _described(schema: pa.Schema) -> dict[str, str]:
+    return {f.name: f"{f.type}{'' if f.nullable else ' not null'}" for f in schema}

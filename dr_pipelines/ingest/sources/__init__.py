@@ -1,0 +1,1 @@
+"""Adapters of `Source`: histories of document changes in a fixed order."""

@@ -1,0 +1,147 @@
+"""The history of one ref as git tells it: commits, changed paths, and the files' bytes."""
+
+import tempfile
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
+from dr_pipelines.ingest.sources.git_process import Output, run_git, started
+
+REGULAR = frozenset([b"100644", b"100755"])
+MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A path that differs from the first parent's; `blob` is None where it is gone."""
+
+    index: int
+    ordinal: int
+    path: bytes
+    blob: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """First-parent commits, oldest first; commit i+1 is at position i+1. Times in seconds."""
+
+    commits: tuple[str, ...]
+    times: "array[int]"
+
+
+def read_history(directory: Path, ref: str) -> History:
+    """Resolve a ref and list its commits.
+
+    Raises `NotFound` for what is not a repository or has no such ref, `InvalidRequest` for a
+    shallow clone, whose history is not all there.
+    """
+    if not directory.is_dir():
+        raise NotFound(f"no Git repository at {directory}")
+    if ref.startswith("-") or not ref.isprintable() or not ref:
+        raise InvalidRequest(f"ref {ref!r}: expected a branch, tag or commit")
+    if run_git(directory, "rev-parse", "--is-shallow-repository").strip() == "true":
+        raise InvalidRequest(
+            f"{directory} is a shallow clone, so its history is cut off: run "
+            "`git fetch --unshallow` there"
+        )
+    try:
+        commit = run_git(directory, "rev-parse", "--verify", f"{ref}^{{commit}}").strip()
+    except NotFound as error:
+        raise NotFound(f"{directory} has no commit at ref {ref!r}") from error
+    arguments = ("rev-list", "--reverse", "--first-parent", "--timestamp", commit)
+    pairs = [line.split() for line in run_git(directory, *arguments).splitlines()]
+    return History(tuple(pair[1] for pair in pairs), array("q", [int(pair[0]) for pair in pairs]))
+
+
+def changed_files(
+    directory: Path,
+    history: History,
+    *,
+    after: int,
+    through: int,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> Iterator[FileChange]:
+    """Changes of regular files by the commits at positions in (after, through], each commit's in
+    bytewise order of path. A symbolic link or submodule is no file."""
+    pathspecs = [f":(glob){p}" for p in include] + [f":(exclude,glob){p}" for p in exclude]
+    options = (
+        "--stdin",
+        "-r",
+        "-z",
+        "--raw",
+        "--root",
+        "--no-renames",
+        "--no-abbrev",
+        "--no-color",
+    )
+    with tempfile.TemporaryFile() as wanted:
+        commits = history.commits
+        for index in range(after, min(through, len(commits))):
+            parent = f" {commits[index - 1]}" if index else ""
+            wanted.write(f"{commits[index]}{parent}\n".encode())
+        wanted.seek(0)
+        with started(directory, "diff-tree", *options, "--", *pathspecs, stdin=wanted) as process:
+            fields = Output(process, directory, "diff-tree").fields(b"\0")
+            yield from _parsed(fields, history, after)
+            if process.wait():
+                raise Unavailable(f"git diff-tree in {directory} failed: run `git fsck` there")
+
+
+def _parsed(fields: Iterator[bytes], history: History, after: int) -> Iterator[FileChange]:
+    """`<commit> NUL (:<modes> <blobs> <status> NUL <path> NUL)*`, commits without changes left
+    out."""
+    index, ordinal = after - 1, 0
+    for field in fields:
+        if not field.startswith(b":"):
+            index, ordinal = history.commits.index(field.decode().strip(), index + 1), 0
+            continue
+        before, now, old, new, _ = field[1:].split(b" ")
+        path = next(fields)
+        ordinal += 1
+        if now in REGULAR:
+            if before not in REGULAR or old != new:  # else only the mode changed
+                yield FileChange(index, ordinal - 1, path, new)
+        elif before in REGULAR:
+            yield FileChange(index, ordinal - 1, path, None)
+
+
+class Blobs:
+    """Files' bytes by object id, one request at a time."""
+
+    def __init__(self, process: "Popen[bytes]", directory: Path) -> None:
+        self._process = process
+        self._directory = directory
+        self._output = Output(process, directory, "cat-file")
+
+    def read(self, blob: bytes) -> bytes | None:
+        """The bytes; None for more than `MAX_FILE_BYTES`."""
+        request = self._process.stdin
+        if request is None:
+            raise InvalidRequest("git cat-file was started without a way to ask it")
+        try:
+            request.write(blob + b"\n")
+            request.flush()
+            header = next(self._output.fields(b"\n"), b"")
+        except BrokenPipeError:
+            header = b""
+        if b" blob " not in header:  # missing, or no answer at all
+            raise Unavailable(
+                f"object {blob.decode()} of {self._directory} cannot be read: run `git fsck` there"
+            )
+        size = int(header.rsplit(b" ", 1)[1])
+        if size > MAX_FILE_BYTES:
+            self._output.skip(size + 1)
+            return None
+        return self._output.exactly(size + 1)[:-1]
+
+
+@contextmanager
+def opened_blobs(directory: Path) -> Iterator[Blobs]:
+    """A way to read blobs, for as long as the context lasts."""
+    with started(directory, "cat-file", "--batch", stdin=PIPE) as process:
+        yield Blobs(process, directory)

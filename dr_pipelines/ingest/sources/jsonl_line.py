@@ -1,0 +1,160 @@
+"""One line of a JSONL change feed, checked."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from dr_pipelines.ingest.sources.changes import (
+    MAX_NESTING,
+    Change,
+    Unreadable,
+    encoded,
+    microseconds_of,
+    readable_id,
+)
+from dr_pipelines.model.base import canonical_json
+
+REQUIRED = ("seq", "ts", "op", "id")
+CONTENT = ("title", "text", "metadata")
+MAX_POSITION = 2**63 - 1
+
+
+def parse_line(raw: bytes, *, after: int, newest: int) -> Change:
+    """The change on a line that follows position `after`, where `newest` is the running maximum
+    of `ts` so far. Raises `Unreadable` with what is wrong."""
+    row = _decode(raw)
+    _check_keys(row)
+    position = _position(row["seq"], after)
+    updated_at = _time(row["ts"])
+    newest = max(newest, updated_at)
+    id_ = readable_id(_string(row, "id"))
+    if row["op"] == "delete":
+        _check_delete(row)
+        return Change(id_, position, 0, updated_at, newest, size_bytes=len(raw))
+    if row["op"] != "upsert":
+        raise Unreadable(f"op is {_shown(row['op'])}; expected 'upsert' or 'delete'")
+    text = _string(row, "text")
+    encoded(text, "text")
+    title = _string(row, "title") if row.get("title") is not None else None
+    encoded(title or "", "title")
+    metadata = {} if row.get("metadata") is None else row["metadata"]
+    if not isinstance(metadata, dict):
+        raise Unreadable(f"metadata is {_shown(metadata)}; expected an object")
+    return Change(
+        document_id=id_,
+        position=position,
+        ordinal=0,
+        updated_at=updated_at,
+        newest=newest,
+        title=title,
+        text=text,
+        uri=_uri(metadata),
+        metadata=_canonical(metadata),
+        size_bytes=len(raw),
+    )
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(
+            raw.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+        )
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"invalid UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"invalid JSON: {error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise Unreadable(f"nested deeper than {MAX_NESTING} levels") from error
+    except Unreadable:
+        raise
+    except ValueError as error:  # an integer with more digits than Python converts
+        raise Unreadable("invalid JSON: a number is too long") from error
+    if not isinstance(row, dict):
+        raise Unreadable(f"{_shown(row)} is not an object")
+    if _deeper_than(row, MAX_NESTING):
+        raise Unreadable(f"nested deeper than {MAX_NESTING} levels")
+    return row
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise Unreadable(f"key {_shown(twice)} occurs twice")
+    return row
+
+
+def _no_constant(name: str) -> None:
+    raise Unreadable(f"{name} is not a JSON number")
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    if levels == 0:
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return any(_deeper_than(item, levels - 1) for item in items)
+
+
+def _check_keys(row: dict[str, Any]) -> None:
+    missing = [key for key in REQUIRED if key not in row]
+    if row.get("op") == "upsert" and "text" not in row:
+        missing.append("text")
+    if missing:
+        raise Unreadable(f"missing key {', '.join(missing)}")
+    unknown = sorted(_shown(key) for key in row if key not in REQUIRED + CONTENT)
+    if unknown:
+        raise Unreadable(f"unknown key {', '.join(unknown)}")
+
+
+def _position(seq: Any, after: int) -> int:
+    if not isinstance(seq, int) or isinstance(seq, bool) or not 1 <= seq <= MAX_POSITION:
+        raise Unreadable(f"seq is {_shown(seq)}; expected an integer from 1")
+    if seq <= after:
+        raise Unreadable(f"seq {seq} is not greater than {after} before it")
+    return seq
+
+
+def _time(ts: Any) -> int:
+    try:
+        time = datetime.fromisoformat(ts)
+        moment = time.astimezone(UTC) if time.tzinfo else None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Unreadable(f"ts is {_shown(ts)}; expected an ISO 8601 time with a zone") from error
+    if moment is None:
+        raise Unreadable(f"ts {_shown(ts)} has no time zone")
+    return microseconds_of(moment)
+
+
+def _check_delete(row: dict[str, Any]) -> None:
+    extra = [key for key in CONTENT if row.get(key) is not None]
+    if extra:
+        raise Unreadable(f"a delete has {', '.join(extra)}")
+
+
+def _string(row: dict[str, Any], key: str) -> str:
+    value = row[key]
+    if not isinstance(value, str):
+        raise Unreadable(f"{key} is {_shown(value)}; expected a string")
+    return value
+
+
+def _uri(metadata: dict[str, Any]) -> str | None:
+    found = (metadata.get(key) for key in ("uri", "url"))
+    return next((value for value in found if isinstance(value, str)), None)
+
+
+def _canonical(metadata: dict[str, Any]) -> str:
+    try:
+        return canonical_json(metadata).decode()
+    except UnicodeEncodeError as error:
+        raise Unreadable("metadata has a lone surrogate") from error
+    except ValueError as error:  # 1e999 is JSON, and infinite
+        raise Unreadable("metadata has a number that is not finite") from error
+
+
+def _shown(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
