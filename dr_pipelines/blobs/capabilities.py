@@ -83,7 +83,12 @@ def _findings(blobs: BlobStore, key: str) -> dict[str, bool]:
 
 def _keeps(blobs: BlobStore, key: str, winners: list[int]) -> bool:
     """Whether there was one winner, and the object is the winner's."""
-    return len(winners) == 1 and blobs.read(key) == b"%d" % winners[0]
+    if len(winners) != 1:
+        return False
+    try:
+        return blobs.read(key) == b"%d" % winners[0]
+    except NotFound:
+        return False
 
 
 def _race(blobs: BlobStore, key: str) -> list[int]:

@@ -21,6 +21,8 @@ from botocore.exceptions import (
     FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
     ProxyConnectionError,
 )
 from botocore.parsers import ResponseParserError
@@ -97,11 +99,13 @@ class S3BlobStore:
         name, body = self._name(key), bytes(data)
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
         try:
-            self._client.put_object(
+            answer = self._client.put_object(
                 Bucket=self._bucket, Key=name, Body=body, IfNoneMatch="*", ChecksumSHA256=digest
             )
         except VENDOR_ERRORS as error:
             raise translated(error, url=self.url, key=key, lost=OutcomeUnknown) from error
+        if not answer.get("ETag"):
+            raise OutcomeUnknown(f"{self.url}: {key}: the answer is not one of an object store")
 
     def read(self, key: str, range: tuple[int, int] | None = None) -> bytes:
         name = self._name(key)
@@ -163,9 +167,9 @@ class S3BlobStore:
                     raise Refused(f"{self.url}: lists out of order: {key!r} after {last!r}")
                 last = key
                 yield key.removeprefix(self._prefix)
-            token = page.get("NextContinuationToken")
-            if not page["IsTruncated"]:
+            if page.get("IsTruncated") is False:
                 return
+            token = page.get("NextContinuationToken")
             if not token:
                 raise Unavailable(f"{self.url}: the listing ended early, after {last!r}")
 
@@ -211,6 +215,10 @@ def translated(error: Exception, *, url: str, key: str, lost: type[DrError]) -> 
         return Unavailable(f"{url}: no connection; check the endpoint and the network")
     if isinstance(error, LOST):
         return lost(f"{where}: no complete answer ({type(error).__name__})")
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return InvalidRequest(
+            f"{url}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     return InvalidRequest(f"{url}: {error}")
 
 

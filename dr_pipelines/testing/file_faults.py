@@ -5,9 +5,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from dr_pipelines.blobs.local import OsFiles
 
+Names = Literal["synced", "all"]
 FileHook = Callable[[str, Path, int], None]
 """Called with (call, path, number of the call from 1) before each call that changes or syncs."""
 
@@ -82,15 +84,16 @@ class RecordingFiles(OsFiles):
             directory = self._directory(path)
             directory.synced = dict(directory.entries)
 
-    def power_cut(self) -> None:
-        """Leave on disk only what is durable."""
+    def power_cut(self, *, names: Names = "synced") -> None:
+        """Leave on disk only what is durable; with `names="all"` the disk happened to have written
+        every name and deletion already, though never the bytes of a file that was not synced."""
         self._off = True
         for entry in os.scandir(self._root):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
             else:
                 Path(entry.path).unlink()
-        _restore(self._tree, self._root)
+        _restore(self._tree, self._root, names)
 
     def _step(self, call: str, path: Path) -> None:
         if self._off:
@@ -122,10 +125,11 @@ def _known(path: Path) -> _Directory:
     return _Directory(entries=dict(entries), synced=entries)
 
 
-def _restore(directory: _Directory, path: Path) -> None:
-    for name, entry in directory.synced.items():
+def _restore(directory: _Directory, path: Path, names: Names) -> None:
+    left = directory.synced if names == "synced" else directory.entries
+    for name, entry in left.items():
         if isinstance(entry, _File):
             (path / name).write_bytes(entry.synced)
         else:
             (path / name).mkdir()
-            _restore(entry, path / name)
+            _restore(entry, path / name, names)

@@ -1,0 +1,359 @@
+"""The S3 store against an imitation of S3, a proxy that loses answers, and other web servers."""
+
+import base64
+import hashlib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from dr_pipelines.blobs import s3
+from dr_pipelines.blobs.s3 import S3BlobStore, open_s3
+from dr_pipelines.errors import (
+    Damaged,
+    DrError,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
+from dr_pipelines.protocols import BlobStore
+from dr_pipelines.testing.blob_contract import BlobStoreContract
+from tests.blobs.s3_buckets import client_of, new_bucket, opened
+from tests.servers.cutting_proxy import CuttingProxy
+
+DATA = bytes(range(256)) * 4096
+
+
+@pytest.fixture(scope="module")
+def client(moto_endpoint: str) -> Any:
+    return client_of(opened(moto_endpoint, "any"))
+
+
+@pytest.fixture(scope="module")
+def bucket(client: Any) -> str:
+    return new_bucket(client)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "READ_PAUSES_SECONDS", (0.0, 0.0))
+
+
+class TestMoto(BlobStoreContract):
+    listed = 230
+
+    @pytest.fixture
+    def blobs(self, client: Any, bucket: str) -> BlobStore:
+        return S3BlobStore(bucket, uuid4().hex, client=client, page_keys=100)
+
+
+@pytest.fixture
+def blobs(client: Any, bucket: str) -> S3BlobStore:
+    return S3BlobStore(bucket, uuid4().hex, client=client)
+
+
+@contextmanager
+def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """An HTTP server that answers everything alike, and the methods it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            asked.append(self.command)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = answer  # noqa: N815 - the names http.server calls
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def error_body(code: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>SECRET</Message></Error>".encode()
+
+
+def test_a_client_that_repeats_requests_is_refused() -> None:
+    repeating = boto3.client(
+        "s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    with pytest.raises(InvalidRequest, match="reports false conflicts"):
+        S3BlobStore("bucket", client=repeating)
+
+
+def test_a_create_is_one_conditional_put_with_its_checksum(
+    client: Any, bucket: str, blobs: S3BlobStore
+) -> None:
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    def record(params: dict[str, Any], **_: object) -> None:
+        sent.append((params["method"], params["headers"]))
+
+    client.meta.events.register("before-call.s3", record)
+    try:
+        blobs.create("a", DATA)
+    finally:
+        client.meta.events.unregister("before-call.s3", record)
+    [(method, headers)] = sent
+    digest = base64.b64encode(hashlib.sha256(DATA).digest()).decode()
+    assert (method, headers["If-None-Match"]) == ("PUT", "*")
+    assert headers["x-amz-checksum-sha256"] == digest
+
+
+def test_a_lost_answer_to_a_create_is_unknown_and_the_object_is_there(
+    moto_endpoint: str, bucket: str
+) -> None:
+    direct = opened(moto_endpoint, bucket, prefix="lost")
+    with CuttingProxy(moto_endpoint) as proxy:
+        blobs = opened(proxy.endpoint, bucket, prefix="lost")
+        proxy.cut_next_put = True
+        with pytest.raises(OutcomeUnknown, match="log/1: no complete answer"):
+            blobs.create("log/1", DATA)
+        assert proxy.methods == ["PUT"]
+    assert direct.read("log/1") == DATA
+
+
+def test_a_read_that_is_cut_off_is_repeated(moto_endpoint: str, bucket: str) -> None:
+    opened(moto_endpoint, bucket, prefix="cut").create("a", DATA)
+    with CuttingProxy(moto_endpoint) as proxy:
+        blobs = opened(proxy.endpoint, bucket, prefix="cut")
+        proxy.cut_next_get_after = 20_000
+        assert blobs.read("a") == DATA
+        assert proxy.methods == ["GET", "GET"]
+
+
+def test_an_object_that_ends_early_every_time_is_not_read(bucket: str) -> None:
+    with answering(200, b"12345", {"Content-Length": "10", "Connection": "close"}) as (url, asked):
+        with pytest.raises(Unavailable, match="a: no complete answer"):
+            opened(url, bucket).read("a")
+        assert asked == ["GET"] * 3
+
+
+@pytest.mark.parametrize("content_range", ["bytes 0-4/100", "bytes 10-14/12", "bytes 10-13/100"])
+def test_another_range_than_asked_for_is_not_taken(bucket: str, content_range: str) -> None:
+    with (
+        answering(206, b"12345", {"Content-Range": content_range}) as (url, _),
+        pytest.raises(Unavailable, match="a: no complete answer"),
+    ):
+        opened(url, bucket).read("a", (10, 15))
+
+
+def test_a_server_that_ignores_ranges_is_cut_to_size(bucket: str) -> None:
+    with answering(200, b"0123456789", {}) as (url, _):
+        assert opened(url, bucket).read("a", (2, 5)) == b"234"
+
+
+def test_bytes_that_do_not_match_their_stored_checksum_are_damage(bucket: str) -> None:
+    digest = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
+    with (
+        answering(200, b"bytes", {"x-amz-checksum-sha256": digest}) as (url, _),
+        pytest.raises(Damaged, match="a: the bytes do not match the checksum"),
+    ):
+        opened(url, bucket).read("a")
+
+
+PAGE = (
+    "<ListBucketResult><IsTruncated>{truncated}</IsTruncated>"
+    "<Contents><Key>backups/one/b</Key></Contents><Contents><Key>{second}</Key></Contents>"
+    "</ListBucketResult>"
+)
+
+
+@pytest.mark.parametrize(
+    ("truncated", "second", "raised", "says"),
+    [
+        ("false", "backups/one/a", Refused, "lists out of order"),
+        ("false", "backups/one/b", Refused, "lists out of order"),
+        ("false", "elsewhere", Refused, "lists out of order"),
+        ("true", "backups/one/c", Unavailable, "the listing ended early, after 'backups/one/c'"),
+    ],
+)
+def test_a_listing_that_cannot_be_right_is_not_taken(
+    bucket: str, truncated: str, second: str, raised: type[DrError], says: str
+) -> None:
+    page = PAGE.format(truncated=truncated, second=second).encode()
+    with answering(200, page, {}) as (url, _), pytest.raises(raised, match=says):
+        list(opened(url, bucket).keys(""))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "raised", "says"),
+    [
+        (500, "InternalError", OutcomeUnknown, "log/1: the store failed .500 InternalError."),
+        (503, "SlowDown", OutcomeUnknown, "log/1: the store failed .503 SlowDown."),
+        (400, "RequestTimeout", OutcomeUnknown, "log/1: the store failed .400 RequestTimeout."),
+        (403, "AccessDenied", InvalidRequest, "the credentials need s3:GetObject, s3:PutObject"),
+        (403, "RequestTimeTooSkewed", InvalidRequest, "this machine's clock is wrong"),
+        (400, "AuthorizationHeaderMalformed", InvalidRequest, "the bucket is in another region"),
+        (400, "EntityTooLarge", InvalidRequest, "larger than one PUT may be"),
+        (501, "NotImplemented", OutcomeUnknown, "log/1: the store failed .501 NotImplemented."),
+        (400, "Unheard", InvalidRequest, "refused .400 Unheard."),
+    ],
+)
+def test_a_failed_create_says_whether_it_may_have_happened(
+    bucket: str, status: int, code: str, raised: type[DrError], says: str
+) -> None:
+    with answering(status, error_body(code), {}) as (url, asked):
+        with pytest.raises(raised, match=says) as failure:
+            opened(url, bucket).create("log/1", b"x")
+        assert failure.type is raised
+        assert "SECRET" not in str(failure.value)
+        assert asked == ["PUT"]
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
+def test_both_kinds_of_conflict_are_conflicts(bucket: str, code: str) -> None:
+    status = 412 if code == "PreconditionFailed" else 409
+    with (
+        answering(status, error_body(code), {}) as (url, _),
+        pytest.raises(s3.Conflict, match="log/1: exists, or is being written by another"),
+    ):
+        opened(url, bucket).create("log/1", b"x")
+
+
+def test_a_failing_store_is_asked_again_a_bounded_number_of_times(bucket: str) -> None:
+    with answering(503, error_body("SlowDown"), {}) as (url, asked):
+        blobs = opened(url, bucket)
+        calls: list[Callable[[], object]] = [
+            lambda: blobs.read("a"),
+            lambda: blobs.size("a"),
+            lambda: list(blobs.keys("")),
+            lambda: blobs.delete("a"),
+        ]
+        for call in calls:
+            with pytest.raises(Unavailable):
+                call()
+        assert asked == ["GET"] * 3 + ["HEAD"] * 3 + ["GET"] * 3 + ["HEAD"] * 3
+
+
+def test_a_deletion_whose_answer_is_lost_is_unknown(client: Any, blobs: S3BlobStore) -> None:
+    blobs.create("a", b"")
+
+    def lose(**_: object) -> None:
+        raise s3.ResponseParserError("cut")
+
+    client.meta.events.register("after-call.s3.DeleteObject", lose)
+    try:
+        with pytest.raises(OutcomeUnknown, match="a: no complete answer"):
+            blobs.delete("a")
+    finally:
+        client.meta.events.unregister("after-call.s3.DeleteObject", lose)
+    with pytest.raises(NotFound):
+        blobs.size("a")
+
+
+def test_a_missing_bucket_is_not_a_missing_object(client: Any) -> None:
+    blobs = S3BlobStore("no-such-bucket", client=client)
+    calls: list[Callable[[], object]] = [
+        lambda: blobs.create("a", b""),
+        lambda: blobs.read("a"),
+        lambda: blobs.size("a"),
+        lambda: list(blobs.keys("")),
+        lambda: blobs.delete("a"),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidRequest, match="the bucket does not exist") as refused:
+            call()
+        assert refused.type is InvalidRequest
+
+
+def test_an_endpoint_where_nobody_listens_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    blobs = opened(f"http://127.0.0.1:{port}", "bucket")
+    for call in (lambda: blobs.create("a", b""), lambda: blobs.read("a")):
+        with pytest.raises(Unavailable, match="no connection; check the endpoint"):
+            call()
+
+
+@pytest.mark.parametrize("page", [b"<html>hello", b"<html>hello</html>", b"hello", b""])
+def test_a_web_server_that_is_no_object_store_is_not_taken_for_one(
+    bucket: str, page: bytes
+) -> None:
+    with answering(200, page, {"Content-Type": "text/html"}) as (url, _):
+        blobs = opened(url, bucket)
+        with pytest.raises(Unavailable):
+            list(blobs.keys(""))
+        with pytest.raises(OutcomeUnknown):
+            blobs.create("a", b"")
+
+
+def test_stores_of_one_bucket_do_not_see_each_other(client: Any, bucket: str) -> None:
+    one, other = (S3BlobStore(bucket, f"x/{name}", client=client) for name in ("a", "ab"))
+    one.create("k", b"one")
+    other.create("k", b"other")
+    assert (list(one.keys("")), one.read("k")) == (["k"], b"one")
+    assert (list(other.keys("")), other.read("k")) == (["k"], b"other")
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        (
+            "s3://bucket/a/b/?endpoint=http://127.0.0.1:9&region=eu-west-1",
+            "s3://bucket/a/b?endpoint=http://127.0.0.1:9&region=eu-west-1",
+        ),
+        ("s3://bucket", "s3://bucket?region=us-east-1"),
+        ("s3://bucket/p?region=eu-north-1", "s3://bucket/p?region=eu-north-1"),
+    ],
+)
+def test_the_url_opens_the_same_place_again(url: str, kept: str) -> None:
+    environ = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hidden"}
+    assert open_s3(url, environ).url == kept
+    assert open_s3(kept, environ).url == kept
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("s3://key:hidden@bucket/p", "an S3 URL holds no credentials"),
+        ("s3://bucket?endpoint=http://key:hidden@host", "an S3 URL holds no credentials"),
+        ("s3://bucket?endpoint=127.0.0.1:9000", "the endpoint must be http://host:port"),
+        ("s3://bucket?endpoint=ftp://host", "the endpoint must be http://host:port"),
+        ("s3://bucket?secret_key=hidden", "unknown option secret_key; known: endpoint, region"),
+        ("s3:///p", "expected s3://bucket/prefix"),
+        ("https://bucket/p", "expected s3://bucket/prefix"),
+    ],
+)
+def test_a_url_that_cannot_be_opened_says_what_is_expected(url: str, says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says) as refused:
+        open_s3(url, {})
+    assert "hidden" not in str(refused.value)
+
+
+def test_missing_credentials_are_named(
+    moto_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    blobs = open_s3(f"s3://{bucket}/p?endpoint={moto_endpoint}", {})
+    with pytest.raises(InvalidRequest, match="no credentials; set AWS_ACCESS_KEY_ID"):
+        blobs.create("a", b"")
