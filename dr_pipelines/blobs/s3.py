@@ -54,6 +54,7 @@ VENDOR_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
 NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 LOST = (HTTPClientError, IncompleteReadError, ResponseParserError)
 MISSING = ("NoSuchKey", "404", "NotFound")
+ELSEWHERE = "the bucket is in another region; add ?region=… to the URL"
 WAY_OUT = {
     "NoSuchBucket": "the bucket does not exist; create it, or correct the URL",
     "AccessDenied": "access denied; the credentials need s3:GetObject, s3:PutObject,"
@@ -61,8 +62,8 @@ WAY_OUT = {
     "InvalidAccessKeyId": "the access key is unknown there; check AWS_ACCESS_KEY_ID and endpoint",
     "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY",
     "RequestTimeTooSkewed": "this machine's clock is wrong by more than 15 minutes",
-    "PermanentRedirect": "the bucket is in another region; add ?region=… to the URL",
-    "AuthorizationHeaderMalformed": "the bucket is in another region; add ?region=… to the URL",
+    "PermanentRedirect": ELSEWHERE,
+    "AuthorizationHeaderMalformed": ELSEWHERE,
     "EntityTooLarge": "the object is larger than one PUT may be",
 }
 SAME_AS = {"403": "AccessDenied", "301": "PermanentRedirect"}
@@ -149,11 +150,7 @@ class S3BlobStore:
                 return b""  # it starts at or after the end
             raise
         with closing(answer["Body"]) as body:
-            data = body.read()
-        if len(data) != answer["ContentLength"]:
-            raise IncompleteReadError(
-                actual_bytes=len(data), expected_bytes=answer["ContentLength"]
-            )
+            data = body.read()  # raises when it ends before its Content-Length
         return data if range is None else _cut(data, range, answer.get("ContentRange", ""))
 
     def _pages(self, prefix: str) -> Iterator[str]:
