@@ -30,11 +30,11 @@ EXPECTED = {
     "dict_type": "a mapping",
     "enum": "{expected}",
     "float_type": "a number",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "a number of at least {ge}",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
     "int_from_float": "a whole number",
     "int_type": "a whole number",
-    "less_than_equal": "a number of at most {le}",
+    "less_than_equal": "a number of at most {le:g}",
     "literal_error": "{expected}",
     "model_type": "a mapping",
     "string_pattern_mismatch": "text that matches {pattern}",
@@ -43,7 +43,7 @@ EXPECTED = {
     "string_type": "text",
     "too_short": "at least {min_length} entry",
     "tuple_type": "a list",
-    "union_tag_invalid": "{expected_tags}",
+    "union_tag_invalid": "one of {expected_tags}",
 }
 """What pydantic's errors mean, by type."""
 

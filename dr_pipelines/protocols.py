@@ -4,6 +4,7 @@ Each protocol has a public contract suite in `dr_pipelines.testing`; an adapter 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -21,6 +22,11 @@ from dr_pipelines.model.query import FloatArray, Hit, Query
 
 Clock = Callable[[], datetime]
 """Returns an aware UTC datetime; passed in, so that decisions can be tested."""
+
+Lease = Callable[[str], AbstractContextManager[None]]
+"""Holds the right to write to a collection's live store while the context lasts; waits a bounded
+time, then raises `Unavailable`. It keeps honest writers apart on one machine; what a zombie does
+without it is found by the next snapshot."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) in the unit of the work at hand; total may be 0 when unknown."""
@@ -199,6 +205,8 @@ class Chunker(Protocol):
 
 
 class Embedder(Protocol):
+    """Turns texts into vectors, with one model at one revision."""
+
     @property
     def provenance(self) -> EmbedderProvenance: ...
 

@@ -60,8 +60,9 @@ class SourcePosition(Stored):
 class SegmentRef(ObjectRef):
     """A segment and its index; `entry` is the log number that introduced it.
 
-    With `until`, only rows from the source (edit 0) at or before that position count: a restore
-    to the middle of a segment.
+    `input` names the piece of a chunks checkpoint that was embedded (see `piece_of`). With `until`,
+    only rows from the source (edit 0) at or before that position count: a restore to the middle
+    of a segment.
     """
 
     index: ObjectRef
@@ -74,6 +75,7 @@ class SegmentRef(ObjectRef):
     partition: Day | None = None
     provenance: Sha256 | None = None
     environment: Sha256 | None = None
+    input: str | None = None
     digests: Digests = Digests()
     until: SourcePosition | None = None
 
@@ -93,13 +95,15 @@ class CheckpointRef(ObjectRef):
 class Partition(Stored):
     """Coverage of one day: the source was read over (after, through].
 
-    `anchor` identifies everything in the source up to `through`.
+    `anchor` identifies everything in the source up to the position `anchored`, which lies beyond
+    `through` after a restore to the middle of what was read.
     """
 
     epoch: Count
     after: Count
     through: Count
     anchor: str
+    anchored: Count
     documents: tuple[CheckpointRef, ...] = ()
     chunks: tuple[CheckpointRef, ...] = ()
     quarantined: Count = 0
@@ -143,6 +147,7 @@ class Manifest(Stored):
     partitions: dict[Day, Partition] = {}
     pages: tuple[ObjectRef, ...] = ()
     segments: tuple[SegmentRef, ...] = ()
+    since: Count = 0  # every version from this source position on is here
     taken_over: tuple[int, ...] = ()
     counts: Counts = Counts()
     digests: Digests = Digests()
@@ -175,10 +180,12 @@ class Writer(Stored):
 
 
 class Body(Stored):
-    """What an entry says: the state it leaves, and what of it is not in the live store yet."""
+    """What an entry says: the state it leaves, what of it is not in the live store yet, and the
+    features without which it must not be built upon."""
 
     manifest: ObjectRef
     pending: tuple[int, ...] = ()
+    features: tuple[str, ...] = ()
     detail: dict[str, Any] = {}
 
 
@@ -189,7 +196,7 @@ class LogEntry(Stored):
     i: Annotated[int, Constraint(ge=1)]
     previous: Sha256
     transaction: str
-    kind: Kind
+    kind: str  # a Kind, or one of a newer version
     timeline: Count
     writer: Writer
     at: datetime

@@ -1,0 +1,260 @@
+"""Bringing the live store to what the log says, and no further.
+
+Apply is a loop: fold at the head, read the store, write where they differ, again until nothing
+differs; only then is an entry marked applied. It never runs an entry's own rows, so it can be
+repeated, interrupted and taken over at any point.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import Conflict, NotFound, TimelineClosed
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery_point import (
+    Body,
+    Head,
+    LogEntry,
+    Manifest,
+    SegmentRef,
+    Timeline,
+)
+from dr_pipelines.protocols import Lease, VectorReader, VectorStore
+from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import read_manifest, segments, write_manifest
+from dr_pipelines.repository.observation import differences, observe
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.rows import newest_rows, observed_rows, strings
+from dr_pipelines.repository.segments import read_index, write_segment
+
+ROUNDS = 8
+SCAN_DOCUMENTS = 10_000
+DELETE_DOCUMENTS = 10_000
+MENTIONED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did; `kept` documents hold direct edits that were left alone."""
+
+    entries: tuple[int, ...] = ()
+    written: int = 0
+    kept: tuple[str, ...] = ()
+    preimages: tuple[SegmentRef, ...] = ()
+    taken_over: tuple[int, ...] = ()
+
+
+def current_manifest(repository: Repository, collection: str, head: Head) -> Manifest | None:
+    """The manifest at a head; None for an empty log."""
+    if head.entry is None:
+        return None
+    return read_manifest(repository, head.entry.body.manifest, collection=collection)
+
+
+def require_timeline(manifest: Manifest, bound: Timeline) -> None:
+    """Refuse to write for a history that a restore has ended."""
+    if manifest.timeline != bound.id:
+        raise TimelineClosed(
+            f"{manifest.collection}: a restore switched from {bound.physical!r} to "
+            f"{manifest.current.physical!r}; this command was working for the former. Run it again"
+        )
+
+
+def finish_pending(
+    collection: str, *, repository: Repository, store: VectorStore, lease: Lease
+) -> Applied:
+    """Apply every entry that is not marked applied; nothing to do is nothing done.
+
+    Raises `Unavailable` or `NotFound` when the store cannot be written: the entries stay pending.
+    """
+    if not _pending(repository.log(collection).head()):
+        return Applied()
+    with lease(collection):
+        return apply_pending(collection, repository=repository, store=store)
+
+
+def apply_pending(collection: str, *, repository: Repository, store: VectorStore) -> Applied:
+    """`finish_pending` for a caller that holds the lease."""
+    log = repository.log(collection)
+    head = log.head()
+    manifest, pending = current_manifest(repository, collection, head), _pending(head)
+    if manifest is None or not pending:
+        return Applied()
+    bound = manifest.current
+    if bound.physical not in store.collections():
+        raise NotFound(
+            f"{collection!r} is served from {bound.physical!r}, which is not in the store: what "
+            f"was ingested is safe in the log. Run: dr restore {collection} --switch"
+        )
+    work = _Work(collection, repository, store, bound)
+    written, kept, preimages = work.until_equal(pending)
+    if any(log.read(number)[0].kind == "restore" for number in pending):
+        store.promote(bound.physical, alias=collection)
+    result = Applied(
+        entries=pending,
+        written=written,
+        kept=kept,
+        preimages=tuple(preimages),
+        taken_over=tuple(n for n in pending if _foreign(repository, log.read(n)[0])),
+    )
+    log.append("applied", partial(_mark_applied, repository, result, bound))
+    return result
+
+
+def _mark_applied(repository: Repository, result: Applied, bound: Timeline, head: Head) -> Draft:
+    if head.entry is None:
+        raise Conflict("the log became empty")
+    body = head.entry.body
+    manifest = read_manifest(repository, body.manifest, collection=_collection(body))
+    require_timeline(manifest, bound)
+    if result.taken_over:
+        update = {"taken_over": (*manifest.taken_over, *result.taken_over)}
+        body = body.model_copy(
+            update={"manifest": write_manifest(repository, manifest.model_copy(update=update))}
+        )
+    detail = {
+        "entries": list(result.entries),
+        "written": result.written,
+        "kept": list(result.kept[:MENTIONED]),
+        "kept_total": len(result.kept),
+        "preimages": [ref.model_dump(mode="json") for ref in result.preimages],
+        "taken_over": list(result.taken_over),
+    }
+    left = tuple(n for n in body.pending if n not in result.entries)
+    return Draft(bound.id, body.model_copy(update={"pending": left, "detail": detail}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    collection: str
+    repository: Repository
+    store: VectorStore
+    bound: Timeline
+
+    def until_equal(
+        self, pending: tuple[int, ...]
+    ) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
+        """Documents written, documents left alone, and the pre-images of what was overwritten."""
+        written, preimages = 0, list[SegmentRef]()
+        for _ in range(ROUNDS):
+            wrote, kept, saved = self.one_round(pending)
+            written, preimages = written + wrote, preimages + saved
+            if not wrote:
+                return written, kept, preimages
+        raise Conflict(
+            f"{self.collection}: the store kept changing during {ROUNDS} rounds of applying: "
+            "another program writes to the same documents"
+        )
+
+    def one_round(self, pending: tuple[int, ...]) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
+        head = self.repository.log(self.collection).head()
+        manifest = current_manifest(self.repository, self.collection, head)
+        if manifest is None:
+            raise Conflict(f"{self.collection}: the log became empty")
+        require_timeline(manifest, self.bound)
+        documents = touched_documents(self.repository, manifest, entries=pending)
+        if len(documents) == 0:
+            return 0, (), []
+        with fold(self.repository, manifest, documents=documents) as state:
+            stored = scan_documents(self.store, self.bound.physical, documents)
+            observe(state, stored, spec=manifest.spec)
+            plan = differences(state, pending=_pending(head))
+            overwrite = pc.or_(plan["fresh"], plan["logged"])
+            unlogged = pc.invert(pc.or_(plan["logged"], plan["empty"]))
+            saved = self.save_preimages(manifest, plan.filter(pc.and_(plan["fresh"], unlogged)))
+            write = strings(plan.filter(overwrite)["document_id"])
+            self.write(state, write)
+            kept = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
+            return len(write), tuple(kept), saved
+
+    def write(self, state: State, documents: pa.Array) -> None:
+        """Write the newest rows of documents; those without rows are removed."""
+        if len(documents) == 0:
+            return
+        left = set[str]()
+        for rows in newest_rows(self.repository, state, documents=documents):
+            present = pc.unique(rows["document_id"])
+            self.store.write(self.bound.physical, rows, replaces=present.to_pylist())
+            left |= set(present.to_pylist())
+        gone = [document for document in documents.to_pylist() if document not in left]
+        empty = store_schema(state.spec).empty_table()
+        for start in range(0, len(gone), DELETE_DOCUMENTS):
+            batch = gone[start : start + DELETE_DOCUMENTS]
+            self.store.write(self.bound.physical, empty, replaces=batch)
+
+    def save_preimages(self, manifest: Manifest, plan: pa.Table) -> list[SegmentRef]:
+        """Keep what is about to be overwritten and was never logged."""
+        documents = strings(plan["document_id"])
+        if len(documents) == 0:
+            return []
+        stored = list(scan_documents(self.store, self.bound.physical, documents))
+        rows = observed_rows(
+            pa.Table.from_batches(stored, store_schema(manifest.spec)), spec=manifest.spec
+        )
+        if rows.num_rows == 0:
+            return []
+        return [
+            write_segment(self.repository, self.collection, rows, spec=manifest.spec, kind="delta")
+        ]
+
+
+def touched_documents(
+    repository: Repository, manifest: Manifest, *, entries: tuple[int, ...]
+) -> pa.Array:
+    """Documents of which some entries brought a version, ascending, each once."""
+    found = [
+        read_index(repository, ref, spec=manifest.spec)["document_id"]
+        for ref in segments(repository, manifest)
+        if ref.entry in entries
+    ]
+    if not found:
+        return pa.array([], pa.string())
+    chunks = [chunk for column in found for chunk in column.chunks]
+    unique = pc.unique(pa.chunked_array(chunks, pa.string()))
+    return unique.take(pc.sort_indices(unique))
+
+
+def scan_documents(
+    store: VectorReader, physical: str, documents: pa.Array
+) -> Iterator[pa.RecordBatch]:
+    """The stored records of some documents, a bounded number of documents at a time."""
+    for start in range(0, len(documents), SCAN_DOCUMENTS):
+        wanted = documents.slice(start, SCAN_DOCUMENTS).to_pylist()
+        yield from store.scan(physical, documents=wanted)
+
+
+def _pending(head: Head) -> tuple[int, ...]:
+    return head.entry.body.pending if head.entry else ()
+
+
+def _foreign(repository: Repository, entry: LogEntry) -> bool:
+    return entry.writer.id != repository.writer.id
+
+
+def _collection(body: Body) -> str:
+    return body.manifest.key.split("/", 1)[0]
+
+
+def rewrite_documents(
+    collection: str, documents: pa.Array, *, repository: Repository, store: VectorStore
+) -> int:
+    """Write the newest logged rows of documents that hold what an older logged version said.
+
+    The caller holds the lease. Returns how many were written; direct edits are left alone.
+    """
+    head = repository.log(collection).head()
+    manifest = current_manifest(repository, collection, head)
+    if manifest is None or len(documents) == 0:
+        return 0
+    work = _Work(collection, repository, store, manifest.current)
+    with fold(repository, manifest, documents=documents) as state:
+        stored = scan_documents(store, manifest.current.physical, documents)
+        observe(state, stored, spec=manifest.spec)
+        plan = differences(state)
+        stale = strings(plan.filter(plan["logged"])["document_id"])
+        work.write(state, stale)
+        return len(stale)

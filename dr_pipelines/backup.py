@@ -1,0 +1,224 @@
+"""Backup: prove what the log says of the live store, record what differs, and say so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines import __version__
+from dr_pipelines.apply import (
+    MENTIONED,
+    current_manifest,
+    finish_pending,
+    require_timeline,
+    rewrite_documents,
+    touched_documents,
+)
+from dr_pipelines.errors import NotFound, Refused
+from dr_pipelines.inspection import Findings, Inspection, inspect
+from dr_pipelines.model.recovery_point import (
+    Body,
+    Counts,
+    Head,
+    Manifest,
+    SegmentRef,
+    Timeline,
+)
+from dr_pipelines.protocols import Lease, VectorReader, VectorStore
+from dr_pipelines.repository.accounting import advance
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import read_segment, write_segment
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a snapshot found. `equal`: the live store was proven to hold exactly what the log says
+    at `number`. Documents that an entry touched meanwhile are `indeterminate`."""
+
+    number: int
+    sha256: str
+    position: int
+    rows: int
+    findings: Findings
+    indeterminate: tuple[str, ...]
+    equal: bool
+    counts: Counts
+    size_bytes: int
+
+
+@dataclass
+class _Commit:
+    """Builds the entry, again after every lost race; remembers what the last build said."""
+
+    repository: Repository
+    engine: str
+    started: int
+    base: Manifest
+    inspection: Inspection
+    said: Snapshot | None = None
+
+    def build(self, head: Head) -> Draft:
+        manifest = current_manifest(self.repository, self.base.collection, head) or self.base
+        require_timeline(manifest, self.base.current)
+        pending = head.entry.body.pending if head.entry else ()
+        later = tuple(range(self.started + 1, head.number + 1))
+        moving = touched_documents(self.repository, manifest, entries=(*pending, *later))
+        moving_set = frozenset(moving.to_pylist())
+        delta = self.without(moving)
+        grown = advance(self.repository, manifest, delta, entry=head.number + 1)
+        grown = grown.model_copy(
+            update={
+                "engine": self.engine,
+                "tool_version": __version__,
+                "vectors": self.inspection.statistics,
+            }
+        )
+        self.said = self.report(head, grown, delta, moving_set)
+        ref = write_manifest(self.repository, grown)
+        body = Body(manifest=ref, pending=pending, detail=_detail(self.said))
+        return Draft(manifest.timeline, body)
+
+    def without(self, moving: pa.Array) -> list[SegmentRef]:
+        """The delta without documents whose store value cannot be told apart from work in
+        progress."""
+        kept = []
+        for ref in self.inspection.delta:
+            rows = read_segment(self.repository, ref, spec=self.base.spec)
+            keep = pc.invert(pc.is_in(rows["document_id"], value_set=moving))
+            if pc.all(keep).as_py():
+                kept.append(ref)
+            elif pc.any(keep).as_py():
+                kept.append(
+                    write_segment(
+                        self.repository,
+                        self.base.collection,
+                        rows.filter(keep),
+                        spec=self.base.spec,
+                        kind=ref.kind,
+                    )
+                )
+        return kept
+
+    def report(
+        self,
+        head: Head,
+        grown: Manifest,
+        delta: Sequence[SegmentRef],
+        moving: frozenset[str],
+    ) -> Snapshot:
+        findings = self.inspection.findings
+        seen = {*findings.recorded, *findings.stale}
+        stale = tuple(d for d in findings.stale if d not in moving)
+        observed = self.inspection.observed
+        return Snapshot(
+            number=head.number + 1,
+            sha256="",
+            position=grown.frontier(),
+            rows=observed.rows,
+            findings=findings.without(moving),
+            indeterminate=tuple(sorted(moving & seen)),
+            equal=not moving & seen and not stale and observed.agrees_with(grown.digests),
+            counts=grown.counts,
+            size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in delta),
+        )
+
+
+def backup(
+    collection: str,
+    *,
+    repository: Repository,
+    store: VectorStore,
+    lease: Lease,
+    adopt: Timeline | None = None,
+    accept_absence: bool = False,
+) -> Snapshot:
+    """Finish what is pending, take a snapshot, and repair what a displaced writer left behind.
+
+    Raises `NotFound` when the collection is gone from the store, `Refused` on mass absence or
+    another schema; nothing is committed then.
+    """
+    finish_pending(collection, repository=repository, store=store, lease=lease)
+    snapshot = take_snapshot(
+        collection,
+        store=store,
+        repository=repository,
+        adopt=adopt,
+        accept_absence=accept_absence,
+    )
+    if snapshot.findings.stale:
+        stale = pa.array(snapshot.findings.stale, pa.string())
+        with lease(collection):
+            rewrite_documents(collection, stale, repository=repository, store=store)
+    return snapshot
+
+
+def take_snapshot(
+    collection: str,
+    *,
+    store: VectorReader,
+    repository: Repository,
+    adopt: Timeline | None = None,
+    accept_absence: bool = False,
+) -> Snapshot:
+    """Compare every record of the live store with the log and commit what differs.
+
+    The position is read before the scan. A document that an entry touched since, or that is not
+    applied yet, is left out and listed. A document is recorded whole, with its version from the
+    log. `adopt` names the physical collection to begin a log with, where there is none yet.
+    """
+    log = repository.log(collection)
+    head = log.head()
+    base = current_manifest(repository, collection, head)
+    if base is None:
+        base = _first_manifest(collection, adopt, store)
+    _require_contract(base, store)
+    inspection = inspect(base, store=store, repository=repository, accept_absence=accept_absence)
+    if head.entry is None and inspection.observed.rows == 0:
+        raise Refused(
+            f"{base.current.physical!r} is empty and nothing is known of it: there is nothing to "
+            "back up yet"
+        )
+    commit = _Commit(repository, store.engine, head.number, base, inspection)
+    committed = log.append("snapshot", commit.build)
+    if commit.said is None:
+        raise Refused(f"{collection}: the snapshot was not built")
+    return replace(commit.said, number=committed.number, sha256=committed.sha256)
+
+
+def _first_manifest(collection: str, adopt: Timeline | None, store: VectorReader) -> Manifest:
+    if adopt is None:
+        raise NotFound(f"{collection}: nothing is known of it yet. Run: dr ingest {collection}")
+    if adopt.physical not in store.collections():
+        raise NotFound(f"{collection}: the store has no collection {adopt.physical!r}")
+    spec = store.describe(adopt.physical).physical(collection)
+    return Manifest(collection=collection, spec=spec, timeline=adopt.id, timelines=(adopt,))
+
+
+def _require_contract(base: Manifest, store: VectorReader) -> None:
+    physical = base.current.physical
+    if physical not in store.collections():
+        raise NotFound(
+            f"{base.collection!r} is served from {physical!r}, which is not in the store. "
+            f"Bring it back: dr restore {base.collection} --switch"
+        )
+    if not store.describe(physical).same_contract(base.spec):
+        raise Refused(
+            f"{physical!r} has another schema than {base.collection!r} had when it was backed up: "
+            "restore it, or start a new collection for the new schema"
+        )
+
+
+def _detail(said: Snapshot) -> dict[str, object]:
+    kinds = {
+        "changed": said.findings.changed,
+        "added": said.findings.added,
+        "absent": said.findings.absent,
+        "stale": said.findings.stale,
+        "indeterminate": said.indeterminate,
+    }
+    named = {name: list(documents[:MENTIONED]) for name, documents in kinds.items()}
+    totals = {f"{name}_total": len(documents) for name, documents in kinds.items()}
+    return {**named, **totals, "rows": said.rows, "equal": said.equal}

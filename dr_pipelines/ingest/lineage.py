@@ -1,0 +1,38 @@
+"""One collection's way from source to vectors: what the policy names, put together."""
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from hashlib import sha256
+
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.lineage import Provenance
+from dr_pipelines.protocols import Chunker, Embedder, Source
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """`spec` is named after the collection; `start` is the first day that is kept."""
+
+    collection: str
+    spec: CollectionSpec
+    source: Source
+    chunker: Chunker
+    embedder: Embedder
+    store_name: str = "default"
+    start: date | None = None
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """How this lineage makes vectors."""
+        return Provenance(
+            source=self.source.provenance,
+            chunker=self.chunker.provenance,
+            embedder=self.embedder.provenance,
+        )
+
+    @cached_property
+    def chunks_fingerprint(self) -> str:
+        """Identifies how chunks are made: the source's and the chunker's provenance."""
+        parts = (self.source.provenance.fingerprint, self.chunker.provenance.fingerprint)
+        return sha256(":".join(parts).encode()).hexdigest()

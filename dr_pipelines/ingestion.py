@@ -1,0 +1,352 @@
+"""Ingest: append to the log what the source said, then bring the live store to it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import partial
+
+from dr_pipelines import __version__
+from dr_pipelines.apply import (
+    Applied,
+    current_manifest,
+    finish_pending,
+    require_timeline,
+)
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Conflict,
+    NotFound,
+    ProvenanceChanged,
+    Refused,
+    Unavailable,
+)
+from dr_pipelines.ingest.lineage import Lineage
+from dr_pipelines.model.recovery_point import (
+    Body,
+    CheckpointRef,
+    Digests,
+    Head,
+    Manifest,
+    Partition,
+    SegmentRef,
+    Timeline,
+)
+from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.repository.accounting import advance
+from dr_pipelines.repository.digest import combine
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.stages import (
+    Day,
+    DocumentsRead,
+    Reading,
+    chunk_day,
+    embed_day,
+    plan_day,
+    read_day,
+    require_same_source,
+    source_days,
+)
+
+NEW_COLLECTION = "new"
+
+
+@dataclass(frozen=True)
+class DayCommit:
+    """What one log entry will say of a day."""
+
+    day: Day
+    read: DocumentsRead
+    chunks: tuple[CheckpointRef, ...]
+    segments: tuple[SegmentRef, ...]
+    again: bool = False
+
+    @property
+    def rows(self) -> int:
+        return sum(ref.records for ref in self.segments)
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingestion did. `unapplied` says why the live store could not follow, if it could
+    not: what was ingested is safe in the log."""
+
+    days: tuple[str, ...] = ()
+    records: int = 0
+    quarantined: int = 0
+    entries: tuple[int, ...] = ()
+    applied: Applied = field(default_factory=Applied)
+    unapplied: str | None = None
+
+
+def ingest(
+    lineage: Lineage,
+    *,
+    repository: Repository,
+    store: VectorStore,
+    lease: Lease,
+    first: date | None = None,
+    last: date | None = None,
+    progress: Progress | None = None,
+    on_day: Callable[[str], None] | None = None,
+) -> Ingested:
+    """Ingest every day of the source that is not covered yet, oldest first, a log entry each.
+
+    Idempotent: what is covered is not read again. Entries that an earlier run left unapplied are
+    finished first. Raises `SourceRewritten`, `ProvenanceChanged` before anything is written.
+    """
+    bound = bind(lineage, repository=repository, store=store, lease=lease)
+    report = _apply_into(Ingested(), lineage, repository=repository, store=store, lease=lease)
+    manifest = _manifest(lineage, repository)
+    require_same_source(lineage, Reading.of(manifest))
+    for found in source_days(lineage, first=first, last=last):
+        day = plan_day(lineage, Reading.of(_manifest(lineage, repository)), found.day.isoformat())
+        report = replace(report, quarantined=report.quarantined + day.quarantined)
+        if day.fresh is None:
+            continue
+        if on_day:
+            on_day(day.name)
+        commit = prepare_day(lineage, day, repository=repository, progress=progress)
+        head = append_days(lineage, [commit], repository=repository, bound=bound)
+        report = replace(
+            report,
+            days=(*report.days, day.name),
+            records=report.records + commit.rows,
+            entries=(*report.entries, head.number),
+        )
+        report = _apply_into(report, lineage, repository=repository, store=store, lease=lease)
+    return report
+
+
+def bind(lineage: Lineage, *, repository: Repository, store: VectorStore, lease: Lease) -> Timeline:
+    """The line of history, and the physical collection, that this run writes for.
+
+    A collection that no log knows yet is created, empty, and its alias pointed at it.
+    """
+    manifest = _manifest(lineage, repository)
+    if manifest is not None:
+        require_provenance(lineage, manifest)
+        require_contract(lineage, manifest)
+        require_store(manifest, lineage.store_name)
+        return manifest.current
+    with lease(lineage.collection):
+        return Timeline(
+            id=1,
+            physical=_new_collection(lineage, repository=repository, store=store),
+            store=lineage.store_name,
+        )
+
+
+def require_provenance(lineage: Lineage, manifest: Manifest) -> None:
+    """Refuse to mix vectors of two provenances in one collection."""
+    if manifest.provenance is None or manifest.provenance == lineage.provenance:
+        return
+    changed = "; ".join(manifest.provenance.differences(lineage.provenance))
+    raise ProvenanceChanged(
+        f"{lineage.collection}: the policy makes other vectors than the collection holds "
+        f"({changed}). Build a whole new collection with it: dr restore {lineage.collection} "
+        "--route replay --embedder NAME --switch"
+    )
+
+
+def require_contract(lineage: Lineage, manifest: Manifest) -> None:
+    """Refuse to write rows of another schema into a collection."""
+    if manifest.spec.same_contract(lineage.spec):
+        return
+    raise Refused(
+        f"{lineage.collection}: the policy's fields, vectors or keyword index differ from the "
+        "collection's. Undo the change, or give the new schema a collection of its own"
+    )
+
+
+def require_store(manifest: Manifest, store_name: str) -> None:
+    """Refuse to write to another store than the one the collection is served from."""
+    if manifest.current.store != store_name:
+        raise Refused(
+            f"{manifest.collection}: served from store {manifest.current.store!r}, but the policy "
+            f"says {store_name!r}: set store: {manifest.current.store} in the policy"
+        )
+
+
+def prepare_day(
+    lineage: Lineage,
+    day: Day,
+    *,
+    repository: Repository,
+    again: bool = False,
+    progress: Progress | None = None,
+) -> DayCommit:
+    """Run the three stages of a day. With `again`, also what is covered is embedded once more."""
+    head = repository.log(lineage.collection).head()
+    manifest = current_manifest(repository, lineage.collection, head)
+    read = read_day(lineage, day, repository=repository)
+    chunks = chunk_day(lineage, day, read, repository=repository, generation=head.number + 1)
+    made = embed_day(
+        lineage,
+        chunks,
+        repository=repository,
+        manifest=manifest,
+        generation=head.number + 1,
+        covered=day.covered,
+        again=again,
+        progress=progress,
+    )
+    return DayCommit(day, read, chunks, made, again)
+
+
+def append_days(
+    lineage: Lineage,
+    commits: Sequence[DayCommit],
+    *,
+    repository: Repository,
+    bound: Timeline,
+) -> Head:
+    """Commit one log entry for some days; it is pending until it is applied.
+
+    Raises `Conflict` when another run covered a day meanwhile, `TimelineClosed` when a restore
+    was switched to.
+    """
+    build = partial(_ingest_draft, lineage, commits, repository, bound)
+    return repository.log(lineage.collection).append("ingest", build)
+
+
+def _ingest_draft(
+    lineage: Lineage,
+    commits: Sequence[DayCommit],
+    repository: Repository,
+    bound: Timeline,
+    head: Head,
+) -> Draft:
+    manifest = current_manifest(repository, lineage.collection, head)
+    if manifest is None:
+        manifest = _first_manifest(lineage, bound)
+    require_timeline(manifest, bound)
+    require_provenance(lineage, manifest)
+    for commit in commits:
+        _require_unmoved(lineage, commit, manifest)
+    added = [ref for commit in commits for ref in commit.segments]
+    grown = advance(repository, manifest, added, entry=head.number + 1)
+    environment = lineage.embedder.environment
+    update = {
+        "partitions": grown.partitions | {c.day.name: partition_of(c) for c in commits},
+        "environments": grown.environments | {environment.fingerprint: environment},
+        "provenance": lineage.provenance,
+        "tool_version": __version__,
+    }
+    ref = write_manifest(repository, grown.model_copy(update=update))
+    pending = head.entry.body.pending if head.entry else ()
+    detail = {
+        "days": [commit.day.name for commit in commits],
+        "records": sum(commit.rows for commit in commits),
+        "again": any(commit.again for commit in commits),
+    }
+    return Draft(bound.id, Body(manifest=ref, pending=(*pending, head.number + 1), detail=detail))
+
+
+def partition_of(commit: DayCommit) -> Partition:
+    """Coverage of a day once its commit is in the log."""
+    covered, fresh = commit.day.covered, commit.read.fresh
+    documents = commit.read.all
+    whole = commit.again or covered is None
+    digests = [ref.digests for ref in commit.segments]
+    if covered and not whole:
+        digests.append(covered.digests)
+    sums = Digests(
+        content=combine(add=[d.content for d in digests]),
+        vectors=combine(add=[d.vectors for d in digests]),
+        documents=combine(add=[d.documents for d in digests]),
+    )
+    return Partition(
+        epoch=documents[0].epoch,
+        after=documents[0].after,
+        through=fresh[-1].through if fresh else documents[-1].through,
+        anchor=commit.read.anchor,
+        anchored=fresh[-1].through if fresh or covered is None else covered.anchored,
+        documents=documents,
+        chunks=commit.chunks,
+        quarantined=commit.read.quarantined,
+        records=commit.rows + (0 if whole or covered is None else covered.records),
+        digests=sums,
+    )
+
+
+def _require_unmoved(lineage: Lineage, commit: DayCommit, manifest: Manifest) -> None:
+    now = manifest.partitions.get(commit.day.name)
+    planned = commit.day.covered
+    if (now.through if now else None) != (planned.through if planned else None):
+        raise Conflict(
+            f"{lineage.collection}: {commit.day.name} was ingested by another run meanwhile; "
+            "run the command again"
+        )
+
+
+def _first_manifest(lineage: Lineage, bound: Timeline) -> Manifest:
+    return Manifest(
+        collection=lineage.collection,
+        spec=lineage.spec,
+        timeline=bound.id,
+        timelines=(bound,),
+        provenance=lineage.provenance,
+    )
+
+
+def _new_collection(lineage: Lineage, *, repository: Repository, store: VectorStore) -> str:
+    """An empty collection of our own making; one that a killed run left is used again."""
+    served = store.aliases().get(lineage.collection)
+    if served and store.describe(served).origin != NEW_COLLECTION:
+        raise AlreadyExists(
+            f"the store already serves {lineage.collection!r} from {served!r}, which no log knows. "
+            f"Back it up as it is (authority: store), or name the collection differently"
+        )
+    name = served or _left_over(lineage, store) or _physical_name(lineage, repository)
+    store.create(lineage.spec.physical(name, origin=NEW_COLLECTION))
+    store.build_index(name)
+    if served is None:
+        store.promote(name, alias=lineage.collection)
+    return name
+
+
+def _left_over(lineage: Lineage, store: VectorStore) -> str | None:
+    for name in store.collections():
+        if not name.startswith(f"{lineage.collection}@"):
+            continue
+        spec = store.describe(name)
+        if spec.origin == NEW_COLLECTION and spec.same_contract(lineage.spec):
+            return name
+    return None
+
+
+def _physical_name(lineage: Lineage, repository: Repository) -> str:
+    return f"{lineage.collection}@{repository.clock():%Y%m%dT%H%M%SZ}"
+
+
+def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
+    head = repository.log(lineage.collection).head()
+    return current_manifest(repository, lineage.collection, head)
+
+
+def _apply_into(
+    report: Ingested,
+    lineage: Lineage,
+    *,
+    repository: Repository,
+    store: VectorStore,
+    lease: Lease,
+) -> Ingested:
+    """Apply; a store that cannot follow is reported, since the log already has the changes."""
+    try:
+        applied = finish_pending(
+            lineage.collection, repository=repository, store=store, lease=lease
+        )
+    except (NotFound, Unavailable) as error:
+        return replace(report, unapplied=str(error))
+    before = report.applied
+    merged = Applied(
+        entries=(*before.entries, *applied.entries),
+        written=before.written + applied.written,
+        kept=(*before.kept, *applied.kept),
+        preimages=(*before.preimages, *applied.preimages),
+        taken_over=(*before.taken_over, *applied.taken_over),
+    )
+    return replace(report, applied=merged, unapplied=None)

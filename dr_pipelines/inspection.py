@@ -1,0 +1,196 @@
+"""Looking at a live store against the log: every record is read, every digest recomputed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.apply import SCAN_DOCUMENTS, scan_documents
+from dr_pipelines.errors import Refused
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery_point import Manifest, SegmentRef, VectorStatistics
+from dr_pipelines.planning.verdict import is_mass_absence
+from dr_pipelines.protocols import VectorReader
+from dr_pipelines.repository.digest import combine
+from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.observation import Observed, differences, observe
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.rows import NEWEST_OF_OBSERVED, observed_rows, strings
+from dr_pipelines.repository.segments import write_segment
+from dr_pipelines.repository.statistics import VectorTally
+
+BASE_ROWS = 16_384
+"""Rows of a base segment: about 32 MiB with 384 dimensions and short texts."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Documents that differ between store and log, by kind, each ascending. `stale` ones hold what
+    an older version said, after another writer's entry was taken over: they are repaired."""
+
+    changed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+
+    @property
+    def recorded(self) -> list[str]:
+        """Those that a snapshot records, ascending."""
+        return sorted({*self.changed, *self.added, *self.absent})
+
+    def without(self, documents: frozenset[str]) -> "Findings":
+        """Those that are not in a set."""
+        kinds = (self.changed, self.added, self.absent, self.stale)
+        return Findings(*(tuple(d for d in kind if d not in documents) for kind in kinds))
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was read, what differs, and the segments that record the difference."""
+
+    observed: Observed
+    findings: Findings
+    delta: tuple[SegmentRef, ...]
+    statistics: VectorStatistics
+
+
+def inspect(
+    manifest: Manifest,
+    *,
+    store: VectorReader,
+    repository: Repository,
+    accept_absence: bool = False,
+) -> Inspection:
+    """Scan the collection that a manifest's timeline is served from, and write what differs as
+    delta segments that no entry names yet.
+
+    Raises `Refused` on mass absence, and when an empty log meets an empty collection.
+    """
+    if not manifest.segments and not manifest.pages:
+        whole = _first_inspection(manifest, store=store, repository=repository)
+        if whole is not None:
+            return whole
+    tally = VectorTally(manifest.spec)
+    physical = manifest.current.physical
+    with fold(repository, manifest) as state:
+        batches = _tallied(store.scan(physical), tally)
+        observed = observe(state, batches, spec=manifest.spec)
+        plan = differences(state, taken_over=manifest.taken_over)
+        findings = _findings(plan)
+        _require_presence(manifest, findings, observed, accepted=accept_absence)
+        delta = tuple(_record(manifest, findings, state, store=store, repository=repository))
+    return Inspection(observed, findings, delta, tally.result())
+
+
+def _findings(plan: pa.Table) -> Findings:
+    stale = pc.and_(plan["logged"], plan["taken_over"])
+    added = pc.invert(plan["known"])
+    absent = pc.and_(pc.and_(plan["known"], plan["empty"]), pc.invert(stale))
+    changed = pc.invert(pc.or_(pc.or_(stale, added), absent))
+    kinds = (changed, added, absent, stale)
+    return Findings(*(tuple(plan.filter(k)["document_id"].to_pylist()) for k in kinds))
+
+
+def _require_presence(
+    manifest: Manifest, findings: Findings, observed: Observed, *, accepted: bool
+) -> None:
+    absent, present = len(findings.absent), manifest.counts.documents
+    if accepted or not is_mass_absence(absent=absent, present=present, stored_rows=observed.rows):
+        return
+    raise Refused(
+        f"{absent} of {present} documents are missing from {manifest.current.physical!r}: that "
+        "looks like a loss, not like edits, and was not recorded. Bring them back with: dr restore "
+        f"{manifest.collection} --switch. If they were deleted on purpose: dr backup "
+        f"{manifest.collection} --accept-absence"
+    )
+
+
+def _record(
+    manifest: Manifest,
+    findings: Findings,
+    state: State,
+    *,
+    store: VectorReader,
+    repository: Repository,
+) -> Iterator[SegmentRef]:
+    """Delta segments with every record of each differing document; versions come from the log."""
+    documents = pa.array(findings.recorded, pa.string())
+    for start in range(0, len(documents), SCAN_DOCUMENTS):
+        wanted = documents.slice(start, SCAN_DOCUMENTS)
+        batches = list(scan_documents(store, manifest.current.physical, wanted))
+        stored = pa.Table.from_batches(batches, store_schema(manifest.spec))
+        rows = _versioned(stored, wanted, state, manifest.spec)
+        yield write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="delta")
+
+
+def _versioned(stored: pa.Table, wanted: pa.Array, state: State, spec: CollectionSpec) -> pa.Table:
+    state.sql.register("wanted", pa.table({"document_id": wanted}))
+    versions = state.sql.sql(NEWEST_OF_OBSERVED).to_arrow_table()
+    state.sql.unregister("wanted")
+    found = pc.is_in(wanted, value_set=strings(pc.unique(stored["document_id"])))
+    return observed_rows(
+        stored, spec=spec, versions=versions, absent=wanted.filter(pc.invert(found))
+    )
+
+
+def _first_inspection(
+    manifest: Manifest, *, store: VectorReader, repository: Repository
+) -> Inspection | None:
+    """A collection that no entry describes yet, in one pass: everything is new.
+
+    None when its documents are not contiguous in the order of ids; what was written for it stays
+    behind, unnamed.
+    """
+    tally, delta, last = VectorTally(manifest.spec), list[SegmentRef](), ""
+    documents = 0
+    for rows in _by_document(_tallied(store.scan(manifest.current.physical), tally), manifest.spec):
+        first = rows["document_id"][0].as_py()
+        if first <= last and last:
+            return None
+        last = rows["document_id"][-1].as_py()
+        if not _ascending(rows["document_id"]):
+            return None
+        records = observed_rows(rows, spec=manifest.spec)
+        documents += records.num_rows - rows.num_rows
+        delta.append(
+            write_segment(repository, manifest.collection, records, spec=manifest.spec, kind="base")
+        )
+    if not delta:
+        return None
+    observed = Observed(
+        rows=sum(ref.records for ref in delta),
+        content=combine(add=[ref.digests.content for ref in delta]),
+        vectors=combine(add=[ref.digests.vectors for ref in delta]),
+    )
+    return Inspection(observed, Findings(), tuple(delta), tally.result())
+
+
+def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Iterator[pa.Table]:
+    """Tables of about `BASE_ROWS` rows that end with a document's last row, if documents are
+    contiguous."""
+    held = store_schema(spec).empty_table()
+    for batch in batches:
+        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
+        if held.num_rows < BASE_ROWS:
+            continue
+        last = held["document_id"][-1]
+        end = pc.index(held["document_id"], last).as_py()
+        if end:
+            yield held.slice(0, end)
+            held = held.slice(end)
+    if held.num_rows:
+        yield held
+
+
+def _ascending(documents: pa.ChunkedArray) -> bool:
+    column = strings(documents)
+    steps = pc.less_equal(column.slice(0, len(column) - 1), column.slice(1))
+    return bool(pc.all(steps).as_py() is not False)
+
+
+def _tallied(batches: Iterator[pa.RecordBatch], tally: VectorTally) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        tally.add(batch)
+        yield batch

@@ -1,0 +1,1 @@
+"""The on-disk format and nothing else; see docs/format.md."""

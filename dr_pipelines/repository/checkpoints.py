@@ -1,0 +1,296 @@
+"""Checkpoints: what a stage has durably made of a stretch of the source, for one day.
+
+A checkpoint that a log entry names is found through the manifest. One that no entry names yet
+(the stage before finished, or was killed) is found by listing; it is adopted only when what it
+says of itself fits and its rows prove it. A listing that misses one costs work, nothing else.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import Damaged, NotFound
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import CHANGE_SCHEMA, chunk_schema, index_schema, segment_schema
+from dr_pipelines.model.recovery_point import CheckpointRef, ObjectRef, SegmentRef
+from dr_pipelines.repository import digest
+from dr_pipelines.repository.codec import (
+    decode_table,
+    encode_table,
+    require_schema,
+    table_metadata,
+)
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import records_only, row_digests, write_segment
+
+Stage = Literal["documents", "chunks", "embeddings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Changes of one day at source positions in (after, through]."""
+
+    day: str
+    epoch: int
+    after: int
+    through: int
+
+
+def write_checkpoint(
+    repository: Repository,
+    collection: str,
+    rows: pa.Table,
+    *,
+    stage: Literal["documents", "chunks"],
+    schema: pa.Schema,
+    stretch: Stretch,
+    provenance: str,
+    input_sha256: str,
+) -> CheckpointRef:
+    """Store a stage's rows. `input_sha256` names what they were made from: the source's anchor
+    for documents, the documents checkpoint for chunks."""
+    require_schema(rows, schema, what=f"{stage} checkpoint")
+    metadata = _labels(stage, stretch, provenance=provenance, input_sha256=input_sha256)
+    key = checkpoint_key(repository, collection, stage, stretch.day)
+    ref = repository.put(key, encode_table(rows, metadata=metadata))
+    return _checkpoint_ref(ref, stage, stretch, rows=rows.num_rows, provenance=provenance)
+
+
+def find_documents(
+    repository: Repository, collection: str, *, stretch: Stretch, provenance: str
+) -> list[tuple[CheckpointRef, str]]:
+    """Unclaimed documents checkpoints within a stretch, with the anchor each was read at."""
+    found = []
+    for ref, labels, data in _listed(repository, collection, "documents", stretch.day):
+        made = _stretch_of(labels)
+        if made is None or labels.get("provenance") != provenance or made.epoch != stretch.epoch:
+            continue
+        if not (stretch.after <= made.after < made.through <= stretch.through):
+            continue
+        rows = _decode_or_none(data, CHANGE_SCHEMA, what=ref.key)
+        if rows is not None:
+            made_ref = _checkpoint_ref(
+                ref, "documents", made, rows=rows.num_rows, provenance=provenance
+            )
+            found.append((made_ref, labels.get("input", "")))
+    return found
+
+
+def find_chunks(
+    repository: Repository,
+    collection: str,
+    *,
+    of: CheckpointRef,
+    provenance: str,
+    spec: CollectionSpec,
+) -> CheckpointRef | None:
+    """An unclaimed chunks checkpoint made from a documents checkpoint; digests are recomputed."""
+    for ref, labels, data in _listed(repository, collection, "chunks", of.partition):
+        if labels.get("provenance") != provenance or labels.get("input") != of.sha256:
+            continue
+        rows = _decode_or_none(data, chunk_schema(spec), what=ref.key)
+        if rows is not None and _content_holds(rows, spec):
+            return _checkpoint_ref(
+                ref, "chunks", stretch_of(of), rows=rows.num_rows, provenance=provenance
+            )
+    return None
+
+
+def write_embeddings(
+    repository: Repository,
+    collection: str,
+    rows: pa.Table,
+    *,
+    spec: CollectionSpec,
+    of: CheckpointRef,
+    name: str,
+    kind: Literal["ingest", "replay"],
+    provenance: str,
+    environment: str,
+) -> SegmentRef:
+    """Store an embedded piece of a chunks checkpoint: a segment that `find_embeddings` finds again
+    by its name."""
+    stretch = stretch_of(of)
+    labels = _labels("embeddings", stretch, provenance=provenance, input_sha256=name)
+    return write_segment(
+        repository,
+        collection,
+        rows,
+        spec=spec,
+        kind=kind,
+        partition=of.partition,
+        provenance=provenance,
+        environment=environment,
+        metadata={**labels, "environment": environment, "kind": kind},
+        input_sha256=name,
+        key=checkpoint_key(repository, collection, "embeddings", of.partition),
+    )
+
+
+def find_embeddings(
+    repository: Repository,
+    collection: str,
+    *,
+    day: str,
+    provenance: str,
+    spec: CollectionSpec,
+    claimed: frozenset[str],
+) -> dict[str, SegmentRef]:
+    """Unclaimed segments of a day by the piece they were made from, newest generation each.
+
+    `claimed` are keys that a manifest names. Vector and content digests are recomputed.
+    """
+    found: dict[str, tuple[int, SegmentRef]] = {}
+    for ref, labels, data in _listed(repository, collection, "embeddings", day, skip=claimed):
+        if labels.get("provenance") != provenance:
+            continue
+        rows = _decode_or_none(data, segment_schema(spec), what=ref.key)
+        if rows is None or not _content_holds(rows, spec) or not _vectors_hold(rows, spec):
+            continue
+        index = _adopted_index(repository, ref, rows, spec)
+        generation = pc.max(rows["generation"]).as_py()
+        piece = labels.get("input", "")
+        if index and (piece not in found or found[piece][0] < generation):
+            found[piece] = (generation, _segment_ref(ref, index, rows, labels, day=day))
+    return {piece: segment for piece, (_, segment) in found.items()}
+
+
+def piece_of(chunks: CheckpointRef, piece: int) -> str:
+    """Names a piece of a chunks checkpoint."""
+    return f"{chunks.sha256}:{piece}"
+
+
+def stretch_of(ref: CheckpointRef) -> Stretch:
+    """What part of the source a checkpoint covers."""
+    return Stretch(ref.partition, ref.epoch, ref.after, ref.through)
+
+
+def read_documents(repository: Repository, ref: CheckpointRef) -> pa.Table:
+    """The rows of a documents checkpoint, in `CHANGE_SCHEMA`; raises `Damaged`."""
+    return decode_table(repository.fetch(ref), CHANGE_SCHEMA, what=ref.key)
+
+
+def checkpoint_key(repository: Repository, collection: str, stage: Stage, day: str) -> str:
+    """A fresh name for a checkpoint."""
+    return f"{collection}/checkpoints/{stage}/{day}/{repository.new_name('-')}.parquet"
+
+
+def _labels(
+    stage: Stage, stretch: Stretch, *, provenance: str, input_sha256: str
+) -> dict[str, str]:
+    return {
+        "stage": stage,
+        "day": stretch.day,
+        "epoch": str(stretch.epoch),
+        "after": str(stretch.after),
+        "through": str(stretch.through),
+        "provenance": provenance,
+        "input": input_sha256,
+    }
+
+
+def _stretch_of(labels: dict[str, str]) -> Stretch | None:
+    try:
+        after, through = int(labels["after"]), int(labels["through"])
+        return Stretch(labels["day"], int(labels["epoch"]), after, through)
+    except (KeyError, ValueError):
+        return None
+
+
+def _listed(
+    repository: Repository,
+    collection: str,
+    stage: Stage,
+    day: str,
+    *,
+    skip: frozenset[str] = frozenset(),
+) -> Iterator[tuple[ObjectRef, dict[str, str], bytes]]:
+    for key in repository.blobs.keys(f"{collection}/checkpoints/{stage}/{day}/"):
+        if key.endswith(".index.parquet") or key in skip:
+            continue
+        try:
+            data = repository.blobs.read(key)
+        except NotFound:
+            continue
+        ref = ObjectRef(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))
+        yield ref, table_metadata(data), data
+
+
+def _decode_or_none(data: bytes, schema: pa.Schema, *, what: str) -> pa.Table | None:
+    """A damaged checkpoint that nothing names is worth nothing: its work is done again."""
+    try:
+        return decode_table(data, schema, what=what)
+    except Damaged:
+        return None
+
+
+def _checkpoint_ref(
+    ref: ObjectRef,
+    stage: Literal["documents", "chunks"],
+    stretch: Stretch,
+    *,
+    rows: int,
+    provenance: str,
+) -> CheckpointRef:
+    return CheckpointRef(
+        **ref.model_dump(),
+        stage=stage,
+        partition=stretch.day,
+        epoch=stretch.epoch,
+        after=stretch.after,
+        through=stretch.through,
+        rows=rows,
+        provenance=provenance,
+    )
+
+
+def _segment_ref(
+    ref: ObjectRef, index: ObjectRef, rows: pa.Table, labels: dict[str, str], *, day: str
+) -> SegmentRef:
+    return SegmentRef(
+        **ref.model_dump(),
+        index=index,
+        kind="replay" if labels.get("kind") == "replay" else "ingest",
+        entry=0,
+        rows=rows.num_rows,
+        records=records_only(rows).num_rows,
+        first_document=rows["document_id"][0].as_py(),
+        last_document=rows["document_id"][-1].as_py(),
+        partition=day,
+        provenance=labels.get("provenance"),
+        environment=labels.get("environment"),
+        input=labels.get("input"),
+        digests=row_digests(rows),
+    )
+
+
+def _adopted_index(
+    repository: Repository, ref: ObjectRef, rows: pa.Table, spec: CollectionSpec
+) -> ObjectRef | None:
+    key = ref.key.removesuffix(".parquet") + ".index.parquet"
+    try:
+        data = repository.blobs.read(key)
+    except NotFound:
+        return None
+    index = _decode_or_none(data, index_schema(spec), what=key)
+    if index is None or not index.equals(rows.select(index.column_names)):
+        return None
+    return ObjectRef(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))
+
+
+def _content_holds(rows: pa.Table, spec: CollectionSpec) -> bool:
+    records = records_only(rows)
+    return bool(
+        records["content_digest"].combine_chunks().equals(digest.content_digests(records, spec))
+    )
+
+
+def _vectors_hold(rows: pa.Table, spec: CollectionSpec) -> bool:
+    records = records_only(rows)
+    return bool(
+        records["vector_digest"].combine_chunks().equals(digest.vector_digests(records, spec))
+    )

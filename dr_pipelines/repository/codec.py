@@ -1,0 +1,139 @@
+"""Tables to Parquet bytes and back: the only place that knows how objects are encoded."""
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dr_pipelines.errors import Damaged, Refused
+
+MAX_OBJECT_BYTES = 1 << 30
+MAX_JSON_DEPTH = 16
+ROW_GROUP_ROWS = 16_384
+
+
+def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> bytes:
+    """Parquet bytes: zstd, page checksums, dictionaries for repetitive columns only.
+
+    The bytes are decoded again and compared before they are returned: what a broken library or
+    memory made of the table never reaches the repository (`Damaged`).
+    """
+    tagged = table.replace_schema_metadata(metadata)
+    floats = [f"{f.name}.list.element" for f in table.schema if pa.types.is_fixed_size_list(f.type)]
+    digests = [f.name for f in table.schema if pa.types.is_fixed_size_binary(f.type)]
+    plain = [*floats, *digests, "id", "text"]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        tagged,
+        sink,
+        compression={
+            path: "NONE" if path in digests else "ZSTD" for path in _leaf_paths(table.schema)
+        },
+        use_dictionary=[path for path in _leaf_paths(table.schema) if path not in plain],
+        use_byte_stream_split=floats,
+        row_group_size=ROW_GROUP_ROWS,
+        write_page_checksum=True,
+        store_schema=True,
+    )
+    data: bytes = sink.getvalue().to_pybytes()
+    if not _same(_parse(data), table):
+        raise Damaged("a table read back from its own encoding differs: nothing was written")
+    return data
+
+
+def decode_table(
+    data: bytes, schema: pa.Schema, *, what: str, columns: list[str] | None = None
+) -> pa.Table:
+    """The table behind Parquet bytes, in exactly this schema (or these columns of it).
+
+    Raises `Damaged` naming `what` when the bytes are not such a table.
+    """
+    if len(data) > MAX_OBJECT_BYTES:
+        raise Damaged(f"{what}: {len(data)} bytes, more than the limit of {MAX_OBJECT_BYTES}")
+    expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    try:
+        table = _parse(data, columns)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise Damaged(f"{what}: not readable as Parquet ({_first_line(error)})") from error
+    if not table.schema.remove_metadata().equals(expected):
+        raise Damaged(f"{what}: its columns are {table.schema.names}, not {expected.names}")
+    return table
+
+
+def table_metadata(data: bytes) -> dict[str, str]:
+    """The key-value metadata that `encode_table` was given; empty when it cannot be read."""
+    try:
+        found = pq.read_metadata(pa.BufferReader(data)).metadata or {}
+    except (pa.ArrowException, OSError):
+        return {}
+    return {k.decode(): v.decode() for k, v in found.items() if not k.startswith(b"ARROW:")}
+
+
+def decode_json(data: bytes, *, what: str, limit_bytes: int) -> Any:
+    """Parse JSON within limits of size and nesting; raises `Damaged` naming `what`."""
+    if len(data) > limit_bytes:
+        raise Damaged(f"{what}: {len(data)} bytes, more than the limit of {limit_bytes}")
+    if _nesting(data) > MAX_JSON_DEPTH:
+        raise Damaged(f"{what}: nested deeper than {MAX_JSON_DEPTH}")
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Damaged(f"{what}: not JSON ({_first_line(error)})") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def _nesting(data: bytes) -> int:
+    """Deepest nesting, strings skipped; looks at bytes only, so it is safe on any input."""
+    bare = np.frombuffer(_STRING.sub(b"", data), np.uint8)
+    steps = np.isin(bare, list(b"[{")).astype(np.int32) - np.isin(bare, list(b"]}"))
+    return int(np.cumsum(steps).max(initial=0))
+
+
+def _parse(data: bytes, columns: list[str] | None = None) -> pa.Table:
+    return pq.read_table(
+        pa.BufferReader(data), columns=columns, page_checksum_verification=True, use_threads=True
+    )
+
+
+def _same(decoded: pa.Table, table: pa.Table) -> bool:
+    if not decoded.schema.remove_metadata().equals(table.schema.remove_metadata()):
+        return False
+    pairs = zip(decoded.columns, table.columns, strict=True)
+    return all(_equal(a, b) for a, b in pairs)
+
+
+def _equal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> bool:
+    """Equality of values; where NaN, which equals nothing, is in the way, of bits."""
+    if a.equals(b):
+        return True
+    if not pa.types.is_floating(a.type) or a.null_count != b.null_count:
+        return False
+    return bytes(a.to_numpy().tobytes()) == bytes(b.to_numpy().tobytes())
+
+
+def _leaf_paths(schema: pa.Schema) -> list[str]:
+    """Parquet's names of the physical columns."""
+    return [f"{f.name}.list.element" if _is_list(f.type) else f.name for f in schema]
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def require_schema(table: pa.Table, schema: pa.Schema, *, what: str) -> None:
+    """Refuse to write rows that are not in the format's schema."""
+    if not table.schema.remove_metadata().equals(schema):
+        raise Refused(f"{what}: columns {table.schema} are not the format's {schema}")

@@ -1,0 +1,118 @@
+"""What a store was seen to hold, compared with the fold: document by document, by digest.
+
+A document's value is the SHA-256 over the digests of its records; a document without records has
+the empty value. Digests are always recomputed from the values that were read.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.recovery_point import Digests
+from dr_pipelines.repository import digest
+from dr_pipelines.repository.fold import State
+
+_VALUE = "sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id))"
+
+_DIFFERING = """
+CREATE OR REPLACE TABLE differing AS
+SELECT DISTINCT unnest([r.document_id, o.document_id]) AS document_id
+FROM records r FULL JOIN observed o USING (id)
+WHERE r.document_id IS DISTINCT FROM o.document_id
+   OR r.content_digest IS DISTINCT FROM o.content_digest
+   OR r.vector_digest IS DISTINCT FROM o.vector_digest;
+DELETE FROM differing WHERE document_id IS NULL;
+"""
+_STORED = f"""
+CREATE OR REPLACE TABLE stored_values AS
+SELECT document_id, {_VALUE} AS value
+FROM observed SEMI JOIN differing USING (document_id) GROUP BY document_id
+"""  # noqa: S608 - built from constants
+_LOGGED = f"""
+CREATE OR REPLACE TABLE logged_values AS
+SELECT v.document_id, v.version, v.sequence, coalesce({_VALUE}, '') AS value
+FROM versions v LEFT JOIN pieces p USING (version)
+WHERE v.document_id IN (SELECT document_id FROM differing)
+GROUP BY ALL
+"""  # noqa: S608 - built from constants
+_PLAN = """
+SELECT d.document_id, n.document_id IS NOT NULL AS known,
+       coalesce(n.sequence IN (SELECT unnest(?::BIGINT[])), false) AS fresh,
+       s.value IS NULL AS empty,
+       EXISTS (SELECT 1 FROM logged_values l
+               WHERE l.document_id = d.document_id AND l.value = coalesce(s.value, '')) AS logged,
+       EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.document_id
+               AND v.sequence IN (SELECT unnest(?::BIGINT[]))) AS taken_over
+FROM differing d
+LEFT JOIN documents n USING (document_id)
+LEFT JOIN stored_values s USING (document_id)
+ORDER BY d.document_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """How much was read, and the sums of its digests."""
+
+    rows: int
+    content: str
+    vectors: str
+
+    def agrees_with(self, digests: Digests) -> bool:
+        """Whether the store holds exactly the records of a state."""
+        return (self.content, self.vectors) == (digests.content, digests.vectors)
+
+
+def observe(state: State, batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Observed:
+    """Read records, recompute their digests, and keep the narrow result beside the fold."""
+    state.sql.execute(
+        "CREATE OR REPLACE TABLE observed "
+        "(id VARCHAR, document_id VARCHAR, content_digest BLOB, vector_digest BLOB)"
+    )
+    rows = content = vectors = 0
+    for narrow in digested(batches, spec=spec):
+        state.sql.register("incoming", narrow)
+        state.sql.execute("INSERT INTO observed SELECT * FROM incoming")
+        state.sql.unregister("incoming")
+        rows += narrow.num_rows
+        content += digest.total(narrow["content_digest"])
+        vectors += digest.total(narrow["vector_digest"])
+    state.sql.execute(_DIFFERING)
+    return Observed(rows, digest.to_hex(content), digest.to_hex(vectors))
+
+
+def digested(batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Iterator[pa.Table]:
+    """Ids, documents and digests of records, a table per batch that is not empty."""
+    for batch in batches:
+        if batch.num_rows:
+            yield pa.table(
+                {
+                    "id": batch.column("id"),
+                    "document_id": batch.column("document_id"),
+                    "content_digest": digest.content_digests(batch, spec),
+                    "vector_digest": digest.vector_digests(batch, spec),
+                }
+            )
+
+
+def differing_documents(state: State) -> pa.Array:
+    """Documents whose stored records are not the newest logged ones, ascending."""
+    query = "SELECT document_id FROM differing ORDER BY document_id"
+    return _strings(state.sql.sql(query).to_arrow_table()["document_id"])
+
+
+def differences(
+    state: State, *, pending: tuple[int, ...] = (), taken_over: tuple[int, ...] = ()
+) -> pa.Table:
+    """One row for each differing document: `document_id`, `known` (the log has it), `fresh` (its
+    newest version is not marked applied), `empty` (nothing is stored), `logged` (what is stored
+    is what some logged version said), `taken_over` (one of those entries touched it)."""
+    state.sql.execute(_STORED)
+    state.sql.execute(_LOGGED)
+    return state.sql.sql(_PLAN, params=[list(pending), list(taken_over)]).to_arrow_table()
+
+
+def _strings(column: pa.ChunkedArray) -> pa.Array:
+    return column.cast(pa.string()).combine_chunks()

@@ -1,0 +1,125 @@
+"""Finding a recovery point: `latest`, `log:N`, `seq:N`, or a time in the source's own clock."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import InvalidRequest, NotFound
+from dr_pipelines.model.record import DOCUMENT_ROW
+from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint, SourcePosition
+from dr_pipelines.repository.manifests import read_manifest, read_point, segments
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import read_index
+
+EXPECTED = "latest, log:N, seq:N or a time such as 2026-05-31 or 2026-05-31T10:00:00Z"
+
+
+def resolve(repository: Repository, collection: str, at: str) -> RecoveryPoint:
+    """The recovery point that `at` names.
+
+    Raises `InvalidRequest` for a word that names none, `NotFound` where the log is empty, does not
+    reach that far, or was not read without a gap up to that source position.
+    """
+    if at == "latest":
+        return latest(repository, collection)
+    if match := re.fullmatch(r"log:(\d{1,18})", at):
+        return _at_number(repository, collection, int(match[1]))
+    if match := re.fullmatch(r"seq:(\d{1,18})", at):
+        return at_position(repository, collection, int(match[1]))
+    return _at_time(repository, collection, _parse_time(at))
+
+
+def latest(repository: Repository, collection: str) -> RecoveryPoint:
+    """The newest recovery point."""
+    head = repository.log(collection).head()
+    if head.entry is None:
+        raise NotFound(f"{collection}: nothing is backed up yet. Run: dr ingest {collection}")
+    manifest = read_manifest(repository, head.entry.body.manifest, collection=collection)
+    return RecoveryPoint(collection, head.number, head.sha256, head.entry, manifest)
+
+
+def at_position(repository: Repository, collection: str, position: int) -> RecoveryPoint:
+    """The state when the source had said everything up to a position, and nothing after it.
+
+    Answered from the newest point whose contiguous frontier has reached the position and which
+    still holds every version back to it; edits seen in the store are no part of it.
+    """
+    newest = latest(repository, collection)
+    for point in _newest_first(repository, newest):
+        if point.manifest.since <= position <= point.manifest.frontier():
+            cut = SourcePosition(epoch=point.manifest.epoch, position=position)
+            return RecoveryPoint(
+                collection, point.number, point.sha256, point.entry, point.manifest, cut
+            )
+    raise NotFound(
+        f"{collection}: source position {position} is not covered: the source was read without a "
+        f"gap up to position {newest.manifest.frontier()}"
+    )
+
+
+def points(repository: Repository, collection: str) -> Iterator[RecoveryPoint]:
+    """Every recovery point, oldest first; the chain is proven on the way. Raises `Damaged`."""
+    log = repository.log(collection)
+    known: tuple[str, Manifest] | None = None
+    for entry, sha256 in log.entries():
+        ref = entry.body.manifest
+        if known is None or known[0] != ref.sha256:
+            known = (ref.sha256, read_manifest(repository, ref, collection=collection))
+        yield RecoveryPoint(collection, entry.i, sha256, entry, known[1])
+
+
+def _at_number(repository: Repository, collection: str, number: int) -> RecoveryPoint:
+    newest = latest(repository, collection)
+    if not 1 <= number <= newest.number:
+        raise NotFound(f"{collection}: the log holds entries 1 to {newest.number}, not {number}")
+    return newest if number == newest.number else read_point(repository, collection, number)
+
+
+def _newest_first(repository: Repository, newest: RecoveryPoint) -> Iterator[RecoveryPoint]:
+    yield newest
+    seen = newest.entry.body.manifest
+    for number in range(newest.number - 1, 0, -1):
+        entry, sha256 = repository.log(newest.collection).read(number)
+        if entry.body.manifest == seen:
+            continue
+        seen = entry.body.manifest
+        manifest = read_manifest(repository, seen, collection=newest.collection)
+        yield RecoveryPoint(newest.collection, number, sha256, entry, manifest)
+
+
+def _parse_time(at: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(at)
+    except ValueError:
+        raise InvalidRequest(f"{at!r} names no recovery point: expected {EXPECTED}") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _at_time(repository: Repository, collection: str, time: datetime) -> RecoveryPoint:
+    """The last position of the source before its clock first passed a time.
+
+    The source's clock is the running maximum of its times, so it ends at the position before the
+    first change with a later time.
+    """
+    newest = latest(repository, collection)
+    manifest = newest.manifest
+    later, reached = [], False
+    for ref in segments(repository, manifest):
+        index = read_index(repository, ref, spec=manifest.spec)
+        said = index.filter(_said_by_source(index, manifest.epoch))
+        after = pc.greater(said["updated_at"], pa.scalar(time, pa.timestamp("us", tz="UTC")))
+        reached = reached or bool(pc.any(pc.invert(after)).as_py())
+        later.append(pc.min(said.filter(after)["position"]).as_py())
+    following = min((p for p in later if p is not None), default=manifest.frontier() + 1)
+    if not reached:
+        raise NotFound(f"{collection}: the source says nothing at or before {time.isoformat()}")
+    return at_position(repository, collection, following - 1)
+
+
+def _said_by_source(index: pa.Table, epoch: int) -> pa.ChunkedArray:
+    is_version = pc.equal(index["chunk_index"], DOCUMENT_ROW)
+    from_source = pc.and_(pc.equal(index["edit"], 0), pc.greater(index["position"], 0))
+    return pc.and_(pc.and_(is_version, from_source), pc.equal(index["epoch"], epoch))

@@ -1,0 +1,165 @@
+"""A repository: write-once objects of known hash, and a log for every collection."""
+
+import hashlib
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import ValidationError
+
+from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Refused
+from dr_pipelines.model.base import Stored, canonical_json
+from dr_pipelines.model.recovery_point import ObjectRef, Writer
+from dr_pipelines.protocols import BlobStore, Clock
+from dr_pipelines.repository.codec import decode_json
+from dr_pipelines.repository.log import KNOWN_FEATURES, Log, Witness
+
+IDENTITY_KEY = "repo.json"
+IDENTITY_LIMIT_BYTES = 64 * 1024
+PUT_ATTEMPTS = 3
+
+
+class Identity(Stored):
+    """What repo.json says; written once."""
+
+    v: Literal[1] = 1
+    id: str
+    features: tuple[str, ...] = ()
+    created_at: datetime
+    capabilities: dict[str, bool] = {}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Everything that verbs need to read and write one repository.
+
+    `writer` names this process; object names contain it, so none is ever used twice.
+    """
+
+    blobs: BlobStore
+    identity: Identity
+    witness: Witness
+    writer: Writer
+    clock: Clock
+    new_id: Callable[[], str]
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count, repr=False)
+
+    @classmethod
+    def create(
+        cls,
+        blobs: BlobStore,
+        *,
+        capabilities: dict[str, bool],
+        witness: Witness,
+        writer: Writer,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> Self:
+        """Make a new repository, or open the one that another process made at the same moment.
+
+        Raises `Refused` when the store's create is not exclusive: two writers would both commit.
+        """
+        if not capabilities.get("exclusive_create", False):
+            raise Refused(
+                f"{blobs.url}: two writers can both create the same object here, so it cannot hold "
+                "a log. On S3 use a bucket without versioning, or a server that honours "
+                "If-None-Match"
+            )
+        identity = Identity(id=new_id(), created_at=clock(), capabilities=capabilities)
+        with suppress(Conflict, OutcomeUnknown):  # whoever wrote it, it is read back below
+            blobs.create(IDENTITY_KEY, _sealed(identity))
+        return cls.open(blobs, witness=witness, writer=writer, clock=clock, new_id=new_id)
+
+    @classmethod
+    def open(
+        cls,
+        blobs: BlobStore,
+        *,
+        witness: Witness,
+        writer: Writer,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> Self:
+        """Open an existing repository; raises `NotFound` where there is none, `Damaged` where its
+        identity cannot be read, `Refused` where it needs a newer version."""
+        try:
+            data = blobs.read(IDENTITY_KEY)
+        except NotFound as error:
+            raise NotFound(f"{blobs.url} holds no repository yet") from error
+        identity = _parse_identity(data, what=f"{blobs.url} {IDENTITY_KEY}")
+        return cls(blobs, identity, witness, writer, clock, new_id)
+
+    def log(self, collection: str) -> Log:
+        """The log of a collection, which may be empty."""
+        return Log(
+            self.blobs,
+            collection,
+            witness=self.witness,
+            writer=self.writer,
+            clock=self.clock,
+            new_transaction=self.new_id,
+        )
+
+    def new_name(self, separator: str = "/") -> str:
+        """`<writer>/<n>`: a name that no other process uses, and this one only once."""
+        return f"{self.writer.id}{separator}{next(self._numbers)}"
+
+    def put(self, key: str, data: bytes) -> ObjectRef:
+        """Store an object under a fresh name. An answer that was lost is established by reading.
+
+        Raises `OutcomeUnknown` when it cannot be established.
+        """
+        ref = ObjectRef(key=key, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+        for _ in range(PUT_ATTEMPTS):
+            try:
+                self.blobs.create(key, data)
+            except (Conflict, OutcomeUnknown):
+                if not self._stands(ref):
+                    continue
+            return ref
+        raise OutcomeUnknown(f"{key}: could not establish whether it was written")
+
+    def fetch(self, ref: ObjectRef) -> bytes:
+        """The object's bytes, proven to be the ones that were written; raises `Damaged`."""
+        try:
+            data = self.blobs.read(ref.key)
+        except NotFound as error:
+            raise Damaged(f"{ref.key} is missing from {self.blobs.url}") from error
+        if len(data) != ref.size_bytes:
+            raise Damaged(f"{ref.key} has {len(data)} bytes, not {ref.size_bytes}")
+        if hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise Damaged(f"{ref.key} has been altered: its SHA-256 is not {ref.sha256[:12]}…")
+        return data
+
+    def _stands(self, ref: ObjectRef) -> bool:
+        try:
+            data = self.blobs.read(ref.key)
+        except NotFound:
+            return False
+        if hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise Damaged(f"{ref.key} reads back differently from what was written")
+        return True
+
+
+def _sealed(identity: Identity) -> bytes:
+    value = identity.model_dump(mode="json")
+    checksum = hashlib.sha256(canonical_json(value)).hexdigest()
+    return canonical_json({**value, "checksum": checksum})
+
+
+def _parse_identity(data: bytes, *, what: str) -> Identity:
+    value = decode_json(data, what=what, limit_bytes=IDENTITY_LIMIT_BYTES)
+    if not isinstance(value, dict):
+        raise Damaged(f"{what}: not a repository")
+    checksum = value.pop("checksum", None)
+    if checksum != hashlib.sha256(canonical_json(value)).hexdigest():
+        raise Damaged(f"{what}: its checksum does not fit its contents")
+    if value.get("v") != 1 or set(value.get("features", ())) - KNOWN_FEATURES:
+        raise Refused(f"{what}: written by a newer version of dr_pipelines")
+    try:
+        return Identity.model_validate(value)
+    except ValidationError as error:
+        raise Damaged(f"{what}: not a repository ({error.error_count()} errors)") from error

@@ -1,0 +1,156 @@
+"""Rows between a store and a segment: payload of newest records out, observed records in."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema, store_schema
+from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import (
+    read_segment,
+    sort_rows,
+    with_content_digests,
+    with_vector_digests,
+)
+
+WRITE_ROWS = 8_192
+
+NEWEST_OF_OBSERVED = """
+SELECT w.document_id, coalesce(d.epoch, 0) AS epoch, coalesce(d.position, 0) AS position,
+       coalesce(d.ordinal, 0) AS ordinal, coalesce(d.edit, 0) + 1 AS edit,
+       coalesce(d.generation, 0) AS generation
+FROM wanted w LEFT JOIN documents d USING (document_id) ORDER BY w.document_id
+"""
+
+
+def newest_rows(
+    repository: Repository, state: State, *, documents: pa.Array | None = None
+) -> Iterator[pa.Table]:
+    """The newest records in `store_schema`, whole documents at a time, in no particular order of
+    segments; a table holds about `WRITE_ROWS` rows. With `documents`, only those."""
+    for number, ref in enumerate(state.segments):
+        wanted = state.rows_of(number, documents=documents)
+        if len(wanted) == 0:
+            continue
+        columns = store_schema(state.spec).names
+        rows = read_segment(repository, ref, spec=state.spec, columns=columns)
+        yield from _whole_documents(rows.take(pa.array(wanted)).cast(store_schema(state.spec)))
+
+
+def observed_rows(
+    stored: pa.Table,
+    *,
+    spec: CollectionSpec,
+    versions: pa.Table | None = None,
+    absent: pa.Array | None = None,
+) -> pa.Table:
+    """Records as a store returned them, as rows of a segment: one version of each document, with
+    digests recomputed.
+
+    `versions` gives `document_id, epoch, position, ordinal, edit, generation`; without it all are
+    version 0, edit 1. Documents in `absent` get a row that says so.
+    """
+    records = stored.take(
+        pc.sort_indices(
+            stored, sort_keys=[("document_id", "ascending"), ("chunk_index", "ascending")]
+        )
+    )
+    heads = _document_rows(records, absent=absent)
+    rows = pa.concat_tables(
+        [_filled(records, segment_schema(spec)), _filled(heads, segment_schema(spec))]
+    )
+    rows = _versioned(rows, versions, spec)
+    return with_vector_digests(with_content_digests(sort_rows(rows), spec), spec)
+
+
+def strings(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """One plain string array."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return array.cast(pa.string())
+
+
+def _whole_documents(rows: pa.Table) -> Iterator[pa.Table]:
+    """Cut where a document ends, as soon as enough rows are together."""
+    documents = strings(rows["document_id"])
+    changes = pc.not_equal(documents.slice(1), documents.slice(0, max(len(documents) - 1, 0)))
+    ends = [*(np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1), rows.num_rows]
+    begin = 0
+    for end in ends:
+        if end - begin >= WRITE_ROWS or end == rows.num_rows:
+            yield rows.slice(begin, end - begin)
+            begin = end
+
+
+def _document_rows(records: pa.Table, *, absent: pa.Array | None) -> pa.Table:
+    documents = strings(records["document_id"])
+    runs = pc.run_end_encode(documents) if len(documents) else None
+    names = runs.values if runs is not None else pa.array([], pa.string())
+    ends = runs.run_ends.to_numpy() if runs is not None else np.array([], np.int64)
+    counts = np.diff(np.concatenate([[0], ends])).astype(np.int32)
+    present = pa.table(
+        {
+            "document_id": names,
+            "presence": pa.array([Presence.PRESENT] * len(names), pa.string()),
+            "chunk_count": pa.array(counts, pa.int32()),
+            "document_sha256": text_hashes(records["text"], ends),
+        }
+    )
+    if absent is None or len(absent) == 0:
+        return present
+    gone = pa.table(
+        {
+            "document_id": absent,
+            "presence": pa.array([Presence.ABSENT] * len(absent), pa.string()),
+            "chunk_count": pa.array([0] * len(absent), pa.int32()),
+            "document_sha256": pa.nulls(len(absent), pa.binary(32)),
+        }
+    )
+    return pa.concat_tables([present, gone])
+
+
+def text_hashes(texts: pa.ChunkedArray, ends: npt.NDArray[np.int64]) -> pa.Array:
+    """SHA-256 of consecutive texts joined, up to each end; null texts join as nothing."""
+    column = pc.fill_null(texts, "").cast(pa.large_string()).combine_chunks()
+    if len(column) == 0:
+        return pa.array([], pa.binary(32))
+    offsets = np.frombuffer(column.buffers()[1], np.int64, len(column) + 1, column.offset * 8)
+    data = memoryview(column.buffers()[2] or b"")
+    bounds = [offsets[0], *offsets[ends]]
+    hashes = [hashlib.sha256(data[a:b]).digest() for a, b in itertools.pairwise(bounds)]
+    return pa.array(hashes, pa.binary(32))
+
+
+def _versioned(rows: pa.Table, versions: pa.Table | None, spec: CollectionSpec) -> pa.Table:
+    if versions is None:
+        values = {"epoch": 0, "position": 0, "ordinal": 0, "edit": 1, "generation": 0}
+        columns = {name: pa.array(np.full(rows.num_rows, value)) for name, value in values.items()}
+    else:
+        place = pc.index_in(rows["document_id"], value_set=strings(versions["document_id"]))
+        names = ("epoch", "position", "ordinal", "edit", "generation")
+        columns = {name: versions[name].take(place) for name in names}
+    schema = segment_schema(spec)
+    for name, column in columns.items():
+        rows = rows.set_column(
+            rows.column_names.index(name), schema.field(name), column.cast(schema.field(name).type)
+        )
+    return rows.cast(schema)
+
+
+def _filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """With every column of a schema, missing ones null, nothing required yet."""
+    columns = {
+        f.name: rows[f.name].cast(f.type)
+        if f.name in rows.column_names
+        else pa.nulls(rows.num_rows, f.type)
+        for f in schema
+    }
+    if "chunk_index" not in rows.column_names:
+        columns["chunk_index"] = pa.array(np.full(rows.num_rows, DOCUMENT_ROW), pa.int32())
+    return pa.table(columns)

@@ -1,0 +1,183 @@
+"""Segments: immutable rows, each with a narrow index that is all a fold needs."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import Damaged
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import (
+    DOCUMENT_ROW,
+    chunk_schema,
+    index_schema,
+    segment_schema,
+)
+from dr_pipelines.model.recovery_point import Digests, ObjectRef, SegmentKind, SegmentRef
+from dr_pipelines.repository import digest
+from dr_pipelines.repository.codec import decode_table, encode_table, require_schema
+from dr_pipelines.repository.repository import Repository
+
+SORT_COLUMNS = (
+    "document_id",
+    "epoch",
+    "position",
+    "ordinal",
+    "edit",
+    "generation",
+    "sequence",
+    "chunk_index",
+)
+
+
+def sort_rows(rows: pa.Table) -> pa.Table:
+    """Rows in the order of a segment: bytewise by document, then version, document row first."""
+    order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in SORT_COLUMNS])
+    return rows.take(order)
+
+
+def records_only(rows: pa.Table) -> pa.Table:
+    """Without document rows."""
+    return rows.filter(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW))
+
+
+def documents_only(rows: pa.Table) -> pa.Table:
+    """Document rows only."""
+    return rows.filter(pc.equal(rows["chunk_index"], DOCUMENT_ROW))
+
+
+def with_content_digests(rows: pa.Table, spec: CollectionSpec) -> pa.Table:
+    """Fill `content_digest` of record rows from their values; null in document rows."""
+    return _with_digests(rows, "content_digest", digest.content_digests(rows, spec))
+
+
+def with_vector_digests(rows: pa.Table, spec: CollectionSpec) -> pa.Table:
+    """Fill `vector_digest` of record rows from their values; null in document rows."""
+    return _with_digests(rows, "vector_digest", digest.vector_digests(rows, spec))
+
+
+def row_digests(rows: pa.Table) -> Digests:
+    """Sums over all rows of a segment or chunks checkpoint, superseded ones included."""
+    vectors = (
+        rows["vector_digest"]
+        if "vector_digest" in rows.column_names
+        else pa.nulls(0, pa.binary(32))
+    )
+    return Digests(
+        content=digest.to_hex(digest.total(rows["content_digest"])),
+        vectors=digest.to_hex(digest.total(vectors)),
+        documents=digest.to_hex(digest.total(digest.document_digests(documents_only(rows)))),
+    )
+
+
+def write_segment(
+    repository: Repository,
+    collection: str,
+    rows: pa.Table,
+    *,
+    spec: CollectionSpec,
+    kind: SegmentKind,
+    entry: int = 0,
+    partition: str | None = None,
+    provenance: str | None = None,
+    environment: str | None = None,
+    metadata: dict[str, str] | None = None,
+    input_sha256: str | None = None,
+    key: str | None = None,
+) -> SegmentRef:
+    """Store sorted rows in `segment_schema(spec)` and their index.
+
+    `key` is a fresh name (default: under segments/); `entry` is the log number that will introduce
+    the segment, set again by the committer. The index is written first: a segment whose index is
+    missing is never referred to.
+    """
+    require_schema(rows, segment_schema(spec), what="segment")
+    key = key or f"{collection}/segments/{repository.new_name()}.parquet"
+    index = rows.select(index_schema(spec).names)
+    index_ref = repository.put(key.removesuffix(".parquet") + ".index.parquet", encode_table(index))
+    ref = repository.put(key, encode_table(rows, metadata=metadata))
+    documents = rows["document_id"]
+    return SegmentRef(
+        **ref.model_dump(),
+        index=index_ref,
+        kind=kind,
+        entry=entry,
+        rows=rows.num_rows,
+        records=rows.num_rows - documents_only(rows).num_rows,
+        first_document=documents[0].as_py(),
+        last_document=documents[-1].as_py(),
+        partition=partition,
+        provenance=provenance,
+        environment=environment,
+        input=input_sha256,
+        digests=row_digests(rows),
+    )
+
+
+def read_segment(
+    repository: Repository,
+    ref: SegmentRef,
+    *,
+    spec: CollectionSpec,
+    columns: list[str] | None = None,
+) -> pa.Table:
+    """The rows of a segment, proven to be the bytes that were written; raises `Damaged`."""
+    data = repository.fetch(ref)
+    table = decode_table(data, segment_schema(spec), what=ref.key, columns=columns)
+    return _expect_rows(table, ref)
+
+
+def read_index(repository: Repository, ref: SegmentRef, *, spec: CollectionSpec) -> pa.Table:
+    """The index of a segment, row for row; raises `Damaged`."""
+    data = repository.fetch(ref.index)
+    return _expect_rows(decode_table(data, index_schema(spec), what=ref.index.key), ref)
+
+
+def read_chunks(repository: Repository, ref: ObjectRef, *, spec: CollectionSpec) -> pa.Table:
+    """The rows of a chunks checkpoint, in `chunk_schema(spec)`; raises `Damaged`."""
+    return decode_table(repository.fetch(ref), chunk_schema(spec), what=ref.key)
+
+
+def split_documents(rows: pa.Table, *, limit_rows: int) -> Iterator[pa.Table]:
+    """Sorted rows in pieces that never cut a version of a document; a piece is closed as soon as
+    it holds `limit_rows`."""
+    starts = pc.indices_nonzero(pc.equal(rows["chunk_index"], DOCUMENT_ROW)).to_pylist()
+    begin = 0
+    for start in starts[1:]:
+        if start - begin >= limit_rows:
+            yield rows.slice(begin, start - begin)
+            begin = start
+    if rows.num_rows > begin:
+        yield rows.slice(begin)
+
+
+def touching(refs: Sequence[SegmentRef], documents: pa.Array | None) -> list[SegmentRef]:
+    """Those segments whose range of documents can hold one of `documents` (None: all)."""
+    if documents is None:
+        return list(refs)
+    if len(documents) == 0:
+        return []
+    bounds = pc.min_max(documents).as_py()
+    return [
+        ref
+        for ref in refs
+        if _bytes(ref.first_document) <= _bytes(bounds["max"])
+        and _bytes(ref.last_document) >= _bytes(bounds["min"])
+    ]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode()  # documents are ordered bytewise
+
+
+def _expect_rows(table: pa.Table, ref: SegmentRef) -> pa.Table:
+    if table.num_rows != ref.rows:
+        raise Damaged(f"{ref.key} has {table.num_rows} rows, not {ref.rows}")
+    return table
+
+
+def _with_digests(rows: pa.Table, name: str, digests: pa.Array) -> pa.Table:
+    is_record = pc.not_equal(rows["chunk_index"], DOCUMENT_ROW)
+    null = pa.scalar(None, pa.binary(32))
+    column = pc.if_else(is_record, digests, null)
+    return rows.set_column(rows.column_names.index(name), rows.schema.field(name), column)

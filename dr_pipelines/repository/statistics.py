@@ -1,0 +1,45 @@
+"""Norms of vectors, tallied while they pass by."""
+
+import numpy as np
+import pyarrow as pa
+
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.recovery_point import VectorStatistics
+
+
+class VectorTally:
+    """Adds up statistics of the first vector over batches of records."""
+
+    def __init__(self, spec: CollectionSpec) -> None:
+        self._column = spec.vectors[0].name
+        self._rows = self._nulls = self._zeros = 0
+        self._low, self._high, self._sum = np.inf, 0.0, 0.0
+
+    def add(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Count a batch."""
+        column = batch.column(self._column)
+        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        self._rows += len(array)
+        self._nulls += array.null_count
+        values = array.drop_null()
+        if len(values) == 0:
+            return
+        matrix = values.flatten().to_numpy().reshape(len(values), -1)
+        norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+        self._zeros += int(np.count_nonzero(norms == 0))
+        self._low, self._high = min(self._low, norms.min()), max(self._high, norms.max())
+        self._sum += float(norms.sum())
+
+    def result(self) -> VectorStatistics:
+        """What was counted so far."""
+        counted = self._rows - self._nulls
+        if counted == 0:
+            return VectorStatistics(rows=self._rows, nulls=self._nulls)
+        return VectorStatistics(
+            rows=self._rows,
+            nulls=self._nulls,
+            zeros=self._zeros,
+            norm_min=float(self._low),
+            norm_mean=self._sum / counted,
+            norm_max=float(self._high),
+        )

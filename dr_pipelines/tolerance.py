@@ -1,0 +1,104 @@
+"""Whether vectors that were made again are the ones that were kept."""
+
+import numpy as np
+import pyarrow as pa
+
+from dr_pipelines.errors import Damaged
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.query import FloatArray
+from dr_pipelines.model.recovery_point import RecoveryPoint, SegmentRef
+from dr_pipelines.protocols import Embedder
+from dr_pipelines.repository.fold import State, fold_point
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import read_segment
+
+MAX_COMPONENT = 1e-6
+MAX_COSINE = 1e-9
+"""Differences seen between batch sizes and instruction sets stay below 2e-7 and 5e-13."""
+
+_PAIRS = """
+SELECT k.segment AS kept_segment, k.row AS kept_row, r.segment AS made_segment, r.row AS made_row
+FROM records r JOIN kept k USING (id)
+WHERE r.vector_digest IS DISTINCT FROM k.vector_digest
+ORDER BY 1, 3, 2
+"""
+
+
+def require_reproduced(
+    point: RecoveryPoint, made: State, *, repository: Repository, embedder: Embedder
+) -> int:
+    """Compare vectors made again with those a point kept, where their bits differ.
+
+    In the same environment under a reproducible profile no bit may differ; otherwise components
+    agree within 1e-6 and 1 - cos is at most 1e-9. Returns how many differ in bits. Raises
+    `Damaged` beyond that, and when the kept vectors cannot be read.
+    """
+    with fold_point(repository, point) as kept:
+        columns = "id, segment, row, vector_digest"
+        table = kept.sql.sql(f"SELECT {columns} FROM records").to_arrow_table()  # noqa: S608
+        made.sql.register("kept", table)
+        pairs = made.sql.sql(_PAIRS).to_arrow_table()
+        made.sql.unregister("kept")
+        if pairs.num_rows and _must_be_exact(point, embedder):
+            raise Damaged(
+                f"{point.collection}: {pairs.num_rows} vectors made again differ from those kept, "
+                "in the same environment under a reproducible profile. Use --route load"
+            )
+        _require_close(pairs, kept, made, point, repository)
+    return int(pairs.num_rows)
+
+
+def _must_be_exact(point: RecoveryPoint, embedder: Embedder) -> bool:
+    made_in = set(point.manifest.environments)
+    return embedder.reproducible and made_in == {embedder.environment.fingerprint}
+
+
+def _require_close(
+    pairs: pa.Table, kept: State, made: State, point: RecoveryPoint, repository: Repository
+) -> None:
+    name = point.manifest.spec.vectors[0].name
+    groups = pairs.group_by(["kept_segment", "made_segment"]).aggregate(
+        [("kept_row", "list"), ("made_row", "list")]
+    )
+    for group in groups.to_pylist():
+        ours = _vectors(
+            repository,
+            made.segments[group["made_segment"]],
+            group["made_row_list"],
+            made.spec,
+            name,
+        )
+        theirs = _vectors(
+            repository,
+            kept.segments[group["kept_segment"]],
+            group["kept_row_list"],
+            kept.spec,
+            name,
+        )
+        component, cosine = distance(ours, theirs)
+        if component > MAX_COMPONENT or cosine > MAX_COSINE:
+            raise Damaged(
+                f"{point.collection}: vectors made again differ from those kept by up to "
+                f"{component:.1e} a component and 1 - cos = {cosine:.1e}; allowed are "
+                f"{MAX_COMPONENT:.0e} and {MAX_COSINE:.0e}. Use --route load"
+            )
+
+
+def distance(a: FloatArray, b: FloatArray) -> tuple[float, float]:
+    """The largest difference of a component and the largest 1 - cos over rows of two matrices."""
+    if len(a) == 0:
+        return 0.0, 0.0
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    cosines = np.divide(
+        np.einsum("ij,ij->i", x, y), norms, out=np.ones_like(norms), where=norms > 0
+    )
+    return float(np.abs(x - y).max()), float((1 - cosines).max())
+
+
+def _vectors(
+    repository: Repository, ref: SegmentRef, rows: list[int], spec: CollectionSpec, name: str
+) -> FloatArray:
+    table = read_segment(repository, ref, spec=spec, columns=[name]).take(pa.array(rows))
+    values: FloatArray = table[name].combine_chunks().flatten().to_numpy()
+    return values.reshape(len(rows), -1)
