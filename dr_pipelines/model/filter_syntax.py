@@ -7,8 +7,9 @@
                 | field "in" "(" value ("," value)* ")"
                 | field "contains" value
 
-Values are quoted strings (with `\\\\ \\" \\' \\n \\r \\t \\uXXXX`), numbers, true and false; a time is a quoted
-ISO 8601 string with its offset. A field whose name is a word of the language goes in backquotes.
+Values are quoted strings (with `\\\\ \\" \\' \\n \\r \\t \\uXXXX`), numbers, true and
+false; a time is a quoted ISO 8601 string with its offset. A field named like a word of the language
+goes in backquotes.
 
 Six rules are less than the configuration of a parser generator, and errors can name the type that a
 field expects: no dependency is worth it.
@@ -243,9 +244,7 @@ def _read_value(token: Token, field: Field) -> Scalar:
         text = ESCAPE.sub(lambda m: _unescaped(m.group(1), token), token.text[1:-1])
         return _read_time(text, token) if field.type is FieldType.TIMESTAMP else text
     if token.kind == "number":
-        return (
-            int(token.text) if re.fullmatch(r"[-+]?\d{1,4000}", token.text) else float(token.text)
-        )
+        return int(token.text) if re.fullmatch(r"[-+]?\d{1,400}", token.text) else float(token.text)
     if token.kind == "word" and token.text in ("true", "false"):
         return token.text == "true"
     quotes = ", quoted" if field.type in (FieldType.STRING, FieldType.STRINGS) else ""

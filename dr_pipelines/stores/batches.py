@@ -59,7 +59,7 @@ def _check_unique(batch: pa.Table, name: str) -> None:
     counts = pc.value_counts(ids)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     raise InvalidRequest(
-        f"batch for {name!r}: {len(repeated)} ids occur more than once, e.g. {repeated[0].as_py()!r}; "
+        f"batch for {name!r}: {len(repeated)} repeated ids, e.g. {repeated[0].as_py()!r}; "
         "a batch holds one record for each id"
     )
 

@@ -1,8 +1,12 @@
 """The embedded VectorStore: one DuckDB file for each collection, no server."""
 
+# ruff: noqa: S608  # names come from a CollectionSpec, whose patterns allow identifiers only;
+# values are parameters.
+
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 import duckdb
@@ -106,7 +110,7 @@ class DuckDBVectorStore:
                 rankings.append(keywords.ranking(connection, request.terms, where, limit=depth))
             best = rankings[0]
             if len(rankings) > 1:
-                best = reciprocal_rank_fusion([[id for id, _ in rank] for rank in rankings])
+                best = reciprocal_rank_fusion([[found for found, _ in rank] for rank in rankings])
             return _hits(connection, best[:limit])
 
     def create(self, spec: CollectionSpec) -> None:
@@ -238,16 +242,16 @@ def _state(connection: Connection, name: str) -> tuple[CollectionSpec, bool]:
         return CollectionSpec.model_validate_json(spec), indexed
     except ValueError as error:  # pydantic's is one
         raise Damaged(
-            f"collection {name!r}: its specification cannot be read; restore it from a recovery point"
+            f"the specification of {name!r} is unreadable; restore it from a recovery point"
         ) from error
 
 
 def _ranges(connection: Connection, where: str, *, step: int) -> list[tuple[str, str | None]]:
-    """Bounds [first, after) that cut the ids into ranges of `step` records; sorts nothing but ids."""
+    """Bounds [first, after) that cut the ids into ranges of `step` records."""
     numbered = f"SELECT id, row_number() OVER (ORDER BY id) - 1 AS n FROM records WHERE {where}"
     starts = connection.execute(f"SELECT id FROM ({numbered}) WHERE n % {step} = 0 ORDER BY id")
     firsts = [row[0] for row in starts.fetchall()]
-    return list(zip(firsts, [*firsts[1:], None], strict=True))
+    return list(zip_longest(firsts, firsts[1:]))
 
 
 def _range(
@@ -274,16 +278,16 @@ def _nearest(
         f"ORDER BY score DESC, id LIMIT {limit}",
         [*query, *values],
     )
-    return [(id, float(found)) for id, found in rows.fetchall()]
+    return [(found, float(scored)) for found, scored in rows.fetchall()]
 
 
 def _hits(connection: Connection, best: Ranking) -> list[Hit]:
-    connection.register("best", _strings("id", [id for id, _ in best]))
+    connection.register("best", _strings("id", [key for key, _ in best]))
     rows = connection.execute(
         "SELECT id, document_id, text FROM records WHERE id IN (SELECT id FROM best)"
     )
-    found = {id: (document, text) for id, document, text in rows.fetchall()}
-    return [Hit(id, found[id][0], score, found[id][1]) for id, score in best]
+    found = {key: (document, text) for key, document, text in rows.fetchall()}
+    return [Hit(key, found[key][0], score, found[key][1]) for key, score in best]
 
 
 def _strings(column: str, values: Sequence[str]) -> pa.Table:

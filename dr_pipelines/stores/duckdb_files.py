@@ -2,8 +2,9 @@
 
 DuckDB lets one process at a time hold a file for writing, or any number for reading. So short reads
 (`reading`) share a file between processes; writes and scans (`holding`) take it alone, but within
-one store any number of threads and scans share what is open, each on its own connection: a loop over
-a scan may write. Two stores on one directory in one process wait for each other as processes do.
+one store any number of threads and scans share what is open, each on its own connection: a loop
+over a scan may write. Two stores on one directory in one process wait for each other as two
+processes do.
 
 Files are attached to an in-memory database because only ATTACH takes a row group size: DuckDB
 rewrites the last row group at every append, with its default of 122,880 rows three quarters of

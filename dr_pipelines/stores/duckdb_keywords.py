@@ -3,6 +3,8 @@
 A record with at least one term is one row of `texts` and has rows in `terms` under its number.
 """
 
+# ruff: noqa: S608  # what is formatted in are numbers and the SQL of a checked filter
+
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -16,9 +18,10 @@ BUILD_ROWS = 8192
 
 def build(connection: Connection) -> None:
     """Index every record of the collection."""
-    last = ""
-    query = f"SELECT id, text FROM records WHERE id > ? ORDER BY id LIMIT {BUILD_ROWS}"
-    add(connection, connection.sql("SELECT id, text FROM records WHERE id = ''").to_arrow_table())
+    last: str | None = None
+    query = (
+        f"SELECT id, text FROM records WHERE coalesce(id > ?, TRUE) ORDER BY id LIMIT {BUILD_ROWS}"
+    )
     while len(batch := connection.sql(query, params=[last]).to_arrow_table()):
         add(connection, batch)
         last = batch.column("id")[-1].as_py()
@@ -69,4 +72,4 @@ def ranking(
         f"ORDER BY score DESC, id LIMIT {limit}",
         values,
     )
-    return [(id, score) for id, score in best.fetchall()]
+    return [(found_id, score) for found_id, score in best.fetchall()]

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 K1 = 1.2
 B = 0.75
+Scores = npt.NDArray[np.float64]
+
 BETWEEN_TERMS = r"[^\p{L}\p{N}]+"
 
 
@@ -39,7 +41,7 @@ def query_terms(text: str) -> tuple[str, ...]:
 
 def bm25(
     found: pa.Table, *, documents: int, average_length: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+) -> tuple[npt.NDArray[np.int64], Scores]:
     """Score postings of the query's terms: distinct `row`s and their scores, rows ascending.
 
     `found` has `row`, `term`, `frequency` and `length` (terms in that text, repeats included), one
@@ -56,20 +58,17 @@ def bm25(
     frequency, length = _numbers(found, "frequency"), _numbers(found, "length")
     norm = K1 * (1.0 - B + B * length / average_length)
     scores = weight * frequency * (K1 + 1.0) / (frequency + norm)
-    return rows, np.bincount(where, weights=scores, minlength=len(rows))
+    totals: Scores = np.bincount(where, weights=scores, minlength=len(rows)).astype(np.float64)
+    return rows, totals
 
 
-def ranked(
-    ids: Sequence[str], scores: npt.NDArray[np.float64], *, limit: int
-) -> list[tuple[str, float]]:
+def ranked(ids: Sequence[str], scores: Scores, *, limit: int) -> list[tuple[str, float]]:
     """The best (id, score), best first, ties by ascending id."""
-    if len(scores) > limit:  # keep every row that ties with the last one that counts
-        last = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-        kept = np.flatnonzero(scores >= last)
-    else:
-        kept = np.arange(len(scores))
-    order = sorted(((ids[i], float(scores[i])) for i in kept), key=lambda h: (-h[1], h[0]))
-    return order[:limit]
+    worst = -np.inf
+    if len(scores) > limit:  # every row that ties with the last one that counts is kept
+        worst = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+    best = [(ids[int(i)], float(scores[i])) for i in np.flatnonzero(scores >= worst)]
+    return sorted(best, key=lambda hit: (-hit[1], hit[0]))[:limit]
 
 
 def _numbers(table: pa.Table, column: str) -> npt.NDArray[np.int64]:

@@ -41,6 +41,7 @@ from dr_pipelines.stores.requests import (
 )
 
 Mask = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class MemoryVectorStore:
         rankings = [rank for rank in _rankings(found.table, request) if rank is not None]
         best = rankings[0]
         if len(rankings) > 1:
-            best = reciprocal_rank_fusion([[id for id, _ in rank] for rank in rankings])
+            best = reciprocal_rank_fusion([[found for found, _ in rank] for rank in rankings])
         return _hits(found.table, best[:limit])
 
     def create(self, spec: CollectionSpec) -> None:
@@ -191,12 +192,14 @@ def vector_scores(
     """Score each row in double precision, row by row; a zero vector has cosine 0."""
     rows, query = matrix.astype(np.float64), vector.astype(np.float64)
     if metric is Metric.L2:
-        return 0.0 - np.sqrt(((rows - query) ** 2).sum(axis=1))
-    products = np.asarray((rows * query).sum(axis=1))
+        distances: Scores = np.sqrt(((rows - query) ** 2).sum(axis=1))
+        return 0.0 - distances
+    products: Scores = (rows * query).sum(axis=1)
     if metric is Metric.DOT:
         return products
     norms = np.sqrt((rows**2).sum(axis=1)) * np.sqrt((query**2).sum())
-    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+    cosines: Scores = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+    return cosines
 
 
 def _matching(
@@ -209,19 +212,19 @@ def _matching(
     found = every.filter(pc.is_in(every.column("term"), value_set=pa.array(terms, pa.string())))
     if not len(found):
         return []
-    hit, scores = bm25(found, documents=len(rows), average_length=lengths.sum() / len(rows))
+    hit, scores = bm25(found, documents=len(rows), average_length=float(lengths.sum()) / len(rows))
     kept = mask[hit]
     ids = table.column("id").take(pa.array(hit[kept])).to_pylist()
     return ranked(ids, scores[kept], limit=limit)
 
 
 def _hits(table: pa.Table, best: Sequence[tuple[str, float]]) -> list[Hit]:
-    wanted = pa.array([id for id, _ in best], pa.string())
+    wanted = pa.array([key for key, _ in best], pa.string())
     rows = table.take(pc.index_in(wanted, value_set=table.column("id").combine_chunks()))
     texts, documents = rows.column("text").to_pylist(), rows.column("document_id").to_pylist()
     return [
-        Hit(id=id, document_id=documents[i], score=score, text=texts[i])
-        for i, (id, score) in enumerate(best)
+        Hit(id=key, document_id=documents[i], score=score, text=texts[i])
+        for i, (key, score) in enumerate(best)
     ]
 
 

@@ -43,11 +43,11 @@ def checked_query(query: Query, spec: CollectionSpec, *, limit: int, indexed: bo
     """
     if limit < 1:
         raise InvalidRequest(f"limit is {limit}; ask for at least one hit")
-    filter = None if query.filter is None else checked_filter(query.filter, spec)
+    kept = None if query.filter is None else checked_filter(query.filter, spec)
     nearest = None if query.mode is Mode.KEYWORD else _vector_request(query, spec)
     terms = None if query.mode is Mode.VECTOR else _terms(query, spec, indexed=indexed)
     depth = max(limit, FUSED) if query.mode is Mode.HYBRID else limit
-    return Request(nearest=nearest, terms=terms, filter=filter, depth=depth)
+    return Request(nearest=nearest, terms=terms, filter=kept, depth=depth)
 
 
 def checked_columns(columns: Sequence[str] | None, spec: CollectionSpec) -> list[str]:

@@ -13,6 +13,7 @@ the bits they are given.
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,7 @@ class VectorStoreContract:
     def test_what_does_not_exist_is_not_found_by_any_call(self, store: VectorStore) -> None:
         store.create(OTHER)
         query = Query(vector=vector(1, 0, 0))
-        for call in (
+        calls: tuple[Callable[[], object], ...] = (
             lambda: store.describe(NAME),
             lambda: store.status(NAME),
             lambda: list(store.scan(NAME)),
@@ -167,7 +168,8 @@ class VectorStoreContract:
             lambda: store.build_index(NAME),
             lambda: store.promote(NAME, alias="handbook"),
             lambda: store.describe("../" + OTHER.name),
-        ):
+        )
+        for call in calls:
             with pytest.raises(NotFound):
                 call()
         store.drop(NAME)
@@ -196,12 +198,13 @@ class VectorStoreContract:
     def test_writes_name_the_collection_not_the_alias(self, store: VectorStore) -> None:
         _filled(store, record())
         store.promote(NAME, alias="handbook")
-        for call in (
+        calls: tuple[Callable[[], object], ...] = (
             lambda: store.write("handbook", table(record("b"))),
             lambda: store.drop("handbook"),
             lambda: store.build_index("handbook"),
             lambda: store.promote("handbook", alias="other"),
-        ):
+        )
+        for call in calls:
             with pytest.raises(NotFound):
                 call()
         assert contents(store) == expected(record())
@@ -339,7 +342,7 @@ class VectorStoreContract:
     # Scanning
 
     def test_a_scan_ascends_bytewise(self, store: VectorStore) -> None:
-        rows = [record("d", n, id=id) for n, id in enumerate(ODD_IDS)]
+        rows = [record("d", n, id=odd) for n, odd in enumerate(ODD_IDS)]
         _filled(store, *rows[::2])
         store.write(NAME, table(*rows[1::2]))
         assert contents(store) == expected(*rows)
@@ -424,8 +427,14 @@ class VectorStoreContract:
         self, store: VectorStore, metric: Metric
     ) -> None:
         name = "raw" if metric is Metric.DOT else "picture"
-        points = {"a": [3.0, 4.0], "b": [6.0, 8.0], "c": [0.0, 0.0], "d": [3.0, 4.0], "e": None}
-        _filled(store, *(record(key, **{name: point}) for key, point in points.items()))
+        points: dict[str, Any] = {
+            "a": [3.0, 4.0],
+            "b": [6.0, 8.0],
+            "c": [0.0, 0.0],
+            "d": [3.0, 4.0],
+            "e": None,
+        }
+        _filled(store, *(record(key) | {name: point} for key, point in points.items()))
         query = Query(vector=vector(3, 4), vector_name=name)
         found = [(hit.document_id, hit.score) for hit in store.search(NAME, query, limit=9)]
         if metric is Metric.DOT:
@@ -442,7 +451,7 @@ class VectorStoreContract:
         assert len(store.search(NAME, query, limit=100)) == 20
 
     def test_ties_are_broken_by_id(self, store: VectorStore) -> None:
-        _filled(store, *(record("d", n, id=id, raw=[1, 1]) for n, id in enumerate(ODD_IDS)))
+        _filled(store, *(record("d", n, id=odd, raw=[1, 1]) for n, odd in enumerate(ODD_IDS)))
         query = Query(vector=vector(1, 1), vector_name="raw")
         ordered = sorted(ODD_IDS, key=str.encode)
         for limit in (4, 100):
@@ -453,11 +462,21 @@ class VectorStoreContract:
     def test_a_filter_means_the_same_in_every_mode(self, store: VectorStore, number: int) -> None:
         _filled(store, *FILTERED)
         store.build_index(NAME)
-        filter, meant = MEANT[number]
+        kept, meant = MEANT[number]
         for mode in Mode:
-            query = Query(mode=mode, text="chunk", vector=vector(1, 0, 0), filter=filter)
+            query = Query(mode=mode, text="chunk", vector=vector(1, 0, 0), filter=kept)
             hits = store.search(NAME, query, limit=10)
-            assert {int(hit.id[-6:]) for hit in hits} == meant, (mode, filter)
+            assert {int(hit.id[-6:]) for hit in hits} == meant, (mode, kept)
+
+    def test_a_filter_comes_before_the_limit(self, store: VectorStore) -> None:
+        _filled(store, *document("best", chunks=5), record("last", 9, text="9", product="mail"))
+        store.build_index(NAME)
+        for mode in Mode:
+            query = Query(
+                mode=mode, text="chunk 9", vector=vector(1, 0, 0), filter=Equals("product", "mail")
+            )
+            hits = store.search(NAME, query, limit=1)
+            assert [hit.document_id for hit in hits] == ["last"], mode
 
     @pytest.mark.parametrize("number", range(len(WRONG_FILTERS)))
     def test_a_filter_that_does_not_fit_is_refused(self, store: VectorStore, number: int) -> None:
@@ -485,12 +504,12 @@ class VectorStoreContract:
     def test_hybrid_fuses_both_rankings(self, store: VectorStore) -> None:
         _filled(store, *texts())
         store.build_index(NAME)
-        parts = {"text": "wolf", "vector": vector(0, 1, 0)}
+        both = Query(mode=Mode.HYBRID, text="wolf", vector=vector(0, 1, 0))
         rankings = [
-            [hit.id for hit in store.search(NAME, Query(mode=mode, **parts), limit=100)]
+            [hit.id for hit in store.search(NAME, replace(both, mode=mode), limit=100)]
             for mode in (Mode.VECTOR, Mode.KEYWORD)
         ]
-        fused = store.search(NAME, Query(mode=Mode.HYBRID, **parts), limit=2)
+        fused = store.search(NAME, both, limit=2)
         assert [(hit.id, hit.score) for hit in fused] == reciprocal_rank_fusion(rankings)[:2]
 
     def test_keywords_without_an_index_are_refused(self, store: VectorStore) -> None:

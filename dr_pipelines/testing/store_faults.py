@@ -1,0 +1,127 @@
+"""A layer around any vector store that says what is being called, and may interfere."""
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+from typing import Literal, TypeVar
+
+import pyarrow as pa
+
+from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.protocols import VectorStore
+
+T = TypeVar("T")
+
+CallName = Literal[
+    "collections",
+    "aliases",
+    "describe",
+    "status",
+    "scan",
+    "batch",
+    "search",
+    "create",
+    "drop",
+    "write",
+    "build_index",
+    "promote",
+]
+Moment = Literal["before", "after"]
+Hook = Callable[[CallName, str, Moment, int], None]
+"""Called with (call, collection or "", moment, number of the call from 1). What it raises is raised
+to the caller; it may end the process, or write to the store below."""
+
+
+class RecordingStore:
+    """Calls `hook` before and after every call; each batch that a scan yields is a call `batch`.
+
+    A call that fails has no "after". Numbers count every call, batches included.
+    """
+
+    def __init__(self, store: VectorStore, hook: Hook) -> None:
+        self._store = store
+        self._hook = hook
+        self._lock = Lock()
+        self._count = 0
+
+    @property
+    def engine(self) -> str:
+        return self._store.engine
+
+    @property
+    def vector_tolerance(self) -> float:
+        return self._store.vector_tolerance
+
+    def collections(self) -> list[str]:
+        return self._called("collections", "", self._store.collections)
+
+    def aliases(self) -> dict[str, str]:
+        return self._called("aliases", "", self._store.aliases)
+
+    def describe(self, name: str) -> CollectionSpec:
+        return self._called("describe", name, lambda: self._store.describe(name))
+
+    def status(self, name: str) -> CollectionStatus:
+        return self._called("status", name, lambda: self._store.status(name))
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        scan = self._called(
+            "scan",
+            name,
+            lambda: self._store.scan(
+                name, columns=columns, documents=documents, batch_rows=batch_rows
+            ),
+        )
+        return self._batches(name, scan)
+
+    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
+        return self._called("search", name, lambda: self._store.search(name, query, limit=limit))
+
+    def create(self, spec: CollectionSpec) -> None:
+        self._called("create", spec.name, lambda: self._store.create(spec))
+
+    def drop(self, name: str) -> None:
+        self._called("drop", name, lambda: self._store.drop(name))
+
+    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
+        self._called("write", name, lambda: self._store.write(name, batch, replaces=replaces))
+
+    def build_index(self, name: str) -> None:
+        self._called("build_index", name, lambda: self._store.build_index(name))
+
+    def promote(self, name: str, *, alias: str) -> None:
+        self._called("promote", name, lambda: self._store.promote(name, alias=alias))
+
+    def _batches(self, name: str, scan: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        try:
+            while True:
+                number = self._next()
+                self._hook("batch", name, "before", number)
+                batch = next(scan, None)
+                if batch is None:
+                    return
+                self._hook("batch", name, "after", number)
+                yield batch
+        finally:
+            close = getattr(scan, "close", None)  # an iterator need not have one
+            if close is not None:
+                close()
+
+    def _called(self, call: CallName, name: str, do: Callable[[], T]) -> T:
+        number = self._next()
+        self._hook(call, name, "before", number)
+        result = do()
+        self._hook(call, name, "after", number)
+        return result
+
+    def _next(self) -> int:
+        with self._lock:
+            self._count += 1
+            return self._count
