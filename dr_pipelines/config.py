@@ -137,6 +137,7 @@ def open_embedder(policy: EmbedderPolicy, *, base: Path, environ: Mapping[str, s
         profile=policy.profile,
         batch_size=policy.batch_size,
         prompt=policy.prompt,
+        normalize=policy.normalize,
         threads=policy.threads,
         expected_weights_sha256=policy.weights_sha256,
     )
