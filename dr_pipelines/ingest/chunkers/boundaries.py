@@ -22,15 +22,16 @@ def best_cut(text: str, start: int, limit: int) -> int:
     """
     lowest = start + (limit - start) // 2
     for pattern in COARSE:
-        ends = [m.end() for m in pattern.finditer(text, lowest, limit)]
-        if ends and ends[-1] > start:
-            return ends[-1]
+        ends = (m.end() for m in pattern.finditer(text, lowest, limit))
+        usable = [end for end in ends if end > start and not inside_sequence(text, end)]
+        if usable:
+            return usable[-1]
     return _word_cut(text, start, limit) or _hard_cut(text, start, limit)
 
 
 def _word_cut(text: str, start: int, limit: int) -> int | None:
     for cut in range(limit, start, -1):
-        if text[cut - 1].isspace():
+        if text[cut - 1].isspace() and not inside_sequence(text, cut):
             return None if text[start:cut].isspace() else cut
     return None
 

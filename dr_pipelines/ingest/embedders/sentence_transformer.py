@@ -166,6 +166,7 @@ def _name(model: str | Path) -> str:
 
 
 def _load(directory: Path) -> Any:
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
@@ -179,7 +180,7 @@ def _load(directory: Path) -> Any:
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True, "dtype": "float32"},
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InvalidRequest(f"model {directory.name} cannot be loaded: {error}") from error
     finally:
         if bars:

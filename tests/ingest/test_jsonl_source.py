@@ -1,0 +1,280 @@
+"""The JSONL change feed: what it yields, what it quarantines, and how it notices a rewrite."""
+
+import hashlib
+import json
+import os
+import tracemalloc
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dr_pipelines.errors import NotFound, SourceRewritten
+from dr_pipelines.ingest.sources import jsonl
+from dr_pipelines.ingest.sources.changes import BATCH_BYTES, Unreadable
+from dr_pipelines.ingest.sources.jsonl import JsonlSource
+from dr_pipelines.ingest.sources.jsonl_line import parse_line
+from dr_pipelines.protocols import Quarantined, Source, SourcePartition
+from dr_pipelines.testing.source_contract import SourceContract, rows
+from tests.ingest.feeds import line, written
+
+FEED = [
+    b"not json, before the first change",
+    line(1, id="a"),
+    line(3, id="b", title="Title", metadata={"url": "https://e/1", "b": 1, "a": [None]}),
+    b"{}",
+    line(4, "2026-01-03T00:00:00+01:00", id="a", op="delete", text=None),
+    line(7, "2026-01-01T12:00:00Z", id="a", text="again"),
+    line(8, "2026-01-05T00:00:00.123456Z", id="c", text=""),
+    b"[]",
+]
+
+
+class TestJsonlSource(SourceContract):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Source:
+        return JsonlSource(written(tmp_path / "feed.jsonl", FEED))
+
+
+class TestJsonlSourceWithAMarkAtEveryLine(SourceContract):
+    @pytest.fixture
+    def source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+        monkeypatch.setattr(jsonl, "MARK_BYTES", 1)
+        return JsonlSource(written(tmp_path / "feed.jsonl", FEED))
+
+
+def test_days_follow_the_newest_time_and_anchors_cover_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed.jsonl", FEED)
+    ends = [0, *(i + 1 for i, byte in enumerate(path.read_bytes()) if byte == ord("\n"))]
+
+    def anchor(lines: int) -> str:
+        return hashlib.sha256(path.read_bytes()[: ends[lines]]).hexdigest()
+
+    assert JsonlSource(path).partitions() == [
+        SourcePartition(date(2026, 1, 1), 0, 3, anchor(3), 2),
+        SourcePartition(date(2026, 1, 2), 3, 7, anchor(6), 2),
+        SourcePartition(date(2026, 1, 5), 7, 8, anchor(7), 1),
+    ]
+
+
+def test_a_change_has_exactly_what_its_line_says(tmp_path: Path) -> None:
+    text = "e\u0301 \u00e9\r\n\0\ufeff \u2028 \t"
+    metadata = {"uri": 5, "url": "https://e/1", "z": {"é": 1.5}}
+    path = written(tmp_path / "f", [line(5, id="x", title="T", text=text, metadata=metadata)])
+    [row] = rows(JsonlSource(path))
+    assert (row["text"], row["title"], row["uri"]) == (text, "T", "https://e/1")
+    assert row["metadata"] == '{"uri":5,"url":"https://e/1","z":{"é":1.5}}'
+    assert (row["position"], row["ordinal"], row["deleted"]) == (5, 0, False)
+
+
+def test_each_quarantined_line_has_its_place_and_follows_a_position(tmp_path: Path) -> None:
+    source = JsonlSource(written(tmp_path / "feed.jsonl", FEED))
+    reason = "invalid JSON: Expecting value at character 0"
+    assert source.quarantined(0, 3) == [
+        Quarantined("line 1", reason, 0),
+        Quarantined("line 4", "missing key seq, ts, op, id", 3),
+    ]
+    assert source.quarantined(3, 7) == []
+    assert source.quarantined(7, 8) == [Quarantined("line 8", "[] is not an object", 8)]
+
+
+def raw(seq: int = 2, **changed: Any) -> bytes:
+    return json.dumps(line(seq, **changed)).encode()
+
+
+NESTED = b'{"seq":2,"ts":"2026-01-01T00:00:00Z","op":"upsert","id":"a","text":"","metadata":{"m":'
+BAD_LINES = [
+    (b"", "invalid JSON"),
+    (b"{", "invalid JSON"),
+    (b"\xef\xbb\xbf" + raw(), "invalid JSON"),
+    (b'"text"', "not an object"),
+    (b"\xff" + raw(), "invalid UTF-8 at byte 0"),
+    (raw(ts=None), "missing key ts"),
+    (raw(text=None), "missing key text"),
+    (raw(title=5), "title is 5; expected a string"),
+    (raw(text=["x"]), "text is"),
+    (raw(author="x"), "unknown key 'author'"),
+    (raw(op="insert"), "op is 'insert'"),
+    (raw(op=["upsert"]), "op is"),
+    (raw(ts="2026-01-01T00:00:00"), "no time zone"),
+    (raw(ts="yesterday"), "ISO 8601"),
+    (raw(ts=5), "ISO 8601"),
+    (raw(ts="0001-01-01T00:00:00+23:00"), "ISO 8601"),
+    (raw(seq=1), "seq 1 is not greater than 1"),
+    (raw(seq=0), "integer from 1"),
+    (raw(seq=2**63), "integer from 1"),
+    (raw(seq="2"), "integer from 1"),  # type: ignore[arg-type]
+    (raw(seq=True), "integer from 1"),
+    (raw(seq=2.0), "integer from 1"),  # type: ignore[arg-type]
+    (raw(id=""), "id is empty"),
+    (raw(id="é" * 257), "longer than 512 bytes"),
+    (raw(id="a\nb"), "control character"),
+    (raw(id="a\x85b"), "control character"),
+    (raw(id=5), "id is 5"),
+    (raw(id="\ud800"), "id has a lone surrogate"),
+    (raw(text="a\udc80"), "text has a lone surrogate"),
+    (raw(title="\ud800"), "title has a lone surrogate"),
+    (raw(metadata={"\ud800": 1}), "metadata has a lone surrogate"),
+    (raw(metadata=[]), "metadata is []"),
+    (raw(metadata=""), "metadata is ''"),
+    (raw(metadata={"a": float("nan")}), "NaN is not a JSON number"),
+    (raw(metadata={"a": float("-inf")}), "-Infinity is not a JSON number"),
+    (NESTED + b"1e999}}", "not finite"),
+    (NESTED + b"1" * 5000 + b"}}", "number is too long"),
+    (NESTED + b'1,"m":2}}', "key 'm' occurs twice"),
+    (NESTED + b"[" * 15 + b"]" * 15 + b"}}", "nested deeper than 16"),
+    (NESTED + b"[" * 100_000 + b"]" * 100_000 + b"}}", "nested deeper than 16"),
+    (raw(op="delete"), "a delete has text"),
+    (raw(op="delete", text=None, metadata={}), "a delete has metadata"),
+]
+
+
+@pytest.mark.parametrize(("bad", "reason"), BAD_LINES, ids=[str(i) for i in range(len(BAD_LINES))])
+def test_a_malformed_line_is_quarantined_with_its_reason(
+    tmp_path: Path, bad: bytes, reason: str
+) -> None:
+    source = JsonlSource(written(tmp_path / "feed.jsonl", [line(1), bad, line(3)]))
+    assert [row["position"] for row in rows(source)] == [1, 3]
+    [found] = source.quarantined(0, 3)
+    assert (found.place, found.after) == ("line 2", 1)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        NESTED + b"[" * 14 + b"]" * 14 + b"}}",
+        raw(id="é" * 256),
+        raw(title=None, metadata=None),
+        raw(ts="2026-01-01T05:30:00.123456+05:30"),
+        raw() + b"\r",
+    ],
+)
+def test_a_line_at_the_limits_is_read(good: bytes) -> None:
+    assert parse_line(good, after=1, newest=0).position == 2
+
+
+@given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
+def test_any_bytes_are_read_or_refused_with_a_reason(data: bytes) -> None:
+    with pytest.raises(Unreadable, match=r".+"):
+        parse_line(data, after=0, newest=0)
+
+
+def test_a_line_over_the_limit_is_quarantined_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 200)
+    path = written(tmp_path / "feed.jsonl", [line(1), b"x" * 5000, line(3)])
+    source = JsonlSource(path)
+    assert [row["position"] for row in rows(source)] == [1, 3]
+    assert source.quarantined(0, 9) == [
+        Quarantined("line 2", "line of 5001 bytes; at most 200 are read", 1)
+    ]
+    assert source.anchor(3) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_last_line_without_newline_is_not_there_yet(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed.jsonl", [line(1)])
+    whole, half = path.read_bytes(), raw(2)[:-5]
+    path.write_bytes(whole + half)
+    source = JsonlSource(path)
+    before = source.partitions()
+    assert (len(rows(source)), source.quarantined(0, 9)) == (1, [])
+    path.write_bytes(whole + raw(2) + b"\n")
+    assert [p.through for p in source.partitions()] == [2]
+    assert source.anchor(1) == before[-1].anchor
+
+
+def test_a_feed_that_grows_keeps_its_anchors(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed.jsonl", FEED)
+    before = JsonlSource(path).partitions()
+    with path.open("ab") as file:
+        file.write(raw(9, ts="2026-01-06T00:00:00Z") + b"\n")
+    assert JsonlSource(path).partitions()[:-1] == before
+
+
+def test_a_rewritten_line_changes_every_anchor_from_it_on(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed.jsonl", FEED)
+    before = [JsonlSource(path).anchor(p) for p in (1, 3, 4, 7, 8)]
+    path.write_bytes(path.read_bytes().replace(b"Title", b"Other"))
+    after = [JsonlSource(path).anchor(p) for p in (1, 3, 4, 7, 8)]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True] + [False] * 4
+
+
+def test_a_truncated_feed_has_no_anchor_where_it_ended(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed.jsonl", FEED)
+    before = JsonlSource(path).anchor(4)
+    written(path, FEED[:5])
+    source = JsonlSource(path)
+    assert (source.anchor(4), source.anchor(7), source.anchor(8)) == (before, None, None)
+
+
+@pytest.mark.parametrize("keep", [3, 8])
+def test_a_feed_rewritten_between_two_calls_is_not_read_as_if_it_were_not(
+    tmp_path: Path, keep: int
+) -> None:
+    path = written(tmp_path / "feed.jsonl", FEED)
+    source = JsonlSource(path)
+    source.partitions()
+    written(path, FEED[:keep])
+    path.write_bytes(path.read_bytes().replace(b"Title", b"Other"))
+    with pytest.raises(SourceRewritten, match="epoch"):
+        rows(source)
+
+
+def test_a_missing_feed_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"no change feed at .*nowhere\.jsonl"):
+        JsonlSource(tmp_path / "nowhere.jsonl").partitions()
+
+
+def test_a_directory_or_pipe_is_not_a_feed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(NotFound, match="is not a file"):
+            JsonlSource(path).partitions()
+
+
+def test_an_empty_feed_has_no_partitions(tmp_path: Path) -> None:
+    source = JsonlSource(written(tmp_path / "feed.jsonl", []))
+    assert (source.partitions(), rows(source), source.quarantined(0, 0)) == ([], [], [])
+
+
+def test_a_feed_of_bad_lines_alone_quarantines_them_at_the_start(tmp_path: Path) -> None:
+    source = JsonlSource(written(tmp_path / "feed.jsonl", [b"x", b"y"]))
+    assert source.partitions() == []
+    assert [q.place for q in source.quarantined(0, 0)] == ["line 1", "line 2"]
+
+
+def test_a_moved_feed_has_the_same_provenance(tmp_path: Path) -> None:
+    assert JsonlSource(tmp_path / "a").provenance == JsonlSource(tmp_path / "b").provenance
+
+
+def test_batches_end_at_a_thousand_rows_or_at_their_bytes(tmp_path: Path) -> None:
+    size = BATCH_BYTES // 3
+    lines = [line(n) for n in range(1, 1502)] + [
+        line(n, text="x" * size) for n in range(1502, 1507)
+    ]
+    source = JsonlSource(written(tmp_path / "feed.jsonl", lines))
+    assert [b.num_rows for b in source.changes(0, 1501)] == [1000, 501]
+    assert [b.num_rows for b in source.changes(1501, 1506)] == [3, 2]
+
+
+def test_memory_holds_a_batch_and_not_the_feed(tmp_path: Path) -> None:
+    lines = (line(n, text="x" * 1_000_000) for n in range(1, 61))
+    source = JsonlSource(written(tmp_path / "feed.jsonl", lines))
+    tracemalloc.start()
+    counted = [p.changes for p in source.partitions()]
+    read = sum(batch.num_rows for batch in source.changes(0, 60))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (counted, read) == ([60], 60)
+    assert peak < 3 * BATCH_BYTES
+
+
+def test_a_document_of_twenty_megabytes_is_read_whole(tmp_path: Path) -> None:
+    text = "0123456789" * 2_000_000
+    source = JsonlSource(written(tmp_path / "feed.jsonl", [line(1, text=text)]))
+    assert rows(source)[0]["text"] == text
