@@ -191,29 +191,28 @@ def embed_day(
 ) -> tuple[SegmentRef, ...]:
     """Segments for every piece of some chunks checkpoints of one day.
 
-    Pieces whose segment a manifest names are left out, unless they are wanted `again` (a replay).
+    Checkpoints that the log covers are left out, unless they are wanted `again` (a replay).
     Segments that a killed run left are adopted. At most one unfinished piece is embedded twice.
     """
-    if not chunks:
+    known = covered.chunks if covered and not again else ()
+    wanted = [ref for ref in chunks if ref not in known]
+    if not wanted:
         return ()
     logged = segments(repository, manifest) if manifest else ()
     claimed = frozenset(ref.key for ref in logged)
-    done = frozenset() if again else frozenset(ref.input for ref in logged)
     waiting = find_embeddings(
         repository,
         lineage.collection,
-        day=chunks[0].partition,
+        day=wanted[0].partition,
         provenance=lineage.provenance.fingerprint,
         spec=lineage.spec,
         claimed=claimed,
     )
     made = []
-    for ref in chunks:
+    for ref in wanted:
         rows = read_chunks(repository, ref, spec=lineage.spec)
         for number, piece in enumerate(split_documents(rows, limit_rows=PIECE_ROWS)):
             name = piece_of(ref, number)
-            if name in done:
-                continue
             segment = waiting.get(name) or _embed_piece(
                 lineage,
                 piece,

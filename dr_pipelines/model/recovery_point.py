@@ -193,6 +193,7 @@ class LogEntry(Stored):
     """One commit. `previous` is the SHA-256 of the entry before it, as stored."""
 
     v: Literal[1] = 1
+    collection: str
     i: Annotated[int, Constraint(ge=1)]
     previous: Sha256
     transaction: str

@@ -117,7 +117,9 @@ def _equal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> bool:
         return True
     if not pa.types.is_floating(a.type) or a.null_count != b.null_count:
         return False
-    return bytes(a.to_numpy().tobytes()) == bytes(b.to_numpy().tobytes())
+    ours: bytes = a.to_numpy().tobytes()
+    theirs: bytes = b.to_numpy().tobytes()
+    return ours == theirs
 
 
 def _leaf_paths(schema: pa.Schema) -> list[str]:

@@ -84,7 +84,10 @@ class Log:
             data = self._blobs.read(self.key(number))
         except NotFound as error:
             raise NotFound(f"{self._collection}: no log entry {number}") from error
-        return parse_entry(data, number=number, what=self.key(number)), _sha256(data)
+        entry = parse_entry(data, number=number, what=self.key(number))
+        if entry.collection != self._collection:
+            raise Damaged(f"{self.key(number)}: belongs to {entry.collection!r}")
+        return entry, _sha256(data)
 
     def entries(self, first: int = 1, last: int | None = None) -> Iterator[tuple[LogEntry, str]]:
         """Entries in order, each proven to follow the one before; raises `Damaged`."""
@@ -115,6 +118,7 @@ class Log:
             self._refuse_gap(head)
             draft = build(head)
             entry = LogEntry(
+                collection=self._collection,
                 i=head.number + 1,
                 previous=head.sha256,
                 transaction=transaction,

@@ -74,6 +74,29 @@ class Repository:
         return cls.open(blobs, witness=witness, writer=writer, clock=clock, new_id=new_id)
 
     @classmethod
+    def open_or_create(
+        cls,
+        blobs: BlobStore,
+        *,
+        capabilities: dict[str, bool],
+        witness: Witness,
+        writer: Writer,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> Self:
+        """`create` where capabilities were probed, which is where there is none yet; else `open`."""
+        if not capabilities:
+            return cls.open(blobs, witness=witness, writer=writer, clock=clock, new_id=new_id)
+        return cls.create(
+            blobs,
+            capabilities=capabilities,
+            witness=witness,
+            writer=writer,
+            clock=clock,
+            new_id=new_id,
+        )
+
+    @classmethod
     def open(
         cls,
         blobs: BlobStore,

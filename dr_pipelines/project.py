@@ -1,0 +1,201 @@
+"""Everything that a policies file names, opened when it is asked for and kept while it lasts.
+
+The command line and the Dagster code location both start here. This is where the clock, the
+process's identity and the state of this machine come from.
+"""
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dr_pipelines import __version__, config
+from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
+from dr_pipelines.model.policy import CollectionPolicy, Policies
+
+if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
+    from dr_pipelines.ingest.lineage import Lineage
+    from dr_pipelines.protocols import BlobStore, Lease, VectorStore
+    from dr_pipelines.repository.repository import Repository
+
+
+def now() -> datetime:
+    """The current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """A UUIDv7: unique for ever, ordered by time."""
+    from uuid6 import uuid7
+
+    return str(uuid7())
+
+
+def open_project(policies_path: Path, environ: Mapping[str, str]) -> "Project":
+    """Read a policies file; nothing it names is opened yet. Raises `InvalidPolicy`."""
+    return Project(
+        policies=config.load_policies(policies_path, environ),
+        base=policies_path.resolve().parent,
+        environ=environ,
+    )
+
+
+@dataclass
+class Project:
+    """Objects for the names in a policies file; each is made once."""
+
+    policies: Policies
+    base: Path
+    environ: Mapping[str, str]
+    _stores: "dict[str, VectorStore]" = field(default_factory=dict, repr=False)
+    _lineages: "dict[tuple[str, str | None], Lineage]" = field(default_factory=dict, repr=False)
+    _repository: "Repository | None" = field(default=None, repr=False)
+
+    @property
+    def state(self) -> Path:
+        """This machine's own directory: leases, witnessed heads."""
+        return config.place(self.policies.state, base=self.base, environ=self.environ)
+
+    @property
+    def lease(self) -> "Lease":
+        """The lease on a collection among the processes of this machine."""
+        from dr_pipelines.repository.lease import FileLease
+
+        return FileLease(self.state / "leases")
+
+    def collection(self, name: str) -> CollectionPolicy:
+        """The policy of a collection; raises `NotFound` with the known names."""
+        try:
+            return self.policies.collections[name]
+        except KeyError:
+            known = ", ".join(sorted(self.policies.collections))
+            raise NotFound(f"no collection {name!r} in the policies; known are: {known}") from None
+
+    def store_of(self, collection: str) -> "VectorStore":
+        """The store that a collection's policy names."""
+        return self.store(self.collection(collection).store)
+
+    def store(self, name: str) -> "VectorStore":
+        """A named store; raises `NotFound` with the known names."""
+        if name not in self.policies.stores:
+            known = ", ".join(sorted(self.policies.stores))
+            raise NotFound(f"no store {name!r} in the policies; known are: {known}")
+        if name not in self._stores:
+            policy = self.policies.stores[name]
+            self._stores[name] = config.open_store(policy, base=self.base, environ=self.environ)
+        return self._stores[name]
+
+    def lineage(self, name: str, *, embedder: str | None = None) -> "Lineage":
+        """A collection's way from source to vectors, by its own embedder or a named other one.
+
+        Raises `InvalidRequest` for a collection that is backed up from its store alone.
+        """
+        if (name, embedder) not in self._lineages:
+            self._lineages[name, embedder] = self._open_lineage(name, embedder)
+        return self._lineages[name, embedder]
+
+    def repository(self, *, run: str = "") -> "Repository":
+        """The repository, made on first use where there was none; `run` labels what is written.
+
+        Raises `Damaged` where this machine remembers a repository that is gone.
+        """
+        if self._repository is None:
+            self._repository = self._open_repository(run)
+        return self._repository
+
+    def _open_lineage(self, name: str, embedder: str | None) -> "Lineage":
+        from dr_pipelines.ingest.lineage import Lineage
+
+        policy = self.collection(name)
+        chosen = embedder or policy.embedder
+        if policy.source is None or chosen is None:
+            raise InvalidRequest(
+                f"{name!r} is backed up from its store alone (authority: store): it has no source"
+            )
+        if chosen not in self.policies.embedders:
+            known = ", ".join(sorted(self.policies.embedders))
+            raise NotFound(f"no embedder {chosen!r} in the policies; known are: {known}")
+        base, environ, embedders = self.base, self.environ, self.policies.embedders
+        model = config.open_embedder(embedders[chosen], base=base, environ=environ)
+        return Lineage(
+            collection=name,
+            spec=config.collection_spec(
+                name, policy, embedder_dimension=model.provenance.dimension
+            ),
+            source=config.open_source(policy.source, base=base, environ=environ),
+            chunker=config.open_chunker(policy, embedders, base=base, environ=environ),
+            embedder=model,
+            store_name=policy.store,
+            start=policy.partitions_start,
+        )
+
+    def _open_repository(self, run: str) -> "Repository":
+        from dr_pipelines.blobs.capabilities import probe
+        from dr_pipelines.model.recovery_point import Writer
+        from dr_pipelines.repository.repository import Repository
+        from dr_pipelines.repository.witness import FileWitness
+
+        url = self.policies.repository
+        blobs = config.open_blobs(url, base=self.base, environ=self.environ)
+        remembered = self._remembered(blobs)
+        capabilities: dict[str, bool] = {}
+        if not self._exists(blobs, remembered):
+            capabilities = probe(blobs, prefix="probe", now=now()).model_dump()
+        repository = Repository.open_or_create(
+            blobs,
+            capabilities=capabilities,
+            witness=FileWitness(self.state / "heads" / _place(blobs)),
+            writer=Writer(id=new_id(), host=socket.gethostname(), run=run, version=__version__),
+            clock=now,
+            new_id=new_id,
+        )
+        if remembered and remembered != repository.identity.id:
+            raise Damaged(
+                f"{blobs.url} holds another repository than the one this machine knows there. If "
+                f"that is meant, remove {self._memory(blobs)}"
+            )
+        self._remember(blobs, repository.identity.id)
+        return repository
+
+    def _exists(self, blobs: "BlobStore", remembered: str | None) -> bool:
+        from dr_pipelines.repository.repository import IDENTITY_KEY
+
+        try:
+            blobs.size(IDENTITY_KEY)
+        except NotFound:
+            pass
+        except Unavailable:
+            if not blobs.url.startswith("file:"):
+                raise  # a directory that does not exist yet is made; anything else is out of reach
+        else:
+            return True
+        if remembered:
+            raise Damaged(
+                f"{blobs.url} holds no repository, but this machine has used one there: is it "
+                f"mounted, is it the right place? To begin anew, remove {self._memory(blobs)}"
+            )
+        return False
+
+    def _memory(self, blobs: "BlobStore") -> Path:
+        return self.state / "heads" / _place(blobs) / "repository.id"
+
+    def _remembered(self, blobs: "BlobStore") -> str | None:
+        try:
+            return str(json.loads(self._memory(blobs).read_text())["id"])
+        except FileNotFoundError:
+            return None
+
+    def _remember(self, blobs: "BlobStore", identity: str) -> None:
+        path = self._memory(blobs)
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"id": identity, "url": blobs.url}))
+
+
+def _place(blobs: "BlobStore") -> str:
+    return sha256(blobs.url.encode()).hexdigest()[:16]
