@@ -171,9 +171,17 @@ def _lines(node: Definition) -> int:
     return (node.body[-1].end_lineno or 0) - node.body[0].lineno + 1
 
 
+def _is_variation(node: Definition, promised: set[str]) -> bool:
+    """Whether all that a class does is to do what its base promises otherwise, as its name says."""
+    if not isinstance(node, ast.ClassDef) or not node.bases or _is_protocol(node):
+        return False
+    methods = {method.name for method in _public(node.body)}
+    return bool(methods) and methods <= promised
+
+
 def _undocumented(modules: dict[str, ast.Module]) -> list[str]:
-    """Public definitions that are neither documented, short, promised by a protocol, nor the
-    sentences of a contract suite."""
+    """Public definitions that are neither documented, short, promised by a protocol, variations of
+    something that is, nor the sentences of a contract suite."""
     promised = _promised(modules)
     return [
         f"{path}:{node.lineno} {node.name}"
@@ -182,6 +190,7 @@ def _undocumented(modules: dict[str, ast.Module]) -> list[str]:
         if not ast.get_docstring(node)
         and (_lines(node) > SELF_EVIDENT_LINES or _is_protocol(node))
         and node.name not in promised
+        and not _is_variation(node, promised)
         and not node.name.startswith("test_")
     ]
 
