@@ -128,7 +128,7 @@ def _leaf_paths(schema: pa.Schema) -> list[str]:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _first_line(error: Exception) -> str:

@@ -84,7 +84,7 @@ class Repository:
         clock: Clock,
         new_id: Callable[[], str],
     ) -> Self:
-        """`create` where capabilities were probed, which is where there is none yet; else `open`."""
+        """`create` where capabilities were probed, since there is none yet; else `open`."""
         if not capabilities:
             return cls.open(blobs, witness=witness, writer=writer, clock=clock, new_id=new_id)
         return cls.create(
