@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dr_pipelines import __version__, config
 from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
@@ -142,9 +142,9 @@ class Project:
         url = self.policies.repository
         blobs = config.open_blobs(url, base=self.base, environ=self.environ)
         remembered = self._remembered(blobs)
-        capabilities: dict[str, bool] = {}
+        capabilities: dict[str, Any] = {}
         if not self._exists(blobs, remembered):
-            capabilities = probe(blobs, prefix="probe", now=now()).model_dump()
+            capabilities = probe(blobs, prefix="probe", now=now()).model_dump(mode="json")
         repository = Repository.open_or_create(
             blobs,
             capabilities=capabilities,

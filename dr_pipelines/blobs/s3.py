@@ -107,6 +107,16 @@ class S3BlobStore:
             raise translated(error, url=self.url, key=key, lost=OutcomeUnknown) from error
         if not answer.get("ETag"):
             raise OutcomeUnknown(f"{self.url}: {key}: the answer is not one of an object store")
+        self._require_kept(key, body)
+
+    def _require_kept(self, key: str, body: bytes) -> None:
+        """Read back what was stored: servers accept, and even return, checksums that are wrong."""
+        try:
+            kept = self.read(key)
+        except (NotFound, Unavailable) as error:
+            raise OutcomeUnknown(f"{self.url}: {key}: could not be read back") from error
+        if kept != body:
+            raise Damaged(f"{self.url}: {key}: reads back differently from what was written")
 
     def read(self, key: str, range: tuple[int, int] | None = None) -> bytes:
         name = self._name(key)

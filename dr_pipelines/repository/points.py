@@ -49,6 +49,8 @@ def at_position(repository: Repository, collection: str, position: int) -> Recov
     """
     newest = latest(repository, collection)
     for point in _newest_first(repository, newest):
+        if point.manifest.epoch != newest.manifest.epoch:
+            break  # positions of an earlier epoch mean something else; log:N still finds them
         if point.manifest.since <= position <= point.manifest.frontier():
             cut = SourcePosition(epoch=point.manifest.epoch, position=position)
             return RecoveryPoint(

@@ -2,11 +2,11 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
@@ -29,7 +29,7 @@ class Identity(Stored):
     id: str
     features: tuple[str, ...] = ()
     created_at: datetime
-    capabilities: dict[str, bool] = {}
+    capabilities: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Repository:
         cls,
         blobs: BlobStore,
         *,
-        capabilities: dict[str, bool],
+        capabilities: Mapping[str, Any],
         witness: Witness,
         writer: Writer,
         clock: Clock,
@@ -68,7 +68,7 @@ class Repository:
                 "a log. On S3 use a bucket without versioning, or a server that honours "
                 "If-None-Match"
             )
-        identity = Identity(id=new_id(), created_at=clock(), capabilities=capabilities)
+        identity = Identity(id=new_id(), created_at=clock(), capabilities=dict(capabilities))
         with suppress(Conflict, OutcomeUnknown):  # whoever wrote it, it is read back below
             blobs.create(IDENTITY_KEY, _sealed(identity))
         return cls.open(blobs, witness=witness, writer=writer, clock=clock, new_id=new_id)
@@ -78,7 +78,7 @@ class Repository:
         cls,
         blobs: BlobStore,
         *,
-        capabilities: dict[str, bool],
+        capabilities: Mapping[str, Any],
         witness: Witness,
         writer: Writer,
         clock: Clock,
