@@ -78,6 +78,15 @@ def test_any_text_is_cut_without_loss_and_within_the_budget(
     assert max(token_counts(found["prefix"].to_pylist(), pieces), default=0) <= 32
 
 
+def test_the_end_of_a_cut_word_is_cut_again_where_it_has_more_tokens_than_the_word() -> None:
+    text = "q7x" * 200  # one unknown token; its last 88 characters are many known ones
+    found = split(TokenChunker(MINILM, max_tokens=32), (None, text))
+    pieces = found["text"].to_pylist()
+    assert "".join(pieces) == text
+    assert len(pieces[0]) == 32 * 16
+    assert max(token_counts(found["prefix"].to_pylist(), pieces)) <= 32
+
+
 def test_prose_fills_the_budget_and_ends_at_sentences() -> None:
     found = split(TokenChunker(MINILM, title=False), (None, PROSE))
     counts = token_counts(found["prefix"].to_pylist(), found["text"].to_pylist())

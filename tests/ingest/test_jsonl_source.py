@@ -225,6 +225,16 @@ def test_a_feed_rewritten_between_two_calls_is_not_read_as_if_it_were_not(
         rows(source)
 
 
+def test_a_feed_cut_off_between_two_calls_is_not_read_as_if_it_were_whole(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed.jsonl", FEED)
+    source = JsonlSource(path)
+    source.partitions()
+    written(path, FEED[:5])
+    assert [row["position"] for row in rows(source, 0, 3)] == [1, 3]
+    with pytest.raises(SourceRewritten, match="ended before position 7"):
+        rows(source)
+
+
 def test_a_missing_feed_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"no change feed at .*nowhere\.jsonl"):
         JsonlSource(tmp_path / "nowhere.jsonl").partitions()
