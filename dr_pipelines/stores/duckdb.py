@@ -6,12 +6,10 @@
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import zip_longest
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dr_pipelines.errors import AlreadyExists, Damaged, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
@@ -20,6 +18,7 @@ from dr_pipelines.stores import duckdb_keywords as keywords
 from dr_pipelines.stores import duckdb_sql as sql
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.duckdb_files import CollectionFiles, Connection, transaction
+from dr_pipelines.stores.duckdb_scan import all_records, records_of
 from dr_pipelines.stores.pointers import Pointers, locked, sync_directory, sync_file
 from dr_pipelines.stores.requests import (
     VectorRequest,
@@ -201,14 +200,13 @@ class DuckDBVectorStore:
         self, spec: CollectionSpec, columns: list[str], documents: list[str] | None, rows: int
     ) -> Iterator[pa.RecordBatch]:
         with self._files.holding(spec.name) as connection, transaction(connection):
-            where = "TRUE"
-            if documents is not None:
-                connection.register("wanted", _strings("document_id", documents))
-                where = "document_id IN (SELECT document_id FROM wanted)"
             step = self._range_rows(connection, spec.name, batch_rows=rows)
-            for first, after in _ranges(connection, where, step=step):
-                found = _range(connection, columns, where, first, after)
-                yield from sql.from_stored(found, spec).to_batches(max_chunksize=rows)
+            if documents is None:
+                pieces = all_records(connection, columns, step=step)
+            else:
+                pieces = records_of(connection, columns, documents, step=step)
+            for piece in pieces:
+                yield from sql.from_stored(piece, spec).to_batches(max_chunksize=rows)
 
     def _range_rows(self, connection: Connection, physical: str, *, batch_rows: int) -> int:
         """Rows to fetch at once: whole batches, and few when records are large."""
@@ -244,27 +242,6 @@ def _state(connection: Connection, name: str) -> tuple[CollectionSpec, bool]:
         raise Damaged(
             f"the specification of {name!r} is unreadable; restore it from a recovery point"
         ) from error
-
-
-def _ranges(connection: Connection, where: str, *, step: int) -> list[tuple[str, str | None]]:
-    """Bounds [first, after) that cut the ids into ranges of `step` records."""
-    numbered = f"SELECT id, row_number() OVER (ORDER BY id) - 1 AS n FROM records WHERE {where}"
-    starts = connection.execute(f"SELECT id FROM ({numbered}) WHERE n % {step} = 0 ORDER BY id")
-    firsts = [row[0] for row in starts.fetchall()]
-    return list(zip_longest(firsts, firsts[1:]))
-
-
-def _range(
-    connection: Connection, columns: list[str], where: str, first: str, after: str | None
-) -> pa.Table:
-    """The records of a range in order of id, sorted in Arrow: DuckDB's sort spills wide rows."""
-    listed = ", ".join(sql.name(c) for c in columns)
-    before, values = ("", [first]) if after is None else (" AND id < ?", [first, after])
-    query = f'SELECT {listed}, id AS "order" FROM records WHERE {where} AND id >= ?{before}'
-    found = connection.sql(query, params=values).to_arrow_table().combine_chunks()
-    order, found = found.column("order"), found.drop_columns(["order"])
-    ascending = len(order) < 2 or pc.all(pc.less(order[:-1], order[1:])).as_py()
-    return found if ascending else found.take(pc.sort_indices(order)).combine_chunks()
 
 
 def _nearest(

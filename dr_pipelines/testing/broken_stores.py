@@ -257,7 +257,8 @@ class SkipsTheBest(MemoryVectorStore):
 class BreaksTiesBackwards(MemoryVectorStore):
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         hits = super().search(name, query, limit=limit)
-        return sorted(reversed(hits), key=lambda hit: -hit.score)
+        backwards = hits[::-1]
+        return sorted(backwards, key=lambda hit: -hit.score)
 
 
 class IndexesOnce(MemoryVectorStore):

@@ -66,7 +66,7 @@ MISTAKES = {
     "year ~ 1": "position 6: found `~`",
     'product = "open': "position 11: found an unclosed quote",
     'product = "\\q"': "not \\q",
-    "colour = 1": "position 1: collection 'handbook' has no field 'colour'; filterable: product, year",
+    "colour = 1": "position 1: collection 'handbook' has no field 'colour'; filterable: product",
     'note = "x"': "position 1: field 'note' of 'handbook' is not filterable",
     'year = "2020"': "position 8: field 'year' is integer: expected a whole number within 64 bits",
     "year = 9223372036854775808": "within 64 bits",
