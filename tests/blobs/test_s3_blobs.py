@@ -119,10 +119,30 @@ def test_a_create_is_one_conditional_put_with_its_checksum(
         blobs.create("a", DATA)
     finally:
         client.meta.events.unregister("before-call.s3", record)
-    [(method, headers)] = sent
+    [(method, headers), (after, _)] = sent
     digest = base64.b64encode(hashlib.sha256(DATA).digest()).decode()
-    assert (method, headers["If-None-Match"]) == ("PUT", "*")
+    assert (method, headers["If-None-Match"], after) == ("PUT", "*", "GET")
     assert headers["x-amz-checksum-sha256"] == digest
+
+
+class _LosesTheLastByte:
+    """A client whose server stores less than it was sent, and says nothing."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        del arguments["ChecksumSHA256"]
+        return self._client.put_object(**arguments | {"Body": arguments["Body"][:-1]})
+
+
+def test_what_reads_back_differently_is_damaged(client: Any, bucket: str) -> None:
+    blobs = S3BlobStore(bucket, "readback", client=_LosesTheLastByte(client))
+    with pytest.raises(Damaged, match="a: reads back differently from what was written"):
+        blobs.create("a", DATA)
 
 
 def test_a_lost_answer_to_a_create_is_unknown_and_the_object_is_there(
