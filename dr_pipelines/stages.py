@@ -1,7 +1,7 @@
 """The stages of one day: documents → chunks → embeddings. Each leaves checkpoints and can be
 repeated, interrupted and resumed; none of them touches the log or the live store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -74,6 +74,22 @@ class Day:
     fresh: Stretch | None
     quarantined: int = 0
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the source never said anything on this day."""
+        return self.covered is None and self.fresh is None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a chunks checkpoint that is to be embedded, or the segment that an earlier run
+    left of it."""
+
+    of: CheckpointRef
+    name: str
+    rows: pa.Table
+    segment: SegmentRef | None
+
 
 @dataclass(frozen=True)
 class DocumentsRead:
@@ -125,12 +141,24 @@ def source_days(
 
 def plan_day(lineage: Lineage, reading: Reading, name: str) -> Day:
     """What there is to do for a day; raises `NotFound` when the source has no changes on it."""
+    day = plan_days(lineage, reading, [name], source=lineage.source.partitions())[0]
+    if day.quiet:
+        raise NotFound(f"{lineage.collection}: the source has no changes on {name}")
+    return day
+
+
+def plan_days(
+    lineage: Lineage, reading: Reading, names: Sequence[str], *, source: Sequence[SourcePartition]
+) -> list[Day]:
+    """What there is to do for some days, given all the days of the source; quiet ones included."""
+    found = {partition.day.isoformat(): partition for partition in source}
+    return [_plan(lineage, reading, name, found.get(name)) for name in names]
+
+
+def _plan(lineage: Lineage, reading: Reading, name: str, found: SourcePartition | None) -> Day:
     covered = reading.partitions.get(name)
-    found = next((p for p in lineage.source.partitions() if p.day.isoformat() == name), None)
     if found is None:
-        if covered is None:
-            raise NotFound(f"{lineage.collection}: the source has no changes on {name}")
-        return Day(name, covered, None, covered.quarantined)
+        return Day(name, covered, None, covered.quarantined if covered else 0)
     after = covered.through if covered else found.after
     fresh = Stretch(name, reading.epoch, after, found.through) if found.through > after else None
     start = covered.after if covered else found.after
@@ -160,11 +188,18 @@ def read_day(
 
 
 def chunk_day(
-    lineage: Lineage, day: Day, read: DocumentsRead, *, repository: Repository, generation: int
+    lineage: Lineage,
+    day: Day,
+    read: DocumentsRead,
+    *,
+    repository: Repository,
+    generation: int,
+    adopt_only: bool = False,
 ) -> tuple[CheckpointRef, ...]:
     """Chunks checkpoints, one for each documents checkpoint of a day, in the same order.
 
-    Those that the log names are used as they are, unless the chunker has changed since.
+    Those that the log names are used as they are, unless the chunker has changed since. With
+    `adopt_only` nothing is cut: raises `NotFound` where the stage before has not done it.
     """
     logged = (
         dict(zip(day.covered.documents, day.covered.chunks, strict=True)) if day.covered else {}
@@ -173,8 +208,12 @@ def chunk_day(
     for ref in read.all:
         known = logged.get(ref)
         if known is None or known.provenance != lineage.chunks_fingerprint:
-            known = _chunks_of(lineage, ref, repository=repository, generation=generation)
-        made.append(known)
+            known = _left_chunks(lineage, ref, repository=repository)
+        if known is None and adopt_only:
+            raise NotFound(f"{lineage.collection}: the documents of {day.name} are not cut yet")
+        made.append(
+            known or _cut_documents(lineage, ref, repository=repository, generation=generation)
+        )
     return tuple(made)
 
 
@@ -194,10 +233,40 @@ def embed_day(
     Checkpoints that the log covers are left out, unless they are wanted `again` (a replay).
     Segments that a killed run left are adopted. At most one unfinished piece is embedded twice.
     """
+    found = pieces(
+        lineage, chunks, repository=repository, manifest=manifest, covered=covered, again=again
+    )
+    made = []
+    for piece in found:
+        segment = piece.segment or _embed_piece(
+            lineage,
+            piece.rows,
+            of=piece.of,
+            name=piece.name,
+            repository=repository,
+            generation=generation,
+            again=again,
+            progress=progress,
+        )
+        made.append(cut_segment(segment, piece.of, covered))
+    return tuple(made)
+
+
+def pieces(
+    lineage: Lineage,
+    chunks: Sequence[CheckpointRef],
+    *,
+    repository: Repository,
+    manifest: Manifest | None,
+    covered: Partition | None,
+    again: bool,
+) -> Iterator[Piece]:
+    """The pieces of one day's chunks checkpoints that are not covered yet, or all of them `again`,
+    each with the segment that an earlier run or stage left of it."""
     known = covered.chunks if covered and not again else ()
     wanted = [ref for ref in chunks if ref not in known]
     if not wanted:
-        return ()
+        return
     logged = segments(repository, manifest) if manifest else ()
     claimed = frozenset(ref.key for ref in logged)
     waiting = find_embeddings(
@@ -208,26 +277,14 @@ def embed_day(
         spec=lineage.spec,
         claimed=claimed,
     )
-    made = []
     for ref in wanted:
         rows = read_chunks(repository, ref, spec=lineage.spec)
         for number, piece in enumerate(split_documents(rows, limit_rows=PIECE_ROWS)):
             name = piece_of(ref, number)
-            segment = waiting.get(name) or _embed_piece(
-                lineage,
-                piece,
-                of=ref,
-                name=name,
-                repository=repository,
-                generation=generation,
-                again=again,
-                progress=progress,
-            )
-            made.append(_cut(segment, ref, covered))
-    return tuple(made)
+            yield Piece(ref, name, piece, waiting.get(name))
 
 
-def _cut(segment: SegmentRef, of: CheckpointRef, covered: Partition | None) -> SegmentRef:
+def cut_segment(segment: SegmentRef, of: CheckpointRef, covered: Partition | None) -> SegmentRef:
     """After a restore to the middle of a checkpoint its later rows are not this history's."""
     if covered is None or of not in covered.chunks or of.through <= covered.through:
         return segment
@@ -323,18 +380,21 @@ def _bounded(lineage: Lineage, stretch: Stretch) -> Iterator[tuple[pa.Table, int
         yield held.combine_chunks(), stretch.through
 
 
-def _chunks_of(
-    lineage: Lineage, of: CheckpointRef, *, repository: Repository, generation: int
-) -> CheckpointRef:
-    found = find_chunks(
+def _left_chunks(
+    lineage: Lineage, of: CheckpointRef, *, repository: Repository
+) -> CheckpointRef | None:
+    return find_chunks(
         repository,
         lineage.collection,
         of=of,
         provenance=lineage.chunks_fingerprint,
         spec=lineage.spec,
     )
-    if found:
-        return found
+
+
+def _cut_documents(
+    lineage: Lineage, of: CheckpointRef, *, repository: Repository, generation: int
+) -> CheckpointRef:
     rows = build_chunk_rows(
         read_documents(repository, of),
         lineage.chunker,
