@@ -24,7 +24,7 @@ from dr_pipelines.model.components import (
 from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.notation import VECTOR_NAME, expand
 from dr_pipelines.model.policy import CollectionPolicy
-from dr_pipelines.policy_file import InvalidPolicy, load_policies
+from dr_pipelines.policies.file import InvalidPolicy, load_policies
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.protocols import BlobStore, Chunker, Embedder, Source, VectorStore

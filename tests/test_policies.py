@@ -29,9 +29,9 @@ from dr_pipelines.model.policy import (
     Objective,
     Policies,
 )
-from dr_pipelines.policy_file import InvalidPolicy, load_policies
-from dr_pipelines.policy_schema import documents, keys, policy_schema
-from dr_pipelines.yaml_places import read_document
+from dr_pipelines.policies.file import InvalidPolicy, load_policies
+from dr_pipelines.policies.places import read_document
+from dr_pipelines.policies.schema import documents, keys, policy_schema
 
 ROOT = Path(__file__).parent.parent
 CASES = Path(__file__).parent / "policies"
@@ -326,7 +326,7 @@ def test_the_projects_own_file_says_what_the_documentation_promises() -> None:
 def test_the_schema_and_the_reference_are_those_of_the_model() -> None:
     for path, text in documents(ROOT / "docs").items():
         assert path.read_text(encoding="utf-8") == text, (
-            "run: python -m dr_pipelines.policy_schema docs"
+            "run: python -m dr_pipelines.policies.schema docs"
         )
 
 

@@ -1,6 +1,6 @@
 """What policies may say, as a JSON Schema for editors and as a table for people.
 
-`python -m dr_pipelines.policy_schema docs` writes both into a directory.
+`python -m dr_pipelines.policies.schema docs` writes both into a directory.
 """
 
 import json
@@ -13,7 +13,7 @@ from dr_pipelines.model.policy import Policies
 
 Schema = dict[str, Any]
 
-GENERATED = "<!-- From here on: written by `python -m dr_pipelines.policy_schema docs`. -->\n"
+GENERATED = "<!-- From here on: written by `python -m dr_pipelines.policies.schema docs`. -->\n"
 
 
 class KeyEntry(NamedTuple):

@@ -12,9 +12,9 @@ from pydantic_core import ErrorDetails
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.notation import Surroundings, did_you_mean
 from dr_pipelines.model.policy import Policies
-from dr_pipelines.policy_schema import kinds, policy_schema, schema_at
-from dr_pipelines.yaml_places import START, Document, Mark, Problem, read_document
-from dr_pipelines.yaml_places import Path as KeyPath
+from dr_pipelines.policies.places import START, Document, Mark, Problem, read_document
+from dr_pipelines.policies.places import Path as KeyPath
+from dr_pipelines.policies.schema import kinds, policy_schema, schema_at
 
 MAX_BYTES = 1 << 20
 WAY_OUT = "give another file with --policies FILE, or start from the one that `dr demo` writes"
