@@ -1,0 +1,156 @@
+"""Whether a collection is protected well enough, and what to do about it now."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+LATENCY = timedelta(seconds=75)
+"""From the moment a decision is due to the start of its run: a sensor's interval of 30 s, its loop
+of 5 s, the queue's 5 s, a start of up to 30 s."""
+FIRST_PAUSE = timedelta(seconds=60)
+LONGEST_PAUSE = timedelta(minutes=30)
+STRETCH_DAYS = 31
+"""Days of one run: more make its planning slow, and it is only one of several runs then."""
+
+
+class Action(StrEnum):
+    """What brings a collection back within its objective."""
+
+    INGEST = "ingest"
+    SNAPSHOT = "snapshot"
+
+
+class Protection(StrEnum):
+    """How a collection stands against its recovery point objective."""
+
+    QUIET = "quiet"  # nothing changed since the newest proven recovery point
+    WITHIN = "within"  # something did, and is younger than the objective
+    BREACHED = "breached"  # the oldest unprotected change is older than the objective
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the log and the source say of a collection's protection.
+
+    `unread_since` is the time of the oldest change of the source that the log does not hold, and
+    `unread_after` the position that it follows; `behind` are the days of such changes, `complete`
+    those that were read to their end. `unproven_since` is when the oldest entry was committed that
+    no proven recovery point covers. With `edited`, the store is changed directly too, at times that
+    only a snapshot reveals.
+    """
+
+    head: int
+    head_sha256: str
+    behind: tuple[str, ...] = ()
+    complete: tuple[str, ...] = ()
+    unread_since: datetime | None = None
+    unread_after: int = 0
+    epoch: int = 1
+    unproven_since: datetime | None = None
+    proven: int = 0
+    proven_at: datetime | None = None
+    edited: bool = False
+
+    @property
+    def never_protected(self) -> bool:
+        """Whether edits were possible from the beginning, and no snapshot ever saw them."""
+        return self.edited and self.proven_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something to be done; `key` names what it is about and stays the same until it is done."""
+
+    action: Action
+    since: datetime | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """How often something was tried, and when the newest try ended."""
+
+    count: int = 0
+    ended: datetime | None = None
+
+
+def exposure(standing: Standing, *, now: datetime) -> timedelta:
+    """Age of the oldest change that no recovery point covers; `timedelta.max` when unknowable."""
+    if standing.never_protected:
+        return timedelta.max
+    since = [standing.unread_since, standing.proven_at if standing.edited else None]
+    known = [time for time in since if time is not None]
+    return max(now - min(known), timedelta(0)) if known else timedelta(0)
+
+
+def protection(standing: Standing, *, rpo: timedelta, now: datetime) -> Protection:
+    """How a collection stands against its objective."""
+    exposed = exposure(standing, now=now)
+    if exposed >= rpo:
+        return Protection.BREACHED
+    if exposed or standing.unproven_since or standing.edited:
+        return Protection.WITHIN
+    return Protection.QUIET
+
+
+def backup_due(rpo: timedelta, *, exposed: timedelta, takes: timedelta) -> bool:
+    """Whether what starts now, at its measured duration, only just ends within the objective."""
+    return exposed >= rpo - takes - LATENCY
+
+
+def needs(
+    standing: Standing, *, rpo: timedelta, now: datetime, takes: Mapping[Action, timedelta]
+) -> tuple[Need, ...]:
+    """What is due now, most urgent first: reading comes before proving what was read.
+
+    A quiet collection needs nothing, whatever the age of its newest recovery point.
+    """
+    found = []
+    if standing.behind:
+        key = f"{standing.epoch}-{standing.unread_after}"
+        found.append(Need(Action.INGEST, standing.unread_since, key))
+    unproven = standing.unproven_since
+    if standing.edited:
+        unproven = min(filter(None, (unproven, standing.proven_at)), default=None)
+    if unproven or standing.never_protected:
+        found.append(Need(Action.SNAPSHOT, unproven, f"after-{standing.proven}"))
+    return tuple(need for need in found if _due(need, rpo=rpo, now=now, takes=takes))
+
+
+def _due(need: Need, *, rpo: timedelta, now: datetime, takes: Mapping[Action, timedelta]) -> bool:
+    if need.since is None:
+        return True
+    return backup_due(rpo, exposed=now - need.since, takes=takes[need.action])
+
+
+def expected_duration(measured: Sequence[timedelta], *, rpo: timedelta) -> timedelta:
+    """How long the next run may take: as long as the slowest of the last ones; a quarter of the
+    objective where none was measured."""
+    return max(measured, default=rpo / 4)
+
+
+def pause_after(attempts: int, *, rpo: timedelta) -> timedelta:
+    """How long to wait after so many tries in vain: doubling from a minute, up to a quarter of the
+    objective or half an hour, whichever is shorter, but never less than a minute."""
+    longest = max(min(rpo / 4, LONGEST_PAUSE), FIRST_PAUSE)
+    doublings = min(max(attempts - 1, 0), 16)  # 2^16 minutes: more than any longest pause
+    return min(FIRST_PAUSE * (1 << doublings), longest)
+
+
+def next_attempt(attempts: Attempts, *, rpo: timedelta, now: datetime) -> int | None:
+    """The number of the try that may start now; None while the pause after the last one lasts."""
+    ended = attempts.ended
+    waiting = ended is not None and now < ended + pause_after(attempts.count, rpo=rpo)
+    return None if waiting else attempts.count + 1
+
+
+def next_stretch(
+    behind: Collection[str], complete: Collection[str], *, limit: int = STRETCH_DAYS
+) -> tuple[str, str]:
+    """First and last day of a range to ingest: oldest first, and no day that is complete lies
+    within it, since that would be embedded again."""
+    days = sorted(behind)
+    barrier = min((day for day in complete if day > days[0]), default="9999-99-99")
+    within = [day for day in days[:limit] if day < barrier]
+    return within[0], within[-1]

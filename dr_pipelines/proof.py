@@ -1,0 +1,153 @@
+"""Proven recovery points: snapshots that passed their checks, and the evidence of it in the log."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dr_pipelines.errors import Damaged, NotFound, Refused
+from dr_pipelines.evidence import record_evidence
+from dr_pipelines.model.recovery_point import (
+    Head,
+    LogEntry,
+    ObjectRef,
+    Partition,
+    RecoveryPoint,
+)
+from dr_pipelines.repository.codec import decode_json
+from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.reachability import reachable
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.verify import Finding, Verification, require_size, require_state
+
+PROOF = "recovery-point"
+"""The kind of evidence that a snapshot passed its checks."""
+UNCHANGING = frozenset({"applied", "snapshot", "evidence"})
+"""Entries after which nothing new has to be proven."""
+EVIDENCE_LIMIT_BYTES = 1 << 20
+LOOK_BACK = 512
+"""Entries that are looked at for the newest proof; with none among them nothing is proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The newest proven snapshot, its log number (0: none) and when it was taken; since when there
+    are entries that it does not cover."""
+
+    number: int = 0
+    at: datetime | None = None
+    unproven_since: datetime | None = None
+
+
+def newest_snapshot(repository: Repository, collection: str) -> RecoveryPoint:
+    """The newest snapshot; raises `NotFound` where there is none."""
+    head = repository.log(collection).head()
+    for entry in _newest_first(repository, collection, head.number):
+        if entry.kind == "snapshot":
+            return read_point(repository, collection, entry.i)
+    raise NotFound(f"{collection}: there is no snapshot yet. Run: dr backup {collection}")
+
+
+def newest_proof(repository: Repository, collection: str) -> Proof:
+    """What is proven of a collection, and since when there is more to prove."""
+    head = repository.log(collection).head()
+    unproven = list[LogEntry]()
+    for entry in _newest_first(repository, collection, head.number):
+        statement = _statement(repository, entry)
+        if statement is not None:
+            number = int(statement["number"])
+            later = [other.at for other in unproven if other.i > number]
+            at = repository.log(collection).read(number)[0].at
+            return Proof(number, at, min(later, default=None))
+        if entry.kind not in UNCHANGING:
+            unproven.append(entry)
+    return Proof(unproven_since=min((entry.at for entry in unproven), default=None))
+
+
+def record_proof(
+    repository: Repository, collection: str, *, checks: Sequence[str], exposure_seconds: float
+) -> Head:
+    """Record that the newest snapshot passed its checks. Raises `Refused` for one that was not
+    equal to the live store."""
+    point = newest_snapshot(repository, collection)
+    if point.entry.body.detail.get("equal") is not True:
+        raise Refused(f"{collection}: snapshot {point.id} is not equal to the live store: no proof")
+    statement = {
+        "number": point.number,
+        "sha256": point.sha256,
+        "position": point.manifest.frontier(),
+        "digests": point.manifest.digests.model_dump(mode="json"),
+        "checks": list(checks),
+        "exposure_seconds": exposure_seconds,
+        "run": repository.writer.run,
+    }
+    return record_evidence(repository, collection, PROOF, statement)
+
+
+def check_restorable(
+    repository: Repository, point: RecoveryPoint, *, proven: int = 0
+) -> Verification:
+    """Prove a point by what a restore does, into nothing: every object has its size, those that
+    the point `proven` did not have are read and hashed, and the fold adds up to the manifest."""
+    started = time.monotonic()
+    refs = {ref.key: ref for ref in reachable(repository, point.entry, point.manifest)}
+    known = frozenset[str]()
+    if proven:
+        before = read_point(repository, point.collection, proven)
+        known = frozenset(ref.key for ref in reachable(repository, before.entry, before.manifest))
+    findings = [
+        *_findings(repository, refs.values(), known),
+        *_state_findings(repository, point),
+    ]
+    size = sum(ref.size_bytes for key, ref in refs.items() if key not in known)
+    seconds = time.monotonic() - started
+    return Verification(point.collection, 2, 1, len(refs), size, tuple(findings), seconds)
+
+
+def partitions_missing(newest: dict[str, Partition], listed: dict[str, Partition]) -> list[str]:
+    """What of the newest coverage a point does not list, or lists with other digests."""
+    missing = [f"{day}: not listed" for day in newest if day not in listed]
+    other = [
+        f"{day}: listed through {listed[day].through}, not {newest[day].through}"
+        if listed[day].through != newest[day].through
+        else f"{day}: listed with other digests"
+        for day in newest
+        if day in listed
+        and (listed[day].through, listed[day].digests) != (newest[day].through, newest[day].digests)
+    ]
+    return sorted(missing + other)
+
+
+def _findings(
+    repository: Repository, refs: Iterable[ObjectRef], known: frozenset[str]
+) -> Iterator[Finding]:
+    for ref in refs:
+        try:
+            if ref.key in known:
+                require_size(repository, ref)
+            else:
+                repository.fetch(ref)
+        except Damaged as error:
+            yield Finding(ref.key, str(error))
+
+
+def _state_findings(repository: Repository, point: RecoveryPoint) -> Iterator[Finding]:
+    try:
+        require_state(repository, point)
+    except (Damaged, NotFound) as error:
+        yield Finding(point.entry.body.manifest.key, str(error))
+
+
+def _newest_first(repository: Repository, collection: str, head: int) -> Iterator[LogEntry]:
+    for number in range(head, max(0, head - LOOK_BACK), -1):
+        yield repository.log(collection).read(number)[0]
+
+
+def _statement(repository: Repository, entry: LogEntry) -> dict[str, Any] | None:
+    """What an entry proves of a snapshot, if that is what it does."""
+    if entry.kind != "evidence" or entry.body.detail.get("kind") != PROOF:
+        return None
+    ref = ObjectRef.model_validate(entry.body.detail["evidence"])
+    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=EVIDENCE_LIMIT_BYTES)
+    return value if isinstance(value, dict) else None
