@@ -4,7 +4,8 @@ A record is hashed over canonical bytes: a 16-byte schema tag, then for every co
 name a 9-byte head (a type byte and a little-endian 64-bit word), then the payloads of the columns
 that have one. The word is the value itself (integers, IEEE bits of numbers with one NaN,
 microseconds, booleans) or the payload's length (UTF-8 bytes, list items, vector components). Null
-is type byte 0 and word 0. List items are encoded the same way. Nothing is normalised beyond NaN:
+is type byte 0 and word 0. List items are encoded the same way. A vector's payload is its float32
+components, with one NaN, and another one for a null component. Nothing is normalised beyond NaN:
 −0.0 differs from 0.0, and two spellings of a Unicode string differ.
 
 A collection's digest is the sum of its records' SHA-256 values modulo 2^256 (Bellare & Micciancio,
@@ -26,6 +27,7 @@ from dr_pipelines.model.collection import CollectionSpec
 
 MODULUS = 1 << 256
 HEAD_BYTES = 9
+NULL_COMPONENT = np.uint32(0x7FC00001).view(np.float32)  # a NaN that no value is encoded as
 Bytes = npt.NDArray[np.uint8]
 Columns: TypeAlias = "pa.Table | pa.RecordBatch"
 
@@ -201,10 +203,15 @@ def _encode_binary(
 def _encode_vectors(column: pa.Array, valid: npt.NDArray[np.bool_]) -> tuple[Bytes, pa.Array]:
     width = column.type.list_size
     values = column.values.slice(column.offset * width, len(column) * width)
+    missing = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
     values = pc.fill_null(values, 0.0) if values.null_count else values
     raw = values.to_numpy(zero_copy_only=False)
-    if np.isnan(raw.sum()):  # a NaN makes the sum one, and so may infinities: then look closely
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = np.isnan(raw.sum())  # a NaN makes the sum one; infinities may: look closely
+    if suspicious:
         raw = np.where(np.isnan(raw), np.float32(np.nan), raw)
+    if missing is not None:
+        raw = np.where(missing, NULL_COMPONENT, raw)
     if not valid.all():
         raw = raw.reshape(-1, width)[valid].reshape(-1)
     offsets = np.concatenate([[0], np.cumsum(np.where(valid, width * 4, 0))])
