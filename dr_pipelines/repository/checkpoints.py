@@ -22,7 +22,7 @@ from dr_pipelines.repository.codec import (
     decode_table,
     encode_table,
     require_schema,
-    table_metadata,
+    sealed_metadata,
 )
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import records_only, row_digests, write_segment
@@ -139,10 +139,12 @@ def find_embeddings(
     provenance: str,
     spec: CollectionSpec,
     claimed: frozenset[str],
+    newer_than: int = -1,
 ) -> dict[str, SegmentRef]:
     """Unclaimed segments of a day by the piece they were made from, newest generation each.
 
-    `claimed` are keys that a manifest names. Vector and content digests are recomputed.
+    `claimed` are keys that a manifest names; work planned at or before the log number `newer_than`
+    is not taken, since what stands would beat it. Vector and content digests are recomputed.
     """
     found: dict[str, tuple[int, SegmentRef]] = {}
     for ref, labels, data in _listed(repository, collection, "embeddings", day, skip=claimed):
@@ -154,6 +156,8 @@ def find_embeddings(
         index = _adopted_index(repository, ref, rows, spec)
         generation = pc.max(rows["generation"]).as_py()
         piece = labels.get("input", "")
+        if generation <= newer_than:
+            continue
         if index and (piece not in found or found[piece][0] < generation):
             found[piece] = (generation, _segment_ref(ref, index, rows, labels, day=day))
     return {piece: segment for piece, (_, segment) in found.items()}
@@ -217,7 +221,7 @@ def _listed(
         except NotFound:
             continue
         ref = ObjectRef(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))
-        yield ref, table_metadata(data), data
+        yield ref, sealed_metadata(data), data
 
 
 def _decode_or_none(data: bytes, schema: pa.Schema, *, what: str) -> pa.Table | None:

@@ -1,7 +1,9 @@
 """Tables to Parquet bytes and back: the only place that knows how objects are encoded."""
 
 import json
+import math
 import re
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -9,19 +11,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dr_pipelines.errors import Damaged, Refused
+from dr_pipelines.model.base import canonical_json
 
 MAX_OBJECT_BYTES = 1 << 30
 MAX_JSON_DEPTH = 16
 ROW_GROUP_ROWS = 16_384
+SEAL = "seal"
+UNSEALED = "-" * 64
 
 
 def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> bytes:
     """Parquet bytes: zstd, page checksums, dictionaries for repetitive columns only.
 
     The bytes are decoded again and compared before they are returned: what a broken library or
-    memory made of the table never reaches the repository (`Damaged`).
+    memory made of the table never reaches the repository (`Damaged`). Labels given as `metadata`
+    are sealed together with every other byte of the object (see `sealed_metadata`).
     """
-    tagged = table.replace_schema_metadata(metadata)
+    tagged = table.replace_schema_metadata(metadata and {**metadata, SEAL: UNSEALED})
     floats = [f"{f.name}.list.element" for f in table.schema if pa.types.is_fixed_size_list(f.type)]
     digests = [f.name for f in table.schema if pa.types.is_fixed_size_binary(f.type)]
     plain = [*floats, *digests, "id", "text"]
@@ -41,7 +47,7 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
     data: bytes = sink.getvalue().to_pybytes()
     if not _same(_parse(data), table):
         raise Damaged("a table read back from its own encoding differs: nothing was written")
-    return data
+    return _sealed(data) if metadata else data
 
 
 def decode_table(
@@ -63,13 +69,33 @@ def decode_table(
     return table
 
 
-def table_metadata(data: bytes) -> dict[str, str]:
-    """The key-value metadata that `encode_table` was given; empty when it cannot be read."""
+def sealed_metadata(data: bytes) -> dict[str, str]:
+    """The labels that `encode_table` was given, when every byte is as it was written; else empty.
+
+    The seal is the SHA-256 of the object with 64 dashes in the place of the seal.
+    """
     try:
         found = pq.read_metadata(pa.BufferReader(data)).metadata or {}
-    except (pa.ArrowException, OSError):
+        labels = {k.decode(): v.decode() for k, v in found.items() if not k.startswith(b"ARROW:")}
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return {}
-    return {k.decode(): v.decode() for k, v in found.items() if not k.startswith(b"ARROW:")}
+    seal = labels.pop(SEAL, "").encode()
+    place = data.rfind(seal)
+    if len(seal) != len(UNSEALED) or _seal_at(data, place) != seal:
+        return {}
+    return labels
+
+
+def _sealed(data: bytes) -> bytes:
+    place = data.rfind(UNSEALED.encode())
+    return data[:place] + _seal_at(data, place) + data[place + len(UNSEALED) :]
+
+
+def _seal_at(data: bytes, place: int) -> bytes:
+    view, state = memoryview(data), sha256()
+    for part in (view[:place], UNSEALED.encode(), view[place + len(UNSEALED) :]):
+        state.update(part)
+    return state.hexdigest().encode()
 
 
 def decode_json(data: bytes, *, what: str, limit_bytes: int) -> Any:
@@ -78,14 +104,36 @@ def decode_json(data: bytes, *, what: str, limit_bytes: int) -> Any:
         raise Damaged(f"{what}: {len(data)} bytes, more than the limit of {limit_bytes}")
     if _nesting(data) > MAX_JSON_DEPTH:
         raise Damaged(f"{what}: nested deeper than {MAX_JSON_DEPTH}")
-    try:
-        return json.loads(data, parse_constant=_refuse_constant)
+    try:  # decoded first: `_nesting` looks at UTF-8, and `json` would accept UTF-16 too
+        return json.loads(data.decode(), parse_constant=_number, parse_float=_number)
     except (ValueError, UnicodeDecodeError) as error:
         raise Damaged(f"{what}: not JSON ({_first_line(error)})") from error
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number")
+def seal_json(value: dict[str, Any]) -> bytes:
+    """Canonical JSON of an object with its own checksum."""
+    return canonical_json({**value, "checksum": sha256(canonical_json(value)).hexdigest()})
+
+
+def unseal_json(data: bytes, *, what: str, limit_bytes: int) -> dict[str, Any]:
+    """The object that `seal_json` was given; raises `Damaged` unless these are its very bytes."""
+    value = decode_json(data, what=what, limit_bytes=limit_bytes)
+    if not isinstance(value, dict):
+        raise Damaged(f"{what}: not a JSON object")
+    value.pop("checksum", None)
+    try:
+        sealed = seal_json(value)
+    except UnicodeEncodeError as error:
+        raise Damaged(f"{what}: not JSON ({_first_line(error)})") from error
+    if sealed != data:
+        raise Damaged(f"{what}: its checksum does not fit its contents")
+    return value
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not a number")
+    return number
 
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -112,14 +160,22 @@ def _same(decoded: pa.Table, table: pa.Table) -> bool:
 
 
 def _equal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> bool:
-    """Equality of values; where NaN, which equals nothing, is in the way, of bits."""
-    if a.equals(b):
-        return True
-    if not pa.types.is_floating(a.type) or a.null_count != b.null_count:
-        return False
-    ours: bytes = a.to_numpy().tobytes()
-    theirs: bytes = b.to_numpy().tobytes()
-    return ours == theirs
+    """Equality of values; of bits where they are floating: NaN equals nothing, 0.0 equals −0.0."""
+    return bool(_bits(a).equals(_bits(b)))
+
+
+def _bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind):
+        words = pa.list_(_word(kind.value_type), kind.list_size)
+    else:
+        words = _word(kind)
+    chunks = [chunk.view(words) for chunk in column.chunks] if words != kind else column.chunks
+    return pa.chunked_array(chunks, words)
+
+
+def _word(kind: pa.DataType) -> pa.DataType:
+    return {pa.float32(): pa.int32(), pa.float64(): pa.int64()}.get(kind, kind)
 
 
 def _leaf_paths(schema: pa.Schema) -> list[str]:

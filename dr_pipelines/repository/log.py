@@ -12,10 +12,9 @@ from typing import Protocol, get_args
 from pydantic import ValidationError
 
 from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Refused, Unavailable
-from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.recovery_point import ZERO, Body, Head, Kind, LogEntry, Writer
 from dr_pipelines.protocols import BlobStore, Clock
-from dr_pipelines.repository.codec import decode_json
+from dr_pipelines.repository.codec import seal_json, unseal_json
 
 ENTRY_LIMIT_BYTES = 64 * 1024
 KNOWN_KINDS = frozenset(get_args(Kind))
@@ -217,8 +216,7 @@ class Log:
 
 def encode_entry(entry: LogEntry) -> bytes:
     """Canonical JSON with the entry's own checksum; raises `Refused` over 64 KiB."""
-    value = entry.model_dump(mode="json")
-    data = canonical_json({**value, "checksum": _sha256(canonical_json(value))})
+    data = seal_json(entry.model_dump(mode="json"))
     if len(data) > ENTRY_LIMIT_BYTES:
         raise Refused(f"log entry {entry.i}: {len(data)} bytes, more than {ENTRY_LIMIT_BYTES}")
     return data
@@ -226,12 +224,7 @@ def encode_entry(entry: LogEntry) -> bytes:
 
 def parse_entry(data: bytes, *, number: int, what: str) -> LogEntry:
     """Decode and check an entry; raises `Damaged` naming `what`."""
-    value = decode_json(data, what=what, limit_bytes=ENTRY_LIMIT_BYTES)
-    if not isinstance(value, dict):
-        raise Damaged(f"{what}: not a log entry")
-    checksum = value.pop("checksum", None)
-    if checksum != _sha256(canonical_json(value)):
-        raise Damaged(f"{what}: its checksum does not fit its contents")
+    value = unseal_json(data, what=what, limit_bytes=ENTRY_LIMIT_BYTES)
     try:
         entry = LogEntry.model_validate(value)
     except ValidationError as error:

@@ -11,10 +11,10 @@ from typing import Any, Literal, Self
 from pydantic import ValidationError
 
 from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Refused
-from dr_pipelines.model.base import Stored, canonical_json
+from dr_pipelines.model.base import Stored
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore, Clock
-from dr_pipelines.repository.codec import decode_json
+from dr_pipelines.repository.codec import seal_json, unseal_json
 from dr_pipelines.repository.log import KNOWN_FEATURES, Log, Witness
 
 IDENTITY_KEY = "repo.json"
@@ -70,7 +70,7 @@ class Repository:
             )
         identity = Identity(id=new_id(), created_at=clock(), capabilities=dict(capabilities))
         with suppress(Conflict, OutcomeUnknown):  # whoever wrote it, it is read back below
-            blobs.create(IDENTITY_KEY, _sealed(identity))
+            blobs.create(IDENTITY_KEY, seal_json(identity.model_dump(mode="json")))
         return cls.open(blobs, witness=witness, writer=writer, clock=clock, new_id=new_id)
 
     @classmethod
@@ -167,19 +167,8 @@ class Repository:
         return True
 
 
-def _sealed(identity: Identity) -> bytes:
-    value = identity.model_dump(mode="json")
-    checksum = hashlib.sha256(canonical_json(value)).hexdigest()
-    return canonical_json({**value, "checksum": checksum})
-
-
 def _parse_identity(data: bytes, *, what: str) -> Identity:
-    value = decode_json(data, what=what, limit_bytes=IDENTITY_LIMIT_BYTES)
-    if not isinstance(value, dict):
-        raise Damaged(f"{what}: not a repository")
-    checksum = value.pop("checksum", None)
-    if checksum != hashlib.sha256(canonical_json(value)).hexdigest():
-        raise Damaged(f"{what}: its checksum does not fit its contents")
+    value = unseal_json(data, what=what, limit_bytes=IDENTITY_LIMIT_BYTES)
     if value.get("v") != 1 or set(value.get("features", ())) - KNOWN_FEATURES:
         raise Refused(f"{what}: written by a newer version of dr_pipelines")
     try:
