@@ -121,7 +121,7 @@ def _draft(
         "epoch": epoch,
         "epoch_name": name,
         "since": 0,
-        "partitions": {commit.day.name: partition_of(commit) for commit in commits},
+        "partitions": {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
         "environments": grown.environments | {environment.fingerprint: environment},
         "tool_version": __version__,
     }

@@ -229,7 +229,8 @@ def _ingest_draft(
     grown = advance(repository, manifest, added, entry=head.number + 1)
     environment = lineage.embedder.environment
     update = {
-        "partitions": grown.partitions | {c.day.name: partition_of(c) for c in commits},
+        "partitions": grown.partitions
+        | {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
         "environments": grown.environments | {environment.fingerprint: environment},
         "provenance": lineage.provenance,
         "tool_version": __version__,
@@ -244,7 +245,7 @@ def _ingest_draft(
     return Draft(bound.id, Body(manifest=ref, pending=(*pending, head.number + 1), detail=detail))
 
 
-def partition_of(commit: DayCommit) -> Partition:
+def partition_of(commit: DayCommit, *, entry: int) -> Partition:
     """Coverage of a day once its commit is in the log."""
     covered, fresh = commit.day.covered, commit.read.fresh
     documents = commit.read.all
@@ -262,6 +263,7 @@ def partition_of(commit: DayCommit) -> Partition:
         after=documents[0].after,
         through=fresh[-1].through if fresh else documents[-1].through,
         anchor=commit.read.anchor,
+        entry=entry,
         anchored=fresh[-1].through if fresh or covered is None else covered.anchored,
         documents=documents,
         chunks=commit.chunks,

@@ -175,7 +175,12 @@ def _switch_draft(
         physical=plan.physical,
         store=plan.store,
     )
+    partitions = {
+        day: partition.model_copy(update={"entry": head.number + 1})
+        for day, partition in manifest.partitions.items()
+    }
     update = {
+        "partitions": partitions,
         "timeline": timeline.id,
         "timelines": (*latest.timelines, timeline),
         "taken_over": (),

@@ -276,6 +276,7 @@ def pieces(
         provenance=lineage.provenance.fingerprint,
         spec=lineage.spec,
         claimed=claimed,
+        newer_than=covered.entry if covered and again else -1,
     )
     for ref in wanted:
         rows = read_chunks(repository, ref, spec=lineage.spec)

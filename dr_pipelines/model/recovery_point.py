@@ -96,7 +96,8 @@ class Partition(Stored):
     """Coverage of one day: the source was read over (after, through].
 
     `anchor` identifies everything in the source up to the position `anchored`, which lies beyond
-    `through` after a restore to the middle of what was read.
+    `through` after a restore to the middle of what was read. `entry` is the log number that last
+    brought or restored this day.
     """
 
     epoch: Count
@@ -104,6 +105,7 @@ class Partition(Stored):
     through: Count
     anchor: str
     anchored: Count
+    entry: Count = 0
     documents: tuple[CheckpointRef, ...] = ()
     chunks: tuple[CheckpointRef, ...] = ()
     quarantined: Count = 0
