@@ -271,7 +271,7 @@ def _kept(day: Day, outcome: Outcome) -> DayDone:
 
 
 def _committed(commit: DayCommit, head: Head) -> DayDone:
-    now = partition_of(commit)
+    now = partition_of(commit, entry=head.number)
     return DayDone(
         commit.day.name,
         Outcome.AGAIN if commit.again else Outcome.MADE,
