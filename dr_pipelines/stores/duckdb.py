@@ -128,7 +128,7 @@ class DuckDBVectorStore:
         if not self._files.path(physical).exists():
             return
         with suppress(NotFound), self._files.alone(physical) as connection:
-            connection.execute("CHECKPOINT collection")  # no log is left for a later namesake
+            connection.execute("CHECKPOINT collection")  # or closing would, in a namesake's log
             with locked(self._directory, wait_seconds=self._wait_seconds):
                 self._remove(physical)
 

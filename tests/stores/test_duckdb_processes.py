@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -125,10 +126,11 @@ def test_a_killed_writer_leaves_every_write_whole_or_absent(directory: Path) -> 
         print(n, flush=True)
     """
     last = 0
-    for kill_after in (1, 2, 3, 5):
+    for kill_after, delay in ((1, 0.0), (2, 0.02), (1, 0.05), (3, 0.1)):
         writer = _child(directory, writer_script)
         for _ in range(kill_after):
             acknowledged = int(_line(writer))
+        time.sleep(delay)  # somewhere in a later write
         writer.send_signal(signal.SIGKILL)
         rest, _ = writer.communicate(timeout=60)
         acknowledged = int((rest.split() or [str(acknowledged)])[-1])
@@ -144,6 +146,63 @@ def test_a_killed_writer_leaves_every_write_whole_or_absent(directory: Path) -> 
         assert store.status(NAME).records == count + 3
     store.write(NAME, table(), replaces=["k"])
     assert contents(store) == expected(*document("a", chunks=3))
+
+
+DIES_AT_EVERY_STEP = """
+from contextlib import contextmanager
+import itertools, signal
+
+class Dying:
+    # kills the process before the step of that number
+    def __init__(self, connection, last):
+        self.connection, self.left = connection, last
+
+    def __getattr__(self, name):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return getattr(self.connection, name)
+
+def write_and_die(step):
+    writing = store._files.writing
+
+    @contextmanager
+    def dying(name):
+        with writing(name) as connection:
+            yield Dying(connection, step)
+
+    store._files.writing = dying
+    store.write(SPEC.name, table(record("a", 1, text="new"), record("b")), replaces=["a"])
+
+for step in itertools.count(1):
+    child = os.fork()
+    if child == 0:
+        write_and_die(step)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print("survived" if status == 0 else "killed", flush=True)
+    sys.stdin.readline()
+    if status == 0:
+        break
+"""
+
+
+def test_a_writer_killed_at_any_step_has_written_nothing(directory: Path) -> None:
+    store = DuckDBVectorStore(directory)
+    store.build_index(NAME)
+    writer = _child(directory, DIES_AT_EVERY_STEP)
+    assert writer.stdin is not None
+    kills = 0
+    while _line(writer) == "killed":
+        kills += 1
+        assert contents(store) == expected(*document("a", chunks=3))
+        found = store.search(NAME, Query(mode=Mode.KEYWORD, text="chunk new"), limit=9)
+        assert [hit.text for hit in found] == [f"chunk {n} of a" for n in range(3)]
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    _finish(writer)
+    assert kills > 8
+    assert contents(store) == expected(record("a", 1, text="new"), record("b"))
 
 
 def test_a_log_left_by_a_killed_writer_is_read(directory: Path) -> None:
