@@ -1,0 +1,30 @@
+"""The commands of `dr` and their names."""
+
+import typer
+
+from dr_pipelines.cli import reading, recovering, writing
+
+app = typer.Typer(
+    name="dr",
+    help="Backup and disaster recovery for vector stores.\n\n"
+    "Every command reads policies.yaml, or what --policies or DR_POLICIES names, and answers in "
+    "JSON with --json. Exit codes: 0 succeeded, 1 failed, 2 wrong usage, 3 partly done, 4 unknown "
+    "(the answer to a commit was lost), 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    writing.ingest,
+    writing.backup,
+    reading.points,
+    reading.documents,
+    reading.verify,
+    recovering.restore,
+    recovering.replay,
+    writing.compact,
+    reading.search,
+    reading.diff,
+):
+    app.command()(command)

@@ -1,0 +1,378 @@
+"""Commands that only read: points, documents, verify, search, diff."""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, asking, give
+from dr_pipelines.cli.options import (
+    AT,
+    POLICIES,
+    Collection,
+    Json,
+    Limit,
+    ModeName,
+    Policies,
+)
+from dr_pipelines.cli.session import open_project, point_at
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from datetime import datetime
+
+    from rich.console import Console
+
+    from dr_pipelines.diff import Diff, DocumentChange
+    from dr_pipelines.documents import DocumentRow
+    from dr_pipelines.model.query import Filter, FloatArray, Hit
+    from dr_pipelines.model.recovery_point import RecoveryPoint
+    from dr_pipelines.project import Project
+    from dr_pipelines.verify import Verification
+
+SNIPPET = 160
+
+
+def points(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:
+    """List the recovery points of a collection, oldest first. Any of them can be restored.
+
+    Example:
+      dr points handbook
+    """
+    from dr_pipelines.project import now
+    from dr_pipelines.repository import points as of
+
+    project = open_project(policies, collection)
+    found = list(of.points(project.repository(), collection))
+    if not found:
+        of.latest(project.repository(), collection)  # raises: there is none yet
+    return give(_points_answer(collection, found, now()), as_json=as_json)
+
+
+def documents(
+    collection: Collection,
+    at: Annotated[str | None, typer.Option("--at", metavar="AT", help=AT)] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Scan the live store instead of reading the backup.")
+    ] = False,
+    policies: Policies = POLICIES,
+    as_json: Json = False,
+) -> int:
+    """List documents: id, version, and the SHA-256 of the text that is stored.
+
+    The hash is computed from the stored text at this moment. A version is EPOCH:POSITION of the
+    source's change, +N after N edits seen in the store. With --store, documents without text are
+    not seen, since a store has no record of them, and there are no versions.
+
+    Examples:
+      dr documents handbook --at seq:120
+      dr documents handbook --store
+    """
+    from dr_pipelines.documents import live_documents, stored_documents
+
+    if store and at is not None:
+        raise Mistake("--at is a point of the backup and --store the live store: give one of them")
+    project = open_project(policies, collection)
+    if store:
+        rows = live_documents(project.store_of(collection), collection)
+        return _print_documents(collection, "store", rows, as_json=as_json)
+    point = point_at(project, collection, at or "latest")
+    rows = stored_documents(project.repository(), point)
+    return _print_documents(collection, point.id, rows, as_json=as_json)
+
+
+def verify(
+    collection: Collection,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="AT", help=f"One recovery point; all of them without. {AT}"),
+    ] = None,
+    level: Annotated[
+        int,
+        typer.Option(
+            "--level",
+            min=0,
+            max=3,
+            help="0: the log and the size of every object. 1: the same, and checksums that the "
+            "store keeps. 2: read and hash everything. 3: also recompute every digest.",
+        ),
+    ] = 2,
+    policies: Policies = POLICIES,
+    as_json: Json = False,
+) -> int:
+    """Check that what is kept is what was written. Reads only.
+
+    Examples:
+      dr verify handbook
+      dr verify handbook --at latest --level 3
+
+    Exit code 1: something is missing, altered or foreign, or there was nothing to look at.
+    """
+    from dr_pipelines import verify as verb
+    from dr_pipelines.console import metering
+
+    project = open_project(policies, collection)
+    point = None if at is None else point_at(project, collection, at)
+    with metering(f"verifying {collection}") as meter:
+        found = verb.verify(
+            project.repository(), collection, level=level, point=point, progress=meter.rows
+        )
+    return give(_verify_answer(found), as_json=as_json)
+
+
+def search(
+    collection: Collection,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for.")],
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help="Such as: team = 'cloud' and version >= 2. Also !=, in, contains, or, not.",
+        ),
+    ] = None,
+    mode: Annotated[
+        ModeName, typer.Option("--mode", help="By meaning, by words, or both rankings fused.")
+    ] = "vector",
+    limit: Limit = 5,
+    policies: Policies = POLICIES,
+    as_json: Json = False,
+) -> int:
+    """Ask the live store.
+
+    Examples:
+      dr search handbook "stale weather map"
+      dr search handbook "stale map" --mode hybrid --filter "team = 'cloud'" --limit 3
+    """
+    from dr_pipelines.model.query import Mode, Query
+
+    if not text.strip():
+        raise Mistake("TEXT is empty: say what to look for")
+    project = open_project(policies, collection)
+    store = project.store_of(collection)
+    query = Query(
+        mode=Mode(mode),
+        text=text,
+        vector=None if mode == "keyword" else _vector(project, collection, text),
+        filter=None if filter is None else _filter(project, collection, filter),
+    )
+    hits = store.search(collection, query, limit=limit)
+    return give(_search_answer(collection, hits), as_json=as_json)
+
+
+def diff(
+    collection: Collection,
+    a: Annotated[str, typer.Argument(metavar="AT", help=f"From: {AT}")],
+    b: Annotated[str, typer.Argument(metavar="AT", help=f"To: {AT}")],
+    limit: Limit = 1000,
+    policies: Policies = POLICIES,
+    as_json: Json = False,
+) -> int:
+    """Show which documents were added, removed and changed between two points, and what of them.
+
+    Examples:
+      dr diff handbook seq:120 latest
+      dr diff handbook 2026-01-12 2026-01-14
+    """
+    from dr_pipelines import diff as verb
+
+    project = open_project(policies, collection)
+    before, after = point_at(project, collection, a), point_at(project, collection, b)
+    found = verb.diff(project.repository(), before, after, limit=limit)
+    return give(_diff_answer(collection, found), as_json=as_json)
+
+
+def _print_documents(
+    collection: str, where: str, rows: "Iterable[DocumentRow]", *, as_json: bool
+) -> ExitCode:
+    """Rows as they come; their number and digest at the end."""
+    from dr_pipelines.documents import StatesDigest
+
+    digest = StatesDigest()
+    write = sys.stdout.write
+    if as_json:
+        head = {"collection": collection, "at": where}
+        write(json.dumps(head, ensure_ascii=False)[:-1] + ', "documents": [')
+        for number, row in enumerate(digest.through(rows)):
+            write((",\n" if number else "\n") + json.dumps(asdict(row), ensure_ascii=False))
+        write(f'\n], "count": {digest.documents}, "digest": "{digest.value}"}}\n')
+        return ExitCode.SUCCEEDED
+    for row in digest.through(rows):
+        write(f"{row.id}\t{row.version or '-'}\t{row.sha256}\n")
+    unseen = " (those without text are not seen in a store)" if where == "store" else ""
+    sys.stderr.write(
+        f"{collection} at {where}: {digest.documents} documents{unseen}, digest {digest.value}\n"
+    )
+    return ExitCode.SUCCEEDED
+
+
+def _points_answer(collection: str, found: "list[RecoveryPoint]", now: "datetime") -> Answer:
+    value = {
+        "collection": collection,
+        "points": [_point_value(point, now) for point in found],
+    }
+
+    def show(console: "Console") -> None:
+        from dr_pipelines.console import age, number, table
+
+        shown = table(
+            "log", "time", "kind", "line", "seq", "documents", "records", "applied", "age",
+            right=("log", "line", "seq", "documents", "records"),
+        )  # fmt: skip
+        for point in found:
+            counts, pending = point.manifest.counts, point.entry.body.pending
+            shown.add_row(
+                str(point.number),
+                f"{point.entry.at:%Y-%m-%d %H:%M}",
+                point.entry.kind,
+                str(point.entry.timeline),
+                str(point.manifest.frontier()),
+                number(counts.documents),
+                number(counts.records),
+                f"{len(pending)} left" if pending else "yes",
+                age(now - point.entry.at),
+            )
+        console.print(shown)
+
+    return Answer(value, show)
+
+
+def _point_value(point: "RecoveryPoint", now: "datetime") -> dict[str, Any]:
+    return {
+        "log": point.number,
+        "id": point.id,
+        "sha256": point.sha256,
+        "at": point.entry.at.isoformat(),
+        "age_seconds": (now - point.entry.at).total_seconds(),
+        "kind": point.entry.kind,
+        "timeline": point.entry.timeline,
+        "epoch": point.manifest.epoch,
+        "frontier": point.manifest.frontier(),
+        "documents": point.manifest.counts.documents,
+        "records": point.manifest.counts.records,
+        "pending": list(point.entry.body.pending),
+        "writer": point.entry.writer.model_dump(),
+    }
+
+
+def _verify_answer(found: "Verification") -> Answer:
+    value = asdict(found) | {"sound": found.sound}
+
+    def show(console: "Console") -> None:
+        from dr_pipelines.console import number, seconds, size
+
+        verdict = "sound" if found.sound else "NOT SOUND"
+        console.print(
+            f"{found.collection}: {verdict} at level {found.level}: "
+            f"{number(found.points)} recovery points, {number(found.objects)} objects, {size(found.size_bytes)}, "
+            f"{seconds(found.seconds)}"
+        )
+        for finding in found.findings:
+            console.print(f"  {finding.key}: {finding.problem}")
+        if not found.points:
+            console.print("  nothing is backed up yet: there was nothing to look at")
+
+    return Answer(value, show, ExitCode.SUCCEEDED if found.sound else ExitCode.FAILED)
+
+
+def _vector(project: "Project", collection: str, text: str) -> "FloatArray":
+    """The query's vector; raises `Mistake` where the policies name nothing that makes it."""
+    if project.collection(collection).embedder is None:
+        raise Mistake(f"{collection!r} has no embedder in the policies: use --mode keyword")
+    vectors = project.lineage(collection).embedder.embed([text])
+    found: FloatArray = vectors[0]
+    return found
+
+
+def _filter(project: "Project", collection: str, text: str) -> "Filter":
+    from dr_pipelines.model.filter_syntax import parse_filter
+
+    spec = project.store_of(collection).describe(collection)
+    with asking():
+        return parse_filter(text, spec)
+
+
+def _search_answer(collection: str, hits: "list[Hit]") -> Answer:
+    value = {"collection": collection, "hits": [asdict(hit) for hit in hits]}
+
+    def show(console: "Console") -> None:
+        from dr_pipelines.console import table
+
+        if not hits:
+            console.print("nothing found")
+            return
+        shown = table("score", "id", "text", right=("score",))
+        for hit in hits:
+            shown.add_row(f"{hit.score:.4f}", hit.id, snippet(hit.text or ""))
+        console.print(shown)
+
+    return Answer(value, show)
+
+
+def snippet(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SNIPPET else f"{line[: SNIPPET - 1]}…"
+
+
+def _diff_answer(collection: str, found: "Diff") -> Answer:
+    value = {
+        "collection": collection,
+        "a": found.a,
+        "b": found.b,
+        "equal": found.equal,
+        "added": list(found.added),
+        "removed": list(found.removed),
+        "changed": [_change_value(change) for change in found.changed],
+        "added_total": found.added_total,
+        "removed_total": found.removed_total,
+        "changed_total": found.changed_total,
+        "unchanged": found.unchanged,
+    }
+
+    def show(console: "Console") -> None:
+        console.print(
+            f"{collection}, {found.a} → {found.b}: {found.added_total} added, "
+            f"{found.removed_total} removed, {found.changed_total} changed, "
+            f"{found.unchanged} unchanged"
+        )
+        for mark, named, total in (
+            ("+", found.added, found.added_total),
+            ("-", found.removed, found.removed_total),
+            ("~", found.changed, found.changed_total),
+        ):
+            for item in named:
+                said = item if isinstance(item, str) else f"{item.id}: {_described(item)}"
+                console.print(f"  {mark} {said}", soft_wrap=True)
+            if total > len(named):
+                console.print(f"  {mark} and {total - len(named)} more: give a larger --limit")
+
+    return Answer(value, show)
+
+
+def _change_value(change: "DocumentChange") -> dict[str, Any]:
+    return {
+        "id": change.id,
+        "text": change.text,
+        "vectors": change.vectors,
+        "fields": {
+            field.name: {"old": _plain(field.old), "new": _plain(field.new)}
+            for field in change.fields
+        },
+    }
+
+
+def _described(change: "DocumentChange") -> str:
+    parts = [
+        name for name, differs in (("text", change.text), ("vectors", change.vectors)) if differs
+    ]
+    parts += [
+        f"{field.name} {_plain(field.old)!r} → {_plain(field.new)!r}" for field in change.fields
+    ]
+    return ", ".join(parts) or "written again with the same values"
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -1,0 +1,68 @@
+"""Runs a command line: parses it, carries it out, and turns what goes wrong into words and a
+code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from dr_pipelines.cli.answers import ExitCode, code_of, complain
+from dr_pipelines.errors import DrError
+
+REPORT = "This is a defect in dr_pipelines: please report it with what --debug prints"
+INTERRUPTED = "interrupted; run the same command again to go on"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out a command line and return its exit code; never raises."""
+    from dr_pipelines.cli.app import app
+
+    words = list(arguments)
+    as_json, debug = "--json" in words, _debug(words)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(words, prog_name="dr", standalone_mode=False)
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except DrError as error:
+        if debug:
+            traceback.print_exc()
+        complain(str(error), kind=type(error).__name__, as_json=as_json)
+        return code_of(error)
+    except typer.TyperException as error:
+        complain(_usage(error), kind="Usage", as_json=as_json)
+        return ExitCode.USAGE
+    except BrokenPipeError:
+        _close_output()
+        return ExitCode.FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of defence: said, not hidden
+        if debug:
+            traceback.print_exc()
+        said = f"{type(error).__name__}: {error}. {REPORT}"
+        complain(said, kind="Defect", as_json=as_json)
+        return ExitCode.FAILED
+    if code == ExitCode.INTERRUPTED:
+        complain(INTERRUPTED, kind="Interrupted", as_json=as_json)
+    return int(code or 0)
+
+
+def _debug(words: list[str]) -> bool:
+    """Whether stack traces are wanted; the word may stand anywhere."""
+    asked = "--debug" in words
+    if asked:
+        words.remove("--debug")
+    return asked or os.environ.get("DR_DEBUG") == "1"
+
+
+def _usage(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context else "dr"
+    return f"{where}: {error.format_message()}\nTry: {where} --help"
+
+
+def _close_output() -> None:
+    """Whoever read our output has gone: nothing more can be said there."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())

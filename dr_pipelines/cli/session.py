@@ -1,0 +1,43 @@
+"""What a command works with: the project of a policies file, and names checked against it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dr_pipelines.cli.answers import Mistake
+from dr_pipelines.errors import NotFound
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from dr_pipelines.model.recovery_point import RecoveryPoint
+    from dr_pipelines.project import Project
+
+
+def open_project(policies: Path, *collections: str) -> "Project":
+    """The project of a policies file; raises `Mistake` for a collection that it does not name."""
+    from dr_pipelines import project
+
+    opened = project.open_project(policies, os.environ)
+    for name in collections:
+        try:
+            opened.collection(name)
+        except NotFound as error:
+            raise Mistake(str(error)) from error
+    return opened
+
+
+def named_store(project: "Project", name: str | None, collection: str) -> str:
+    """The store that an option names, or else the collection's own."""
+    chosen = name or project.collection(collection).store
+    if chosen not in project.policies.stores:
+        known = ", ".join(sorted(project.policies.stores))
+        raise Mistake(f"no store {chosen!r} in the policies; known are: {known}")
+    return chosen
+
+
+def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
+    """The recovery point that `--at` names."""
+    from dr_pipelines.cli.answers import asking
+    from dr_pipelines.repository.points import resolve
+
+    with asking():
+        return resolve(project.repository(), collection, at)

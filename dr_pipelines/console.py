@@ -1,0 +1,126 @@
+"""How things look on a terminal: tables, sizes, ages, progress."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+def output() -> Console:
+    """Standard output; 80 columns where it is not a terminal."""
+    return Console(highlight=False, soft_wrap=False, emoji=False, markup=False)
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """A table with a line under its head; `right` columns hold numbers."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def facts(pairs: Sequence[tuple[str, object]]) -> Table:
+    """Names and values, one pair a line."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(no_wrap=True, style="dim")
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        made.add_row(name, str(value))
+    return made
+
+
+def age(span: timedelta) -> str:
+    """A span of time in its two largest units."""
+    seconds = int(span.total_seconds())
+    if seconds < 0:
+        return "in the future"
+    for size, unit, smaller, name in (
+        (DAY, "d", HOUR, "h"),
+        (HOUR, "h", MINUTE, "min"),
+        (MINUTE, "min", 1, "s"),
+    ):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // smaller} {name}"
+    return f"{seconds} s"
+
+
+def seconds(value: float) -> str:
+    """How long something took."""
+    return f"{value:.2f} s" if value < 10 else age(timedelta(seconds=value))
+
+
+def size(size_bytes: int) -> str:
+    """Bytes in the largest decimal unit that leaves a number from 1."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def number(value: int) -> str:
+    """Thousands apart."""
+    return f"{value:,}"
+
+
+class RateColumn(ProgressColumn):
+    """Rows a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
+class Meter:
+    """Progress of one command on standard error; silent where that is not a terminal."""
+
+    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+        self._progress = progress
+        self._task = task
+
+    def rows(self, done: int, total: int) -> None:
+        """So many of the rows at hand are done; a total of 0 is not known."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total or None)
+
+    def day(self, name: str) -> None:
+        """Work on a day begins."""
+        if self._progress is not None and self._task is not None:
+            self._progress.reset(self._task, description=name)
+
+
+@contextmanager
+def metering(label: str) -> Iterator[Meter]:
+    """Show progress while the context lasts."""
+    if not sys.stderr.isatty():
+        yield Meter(None, None)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Meter(progress, progress.add_task(label, total=None))

@@ -1,0 +1,163 @@
+"""What documents there are at a recovery point or in a store, by the hash of their stored text.
+
+Hashes are recomputed from the text that was kept, chunk by chunk; a hash that was written down
+somewhere is only ever compared with them.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import Damaged
+from dr_pipelines.model.record import Presence
+from dr_pipelines.model.recovery_point import RecoveryPoint, SegmentRef
+from dr_pipelines.protocols import VectorReader
+from dr_pipelines.repository.fold import State, fold_point, scratch_database
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.rows import strings, text_hashes
+from dr_pipelines.repository.segments import read_segment
+
+EMPTY_SHA256 = hashlib.sha256().digest()
+BATCH_ROWS = 8_192
+
+_KEPT = """
+SELECT d.document_id, d.epoch, d.position, d.ordinal, d.edit, d.chunk_count, d.segment,
+       d.document_sha256, h.sha256
+FROM documents d LEFT JOIN hashes h USING (document_id)
+WHERE d.presence = ? ORDER BY d.document_id
+"""
+_STORED = "SELECT document_id, text FROM stored ORDER BY document_id, chunk_index, id"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentVersion:
+    """The source's order of changes; `edit` counts edits seen in the store on top of it."""
+
+    epoch: int
+    position: int
+    ordinal: int
+    edit: int
+
+    def __str__(self) -> str:
+        ordinal = f".{self.ordinal}" if self.ordinal else ""
+        edit = f"+{self.edit}" if self.edit else ""
+        return f"{self.epoch}:{self.position}{ordinal}{edit}"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A document; `sha256` is that of its stored chunks joined. A store keeps no versions."""
+
+    id: str
+    version: DocumentVersion | None
+    chunks: int
+    sha256: str
+
+
+class StatesDigest:
+    """SHA-256 over the lines `id<TAB>sha256<LF>` of documents, ascending by id."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.documents = 0
+
+    def through(self, rows: Iterable[DocumentRow]) -> Iterator[DocumentRow]:
+        """Pass rows on and count them in."""
+        for row in rows:
+            self._sha256.update(f"{row.id}\t{row.sha256}\n".encode())
+            self.documents += 1
+            yield row
+
+    @property
+    def value(self) -> str:
+        """The digest of what has passed."""
+        return self._sha256.hexdigest()
+
+
+def states_digest(rows: Iterable[DocumentRow]) -> str:
+    """The digest of documents that come ascending by id."""
+    digest = StatesDigest()
+    for _ in digest.through(rows):
+        pass
+    return digest.value
+
+
+def stored_documents(repository: Repository, point: RecoveryPoint) -> Iterator[DocumentRow]:
+    """Documents at a recovery point, ascending by id, those without chunks included.
+
+    Bounded memory: one segment's text at a time. Raises `Damaged` where a text does not have the
+    hash that was noted of it when it was read.
+    """
+    with fold_point(repository, point) as state:
+        state.sql.execute("CREATE TABLE hashes (document_id VARCHAR, sha256 BLOB)")
+        for number, ref in enumerate(state.segments):
+            _hash_segment(repository, state, number, ref)
+        for batch in state.batches(_KEPT, [Presence.PRESENT]):
+            yield from _kept_rows(batch, state)
+
+
+def live_documents(store: VectorReader, name: str) -> Iterator[DocumentRow]:
+    """Documents as a live store has them, ascending by id, by scanning it. A document without
+    chunks has no record in a store and is not seen."""
+    with scratch_database() as sql:
+        sql.execute(
+            "CREATE TABLE stored "
+            "(id VARCHAR, document_id VARCHAR, chunk_index INTEGER, text VARCHAR)"
+        )
+        for batch in store.scan(name, columns=["id", "document_id", "chunk_index", "text"]):
+            sql.register("incoming", pa.Table.from_batches([batch]))
+            sql.execute("INSERT INTO stored SELECT * FROM incoming")
+            sql.unregister("incoming")
+        yield from _joined(sql.sql(_STORED).to_arrow_reader(BATCH_ROWS))
+
+
+def _hash_segment(repository: Repository, state: State, number: int, ref: SegmentRef) -> None:
+    """Hash the texts of a segment's newest documents; they are whole in one segment."""
+    wanted = state.rows_of(number)
+    if len(wanted) == 0:
+        return
+    columns = ["document_id", "chunk_index", "text"]
+    rows = read_segment(repository, ref, spec=state.spec, columns=columns).take(pa.array(wanted))
+    documents = strings(rows["document_id"])
+    runs = pc.run_end_encode(documents)
+    ends = runs.run_ends.to_numpy().astype(np.int64)
+    found = pa.table({"document_id": runs.values, "sha256": text_hashes(rows["text"], ends)})
+    state.sql.register("incoming", found)
+    state.sql.execute("INSERT INTO hashes SELECT * FROM incoming")
+    state.sql.unregister("incoming")
+
+
+def _kept_rows(batch: pa.Table, state: State) -> Iterator[DocumentRow]:
+    columns = (batch[name].to_pylist() for name in batch.column_names)
+    for id_, epoch, position, ordinal, edit, chunks, segment, noted, found in zip(
+        *columns, strict=True
+    ):
+        sha256 = found if chunks else EMPTY_SHA256
+        if sha256 != noted:
+            raise Damaged(
+                f"{state.segments[segment].key}: the text kept of document {id_!r} is not the one "
+                "that was read. Use another point (dr points) or a copy"
+            )
+        yield DocumentRow(
+            id_, DocumentVersion(epoch, position, ordinal, edit), chunks, sha256.hex()
+        )
+
+
+def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[DocumentRow]:
+    """One row for each run of a document; a text may go on in the next batch."""
+    current, chunks, sha256 = None, 0, hashlib.sha256()
+    for batch in batches:
+        texts = batch.column("text").to_pylist()
+        for id_, text in zip(batch.column("document_id").to_pylist(), texts, strict=True):
+            if id_ != current:
+                if current is not None:
+                    yield DocumentRow(current, None, chunks, sha256.hexdigest())
+                current, chunks, sha256 = id_, 0, hashlib.sha256()
+            chunks += 1
+            sha256.update((text or "").encode())
+    if current is not None:
+        yield DocumentRow(current, None, chunks, sha256.hexdigest())
