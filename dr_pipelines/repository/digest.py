@@ -14,6 +14,7 @@ updated in proportion to what changed. It detects accidents, not an adversary.
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -87,26 +88,17 @@ def _hash_columns(rows: Columns, names: Sequence[str], *, label: str) -> pa.Arra
 
 
 def _hash_rows(parts: Sequence[pa.Array]) -> pa.Array:
-    """SHA-256 of each row's parts, joined. The last part, a vector as a rule, is not copied."""
-    count, sha256, out = len(parts[0]), hashlib.sha256, bytearray()
-    first, first_offsets = _view(_join(parts[:-1]))
-    last, last_offsets = _view(parts[-1])
-    for row in range(count):
-        state = sha256(first[first_offsets[row] : first_offsets[row + 1]])
-        state.update(last[last_offsets[row] : last_offsets[row + 1]])
-        out += state.digest()
-    return pa.Array.from_buffers(pa.binary(32), count, [None, pa.py_buffer(bytes(out))])
+    """SHA-256 of each row's parts, joined."""
+    joined, sha256 = _join(parts), hashlib.sha256
+    data, offsets = memoryview(joined.buffers()[2] or b""), _offsets(joined).tolist()
+    hashes = [sha256(data[a:b]).digest() for a, b in itertools.pairwise(offsets)]
+    return pa.Array.from_buffers(pa.binary(32), len(joined), [None, pa.py_buffer(b"".join(hashes))])
 
 
 def _join(parts: Sequence[pa.Array]) -> pa.Array:
     if len(parts) == 1:
         return parts[0]
     return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary()))
-
-
-def _view(column: pa.Array) -> tuple[memoryview, list[int]]:
-    """The bytes of a large_binary array without nulls, and where each row starts and ends."""
-    return memoryview(column.buffers()[2] or b""), _offsets(column).tolist()
 
 
 def _offsets(column: pa.Array) -> npt.NDArray[np.int64]:
