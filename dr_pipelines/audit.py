@@ -1,0 +1,271 @@
+"""What the log holds of some days, held against the source, the policy and itself.
+
+Findings are values. An audit that looked at nothing has found nothing out: it is not passed.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from dr_pipelines.apply import current_manifest
+from dr_pipelines.errors import Damaged, InvalidRequest, NotFound
+from dr_pipelines.ingest.lineage import Lineage
+from dr_pipelines.ingest.rows import check_chunks, check_embeddings
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import DOCUMENT_ROW
+from dr_pipelines.model.recovery_point import (
+    CheckpointRef,
+    Digests,
+    Manifest,
+    Partition,
+    SegmentRef,
+)
+from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.repository.checkpoints import read_documents
+from dr_pipelines.repository.digest import combine
+from dr_pipelines.repository.manifests import segments
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import read_chunks, read_segment, records_only, row_digests
+from dr_pipelines.stages import source_days
+from dr_pipelines.verify import check_rows
+
+NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was looked at, in the unit of the audit, and what was wrong with it."""
+
+    examined: int
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return self.examined > 0 and not self.problems
+
+    @property
+    def summary(self) -> str:
+        """One line a problem, at most `NAMED` of them."""
+        if not self.examined:
+            return "; ".join(self.problems) or "nothing was there to look at"
+        more = len(self.problems) - NAMED
+        return "\n".join(
+            [*self.problems[:NAMED], *([f"and {more} more problems"] if more > 0 else [])]
+        )
+
+
+def audit_counts(
+    lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
+) -> Audit:
+    """Changes of the source against what was read of them, day by day; what was quarantined, and a
+    log that holds nothing of a source that has something, are problems. Examines changes."""
+    manifest = _manifest(lineage, repository)
+    examined, problems = 0, list[str]()
+    for found in source_days(lineage):
+        name = found.day.isoformat()
+        if days is not None and name not in days:
+            continue
+        covered = manifest.partitions.get(name) if manifest else None
+        examined += found.changes
+        problems += _count_problems(lineage, found, covered, manifest, repository=repository)
+    quiet = days is not None and not examined and bool(days)
+    return Audit(1 if quiet else examined, tuple(problems))  # quiet days were found to be quiet
+
+
+def audit_schema(
+    lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
+) -> Audit:
+    """Every kept row of some days against the rules of its stage. Examines rows."""
+    manifest = _required(lineage, repository)
+    examined, problems = 0, list[str]()
+    if not manifest.spec.same_contract(lineage.spec):
+        problems.append("the policy's fields, vectors or keyword index are not the collection's")
+    for name, partition in _chosen(manifest, days):
+        for ref in partition.chunks:
+            examined += ref.rows
+            problems += _broken_chunks(repository, ref, manifest.spec, day=name)
+        for segment in newest_segments(repository, manifest, name):
+            examined += segment.rows
+            problems += _broken_segment(repository, segment, lineage, manifest.spec, day=name)
+    return Audit(examined or _quiet(manifest, days), tuple(problems))
+
+
+def audit_provenance(
+    lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
+) -> Audit:
+    """How everything kept was made, against the policy and against each other. Examines objects."""
+    manifest = _required(lineage, repository)
+    problems = list[str]()
+    if manifest.provenance is not None:
+        problems += manifest.provenance.differences(lineage.provenance)
+    made_by = manifest.provenance.fingerprint if manifest.provenance else None
+    expected = {
+        "documents": lineage.source.provenance.fingerprint,
+        "chunks": lineage.chunks_fingerprint,
+    }
+    examined = 1
+    for name, partition in _chosen(manifest, days):
+        for ref in (*partition.documents, *partition.chunks):
+            examined += 1
+            if ref.provenance != expected[ref.stage]:
+                problems.append(f"{name}: {ref.key} was made by another {ref.stage} stage")
+    for segment in segments(repository, manifest):
+        examined += 1
+        if segment.provenance not in (None, made_by):
+            problems.append(f"{segment.key} holds vectors of another provenance")
+    return Audit(examined, tuple(problems))
+
+
+def audit_digests(
+    lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
+) -> Audit:
+    """Digests of every day, recomputed from the values that are kept, against the manifest's.
+
+    Vectors are compared where the day's own segments still exist. Examines objects.
+    """
+    manifest = _required(lineage, repository)
+    examined, problems = 0, list[str]()
+    for name, partition in _chosen(manifest, days):
+        kept = newest_segments(repository, manifest, name)
+        examined += len(partition.chunks) + len(kept)
+        problems += _digest_problems(repository, manifest, partition, kept, day=name)
+    return Audit(examined or _quiet(manifest, days), tuple(problems))
+
+
+def newest_segments(repository: Repository, manifest: Manifest, day: str) -> list[SegmentRef]:
+    """The segments of a day that its digests are the sum of: those since it was last embedded as a
+    whole. None where they were compacted away."""
+    own = [ref for ref in segments(repository, manifest) if ref.partition == day]
+    whole = max((ref.entry for ref in own if ref.kind == "replay"), default=0)
+    return [ref for ref in own if ref.entry >= whole]
+
+
+def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
+    head = repository.log(lineage.collection).head()
+    return current_manifest(repository, lineage.collection, head)
+
+
+def _required(lineage: Lineage, repository: Repository) -> Manifest:
+    manifest = _manifest(lineage, repository)
+    if manifest is None:
+        raise NotFound(f"{lineage.collection}: nothing was ingested yet, so nothing can be audited")
+    return manifest
+
+
+def _chosen(manifest: Manifest, days: Collection[str] | None) -> Iterator[tuple[str, Partition]]:
+    for name, partition in sorted(manifest.partitions.items()):
+        if days is None or name in days:
+            yield name, partition
+
+
+def _quiet(manifest: Manifest, days: Collection[str] | None) -> int:
+    """Days that were asked about and found quiet count as looked at, unless the log has no day."""
+    return len(days or ()) if manifest.partitions else 0
+
+
+def _count_problems(
+    lineage: Lineage,
+    found: SourcePartition,
+    covered: Partition | None,
+    manifest: Manifest | None,
+    *,
+    repository: Repository,
+) -> Iterator[str]:
+    name = found.day.isoformat()
+    if covered is None or manifest is None:
+        yield f"{name}: none of the source's {found.changes} changes was read"
+        return
+    said = _changes(lineage, found, covered)
+    read = _rows_read(repository, covered)
+    if said != read:
+        yield f"{name}: the source has {said} changes, {read} were read"
+    records, versions = _rows_cut(repository, covered, manifest.spec)
+    if versions != sum(ref.rows for ref in covered.documents):
+        yield f"{name}: {read} changes were read, {versions} were cut"
+    if records != covered.records:
+        yield f"{name}: {records} chunks were cut, {covered.records} were embedded"
+    for bad in lineage.source.quarantined(covered.after, found.through):
+        yield f"{name}: {bad.place} was quarantined: {bad.reason}"
+
+
+def _changes(lineage: Lineage, found: SourcePartition, covered: Partition) -> int:
+    """How many changes the source has in what was covered."""
+    if (found.after, found.through) == (covered.after, covered.through):
+        return found.changes
+    return sum(b.num_rows for b in lineage.source.changes(covered.after, covered.through))
+
+
+def _rows_read(repository: Repository, covered: Partition) -> int:
+    """Rows of documents checkpoints up to where the coverage ends, after a restore within one."""
+    total = 0
+    for ref in covered.documents:
+        if ref.through <= covered.through:
+            total += ref.rows
+        else:
+            rows = read_documents(repository, ref)
+            total += pc.sum(pc.less_equal(rows["position"], covered.through)).as_py() or 0
+    return total
+
+
+def _rows_cut(repository: Repository, covered: Partition, spec: CollectionSpec) -> tuple[int, int]:
+    records = versions = 0
+    for ref in covered.chunks:
+        rows = read_chunks(repository, ref, spec=spec)
+        documents = pc.sum(pc.equal(rows["chunk_index"], DOCUMENT_ROW)).as_py() or 0
+        versions += documents
+        records += rows.num_rows - documents
+    return records, versions
+
+
+def _broken_chunks(
+    repository: Repository, ref: CheckpointRef, spec: CollectionSpec, *, day: str
+) -> Iterator[str]:
+    try:
+        check_chunks(read_chunks(repository, ref, spec=spec), spec)
+    except (InvalidRequest, Damaged) as error:
+        yield f"{day}: {error}"
+
+
+def _broken_segment(
+    repository: Repository, ref: SegmentRef, lineage: Lineage, spec: CollectionSpec, *, day: str
+) -> Iterator[str]:
+    try:
+        rows = read_segment(repository, ref, spec=spec)
+        check_embeddings(rows, spec, normalized=lineage.embedder.provenance.normalized)
+    except (InvalidRequest, Damaged) as error:
+        yield f"{day}: {error}"
+
+
+def _digest_problems(
+    repository: Repository,
+    manifest: Manifest,
+    partition: Partition,
+    kept: list[SegmentRef],
+    *,
+    day: str,
+) -> Iterator[str]:
+    try:
+        for ref in (*partition.chunks, *kept):
+            check_rows(repository, ref, manifest.spec)
+        content = combine(
+            add=[
+                row_digests(records_only(read_chunks(repository, ref, spec=manifest.spec))).content
+                for ref in partition.chunks
+            ]
+        )
+    except Damaged as error:
+        yield f"{day}: {error}"
+        return
+    if content != partition.digests.content:
+        yield f"{day}: the chunks that are kept do not add up to the manifest's content digest"
+    if kept and _sum(kept) != partition.digests:
+        yield f"{day}: the segments that are kept do not add up to the manifest's digests"
+
+
+def _sum(refs: list[SegmentRef]) -> Digests:
+    return Digests(
+        content=combine(add=[ref.digests.content for ref in refs]),
+        vectors=combine(add=[ref.digests.vectors for ref in refs]),
+        documents=combine(add=[ref.digests.documents for ref in refs]),
+    )
