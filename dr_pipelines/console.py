@@ -58,7 +58,8 @@ def age(span: timedelta) -> str:
         (MINUTE, "min", 1, "s"),
     ):
         if seconds >= size:
-            return f"{seconds // size} {unit} {seconds % size // smaller} {name}"
+            rest = seconds % size // smaller
+            return f"{seconds // size} {unit}" + (f" {rest} {name}" if rest else "")
     return f"{seconds} s"
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from dr_pipelines.cli import reading, recovering, writing
+from dr_pipelines.cli import reading, recovering, standing, writing
 
 app = typer.Typer(
     name="dr",
@@ -26,5 +26,6 @@ for command in (
     writing.compact,
     reading.search,
     reading.diff,
+    standing.status,
 ):
     app.command()(command)

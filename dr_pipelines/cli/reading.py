@@ -266,8 +266,8 @@ def _verify_answer(found: "Verification") -> Answer:
         verdict = "sound" if found.sound else "NOT SOUND"
         console.print(
             f"{found.collection}: {verdict} at level {found.level}: "
-            f"{number(found.points)} recovery points, {number(found.objects)} objects, {size(found.size_bytes)}, "
-            f"{seconds(found.seconds)}"
+            f"{number(found.points)} recovery points, {number(found.objects)} objects, "
+            f"{size(found.size_bytes)}, {seconds(found.seconds)}"
         )
         for finding in found.findings:
             console.print(f"  {finding.key}: {finding.problem}")

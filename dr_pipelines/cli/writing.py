@@ -1,6 +1,6 @@
 """Commands that add to the log: ingest, backup, compact."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.ingestion import Ingested
     from dr_pipelines.project import Project
     from dr_pipelines.protocols import Quarantined
+    from dr_pipelines.verify import Verification
 
 SHOWN = 10
 
@@ -114,7 +115,8 @@ def backup(
         adopt=adopt,
         accept_absence=accept_absence,
     )
-    return give(_backup_answer(collection, snapshot), as_json=as_json)
+    proof = _prove(project, collection) if snapshot.equal else None
+    return give(_backup_answer(collection, snapshot, proof), as_json=as_json)
 
 
 def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:
@@ -170,6 +172,25 @@ def _ingest(
     )
 
 
+def _prove(project: "Project", collection: str) -> "Verification":
+    """What a restore of the snapshot would read is read; if it is sound, the log says so."""
+    from dr_pipelines.project import now
+    from dr_pipelines.proof import check_restorable, newest_proof, newest_snapshot, record_proof
+
+    repository = project.repository()
+    point, proven = newest_snapshot(repository, collection), newest_proof(repository, collection)
+    found = check_restorable(repository, point, proven=proven.number)
+    if found.sound:
+        waited = now() - proven.unproven_since if proven.unproven_since else timedelta(0)
+        record_proof(
+            repository,
+            collection,
+            checks=("equal", "restorable"),
+            exposure_seconds=waited.total_seconds(),
+        )
+    return found
+
+
 def _quarantined(lineage: "Lineage") -> "list[Quarantined]":
     days = lineage.source.partitions()
     return lineage.source.quarantined(0, days[-1].through if days else 0)
@@ -217,7 +238,8 @@ def _ingest_answer(collection: str, report: "Ingested", bad: "list[Quarantined]"
     return Answer(value, show, ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED)
 
 
-def _backup_answer(collection: str, snapshot: "Snapshot") -> Answer:
+def _backup_answer(collection: str, snapshot: "Snapshot", proof: "Verification | None") -> Answer:
+    problems = proof.findings if proof else ()
     found = snapshot.findings
     kinds: dict[str, tuple[str, ...]] = {
         "changed": found.changed,
@@ -234,6 +256,8 @@ def _backup_answer(collection: str, snapshot: "Snapshot") -> Answer:
         "records": snapshot.counts.records,
         "documents": snapshot.counts.documents,
         "equal": snapshot.equal,
+        "restorable": None if proof is None else proof.sound,
+        "problems": [{"key": p.key, "problem": p.problem} for p in problems],
         "size_bytes": snapshot.size_bytes,
         "findings": {name: list(documents) for name, documents in kinds.items()},
     }
@@ -241,7 +265,7 @@ def _backup_answer(collection: str, snapshot: "Snapshot") -> Answer:
     def show(console: "Console") -> None:
         from dr_pipelines.console import number, size
 
-        proven = "proven equal to the live store" if snapshot.equal else "not proven equal yet"
+        proven = "proven equal to the live store" if snapshot.equal else "not proven equal"
         console.print(
             f"{collection}: recovery point log:{snapshot.number}, {proven}: "
             f"{number(snapshot.counts.documents)} documents, "
@@ -252,8 +276,11 @@ def _backup_answer(collection: str, snapshot: "Snapshot") -> Answer:
         for name, documents in kinds.items():
             if documents:
                 console.print(f"  {MEANING[name]}: {_some(documents)}")
+        for problem in problems:
+            console.print(f"  NOT RESTORABLE: {problem.key}: {problem.problem}")
 
-    return Answer(value, show, ExitCode.SUCCEEDED if snapshot.equal else ExitCode.PARTIAL)
+    code = ExitCode.SUCCEEDED if snapshot.equal else ExitCode.PARTIAL
+    return Answer(value, show, ExitCode.FAILED if problems else code)
 
 
 MEANING = {

@@ -1,0 +1,124 @@
+"""The command that shows how everything stands: status."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dr_pipelines.cli.answers import Answer, ExitCode, give
+from dr_pipelines.cli.options import POLICIES, Json, Policies
+from dr_pipelines.cli.session import open_project
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from datetime import datetime, timedelta
+
+    from rich.console import Console
+
+    from dr_pipelines.reporting.status import Report
+
+
+def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
+    """Show how every collection stands.
+
+    Where it is served from, how old its newest recovery point is, what no recovery point covers
+    yet, and whether the objective is met. Collections come in order of priority.
+
+    Example:
+      dr status
+
+    Exit code 3: an objective is missed, or something could not be looked at.
+    """
+    from dr_pipelines.project import now
+    from dr_pipelines.reporting.status import report
+
+    project = open_project(policies)
+    ordered = sorted(
+        project.policies.collections.items(), key=lambda item: (item[1].priority, item[0])
+    )
+    time = now()
+    reports = [
+        report(
+            name,
+            policy,
+            repository=project.repository,
+            store=partial(project.store_of, name),
+            lineage=partial(project.lineage, name),
+            now=time,
+        )
+        for name, policy in ordered
+    ]
+    return give(_status_answer(reports, time), as_json=as_json)
+
+
+def _status_answer(reports: "list[Report]", now: "datetime") -> Answer:
+    value = {"at": now.isoformat(), "collections": [_value(report, now) for report in reports]}
+
+    def show(console: "Console") -> None:
+        from dr_pipelines.console import facts
+
+        for number, report in enumerate(reports):
+            if number:
+                console.print()
+            console.print(report.collection, style="bold")
+            console.print(facts(_lines(report, now)))
+
+    well = all(report.met and not report.problems for report in reports)
+    return Answer(value, show, ExitCode.SUCCEEDED if well else ExitCode.PARTIAL)
+
+
+def _value(report: "Report", now: "datetime") -> dict[str, Any]:
+    return {
+        "collection": report.collection,
+        "owner": report.owner,
+        "escalation": report.escalation,
+        "store": report.store,
+        "physical": report.physical,
+        "log": report.log,
+        "kind": report.kind,
+        "at": report.at.isoformat() if report.at else None,
+        "age_seconds": (now - report.at).total_seconds() if report.at else None,
+        "proven": report.proven,
+        "proven_at": report.proven_at.isoformat() if report.proven_at else None,
+        "frontier": report.frontier,
+        "documents": report.documents,
+        "records": report.records,
+        "pending": list(report.pending),
+        "days_behind": report.behind,
+        "exposed_seconds": _total(report.exposed),
+        "rpo_seconds": _total(report.rpo),
+        "met": report.met,
+        "problems": list(report.problems),
+    }
+
+
+def _total(span: "timedelta | None") -> float | None:
+    return None if span is None else span.total_seconds()
+
+
+def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
+    from dr_pipelines.console import age, number
+
+    lines = [("served from", f"{report.physical or 'nowhere'} in store {report.store}")]
+    if report.at is not None and report.documents is not None and report.records is not None:
+        newest = f"log:{report.log} ({report.kind}), {age(now - report.at)} old"
+        if report.proven_at is not None:
+            newest += f"; proven: log:{report.proven}, {age(now - report.proven_at)} old"
+        held = f"{number(report.documents)} documents, {number(report.records)} records"
+        lines += [("newest point", newest), ("holds", f"{held}, source position {report.frontier}")]
+    if report.pending:
+        lines.append(("not in store", f"{len(report.pending)} log entries; dr ingest applies them"))
+    lines.append(("exposed", _exposed(report)))
+    lines.append(("owner", f"{report.owner}; call {report.escalation}"))
+    lines += [("problem", problem) for problem in report.problems]
+    return lines
+
+
+def _exposed(report: "Report") -> str:
+    from dr_pipelines.console import age
+
+    objective = f"objective {age(report.rpo)}"
+    if report.met is None:
+        return f"unknown; {objective}"
+    verdict = "met" if report.met else "MISSED"
+    if report.exposed is None:
+        return f"everything, since nothing is proven yet; {objective} {verdict}"
+    behind = f", {report.behind} days not ingested" if report.behind else ""
+    return f"{age(report.exposed) if report.exposed else 'nothing'}{behind}; {objective} {verdict}"

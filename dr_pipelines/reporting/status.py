@@ -1,0 +1,164 @@
+"""How a collection stands, from whatever can be reached: log, source, store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dr_pipelines.errors import DrError
+from dr_pipelines.exposure import standing
+from dr_pipelines.ingest.lineage import Lineage
+from dr_pipelines.model.policy import CollectionPolicy
+from dr_pipelines.model.recovery_point import Head, Manifest
+from dr_pipelines.planning.freshness import Protection, Standing, exposure, protection
+from dr_pipelines.protocols import VectorReader
+from dr_pipelines.repository.manifests import read_manifest
+from dr_pipelines.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known of a collection. None stands for what could not be established; each entry of
+    `problems` says what is wrong, or could not be looked at, and what to do.
+
+    `exposed` is the age of the oldest change that no recovery point covers; `met` says whether it
+    is younger than the objective.
+    """
+
+    collection: str
+    owner: str
+    escalation: str
+    store: str
+    rpo: timedelta
+    physical: str | None = None
+    log: int | None = None
+    kind: str | None = None
+    at: datetime | None = None
+    proven: int | None = None
+    proven_at: datetime | None = None
+    frontier: int | None = None
+    documents: int | None = None
+    records: int | None = None
+    pending: tuple[int, ...] = ()
+    behind: int | None = None
+    exposed: timedelta | None = None
+    met: bool | None = None
+    problems: tuple[str, ...] = ()
+
+
+def report(
+    collection: str,
+    policy: CollectionPolicy,
+    *,
+    repository: Callable[[], Repository],
+    store: Callable[[], VectorReader],
+    lineage: Callable[[], Lineage],
+    now: datetime,
+) -> Report:
+    """Look at everything that can be looked at; each is opened here, so that one that cannot be is
+    a problem and not the end."""
+    problems = list[str]()
+    head, manifest = _log(collection, policy, repository, problems)
+    stands = _standing(collection, policy, repository, lineage, problems)
+    physical = _served(collection, manifest, store, problems)
+    exposed, met = _exposure(policy, stands, now)
+    entry = head.entry if head else None
+    return Report(
+        collection=collection,
+        owner=policy.owner,
+        escalation=policy.escalation or policy.owner,
+        store=policy.store,
+        rpo=policy.objectives.rpo,
+        physical=physical,
+        log=head.number if head else None,
+        kind=entry.kind if entry else None,
+        at=entry.at if entry else None,
+        proven=stands.proven if stands else None,
+        proven_at=stands.proven_at if stands else None,
+        frontier=manifest.frontier() if manifest else None,
+        documents=manifest.counts.documents if manifest else None,
+        records=manifest.counts.records if manifest else None,
+        pending=entry.body.pending if entry else (),
+        behind=len(stands.behind) if stands else None,
+        exposed=exposed,
+        met=met,
+        problems=tuple(problems),
+    )
+
+
+def _log(
+    collection: str,
+    policy: CollectionPolicy,
+    repository: Callable[[], Repository],
+    problems: list[str],
+) -> tuple[Head | None, Manifest | None]:
+    try:
+        head = repository().log(collection).head()
+        if head.entry is None:
+            verb = "ingest" if policy.source else "backup"
+            problems.append(f"nothing is backed up yet. Run: dr {verb} {collection}")
+            return head, None
+        ref = head.entry.body.manifest
+        return head, read_manifest(repository(), ref, collection=collection)
+    except DrError as error:
+        problems.append(f"repository: {error}")
+        return None, None
+
+
+def _standing(
+    collection: str,
+    policy: CollectionPolicy,
+    repository: Callable[[], Repository],
+    lineage: Callable[[], Lineage],
+    problems: list[str],
+) -> Standing | None:
+    """Nothing where the repository cannot be read: that is said already."""
+    if problems and problems[0].startswith("repository: "):
+        return None
+    try:
+        made_by = lineage() if policy.source else None
+        edited = policy.authority != "source"
+        return standing(collection, repository=repository(), lineage=made_by, edited=edited)
+    except DrError as error:
+        problems.append(f"source: {error}")
+        return None
+
+
+def _served(
+    collection: str,
+    manifest: Manifest | None,
+    store: Callable[[], VectorReader],
+    problems: list[str],
+) -> str | None:
+    """The physical collection behind the name, if it is there."""
+    try:
+        opened = store()
+        physical = opened.aliases().get(collection)
+        there = set(opened.collections())
+    except DrError as error:
+        problems.append(f"store: {error}")
+        return None
+    if physical is None and collection in there:
+        return collection
+    if physical is not None and physical not in there:
+        problems.append(
+            f"store: {physical!r}, which it is served from, is gone. "
+            f"Bring it back: dr restore {collection} --switch"
+        )
+        return None
+    if physical is None and manifest is not None:
+        problems.append(
+            f"store: nothing is served under this name. Bring it back: dr restore {collection} "
+            "--switch"
+        )
+    return physical
+
+
+def _exposure(
+    policy: CollectionPolicy, stands: Standing | None, now: datetime
+) -> tuple[timedelta | None, bool | None]:
+    if stands is None:
+        return None, None
+    rpo = policy.objectives.rpo
+    met = protection(stands, rpo=rpo, now=now) is not Protection.BREACHED
+    exposed = exposure(stands, now=now)
+    return (None if exposed == timedelta.max else exposed), met
