@@ -1,6 +1,6 @@
 """Commands that add to the log: ingest, backup, compact."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -174,20 +174,13 @@ def _ingest(
 
 def _prove(project: "Project", collection: str) -> "Verification":
     """What a restore of the snapshot would read is read; if it is sound, the log says so."""
-    from dr_pipelines.project import now
     from dr_pipelines.proof import check_restorable, newest_proof, newest_snapshot, record_proof
 
     repository = project.repository()
     point, proven = newest_snapshot(repository, collection), newest_proof(repository, collection)
     found = check_restorable(repository, point, proven=proven.number)
     if found.sound:
-        waited = now() - proven.unproven_since if proven.unproven_since else timedelta(0)
-        record_proof(
-            repository,
-            collection,
-            checks=("equal", "restorable"),
-            exposure_seconds=waited.total_seconds(),
-        )
+        record_proof(repository, collection, checks=("equal", "restorable"))
     return found
 
 
