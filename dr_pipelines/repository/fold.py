@@ -307,7 +307,7 @@ def _require_whole(state: State) -> None:
         """
         SELECT document_id, chunk_count, count(r.id), any_value(d.segment) FROM documents d
         LEFT JOIN records r USING (version, document_id)
-        GROUP BY document_id, chunk_count HAVING count(r.id) <> chunk_count LIMIT 1
+        GROUP BY document_id, chunk_count HAVING count(r.id) IS DISTINCT FROM chunk_count LIMIT 1
         """
     ).fetchone()
     if broken:

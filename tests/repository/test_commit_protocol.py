@@ -1,8 +1,8 @@
 """The commit protocol as a model, explored to the end; each of its rules is needed.
 
 One writer commits two transactions, another one. A request may be lost, done without an answer,
-reported as a conflict with itself, or done later. The steps are those of `Log.append` and `Log._commit`;
-`test_log_races` holds the code to the same invariants.
+reported as a conflict with itself, or done later. The steps are those of `Log.append` and
+`Log._commit`; `test_log_races` holds the code to the same invariants.
 """
 
 from collections import deque
