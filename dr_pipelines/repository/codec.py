@@ -16,6 +16,7 @@ from dr_pipelines.model.base import canonical_json
 MAX_OBJECT_BYTES = 1 << 30
 MAX_JSON_DEPTH = 16
 ROW_GROUP_ROWS = 16_384
+WRITE_BATCH = 65_536  # values: by Arrow's default vectors take half as long again
 SEAL = "seal"
 UNSEALED = "-" * 64
 
@@ -41,6 +42,7 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
         use_dictionary=[path for path in _leaf_paths(table.schema) if path not in plain],
         use_byte_stream_split=floats,
         row_group_size=ROW_GROUP_ROWS,
+        write_batch_size=WRITE_BATCH,
         write_page_checksum=True,
         store_schema=True,
     )

@@ -11,14 +11,11 @@ import pyarrow.compute as pc
 
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema, store_schema
+from dr_pipelines.repository import digest
 from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.gather import gather, in_order
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import (
-    read_segment,
-    sort_rows,
-    with_content_digests,
-    with_vector_digests,
-)
+from dr_pipelines.repository.segments import read_segment, sort_rows
 
 WRITE_ROWS = 8_192
 
@@ -41,7 +38,7 @@ def newest_rows(
             continue
         columns = store_schema(state.spec).names
         rows = read_segment(repository, ref, spec=state.spec, columns=columns)
-        yield from _whole_documents(rows.take(pa.array(wanted)).cast(store_schema(state.spec)))
+        yield from _whole_documents(gather(rows, wanted).cast(store_schema(state.spec)))
 
 
 def observed_rows(
@@ -57,17 +54,12 @@ def observed_rows(
     `versions` gives `document_id, epoch, position, ordinal, edit, generation`; without it all are
     version 0, edit 1. Documents in `absent` get a row that says so.
     """
-    records = stored.take(
-        pc.sort_indices(
-            stored, sort_keys=[("document_id", "ascending"), ("chunk_index", "ascending")]
-        )
-    )
+    records = _digested(in_order(stored, ["document_id", "chunk_index"]), spec)
     heads = _document_rows(records, absent=absent)
     rows = pa.concat_tables(
         [_filled(records, segment_schema(spec)), _filled(heads, segment_schema(spec))]
     )
-    rows = _versioned(rows, versions, spec)
-    return with_vector_digests(with_content_digests(sort_rows(rows), spec), spec)
+    return sort_rows(_versioned(rows, versions, spec))
 
 
 def strings(column: pa.ChunkedArray | pa.Array) -> pa.Array:
@@ -86,6 +78,12 @@ def _whole_documents(rows: pa.Table) -> Iterator[pa.Table]:
         if end - begin >= WRITE_ROWS or end == rows.num_rows:
             yield rows.slice(begin, end - begin)
             begin = end
+
+
+def _digested(records: pa.Table, spec: CollectionSpec) -> pa.Table:
+    content = digest.content_digests(records, spec)
+    vectors = digest.vector_digests(records, spec)
+    return records.append_column("content_digest", content).append_column("vector_digest", vectors)
 
 
 def _document_rows(records: pa.Table, *, absent: pa.Array | None) -> pa.Table:
@@ -122,7 +120,7 @@ def text_hashes(texts: pa.ChunkedArray, ends: npt.NDArray[np.int64]) -> pa.Array
         return pa.array([], pa.binary(32))
     offsets = np.frombuffer(column.buffers()[1], np.int64, len(column) + 1, column.offset * 8)
     data = memoryview(column.buffers()[2] or b"")
-    bounds = [offsets[0], *offsets[ends]]
+    bounds = [int(offsets[0]), *offsets[ends].tolist()]
     hashes = [hashlib.sha256(data[a:b]).digest() for a, b in itertools.pairwise(bounds)]
     return pa.array(hashes, pa.binary(32))
 

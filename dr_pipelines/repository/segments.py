@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,7 @@ from dr_pipelines.model.record import (
 from dr_pipelines.model.recovery_point import Digests, ObjectRef, SegmentKind, SegmentRef
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import decode_table, encode_table, require_schema
+from dr_pipelines.repository.gather import gather, in_order
 from dr_pipelines.repository.repository import Repository
 
 SORT_COLUMNS = (
@@ -32,8 +34,7 @@ SORT_COLUMNS = (
 
 def sort_rows(rows: pa.Table) -> pa.Table:
     """Rows in the order of a segment: bytewise by document, then version, document row first."""
-    order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in SORT_COLUMNS])
-    return rows.take(order)
+    return in_order(rows, SORT_COLUMNS)
 
 
 def records_only(rows: pa.Table) -> pa.Table:
@@ -48,12 +49,16 @@ def documents_only(rows: pa.Table) -> pa.Table:
 
 def with_content_digests(rows: pa.Table, spec: CollectionSpec) -> pa.Table:
     """Fill `content_digest` of record rows from their values; null in document rows."""
-    return _with_digests(rows, "content_digest", digest.content_digests(rows, spec))
+    vectors = {vector.name for vector in spec.vectors}
+    names = [name for name in rows.column_names if name not in vectors]
+    records, places = _records_of(rows, names)
+    return _with_digests(rows, "content_digest", digest.content_digests(records, spec), places)
 
 
 def with_vector_digests(rows: pa.Table, spec: CollectionSpec) -> pa.Table:
     """Fill `vector_digest` of record rows from their values; null in document rows."""
-    return _with_digests(rows, "vector_digest", digest.vector_digests(rows, spec))
+    records, places = _records_of(rows, ["id", *(vector.name for vector in spec.vectors)])
+    return _with_digests(rows, "vector_digest", digest.vector_digests(records, spec), places)
 
 
 def row_digests(rows: pa.Table) -> Digests:
@@ -66,7 +71,7 @@ def row_digests(rows: pa.Table) -> Digests:
     return Digests(
         content=digest.to_hex(digest.total(rows["content_digest"])),
         vectors=digest.to_hex(digest.total(vectors)),
-        documents=digest.to_hex(digest.total(digest.document_digests(documents_only(rows)))),
+        documents=digest.to_hex(digest.total(_document_digests(rows))),
     )
 
 
@@ -103,7 +108,7 @@ def write_segment(
         kind=kind,
         entry=entry,
         rows=rows.num_rows,
-        records=rows.num_rows - documents_only(rows).num_rows,
+        records=count_records(rows),
         first_document=documents[0].as_py(),
         last_document=documents[-1].as_py(),
         partition=partition,
@@ -176,8 +181,25 @@ def _expect_rows(table: pa.Table, ref: SegmentRef) -> pa.Table:
     return table
 
 
-def _with_digests(rows: pa.Table, name: str, digests: pa.Array) -> pa.Table:
-    is_record = pc.not_equal(rows["chunk_index"], DOCUMENT_ROW)
-    null = pa.scalar(None, pa.binary(32))
-    column = pc.if_else(is_record, digests, null)
+def count_records(rows: pa.Table) -> int:
+    """How many rows are records."""
+    return int(pc.sum(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW)).as_py() or 0)
+
+
+def _document_digests(rows: pa.Table) -> pa.Array:
+    names = [f.name for f in rows.schema if not pa.types.is_fixed_size_list(f.type)]
+    return digest.document_digests(documents_only(rows.select(names)))
+
+
+def _records_of(rows: pa.Table, names: Sequence[str]) -> tuple[pa.Table, pa.Array]:
+    """Some columns of the record rows, and for every row its place among them: null where it is a
+    document row."""
+    is_record = pc.not_equal(rows["chunk_index"], DOCUMENT_ROW).combine_chunks()
+    numbers = pc.indices_nonzero(is_record).to_numpy().astype(np.int64)
+    places = pc.subtract(pc.cumulative_sum(is_record.cast(pa.int64())), 1)
+    return gather(rows.select(names), numbers), pc.if_else(is_record, places, None)
+
+
+def _with_digests(rows: pa.Table, name: str, digests: pa.Array, places: pa.Array) -> pa.Table:
+    column = digests.take(places)
     return rows.set_column(rows.column_names.index(name), rows.schema.field(name), column)
