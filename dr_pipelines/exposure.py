@@ -1,10 +1,11 @@
 """How a collection stands: what its source and its log say, without opening the live store."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
+from dr_pipelines.errors import NotFound, Refused, Unavailable
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.recovery_point import Manifest
-from dr_pipelines.planning.freshness import Standing
+from dr_pipelines.planning.freshness import Standing, exposure
 from dr_pipelines.proof import newest_proof
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.repository.manifests import read_manifest
@@ -39,6 +40,24 @@ def standing(
         proven_at=proof.at,
         edited=edited,
     )
+
+
+def exposed_now(
+    collection: str,
+    *,
+    repository: Repository,
+    lineage: Lineage | None,
+    edited: bool,
+    now: datetime,
+) -> timedelta | None:
+    """Age of the oldest change that no recovery point covers. None where that cannot be known: the
+    source is out of reach, or no snapshot ever saw the edits."""
+    try:
+        known = standing(collection, repository=repository, lineage=lineage, edited=edited)
+    except (NotFound, Refused, Unavailable):
+        return None
+    exposed = exposure(known, now=now)
+    return None if exposed == timedelta.max else exposed
 
 
 def _unread(lineage: Lineage, reading: Reading) -> list[Day]:

@@ -1,13 +1,14 @@
 """Proven recovery points: snapshots that passed their checks, and the evidence of it in the log."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dr_pipelines.errors import Damaged, NotFound, Refused
+from dr_pipelines.errors import Damaged, NotFound, Refused, Unavailable
 from dr_pipelines.evidence import record_evidence
+from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.recovery_point import (
     Head,
     LogEntry,
@@ -65,9 +66,7 @@ def newest_proof(repository: Repository, collection: str) -> Proof:
     return Proof(unproven_since=min((entry.at for entry in unproven), default=None))
 
 
-def record_proof(
-    repository: Repository, collection: str, *, checks: Sequence[str], exposure_seconds: float
-) -> Head:
+def record_proof(repository: Repository, collection: str, *, checks: Sequence[str]) -> Head:
     """Record that the newest snapshot passed its checks. Raises `Refused` for one that was not
     equal to the live store."""
     point = newest_snapshot(repository, collection)
@@ -79,7 +78,6 @@ def record_proof(
         "position": point.manifest.frontier(),
         "digests": point.manifest.digests.model_dump(mode="json"),
         "checks": list(checks),
-        "exposure_seconds": exposure_seconds,
         "run": repository.writer.run,
     }
     return record_evidence(repository, collection, PROOF, statement)
@@ -105,6 +103,22 @@ def check_restorable(
     return Verification(point.collection, 2, 1, len(refs), size, tuple(findings), seconds)
 
 
+def equality_problems(point: RecoveryPoint) -> list[str]:
+    """What keeps a snapshot from saying that the live store is what the log says."""
+    detail, counts = point.entry.body.detail, point.manifest.counts
+    problems = []
+    if detail.get("equal") is not True:
+        problems.append(
+            f"the live store was not equal to the log: {detail.get('stale_total')} documents were "
+            f"stale, {detail.get('indeterminate_total')} were being written"
+        )
+    if detail.get("rows") != counts.records:
+        problems.append(f"{detail.get('rows')} rows were read, the log has {counts.records}")
+    if not counts.records + counts.deleted:
+        problems.append("there is nothing in it, not even a deleted document")
+    return problems
+
+
 def partitions_missing(newest: dict[str, Partition], listed: dict[str, Partition]) -> list[str]:
     """What of the newest coverage a point does not list, or lists with other digests."""
     missing = [f"{day}: not listed" for day in newest if day not in listed]
@@ -117,6 +131,21 @@ def partitions_missing(newest: dict[str, Partition], listed: dict[str, Partition
         and (listed[day].through, listed[day].digests) != (newest[day].through, newest[day].digests)
     ]
     return sorted(missing + other)
+
+
+def claims_missing(
+    lineage: Lineage, claimed: Collection[str], listed: Collection[str]
+) -> list[str]:
+    """Days that somebody takes for ingested and the source has changes on, but a point does not
+    list. Days without changes are in no point; a source out of reach says nothing."""
+    open_claims = set(claimed) - set(listed)
+    if not open_claims:
+        return []
+    try:
+        days = {partition.day.isoformat() for partition in lineage.source.partitions()}
+    except (NotFound, Unavailable):
+        return []
+    return [f"{day}: said to be ingested, but not listed" for day in sorted(open_claims & days)]
 
 
 def _findings(

@@ -154,3 +154,17 @@ def next_stretch(
     barrier = min((day for day in complete if day > days[0]), default="9999-99-99")
     within = [day for day in days[:limit] if day < barrier]
     return within[0], within[-1]
+
+
+def freshness_windows(rpo: timedelta) -> tuple[timedelta, timedelta]:
+    """Ages of the newest proven recovery point at which to fail, and to warn.
+
+    Two objectives may pass between proofs: a change may reach the age of one before it is read, and
+    what was read that of another before it is proven. A quiet collection is confirmed after each.
+    """
+    return 3 * rpo, 2 * rpo
+
+
+def confirmation_due(confirmed_at: datetime | None, *, rpo: timedelta, now: datetime) -> bool:
+    """Whether a quiet collection's newest proof is to be confirmed again."""
+    return confirmed_at is None or now >= confirmed_at + rpo

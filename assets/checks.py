@@ -1,0 +1,168 @@
+"""Asset checks: each opens the project, looks at what is kept, and says what it found.
+
+Checks of `collection` look at the days of their run, or at every day where they run alone.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+
+from dr_pipelines import audit
+from dr_pipelines.audit import Audit
+from dr_pipelines.proof import (
+    check_restorable,
+    claims_missing,
+    equality_problems,
+    newest_proof,
+    newest_snapshot,
+    partitions_missing,
+)
+from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.repository import Repository
+
+from .resources import ProjectResource
+from .tracked import Tracked
+
+ONE_DAY = "dagster/partition"
+FIRST_DAY, LAST_DAY = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+NAMED = 10
+
+AUDITS: Mapping[str, tuple[Callable[..., Audit], str]] = {
+    "schema": (audit.audit_schema, "Every kept row keeps the rules of its stage."),
+    "counts": (
+        audit.audit_counts,
+        "Every change of the source was read, cut and embedded, and none was quarantined.",
+    ),
+    "provenance": (
+        audit.audit_provenance,
+        "Everything kept was made by what the policy names: one source, one chunker, one model.",
+    ),
+    "partition_digests": (
+        audit.audit_digests,
+        "Digests recomputed from the values that are kept are those of the manifest, each day.",
+    ),
+}
+
+
+def build_checks(tracked: Tracked) -> list[dg.AssetChecksDefinition]:
+    """All checks of a collection."""
+    audits = [_audit(tracked, name) for name in AUDITS] if tracked.has_source else []
+    listing = [_lists_every_partition(tracked)] if tracked.has_source else []
+    return [*audits, _equal(tracked), _restorable(tracked), *listing]
+
+
+def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
+    auditor, description = AUDITS[name]
+
+    @dg.asset_check(
+        asset=tracked.key("collection"), name=name, description=description, pool=tracked.name
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext, project: ProjectResource
+    ) -> dg.AssetCheckResult:
+        opened = project.open()
+        found = auditor(
+            opened.lineage(tracked.name),
+            repository=opened.repository(run=context.run.run_id),
+            days=days_of_run(context.run.tags),
+        )
+        return _result(found.passed, found.summary, {"examined": found.examined})
+
+    return check
+
+
+def _equal(tracked: Tracked) -> dg.AssetChecksDefinition:
+    @dg.asset_check(**_proving(tracked, "equal"))
+    def equal(
+        context: dg.AssetCheckExecutionContext, project: ProjectResource
+    ) -> dg.AssetCheckResult:
+        """When it was taken, the live store held exactly what the log says."""
+        point = newest_snapshot(_repository(context, project), tracked.name)
+        problems = equality_problems(point)
+        rows = {"rows": point.entry.body.detail["rows"], "log_entry": point.number}
+        return _result(not problems, "; ".join(problems), rows)
+
+    return equal
+
+
+def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
+    @dg.asset_check(**_proving(tracked, "restorable"))
+    def restorable(
+        context: dg.AssetCheckExecutionContext, project: ProjectResource
+    ) -> dg.AssetCheckResult:
+        """Every object is there, what is new reads back as it was written, and folding it all gives
+        the counts and digests of the manifest: what a restore does, into nothing."""
+        repository = _repository(context, project)
+        point = newest_snapshot(repository, tracked.name)
+        proven = newest_proof(repository, tracked.name).number
+        found = check_restorable(repository, point, proven=proven)
+        said = [f"{finding.key}: {finding.problem}" for finding in found.findings[:NAMED]]
+        facts = {
+            "objects": found.objects,
+            "bytes_read": found.size_bytes,
+            "findings": len(found.findings),
+            "seconds": found.seconds,
+            "log_entry": point.number,
+        }
+        return _result(found.sound, "; ".join(said), facts)
+
+    return restorable
+
+
+def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
+    @dg.asset_check(**_proving(tracked, "lists_every_partition"))
+    def lists_every_partition(
+        context: dg.AssetCheckExecutionContext, project: ProjectResource
+    ) -> dg.AssetCheckResult:
+        """Every day that was ingested is in it as it is now, and so is every day that Dagster takes
+        for materialized and the source has changes on. Dagster does not see that an asset without
+        partitions is older than some partition before it; this does."""
+        repository = _repository(context, project)
+        point = newest_snapshot(repository, tracked.name)
+        listed = point.manifest.partitions
+        newest = latest(repository, tracked.name).manifest.partitions
+        claimed = context.instance.get_materialized_partitions(tracked.key("collection"))
+        problems = [
+            *partitions_missing(newest, listed),
+            *claims_missing(project.open().lineage(tracked.name), claimed, listed),
+        ]
+        facts = {"days": len(listed), "claimed": len(claimed), "log_entry": point.number}
+        return _result(not problems, "; ".join(problems[:NAMED]), facts)
+
+    return lists_every_partition
+
+
+def _proving(tracked: Tracked, name: str) -> dict[str, Any]:
+    return {
+        "asset": tracked.key("snapshot"),
+        "name": name,
+        "blocking": True,
+        "pool": tracked.name,
+    }
+
+
+def _repository(context: dg.AssetCheckExecutionContext, project: ProjectResource) -> Repository:
+    return project.open().repository(run=context.run.run_id)
+
+
+def _result(passed: bool, problems: str, facts: dict[str, Any]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=problems or None,
+        metadata=facts,
+    )
+
+
+def days_of_run(tags: Mapping[str, str]) -> frozenset[str] | None:
+    """The days a run is about, by its tags; None where it is about none."""
+    if ONE_DAY in tags:
+        return frozenset({tags[ONE_DAY]})
+    if FIRST_DAY not in tags:
+        return None
+    first, last = date.fromisoformat(tags[FIRST_DAY]), date.fromisoformat(tags[LAST_DAY])
+    return frozenset(
+        (first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)
+    )

@@ -1,0 +1,31 @@
+"""`chunks`: documents cut into pieces, by day."""
+
+import dagster as dg
+
+from dr_pipelines.steps import cut_days
+
+from .reporting import DayReport
+from .resources import ProjectResource
+from .tracked import Tracked, asset_by_day
+
+
+def build_chunks(tracked: Tracked) -> dg.AssetsDefinition:
+    """The asset of a collection that has a source."""
+    declare = asset_by_day(
+        tracked, "chunks", version=tracked.versions.chunks, kinds={"parquet"}, after="documents"
+    )
+
+    @declare
+    def chunks(context: dg.AssetExecutionContext, project: ProjectResource) -> None:
+        """Every version of every document, cut by the policy's chunker, with its digests. From
+        these a whole collection is embedded again when its vectors are lost, or another model is
+        wanted."""
+        opened = project.open()
+        cut_days(
+            opened.lineage(tracked.name),
+            context.partition_keys,
+            repository=opened.repository(run=context.run.run_id),
+            on_day=DayReport(context, project.elapsed).day,
+        )
+
+    return chunks

@@ -1,0 +1,55 @@
+"""`collection`: what is embedded, committed to the log and applied to the live store, by day."""
+
+import dagster as dg
+
+from dr_pipelines.exposure import exposed_now
+from dr_pipelines.steps import commit_days
+
+from .reporting import DayReport, exposure_metadata
+from .resources import ProjectResource
+from .tracked import Tracked, asset_by_day
+
+
+def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
+    """The asset of a collection that has a source."""
+    declare = asset_by_day(
+        tracked,
+        "collection",
+        version=tracked.versions.vectors,
+        kinds={"parquet", tracked.store_kind},
+        after="embeddings",
+        metadata=tracked.table,
+    )
+
+    @declare
+    def collection(context: dg.AssetExecutionContext, project: ProjectResource) -> None:
+        """The served collection. Each day is one log entry: from that moment it can be restored.
+        Then the live store is brought to what the log says. Materializing a day again appends a
+        replay: nothing older ever overwrites newer."""
+        opened = project.open()
+        repository = opened.repository(run=context.run.run_id)
+        lineage = opened.lineage(tracked.name)
+        done = commit_days(
+            lineage,
+            context.partition_keys,
+            repository=repository,
+            store=opened.store_of(tracked.name),
+            lease=opened.lease,
+            on_day=DayReport(context, project.elapsed).day,
+        )
+        exposed = exposed_now(
+            tracked.name,
+            repository=repository,
+            lineage=lineage,
+            edited=tracked.edited,
+            now=project.now(),
+        )
+        facts = {
+            "documents_written": done.applied.written,
+            "direct_edits_kept": len(done.applied.kept),
+            **exposure_metadata(exposed),
+        }
+        for day in done.days:
+            context.add_asset_metadata(facts, partition_key=day.name)
+
+    return collection

@@ -1,0 +1,35 @@
+"""`documents`: the source's changes, by day."""
+
+import dagster as dg
+
+from dr_pipelines.steps import read_days
+
+from .reporting import DayReport
+from .resources import ProjectResource
+from .tracked import Tracked, asset_by_day
+
+
+def build_documents(tracked: Tracked) -> dg.AssetsDefinition:
+    """The asset of a collection that has a source."""
+    source = tracked.policy.source
+    declare = asset_by_day(
+        tracked,
+        "documents",
+        version=tracked.versions.documents,
+        kinds={source.kind if source else "python"},
+    )
+
+    @declare
+    def documents(context: dg.AssetExecutionContext, project: ProjectResource) -> None:
+        """The source's changes, read and kept as they are. A day belongs to the running maximum of
+        the changes' times, so late changes never reopen a finished day. A day on which the source
+        said nothing has zero rows; lines that could not be read are counted as quarantined."""
+        opened = project.open()
+        read_days(
+            opened.lineage(tracked.name),
+            context.partition_keys,
+            repository=opened.repository(run=context.run.run_id),
+            on_day=DayReport(context, project.elapsed).day,
+        )
+
+    return documents

@@ -1,0 +1,36 @@
+"""`embeddings`: vectors of the chunks, by day."""
+
+import dagster as dg
+
+from dr_pipelines.steps import embed_days
+
+from .reporting import DayReport
+from .resources import ProjectResource
+from .tracked import Tracked, asset_by_day
+
+
+def build_embeddings(tracked: Tracked) -> dg.AssetsDefinition:
+    """The asset of a collection that has a source."""
+    declare = asset_by_day(
+        tracked,
+        "embeddings",
+        version=tracked.versions.vectors,
+        kinds={"parquet", "python"},
+        after="chunks",
+    )
+
+    @declare
+    def embeddings(context: dg.AssetExecutionContext, project: ProjectResource) -> None:
+        """Chunks with their vectors: the segments that the log will name. A day that the log holds
+        already is embedded again, for a replay. What a killed run finished is used."""
+        opened = project.open()
+        report = DayReport(context, project.elapsed)
+        embed_days(
+            opened.lineage(tracked.name),
+            context.partition_keys,
+            repository=opened.repository(run=context.run.run_id),
+            on_day=report.day,
+            progress=report.texts,
+        )
+
+    return embeddings

@@ -1,0 +1,35 @@
+"""What a sensor or a person starts for one collection."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from .tracked import COLLECTION_TAG, Tracked
+
+if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+DAILY = ("documents", "chunks", "embeddings", "collection")
+PROOF = ("snapshot", "recovery_point")
+
+
+def ingest_job(tracked: Tracked) -> "UnresolvedAssetJobDefinition":
+    """The four stages of some days, and the checks of what they leave."""
+    return dg.define_asset_job(
+        f"ingest_{tracked.label}",
+        selection=dg.AssetSelection.assets(*(tracked.key(name) for name in DAILY)),
+        description=f"Read, cut, embed and commit days of {tracked.name}.",
+        tags={COLLECTION_TAG: tracked.name},
+    )
+
+
+def snapshot_job(tracked: Tracked) -> "UnresolvedAssetJobDefinition":
+    """A snapshot, its checks, and the recovery point that they prove."""
+    return dg.define_asset_job(
+        f"snapshot_{tracked.label}",
+        selection=dg.AssetSelection.assets(*(tracked.key(name) for name in PROOF)),
+        description=f"Compare {tracked.name} with its log, and prove a recovery point.",
+        tags={COLLECTION_TAG: tracked.name},
+    )

@@ -1,0 +1,124 @@
+"""What verbs said, as Dagster shows it: metadata, and progress in the run's log."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
+from dr_pipelines.protocols import Progress
+from dr_pipelines.steps import DayDone
+
+LOG_SECONDS = 5.0
+"""Least time between two lines of progress: each is a row in Dagster's event log."""
+Metadata = dict[str, Any]
+
+
+class TextReport:
+    """Progress of one long piece of work, in the log of a run: how far, how fast, how long."""
+
+    def __init__(self, log: dg.DagsterLogManager, elapsed: Callable[[], float]) -> None:
+        self._log = log
+        self._elapsed = elapsed
+        self._started = self._logged = elapsed()
+
+    def texts(self, done: int, total: int) -> None:
+        """Some of a number of texts are embedded; 0 begins anew."""
+        now = self._elapsed()
+        if done == 0:
+            self._started = now
+        elif now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            pace = done / max(now - self._started, 1e-9)
+            left = timedelta(seconds=round(max(total - done, 0) / pace))
+            self._log.info(f"{done} of {total} texts, {pace:.0f} a second, {left} left")
+
+
+class DayReport:
+    """Takes the days of a step as they are done: metadata for each, progress for the reader."""
+
+    def __init__(self, context: dg.AssetExecutionContext, elapsed: Callable[[], float]) -> None:
+        self._context = context
+        self._elapsed = elapsed
+        self._texts = TextReport(context.log, elapsed)
+        self._total = len(context.partition_keys)
+        self._started = self._day_started = self._logged = elapsed()
+        self._done = self._rows = 0
+
+    @property
+    def texts(self) -> Progress:
+        """For progress within a day."""
+        return self._texts.texts
+
+    def day(self, done: DayDone) -> None:
+        """One day is done."""
+        now = self._elapsed()
+        seconds, self._day_started = now - self._day_started, now
+        self._done, self._rows = self._done + 1, self._rows + done.rows
+        facts = day_metadata(done, seconds=seconds)
+        self._context.add_asset_metadata(facts, partition_key=done.name)
+        self._texts.texts(0, 0)
+        if self._done == self._total or now - self._logged >= LOG_SECONDS:
+            self._say(done.name, now)
+
+    def _say(self, day: str, now: float) -> None:
+        passed = max(now - self._started, 1e-9)
+        left = timedelta(seconds=round(passed / self._done * (self._total - self._done)))
+        self._context.log.info(
+            f"{day}: {self._done} of {self._total} days in {passed:.1f} s, "
+            f"{self._rows / passed:.0f} rows a second, {left} left"
+        )
+        self._logged = now
+
+
+def day_metadata(done: DayDone, *, seconds: float) -> Metadata:
+    """What is shown of a day that a step has done."""
+    facts: Metadata = {
+        "dagster/partition_row_count": done.rows or done.records,
+        "outcome": done.outcome.value,
+        "size_bytes": done.size_bytes,
+        "quarantined": done.quarantined,
+        "seconds": seconds,
+    }
+    if done.rows:
+        facts["rows_per_second"] = done.rows / max(seconds, 1e-9)
+    if done.reused:
+        facts["reused"] = done.reused
+    if done.head:
+        facts |= head_metadata(done.head.number, done.head.sha256)
+    return facts | (digest_metadata(done.digests) if done.digests else {})
+
+
+def head_metadata(number: int, sha256: str) -> Metadata:
+    """A log entry: a tail that is cut off later is found against what was shown here."""
+    return {"log_entry": number, "log_sha256": sha256}
+
+
+def digest_metadata(digests: Digests) -> Metadata:
+    return {"content_digest": digests.content, "vector_digest": digests.vectors}
+
+
+def exposure_metadata(exposed: timedelta | None) -> Metadata:
+    """Seconds; nothing where it cannot be known."""
+    return {} if exposed is None else {"exposure_seconds": exposed.total_seconds()}
+
+
+def point_metadata(point: RecoveryPoint, *, uri: str) -> Metadata:
+    """What is shown of a recovery point."""
+    manifest = point.manifest
+    return {
+        "dagster/row_count": manifest.counts.records,
+        "dagster/uri": uri,
+        "documents": manifest.counts.documents,
+        "deleted": manifest.counts.deleted,
+        "position": manifest.frontier(),
+        "days": len(manifest.partitions),
+        "segments_bytes": sum(ref.size_bytes for ref in manifest.segments),
+        **head_metadata(point.number, point.sha256),
+        **digest_metadata(manifest.digests),
+        "restore": dg.MetadataValue.md(
+            f"`dr restore {point.collection} --at log:{point.number} --switch`, or the job "
+            f"`restore` with `collection: {point.collection}` and `at: log:{point.number}`"
+        ),
+    }

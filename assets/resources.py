@@ -1,0 +1,40 @@
+"""Where configuration becomes objects; the only clocks of this code location.
+
+What a run needs of the world is opened here and handed to a verb. No decision belongs here.
+"""
+
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+
+from dr_pipelines.project import Project, now, open_project
+
+POLICIES_VARIABLE = "DR_POLICIES"
+POLICIES_DEFAULT = "policies.yaml"
+
+
+class ProjectResource(dg.ConfigurableResource[None]):
+    """The project of a policies file, opened anew for every step: nothing is shared by processes
+    but the repository, the stores and the locks."""
+
+    policies: str
+
+    def open(self) -> Project:
+        """Read the policies; raises `InvalidPolicy`."""
+        return open_project(Path(self.policies), os.environ)
+
+    def now(self) -> datetime:
+        """The current time, aware, in UTC."""
+        return now()
+
+    def elapsed(self) -> float:
+        """Seconds of a clock that never goes back, for measuring."""
+        return time.monotonic()
+
+
+def policies_path() -> Path:
+    """The file that `DR_POLICIES` names, or `policies.yaml` in the working directory."""
+    return Path(os.environ.get(POLICIES_VARIABLE) or POLICIES_DEFAULT).absolute()

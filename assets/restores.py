@@ -1,0 +1,108 @@
+"""`restore`: a job with typed configuration. It is no asset: somebody asks for a recovery."""
+
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from dr_pipelines.model.recovery import Recovery, Route
+from dr_pipelines.repository.points import resolve
+from dr_pipelines.restore import plan_restore, restore
+
+from .reporting import TextReport, digest_metadata, head_metadata
+from .resources import ProjectResource
+
+
+class RestoreConfig(dg.Config):
+    """What to bring back, from where, and whether to serve it."""
+
+    collection: str = Field(description="The collection, by the name that users query.")
+    at: str = Field(
+        default="latest",
+        description="latest, log:N, seq:N, or a time in the source's own clock.",
+    )
+    route: Literal["load", "replay"] = Field(
+        default="load",
+        description="load: the vectors that were kept. replay: the kept chunks, embedded again.",
+    )
+    into: str | None = Field(
+        default=None, description="A name of its own for what is built; by default one is made."
+    )
+    store: str | None = Field(
+        default=None, description="Another store of the policies; by default the collection's."
+    )
+    embedder: str | None = Field(
+        default=None,
+        description="With replay, another embedder of the policies: a whole collection of its own.",
+    )
+    switch: bool = Field(
+        default=False,
+        description="Serve it once it is proven. Without, it stays beside what is being served.",
+    )
+
+
+@dg.op(name="restore")
+def restore_op(
+    context: dg.OpExecutionContext, config: RestoreConfig, project: ProjectResource
+) -> None:
+    """Build beside, prove by reading it back, then switch if that was asked for."""
+    opened = project.open()
+    repository = opened.repository(run=context.run_id)
+    route = Route(config.route)
+    lineage = None
+    if route is Route.REPLAY:
+        lineage = opened.lineage(config.collection, embedder=config.embedder)
+    store_name = config.store or opened.collection(config.collection).store
+    store = opened.store(store_name)
+    point = resolve(repository, config.collection, config.at)
+    plan = plan_restore(
+        point,
+        repository=repository,
+        store=store,
+        store_name=store_name,
+        route=route,
+        lineage=lineage,
+        into=config.into,
+        switch=config.switch,
+    )
+    context.log.info(f"{plan.point} by {plan.route} into {plan.physical}: {plan.records} records")
+    done = restore(
+        point,
+        plan,
+        repository=repository,
+        store=store,
+        lease=opened.lease,
+        lineage=lineage,
+        progress=TextReport(context.log, project.elapsed).texts,
+    )
+    head = repository.log(config.collection).head()
+    context.add_output_metadata(recovery_metadata(done) | head_metadata(head.number, head.sha256))
+
+
+@dg.job(
+    name="restore",
+    description="Bring a collection back from a recovery point, beside the one being served; with "
+    "`switch` it is served once it was read back and found equal.",
+    executor_def=dg.in_process_executor,
+)
+def restore_job() -> None:
+    restore_op()
+
+
+def recovery_metadata(done: Recovery) -> dict[str, Any]:
+    """What a recovery did, phase by phase."""
+    phases = {f"seconds_{phase.name}": phase.seconds for phase in done.phases}
+    return {
+        "dagster/row_count": done.records,
+        "documents": done.documents,
+        "point": done.plan.point,
+        "route": done.plan.route.value,
+        "collection": done.plan.physical,
+        "store": done.plan.store,
+        "embedded": done.embedded,
+        "bit_identical": done.bit_identical,
+        "switched": done.switched,
+        "seconds": sum(phase.seconds for phase in done.phases),
+        **phases,
+        **digest_metadata(done.digests),
+    }

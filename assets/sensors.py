@@ -1,0 +1,226 @@
+"""The RPO sensor: before the oldest unprotected change is older than the objective, it starts what
+protects it.
+
+It reads the log, the source and Dagster's own runs, never the live store. What is due is decided by
+`planning.freshness`; here decisions become run requests. It is on by default: a sensor that waits
+to be switched on protects nobody.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dr_pipelines.exposure import standing
+from dr_pipelines.planning.freshness import (
+    Action,
+    Attempts,
+    Need,
+    Protection,
+    Standing,
+    confirmation_due,
+    expected_duration,
+    exposure,
+    needs,
+    next_attempt,
+    next_stretch,
+    protection,
+)
+
+from .checks import FIRST_DAY, LAST_DAY
+from .reporting import Metadata, exposure_metadata, head_metadata
+from .resources import ProjectResource
+from .tracked import COLLECTION_TAG, Tracked
+
+if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+NEED_TAG = "dr/need"
+"""Run tag that names what a run was started for; tries are counted by it."""
+INTERVAL_SECONDS = 30
+MEASURED_RUNS = 5
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What was last said, so that only a change is said again. Losing it costs one event."""
+
+    protection: str = ""
+    confirmed_at: datetime | None = None
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Cursor":
+        value = json.loads(text) if text else {}
+        at = value.get("confirmed_at")
+        return cls(value.get("protection", ""), datetime.fromisoformat(at) if at else None)
+
+    def text(self) -> str:
+        at = self.confirmed_at.isoformat() if self.confirmed_at else None
+        return json.dumps({"protection": self.protection, "confirmed_at": at})
+
+
+def build_rpo_sensor(
+    tracked: Tracked, jobs: "Sequence[UnresolvedAssetJobDefinition]"
+) -> dg.SensorDefinition:
+    """The sensor of one collection, which starts `jobs`: a source out of reach stops no other
+    collection's."""
+
+    @dg.sensor(
+        name=f"rpo_{tracked.label}",
+        jobs=list(jobs),
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Keeps every change of {tracked.name} younger than "
+        f"{tracked.policy.objectives.rpo} until a recovery point covers it.",
+    )
+    def rpo(context: dg.SensorEvaluationContext, project: ProjectResource) -> dg.SensorResult:
+        opened = project.open()
+        known = standing(
+            tracked.name,
+            repository=opened.repository(),
+            lineage=opened.lineage(tracked.name) if tracked.has_source else None,
+            edited=tracked.edited,
+        )
+        tick = Tick(tracked, known, project.now(), context.instance)
+        requests, reason = tick.requests()
+        events, cursor = tick.events(Cursor.parse(context.cursor))
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=reason or None,
+            asset_events=events,
+            cursor=cursor.text(),
+        )
+
+    return rpo
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One look at one collection."""
+
+    tracked: Tracked
+    known: Standing
+    now: datetime
+    instance: dg.DagsterInstance
+
+    @property
+    def rpo(self) -> timedelta:
+        return self.tracked.policy.objectives.rpo
+
+    def requests(self) -> tuple[list[dg.RunRequest], str]:
+        """At most one run, or why there is none."""
+        takes = {action: self.duration(action) for action in Action}
+        due = needs(self.known, rpo=self.rpo, now=self.now, takes=takes)
+        if not due:
+            return [], self.summary()
+        running = unfinished_runs(self.instance, self.tracked.name)
+        if running:
+            return [], f"{self.summary()}; run {running[0]} is at work on it"
+        for need in due:
+            attempt = next_attempt(self.attempts(need), rpo=self.rpo, now=self.now)
+            if attempt is not None:
+                return [self.request(need, attempt)], ""
+        return [], f"{self.summary()}; the last tries were in vain, the next one waits"
+
+    def request(self, need: Need, attempt: int) -> dg.RunRequest:
+        """The run for a need. Dagster never runs a key twice, so each try has its own."""
+        key = self.need_key(need)
+        tags = {COLLECTION_TAG: self.tracked.name, NEED_TAG: key, "dr/attempt": str(attempt)}
+        if need.action is Action.INGEST:
+            first, last = next_stretch(self.known.behind, self.known.complete)
+            tags |= {FIRST_DAY: first, LAST_DAY: last}
+        return dg.RunRequest(
+            job_name=f"{need.action}_{self.tracked.label}", run_key=f"{key}:{attempt}", tags=tags
+        )
+
+    def need_key(self, need: Need) -> str:
+        return f"{self.tracked.name}:{need.action}:{need.key}"
+
+    def attempts(self, need: Need) -> Attempts:
+        """Runs that were started for a need, whatever became of them."""
+        records = self.instance.get_run_records(dg.RunsFilter(tags={NEED_TAG: self.need_key(need)}))
+        ended = [_time(r.end_time) or r.update_timestamp.astimezone(UTC) for r in records]
+        return Attempts(len(records), max(ended, default=None))
+
+    def duration(self, action: Action) -> timedelta:
+        """How long the next run may take, from the last ones that succeeded."""
+        records = self.instance.get_run_records(
+            dg.RunsFilter(
+                job_name=f"{action}_{self.tracked.label}", statuses=[dg.DagsterRunStatus.SUCCESS]
+            ),
+            limit=MEASURED_RUNS,
+        )
+        measured = [
+            timedelta(seconds=r.end_time - r.start_time)
+            for r in records
+            if r.start_time and r.end_time
+        ]
+        return expected_duration(measured, rpo=self.rpo)
+
+    def events(
+        self, said: Cursor
+    ) -> tuple[Sequence[dg.AssetObservation | dg.AssetMaterialization], Cursor]:
+        """An observation when the protection changed; a quiet collection's proof confirmed anew.
+
+        The confirmation lets Dagster's freshness watch this sensor: when it stops, or a proof is
+        missing, the recovery point grows old there. Both are events without a run.
+        """
+        now = protection(self.known, rpo=self.rpo, now=self.now)
+        key = self.tracked.key("recovery_point")
+        quiet = now is Protection.QUIET and bool(self.known.proven)
+        if quiet and confirmation_due(said.confirmed_at, rpo=self.rpo, now=self.now):
+            event = dg.AssetMaterialization(
+                asset_key=key,
+                description="Nothing has changed since it was proven.",
+                metadata=self.facts(now),
+            )
+            return [event], Cursor(now, self.now)
+        confirmed_at = said.confirmed_at if quiet else None
+        if now == said.protection:
+            return [], Cursor(now, confirmed_at)
+        observed = dg.AssetObservation(asset_key=key, metadata=self.facts(now))
+        return [observed], Cursor(now, confirmed_at)
+
+    def facts(self, now: Protection) -> Metadata:
+        exposed = exposure(self.known, now=self.now)
+        return {
+            "protection": now.value,
+            "days_behind": len(self.known.behind),
+            "proven_entry": self.known.proven,
+            **exposure_metadata(None if exposed == timedelta.max else exposed),
+            **head_metadata(self.known.head, self.known.head_sha256),
+        }
+
+    def summary(self) -> str:
+        """How the collection stands, in a line."""
+        exposed = exposure(self.known, now=self.now)
+        age = "since ever" if exposed == timedelta.max else str(exposed).partition(".")[0]
+        state = protection(self.known, rpo=self.rpo, now=self.now)
+        return f"{state}: exposed {age} of {self.rpo}, {len(self.known.behind)} days behind"
+
+
+def unfinished_runs(instance: dg.DagsterInstance, collection: str) -> list[str]:
+    """Runs that are at work on a collection, or wait to be, whoever started them."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    return [
+        run.run_id
+        for run in runs
+        if run.tags.get(COLLECTION_TAG) == collection
+        or any(key.path[0] == collection for key in run.asset_selection or ())
+    ]
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

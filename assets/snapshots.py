@@ -1,0 +1,108 @@
+"""`snapshot` and `recovery_point`: the live store compared with the log, and the proof of it."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from dr_pipelines.backup import backup
+from dr_pipelines.exposure import exposed_now
+from dr_pipelines.model.recovery_point import Timeline
+from dr_pipelines.planning.freshness import freshness_windows
+from dr_pipelines.proof import newest_snapshot, record_proof
+from dr_pipelines.protocols import VectorReader
+
+from .reporting import exposure_metadata, point_metadata
+from .resources import ProjectResource
+from .tracked import Tracked, asset
+
+
+def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
+    """The asset of any collection."""
+    parents = [tracked.key("collection")] if tracked.has_source else []
+
+    every_day = [dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping()) for key in parents]
+
+    @asset(tracked, "snapshot", kinds={"parquet"}, deps=every_day)
+    def snapshot(
+        context: dg.AssetExecutionContext, project: ProjectResource
+    ) -> dg.MaterializeResult[None]:
+        """Every record of the live store compared with the log. What was changed in the store
+        itself is recorded and reported; a loss that looks like an accident is refused."""
+        opened = project.open()
+        repository = opened.repository(run=context.run.run_id)
+        store = opened.store_of(tracked.name)
+        started = project.elapsed()
+        taken = backup(
+            tracked.name,
+            repository=repository,
+            store=store,
+            lease=opened.lease,
+            adopt=_adopted(tracked, store),
+        )
+        seconds = project.elapsed() - started
+        facts = {
+            "equal": taken.equal,
+            "changed": len(taken.findings.changed),
+            "added": len(taken.findings.added),
+            "absent": len(taken.findings.absent),
+            "repaired": len(taken.findings.stale),
+            "indeterminate": len(taken.indeterminate),
+            "delta_bytes": taken.size_bytes,
+            "rows_per_second": taken.rows / max(seconds, 1e-9),
+            "seconds": seconds,
+        }
+        point = newest_snapshot(repository, tracked.name)
+        return dg.MaterializeResult(
+            metadata=point_metadata(point, uri=repository.blobs.url) | facts
+        )
+
+    return snapshot
+
+
+def build_recovery_point(
+    tracked: Tracked, *, proving: Sequence[dg.AssetCheckKey]
+) -> dg.AssetsDefinition:
+    """The asset of any collection; it is made only where the blocking checks `proving` passed."""
+    fail, warn = freshness_windows(tracked.policy.objectives.rpo)
+
+    @asset(
+        tracked,
+        "recovery_point",
+        kinds={"parquet"},
+        deps=[dg.AssetDep(tracked.key("snapshot"))],
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn),
+    )
+    def recovery_point(
+        context: dg.AssetExecutionContext, project: ProjectResource
+    ) -> dg.MaterializeResult[None]:
+        """A snapshot that was proven: equal to the live store, complete, and restorable. The proof
+        is recorded in the log. While nothing changes the sensor confirms it without a run."""
+        opened = project.open()
+        repository = opened.repository(run=context.run.run_id)
+        point = newest_snapshot(repository, tracked.name)
+        proof = record_proof(
+            repository, tracked.name, checks=sorted(check.name for check in proving)
+        )
+        exposed = exposed_now(
+            tracked.name,
+            repository=repository,
+            lineage=opened.lineage(tracked.name) if tracked.has_source else None,
+            edited=tracked.edited,
+            now=project.now(),
+        )
+        facts = {"proof_entry": proof.number, "proof_sha256": proof.sha256}
+        return dg.MaterializeResult(
+            metadata=point_metadata(point, uri=repository.blobs.url)
+            | facts
+            | exposure_metadata(exposed)
+        )
+
+    return recovery_point
+
+
+def _adopted(tracked: Tracked, store: VectorReader) -> Timeline | None:
+    """What a log begins with where the store is the authority."""
+    if tracked.has_source:
+        return None
+    physical = store.aliases().get(tracked.name, tracked.name)
+    return Timeline(id=1, physical=physical, store=tracked.policy.store)

@@ -1,0 +1,188 @@
+"""A collection as the builders see it: names, owner, partitions, versions. Nothing that runs."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from dr_pipelines.errors import DrError
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.notation import duration_text
+from dr_pipelines.model.policy import CollectionPolicy
+from dr_pipelines.project import Project
+
+COLLECTION_TAG = "dr/collection"
+"""Run tag that names the collection a run writes to; dagster.yaml allows one run for each value."""
+VERSION_DIGITS = 16
+OWNER = re.compile(r"team:.+|[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
+
+Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What decides that a stage's partitions are stale; None where it cannot be said."""
+
+    documents: str | None = None
+    chunks: str | None = None
+    vectors: str | None = None
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """`label` is the name where Dagster allows letters, digits and underscores only; `unknown` says
+    why there are no versions, where there are none."""
+
+    name: str
+    label: str
+    policy: CollectionPolicy
+    store_url: str
+    versions: Versions = Versions()
+    columns: dg.TableSchema | None = None
+    unknown: str | None = None
+
+    @property
+    def has_source(self) -> bool:
+        return self.policy.source is not None
+
+    @property
+    def edited(self) -> bool:
+        """Whether records are changed in the store itself, where only a snapshot sees it."""
+        return self.policy.authority != "source"
+
+    @cached_property
+    def days(self) -> dg.DailyPartitionsDefinition:
+        """Every day from the policy's first one to today, UTC."""
+        if self.policy.partitions_start is None:
+            raise dg.DagsterInvalidDefinitionError(f"{self.name}: no partitions_start")
+        return dg.DailyPartitionsDefinition(
+            start_date=self.policy.partitions_start.isoformat(), end_offset=1
+        )
+
+    @property
+    def store_kind(self) -> str:
+        return self.store_url.partition(":")[0]
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """Metadata of what is served."""
+        facts: dict[str, Any] = {"dagster/uri": self.store_url, "dagster/table_name": self.name}
+        return facts | ({"dagster/column_schema": self.columns} if self.columns else {})
+
+    def key(self, asset: str) -> dg.AssetKey:
+        return dg.AssetKey([self.name, asset])
+
+    @property
+    def owners(self) -> list[str]:
+        """The owner, where Dagster takes it for one: `team:NAME` or an e-mail address."""
+        return [owner for owner in (self.policy.owner,) if OWNER.fullmatch(owner)]
+
+
+def asset(
+    tracked: Tracked, name: str, *, kinds: set[str], deps: Sequence[dg.AssetDep] = (), **more: Any
+) -> Decorator:
+    """Declare an asset of a collection, with what all of them have."""
+    decorator: Decorator = dg.asset(
+        name=name,
+        key_prefix=[tracked.name],
+        group_name=tracked.label,
+        kinds=kinds,
+        owners=tracked.owners,
+        tags={
+            "authority": tracked.policy.authority,
+            "store": tracked.policy.store,
+            "priority": str(tracked.policy.priority),
+        },
+        metadata=_facts(tracked) | more.pop("metadata", {}),
+        pool=tracked.name,
+        deps=deps,
+        **more,
+    )
+    return decorator
+
+
+def asset_by_day(
+    tracked: Tracked,
+    name: str,
+    *,
+    version: str | None,
+    kinds: set[str],
+    after: str | None = None,
+    **more: Any,
+) -> Decorator:
+    """Declare an asset by day, each day made of the same day of the stage before; a range of days
+    is made in one run."""
+    return asset(
+        tracked,
+        name,
+        kinds=kinds,
+        deps=[dg.AssetDep(tracked.key(after))] if after else [],
+        partitions_def=tracked.days,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=version,
+        **more,
+    )
+
+
+def _facts(tracked: Tracked) -> dict[str, Any]:
+    policy = tracked.policy
+    facts: dict[str, Any] = {
+        "owner": policy.owner,
+        "escalation": policy.escalation or policy.owner,
+        "rpo": duration_text(policy.objectives.rpo),
+        "rto": duration_text(policy.objectives.rto),
+    }
+    return facts | ({"version_unknown": tracked.unknown} if tracked.unknown else {})
+
+
+def track(project: Project) -> list[Tracked]:
+    """Every collection of the policies, in the order of recovery."""
+    policies = project.policies.collections
+    labels = unique_labels(policies)
+    ordered = sorted(policies.items(), key=lambda item: (item[1].priority, item[0]))
+    return [_tracked(project, name, labels[name]) for name, _ in ordered]
+
+
+def unique_labels(names: Iterable[str]) -> Mapping[str, str]:
+    """A name of letters, digits and underscores for each name, no two the same."""
+    labels = dict[str, str]()
+    for name in names:
+        label = base = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        number = 2
+        while label in labels.values():
+            label, number = f"{base}_{number}", number + 1
+        labels[name] = label
+    return labels
+
+
+def column_schema(spec: CollectionSpec) -> dg.TableSchema:
+    """A collection's columns, as Dagster shows them."""
+    columns = [dg.TableColumn(name, "string") for name in ("id", "document_id", "text", "uri")]
+    columns += [
+        dg.TableColumn(v.name, f"{v.dtype}[{v.dimension}]", description=f"compared by {v.metric}")
+        for v in spec.vectors
+    ]
+    columns += [
+        dg.TableColumn(f.name, str(f.type), description=f.role or None) for f in spec.fields
+    ]
+    return dg.TableSchema(columns)
+
+
+def _tracked(project: Project, name: str, label: str) -> Tracked:
+    policy = project.collection(name)
+    place = project.policies.stores[policy.store].url  # as written: variables stay variables
+    if policy.source is None:
+        return Tracked(name, label, policy, place)
+    try:
+        lineage = project.lineage(name)
+        versions = Versions(
+            documents=lineage.source.provenance.fingerprint[:VERSION_DIGITS],
+            chunks=lineage.chunks_fingerprint[:VERSION_DIGITS],
+            vectors=lineage.provenance.fingerprint[:VERSION_DIGITS],
+        )
+    except DrError as error:  # a model that is gone must not keep other collections from recovery
+        return Tracked(name, label, policy, place, unknown=str(error))
+    return Tracked(name, label, policy, place, versions, column_schema(lineage.spec))
