@@ -1,0 +1,45 @@
+"""Short campaigns in `make test`, long ones in `make test-long`, which leave a result file."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+
+
+@dataclass(frozen=True)
+class Campaign:
+    long: bool
+
+    def pick(self, *, short: T, long: T) -> T:
+        """A size, by the length of the campaign."""
+        return long if self.long else short
+
+    def seed(self, usual: int) -> int:
+        """The campaign's seed, or another one that DR_SEED asks for."""
+        return int(os.environ.get("DR_SEED", usual))
+
+
+CAMPAIGN = Campaign(long=os.environ.get("DR_LONG", "") not in ("", "0"))
+
+
+def record_result(name: str, **figures: Any) -> None:
+    """Leave what a long campaign did in docs/results/; short ones leave nothing."""
+    if not CAMPAIGN.long:
+        return
+    root = RESULTS.parents[1]
+    git = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(git, cwd=root, capture_output=True, text=True, check=False)
+    arguments = [str(a) for a in sys.orig_argv[1:] if not Path(a).is_absolute()]
+    value = {
+        "command": f"DR_LONG=1 python {' '.join(arguments)}",
+        "commit": commit.stdout.strip(),
+        **figures,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
