@@ -107,18 +107,30 @@ def _at_time(repository: Repository, collection: str, time: datetime) -> Recover
     first change with a later time.
     """
     newest = latest(repository, collection)
-    manifest = newest.manifest
     later, reached = [], False
-    for ref in segments(repository, manifest):
-        index = read_index(repository, ref, spec=manifest.spec)
-        said = index.filter(_said_by_source(index, manifest.epoch))
-        after = pc.greater(said["updated_at"], pa.scalar(time, pa.timestamp("us", tz="UTC")))
-        reached = reached or bool(pc.any(pc.invert(after)).as_py())
-        later.append(pc.min(said.filter(after)["position"]).as_py())
-    following = min((p for p in later if p is not None), default=manifest.frontier() + 1)
+    for manifest in _every_version(repository, newest):
+        for ref in segments(repository, manifest):
+            index = read_index(repository, ref, spec=manifest.spec)
+            said = index.filter(_said_by_source(index, manifest.epoch))
+            after = pc.greater(said["updated_at"], pa.scalar(time, pa.timestamp("us", tz="UTC")))
+            reached = reached or bool(pc.any(pc.invert(after)).as_py())
+            later.append(pc.min(said.filter(after)["position"]).as_py())
+    end = newest.manifest.frontier() + 1
+    following = min((p for p in later if p is not None), default=end)
     if not reached:
         raise NotFound(f"{collection}: the source says nothing at or before {time.isoformat()}")
     return at_position(repository, collection, following - 1)
+
+
+def _every_version(repository: Repository, newest: RecoveryPoint) -> Iterator[Manifest]:
+    """The newest manifest, and as many older ones as hold the versions that it has not kept."""
+    since = newest.manifest.since + 1
+    for point in _newest_first(repository, newest):
+        if since == 0 or point.manifest.epoch != newest.manifest.epoch:
+            return
+        if point.manifest.since < since:
+            since = point.manifest.since
+            yield point.manifest
 
 
 def _said_by_source(index: pa.Table, epoch: int) -> pa.ChunkedArray:

@@ -1,0 +1,309 @@
+"""Manifests with pages, and every way to name a recovery point."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from dr_pipelines.errors import Damaged, InvalidRequest, NotFound
+from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.recovery_point import (
+    Body,
+    Manifest,
+    ObjectRef,
+    Partition,
+    RecoveryPoint,
+    SegmentRef,
+    SourcePosition,
+)
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import (
+    read_manifest,
+    read_point,
+    segments,
+    write_manifest,
+)
+from dr_pipelines.repository.points import points, resolve
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import write_segment
+from dr_pipelines.testing.blob_faults import flip_bit, remove
+from tests.repository.builders import NOON, SPEC, Version, manifest, repository, rows_of
+
+# Manifests
+
+
+def refs(count: int) -> tuple[SegmentRef, ...]:
+    index = ObjectRef(key="books/segments/w/0.index.parquet", sha256="0" * 64, size_bytes=1)
+    return tuple(
+        SegmentRef(
+            key=f"books/segments/w/{n}.parquet",
+            sha256=f"{n:064x}",
+            size_bytes=n,
+            index=index,
+            kind="ingest",
+            entry=n,
+            rows=2,
+            records=1,
+            first_document="a",
+            last_document="b",
+            until=SourcePosition(epoch=1, position=n) if n % 7 == 0 else None,
+        )
+        for n in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "pages"), [(0, 0), (1, 0), (127, 0), (128, 1), (129, 1), (191, 1), (192, 2), (400, 5)]
+)
+def test_a_manifest_comes_back_with_all_its_segments_in_order(count: int, pages: int) -> None:
+    home = repository()
+    whole = manifest(segments=refs(count), taken_over=(3,), engine="test 1")
+    found = read_manifest(home, write_manifest(home, whole), collection="books")
+    assert segments(home, found) == refs(count)
+    assert len(found.pages) == pages
+    assert found.model_copy(update={"pages": (), "segments": whole.segments}) == whole
+
+
+def test_full_pages_are_shared_by_later_manifests() -> None:
+    home = repository()
+    first = read_manifest(
+        home, write_manifest(home, manifest(segments=refs(150))), collection="books"
+    )
+    grown = first.model_copy(update={"segments": (*first.segments, *refs(100))})
+    before = set(home.blobs.keys(""))
+    second = read_manifest(home, write_manifest(home, grown), collection="books")
+    assert second.pages[:1] == first.pages
+    assert segments(home, second) == (*refs(150), *refs(100))
+    assert len(set(home.blobs.keys("")) - before) == 2  # a page and a manifest
+
+
+def test_a_manifest_of_another_collection_is_refused() -> None:
+    home = repository()
+    ref = write_manifest(home, manifest(collection="films"))
+    with pytest.raises(Damaged, match=rf"{ref.key}: belongs to 'films', not 'books'"):
+        read_manifest(home, ref, collection="books")
+
+
+@pytest.mark.parametrize("value", [{}, [], "x", {"v": 2}, {"collection": "books"}])
+def test_what_is_no_manifest_is_damaged(value: object) -> None:
+    home = repository()
+    ref = home.put("books/manifests/w/m.json", canonical_json(value))
+    with pytest.raises(Damaged, match=r"books/manifests/w/m\.json: not a manifest"):
+        read_manifest(home, ref, collection="books")
+
+
+@pytest.mark.parametrize("value", [{}, [{}], [1]])
+def test_what_is_no_page_is_damaged(value: object) -> None:
+    home = repository()
+    ref = home.put("books/manifests/w/p.json", canonical_json(value))
+    with pytest.raises(Damaged, match=r"books/manifests/w/p\.json: not a page"):
+        segments(home, manifest(pages=(ref,)))
+
+
+def test_a_damaged_or_missing_page_is_found() -> None:
+    home = repository()
+    found = read_manifest(
+        home, write_manifest(home, manifest(segments=refs(130))), collection="books"
+    )
+    flip_bit(home.blobs, found.pages[0].key, offset=9)
+    with pytest.raises(Damaged, match="has been altered"):
+        segments(home, found)
+    remove(home.blobs, found.pages[0].key)
+    with pytest.raises(Damaged, match="is missing from"):
+        segments(home, found)
+
+
+# Recovery points
+
+MINUTE = timedelta(minutes=1)
+
+
+def part(after: int, through: int) -> Partition:
+    return Partition(epoch=1, after=after, through=through, anchor="x", anchored=through)
+
+
+def covered(*stretches: tuple[int, int]) -> dict[str, Partition]:
+    return {f"2026-01-{n:02d}": part(*stretch) for n, stretch in enumerate(stretches, start=1)}
+
+
+def commit(home: Repository, found: Manifest) -> Manifest:
+    home.log("books").append(
+        "ingest", lambda head: Draft(1, Body(manifest=write_manifest(home, found)))
+    )
+    return found
+
+
+def segment(home: Repository, versions: Sequence[Version], *, entry: int = 1) -> SegmentRef:
+    return write_segment(home, "books", rows_of(versions), spec=SPEC, kind="ingest", entry=entry)
+
+
+def named(point: RecoveryPoint) -> tuple[int, int | None]:
+    return point.number, point.until.position if point.until else None
+
+
+def test_nothing_is_found_in_an_empty_log() -> None:
+    for at in ("latest", "log:1", "seq:1", "2026-01-01"):
+        with pytest.raises(NotFound, match=r"nothing is backed up yet\. Run: dr ingest books"):
+            resolve(repository(), "books", at)
+    assert list(points(repository(), "books")) == []
+
+
+@pytest.mark.parametrize(
+    "at", ["", "Latest", "log:", "log:-1", "log:1.5", "seq:x", "seq:" + "1" * 19, "log:١x", "noon"]
+)
+def test_a_word_that_names_no_point_is_answered_with_those_that_do(at: str) -> None:
+    home = repository()
+    commit(home, manifest())
+    with pytest.raises(InvalidRequest, match=r"names no recovery point: expected latest, log:N, s"):
+        resolve(home, "books", at)
+
+
+def test_points_are_named_by_their_log_number() -> None:
+    home = repository()
+    written = [commit(home, manifest(engine=f"test {n}")) for n in range(3)]
+    assert [point.manifest for point in points(home, "books")] == written
+    for number in (1, 2, 3):
+        point = resolve(home, "books", f"log:{number}")
+        assert point == read_point(home, "books", number) == list(points(home, "books"))[number - 1]
+        assert (point.number, point.manifest, point.until) == (number, written[number - 1], None)
+        assert point.id == f"{number}-{point.sha256[:8]}"
+    assert resolve(home, "books", "latest") == resolve(home, "books", "log:3")
+    for number in (0, 4):
+        with pytest.raises(NotFound, match=f"books: the log holds entries 1 to 3, not {number}"):
+            resolve(home, "books", f"log:{number}")
+
+
+def test_a_position_is_answered_by_the_newest_point_that_reached_it_without_a_gap() -> None:
+    home = repository()
+    commit(home, manifest(partitions=covered((0, 5))))
+    commit(home, manifest(partitions=covered((0, 5), (7, 9))))  # 6 and 7 are missing
+    assert resolve(home, "books", "latest").manifest.frontier() == 5
+    assert named(resolve(home, "books", "seq:5")) == (2, 5)
+    for position in (6, 8, 10):
+        with pytest.raises(
+            NotFound, match=rf"position {position} is not covered: .* up to position 5$"
+        ):
+            resolve(home, "books", f"seq:{position}")
+    commit(home, manifest(partitions=covered((0, 5), (7, 9), (5, 7))))
+    assert [named(resolve(home, "books", f"seq:{n}")) for n in (0, 6, 9)] == [
+        (3, 0),
+        (3, 6),
+        (3, 9),
+    ]
+    point = resolve(home, "books", "seq:8")
+    assert point.until == SourcePosition(epoch=1, position=8)
+    assert point.id == f"3-{point.sha256[:8]}.8"
+
+
+@pytest.mark.parametrize(
+    ("stretches", "frontier"),
+    [
+        ([], 0),
+        ([(1, 5)], 0),
+        ([(0, 5)], 5),
+        ([(3, 9), (0, 5)], 9),
+        ([(0, 9), (2, 5)], 9),
+        ([(0, 5), (6, 9)], 5),
+        ([(5, 9), (0, 5), (9, 9), (9, 12)], 12),
+    ],
+)
+def test_the_frontier_ends_at_the_first_gap(
+    stretches: list[tuple[int, int]], frontier: int
+) -> None:
+    assert manifest(partitions=covered(*stretches)).frontier() == frontier
+
+
+def test_a_point_that_has_not_kept_older_versions_does_not_answer_for_them() -> None:
+    home = repository()
+    commit(home, manifest(partitions=covered((0, 9))))
+    commit(home, manifest(partitions=covered((0, 9)), since=6))
+    commit(home, manifest(partitions=covered((0, 3))))  # restored to an earlier position
+    answers = [named(resolve(home, "books", f"seq:{n}")) for n in (3, 4, 5, 6, 9)]
+    assert answers == [(3, 3), (1, 4), (1, 5), (2, 6), (2, 9)]
+
+
+def test_positions_of_an_earlier_epoch_are_not_mistaken_for_those_of_this_one() -> None:
+    home = repository()
+    commit(home, manifest(partitions=covered((0, 9))))
+    commit(home, manifest(partitions=covered((0, 4)), epoch=2, epoch_name="second"))
+    assert resolve(home, "books", "seq:4").until == SourcePosition(epoch=2, position=4)
+    with pytest.raises(NotFound, match="position 5 is not covered"):
+        resolve(home, "books", "seq:5")
+
+
+def said(*minutes: int | None, first: int = 1) -> list[Version]:
+    """A version at each position, at so many minutes past noon; None: nothing kept of it."""
+    return [
+        Version(f"d{n}", n, updated_at=NOON + m * MINUTE)
+        for n, m in enumerate(minutes, start=first)
+        if m is not None
+    ]
+
+
+def at(home: Repository, minutes: float) -> tuple[int, int | None]:
+    return named(resolve(home, "books", (NOON + minutes * MINUTE).isoformat()))
+
+
+def test_a_time_is_the_last_position_before_the_sources_clock_passed_it() -> None:
+    """The clock is the running maximum: position 3 was said at 20, when 30 had been said."""
+    home = repository()
+    two = (segment(home, said(10, 30, 20)), segment(home, said(30, 40, first=4)))
+    commit(home, manifest(segments=two, partitions=covered((0, 5))))
+    with pytest.raises(
+        NotFound, match=r"books: the source says nothing at or before 2026-01-01T12"
+    ):
+        at(home, 9)
+    times = [10, 15, 20, 25, 29.9, 30, 39, 40, 1000]
+    assert [at(home, m)[1] for m in times] == [1, 1, 1, 1, 1, 4, 4, 5, 5]
+    assert named(resolve(home, "books", "2026-01-02")) == (1, 5)
+    assert named(resolve(home, "books", "2026-01-01T12:10:00Z")) == (1, 1)
+    assert named(resolve(home, "books", "2026-01-01T12:10:00")) == (1, 1)  # UTC
+    assert named(resolve(home, "books", "2026-01-01T14:10:00+02:00")) == (1, 1)
+
+
+def test_only_what_the_source_said_in_this_epoch_moves_its_clock() -> None:
+    home = repository()
+    late = NOON + 99 * MINUTE
+    others = [
+        Version("edited", 1, edit=1, updated_at=NOON - MINUTE),
+        Version("store", 0, updated_at=NOON - MINUTE),
+        Version("before", 7, epoch=0, updated_at=NOON - MINUTE),
+        Version("late edit", 1, edit=1, updated_at=late),
+    ]
+    one = (segment(home, [*said(10, 20), *others]),)
+    commit(home, manifest(segments=one, partitions=covered((0, 2))))
+    with pytest.raises(NotFound, match="the source says nothing at or before"):
+        at(home, 5)
+    assert at(home, 15) == (1, 1)
+    assert at(home, 50) == (1, 2)
+
+
+def test_a_time_behind_a_gap_is_not_answered() -> None:
+    home = repository()
+    two = (segment(home, said(1, 2)), segment(home, said(8, 9, first=8)))
+    commit(home, manifest(segments=two, partitions=covered((0, 2), (7, 9))))
+    with pytest.raises(NotFound, match="position 8 is not covered"):
+        at(home, 8)
+
+
+def test_versions_that_were_not_kept_still_move_the_sources_clock() -> None:
+    """A recovery that embedded everything again keeps only the newest version of each document."""
+    home = repository()
+    first = said(10, 30, 20, 20)
+    commit(home, manifest(segments=(segment(home, first),), partitions=covered((0, 4))))
+    kept = segment(home, said(None, None, 20, 20), entry=1)
+    replayed = manifest(segments=(kept,), since=4, partitions=covered((0, 4)))
+    commit(home, replayed)
+    more = (kept, segment(home, said(40, first=5), entry=3))
+    commit(home, manifest(segments=more, since=4, partitions=covered((0, 5))))
+    assert [at(home, m) for m in (10, 25, 30, 40)] == [(1, 1), (1, 1), (3, 4), (3, 5)]
+
+
+def test_a_time_needs_an_intact_index_and_names_the_damaged_one() -> None:
+    home = repository()
+    ref = segment(home, said(1, 2))
+    commit(home, manifest(segments=(ref,), partitions=covered((0, 2))))
+    flip_bit(home.blobs, ref.index.key, offset=100)
+    with pytest.raises(Damaged, match=rf"{ref.index.key} has been altered"):
+        at(home, 1)
+    assert named(resolve(home, "books", "seq:1")) == (1, 1)
