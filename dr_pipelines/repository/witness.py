@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 
 from dr_pipelines.errors import Damaged
@@ -45,7 +46,7 @@ class FileWitness:
             return
         path = self._path(collection)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         temporary.write_text(json.dumps({"number": number, "sha256": sha256}))
         temporary.replace(path)  # not synced: a lost witness is an older witness
 
