@@ -84,6 +84,8 @@ class _Commit:
     def without(self, moving: pa.Array) -> list[SegmentRef]:
         """The delta without documents whose store value cannot be told apart from work in
         progress."""
+        if len(moving) == 0:
+            return list(self.inspection.delta)
         kept = []
         for ref in self.inspection.delta:
             rows = read_segment(self.repository, ref, spec=self.base.spec)

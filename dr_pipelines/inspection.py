@@ -1,6 +1,7 @@
 """Looking at a live store against the log: every record is read, every digest recomputed."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Manifest, SegmentRef, VectorStatistics
 from dr_pipelines.planning.verdict import is_mass_absence
 from dr_pipelines.protocols import VectorReader
+from dr_pipelines.repository.ahead import ahead
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.fold import State, fold
 from dr_pipelines.repository.observation import Observed, differences, observe
@@ -143,20 +145,17 @@ def _first_inspection(
     None when its documents are not contiguous in the order of ids; what was written for it stays
     behind, unnamed.
     """
-    tally, delta, last = VectorTally(manifest.spec), list[SegmentRef](), ""
-    documents = 0
-    for rows in _by_document(_tallied(store.scan(manifest.current.physical), tally), manifest.spec):
-        first = rows["document_id"][0].as_py()
-        if first <= last and last:
-            return None
-        last = rows["document_id"][-1].as_py()
-        if not _ascending(rows["document_id"]):
-            return None
-        records = observed_rows(rows, spec=manifest.spec)
-        documents += records.num_rows - rows.num_rows
-        delta.append(
-            write_segment(repository, manifest.collection, records, spec=manifest.spec, kind="base")
-        )
+    tally, delta = VectorTally(manifest.spec), list[SegmentRef]()
+    batches = _tallied(store.scan(manifest.current.physical), tally)
+    with closing(ahead(_contiguous(batches, manifest.spec))) as observed_ahead:
+        for rows in observed_ahead:
+            if rows is None:
+                return None
+            delta.append(
+                write_segment(
+                    repository, manifest.collection, rows, spec=manifest.spec, kind="base"
+                )
+            )
     if not delta:
         return None
     observed = Observed(
@@ -165,6 +164,20 @@ def _first_inspection(
         vectors=combine(add=[ref.digests.vectors for ref in delta]),
     )
     return Inspection(observed, Findings(), tuple(delta), tally.result())
+
+
+def _contiguous(
+    batches: Iterator[pa.RecordBatch], spec: CollectionSpec
+) -> Iterator[pa.Table | None]:
+    """Rows of new segments; None, and the end, where documents are not contiguous."""
+    last = ""
+    for rows in _by_document(batches, spec):
+        documents = strings(rows["document_id"])
+        if documents[0].as_py() <= last or not _ascending(documents):
+            yield None
+            return
+        last = documents[-1].as_py()
+        yield observed_rows(rows, spec=spec)
 
 
 def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Iterator[pa.Table]:
@@ -184,9 +197,8 @@ def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Ite
         yield held
 
 
-def _ascending(documents: pa.ChunkedArray) -> bool:
-    column = strings(documents)
-    steps = pc.less_equal(column.slice(0, len(column) - 1), column.slice(1))
+def _ascending(documents: pa.Array) -> bool:
+    steps = pc.less_equal(documents.slice(0, len(documents) - 1), documents.slice(1))
     return bool(pc.all(steps).as_py() is not False)
 
 

@@ -27,6 +27,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.planning.recovery import choose_physical, origin_of
 from dr_pipelines.protocols import Lease, Progress, VectorStore
 from dr_pipelines.reembedding import reembed
+from dr_pipelines.repository.ahead import ahead
 from dr_pipelines.repository.fold import State, fold, fold_point
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import segments, write_manifest
@@ -289,14 +290,14 @@ def _fill(state: State, physical: str, *, store: VectorStore, repository: Reposi
     """Write what is not there yet; returns the rows written."""
     if store.status(physical).records == 0:
         written = 0
-        for rows in newest_rows(repository, state):
+        for rows in ahead(newest_rows(repository, state)):
             store.write(physical, rows)
             written += rows.num_rows
         return written
     observe(state, store.scan(physical), spec=state.spec)
     documents = strings(differences(state)["document_id"])
     written, found = 0, set[str]()
-    for rows in newest_rows(repository, state, documents=documents):
+    for rows in ahead(newest_rows(repository, state, documents=documents)):
         present = rows["document_id"].unique().to_pylist()
         store.write(physical, rows, replaces=present)
         found.update(present)

@@ -32,15 +32,15 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
     floats = [f"{f.name}.list.element" for f in table.schema if pa.types.is_fixed_size_list(f.type)]
     digests = [f.name for f in table.schema if pa.types.is_fixed_size_binary(f.type)]
     plain = [*floats, *digests, "id", "text"]
+    paths = _leaf_paths(table.schema)
     sink = pa.BufferOutputStream()
     pq.write_table(
         tagged,
         sink,
-        compression={
-            path: "NONE" if path in digests else "ZSTD" for path in _leaf_paths(table.schema)
-        },
-        use_dictionary=[path for path in _leaf_paths(table.schema) if path not in plain],
+        compression={path: "NONE" if path in digests else "ZSTD" for path in paths},
+        use_dictionary=[path for path in paths if path not in plain],
         use_byte_stream_split=floats,
+        write_statistics=[path for path in paths if path not in floats],
         row_group_size=ROW_GROUP_ROWS,
         write_batch_size=WRITE_BATCH,
         write_page_checksum=True,

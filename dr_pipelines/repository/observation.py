@@ -12,6 +12,7 @@ import pyarrow as pa
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.repository import digest
+from dr_pipelines.repository.ahead import ahead
 from dr_pipelines.repository.fold import State
 
 _VALUE = "sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id))"
@@ -72,7 +73,7 @@ def observe(state: State, batches: Iterable[pa.RecordBatch], *, spec: Collection
         "(id VARCHAR, document_id VARCHAR, content_digest BLOB, vector_digest BLOB)"
     )
     rows = content = vectors = 0
-    for narrow in digested(batches, spec=spec):
+    for narrow in digested(ahead(batches), spec=spec):
         state.sql.register("incoming", narrow)
         state.sql.execute("INSERT INTO observed SELECT * FROM incoming")
         state.sql.unregister("incoming")
