@@ -1,7 +1,7 @@
 """How things look on a terminal: tables, sizes, ages, progress."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -22,11 +22,12 @@ from rich.table import Table
 from rich.text import Text
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+SHOWN = 10
 
 
-def output() -> Console:
-    """Standard output; 80 columns where it is not a terminal."""
-    return Console(highlight=False, soft_wrap=False, emoji=False, markup=False)
+def output(*, errors: bool = False) -> Console:
+    """Standard output, or standard error; 80 columns where it is not a terminal."""
+    return Console(stderr=errors, highlight=False, emoji=False, markup=False)
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -125,3 +126,15 @@ def metering(label: str) -> Iterator[Meter]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield Meter(progress, progress.add_task(label, total=None))
+
+
+def plural(word: str, things: Sized) -> str:
+    """The word for so many things."""
+    return word if len(things) == 1 else f"{word}s"
+
+
+def some(documents: Sequence[str]) -> str:
+    """The first few of many names."""
+    named = ", ".join(documents[:SHOWN])
+    left = len(documents) - SHOWN
+    return f"{named} and {left} more" if left > 0 else named

@@ -2,7 +2,7 @@
 
 import typer
 
-from dr_pipelines.cli import reading, recovering, standing, writing
+from dr_pipelines.cli import backing, ingesting, questions, reading, recovering, standing, trying
 
 app = typer.Typer(
     name="dr",
@@ -16,16 +16,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    writing.ingest,
-    writing.backup,
+    ingesting.ingest,
+    backing.backup,
     reading.points,
     reading.documents,
     reading.verify,
     recovering.restore,
     recovering.replay,
-    writing.compact,
-    reading.search,
-    reading.diff,
+    backing.compact,
+    questions.search,
+    questions.diff,
     standing.status,
+    trying.demo,
 ):
     app.command()(command)

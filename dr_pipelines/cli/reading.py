@@ -1,4 +1,4 @@
-"""Commands that only read: points, documents, verify, search, diff."""
+"""Commands that only read: points, documents, verify."""
 
 import json
 import sys
@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, asking, give
+from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
 from dr_pipelines.cli.options import (
     AT,
     POLICIES,
     Collection,
     Json,
-    Limit,
-    ModeName,
     Policies,
 )
 from dr_pipelines.cli.session import open_project, point_at
@@ -25,14 +23,9 @@ if TYPE_CHECKING:  # imported by the commands that need them
 
     from rich.console import Console
 
-    from dr_pipelines.diff import Diff, DocumentChange
     from dr_pipelines.documents import DocumentRow
-    from dr_pipelines.model.query import Filter, FloatArray, Hit
     from dr_pipelines.model.recovery_point import RecoveryPoint
-    from dr_pipelines.project import Project
     from dr_pipelines.verify import Verification
-
-SNIPPET = 160
 
 
 def points(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:
@@ -120,68 +113,6 @@ def verify(
             project.repository(), collection, level=level, point=point, progress=meter.rows
         )
     return give(_verify_answer(found), as_json=as_json)
-
-
-def search(
-    collection: Collection,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for.")],
-    filter: Annotated[
-        str | None,
-        typer.Option(
-            "--filter",
-            metavar="FILTER",
-            help="Such as: team = 'cloud' and version >= 2. Also !=, in, contains, or, not.",
-        ),
-    ] = None,
-    mode: Annotated[
-        ModeName, typer.Option("--mode", help="By meaning, by words, or both rankings fused.")
-    ] = "vector",
-    limit: Limit = 5,
-    policies: Policies = POLICIES,
-    as_json: Json = False,
-) -> int:
-    """Ask the live store.
-
-    Examples:
-      dr search handbook "stale weather map"
-      dr search handbook "stale map" --mode hybrid --filter "team = 'cloud'" --limit 3
-    """
-    from dr_pipelines.model.query import Mode, Query
-
-    if not text.strip():
-        raise Mistake("TEXT is empty: say what to look for")
-    project = open_project(policies, collection)
-    store = project.store_of(collection)
-    query = Query(
-        mode=Mode(mode),
-        text=text,
-        vector=None if mode == "keyword" else _vector(project, collection, text),
-        filter=None if filter is None else _filter(project, collection, filter),
-    )
-    hits = store.search(collection, query, limit=limit)
-    return give(_search_answer(collection, hits), as_json=as_json)
-
-
-def diff(
-    collection: Collection,
-    a: Annotated[str, typer.Argument(metavar="AT", help=f"From: {AT}")],
-    b: Annotated[str, typer.Argument(metavar="AT", help=f"To: {AT}")],
-    limit: Limit = 1000,
-    policies: Policies = POLICIES,
-    as_json: Json = False,
-) -> int:
-    """Show which documents were added, removed and changed between two points, and what of them.
-
-    Examples:
-      dr diff handbook seq:120 latest
-      dr diff handbook 2026-01-12 2026-01-14
-    """
-    from dr_pipelines import diff as verb
-
-    project = open_project(policies, collection)
-    before, after = point_at(project, collection, a), point_at(project, collection, b)
-    found = verb.diff(project.repository(), before, after, limit=limit)
-    return give(_diff_answer(collection, found), as_json=as_json)
 
 
 def _print_documents(
@@ -275,104 +206,3 @@ def _verify_answer(found: "Verification") -> Answer:
             console.print("  nothing is backed up yet: there was nothing to look at")
 
     return Answer(value, show, ExitCode.SUCCEEDED if found.sound else ExitCode.FAILED)
-
-
-def _vector(project: "Project", collection: str, text: str) -> "FloatArray":
-    """The query's vector; raises `Mistake` where the policies name nothing that makes it."""
-    if project.collection(collection).embedder is None:
-        raise Mistake(f"{collection!r} has no embedder in the policies: use --mode keyword")
-    vectors = project.lineage(collection).embedder.embed([text])
-    found: FloatArray = vectors[0]
-    return found
-
-
-def _filter(project: "Project", collection: str, text: str) -> "Filter":
-    from dr_pipelines.model.filter_syntax import parse_filter
-
-    spec = project.store_of(collection).describe(collection)
-    with asking():
-        return parse_filter(text, spec)
-
-
-def _search_answer(collection: str, hits: "list[Hit]") -> Answer:
-    value = {"collection": collection, "hits": [asdict(hit) for hit in hits]}
-
-    def show(console: "Console") -> None:
-        from dr_pipelines.console import table
-
-        if not hits:
-            console.print("nothing found")
-            return
-        shown = table("score", "id", "text", right=("score",))
-        for hit in hits:
-            shown.add_row(f"{hit.score:.4f}", hit.id, snippet(hit.text or ""))
-        console.print(shown)
-
-    return Answer(value, show)
-
-
-def snippet(text: str) -> str:
-    """The beginning of a text, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= SNIPPET else f"{line[: SNIPPET - 1]}…"
-
-
-def _diff_answer(collection: str, found: "Diff") -> Answer:
-    value = {
-        "collection": collection,
-        "a": found.a,
-        "b": found.b,
-        "equal": found.equal,
-        "added": list(found.added),
-        "removed": list(found.removed),
-        "changed": [_change_value(change) for change in found.changed],
-        "added_total": found.added_total,
-        "removed_total": found.removed_total,
-        "changed_total": found.changed_total,
-        "unchanged": found.unchanged,
-    }
-
-    def show(console: "Console") -> None:
-        console.print(
-            f"{collection}, {found.a} → {found.b}: {found.added_total} added, "
-            f"{found.removed_total} removed, {found.changed_total} changed, "
-            f"{found.unchanged} unchanged"
-        )
-        for mark, named, total in (
-            ("+", found.added, found.added_total),
-            ("-", found.removed, found.removed_total),
-            ("~", found.changed, found.changed_total),
-        ):
-            for item in named:
-                said = item if isinstance(item, str) else f"{item.id}: {_described(item)}"
-                console.print(f"  {mark} {said}", soft_wrap=True)
-            if total > len(named):
-                console.print(f"  {mark} and {total - len(named)} more: give a larger --limit")
-
-    return Answer(value, show)
-
-
-def _change_value(change: "DocumentChange") -> dict[str, Any]:
-    return {
-        "id": change.id,
-        "text": change.text,
-        "vectors": change.vectors,
-        "fields": {
-            field.name: {"old": _plain(field.old), "new": _plain(field.new)}
-            for field in change.fields
-        },
-    }
-
-
-def _described(change: "DocumentChange") -> str:
-    parts = [
-        name for name, differs in (("text", change.text), ("vectors", change.vectors)) if differs
-    ]
-    parts += [
-        f"{field.name} {_plain(field.old)!r} → {_plain(field.new)!r}" for field in change.fields
-    ]
-    return ", ".join(parts) or "written again with the same values"
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -1,0 +1,153 @@
+"""The command that reads the source: ingest."""
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
+from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies, a_day
+from dr_pipelines.cli.session import open_project
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from rich.console import Console
+
+    from dr_pipelines.console import Meter
+    from dr_pipelines.ingest.lineage import Lineage
+    from dr_pipelines.ingestion import Ingested
+    from dr_pipelines.project import Project
+    from dr_pipelines.protocols import Quarantined
+
+
+def ingest(
+    collection: Collection,
+    first: Annotated[
+        date | None,
+        typer.Option("--from", parser=a_day, metavar="DATE", help="First day to ingest, UTC."),
+    ] = None,
+    last: Annotated[
+        date | None,
+        typer.Option("--to", parser=a_day, metavar="DATE", help="Last day to ingest, UTC."),
+    ] = None,
+    accept_epoch: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-epoch",
+            metavar="NAME",
+            help="Accept, under a name of your choice, that the source's history was rewritten, "
+            "and read all of it again.",
+        ),
+    ] = None,
+    policies: Policies = POLICIES,
+    as_json: Json = False,
+) -> int:
+    """Read the source's new days into the log, then bring the live store up to it.
+
+    What is covered is not read again: repeat it at will, also after a crash.
+
+    Examples:
+      dr ingest handbook
+      dr ingest handbook --from 2026-01-05 --to 2026-01-09
+      dr ingest handbook --accept-epoch "feed rebuilt in May"
+
+    Exit code 3: some lines of the source could not be read, or the store could not follow.
+    """
+    if first and last and first > last:
+        raise Mistake(f"--from {first} is after --to {last}")
+    if accept_epoch is not None and (first or last):
+        raise Mistake("--accept-epoch reads the whole source: leave out --from and --to")
+    project = open_project(policies, collection)
+    if project.collection(collection).source is None:
+        raise Mistake(
+            f"{collection!r} is backed up from its store alone (authority: store): there is no "
+            f"source to ingest. Run: dr backup {collection}"
+        )
+    from dr_pipelines.console import metering
+
+    lineage = project.lineage(collection)
+    with metering(collection) as meter:
+        report = _ingest(project, lineage, first, last, accept_epoch, meter)
+    bad = _quarantined(lineage) if report.quarantined else []
+    return give(_ingest_answer(collection, report, bad), as_json=as_json)
+
+
+def _ingest(
+    project: "Project",
+    lineage: "Lineage",
+    first: date | None,
+    last: date | None,
+    epoch: str | None,
+    meter: "Meter",
+) -> "Ingested":
+    repository, store = project.repository(), project.store_of(lineage.collection)
+    if epoch is not None:
+        from dr_pipelines.epochs import accept_epoch
+
+        return accept_epoch(
+            lineage,
+            epoch,
+            repository=repository,
+            store=store,
+            lease=project.lease,
+            progress=meter.rows,
+            on_day=meter.day,
+        )
+    from dr_pipelines.ingestion import ingest
+
+    return ingest(
+        lineage,
+        repository=repository,
+        store=store,
+        lease=project.lease,
+        first=first,
+        last=last,
+        progress=meter.rows,
+        on_day=meter.day,
+    )
+
+
+def _quarantined(lineage: "Lineage") -> "list[Quarantined]":
+    days = lineage.source.partitions()
+    return lineage.source.quarantined(0, days[-1].through if days else 0)
+
+
+def _ingest_answer(collection: str, report: "Ingested", bad: "list[Quarantined]") -> Answer:
+    value = {
+        "collection": collection,
+        "days": list(report.days),
+        "records": report.records,
+        "entries": list(report.entries),
+        "applied": list(report.applied.entries),
+        "documents_written": report.applied.written,
+        "documents_kept_as_edited": list(report.applied.kept),
+        "quarantined": report.quarantined,
+        "unreadable": [{"place": q.place, "reason": q.reason} for q in bad],
+        "unapplied": report.unapplied,
+    }
+
+    def show(console: "Console") -> None:
+        from dr_pipelines.console import SHOWN, number, plural, some
+
+        days = report.days
+        span = f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
+        if days:
+            console.print(
+                f"{collection}: {len(days)} {plural('day', days)} ({span}), "
+                f"{number(report.records)} records, log entries up to {report.entries[-1]}; "
+                f"{number(report.applied.written)} documents written to the store"
+            )
+        else:
+            console.print(f"{collection}: nothing new in the source")
+        if report.applied.kept:
+            console.print(
+                f"left alone, because they were edited in the store: {some(report.applied.kept)}"
+            )
+        if report.quarantined:
+            console.print(f"{report.quarantined} {plural('line', bad)} could not be read:")
+        for line in bad[:SHOWN]:
+            console.print(f"  {line.place}: {line.reason}")
+        if report.unapplied:
+            console.print(f"safe in the log, but not in the store: {report.unapplied}")
+
+    partial = bool(report.quarantined or report.unapplied)
+    return Answer(value, show, ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED)
