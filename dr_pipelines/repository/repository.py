@@ -69,8 +69,12 @@ class Repository:
                 "If-None-Match"
             )
         identity = Identity(id=new_id(), created_at=clock(), capabilities=dict(capabilities))
-        with suppress(Conflict, OutcomeUnknown):  # whoever wrote it, it is read back below
-            blobs.create(IDENTITY_KEY, seal_json(identity.model_dump(mode="json")))
+        data = seal_json(identity.model_dump(mode="json"))
+        for _ in range(PUT_ATTEMPTS):
+            with suppress(Conflict, OutcomeUnknown):  # whoever wrote it, it is read back below
+                blobs.create(IDENTITY_KEY, data)
+            if _exists(blobs, IDENTITY_KEY):
+                break
         return cls.open(blobs, witness=witness, writer=writer, clock=clock, new_id=new_id)
 
     @classmethod
@@ -165,6 +169,14 @@ class Repository:
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise Damaged(f"{ref.key} reads back differently from what was written")
         return True
+
+
+def _exists(blobs: BlobStore, key: str) -> bool:
+    try:
+        blobs.size(key)
+    except NotFound:
+        return False
+    return True
 
 
 def _parse_identity(data: bytes, *, what: str) -> Identity:
