@@ -205,15 +205,19 @@ class _Work:
 def touched_documents(
     repository: Repository, manifest: Manifest, *, entries: tuple[int, ...]
 ) -> pa.Array:
-    """Documents of which some entries brought a version, ascending, each once."""
-    found = [
-        read_index(repository, ref, spec=manifest.spec)["document_id"]
-        for ref in segments(repository, manifest)
-        if ref.entry in entries
-    ]
-    if not found:
+    """Documents of which some entries brought a version, ascending, each once.
+
+    Rows that a compaction merged still say which entry brought them.
+    """
+    if not entries:
         return pa.array([], pa.string())
-    chunks = [chunk for column in found for chunk in column.chunks]
+    wanted, chunks = pa.array(entries, pa.int64()), list[pa.Array]()
+    for ref in segments(repository, manifest):
+        if ref.entry in entries or (ref.kind == "base" and ref.entry > min(entries)):
+            index = read_index(repository, ref, spec=manifest.spec)
+            brought_by = pc.fill_null(index["sequence"], ref.entry)
+            found = index.filter(pc.is_in(brought_by, value_set=wanted))
+            chunks += found["document_id"].chunks
     unique = pc.unique(pa.chunked_array(chunks, pa.string()))
     return unique.take(pc.sort_indices(unique))
 
