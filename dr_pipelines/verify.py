@@ -139,6 +139,8 @@ class _Walk:
                 manifest = self.manifest(entry)
                 if manifest is not None:
                     yield entry, sha256, manifest
+            if last is None:
+                log.require_no_gap(self.points)
         except (Damaged, NotFound) as error:
             self.findings.append(Finding(f"{self.collection}/log", str(error)))
 

@@ -190,6 +190,16 @@ class Log:
             return False
         return True
 
+    def require_no_gap(self, number: int) -> None:
+        """No entry lies beyond a missing one; `number` is the newest that galloping finds.
+
+        The one place that lists: what follows a gap is hidden from galloping. Raises `Damaged`.
+        """
+        following = self.key(number + 1)
+        later = [key for key in self._blobs.keys(f"{self._collection}/log/") if key > following]
+        if later and not self._exists(number + 1):
+            raise Damaged(f"{following} is missing, but {later[0]} exists: the log has a gap")
+
     def _refuse_gap(self, head: Head) -> None:
         """An entry beyond a missing one means that the log was damaged: refuse to build on it."""
         step = 2
