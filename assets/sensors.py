@@ -139,7 +139,9 @@ class Tick:
         key = self.need_key(need)
         tags = {COLLECTION_TAG: self.tracked.name, NEED_TAG: key, "dr/attempt": str(attempt)}
         if need.action is Action.INGEST:
-            first, last = next_stretch(self.known.behind, self.known.complete)
+            first, last = next_stretch(
+                self.known.behind, self.known.complete, today=self.now.date().isoformat()
+            )
             tags |= {FIRST_DAY: first, LAST_DAY: last}
         return dg.RunRequest(
             job_name=f"{need.action}_{self.tracked.label}", run_key=f"{key}:{attempt}", tags=tags

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from dr_pipelines.apply import current_manifest
-from dr_pipelines.errors import Damaged, InvalidRequest, NotFound
+from dr_pipelines.errors import Damaged, InvalidRequest
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.ingest.rows import check_chunks, check_embeddings
 from dr_pipelines.model.collection import CollectionSpec
@@ -55,6 +55,9 @@ class Audit:
         )
 
 
+NOTHING = Audit(0, ("nothing was ingested yet",))
+
+
 def audit_counts(
     lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
 ) -> Audit:
@@ -77,7 +80,9 @@ def audit_schema(
     lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
 ) -> Audit:
     """Every kept row of some days against the rules of its stage. Examines rows."""
-    manifest = _required(lineage, repository)
+    manifest = _manifest(lineage, repository)
+    if manifest is None:
+        return NOTHING
     examined, problems = 0, list[str]()
     if not manifest.spec.same_contract(lineage.spec):
         problems.append("the policy's fields, vectors or keyword index are not the collection's")
@@ -95,7 +100,9 @@ def audit_provenance(
     lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
 ) -> Audit:
     """How everything kept was made, against the policy and against each other. Examines objects."""
-    manifest = _required(lineage, repository)
+    manifest = _manifest(lineage, repository)
+    if manifest is None:
+        return NOTHING
     problems = list[str]()
     if manifest.provenance is not None:
         problems += manifest.provenance.differences(lineage.provenance)
@@ -124,7 +131,9 @@ def audit_digests(
 
     Vectors are compared where the day's own segments still exist. Examines objects.
     """
-    manifest = _required(lineage, repository)
+    manifest = _manifest(lineage, repository)
+    if manifest is None:
+        return NOTHING
     examined, problems = 0, list[str]()
     for name, partition in _chosen(manifest, days):
         kept = newest_segments(repository, manifest, name)
@@ -144,13 +153,6 @@ def newest_segments(repository: Repository, manifest: Manifest, day: str) -> lis
 def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
     head = repository.log(lineage.collection).head()
     return current_manifest(repository, lineage.collection, head)
-
-
-def _required(lineage: Lineage, repository: Repository) -> Manifest:
-    manifest = _manifest(lineage, repository)
-    if manifest is None:
-        raise NotFound(f"{lineage.collection}: nothing was ingested yet, so nothing can be audited")
-    return manifest
 
 
 def _chosen(manifest: Manifest, days: Collection[str] | None) -> Iterator[tuple[str, Partition]]:

@@ -146,13 +146,13 @@ def next_attempt(attempts: Attempts, *, rpo: timedelta, now: datetime) -> int | 
 
 
 def next_stretch(
-    behind: Collection[str], complete: Collection[str], *, limit: int = STRETCH_DAYS
+    behind: Collection[str], complete: Collection[str], *, today: str, limit: int = STRETCH_DAYS
 ) -> tuple[str, str]:
-    """First and last day of a range to ingest: oldest first, and no day that is complete lies
-    within it, since that would be embedded again."""
+    """First and last day of a range to ingest, at most `limit` days with changes: oldest first,
+    none to come, and no day within it that is complete, since that would be embedded again."""
     days = sorted(behind)
     barrier = min((day for day in complete if day > days[0]), default="9999-99-99")
-    within = [day for day in days[:limit] if day < barrier]
+    within = [day for day in days[:limit] if day < barrier and (day <= today or day == days[0])]
     return within[0], within[-1]
 
 

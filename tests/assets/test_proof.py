@@ -1,0 +1,218 @@
+"""Checks, snapshots, and what stands between a snapshot and a proven recovery point."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from dr_pipelines.model.collection import CollectionSpec, Vector
+from dr_pipelines.model.record import store_schema
+from tests.assets.location import STORE_ONLY, Location, failure_of, told, verdicts
+
+AUDITS = ["schema", "counts", "provenance", "partition_digests"]
+
+
+def check(location: Location, *names: str) -> dg.ExecuteInProcessResult:
+    """The named checks alone, over every day."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(["notes", "collection"]), name) for name in names]
+    defs = location.definitions
+    audits = dg.define_asset_job("audits", selection=dg.AssetSelection.checks(*keys))
+    job = dg.Definitions.merge(defs, dg.Definitions(jobs=[audits])).resolve_job_def("audits")
+    return job.execute_in_process(instance=location.instance, raise_on_error=False)
+
+
+def objects(location: Location, pattern: str) -> list[Path]:
+    found = sorted((location.directory / "repository").rglob(pattern))
+    assert found, f"nothing like {pattern} in the repository"
+    return found
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def said(result: dg.ExecuteInProcessResult, name: str) -> str:
+    found = [e for e in result.get_asset_check_evaluations() if e.check_name == name]
+    return found[0].description or ""
+
+
+def test_what_was_ingested_as_it_should_passes_every_check(ingested: Location) -> None:
+    assert verdicts(check(ingested, *AUDITS)) == dict.fromkeys(AUDITS, True)
+
+
+def test_a_check_that_finds_nothing_to_look_at_fails(location: Location) -> None:
+    assert verdicts(check(location, *AUDITS)) == dict.fromkeys(AUDITS, False)
+
+
+def test_a_quarantined_line_fails_the_count(location: Location) -> None:
+    location.say_line("not json")
+    location.say(7, "2026-01-09T10:00:00Z", "e", "after it")
+    location.ingest_without_dagster()
+
+    found = check(location, "counts")
+
+    assert verdicts(found) == {"counts": False}
+    assert "2026-01-09: line 7 was quarantined" in said(found, "counts")
+
+
+def test_changes_that_were_not_read_fail_the_count(ingested: Location) -> None:
+    ingested.say(7, "2026-01-12T10:00:00Z", "e", "on a new day")
+
+    found = check(ingested, "counts")
+
+    assert said(found, "counts") == "2026-01-12: none of the source's 1 changes was read"
+
+
+def test_another_model_in_the_policy_fails_provenance(ingested: Location) -> None:
+    ingested.set_policy(dimension=16)
+
+    found = check(ingested, "provenance", "schema")
+
+    assert verdicts(found) == {"provenance": False, "schema": False}
+    assert "embedder.dimension: 8 → 16" in said(found, "provenance")
+
+
+@pytest.mark.parametrize("stage", ["chunks", "embeddings"])
+def test_a_flipped_bit_fails_the_digests_of_its_day(ingested: Location, stage: str) -> None:
+    flip(next(p for p in objects(ingested, f"{stage}/2026-01-06/*") if "index" not in p.name))
+
+    found = check(ingested, "partition_digests")
+
+    assert verdicts(found) == {"partition_digests": False}
+    assert said(found, "partition_digests").startswith("2026-01-06: ")
+    assert "has been altered" in said(found, "partition_digests")
+
+
+def test_a_check_in_a_run_looks_at_the_days_of_the_run(ingested: Location) -> None:
+    flip(objects(ingested, "chunks/2026-01-06/*")[0])
+
+    found = ingested.ingest("collection", days=("2026-01-08", "2026-01-09"))
+
+    assert verdicts(found) == dict.fromkeys(AUDITS, True)
+
+
+def test_a_proven_snapshot_becomes_a_recovery_point(ingested: Location) -> None:
+    done = ingested.run("snapshot_notes")
+
+    assert verdicts(done) == {"equal": True, "restorable": True, "lists_every_partition": True}
+    assert told(done, "recovery_point", "log_entry") == told(done, "snapshot", "log_entry")
+    assert told(done, "recovery_point", "dagster/row_count") == {None: 3}
+    assert ingested.log_kinds()[-2:] == ["snapshot", "evidence"]
+
+
+def made(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [e.materialization.asset_key.path[-1] for e in result.get_asset_materialization_events()]
+
+
+def test_a_damaged_object_keeps_a_snapshot_from_becoming_a_recovery_point(
+    ingested: Location,
+) -> None:
+    flip(objects(ingested, "documents/2026-01-06/*")[0])
+
+    done = ingested.run("snapshot_notes")
+
+    assert not done.success
+    assert verdicts(done)["restorable"] is False
+    assert "has been altered" in said(done, "restorable")
+    assert made(done) == ["snapshot"]
+    assert "evidence" not in ingested.log_kinds()
+
+
+def test_an_object_that_was_proven_before_is_missed_too(ingested: Location) -> None:
+    assert ingested.run("snapshot_notes").success
+    objects(ingested, "documents/2026-01-06/*")[0].unlink()
+
+    done = ingested.run("snapshot_notes")
+
+    assert "is missing from" in said(done, "restorable")
+    assert made(done) == ["snapshot"]
+
+
+def test_a_day_that_dagster_takes_for_ingested_must_be_listed(ingested: Location) -> None:
+    ingested.instance.report_runless_asset_event(
+        dg.AssetMaterialization(dg.AssetKey(["notes", "collection"]), partition="2026-01-12")
+    )
+    ingested.say(7, "2026-01-12T10:00:00Z", "e", "said, but never ingested")
+
+    done = ingested.run("snapshot_notes")
+
+    assert said(done, "lists_every_partition") == (
+        "2026-01-12: said to be ingested, but not listed"
+    )
+    assert made(done) == ["snapshot"]
+
+
+def test_a_lost_collection_is_no_snapshot(ingested: Location) -> None:
+    for path in (ingested.directory / "stores").rglob("notes*"):
+        path.unlink()
+
+    done = ingested.run("snapshot_notes")
+
+    assert not done.success
+    assert "which is not in the store. Bring it back: dr restore notes" in failure_of(done)
+    assert made(done) == []
+
+
+def test_edits_in_the_store_are_recorded_and_reported(ingested: Location) -> None:
+    store = ingested.project.store_of("notes")
+    physical = store.aliases()["notes"]
+    rows = pa.Table.from_batches(list(store.scan(physical, documents=["c"])))
+    edited = rows.set_column(
+        rows.column_names.index("text"), "text", pa.array(["edited"], pa.string())
+    )
+    store.write(physical, edited)
+
+    done = ingested.run("snapshot_notes")
+
+    assert verdicts(done)["equal"] is True
+    assert told(done, "snapshot", "changed") == {None: 1}
+
+
+def test_freshness_watches_what_was_proven_and_nothing_else(location: Location) -> None:
+    specs = {spec.key.path[-1]: spec for spec in location.definitions.resolve_all_asset_specs()}
+    watched = {name: spec.freshness_policy for name, spec in specs.items() if spec.freshness_policy}
+
+    assert watched == {
+        "recovery_point": dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(hours=3), warn_window=timedelta(hours=2)
+        )
+    }
+
+
+def test_a_collection_that_is_all_there_is_is_backed_up_from_its_store(
+    location: Location,
+) -> None:
+    location.set_policy(more=STORE_ONLY)
+    store = location.project.store("local")
+    spec = CollectionSpec(name="memories", vectors=(Vector(dimension=4),))
+    store.create(spec)
+    store.build_index("memories")
+    row = {"id": "m#000000", "document_id": "m", "chunk_index": 0, "text": "remembered"}
+    row |= {"embedding": [1.0, 0.0, 0.0, 0.0]}
+    schema = store_schema(spec)
+    columns = [pa.array([row.get(name)], schema.field(name).type) for name in schema.names]
+    store.write("memories", pa.table(columns, schema=schema))
+
+    done = location.run("snapshot_memories")
+
+    assert done.success
+    assert verdicts(done) == {"equal": True, "restorable": True}
+    assert told(done, "recovery_point", "dagster/row_count") == {None: 1}
+    assert location.log_kinds("memories") == ["snapshot", "evidence"]
+
+
+def test_a_collection_without_source_has_no_daily_assets(location: Location) -> None:
+    location.set_policy(more=STORE_ONLY)
+
+    keys = {
+        tuple(spec.key.path)
+        for spec in location.definitions.resolve_all_asset_specs()
+        if spec.key.path[0] == "memories"
+    }
+
+    assert keys == {("memories", "snapshot"), ("memories", "recovery_point")}

@@ -1,0 +1,100 @@
+"""The restore job, and what the code location is made of."""
+
+from pathlib import Path
+
+import pytest
+
+from assets.resources import policies_path
+from assets.tracked import unique_labels
+from dr_pipelines.config import InvalidPolicy
+from tests.assets.location import Location, failure_of
+
+
+def config(**wanted: object) -> dict[str, object]:
+    return {"ops": {"restore": {"config": {"collection": "notes", **wanted}}}}
+
+
+@pytest.mark.parametrize("route", ["load", "replay"])
+def test_a_restored_collection_is_proven_and_served(ingested: Location, route: str) -> None:
+    before = ingested.state()
+
+    done = ingested.run("restore", config=config(route=route, switch=True))
+
+    assert done.success
+    store = ingested.project.store_of("notes")
+    assert store.status("notes").records == 3
+    assert store.aliases()["notes"].startswith("notes@8-")
+    assert ingested.state() == before
+    assert ingested.log_kinds()[-2:] == ["restore", "applied"]
+
+
+def test_without_switch_a_restore_stays_beside_what_is_served(ingested: Location) -> None:
+    store = ingested.project.store_of("notes")
+    served = store.aliases()["notes"]
+
+    done = ingested.run("restore", config=config(at="seq:3", into="notes@trial"))
+
+    assert done.success
+    assert store.aliases() == {"notes": served}
+    assert store.status("notes@trial").records == 2
+
+
+def test_each_phase_of_a_restore_is_timed(ingested: Location) -> None:
+    done = ingested.run("restore", config=config())
+
+    (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
+    timed = {name for name in output.metadata if name.startswith("seconds_")}
+    assert timed == {"seconds_schema", "seconds_records", "seconds_index", "seconds_verify"}
+
+
+def test_a_point_that_does_not_exist_is_named(ingested: Location) -> None:
+    done = ingested.run("restore", config=config(at="log:99"))
+
+    assert "the log holds entries 1 to 8, not 99" in failure_of(done)
+
+
+def test_after_a_restore_to_the_past_the_lineage_catches_up(ingested: Location) -> None:
+    before = ingested.state()
+    assert ingested.run("restore", config=config(at="seq:3", switch=True)).success
+
+    assert ingested.ingest(days=("2026-01-06", "2026-01-09")).success
+
+    assert ingested.state() == before
+
+
+def test_a_wrong_policy_is_named_with_its_place(location: Location) -> None:
+    location.policies.write_text(location.policies.read_text().replace("rpo: 1h", "rpo: 1w"))
+
+    with pytest.raises(InvalidPolicy, match=r"policies.yaml:\d+:\d+: .*rpo: found '1w'"):
+        _ = location.definitions
+
+
+def test_a_missing_model_keeps_nothing_else_from_loading(location: Location) -> None:
+    text = location.policies.read_text()
+    lost = "{kind: sentence-transformers, model: ./lost}"
+    location.policies.write_text(text.replace("{kind: hashing, dimension: 8}", lost))
+
+    specs = {spec.key.path[-1]: spec for spec in location.definitions.resolve_all_asset_specs()}
+
+    assert specs["embeddings"].code_version is None
+    assert "lost" in specs["embeddings"].metadata["version_unknown"]
+
+
+def test_labels_hold_what_dagster_allows_and_are_never_shared() -> None:
+    assert unique_labels(["my-notes", "my_notes", "my_notes_2", "notes"]) == {
+        "my-notes": "my_notes",
+        "my_notes": "my_notes_2",
+        "my_notes_2": "my_notes_2_2",
+        "notes": "notes",
+    }
+
+
+def test_the_policies_are_those_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DR_POLICIES", raising=False)
+    assert policies_path() == tmp_path / "policies.yaml"
+
+    monkeypatch.setenv("DR_POLICIES", "other.yaml")
+    assert policies_path() == tmp_path / "other.yaml"

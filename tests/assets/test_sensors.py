@@ -1,0 +1,243 @@
+"""The RPO sensor, tick by tick, on real runs of an instance."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from assets.sensors import NEED_TAG
+from assets.tracked import COLLECTION_TAG
+from dr_pipelines.errors import NotFound, SourceRewritten
+from tests.assets.location import STORE_ONLY, FrozenProject, Location
+
+LAST_CHANGE = datetime(2026, 1, 9, 9, tzinfo=UTC)
+NEED = "notes:ingest:1-0"
+FAILURE = dg.DagsterRunStatus.FAILURE
+
+
+def tick(
+    location: Location, at: datetime, *, cursor: str | None = None, collection: str = "notes"
+) -> dg.SensorResult:
+    """One tick, as the daemon would see it."""
+    sensor = location.definitions.resolve_sensor_def(f"rpo_{collection}")
+    context = dg.build_sensor_context(
+        instance=location.instance,
+        cursor=cursor,
+        resources={"project": FrozenProject(policies=str(location.policies), at=at.isoformat())},
+        definitions=location.definitions,
+        sensor_name=f"rpo_{collection}",
+    )
+    result = sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def requested(result: dg.SensorResult) -> list[tuple[str | None, str | None, dict[str, str]]]:
+    return [(r.job_name, r.run_key, dict(r.tags)) for r in result.run_requests or ()]
+
+
+def ran(
+    location: Location, need: str, *, status: dg.DagsterRunStatus, job: str = "ingest_notes"
+) -> None:
+    tags = {COLLECTION_TAG: "notes", NEED_TAG: need}
+    create_run_for_test(location.instance, job_name=job, tags=tags, status=status)
+
+
+def test_what_was_never_read_is_read_at_once_oldest_days_first(location: Location) -> None:
+    assert requested(tick(location, LAST_CHANGE)) == [
+        (
+            "ingest_notes",
+            "notes:ingest:1-0:1",
+            {
+                "dr/collection": "notes",
+                "dr/need": "notes:ingest:1-0",
+                "dr/attempt": "1",
+                "dagster/asset_partition_range_start": "2026-01-05",
+                "dagster/asset_partition_range_end": "2026-01-09",
+            },
+        )
+    ]
+
+
+def test_the_run_that_is_requested_brings_the_collection_up_to_date(location: Location) -> None:
+    request = (tick(location, LAST_CHANGE).run_requests or [])[0]
+
+    job = location.definitions.resolve_job_def(request.job_name or "")
+    done = job.execute_in_process(instance=location.instance, tags=dict(request.tags))
+
+    assert done.success
+    assert requested(tick(location, datetime.now(UTC))) == []
+
+
+def test_a_young_change_waits(ingested: Location) -> None:
+    ingested.say(7, "2026-01-12T10:00:00Z", "e", "new")
+
+    soon = tick(ingested, datetime(2026, 1, 12, 10, 20, tzinfo=UTC))
+    late = tick(ingested, datetime(2026, 1, 12, 10, 45, tzinfo=UTC))
+
+    assert requested(soon) == []
+    assert soon.skip_reason is not None
+    assert "within: exposed 0:20:00 of 1:00:00, 1 days behind" in str(soon.skip_reason)
+    assert [(job, key) for job, key, _ in requested(late)] == [
+        ("ingest_notes", "notes:ingest:1-6:1")
+    ]
+
+
+def test_a_late_change_was_not_there_to_be_read_before_its_day(ingested: Location) -> None:
+    ingested.say(7, "2026-01-02T10:00:00Z", "e", "a week late")
+
+    result = tick(ingested, datetime(2026, 1, 9, 0, 20, tzinfo=UTC))
+
+    assert "exposed 0:20:00" in str(result.skip_reason)
+
+
+def test_while_a_run_is_at_work_there_is_no_other(location: Location) -> None:
+    ran(location, NEED, status=dg.DagsterRunStatus.STARTED)
+
+    result = tick(location, LAST_CHANGE)
+
+    assert requested(result) == []
+    assert "is at work on it" in str(result.skip_reason)
+
+
+def test_a_run_that_somebody_else_started_counts_too(location: Location) -> None:
+    key = dg.AssetKey(["notes", "chunks"])
+    create_run_for_test(
+        location.instance,
+        job_name="__ASSET_JOB",
+        asset_selection=frozenset({key}),
+        status=dg.DagsterRunStatus.QUEUED,
+    )
+
+    assert requested(tick(location, LAST_CHANGE)) == []
+
+
+def test_a_run_for_another_collection_is_none_of_its_business(location: Location) -> None:
+    key = dg.AssetKey(["other", "chunks"])
+    create_run_for_test(
+        location.instance,
+        job_name="__ASSET_JOB",
+        asset_selection=frozenset({key}),
+        status=dg.DagsterRunStatus.QUEUED,
+    )
+
+    assert len(requested(tick(location, LAST_CHANGE))) == 1
+
+
+def test_after_a_failure_the_next_try_waits_and_has_a_key_of_its_own(location: Location) -> None:
+    ran(location, NEED, status=FAILURE)
+    now = datetime.now(UTC)
+
+    waiting = tick(location, now + timedelta(seconds=30))
+    again = tick(location, now + timedelta(seconds=90))
+
+    assert requested(waiting) == []
+    assert "the next one waits" in str(waiting.skip_reason)
+    assert [key for _, key, _ in requested(again)] == ["notes:ingest:1-0:2"]
+
+
+def test_the_more_failures_the_longer_the_pause(location: Location) -> None:
+    for _ in range(3):
+        ran(location, NEED, status=FAILURE)
+    now = datetime.now(UTC)
+
+    assert requested(tick(location, now + timedelta(minutes=3))) == []
+    assert len(requested(tick(location, now + timedelta(minutes=5)))) == 1
+
+
+def test_a_source_that_goes_on_does_not_end_a_pause(location: Location) -> None:
+    ran(location, NEED, status=FAILURE)
+    location.say(7, "2026-01-12T10:00:00Z", "e", "new")
+
+    assert requested(tick(location, datetime.now(UTC) + timedelta(seconds=30))) == []
+
+
+def test_what_was_read_is_proven_in_time(ingested: Location) -> None:
+    now = datetime.now(UTC)
+
+    assert requested(tick(ingested, now + timedelta(minutes=20))) == []
+    assert [(job, key) for job, key, _ in requested(tick(ingested, now + timedelta(hours=1)))] == [
+        ("snapshot_notes", "notes:snapshot:after-0:1")
+    ]
+
+
+def test_a_proof_keeps_a_quiet_collection_from_costing_anything(ingested: Location) -> None:
+    assert ingested.run("snapshot_notes").success
+
+    result = tick(ingested, datetime.now(UTC) + timedelta(days=300))
+
+    assert requested(result) == []
+    assert "quiet: exposed 0:00:00" in str(result.skip_reason)
+
+
+def test_a_quiet_collection_is_confirmed_once_an_objective(ingested: Location) -> None:
+    ingested.run("snapshot_notes")
+    now = datetime.now(UTC)
+
+    first = tick(ingested, now)
+    second = tick(ingested, now + timedelta(minutes=59), cursor=first.cursor)
+    third = tick(ingested, now + timedelta(minutes=61), cursor=second.cursor)
+
+    kinds = [[type(event).__name__ for event in t.asset_events] for t in (first, second, third)]
+    assert kinds == [["AssetMaterialization"], [], ["AssetMaterialization"]]
+    assert first.asset_events[0].asset_key.path[-1] == "recovery_point"
+
+
+def test_a_missing_proof_is_never_confirmed(ingested: Location) -> None:
+    result = tick(ingested, datetime.now(UTC))
+
+    assert [type(event).__name__ for event in result.asset_events] == ["AssetObservation"]
+
+
+def test_only_a_change_of_protection_is_observed(location: Location) -> None:
+    first = tick(location, LAST_CHANGE)
+    second = tick(location, LAST_CHANGE + timedelta(minutes=1), cursor=first.cursor)
+
+    facts = {name: value.value for name, value in first.asset_events[0].metadata.items()}
+    assert (facts["protection"], facts["days_behind"]) == ("breached", 4)
+    assert second.asset_events == []
+
+
+def test_the_live_store_is_never_opened(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the sensor opened the live store")
+
+    monkeypatch.setattr("dr_pipelines.config.open_store", refuse)
+
+    assert len(requested(tick(location, LAST_CHANGE))) == 1
+
+
+def test_a_source_out_of_reach_is_an_error_of_the_tick(location: Location) -> None:
+    location.feed.unlink()
+
+    with pytest.raises(NotFound, match=r"no change feed at .*feed\.jsonl"):
+        tick(location, LAST_CHANGE)
+
+
+def test_a_source_that_was_rewritten_is_never_called_quiet(ingested: Location) -> None:
+    ingested.feed.write_text("")
+    ingested.say(1, "2026-01-05T08:00:00Z", "a", "another history")
+
+    with pytest.raises(SourceRewritten, match="truncated or rewritten"):
+        tick(ingested, LAST_CHANGE)
+
+
+def test_a_store_that_is_the_authority_is_snapshotted_once_an_objective(
+    location: Location,
+) -> None:
+    location.set_policy(more=STORE_ONLY)
+
+    result = tick(location, LAST_CHANGE, collection="memories")
+
+    assert [(job, key) for job, key, _ in requested(result)] == [
+        ("snapshot_memories", "memories:snapshot:after-0:1")
+    ]
+
+
+def test_the_sensor_is_on_by_default(location: Location) -> None:
+    sensor = location.definitions.resolve_sensor_def("rpo_notes")
+
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
