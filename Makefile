@@ -20,8 +20,8 @@ demo: $(INSTALLED) ## A disaster and its recovery in miniature; FEED=changes.jso
 test: lint ## Everything a change must pass, except what is marked `long`
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
 
-test-long: $(INSTALLED) ## Only the tests that are marked `long`
-	$(BIN)/pytest -m long
+test-long: $(INSTALLED) ## The campaigns at full length, hours of them; leaves docs/results/
+	DR_LONG=1 $(BIN)/pytest -m "long or campaign" -s
 
 bench: $(INSTALLED) ## Measure; ARGS="--help" shows what
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -28,6 +28,7 @@ from tests.campaigns.results import CAMPAIGN, record_result
 SHARED = Path(os.environ.get("DR_SHARED", "../shared")) / "data" / "rustsec"
 LOADED, REPLAYED = 20, 3
 pytestmark = [
+    pytest.mark.campaign,
     pytest.mark.xdist_group("real-feed"),  # one backfill serves every test
     # single-run backfills and owners of sensors are in beta in Dagster
     pytest.mark.filterwarnings("ignore:Parameter .* is currently in beta"),
