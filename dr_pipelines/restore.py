@@ -123,8 +123,8 @@ def restore(
         if not identical and lineage and manifest.provenance == point.manifest.provenance:
             with watch.phase("compare"):
                 require_reproduced(point, state, repository=repository, embedder=lineage.embedder)
+        manifest = manifest.model_copy(update={"counts": counts, "digests": digests})
         _build(state, manifest, plan, store=store, repository=repository, watch=watch)
-    manifest = manifest.model_copy(update={"counts": counts, "digests": digests})
     entry = None
     if plan.switch:
         with watch.phase("switch"):
@@ -283,7 +283,7 @@ def _build(
     with watch.phase("index"):
         store.build_index(plan.physical)
     with watch.phase("verify") as rows:
-        rows[0] = _require_equal(state, plan.physical, store=store)
+        rows[0] = _require_equal(state, manifest, plan.physical, store=store)
 
 
 def _fill(state: State, physical: str, *, store: VectorStore, repository: Repository) -> int:
@@ -307,17 +307,17 @@ def _fill(state: State, physical: str, *, store: VectorStore, repository: Reposi
     return written
 
 
-def _require_equal(state: State, physical: str, *, store: VectorStore) -> int:
-    """Scan what was restored and compare it with the fold, record by record."""
+def _require_equal(state: State, manifest: Manifest, physical: str, *, store: VectorStore) -> int:
+    """Scan what was restored and compare it with the fold, record by record, and with the counts
+    and digests that a manifest says."""
     observed = observe(state, store.scan(physical), spec=state.spec)
-    digests = state.digests()
     differing = strings(differences(state)["document_id"]).to_pylist()
-    if differing or not observed.agrees_with(digests):
+    if differing or not observed.agrees_with(manifest.digests):
         raise Damaged(
             f"{physical!r} does not read back as it was written: {len(differing)} documents "
             f"differ, such as {differing[:NAMED]}. It is left aside and is not served"
         )
-    expected = state.counts().records
+    expected = manifest.counts.records
     if observed.rows != expected:
         raise Damaged(f"{physical!r} holds {observed.rows} records, not {expected}")
     return observed.rows

@@ -18,9 +18,12 @@ def advance(
     """The manifest after an entry added segments: folds only the documents they touch."""
     numbered = tuple(ref.model_copy(update={"entry": entry}) for ref in added)
     grown = manifest.model_copy(update={"segments": (*manifest.segments, *numbered)})
-    columns = [read_index(repository, ref, spec=manifest.spec)["document_id"] for ref in added]
-    if not columns:
+    if not added:
         return grown
+    if not manifest.segments and not manifest.pages:
+        with fold(repository, grown) as state:
+            return grown.model_copy(update={"counts": state.counts(), "digests": state.digests()})
+    columns = [read_index(repository, ref, spec=manifest.spec)["document_id"] for ref in added]
     chunks = [chunk for column in columns for chunk in column.chunks]
     documents = pc.unique(pa.chunked_array(chunks, pa.string()))
     with fold(repository, grown, documents=documents) as state:

@@ -17,7 +17,7 @@ from dr_pipelines.repository.gather import gather, in_order
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_segment, sort_rows
 
-WRITE_ROWS = 8_192
+WRITE_ROWS = 16_384
 
 NEWEST_OF_OBSERVED = """
 SELECT w.document_id, coalesce(d.epoch, 0) AS epoch, coalesce(d.position, 0) AS position,
