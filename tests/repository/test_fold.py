@@ -267,6 +267,15 @@ def test_what_an_entry_changes_is_added_up_without_folding_everything(
         assert (state.counts(), state.digests()) == (grown.counts, grown.digests)
 
 
+def test_a_tenant_whose_last_record_is_gone_is_not_counted_any_more() -> None:
+    home = repository()
+    mine, moved = Version("a", tenant="t1"), Version("a", 2, tenant="t2")
+    first = advance(home, manifest(), store(home, [Written(0, (mine,))]), entry=1)
+    assert first.counts.tenants == {"t1": 1}
+    second = advance(home, first, store(home, [Written(0, (moved,))]), entry=2)
+    assert second.counts.tenants == {"t2": 1}
+
+
 def test_an_entry_without_segments_changes_nothing() -> None:
     assert advance(repository(), manifest(), [], entry=3) == manifest()
 

@@ -68,6 +68,16 @@ def test_an_append_returns_the_head_that_a_reader_finds() -> None:
     assert written.append("snapshot", draft) == log(blobs).head()
 
 
+def test_whoever_reads_the_head_is_a_witness_of_it() -> None:
+    blobs, _, written = filled(3)
+    witness = MemoryWitness()
+    head = log(blobs, witness=witness).head()
+    assert witness.newest("books") == (3, head.sha256)
+    remove(blobs, written.key(3))
+    with pytest.raises(Damaged, match="its tail is missing"):
+        log(blobs, witness=witness).head()
+
+
 def test_logs_of_two_collections_do_not_meet() -> None:
     blobs, witness, written = filled(3)
     other = Log(
@@ -181,8 +191,10 @@ def test_another_writer_who_is_two_entries_ahead_is_not_a_gap() -> None:
             filled_more.append("evidence", draft)
             filled_more.append("evidence", draft)
 
-    racing = log(Recording(blobs, hook=hook), writer="w3")
+    seen = reader_of(blobs, 3, written)._witness
+    racing = log(Recording(blobs, hook=hook), writer="w3", witness=seen)
     assert racing.append("evidence", draft).number == 6
+    assert next(once, None) is None
 
 
 @pytest.mark.parametrize("size", [0, 1, -1])
