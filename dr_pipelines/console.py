@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -21,7 +22,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+class Unit(NamedTuple):
+    """A unit of time."""
+
+    seconds: int
+    name: str
+
+
+SECOND, MINUTE, HOUR, DAY = Unit(1, "s"), Unit(60, "min"), Unit(3600, "h"), Unit(86_400, "d")
 SHOWN = 10
 
 
@@ -30,11 +39,17 @@ def output(*, errors: bool = False) -> Console:
     return Console(stderr=errors, highlight=False, emoji=False, markup=False)
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A table with a line under its head; `right` columns hold numbers."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+def table(*columns: str, right: Sequence[str] = (), fold: Sequence[str] = ()) -> Table:
+    """A table with a line under its head; `right` columns hold numbers, `fold` columns may take
+    several lines, the others none but their own."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column not in fold,
+        )
     return made
 
 
@@ -50,18 +65,21 @@ def facts(pairs: Sequence[tuple[str, object]]) -> Table:
 
 def age(span: timedelta) -> str:
     """A span of time in its two largest units."""
-    seconds = int(span.total_seconds())
-    if seconds < 0:
-        return "in the future"
-    for size, unit, smaller, name in (
-        (DAY, "d", HOUR, "h"),
-        (HOUR, "h", MINUTE, "min"),
-        (MINUTE, "min", 1, "s"),
-    ):
-        if seconds >= size:
-            rest = seconds % size // smaller
-            return f"{seconds // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{seconds} s"
+    total = int(span.total_seconds())
+    for unit, smaller in ((DAY, HOUR), (HOUR, MINUTE), (MINUTE, SECOND)):
+        if total >= unit.seconds:
+            rest = total % unit.seconds // smaller.seconds
+            return f"{total // unit.seconds} {unit.name}" + (
+                f" {rest} {smaller.name}" if rest else ""
+            )
+    return f"{total} s"
+
+
+def rough_age(span: timedelta) -> str:
+    """A span of time in its largest unit, rounded down."""
+    total = int(span.total_seconds())
+    unit = next((u for u in (DAY, HOUR, MINUTE) if total >= u.seconds), SECOND)
+    return f"{total // unit.seconds} {unit.name}"
 
 
 def seconds(value: float) -> str:

@@ -54,6 +54,8 @@ def ingest(
     """
     if first and last and first > last:
         raise Mistake(f"--from {first} is after --to {last}")
+    if accept_epoch is not None and not accept_epoch.strip():
+        raise Mistake("--accept-epoch is empty: give the new history a name")
     if accept_epoch is not None and (first or last):
         raise Mistake("--accept-epoch reads the whole source: leave out --from and --to")
     project = open_project(policies, collection)

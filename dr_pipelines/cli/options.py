@@ -1,14 +1,13 @@
 """Arguments and options that several commands take, and how their words are read."""
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 AT = "latest, log:N, seq:N (a position of the source), or a time in the source's clock."
-RouteName = Literal["load", "replay"]
-ModeName = Literal["vector", "keyword", "hybrid"]
 
 
 def a_day(text: str) -> date:
@@ -17,6 +16,31 @@ def a_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"expected a day such as 2026-01-31, not {text!r}") from None
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """One of some words, as it is."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            expected = f"{', '.join(words[:-1])} or {words[-1]}"
+            raise typer.BadParameter(f"expected {expected}, not {text!r}")
+        return text
+
+    return read
+
+
+def a_number(least: int, most: int | None = None) -> Callable[[str | int], int]:
+    """A whole number within bounds."""
+    expected = f"from {least}" if most is None else f"from {least} to {most}"
+
+    def read(given: str | int) -> int:
+        word = str(given)  # a default is a number already
+        if word.isascii() and word.isdigit() and least <= int(word) <= (most or int(word)):
+            return int(word)
+        raise typer.BadParameter(f"expected a whole number {expected}, not {word!r}")
+
+    return read
 
 
 Collection = Annotated[
@@ -30,7 +54,9 @@ Policies = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON document.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")]
+Limit = Annotated[
+    int, typer.Option("--limit", parser=a_number(1), metavar="N", help="At most so many.")
+]
 StoreName = Annotated[
     str | None,
     typer.Option("--store", metavar="STORE", help="A store that the policies name."),

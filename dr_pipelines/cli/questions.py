@@ -12,8 +12,8 @@ from dr_pipelines.cli.options import (
     Collection,
     Json,
     Limit,
-    ModeName,
     Policies,
+    one_of,
 )
 from dr_pipelines.cli.session import open_project, point_at
 from dr_pipelines.errors import NotFound
@@ -40,7 +40,13 @@ def search(
         ),
     ] = None,
     mode: Annotated[
-        ModeName, typer.Option("--mode", help="By meaning, by words, or both rankings fused.")
+        str,
+        typer.Option(
+            "--mode",
+            parser=one_of("vector", "keyword", "hybrid"),
+            metavar="vector|keyword|hybrid",
+            help="By meaning, by words, or both rankings fused.",
+        ),
     ] = "vector",
     limit: Limit = 5,
     policies: Policies = POLICIES,
@@ -50,7 +56,7 @@ def search(
 
     Examples:
       dr search handbook "stale weather map"
-      dr search handbook "stale map" --mode hybrid --filter "team = 'cloud'" --limit 3
+      dr search handbook map --mode hybrid --filter "team = 'cloud'" --limit 3
     """
     from dr_pipelines.model.query import Mode, Query
 
@@ -126,7 +132,7 @@ def _search_answer(collection: str, hits: "list[Hit]") -> Answer:
         if not hits:
             console.print("nothing found")
             return
-        shown = table("score", "id", "text", right=("score",))
+        shown = table("score", "id", "text", right=("score",), fold=("id", "text"))
         for hit in hits:
             shown.add_row(f"{hit.score:.4f}", hit.id, snippet(hit.text or ""))
         console.print(shown)

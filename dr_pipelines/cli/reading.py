@@ -15,6 +15,7 @@ from dr_pipelines.cli.options import (
     Collection,
     Json,
     Policies,
+    a_number,
 )
 from dr_pipelines.cli.session import open_project, point_at
 
@@ -40,7 +41,7 @@ def points(collection: Collection, policies: Policies = POLICIES, as_json: Json 
     project = open_project(policies, collection)
     found = list(of.points(project.repository(), collection))
     if not found:
-        of.latest(project.repository(), collection)  # raises: there is none yet
+        point_at(project, collection, "latest")  # raises: there is none yet
     return give(_points_answer(collection, found, now()), as_json=as_json)
 
 
@@ -86,8 +87,8 @@ def verify(
         int,
         typer.Option(
             "--level",
-            min=0,
-            max=3,
+            parser=a_number(0, 3),
+            metavar="0..3",
             help="0: the log and the size of every object. 1: the same, and checksums that the "
             "store keeps. 2: read and hash everything. 3: also recompute every digest.",
         ),
@@ -146,11 +147,11 @@ def _points_answer(collection: str, found: "list[RecoveryPoint]", now: "datetime
     }
 
     def show(console: "Console") -> None:
-        from dr_pipelines.console import age, number, table
+        from dr_pipelines.console import number, rough_age, table
 
         shown = table(
-            "log", "time", "kind", "line", "seq", "documents", "records", "applied", "age",
-            right=("log", "line", "seq", "documents", "records"),
+            "log", "time (UTC)", "kind", "line", "seq", "docs", "records", "applied", "age",
+            right=("log", "line", "seq", "docs", "records", "age"),
         )  # fmt: skip
         for point in found:
             counts, pending = point.manifest.counts, point.entry.body.pending
@@ -163,7 +164,7 @@ def _points_answer(collection: str, found: "list[RecoveryPoint]", now: "datetime
                 number(counts.documents),
                 number(counts.records),
                 f"{len(pending)} left" if pending else "yes",
-                age(now - point.entry.at),
+                rough_age(now - point.entry.at),
             )
         console.print(shown)
 

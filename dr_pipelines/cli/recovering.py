@@ -13,9 +13,9 @@ from dr_pipelines.cli.options import (
     Collection,
     Json,
     Policies,
-    RouteName,
     StoreName,
     a_day,
+    one_of,
 )
 from dr_pipelines.cli.session import named_store, open_project, point_at
 
@@ -32,9 +32,11 @@ def restore(
     collection: Collection,
     at: At = "latest",
     route: Annotated[
-        RouteName,
+        str,
         typer.Option(
             "--route",
+            parser=one_of("load", "replay"),
+            metavar="load|replay",
             help="load: the vectors that were kept. replay: embed the kept chunks again.",
         ),
     ] = "load",
@@ -101,7 +103,8 @@ def restore(
             lineage=lineage,
             progress=meter.rows,
         )
-    return give(_restore_answer(done), as_json=as_json)
+    same_model = lineage is None or lineage.provenance == point.manifest.provenance
+    return give(_restore_answer(done, same_model=same_model), as_json=as_json)
 
 
 def replay(
@@ -153,8 +156,10 @@ def _lineage(project: "Project", collection: str, embedder: str | None) -> "Line
         return project.lineage(collection, embedder=embedder)
 
 
-def _restore_answer(done: "Recovery") -> Answer:
+def _restore_answer(done: "Recovery", *, same_model: bool) -> Answer:
     plan = done.plan
+    vectors = "equal within tolerance" if same_model else "made by another model"
+    vectors = "equal bit for bit" if done.bit_identical else vectors
     value = {
         "collection": plan.collection,
         "point": plan.point,
@@ -166,6 +171,7 @@ def _restore_answer(done: "Recovery") -> Answer:
         "documents": done.documents,
         "embedded": done.embedded,
         "bit_identical": done.bit_identical,
+        "vectors": vectors,
         "digests": done.digests.model_dump(),
         "switched": done.switched,
         "log": done.entry,
@@ -180,7 +186,6 @@ def _restore_answer(done: "Recovery") -> Answer:
             f"{plan.collection} at {plan.point} is back as {plan.physical} in store {plan.store}, "
             f"by {plan.route}: {number(done.documents)} documents, {number(done.records)} records"
         )
-        vectors = "bit for bit the same" if done.bit_identical else "equal within tolerance"
         console.print(f"read back and compared: text and fields equal, vectors {vectors}")
         phases = table("phase", "time", "rows", right=("time", "rows"))
         for phase in done.phases:

@@ -39,5 +39,8 @@ def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
     from dr_pipelines.cli.answers import asking
     from dr_pipelines.repository.points import resolve
 
+    policy, repository = project.collection(collection), project.repository()
+    if policy.source is None and repository.log(collection).head().entry is None:
+        raise NotFound(f"{collection}: nothing is backed up yet. Run: dr backup {collection}")
     with asking():
-        return resolve(project.repository(), collection, at)
+        return resolve(repository, collection, at)

@@ -2,12 +2,12 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
-from dr_pipelines.cli.options import Json
+from dr_pipelines.cli.options import Json, a_number, one_of
 
 if TYPE_CHECKING:  # imported by the command
     from rich.console import Console
@@ -32,11 +32,21 @@ def demo(
     ] = None,
     days: Annotated[
         int,
-        typer.Option("--days", min=0, metavar="N", help="Ingest at most so many days; 0: all."),
+        typer.Option(
+            "--days",
+            parser=a_number(0),
+            metavar="N",
+            help="Ingest at most so many days; 0: all.",
+        ),
     ] = DAYS,
     embedder: Annotated[
-        Literal["minilm", "hashing"],
-        typer.Option("--embedder", help="minilm: a real model. hashing: none needed, in seconds."),
+        str,
+        typer.Option(
+            "--embedder",
+            parser=one_of("minilm", "hashing"),
+            metavar="minilm|hashing",
+            help="minilm: a real model. hashing: none, in seconds.",
+        ),
     ] = "minilm",
     as_json: Json = False,
 ) -> int:
@@ -64,7 +74,7 @@ def _perform(
     corpus: "Corpus",
     directory: Path,
     days: int,
-    embedder: Literal["minilm", "hashing"],
+    embedder: str,
     as_json: bool,
     *,
     kept: bool,

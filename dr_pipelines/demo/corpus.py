@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.collection import NAME, RESERVED_COLUMNS
@@ -24,7 +24,6 @@ HANDBOOK_FIELDS = {
     "reviewed": "{type: boolean}",
     "updated": "{type: timestamp}",
 }
-EmbedderName = Literal["minilm", "hashing"]
 
 POLICIES = """\
 # Written by `dr demo`. docs/policies.md explains every key.
@@ -126,7 +125,7 @@ def open_corpus(feed: Path | None) -> Corpus:
     return Corpus(path, name if NAME.fullmatch(name) else "documents")
 
 
-def policies_text(corpus: Corpus, embedder: EmbedderName) -> str:
+def policies_text(corpus: Corpus, embedder: str) -> str:
     """A policies file for a corpus."""
     fields = HANDBOOK_FIELDS if corpus.feed == EXAMPLE.resolve() else _inferred_fields(corpus)
     return POLICIES.format(

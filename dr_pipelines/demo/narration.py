@@ -58,7 +58,7 @@ class Narrator:
 
     def timing(self) -> None:
         """How long each act took."""
-        shown = table("act", "time", right=("time",))
+        shown = table("act", "time", right=("time",), fold=("act",))
         for number, (title, took) in enumerate(self.times, start=1):
             shown.add_row(f"{number}. {title}", seconds(took))
         shown.add_row("all of it", seconds(sum(took for _, took in self.times)))

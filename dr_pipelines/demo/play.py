@@ -16,7 +16,7 @@ from dr_pipelines.demo.acts import (
     restore_by_load,
     restore_by_replay,
 )
-from dr_pipelines.demo.corpus import Corpus, EmbedderName, policies_text
+from dr_pipelines.demo.corpus import Corpus, policies_text
 from dr_pipelines.demo.narration import Narrator
 from dr_pipelines.demo.story import Story
 from dr_pipelines.demo.witness import questions_of
@@ -25,7 +25,7 @@ from dr_pipelines.project import open_project
 
 
 def perform(
-    corpus: Corpus, directory: Path, *, embedder: EmbedderName, most_days: int, tell: Narrator
+    corpus: Corpus, directory: Path, *, embedder: str, most_days: int, tell: Narrator
 ) -> bool:
     """Tell the story in a directory; whether every claim held."""
     story = _begin(corpus, directory, embedder=embedder, most_days=most_days, tell=tell)
@@ -47,7 +47,7 @@ def perform(
 
 
 def _begin(
-    corpus: Corpus, directory: Path, *, embedder: EmbedderName, most_days: int, tell: Narrator
+    corpus: Corpus, directory: Path, *, embedder: str, most_days: int, tell: Narrator
 ) -> Story:
     policies = directory / "policies.yaml"
     policies.write_text(policies_text(corpus, embedder), encoding="utf-8")

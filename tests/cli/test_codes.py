@@ -1,0 +1,161 @@
+"""How commands end: each exit code, and what is said with it."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr_pipelines import backup, verify
+from dr_pipelines.errors import Conflict, Damaged, OutcomeUnknown, Unavailable
+from tests.cli.workplace import CHANGES, Workplace, feed_lines
+
+DR = [sys.executable, "-m", "dr_pipelines"]
+
+
+def raising(error: BaseException) -> Any:
+    def verb(*_: object, **__: object) -> None:
+        raise error
+
+    return verb
+
+
+def test_lines_that_cannot_be_read_make_an_ingestion_partial(fresh: Workplace) -> None:
+    fresh.write_feed(feed_lines() + '{"seq": 7, "op": "upsert"}\nnot json\n')
+    result = fresh.dr("ingest", "notes", "--json")
+    assert result.code == 3
+    assert result.json["quarantined"] == 2
+    assert [line["place"] for line in result.json["unreadable"]] == ["line 7", "line 8"]
+    again = fresh.dr("ingest", "notes")
+    assert again.code == 3
+    assert again.out.splitlines()[:2] == [
+        "notes: nothing new in the source",
+        "2 lines could not be read:",
+    ]
+    assert again.out.splitlines()[2].startswith("  line 7: ")
+
+
+def test_an_ingestion_whose_store_is_gone_is_partial(kept: Workplace) -> None:
+    kept.lose()
+    more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
+    kept.write_feed(feed_lines([*CHANGES, more]))
+    result = kept.dr("ingest", "notes", "--json")
+    assert result.code == 3
+    assert result.json["days"] == ["2026-01-08"]
+    assert "dr restore notes --switch" in result.json["unapplied"]
+    assert "safe in the log, but not in the store" in kept.dr("ingest", "notes").out
+    assert kept.dr("restore", "notes", "--switch").code == 0
+    assert kept.dr("backup", "notes", "--json").json["equal"] is True
+
+
+def test_damage_makes_verify_fail_and_is_named(kept: Workplace) -> None:
+    victim = next((kept.directory / "repository/notes/checkpoints/embeddings").rglob("*.parquet"))
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.chmod(0o644)
+    victim.write_bytes(data)
+    result = kept.dr("verify", "notes", "--json")
+    assert (result.code, result.json["sound"]) == (1, False)
+    key = str(victim.relative_to(kept.directory / "repository"))
+    assert [finding["key"] for finding in result.json["findings"]] == [key]
+    assert "NOT SOUND" in kept.dr("verify", "notes").out
+
+
+def test_nothing_to_verify_is_not_sound(kept: Workplace) -> None:
+    result = kept.dr("verify", "memories")
+    assert result.code == 1
+    assert "there was nothing to look at" in result.out
+
+
+def test_status_speaks_of_what_it_cannot_reach(kept: Workplace) -> None:
+    (kept.directory / "feed.jsonl").unlink()
+    kept.lose()
+    result = kept.dr("status", "--json")
+    notes = result.json["collections"][0]
+    assert (result.code, notes["met"], notes["log"]) == (3, None, 8)
+    source, store = notes["problems"]
+    assert source.startswith("source: no change feed at ")
+    assert store.endswith("is gone. Bring it back: dr restore notes --switch")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OutcomeUnknown("the answer was lost"), 4),
+        (Damaged("an object is missing"), 1),
+        (Unavailable("locked"), 1),
+        (Conflict("somebody was first"), 1),
+    ],
+)
+def test_an_error_has_its_code(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    monkeypatch.setattr(backup, "backup", raising(error))
+    result = kept.dr("backup", "notes", "--json")
+    assert (result.code, result.err) == (code, f"{error}\n")
+    assert result.json == {"error": str(error), "kind": type(error).__name__}
+
+
+def test_a_defect_is_one_line_and_a_trace_only_when_asked(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "verify", raising(ZeroDivisionError("division by zero")))
+    said = (
+        "ZeroDivisionError: division by zero. This is a defect in dr_pipelines: please report it "
+        "with what --debug prints\n"
+    )
+    result = kept.dr("verify", "notes")
+    assert (result.code, result.out, result.err) == (1, "", said)
+    assert "Traceback" in kept.dr("verify", "notes", "--debug").err
+    monkeypatch.setenv("DR_DEBUG", "1")
+    assert "Traceback" in kept.dr("verify", "notes").err
+
+
+def test_an_interruption_says_how_to_go_on(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "verify", raising(KeyboardInterrupt()))
+    result = kept.dr("verify", "notes", "--json")
+    said = "interrupted; run the same command again to go on"
+    assert (result.code, result.err) == (130, f"{said}\n")
+    assert result.json == {"error": said, "kind": "Interrupted"}
+
+
+def test_a_reader_that_stops_reading_is_no_defect(kept: Workplace) -> None:
+    process = subprocess.Popen(
+        [*DR, "documents", "notes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    process.wait()
+    assert "Traceback" not in said
+    assert "defect" not in said
+
+
+def test_control_c_in_a_real_process_is_130(kept: Workplace) -> None:
+    """The lease is held elsewhere, so the command waits until it is interrupted."""
+    from dr_pipelines.repository.lease import FileLease
+
+    more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
+    kept.write_feed(feed_lines([*CHANGES, more]))
+    with FileLease(kept.directory / "state" / "leases")("notes"):
+        process = subprocess.Popen([*DR, "ingest", "notes"], stderr=subprocess.PIPE)
+        _await_entries(kept.directory / "repository/notes/log", 9)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert (process.returncode, said) == (
+        130,
+        b"interrupted; run the same command again to go on\n",
+    )
+    assert kept.dr("ingest", "notes", "--json").json["applied"] == [9]
+
+
+def _await_entries(log: Path, count: int) -> None:
+    while len(list(log.iterdir())) < count:
+        time.sleep(0.05)

@@ -1,0 +1,309 @@
+"""What the commands answer on the way from a feed to a lost collection and back."""
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from tests.cli.workplace import CHANGES, A, Workplace, feed_lines
+
+DOCUMENTS = {"a": A + " Now they do.", "c": "A crow counts to four.", "d": ""}
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(documents: dict[str, str]) -> str:
+    return sha256("".join(f"{id_}\t{sha256(text)}\n" for id_, text in sorted(documents.items())))
+
+
+def plain(text: str) -> str:
+    """Without times, hashes and durations."""
+    text = re.sub(r"\d{8}T\d{6}Z", "NOW", text)
+    text = re.sub(r"\d+-[0-9a-f]{8}", "POINT", text)
+    text = re.sub(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}", "TIME", text)
+    return re.sub(r" *\b\d+(\.\d+)? (ms|s|min)( \d+ s)?\b", " SPAN", text)
+
+
+def test_a_feed_is_ingested_once(fresh: Workplace) -> None:
+    first = fresh.dr("ingest", "notes", "--json")
+    assert first.code == 0
+    assert first.json == {
+        "collection": "notes",
+        "days": ["2026-01-05", "2026-01-06", "2026-01-07"],
+        "records": 6,
+        "entries": [1, 3, 5],
+        "applied": [1, 3, 5],
+        "documents_written": 5,
+        "documents_kept_as_edited": [],
+        "quarantined": 0,
+        "unreadable": [],
+        "unapplied": None,
+    }
+    again = fresh.dr("ingest", "notes")
+    assert (again.code, again.out) == (0, "notes: nothing new in the source\n")
+
+
+def test_days_are_ingested_as_asked(fresh: Workplace) -> None:
+    asked = ("ingest", "notes", "--json")
+    assert fresh.dr(*asked, "--to", "2026-01-05").json["days"] == ["2026-01-05"]
+    assert fresh.dr(*asked, "--from", "2026-01-07").json["days"] == ["2026-01-07"]
+    assert fresh.dr(*asked).json["days"] == ["2026-01-06"]
+
+
+def test_a_backup_is_proven_and_says_so(kept: Workplace) -> None:
+    result = kept.dr("backup", "notes")
+    assert (result.code, result.out) == (
+        0,
+        "notes: recovery point log:9, proven equal to the live store: 3 documents, 3 \n"
+        "records, source position 6\n",
+    )
+    assert kept.dr("points", "notes", "--json").json["points"][-1]["kind"] == "evidence"
+
+
+def test_points_are_listed_in_eighty_columns(kept: Workplace) -> None:
+    result = kept.dr("points", "notes")
+    assert max(len(line) for line in result.out.splitlines()) <= 80
+    head, _, first, second, *_ = plain(result.out).splitlines()
+    assert head.split("  ")[0] == "log"
+    assert head.split() == [
+        "log",
+        "time",
+        "(UTC)",
+        "kind",
+        "line",
+        "seq",
+        "docs",
+        "records",
+        "applied",
+        "age",
+    ]
+    assert first == "  1  TIME  ingest       1    2     2        3  1 left SPAN"
+    assert second == "  2  TIME  applied      1    2     2        3  yes SPAN"
+
+
+def test_points_say_everything_in_json(kept: Workplace) -> None:
+    points = kept.dr("points", "notes", "--json").json["points"]
+    assert [p["kind"] for p in points] == [*["ingest", "applied"] * 3, "snapshot", "evidence"]
+    newest = points[-1]
+    assert newest.pop("age_seconds") >= 0
+    assert set(newest.pop("writer")) == {"id", "host", "run", "version"}
+    assert newest.pop("at").endswith("+00:00")
+    assert newest.pop("id") == f"8-{newest.pop('sha256')[:8]}"
+    assert newest == {
+        "log": 8,
+        "kind": "evidence",
+        "timeline": 1,
+        "epoch": 1,
+        "frontier": 6,
+        "documents": 3,
+        "records": 3,
+        "pending": [],
+    }
+
+
+def test_documents_are_hashed_from_what_is_stored(kept: Workplace) -> None:
+    answer = kept.dr("documents", "notes", "--json").json
+    assert {row["id"]: row["sha256"] for row in answer["documents"]} == {
+        id_: sha256(text) for id_, text in DOCUMENTS.items()
+    }
+    assert (answer["count"], answer["digest"]) == (3, digest_of(DOCUMENTS))
+    listed = kept.dr("documents", "notes")
+    assert listed.out.splitlines()[0] == f"a\t1:3\t{sha256(DOCUMENTS['a'])}"
+    assert listed.err.endswith(f": 3 documents, digest {digest_of(DOCUMENTS)}\n")
+
+
+def test_documents_of_the_store_are_those_with_text(kept: Workplace) -> None:
+    with_text = {id_: text for id_, text in DOCUMENTS.items() if text}
+    answer = kept.dr("documents", "notes", "--store", "--json").json
+    assert answer["at"] == "store"
+    assert [(row["id"], row["version"]) for row in answer["documents"]] == [
+        ("a", None),
+        ("c", None),
+    ]
+    assert answer["digest"] == digest_of(with_text)
+    assert "those without text are not seen" in kept.dr("documents", "notes", "--store").err
+
+
+@pytest.mark.parametrize(
+    ("at", "documents"),
+    [
+        ("seq:1", {"a": A}),
+        ("seq:4", {"a": DOCUMENTS["a"], "b": "The bell rings twice.", "c": DOCUMENTS["c"]}),
+        ("2026-01-06T08:30:00Z", {"a": DOCUMENTS["a"], "b": "The bell rings twice."}),
+        ("log:2", {"a": A, "b": "The bell rings twice."}),
+    ],
+)
+def test_an_older_state_is_answered(kept: Workplace, at: str, documents: dict[str, str]) -> None:
+    assert kept.dr("documents", "notes", "--at", at, "--json").json["digest"] == digest_of(
+        documents
+    )
+
+
+def test_a_lost_collection_comes_back_and_goes_on(kept: Workplace) -> None:
+    asked = ("search", "notes", "crow", "--json")
+    before = kept.dr(*asked).json
+    kept.lose()
+
+    failed = kept.dr(*asked)
+    assert failed.code == 1
+    assert failed.err.endswith(". If it was lost: dr restore notes --switch\n")
+    assert kept.dr("backup", "notes").code == 1
+
+    restored = kept.dr("restore", "notes", "--switch", "--json")
+    assert restored.code == 0
+    said = restored.json
+    assert (said["route"], said["vectors"], said["switched"]) == ("load", "equal bit for bit", True)
+    assert [phase["name"] for phase in said["phases"]] == [
+        "schema",
+        "records",
+        "index",
+        "verify",
+        "switch",
+    ]
+    assert kept.dr(*asked).json == before
+
+    more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
+    kept.write_feed(feed_lines([*CHANGES, more]))
+    assert kept.dr("ingest", "notes", "--json").json["days"] == ["2026-01-08"]
+    assert kept.dr("backup", "notes", "--json").json["equal"] is True
+    documents = kept.dr("documents", "notes", "--json").json["documents"]
+    assert [row["id"] for row in documents] == ["a", "c", "d", "e"]
+
+
+def test_a_restore_says_what_it_did(kept: Workplace) -> None:
+    result = kept.dr("restore", "notes", "--at", "seq:4", "--into", "before", "--store", "other")
+    assert result.code == 0
+    lines = plain(result.out).splitlines()
+    assert lines[:3] == [
+        "notes at POINT.4 is back as before in store other, by load: 3 documents, 4 ",
+        "records",
+        "read back and compared: text and fields equal, vectors equal bit for bit",
+    ]
+    assert lines[-1] == "It is not served: the same command with --switch does that"
+
+
+def test_a_replay_by_another_model_is_said_to_be_one(kept: Workplace) -> None:
+    asked = ("restore", "notes", "--route", "replay", "--json")
+    same = kept.dr(*asked).json
+    assert (same["embedded"], same["vectors"]) == (3, "equal bit for bit")
+    other = kept.dr(*asked, "--embedder", "wider").json
+    assert (other["embedded"], other["vectors"]) == (3, "made by another model")
+
+
+def test_days_are_replayed_and_compacted_away(kept: Workplace) -> None:
+    days = ("--from", "2026-01-05", "--to", "2026-01-06")
+    assert kept.dr("replay", "notes", *days, "--json").json == {
+        "collection": "notes",
+        "days": ["2026-01-05", "2026-01-06"],
+        "records": 6,
+        "entries": [9, 11],
+        "documents_written": 0,
+    }
+    compacted = kept.dr("compact", "notes")
+    assert compacted.out == ("notes: 5 segments became 1 (22 rows, now 12) at log:13\n")
+    assert kept.dr("compact", "notes").out == "notes: nothing to compact\n"
+    assert kept.dr("documents", "notes", "--json").json["digest"] == digest_of(DOCUMENTS)
+
+
+def test_a_diff_names_what_happened(kept: Workplace) -> None:
+    result = kept.dr("diff", "notes", "seq:2", "latest")
+    assert plain(result.out) == (
+        "notes, POINT.2 → POINT: 2 added, 1 removed, 1 changed, 0 unchanged\n"
+        "  + c\n"
+        "  + d\n"
+        "  - b\n"
+        "  ~ a: text, vectors, rank 1 → 3\n"
+    )
+    few = kept.dr("diff", "notes", "seq:2", "latest", "--limit", "1", "--json").json
+    assert (few["added"], few["added_total"]) == (["c"], 2)
+    assert few["changed"] == [
+        {"id": "a", "text": True, "vectors": True, "fields": {"rank": {"old": 1, "new": 3}}}
+    ]
+    assert kept.dr("diff", "notes", "latest", "latest", "--json").json["equal"] is True
+
+
+def test_search_by_words_by_meaning_and_by_both(kept: Workplace) -> None:
+    for mode in ("vector", "keyword", "hybrid"):
+        hits = kept.dr("search", "notes", "crow", "--mode", mode, "--json").json["hits"]
+        assert hits[0]["id"] == "c#000000"
+    filtered = kept.dr("search", "notes", "crow", "--filter", "team = 'red'", "--json").json
+    assert {hit["document_id"] for hit in filtered["hits"]} == {"a"}
+    assert len(kept.dr("search", "notes", "crow", "--limit", "1", "--json").json["hits"]) == 1
+    nothing = kept.dr("search", "notes", "crow", "--filter", "rank > 100")
+    assert (nothing.code, nothing.out) == (0, "nothing found\n")
+
+
+@pytest.mark.parametrize("level", ["0", "1", "2", "3"])
+def test_what_is_kept_is_sound(kept: Workplace, level: str) -> None:
+    answer = kept.dr("verify", "notes", "--level", level, "--json").json
+    assert (answer["sound"], answer["level"], answer["points"]) == (True, int(level), 8)
+    one = kept.dr("verify", "notes", "--at", "latest", "--level", level, "--json").json
+    assert (one["sound"], one["points"]) == (True, 1)
+
+
+def test_status_of_everything_fits_eighty_columns(kept: Workplace) -> None:
+    result = kept.dr("status")
+    assert result.code == 3  # memories: nothing is proven yet
+    assert max(len(line) for line in result.out.splitlines()) <= 80
+    lines = [line.rstrip() for line in plain(result.out).splitlines()]
+    assert lines == [
+        "notes",
+        "served from   notes@NOW in store local",
+        "newest point  log:8 (evidence), SPAN old; proven: log:7, SPAN old",
+        "holds         3 documents, 3 records, source position 6",
+        "exposed       nothing; objective 1 h met",
+        "owner         you; call you",
+        "",
+        "memories",
+        "served from  nowhere in store local",
+        "exposed      everything, since nothing is proven yet; objective SPAN MISSED",
+        "owner        team:assistant; call oncall",
+        "problem      nothing is backed up yet. Run: dr backup memories",
+    ]
+
+
+def test_status_knows_what_is_exposed(kept: Workplace) -> None:
+    more = {"ts": "2026-01-08T08:00:00Z", "op": "delete", "id": "a"}
+    kept.write_feed(feed_lines([*CHANGES, more]))
+    notes = kept.dr("status", "--json").json["collections"][0]
+    assert (notes["days_behind"], notes["met"]) == (1, False)
+    assert notes["exposed_seconds"] > 86_400
+
+
+def test_a_collection_of_the_store_alone_is_backed_up_and_comes_back(fresh: Workplace) -> None:
+    """Agents write to it; there is no source."""
+    import numpy as np
+    import pyarrow as pa
+
+    from dr_pipelines.model.collection import CollectionSpec, Vector
+    from dr_pipelines.model.record import store_schema
+    from dr_pipelines.stores.duckdb import DuckDBVectorStore
+
+    spec = CollectionSpec(name="memories@1", vectors=(Vector(dimension=8),))
+    rows = {
+        "id": ["m1", "m2"],
+        "document_id": ["m1", "m2"],
+        "chunk_index": [0, 0],
+        "text": ["The user likes tea.", "The user has a dog."],
+        "uri": [None, None],
+        "extra": [None, None],
+        "embedding": list(np.eye(8, dtype=np.float32)[:2]),
+    }
+    store = DuckDBVectorStore(fresh.directory / "stores")
+    store.create(spec)
+    store.write("memories@1", pa.table(rows, schema=store_schema(spec)))
+    store.build_index("memories@1")
+    store.promote("memories@1", alias="memories")
+
+    first = fresh.dr("backup", "memories", "--json")
+    assert (first.code, first.json["records"], first.json["equal"]) == (0, 2, True)
+    assert fresh.dr("status", "--json").json["collections"][1]["met"] is True
+    fresh.lose()
+    assert fresh.dr("restore", "memories", "--switch").code == 0
+    answer = fresh.dr("search", "memories", "tea", "--mode", "keyword", "--json").json
+    assert [hit["id"] for hit in answer["hits"]] == ["m1"]
+    versions = fresh.dr("documents", "memories", "--json").json["documents"]
+    assert [json.dumps(row["version"]["edit"]) for row in versions] == ["1", "1"]

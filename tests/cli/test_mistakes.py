@@ -1,0 +1,216 @@
+"""Every argument and option has a failing case, with what is said about it."""
+
+import pytest
+
+from dr_pipelines.cli.app import app
+from tests.cli.workplace import Workplace
+
+KNOWN = "known are: memories, notes"
+DAY = "expected a day such as 2026-01-31, not 'someday'"
+AT = "expected latest, log:N, seq:N or a time such as 2026-05-31 or 2026-05-31T10:00:00Z"
+NO_FILE = (
+    "nowhere.yaml: there is no such file; give another file with --policies FILE, or start from "
+    "the one that `dr demo` writes"
+)
+TAKES_COLLECTION = (
+    "ingest notes",
+    "backup notes",
+    "points notes",
+    "documents notes",
+    "verify notes",
+    "restore notes",
+    "replay notes --from 2026-01-05 --to 2026-01-06",
+    "compact notes",
+    "search notes crow",
+    "diff notes seq:2 latest",
+)
+USAGE: list[tuple[str, str]] = [
+    ("ingest notes --from someday", f"dr ingest: Invalid value for '--from': {DAY}"),
+    ("ingest notes --to someday", f"dr ingest: Invalid value for '--to': {DAY}"),
+    (
+        "ingest notes --from 2026-01-07 --to 2026-01-05",
+        "--from 2026-01-07 is after --to 2026-01-05",
+    ),
+    (
+        "ingest notes --accept-epoch new --from 2026-01-05",
+        "--accept-epoch reads the whole source: leave out --from and --to",
+    ),
+    ("ingest notes --accept-epoch=", "--accept-epoch is empty: give the new history a name"),
+    (
+        "ingest memories",
+        "'memories' is backed up from its store alone (authority: store): there is no source to "
+        "ingest. Run: dr backup memories",
+    ),
+    ("backup notes --accept-absence=1", "dr: Option '--accept-absence' does not take a value."),
+    ("documents notes --at soon", f"'soon' names no recovery point: {AT}"),
+    (
+        "documents notes --at latest --store",
+        "--at is a point of the backup and --store the live store: give one of them",
+    ),
+    ("verify notes --at soon", f"'soon' names no recovery point: {AT}"),
+    (
+        "verify notes --level 4",
+        "dr verify: Invalid value for '--level': expected a whole number from 0 to 3, not '4'",
+    ),
+    ("restore notes --at soon", f"'soon' names no recovery point: {AT}"),
+    (
+        "restore notes --route walk",
+        "dr restore: Invalid value for '--route': expected load or replay, not 'walk'",
+    ),
+    (
+        "restore notes --into a/b",
+        "--into 'a/b': expected letters, digits, _ and -, and at most one @ and a suffix",
+    ),
+    ("restore notes --store x", "no store 'x' in the policies; known are: local, other"),
+    ("restore notes --switch=1", "dr: Option '--switch' does not take a value."),
+    (
+        "restore notes --embedder wider",
+        "--embedder is for --route replay: load takes the vectors that were kept",
+    ),
+    (
+        "restore notes --route replay --embedder x",
+        "no embedder 'x' in the policies; known are: hashing, wider",
+    ),
+    ("replay notes --to 2026-01-05", "dr replay: Missing option '--from'."),
+    ("replay notes --from 2026-01-05", "dr replay: Missing option '--to'."),
+    (
+        "replay notes --from someday --to 2026-01-05",
+        f"dr replay: Invalid value for '--from': {DAY}",
+    ),
+    (
+        "replay notes --from 2026-01-05 --to someday",
+        f"dr replay: Invalid value for '--to': {DAY}",
+    ),
+    (
+        "replay notes --from 2026-01-07 --to 2026-01-05",
+        "--from 2026-01-07 is after --to 2026-01-05",
+    ),
+    (
+        "replay memories --from 2026-01-05 --to 2026-01-05",
+        "'memories' is backed up from its store alone (authority: store): it has no source",
+    ),
+    ("search notes", "dr search: Missing argument 'TEXT'."),
+    ("search notes ", "TEXT is empty: say what to look for"),
+    (
+        "search notes crow --mode smell",
+        "dr search: Invalid value for '--mode': expected vector, keyword or hybrid, not 'smell'",
+    ),
+    (
+        "search notes crow --limit 0",
+        "dr search: Invalid value for '--limit': expected a whole number from 1, not '0'",
+    ),
+    (
+        "search notes crow --limit many",
+        "dr search: Invalid value for '--limit': expected a whole number from 1, not 'many'",
+    ),
+    ("search memories crow", "'memories' has no embedder in the policies: use --mode keyword"),
+    ("diff notes latest", "dr diff: Missing argument 'AT'."),
+    ("diff notes soon latest", f"'soon' names no recovery point: {AT}"),
+    ("diff notes latest soon", f"'soon' names no recovery point: {AT}"),
+    (
+        "diff notes seq:2 latest --limit 0",
+        "dr diff: Invalid value for '--limit': expected a whole number from 1, not '0'",
+    ),
+    ("demo --keep .", "--keep .: expected a new or empty directory"),
+    (
+        "demo --days few",
+        "dr demo: Invalid value for '--days': expected a whole number from 0, not 'few'",
+    ),
+    (
+        "demo --embedder elmo",
+        "dr demo: Invalid value for '--embedder': expected minilm or hashing, not 'elmo'",
+    ),
+    ("status notes", "dr status: Got unexpected extra argument(s) (notes)"),
+    ("recover notes", "dr: No such command 'recover'."),
+    *((f"{words} --policies nowhere.yaml", NO_FILE) for words in (*TAKES_COLLECTION, "status")),
+    *(
+        (words.replace("notes", "nodes"), f"no collection 'nodes' in the policies; {KNOWN}")
+        for words in TAKES_COLLECTION
+    ),
+    *(
+        (f"{words} --json=1", "dr: Option '--json' does not take a value.")
+        for words in (*TAKES_COLLECTION, "status", "demo")
+    ),
+]
+FAILING: list[tuple[str, str]] = [
+    ("documents notes --at log:99", "notes: the log holds entries 1 to 8, not 99"),
+    (
+        "restore notes --at seq:99",
+        "notes: source position 99 is not covered: the source was read without a gap up to "
+        "position 6",
+    ),
+    (
+        "verify notes --at 2020-01-01",
+        "notes: the source says nothing at or before 2020-01-01T00:00:00+00:00",
+    ),
+    (
+        "replay notes --from 2025-01-05 --to 2025-01-06",
+        "notes: no day from 2025-01-05 to 2025-01-06 was ingested; the days that were run from "
+        "2026-01-05 to 2026-01-07",
+    ),
+    ("points memories", "memories: nothing is backed up yet. Run: dr backup memories"),
+    ("restore memories", "memories: nothing is backed up yet. Run: dr backup memories"),
+    ("backup memories", "memories: the store has no collection 'memories'"),
+    (
+        "ingest notes --accept-epoch first",
+        "notes: epoch 'first' is in force already; a new one needs a new name",
+    ),
+]
+
+
+def _words(line: str) -> list[str]:
+    return line.split(" ")
+
+
+@pytest.mark.parametrize(("line", "said"), USAGE)
+def test_a_mistake_is_named_and_nothing_is_done(kept: Workplace, line: str, said: str) -> None:
+    before = sorted(path for path in kept.directory.rglob("*"))
+
+    result = kept.dr(*_words(line))
+
+    assert (result.code, result.err.splitlines()[0]) == (2, said)
+    assert "Traceback" not in result.err
+    after = sorted(p for p in kept.directory.rglob("*") if "heads" not in p.parts)
+    assert after == [p for p in before if "heads" not in p.parts]
+
+
+@pytest.mark.parametrize(("line", "said"), FAILING)
+def test_what_is_not_there_is_named(kept: Workplace, line: str, said: str) -> None:
+    result = kept.dr(*_words(line))
+    assert (result.code, result.out, result.err) == (1, "", f"{said}\n")
+
+
+def test_a_filter_is_read_with_its_position(kept: Workplace) -> None:
+    result = kept.dr("search", "notes", "crow", "--filter", "rank = 'x'")
+    assert result.code == 2
+    assert result.err == (
+        "filter, position 8: field 'rank' is integer: expected a whole number within 64 bits, "
+        "got 'x'\n"
+    )
+
+
+def test_a_missing_feed_is_named(kept: Workplace) -> None:
+    result = kept.dr("demo", "--feed", "nowhere.jsonl")
+    expected = f"no change feed at {kept.directory / 'nowhere.jsonl'}: expected a JSONL file\n"
+    assert (result.code, result.err) == (1, expected)
+
+
+def test_a_mistake_is_json_too_where_json_is_asked_for(kept: Workplace) -> None:
+    named = kept.dr("restore", "notes", "--at", "soon", "--json")
+    assert named.json == {"error": f"'soon' names no recovery point: {AT}", "kind": "Mistake"}
+    parsed = kept.dr("restore", "notes", "--json", "--route", "walk")
+    assert parsed.json["kind"] == "Usage"
+    assert parsed.json["error"].startswith("dr restore: Invalid value for '--route'")
+
+
+def test_every_argument_and_option_has_a_failing_case() -> None:
+    import typer
+
+    tried = [_words(line) for line, _ in (*USAGE, *FAILING)]
+    tried += [["search", "--filter"], ["demo", "--feed"]]  # tested on their own above
+    untried = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        given = {word.split("=")[0] for words in tried if words[0] == name for word in words[1:]}
+        options = [p.opts[0] for p in command.params if p.opts[0].startswith("--")]
+        untried += [f"{name} {option}" for option in options if option not in given]
+    assert untried == []

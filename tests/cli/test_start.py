@@ -1,0 +1,95 @@
+"""What is loaded to start, and what only when it is needed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.workplace import Workplace
+
+HEAVY = {"torch", "transformers", "sentence_transformers", "dagster", "boto3", "pandera"}
+PROGRAM = """
+import sys
+from dr_pipelines.cli.run import run
+code = run(sys.argv[1:])
+print(*sorted(m for m in sys.modules if "." not in m), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def loaded(*words: str) -> set[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("ingest", "--help"), ("restore", "-h")])
+def test_help_needs_neither_arrow_nor_a_policies_file(words: tuple[str, ...]) -> None:
+    unwanted = HEAVY | {"pyarrow", "numpy", "duckdb", "yaml"}
+    assert loaded(*words) & unwanted == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("restore", "notes", "--switch"),
+        ("points", "notes"),
+        ("documents", "notes"),
+        ("verify", "notes", "--level", "3"),
+        ("search", "notes", "crow", "--mode", "keyword"),
+    ],
+)
+def test_coming_back_by_load_needs_no_model(kept: Workplace, words: tuple[str, ...]) -> None:
+    assert loaded(*words) & HEAVY == set()
+
+
+def test_json_alone_is_on_standard_output(kept: Workplace) -> None:
+    for words in ("status", "points notes", "verify notes", "restore notes", "documents notes"):
+        result = subprocess.run(
+            [sys.executable, "-m", "dr_pipelines", *words.split(), "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert json.loads(result.stdout), words
+        assert result.stderr == "", words
+
+
+def test_the_program_and_the_module_are_the_same() -> None:
+    from pathlib import Path
+
+    program = Path(sys.executable).with_name("dr")
+    said = [
+        subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+        for command in ([str(program)], [sys.executable, "-m", "dr_pipelines"])
+    ]
+    assert said[0] == said[1]
+    assert "Usage: dr [OPTIONS] COMMAND" in said[0]
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    import typer
+
+    from dr_pipelines.cli.app import app
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert list(commands) == [
+        "ingest",
+        "backup",
+        "points",
+        "documents",
+        "verify",
+        "restore",
+        "replay",
+        "compact",
+        "search",
+        "diff",
+        "status",
+        "demo",
+    ]
+    for name, command in commands.items():
+        assert f"  dr {name}" in command.help, name
+        assert all(p.help for p in command.params if p.name != "help"), name
