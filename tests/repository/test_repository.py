@@ -71,14 +71,15 @@ def test_of_two_creators_both_get_the_first_ones_repository() -> None:
     assert second.identity.id.startswith("first")
 
 
-@pytest.mark.parametrize("how", [Lost.DONE, Lost.RETRIED])
-def test_a_lost_answer_to_its_creation_makes_one_repository(how: Lost) -> None:
+@pytest.mark.parametrize("how", Lost)
+@pytest.mark.parametrize("times", [1, PUT_ATTEMPTS - 1])
+def test_a_lost_answer_to_its_creation_makes_one_repository(how: Lost, times: int) -> None:
     blobs = MemoryBlobStore()
-    assert repository(LostAnswers(blobs, how=how)).identity == opened(blobs).identity
+    assert repository(LostAnswers(blobs, how=how, times=times)).identity == opened(blobs).identity
 
 
 def test_a_creation_that_was_never_done_can_be_repeated() -> None:
-    blobs = LostAnswers(MemoryBlobStore("b"), how=Lost.DROPPED)
+    blobs = LostAnswers(MemoryBlobStore("b"), how=Lost.DROPPED, times=PUT_ATTEMPTS)
     with pytest.raises(NotFound, match="memory:b holds no repository yet"):
         repository(blobs)
     assert repository(blobs).identity == opened(blobs).identity
