@@ -41,8 +41,8 @@ class RestoreConfig(dg.Config):
     )
 
 
-@dg.op(name="restore")
-def restore_op(
+@dg.op
+def restore_collection(
     context: dg.OpExecutionContext, config: RestoreConfig, project: ProjectResource
 ) -> None:
     """Build beside, prove by reading it back, then switch if that was asked for."""
@@ -86,7 +86,7 @@ def restore_op(
     executor_def=dg.in_process_executor,
 )
 def restore_job() -> None:
-    restore_op()
+    restore_collection()
 
 
 def recovery_metadata(done: Recovery) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Progress
-from tests.assets.location import DAYS, Location, failure_of, told
+from tests.assets.location import Location, failure_of, told
 
 ALL_DAYS = ("2026-01-05", "2026-01-06", "2026-01-07", "2026-01-08", "2026-01-09")
 
@@ -25,6 +25,7 @@ def test_a_backfill_commits_every_day_and_says_which_were_quiet(location: Locati
     assert told(done, "documents", "dagster/partition_row_count") == dict(
         zip(ALL_DAYS, (2, 1, 0, 1, 2), strict=True)
     )
+    assert told(done, "collection", "exposure_seconds") == dict.fromkeys(ALL_DAYS, 0.0)
     assert location.log_kinds() == ["ingest"] * 4 + ["applied"]
 
 
@@ -227,9 +228,3 @@ def test_a_day_outside_the_source_is_quiet_and_says_so(location: Location) -> No
     assert told(done, "collection", "dagster/partition_row_count") == {"2026-01-07": 0}
     assert told(done, "collection", "outcome") == {"2026-01-07": "quiet"}
     assert location.log_kinds() == []
-
-
-def test_exposure_is_shown_once_what_is_behind_is_known(location: Location) -> None:
-    done = location.ingest(days=DAYS)
-
-    assert told(done, "collection", "exposure_seconds") == dict.fromkeys(ALL_DAYS, 0.0)

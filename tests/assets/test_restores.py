@@ -7,11 +7,11 @@ import pytest
 from assets.resources import policies_path
 from assets.tracked import unique_labels
 from dr_pipelines.config import InvalidPolicy
-from tests.assets.location import Location, failure_of
+from tests.assets.location import STORE_ONLY, Location, failure_of
 
 
 def config(**wanted: object) -> dict[str, object]:
-    return {"ops": {"restore": {"config": {"collection": "notes", **wanted}}}}
+    return {"ops": {"restore_collection": {"config": {"collection": "notes", **wanted}}}}
 
 
 @pytest.mark.parametrize("route", ["load", "replay"])
@@ -60,6 +60,19 @@ def test_after_a_restore_to_the_past_the_lineage_catches_up(ingested: Location) 
     assert ingested.ingest(days=("2026-01-06", "2026-01-09")).success
 
     assert ingested.state() == before
+
+
+def test_the_location_loads_as_a_code_server_loads_it(location: Location) -> None:
+    location.set_policy(more=STORE_ONLY)
+
+    location.definitions.get_repository_def().load_all_definitions()
+
+    assert {job.name for job in location.definitions.resolve_all_job_defs()} >= {
+        "restore",
+        "ingest_notes",
+        "snapshot_notes",
+        "snapshot_memories",
+    }
 
 
 def test_a_wrong_policy_is_named_with_its_place(location: Location) -> None:

@@ -107,7 +107,7 @@ def test_a_run_that_somebody_else_started_counts_too(location: Location) -> None
         location.instance,
         job_name="__ASSET_JOB",
         asset_selection=frozenset({key}),
-        status=dg.DagsterRunStatus.QUEUED,
+        status=dg.DagsterRunStatus.STARTED,
     )
 
     assert requested(tick(location, LAST_CHANGE)) == []
@@ -119,7 +119,7 @@ def test_a_run_for_another_collection_is_none_of_its_business(location: Location
         location.instance,
         job_name="__ASSET_JOB",
         asset_selection=frozenset({key}),
-        status=dg.DagsterRunStatus.QUEUED,
+        status=dg.DagsterRunStatus.STARTED,
     )
 
     assert len(requested(tick(location, LAST_CHANGE))) == 1
