@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from dr_pipelines.errors import Conflict
+from dr_pipelines.errors import Conflict, TimelineClosed
 from dr_pipelines.ingestion import append_days, bind, prepare_day
 from dr_pipelines.stages import Reading, plan_day
 from dr_pipelines.testing.blob_faults import Recording
+from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import START, Process
 from tests.campaigns.machine import new_world
 
@@ -52,3 +53,42 @@ def test_what_is_committed_while_another_compacts_is_applied(moment: int) -> Non
     assert writer.point().entry.body.pending == ()
     assert list(world.served()) == ["a", "b"]
     assert world.served() == writer.folded()
+
+
+def test_what_was_prepared_for_a_history_that_ended_is_not_committed() -> None:
+    """A slow writer, bound before a restore, comes back after it."""
+    world, source = new_world()
+    writer = world.process()
+    source.upsert("a", "the first day", at=START)
+    writer.ingest()
+    source.upsert("a", "the second day", at=START + timedelta(days=1))
+    bound = bind(
+        writer.lineage, repository=writer.repository, store=writer.store, lease=writer.lease
+    )
+    reading = Reading.of(writer.point().manifest)
+    day = plan_day(writer.lineage, reading, source.partitions()[-1].day.isoformat())
+    ready = prepare_day(writer.lineage, day, repository=writer.repository)
+    world.process().restore("log:1", switch=True)
+    with pytest.raises(TimelineClosed, match="a restore switched from"):
+        append_days(writer.lineage, [ready], repository=writer.repository, bound=bound)
+    assert writer.ingest().days == (day.name,)
+    assert world.served() == writer.folded()
+
+
+def test_a_snapshot_that_a_restore_overtakes_is_not_committed() -> None:
+    world, source = new_world()
+    source.upsert("a", "the first day", at=START)
+    world.process().ingest()
+    restored = False
+
+    def hook(call: str, name: str, when: str, number: int) -> None:
+        nonlocal restored
+        if (call, when) == ("batch", "after") and not restored:
+            restored = True
+            world.process().restore(switch=True)
+
+    process = replace(world.process(), store=RecordingStore(world.store, hook))
+    with pytest.raises(TimelineClosed, match="a restore switched from"):
+        process.backup()
+    assert process.point().entry.kind == "applied"
+    assert process.backup().equal

@@ -1,0 +1,188 @@
+"""Ending processes at chosen calls: directories to copy, children to fork, what they were doing."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from uuid6 import uuid7
+
+from dr_pipelines.blobs.local import LocalBlobStore
+from dr_pipelines.model.recovery import Route
+from dr_pipelines.repository.lease import FileLease
+from dr_pipelines.repository.witness import FileWitness
+from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.testing.blob_faults import Recording
+from dr_pipelines.testing.store_faults import RecordingStore
+from dr_pipelines.testing.world import (
+    START,
+    Contents,
+    ListedSource,
+    Process,
+    World,
+    table_of,
+)
+from tests.campaigns.results import CAMPAIGN
+
+CRASHED = 77
+FAILED = 78
+CHANGING = ("create", "write", "build_index", "promote", "drop")
+DAYS = (START.date(), (START + timedelta(days=1)).date())
+
+VERBS: dict[str, Callable[[Process], object]] = {
+    "ingest": lambda p: p.ingest(),
+    "backup": lambda p: p.backup(),
+    "compact": lambda p: p.compact(),
+    "replay": lambda p: p.replay(*DAYS),
+    "load": lambda p: p.restore("log:3", switch=True),
+    "reembed": lambda p: p.restore("log:3", route=Route.REPLAY, switch=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A call of a store, by its place in a run: `number` counts all calls from 1."""
+
+    store: str
+    call: str
+    kind: str
+    moment: str
+    number: int
+
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        return self.store, self.call, self.kind, self.moment
+
+
+class Sites:
+    """Hears of every call of both stores, in one count; may end the process at one of them."""
+
+    def __init__(self, end: Site | None = None) -> None:
+        self.end = end
+        self.seen: list[Site] = []
+        self._calls = 0
+
+    def layered(self, process: Process) -> Process:
+        blobs = Recording(process.repository.blobs, hook=self._blobs)
+        repository = replace(process.repository, blobs=blobs)
+        return replace(
+            process, repository=repository, store=RecordingStore(process.store, self._store)
+        )
+
+    def _blobs(self, call: str, key: str, moment: str, number: int) -> None:
+        self._hear("blobs", call, kind_of(key), moment)
+
+    def _store(self, call: str, name: str, moment: str, number: int) -> None:
+        self._hear("store", call, "", moment)
+
+    def _hear(self, store: str, call: str, kind: str, moment: str) -> None:
+        self._calls += moment == "before"
+        self.seen.append(Site(store, call, kind, moment, self._calls))
+        if self.end and (self._calls, moment) == (self.end.number, self.end.moment):
+            os._exit(CRASHED)
+
+
+def kind_of(key: str) -> str:
+    """What an object is, by its name."""
+    index = " index" if key.endswith(".index.parquet") else ""
+    parts = key.split("/")
+    name = parts[2] if len(parts) > 2 and parts[1] == "checkpoints" else "".join(parts[1:2])
+    return re.sub(r"\d+", "", name) + index
+
+
+def open_world(directory: Path) -> World:
+    """What a process finds on this machine; the same source for everybody."""
+    return World(
+        source=told(),
+        blobs=LocalBlobStore(directory / "repository"),
+        store=DuckDBVectorStore(directory / "stores", wait_seconds=20),
+        witness=FileWitness(directory / "heads"),
+        lease=FileLease(directory / "leases", wait_seconds=20),
+        new_id=lambda: str(uuid7()),
+    )
+
+
+def told(days: int = CAMPAIGN.pick(short=3, long=4)) -> ListedSource:
+    """Days of upserts, a deletion, a return and an empty document."""
+    source = ListedSource()
+    for day in range(days):
+        at = START + timedelta(days=day)
+        source.upsert("a", f"a of day {day}, in some pieces", at=at, title="A")
+        if day in (1, 3):
+            source.delete("b", at=at)
+        else:
+            source.upsert("b", f"b of day {day}", at=at)
+        source.upsert(f"c{day}", "" if day == 2 else "stays", at=at)
+    return source
+
+
+def build_base(directory: Path) -> None:
+    """Two days ingested, an edit recorded, another edit not recorded yet."""
+    world = open_world(directory)
+    process = world.process()
+    process.ingest(last=DAYS[1])
+    edit(world, "c0", "by hand")
+    process.backup()
+    edit(world, "c1", "by another hand")
+
+
+def edit(world: World, document: str, text: str) -> None:
+    physical = world.store.aliases()[world.collection]
+    (row,) = next(iter(world.store.scan(physical, documents=[document]))).to_pylist()
+    changed = tuple({**row, "text": text}.values())
+    world.store.write(physical, table_of((changed,)), replaces=[document])
+
+
+def sites_to_end_at(seen: Sequence[Site], *, every: bool, draw: random.Random) -> list[Site]:
+    """Every call, before and after it; or each place once: after a call only if it changes
+    something, for otherwise it is the same as before the next one."""
+    if every:
+        return list(seen)
+    places: dict[tuple[str, str, str, str], list[Site]] = {}
+    for site in seen:
+        if site.moment == "before" or site.call in CHANGING:
+            places.setdefault(site.place, []).append(site)
+    return [draw.choice(found) for found in places.values()]
+
+
+def in_a_child(work: Callable[[], object]) -> int:
+    """Run something in a forked child; its exit status, or FAILED with the traceback on stderr."""
+    child = os.fork()
+    if child == 0:
+        status = FAILED
+        try:
+            work()
+            status = 0
+        except BaseException:  # noqa: BLE001 - the child ends here, whatever it was
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert not os.WIFSIGNALED(status), signal.Signals(os.WTERMSIG(status))
+    return os.WEXITSTATUS(status)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    kinds: tuple[str, ...]
+    folded: Contents
+    served: Contents
+
+
+def outcome(world: World) -> Outcome:
+    process = world.process()
+    log = process.repository.log(world.collection)
+    kinds = tuple(entry.kind for entry, _ in log.entries())
+    return Outcome(kinds, process.folded(), world.served())
+
+
+def copied(base: Path, target: Path) -> Path:
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(base, target)
+    return target

@@ -1,0 +1,79 @@
+"""A process that ends anywhere leaves no recovery point incomplete, and the next one completes."""
+
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns.crashes import (
+    CRASHED,
+    VERBS,
+    Outcome,
+    Sites,
+    build_base,
+    copied,
+    in_a_child,
+    open_world,
+    outcome,
+    sites_to_end_at,
+)
+from tests.campaigns.results import CAMPAIGN, record_result
+
+SEED = CAMPAIGN.seed(20_260_601)
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    """Where directories are copied to, once for each crash: in memory where that can be had."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def base(directory: Path) -> Path:
+    build_base(directory / "base")
+    return directory / "base"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directory: Path) -> None:
+    verb, draw = VERBS[name], random.Random(SEED)
+    before = outcome(open_world(base))
+    whole, sites = open_world(copied(base, directory / "whole")), Sites()
+    verb(sites.layered(whole.process()))
+    expected, done = outcome(whole), Counter[str]()
+    chosen = sites_to_end_at(sites.seen, every=CAMPAIGN.long, draw=draw)
+    assert len(chosen) > 10
+    for site in chosen:
+        crashed = copied(base, directory / "crashed")
+        status = in_a_child(
+            lambda c=crashed, s=site: verb(Sites(s).layered(open_world(c).process()))
+        )
+        assert status == CRASHED, site
+        done[f"{site.store}.{site.call}"] += 1
+        world = open_world(crashed)
+        left = left_by(crashed, before, expected, name)
+        if left != expected.kinds:
+            verb(world.process())
+        found = outcome(world)
+        assert (found.folded, found.served) == (expected.folded, expected.served), site
+        assert world.process().verify(2).findings == (), site
+    record_result(
+        f"crashes-{name}", seed=SEED, crashes=len(chosen), calls=dict(sorted(done.items()))
+    )
+
+
+def left_by(crashed: Path, before: Outcome, expected: Outcome, name: str) -> tuple[str, ...]:
+    """What a crash left in the log: every recovery point whole, none that was there lost."""
+    process = open_world(crashed).process()
+    verification = process.verify(2)
+    assert verification.findings == ()
+    kinds = tuple(e.kind for e, _ in process.repository.log(process.collection).entries())
+    assert kinds[: len(before.kinds)] == before.kinds
+    assert expected.kinds[: len(kinds)] == kinds
+    assert process.folded(f"log:{len(before.kinds)}") == before.folded
+    return kinds
