@@ -1,0 +1,123 @@
+"""Laps, medians, ratios: what every benchmark is made of."""
+
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured; the defaults are those of the published figures."""
+
+    rows: int = 200_000
+    large_rows: int = 1_000_000
+    chunks: int = 256
+    days: int | None = None
+    repeats: int = 5
+
+
+SMALL = Scale(rows=2_000, large_rows=4_000, chunks=6, days=3, repeats=1)
+"""Enough to see that a benchmark runs and that what it asserts holds; its times say nothing."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A median over another, and the limit that it should keep; `at_least` turns the limit over."""
+
+    what: str
+    value: float
+    aim: float | None = None
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        if self.aim is None:
+            return None
+        return self.value >= self.aim if self.at_least else self.value <= self.aim
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One result. `seconds` are all laps by case; `facts` are what else was found."""
+
+    name: str
+    what: str
+    cache: str = ""
+    seconds: Mapping[str, list[float]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ratios: tuple[Ratio, ...] = ()
+
+    def value(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "what": self.what,
+            "cache": self.cache,
+            "seconds": {
+                case: {
+                    "median": round(statistics.median(laps), 4),
+                    "all": [round(lap, 4) for lap in laps],
+                }
+                for case, laps in self.seconds.items()
+            },
+            "facts": dict(self.facts),
+            "ratios": [
+                {
+                    "what": ratio.what,
+                    "value": round(ratio.value, 4),
+                    "aim": ratio.aim,
+                    "at_least": ratio.at_least,
+                    "met": ratio.met,
+                }
+                for ratio in self.ratios
+            ],
+        }
+
+
+Benchmark = Callable[[Scale, Path], Figure]
+
+
+class Laps:
+    """Times of cases that take turns, so that a busy machine is busy for each of them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+
+    @contextmanager
+    def lap(self, case: str) -> Iterator[None]:
+        """Time one turn of a case."""
+        gc.collect()
+        started = time.perf_counter()
+        yield
+        self.seconds.setdefault(case, []).append(time.perf_counter() - started)
+
+    def median(self, case: str) -> float:
+        """The median of a case, in seconds."""
+        return statistics.median(self.seconds[case])
+
+    def ratio(
+        self,
+        what: str,
+        *,
+        of: tuple[str, ...],
+        to: str,
+        aim: float | None = None,
+    ) -> Ratio:
+        """The medians of some cases, added, over that of another."""
+        return Ratio(what, sum(self.median(case) for case in of) / self.median(to), aim)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on most. `load` is the number of other processes that wanted to run
+    in the last minute: above 0.5 the times are not worth much, the ratios a little more."""
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(pages * page / 2**30, 1),
+        "load": round(os.getloadavg()[0], 1),
+    }

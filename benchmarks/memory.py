@@ -1,0 +1,83 @@
+"""Peak memory of a backup and of a restore, each in a process of its own."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import sample
+from benchmarks.full import restored
+from benchmarks.harness import Figure, Ratio, Scale
+from dr_pipelines.backup import backup
+from dr_pipelines.stores.duckdb import DuckDBVectorStore
+
+WHAT = """\
+The largest resident size (`ru_maxrss`) of a process that imports the package and does one thing to
+a DuckDB collection of so many records: a first backup, a backup that scans and finds nothing, a
+restore by load with its verification."""
+ACTIONS = ("backup", "scan", "restore")
+ROOT = Path(__file__).parent.parent
+
+
+def run(scale: Scale, directory: Path) -> Figure:
+    """Both sizes; what each process did is checked by itself."""
+    peaks: dict[str, dict[str, float]] = {action: {} for action in ACTIONS}
+    for rows in (scale.rows, scale.large_rows):
+        place = directory / f"memory-{rows}"
+        sample.filled_store(place, rows)
+        for action in ACTIONS:
+            peaks[action][str(rows)] = round(_peak_mib(action, place, rows), 1)
+        shutil.rmtree(place)
+    ratios = [
+        Ratio(
+            f"{action}: {scale.large_rows:,} : {scale.rows:,} records",
+            found[str(scale.large_rows)] / found[str(scale.rows)],
+            1.2,
+        )
+        for action, found in peaks.items()
+    ]
+    largest = max(mib for found in peaks.values() for mib in found.values())
+    return Figure(
+        "memory",
+        WHAT,
+        facts={"peak_mib": peaks},
+        ratios=(*ratios, Ratio("largest peak : 1 GiB", largest / 1024, 1.0)),
+    )
+
+
+def _peak_mib(action: str, place: Path, rows: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.memory", action, str(place), str(rows)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command} failed:\n{done.stderr}")
+    return float(json.loads(done.stdout)["peak_mib"])
+
+
+def _do(action: str, place: Path, rows: int) -> None:
+    store = DuckDBVectorStore(place / "store")
+    repository = sample.new_repository(place)
+    if action == "restore":
+        recovery = restored(repository, store, place, into="sample@back")
+        assert recovery.bit_identical
+        assert recovery.records == rows
+        return
+    taken = backup(
+        sample.COLLECTION,
+        repository=repository,
+        store=store,
+        lease=sample.lease(place),
+        adopt=sample.adopted() if action == "backup" else None,
+    )
+    assert taken.equal
+    assert taken.rows == rows
+
+
+if __name__ == "__main__":
+    _do(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"peak_mib": peak_kib / 1024}))

@@ -1,0 +1,106 @@
+"""The table that most figures are about: unit vectors of 384 dimensions and texts of 500 bytes."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from uuid6 import uuid7
+
+from dr_pipelines.blobs.local import LocalBlobStore
+from dr_pipelines.model.collection import CollectionSpec, Vector
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery_point import Timeline, Writer
+from dr_pipelines.repository.lease import FileLease
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.witness import FileWitness
+from dr_pipelines.stores.duckdb import DuckDBVectorStore
+
+COLLECTION = "sample"
+PHYSICAL = "sample@1"
+STORE = "default"
+DIMENSION = 384
+TEXT_BYTES = 500
+WORDS = 50_000
+WORD_BYTES = 8
+BATCH_ROWS = 8_192
+
+WARM = "warm: everything read was written or read in the same run; nothing is dropped from caches"
+
+
+def spec(name: str = PHYSICAL, *, keyword_index: bool = False) -> CollectionSpec:
+    """One vector, no fields."""
+    return CollectionSpec(
+        name=name, vectors=(Vector(dimension=DIMENSION),), keyword_index=keyword_index
+    )
+
+
+def records(numbers: npt.NDArray[np.int64], *, seed: int = 0) -> pa.Table:
+    """Records with these numbers; another seed makes other texts and vectors of them."""
+    random = np.random.default_rng([seed, *numbers[:1].tolist()])
+    matrix = random.standard_normal((len(numbers), DIMENSION), dtype=np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    documents = [f"document-{number:08d}" for number in numbers.tolist()]
+    columns = {
+        "id": pa.array([f"{document}#000000" for document in documents]),
+        "document_id": pa.array(documents),
+        "chunk_index": pa.array(np.zeros(len(numbers), np.int32)),
+        "text": texts(len(numbers), random),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), DIMENSION),
+    }
+    schema = store_schema(spec())
+    for name in ("uri", "extra"):
+        columns[name] = pa.nulls(len(numbers), pa.string())
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def texts(count: int, random: np.random.Generator) -> pa.Array:
+    """Sentences of made-up words: they compress like text, not like noise or repetition."""
+    words = np.array([f"w{n:06d} " for n in range(WORDS)], dtype=f"S{WORD_BYTES}")
+    many = -(-TEXT_BYTES // WORD_BYTES)
+    drawn = words[random.integers(0, WORDS, (count, many))]
+    whole = drawn.view(f"S{many * WORD_BYTES}").reshape(count)
+    return pa.array([text[:TEXT_BYTES].decode() for text in whole.tolist()], pa.string())
+
+
+def batches(rows: int) -> Iterator[pa.Table]:
+    """The table, a bounded number of records at a time."""
+    for start in range(0, rows, BATCH_ROWS):
+        yield records(np.arange(start, min(start + BATCH_ROWS, rows)))
+
+
+def filled_store(directory: Path, rows: int) -> DuckDBVectorStore:
+    """A store whose collection holds the table; made once for a directory."""
+    store = DuckDBVectorStore(directory / "store")
+    if PHYSICAL not in store.collections():
+        store.create(spec())
+        for batch in batches(rows):
+            store.write(PHYSICAL, batch)
+    return store
+
+
+def new_repository(directory: Path) -> Repository:
+    """An empty repository on the local disk."""
+    numbers = itertools.count()
+    return Repository.create(
+        LocalBlobStore(directory / "repository"),
+        capabilities={"exclusive_create": True},
+        witness=FileWitness(directory / "heads"),
+        writer=Writer(id=str(uuid7()), host="benchmark", version="0"),
+        clock=lambda: datetime.now(UTC),
+        new_id=lambda: f"{os.getpid()}-{next(numbers)}",
+    )
+
+
+def lease(directory: Path) -> FileLease:
+    """The lease of a machine."""
+    return FileLease(directory / "leases")
+
+
+def adopted() -> Timeline:
+    """The history that a first backup of the store begins."""
+    return Timeline(id=1, physical=PHYSICAL, store=STORE)

@@ -1,0 +1,66 @@
+"""Verification of a repository, beside hashing and reading the same files."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from benchmarks import sample
+from benchmarks.harness import Figure, Laps, Scale
+from dr_pipelines.backup import backup
+from dr_pipelines.verify import verify
+
+WHAT = """\
+`level 2` reads and hashes every object that the log reaches; `sha256` reads and hashes the same
+files. `level 3` also parses them, recomputes every digest from its values, folds, and compares
+with the manifest; `read` is `pyarrow.parquet.read_table` of the same files."""
+
+
+def run(scale: Scale, directory: Path) -> Figure:
+    """Time each in turn over one full backup; it must be sound, and not after a bit is flipped."""
+    store = sample.filled_store(directory, scale.rows)
+    place = directory / "verified"
+    repository = sample.new_repository(place)
+    backup(
+        sample.COLLECTION,
+        repository=repository,
+        store=store,
+        lease=sample.lease(place),
+        adopt=sample.adopted(),
+    )
+    files = sorted(p for p in (place / "repository" / sample.COLLECTION).rglob("*") if p.is_file())
+    tables = [path for path in files if path.suffix == ".parquet"]
+    laps = Laps()
+    for _ in range(scale.repeats):
+        with laps.lap("sha256"):
+            for path in files:
+                hashlib.sha256(path.read_bytes()).hexdigest()
+        with laps.lap("level 2"):
+            second = verify(repository, sample.COLLECTION, level=2)
+        with laps.lap("read"):
+            for path in tables:
+                pq.read_table(path)
+        with laps.lap("level 3"):
+            third = verify(repository, sample.COLLECTION, level=3)
+        assert second.sound and third.sound
+        assert second.size_bytes >= sum(path.stat().st_size for path in tables)
+    _flip(max(tables, key=lambda path: path.stat().st_size))
+    assert not verify(repository, sample.COLLECTION, level=2).sound
+    assert not verify(repository, sample.COLLECTION, level=3).sound
+    return Figure(
+        "verification",
+        f"{scale.rows:,} records. {WHAT}",
+        sample.WARM,
+        laps.seconds,
+        {"bytes": sum(path.stat().st_size for path in files), "files": len(files)},
+        (
+            laps.ratio("level 2 : sha256", of=("level 2",), to="sha256", aim=1.3),
+            laps.ratio("level 3 : read", of=("level 3",), to="read", aim=2.0),
+        ),
+    )
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
