@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
+import pyarrow.compute as pc
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,10 +18,13 @@ from hypothesis.stateful import (
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import NotFound, Refused
+from dr_pipelines.model.record import DOCUMENT_ROW, store_schema
 from dr_pipelines.model.recovery import Route
+from dr_pipelines.model.recovery_point import LogEntry, SegmentRef
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.rows import newest_rows
+from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.repository.witness import MemoryWitness
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.blob_faults import Recording
@@ -28,6 +32,7 @@ from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import (
     SPEC,
     START,
+    Contents,
     ListedSource,
     OneAtATime,
     Process,
@@ -277,8 +282,8 @@ class Collections(RuleBasedStateMachine):
         self.model.live, self.model.alias, self.lost = {}, None, True
 
     @precondition(lambda self: self.lost and self.model.at.covered)
-    @rule(who=WHO, verb=st.sampled_from(["backup", "replay"]))
-    def nothing_is_served(self, who: int, verb: str) -> None:
+    @rule(who=WHO, verb=st.sampled_from(["backup", "replay"]), crash=CRASHES)
+    def nothing_works_until_it_is_restored(self, who: int, verb: str, crash: Any) -> None:
         """What needs the store says that it is gone; what a replay logged stays logged."""
         day = date.fromisoformat(min(self.model.at.covered))
         verbs: dict[str, Callable[[Process], Any]] = {
@@ -286,6 +291,13 @@ class Collections(RuleBasedStateMachine):
             "replay": lambda p: p.replay(day, day),
         }
         self.fails(f"{verb}-lost", who, verbs[verb], NotFound)
+        self.run(
+            "restore-lost-switch",
+            who,
+            crash,
+            lambda p: p.restore(switch=True),
+            ["restore", "applied"],
+        )
 
     def editable(self) -> bool:
         return bool(self.model.points) and not self.lost and not self.switching()
@@ -403,6 +415,17 @@ class Collections(RuleBasedStateMachine):
             if entry.kind == "restore":
                 self.lost = False
             self.model.follow(entry, delta=delta)
+            if entry.kind == "applied":
+                assert self.preimages(entry) == self.model.overwritten
+
+    def preimages(self, entry: LogEntry) -> Contents:
+        """What an entry kept of what it replaced."""
+        found, repository = Contents(), self.processes[0].repository
+        for value in entry.body.detail["preimages"]:
+            rows = read_segment(repository, SegmentRef.model_validate(value), spec=SPEC)
+            records = rows.filter(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW))
+            found |= grouped([records.select(store_schema(SPEC).names)])
+        return found
 
     # --- what must hold ----------------------------------------------------------------------
 

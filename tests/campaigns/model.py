@@ -106,6 +106,8 @@ class Model:
     restores: set[int] = field(default_factory=set)
     live: Contents = field(default_factory=dict)
     alias: str | None = None
+    overwritten: Contents = field(default_factory=dict)
+    """What the last entry that was applied replaced and no entry had said."""
     watched: bool = False
     """Whether `live` is what was seen in the store, rather than what must be in it."""
 
@@ -169,9 +171,12 @@ class Model:
 
     def overwrites(self, document: str, stored: Rows) -> bool:
         """Whether applying what is pending replaces a stored value."""
+        return self.fresh(document) or self.at.logged(document, stored)
+
+    def fresh(self, document: str) -> bool:
+        """Whether the newest version of a document is not applied yet."""
         newest = self.at.newest(document)
-        fresh = newest is not None and newest.sequence in self.at.pending
-        return fresh or self.at.logged(document, stored)
+        return newest is not None and newest.sequence in self.at.pending
 
     def put(self, document: str, rows: Rows) -> None:
         """The live store holds these records of a document, or none."""
@@ -217,8 +222,11 @@ class Model:
         )
 
     def _apply(self, documents: Iterable[str]) -> None:
+        self.overwritten = {}
         for document in documents:
             stored = self.live.get(document, ())
+            if stored and not self.at.logged(document, stored) and self.fresh(document):
+                self.overwritten[document] = stored
             if stored != self.at.rows(document) and self.overwrites(document, stored):
                 self.put(document, self.at.rows(document))
 
