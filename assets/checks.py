@@ -103,7 +103,7 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
             "objects": found.objects,
             "bytes_read": found.size_bytes,
             "findings": len(found.findings),
-            "seconds": found.seconds,
+            "seconds": round(found.seconds, 3),
             "log_entry": point.number,
         }
         return _result(found.sound, "; ".join(said), facts)

@@ -79,10 +79,10 @@ def day_metadata(done: DayDone, *, seconds: float) -> Metadata:
         "outcome": done.outcome.value,
         "size_bytes": done.size_bytes,
         "quarantined": done.quarantined,
-        "seconds": seconds,
+        "seconds": round(seconds, 3),
     }
     if done.rows:
-        facts["rows_per_second"] = done.rows / max(seconds, 1e-9)
+        facts["rows_per_second"] = round(done.rows / max(seconds, 1e-9), 1)
     if done.reused:
         facts["reused"] = done.reused
     if done.head:
@@ -101,7 +101,7 @@ def digest_metadata(digests: Digests) -> Metadata:
 
 def exposure_metadata(exposed: timedelta | None) -> Metadata:
     """Seconds; nothing where it cannot be known."""
-    return {} if exposed is None else {"exposure_seconds": exposed.total_seconds()}
+    return {} if exposed is None else {"exposure_seconds": round(exposed.total_seconds(), 3)}
 
 
 def point_metadata(point: RecoveryPoint, *, uri: str) -> Metadata:

@@ -91,7 +91,7 @@ def restore_job() -> None:
 
 def recovery_metadata(done: Recovery) -> dict[str, Any]:
     """What a recovery did, phase by phase."""
-    phases = {f"seconds_{phase.name}": phase.seconds for phase in done.phases}
+    phases = {f"seconds_{phase.name}": round(phase.seconds, 3) for phase in done.phases}
     return {
         "dagster/row_count": done.records,
         "documents": done.documents,
@@ -102,7 +102,7 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "embedded": done.embedded,
         "bit_identical": done.bit_identical,
         "switched": done.switched,
-        "seconds": sum(phase.seconds for phase in done.phases),
+        "seconds": round(sum(phase.seconds for phase in done.phases), 3),
         **phases,
         **digest_metadata(done.digests),
     }

@@ -29,9 +29,11 @@ from dr_pipelines.planning.freshness import (
     next_stretch,
     protection,
 )
+from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.repository import Repository
 
 from .checks import FIRST_DAY, LAST_DAY
-from .reporting import Metadata, exposure_metadata, head_metadata
+from .reporting import Metadata, exposure_metadata, point_metadata
 from .resources import ProjectResource
 from .tracked import COLLECTION_TAG, Tracked
 
@@ -87,15 +89,16 @@ def build_rpo_sensor(
     )
     def rpo(context: dg.SensorEvaluationContext, project: ProjectResource) -> dg.SensorResult:
         opened = project.open()
+        repository = opened.repository()
         known = standing(
             tracked.name,
-            repository=opened.repository(),
+            repository=repository,
             lineage=opened.lineage(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
         )
         tick = Tick(tracked, known, project.now(), context.instance)
         requests, reason = tick.requests()
-        events, cursor = tick.events(Cursor.parse(context.cursor))
+        events, cursor = tick.events(Cursor.parse(context.cursor), repository)
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=reason or None,
@@ -172,7 +175,7 @@ class Tick:
         return expected_duration(measured, rpo=self.rpo)
 
     def events(
-        self, said: Cursor
+        self, said: Cursor, repository: Repository
     ) -> tuple[Sequence[dg.AssetObservation | dg.AssetMaterialization], Cursor]:
         """An observation when the protection changed; a quiet collection's proof confirmed anew.
 
@@ -181,28 +184,28 @@ class Tick:
         """
         now = protection(self.known, rpo=self.rpo, now=self.now)
         key = self.tracked.key("recovery_point")
-        quiet = now is Protection.QUIET and bool(self.known.proven)
-        if quiet and confirmation_due(said.confirmed_at, rpo=self.rpo, now=self.now):
+        confirmed_at = said.confirmed_at or self.known.proven_at
+        if now is Protection.QUIET and confirmation_due(confirmed_at, rpo=self.rpo, now=self.now):
+            point = read_point(repository, self.tracked.name, self.known.proven)
             event = dg.AssetMaterialization(
                 asset_key=key,
                 description="Nothing has changed since it was proven.",
-                metadata=self.facts(now),
+                metadata=point_metadata(point, uri=repository.blobs.url) | self.facts(now),
             )
             return [event], Cursor(now, self.now)
-        confirmed_at = said.confirmed_at if quiet else None
+        kept = Cursor(now, said.confirmed_at if now is Protection.QUIET else None)
         if now == said.protection:
-            return [], Cursor(now, confirmed_at)
-        observed = dg.AssetObservation(asset_key=key, metadata=self.facts(now))
-        return [observed], Cursor(now, confirmed_at)
+            return [], kept
+        return [dg.AssetObservation(asset_key=key, metadata=self.facts(now))], kept
 
     def facts(self, now: Protection) -> Metadata:
         exposed = exposure(self.known, now=self.now)
         return {
             "protection": now.value,
             "days_behind": len(self.known.behind),
-            "proven_entry": self.known.proven,
+            "head_entry": self.known.head,
+            "head_sha256": self.known.head_sha256,
             **exposure_metadata(None if exposed == timedelta.max else exposed),
-            **head_metadata(self.known.head, self.known.head_sha256),
         }
 
     def summary(self) -> str:

@@ -48,8 +48,8 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             "repaired": len(taken.findings.stale),
             "indeterminate": len(taken.indeterminate),
             "delta_bytes": taken.size_bytes,
-            "rows_per_second": taken.rows / max(seconds, 1e-9),
-            "seconds": seconds,
+            "rows_per_second": round(taken.rows / max(seconds, 1e-9), 1),
+            "seconds": round(seconds, 3),
         }
         point = newest_snapshot(repository, tracked.name)
         return dg.MaterializeResult(

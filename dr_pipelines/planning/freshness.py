@@ -89,7 +89,7 @@ def protection(standing: Standing, *, rpo: timedelta, now: datetime) -> Protecti
     exposed = exposure(standing, now=now)
     if exposed >= rpo:
         return Protection.BREACHED
-    if exposed or standing.unproven_since or standing.edited:
+    if exposed or standing.unproven_since or standing.edited or not standing.proven:
         return Protection.WITHIN
     return Protection.QUIET
 

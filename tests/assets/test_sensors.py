@@ -175,13 +175,16 @@ def test_a_quiet_collection_is_confirmed_once_an_objective(ingested: Location) -
     ingested.run("snapshot_notes")
     now = datetime.now(UTC)
 
-    first = tick(ingested, now)
-    second = tick(ingested, now + timedelta(minutes=59), cursor=first.cursor)
-    third = tick(ingested, now + timedelta(minutes=61), cursor=second.cursor)
+    cursor, events = None, list[list[str]]()
+    for minutes in (0, 59, 61, 119, 122):
+        result = tick(ingested, now + timedelta(minutes=minutes), cursor=cursor)
+        cursor = result.cursor
+        events.append([type(event).__name__ for event in result.asset_events])
 
-    kinds = [[type(event).__name__ for event in t.asset_events] for t in (first, second, third)]
-    assert kinds == [["AssetMaterialization"], [], ["AssetMaterialization"]]
-    assert first.asset_events[0].asset_key.path[-1] == "recovery_point"
+    confirmed = ["AssetMaterialization"]
+    assert events == [["AssetObservation"], [], confirmed, [], confirmed]
+    assert result.asset_events[0].asset_key.path == ["notes", "recovery_point"]
+    assert result.asset_events[0].metadata["log_entry"].value == 9
 
 
 def test_a_missing_proof_is_never_confirmed(ingested: Location) -> None:

@@ -60,6 +60,11 @@ def test_a_change_from_the_future_is_no_exposure() -> None:
     known = standing(behind=("2026-03-02",), unread_since=NOW + HOUR)
 
     assert exposure(known, now=NOW) == timedelta(0)
+    assert due(known) == ()
+
+
+def test_what_was_never_proven_is_not_quiet() -> None:
+    assert protection(standing(), rpo=HOUR, now=NOW) is Protection.WITHIN
 
 
 def test_reading_starts_early_enough_to_end_within_the_objective() -> None:
