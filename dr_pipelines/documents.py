@@ -7,6 +7,7 @@ somewhere is only ever compared with them.
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.record import Presence
-from dr_pipelines.model.recovery_point import RecoveryPoint, SegmentRef
+from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.fold import State, fold_point, scratch_database
 from dr_pipelines.repository.repository import Repository
@@ -23,6 +24,7 @@ from dr_pipelines.repository.segments import read_segment
 
 EMPTY_SHA256 = hashlib.sha256().digest()
 BATCH_ROWS = 8_192
+INSERT_ROWS = 65_536
 
 _KEPT = """
 SELECT d.document_id, d.epoch, d.position, d.ordinal, d.edit, d.chunk_count, d.segment,
@@ -94,8 +96,8 @@ def stored_documents(repository: Repository, point: RecoveryPoint) -> Iterator[D
     """
     with fold_point(repository, point) as state:
         state.sql.execute("CREATE TABLE hashes (document_id VARCHAR, sha256 BLOB)")
-        for number, ref in enumerate(state.segments):
-            _hash_segment(repository, state, number, ref)
+        for found in _gathered(_hashes(repository, state)):
+            _insert(state.sql, "hashes", found)
         for batch in state.batches(_KEPT, [Presence.PRESENT]):
             yield from _kept_rows(batch, state)
 
@@ -109,26 +111,41 @@ def live_documents(store: VectorReader, name: str) -> Iterator[DocumentRow]:
             "(id VARCHAR, document_id VARCHAR, chunk_index INTEGER, text VARCHAR)"
         )
         for batch in store.scan(name, columns=["id", "document_id", "chunk_index", "text"]):
-            sql.register("incoming", pa.Table.from_batches([batch]))
-            sql.execute("INSERT INTO stored SELECT * FROM incoming")
-            sql.unregister("incoming")
+            _insert(sql, "stored", pa.Table.from_batches([batch]))
         yield from _joined(sql.sql(_STORED).to_arrow_reader(BATCH_ROWS))
 
 
-def _hash_segment(repository: Repository, state: State, number: int, ref: SegmentRef) -> None:
-    """Hash the texts of a segment's newest documents; they are whole in one segment."""
-    wanted = state.rows_of(number)
-    if len(wanted) == 0:
-        return
+def _hashes(repository: Repository, state: State) -> Iterator[pa.Table]:
+    """Hashes of the joined texts of each segment's newest documents, which are whole in it."""
     columns = ["document_id", "chunk_index", "text"]
-    rows = read_segment(repository, ref, spec=state.spec, columns=columns).take(pa.array(wanted))
-    documents = strings(rows["document_id"])
-    runs = pc.run_end_encode(documents)
-    ends = runs.run_ends.to_numpy().astype(np.int64)
-    found = pa.table({"document_id": runs.values, "sha256": text_hashes(rows["text"], ends)})
-    state.sql.register("incoming", found)
-    state.sql.execute("INSERT INTO hashes SELECT * FROM incoming")
-    state.sql.unregister("incoming")
+    for number, ref in enumerate(state.segments):
+        wanted = state.rows_of(number)
+        if len(wanted):
+            rows = read_segment(repository, ref, spec=state.spec, columns=columns)
+            rows = rows.take(pa.array(wanted))
+            runs = pc.run_end_encode(strings(rows["document_id"]))
+            ends = runs.run_ends.to_numpy().astype(np.int64)
+            hashes = text_hashes(rows["text"], ends)
+            yield pa.table({"document_id": runs.values, "sha256": hashes})
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Few larger tables of many small ones."""
+    held, rows = list[pa.Table](), 0
+    for table in tables:
+        held.append(table)
+        rows += table.num_rows
+        if rows >= INSERT_ROWS:
+            yield pa.concat_tables(held)
+            held, rows = [], 0
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _insert(sql: Any, name: str, rows: pa.Table) -> None:
+    sql.register("incoming", rows)
+    sql.execute(f"INSERT INTO {name} SELECT * FROM incoming")  # noqa: S608 - a table of ours
+    sql.unregister("incoming")
 
 
 def _kept_rows(batch: pa.Table, state: State) -> Iterator[DocumentRow]:
