@@ -1,4 +1,4 @@
-"""With DR_LONG=1 the campaigns are long: `make test-long` selects them, and they take their time."""
+"""With DR_LONG=1 campaigns are long: `pytest -m long` selects them, and they take their time."""
 
 from pathlib import Path
 

@@ -61,7 +61,8 @@ def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directo
             verb(world.process())
         found = outcome(world)
         assert (found.folded, found.served) == (expected.folded, expected.served), site
-        assert world.process().verify(2).findings == (), site
+        if CAMPAIGN.long:
+            assert world.process().verify(2).findings == (), site
     record_result(
         f"crashes-{name}", seed=SEED, crashes=len(chosen), calls=dict(sorted(done.items()))
     )
@@ -75,5 +76,6 @@ def left_by(crashed: Path, before: Outcome, expected: Outcome, name: str) -> tup
     kinds = tuple(e.kind for e, _ in process.repository.log(process.collection).entries())
     assert kinds[: len(before.kinds)] == before.kinds
     assert expected.kinds[: len(kinds)] == kinds
-    assert process.folded(f"log:{len(before.kinds)}") == before.folded
+    if CAMPAIGN.long:
+        assert process.folded(f"log:{len(before.kinds)}") == before.folded
     return kinds

@@ -10,7 +10,7 @@ from dr_pipelines.ingestion import append_days, bind, prepare_day
 from dr_pipelines.stages import Reading, plan_day
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.store_faults import RecordingStore
-from dr_pipelines.testing.world import START, Process
+from dr_pipelines.testing.world import START, Process, table_of
 from tests.campaigns.machine import new_world
 
 
@@ -92,3 +92,20 @@ def test_a_snapshot_that_a_restore_overtakes_is_not_committed() -> None:
         process.backup()
     assert process.point().entry.kind == "applied"
     assert process.backup().equal
+
+
+def test_a_replay_repairs_although_older_replays_left_their_pieces() -> None:
+    """Pieces of a history that was left are adopted only where they count as newer."""
+    world, source = new_world()
+    process = world.process()
+    source.upsert("a", "said once", at=START)
+    process.ingest()
+    expected = world.served()
+    for _ in range(2):
+        process.replay(START.date(), START.date())
+    process.restore("log:2", switch=True)
+    physical = world.store.aliases()[world.collection]
+    for _ in range(4):
+        world.store.write(physical, table_of(()), replaces=["a"])
+        process.replay(START.date(), START.date())
+        assert world.served() == expected
