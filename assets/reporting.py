@@ -8,6 +8,8 @@ import dagster as dg
 
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.protocols import Progress
+from dr_pipelines.repository.manifests import segments
+from dr_pipelines.repository.repository import Repository
 from dr_pipelines.steps import DayDone
 
 LOG_SECONDS = 5.0
@@ -104,17 +106,17 @@ def exposure_metadata(exposed: timedelta | None) -> Metadata:
     return {} if exposed is None else {"exposure_seconds": round(exposed.total_seconds(), 3)}
 
 
-def point_metadata(point: RecoveryPoint, *, uri: str) -> Metadata:
+def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
     """What is shown of a recovery point."""
     manifest = point.manifest
     return {
         "dagster/row_count": manifest.counts.records,
-        "dagster/uri": uri,
+        "dagster/uri": repository.blobs.url,
         "documents": manifest.counts.documents,
         "deleted": manifest.counts.deleted,
         "position": manifest.frontier(),
         "days": len(manifest.partitions),
-        "segments_bytes": sum(ref.size_bytes for ref in manifest.segments),
+        "size_bytes": sum(ref.size_bytes for ref in segments(repository, manifest)),
         **head_metadata(point.number, point.sha256),
         **digest_metadata(manifest.digests),
         "restore": dg.MetadataValue.md(

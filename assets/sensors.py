@@ -190,7 +190,7 @@ class Tick:
             event = dg.AssetMaterialization(
                 asset_key=key,
                 description="Nothing has changed since it was proven.",
-                metadata=point_metadata(point, uri=repository.blobs.url) | self.facts(now),
+                metadata=point_metadata(point, repository=repository) | self.facts(now),
             )
             return [event], Cursor(now, self.now)
         kept = Cursor(now, said.confirmed_at if now is Protection.QUIET else None)

@@ -52,9 +52,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             "seconds": round(seconds, 3),
         }
         point = newest_snapshot(repository, tracked.name)
-        return dg.MaterializeResult(
-            metadata=point_metadata(point, uri=repository.blobs.url) | facts
-        )
+        return dg.MaterializeResult(metadata=point_metadata(point, repository=repository) | facts)
 
     return snapshot
 
@@ -92,7 +90,7 @@ def build_recovery_point(
         )
         facts = {"proof_entry": proof.number, "proof_sha256": proof.sha256}
         return dg.MaterializeResult(
-            metadata=point_metadata(point, uri=repository.blobs.url)
+            metadata=point_metadata(point, repository=repository)
             | facts
             | exposure_metadata(exposed)
         )
