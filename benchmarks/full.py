@@ -14,6 +14,7 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.restore import plan_restore, restore
+from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
 WHAT = """\
 `backup` of a DuckDB collection that no log knows yet: scan, digests, segments (encoded, decoded
@@ -114,7 +115,7 @@ def _store_to_store(store: VectorStore, path: Path, laps: Laps) -> None:
 
 def _keyword_index(scale: Scale, directory: Path) -> float:
     """Seconds that building the keyword index takes: all of what a restore leaves out above."""
-    store = sample.DuckDBVectorStore(directory / "indexed")
+    store = DuckDBVectorStore(directory / "indexed")
     name = sample.spec("sample@indexed", keyword_index=True)
     store.create(name)
     for batch in sample.batches(scale.rows):

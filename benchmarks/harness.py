@@ -17,12 +17,12 @@ class Scale:
 
     rows: int = 200_000
     large_rows: int = 1_000_000
-    chunks: int = 256
+    documents: int = 100
     days: int | None = None
     repeats: int = 5
 
 
-SMALL = Scale(rows=2_000, large_rows=4_000, chunks=6, days=3, repeats=1)
+SMALL = Scale(rows=2_000, large_rows=4_000, documents=3, days=3, repeats=1)
 """Enough to see that a benchmark runs and that what it asserts holds; its times say nothing."""
 
 

@@ -15,7 +15,6 @@ from dr_pipelines.backup import backup
 from dr_pipelines.compaction import compact
 from dr_pipelines.ingestion import append_days, bind, ingest, prepare_day
 from dr_pipelines.repository.points import latest
-from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stages import Reading, plan_day
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
@@ -51,7 +50,8 @@ def run(scale: Scale, directory: Path) -> Figure:
             )
         assert taken.equal
         assert taken.findings.changed == expected
-        assert not taken.findings.added and not taken.findings.absent
+        assert not taken.findings.added
+        assert not taken.findings.absent
         sizes.append(taken.size_bytes)
         _full(store, directory / f"again-{number}", laps)
         ingested.append(changed, laps)
@@ -117,9 +117,7 @@ class _Ingested:
         self.store = DuckDBVectorStore(directory / "store")
         self.lease = sample.lease(directory)
         self.ingest()
-        compact(
-            sample.COLLECTION, repository=self.repository, store=self.store, lease=self.lease
-        )
+        compact(sample.COLLECTION, repository=self.repository, store=self.store, lease=self.lease)
 
     def ingest(self) -> None:
         """Everything that the feed has."""
@@ -128,9 +126,7 @@ class _Ingested:
     def append(self, changed: npt.NDArray[np.int64], laps: Laps) -> None:
         """Another day with these documents: what comes after its embeddings is timed."""
         name = self.feed.add_day(changed)
-        bound = bind(
-            self.lineage, repository=self.repository, store=self.store, lease=self.lease
-        )
+        bound = bind(self.lineage, repository=self.repository, store=self.store, lease=self.lease)
         reading = Reading.of(latest(self.repository, sample.COLLECTION).manifest)
         day = plan_day(self.lineage, reading, name)
         made = prepare_day(self.lineage, day, repository=self.repository)

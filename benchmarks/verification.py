@@ -42,7 +42,8 @@ def run(scale: Scale, directory: Path) -> Figure:
                 pq.read_table(path)
         with laps.lap("level 3"):
             third = verify(repository, sample.COLLECTION, level=3)
-        assert second.sound and third.sound
+        assert second.sound
+        assert third.sound
         assert second.size_bytes >= sum(path.stat().st_size for path in tables)
     _flip(max(tables, key=lambda path: path.stat().st_size))
     assert not verify(repository, sample.COLLECTION, level=2).sound

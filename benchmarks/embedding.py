@@ -1,0 +1,134 @@
+"""Embedding kept chunks again, beside the library it is done with."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import sample
+from benchmarks.corpora import HANDBOOK, MODEL
+from benchmarks.harness import Figure, Laps, Ratio, Scale
+from dr_pipelines.ingest.chunkers.token import TokenChunker
+from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
+from dr_pipelines.ingest.embedders.sentence_transformer import SentenceTransformerEmbedder
+from dr_pipelines.ingest.lineage import Lineage
+from dr_pipelines.ingest.model_files import locate
+from dr_pipelines.ingest.rows import embedding_inputs
+from dr_pipelines.ingest.sources.jsonl import JsonlSource
+from dr_pipelines.ingestion import ingest
+from dr_pipelines.model.recovery_point import RecoveryPoint
+from dr_pipelines.protocols import Embedder
+from dr_pipelines.reembedding import Reembedded, reembed
+from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import read_chunks, read_segment, records_only
+from dr_pipelines.stores.memory import MemoryVectorStore
+
+WHAT = """\
+Chunks of the example corpus, at most 200 tokens each. `encode` is `SentenceTransformer.encode` of
+what the embedder reads (title, overlap, text), with its defaults, in the order in which the chunks
+were kept. `fast` and `reproducible` are the step of a replay that embeds: read the chunks
+checkpoints, recompute their digests, embed, hash, write segments that are decoded again and synced;
+by the profile that computes padded batches, and by the one whose vectors depend on nothing but the
+text. The model is loaded before."""
+COLLECTION = "handbook"
+TOLERANCE = 1e-6
+PROFILES: tuple[Literal["fast", "reproducible"], ...] = ("fast", "reproducible")
+
+
+def run(scale: Scale, directory: Path) -> Figure:
+    """Time each in turn; the vectors must agree with those of `encode`."""
+    from sentence_transformers import SentenceTransformer
+
+    embedders = {p: SentenceTransformerEmbedder(MODEL, profile=p) for p in PROFILES}
+    for embedder in embedders.values():
+        embedder.embed(["loads the model"])
+    model = SentenceTransformer(str(locate(MODEL)), device="cpu")
+    laps, count = Laps(), 0
+    for number in range(scale.repeats):
+        place = directory / f"embedding-{number}"
+        repository, point = _ingested(place, scale.documents)
+        ids, texts = _kept(repository, point)
+        with laps.lap("encode"):
+            expected = model.encode(texts, show_progress_bar=False)
+        for profile, embedder in embedders.items():
+            lineage = _lineage(place / "feed.jsonl", embedder)
+            with laps.lap(profile):
+                made = reembed(point, lineage, repository=repository)
+            assert made.embedded == len(texts)
+            found = _vectors(repository, lineage, made)
+            assert np.abs(np.stack([found[key] for key in ids]) - expected).max() <= TOLERANCE
+        count = len(texts)
+        shutil.rmtree(place)
+    encode = laps.median("encode")
+    rates = [
+        Ratio(f"rate, {p} : encode", encode / laps.median(p), 1.0, at_least=True) for p in PROFILES
+    ]
+    cost = laps.median("reproducible") / laps.median("fast")
+    return Figure(
+        "embedding",
+        WHAT,
+        sample.WARM,
+        laps.seconds,
+        {"chunks": count, "encode_chunks_per_second": round(count / encode, 1)},
+        (*rates, Ratio("reproducible : fast", cost)),
+    )
+
+
+def _ingested(place: Path, documents: int) -> tuple[Repository, RecoveryPoint]:
+    """Chunks of the first documents of the corpus, kept in a repository."""
+    place.mkdir(parents=True)
+    feed = place / "feed.jsonl"
+    feed.write_text("".join(_first_versions(documents)))
+    repository = sample.new_repository(place)
+    lineage = _lineage(feed, HashingEmbedder(sample.DIMENSION))
+    store = MemoryVectorStore()
+    ingest(lineage, repository=repository, store=store, lease=sample.lease(place))
+    return repository, latest(repository, COLLECTION)
+
+
+def _first_versions(documents: int) -> Iterator[str]:
+    """Lines of a feed that brings each of some documents once."""
+    seen = set[str]()
+    with HANDBOOK.open() as file:
+        for change in map(json.loads, file):
+            if change["op"] == "upsert" and change["id"] not in seen and len(seen) < documents:
+                seen.add(change["id"])
+                yield json.dumps({**change, "seq": len(seen), "metadata": {}}) + "\n"
+
+
+def _lineage(feed: Path, embedder: Embedder) -> Lineage:
+    return Lineage(
+        collection=COLLECTION,
+        spec=sample.spec(COLLECTION),
+        source=JsonlSource(feed),
+        chunker=TokenChunker(MODEL, max_tokens=200, overlap_tokens=20, title=True),
+        embedder=embedder,
+        store_name=sample.STORE,
+    )
+
+
+def _kept(repository: Repository, point: RecoveryPoint) -> tuple[list[str], list[str]]:
+    """Ids of all chunks, and what an embedder reads of each."""
+    ids, texts = list[str](), list[str]()
+    for partition in point.manifest.partitions.values():
+        for ref in partition.chunks:
+            rows = read_chunks(repository, ref, spec=point.manifest.spec)
+            ids += records_only(rows)["id"].to_pylist()
+            texts += embedding_inputs(rows)
+    return ids, texts
+
+
+def _vectors(
+    repository: Repository, lineage: Lineage, made: Reembedded
+) -> dict[str, npt.NDArray[np.float32]]:
+    found: dict[str, npt.NDArray[np.float32]] = {}
+    for ref in made.segments:
+        rows = records_only(read_segment(repository, ref, spec=lineage.spec))
+        matrix = rows["embedding"].combine_chunks().flatten().to_numpy()
+        found |= zip(rows["id"].to_pylist(), matrix.reshape(rows.num_rows, -1), strict=True)
+    return found
