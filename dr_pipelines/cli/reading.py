@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
+from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, code_of, give
 from dr_pipelines.cli.options import (
     AT,
     POLICIES,
@@ -18,13 +18,14 @@ from dr_pipelines.cli.options import (
     a_number,
 )
 from dr_pipelines.cli.session import open_project, point_at
+from dr_pipelines.errors import DrError
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from datetime import datetime
 
     from rich.console import Console
 
-    from dr_pipelines.documents import DocumentRow
+    from dr_pipelines.documents import DocumentRow, StatesDigest
     from dr_pipelines.model.recovery_point import RecoveryPoint
     from dr_pipelines.verify import Verification
 
@@ -123,21 +124,34 @@ def _print_documents(
     from dr_pipelines.documents import StatesDigest
 
     digest = StatesDigest()
-    write = sys.stdout.write
     if as_json:
-        head = {"collection": collection, "at": where}
-        write(json.dumps(head, ensure_ascii=False)[:-1] + ', "documents": [')
-        for number, row in enumerate(digest.through(rows)):
-            write((",\n" if number else "\n") + json.dumps(asdict(row), ensure_ascii=False))
-        write(f'\n], "count": {digest.documents}, "digest": "{digest.value}"}}\n')
-        return ExitCode.SUCCEEDED
+        return _print_documents_json({"collection": collection, "at": where}, rows, digest)
     for row in digest.through(rows):
-        write(f"{row.id}\t{row.version or '-'}\t{row.sha256}\n")
+        sys.stdout.write(f"{row.id}\t{row.version or '-'}\t{row.sha256}\n")
     unseen = " (those without text are not seen in a store)" if where == "store" else ""
     sys.stderr.write(
         f"{collection} at {where}: {digest.documents} documents{unseen}, digest {digest.value}\n"
     )
     return ExitCode.SUCCEEDED
+
+
+def _print_documents_json(
+    head: dict[str, str], rows: "Iterable[DocumentRow]", digest: "StatesDigest"
+) -> ExitCode:
+    """One JSON document, written as it is made; also one that ends with an error."""
+    sys.stdout.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "documents": [')
+    end: dict[str, Any] = {}
+    code = ExitCode.SUCCEEDED
+    try:
+        for number, row in enumerate(digest.through(rows)):
+            line = json.dumps(asdict(row), ensure_ascii=False)
+            sys.stdout.write((",\n" if number else "\n") + line)
+        end = {"count": digest.documents, "digest": digest.value}
+    except DrError as error:
+        sys.stderr.write(f"{error}\n")
+        end, code = {"error": str(error), "kind": type(error).__name__}, code_of(error)
+    sys.stdout.write("\n], " + json.dumps(end, ensure_ascii=False)[1:] + "\n")
+    return code
 
 
 def _points_answer(collection: str, found: "list[RecoveryPoint]", now: "datetime") -> Answer:

@@ -64,6 +64,15 @@ def test_damage_makes_verify_fail_and_is_named(kept: Workplace) -> None:
     assert "NOT SOUND" in kept.dr("verify", "notes").out
 
 
+def test_damaged_documents_are_one_json_document_all_the_same(kept: Workplace) -> None:
+    for victim in (kept.directory / "repository/notes/checkpoints/embeddings").rglob("*.parquet"):
+        victim.unlink()
+    result = kept.dr("documents", "notes", "--json")
+    assert (result.code, result.json["kind"], result.json["documents"]) == (1, "Damaged", [])
+    assert result.json["error"] == result.err.rstrip("\n")
+    assert " is missing from file:" in result.err
+
+
 def test_nothing_to_verify_is_not_sound(kept: Workplace) -> None:
     result = kept.dr("verify", "memories")
     assert result.code == 1

@@ -1,0 +1,80 @@
+"""The session in the README: its commands, what it says they print, and running them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command and its output, as the README has them."""
+
+    command: str
+    output: str
+
+
+def session(text: str) -> Iterator[Step]:
+    """The steps of all blocks, in order."""
+    for block in BLOCK.findall(text):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            yield Step(command, output)
+
+
+def furnish(directory: Path) -> None:
+    """What a checkout has that the session needs."""
+    shutil.copy(ROOT / "policies.yaml", directory)
+    shutil.copytree(ROOT / "examples", directory / "examples")
+
+
+def perform(command: str, directory: Path) -> str:
+    """What a command prints, errors included, on 80 columns."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=directory,
+        env={**os.environ, "PATH": path, "COLUMNS": "80"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return "".join(f"{line.rstrip()}\n" for line in result.stdout.splitlines())
+
+
+def plain(text: str) -> str:
+    """Without what differs from run to run: times, hashes, sizes, scores, spaces."""
+    text = re.sub(r"\d{8}T\d{6}Z", "NOW", text)
+    text = re.sub(r"\b(\d+)-[0-9a-f]{8}\b", r"\1-HASH", text)
+    text = re.sub(r"\b\d+(\.\d+)? (s|min|h|d)( \d+ (s|min|h))?\b", "SPAN", text)
+    text = re.sub(r"\b\d+(\.\d+)? (kB|MB)\b", "SIZE", text)
+    text = re.sub(r"\b0\.\d{4}\b", "SCORE", text)  # its last digits are the processor's
+    return " ".join(re.sub("─+", "─", text).split())
+
+
+def written(text: str, directory: Path) -> str:
+    """The README with the output of a run made now: `python -m tests.cli.readme` writes it."""
+
+    def block(match: re.Match[str]) -> str:
+        steps = session(match.group(0))
+        said = "".join(f"$ {s.command}\n{perform(s.command, directory)}" for s in steps)
+        return f"```console\n{said}```"
+
+    return BLOCK.sub(block, text)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        furnish(Path(scratch))
+        README.write_text(written(README.read_text(), Path(scratch)))

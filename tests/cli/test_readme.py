@@ -1,0 +1,54 @@
+"""The README shows what really happens."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dr_pipelines.cli.app import app
+from dr_pipelines.policies import load_policies
+from tests.cli.readme import README, ROOT, furnish, perform, plain, session
+
+
+@pytest.mark.timeout(900)  # a real model embeds; a busy machine is slow
+def test_the_session_prints_what_the_readme_says(tmp_path: Path) -> None:
+    furnish(tmp_path)
+    steps = list(session(README.read_text()))
+    assert len(steps) == 12
+    for step in steps:
+        found = perform(step.command, tmp_path)
+        assert plain(found) == plain(step.output), step.command
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README.read_text())
+    assert len(links) >= 6
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_policies_in_the_readme_are_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    path = tmp_path / "policies.yaml"
+    path.write_text(text)
+    assert list(load_policies(path, {}).collections) == ["wiki"]
+    assert yaml.safe_load(text)["repository"] == "s3://backups/vectors"
+
+
+def test_the_table_of_commands_is_complete() -> None:
+    import typer
+
+    rows = re.findall(r"^\| `dr (\w+)([^|]*(?:\\\|[^|]*)*)` \|(.*)\|$", README.read_text(), re.M)
+    listed = {name: arguments + text for name, arguments, text in rows}
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert list(listed) == list(commands)
+    everywhere = {"--help", "--policies", "--json"}
+    missing = [
+        f"{name} {parameter.opts[0]}"
+        for name, command in commands.items()
+        for parameter in command.params
+        if parameter.opts[0].startswith("--")
+        and parameter.opts[0] not in everywhere
+        and f"`{parameter.opts[0]}" not in listed[name]
+    ]
+    assert missing == []
