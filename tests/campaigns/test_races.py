@@ -109,3 +109,37 @@ def test_a_replay_repairs_although_older_replays_left_their_pieces() -> None:
         world.store.write(physical, table_of(()), replaces=["a"])
         process.replay(START.date(), START.date())
         assert world.served() == expected
+
+
+def test_what_a_displaced_writer_writes_late_is_repaired_and_not_recorded() -> None:
+    world, source = new_world()
+    slow = world.process()
+    for day in range(2):
+        source.upsert("a", f"day {day}", at=START + timedelta(days=day))
+    slow.ingest(last=START.date())
+    old = world.served()["a"]
+    commit_only(slow, source.partitions()[-1].day.isoformat())
+    other = world.process()
+    assert other.ingest().applied.taken_over == (3,)
+    new = world.served()
+    physical = world.store.aliases()[world.collection]
+    world.store.write(physical, table_of(old), replaces=["a"])  # the slow one, at last
+    snapshot = other.backup()
+    assert (snapshot.findings.stale, snapshot.findings.recorded) == (("a",), [])
+    assert not snapshot.equal
+    assert world.served() == other.folded() == new
+    assert other.backup().equal
+
+
+def test_an_old_value_without_a_takeover_is_an_edit_by_hand() -> None:
+    world, source = new_world()
+    process = world.process()
+    for day in range(2):
+        source.upsert("a", f"day {day}", at=START + timedelta(days=day))
+    process.ingest(last=START.date())
+    old = world.served()
+    process.ingest()
+    physical = world.store.aliases()[world.collection]
+    world.store.write(physical, table_of(old["a"]), replaces=["a"])
+    assert process.backup().findings.changed == ("a",)
+    assert world.served() == process.folded() == old
