@@ -41,7 +41,7 @@ ENTRY_MANIFEST = ObjectRef(key="books/manifests/none/0.json", sha256="0" * 64, s
 def examples(count: int) -> settings:
     """Hypothesis settings: many more with DR_LONG=1."""
     return settings(
-        max_examples=count * 6 if LONG else count,
+        max_examples=count * 4 if LONG else count,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
