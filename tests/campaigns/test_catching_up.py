@@ -7,6 +7,7 @@ import pytest
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.testing.world import START, Contents, ListedSource, World, said
 from tests.campaigns.machine import new_world
+from tests.campaigns.results import CAMPAIGN
 
 
 def built() -> tuple[World, ListedSource]:
@@ -38,7 +39,7 @@ def at(world: World, source: ListedSource, position: int) -> Contents:
 
 
 @pytest.mark.parametrize("route", Route)
-@pytest.mark.parametrize("position", [1, 2, 4, 5, 7])
+@pytest.mark.parametrize("position", CAMPAIGN.pick(short=(2, 5), long=range(1, 9)))
 def test_ingestion_goes_on_from_the_middle_of_a_day(position: int, route: Route) -> None:
     world, source = built()
     world.process().restore(f"seq:{position}", route=route, switch=True)
