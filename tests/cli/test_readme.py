@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from dr_pipelines.cli.app import app
-from dr_pipelines.policies import load_policies
+from dr_pipelines.config import load_policies
 from tests.cli.readme import README, ROOT, furnish, perform, plain, session
 
 
