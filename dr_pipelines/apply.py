@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.errors import Conflict, NotFound, TimelineClosed
+from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -139,37 +140,44 @@ class _Work:
         self, pending: tuple[int, ...]
     ) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
         """Documents written, documents left alone, and the pre-images of what was overwritten."""
-        written, preimages = 0, list[SegmentRef]()
-        for _ in range(ROUNDS):
-            wrote, kept, saved = self.one_round(pending)
-            written, preimages = written + wrote, preimages + saved
-            if not wrote:
-                return written, kept, preimages
-        raise Conflict(
-            f"{self.collection}: the store kept changing during {ROUNDS} rounds of applying: "
-            "another program writes to the same documents"
-        )
+        log = self.repository.log(self.collection)
+        written, preimages, rounds = 0, list[SegmentRef](), iter(range(ROUNDS))
+        while True:
+            head = log.head()
+            manifest = current_manifest(self.repository, self.collection, head)
+            if manifest is None:
+                raise Conflict(f"{self.collection}: the log became empty")
+            require_timeline(manifest, self.bound)
+            documents = touched_documents(self.repository, manifest, entries=pending)
+            if len(documents) == 0:
+                return written, (), preimages
+            with fold(self.repository, manifest, documents=documents) as state:
+                for _ in rounds:
+                    wrote, kept, saved = self.one_round(state, documents, pending=_pending(head))
+                    written, preimages = written + wrote, preimages + saved
+                    if not wrote:
+                        return written, kept, preimages
+                    if log.head().number != head.number:
+                        break  # what was folded is not the newest any more
+                else:
+                    raise Conflict(
+                        f"{self.collection}: the store kept changing during {ROUNDS} rounds of "
+                        "applying: another program writes to the same documents"
+                    )
 
-    def one_round(self, pending: tuple[int, ...]) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
-        head = self.repository.log(self.collection).head()
-        manifest = current_manifest(self.repository, self.collection, head)
-        if manifest is None:
-            raise Conflict(f"{self.collection}: the log became empty")
-        require_timeline(manifest, self.bound)
-        documents = touched_documents(self.repository, manifest, entries=pending)
-        if len(documents) == 0:
-            return 0, (), []
-        with fold(self.repository, manifest, documents=documents) as state:
-            stored = scan_documents(self.store, self.bound.physical, documents)
-            observe(state, stored, spec=manifest.spec)
-            plan = differences(state, pending=_pending(head))
-            overwrite = pc.or_(plan["fresh"], plan["logged"])
-            unlogged = pc.invert(pc.or_(plan["logged"], plan["empty"]))
-            saved = self.save_preimages(manifest, plan.filter(pc.and_(plan["fresh"], unlogged)))
-            write = strings(plan.filter(overwrite)["document_id"])
-            self.write(state, write)
-            kept = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
-            return len(write), tuple(kept), saved
+    def one_round(
+        self, state: State, documents: pa.Array, *, pending: tuple[int, ...]
+    ) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
+        stored = scan_documents(self.store, self.bound.physical, documents)
+        observe(state, stored, spec=state.spec)
+        plan = differences(state, pending=pending)
+        overwrite = pc.or_(plan["fresh"], plan["logged"])
+        unlogged = pc.invert(pc.or_(plan["logged"], plan["empty"]))
+        saved = self.save_preimages(state.spec, plan.filter(pc.and_(plan["fresh"], unlogged)))
+        write = strings(plan.filter(overwrite)["document_id"])
+        self.write(state, write)
+        kept = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
+        return len(write), tuple(kept), saved
 
     def write(self, state: State, documents: pa.Array) -> None:
         """Write the newest rows of documents; those without rows are removed."""
@@ -186,20 +194,16 @@ class _Work:
             batch = gone[start : start + DELETE_DOCUMENTS]
             self.store.write(self.bound.physical, empty, replaces=batch)
 
-    def save_preimages(self, manifest: Manifest, plan: pa.Table) -> list[SegmentRef]:
+    def save_preimages(self, spec: CollectionSpec, plan: pa.Table) -> list[SegmentRef]:
         """Keep what is about to be overwritten and was never logged."""
         documents = strings(plan["document_id"])
         if len(documents) == 0:
             return []
         stored = list(scan_documents(self.store, self.bound.physical, documents))
-        rows = observed_rows(
-            pa.Table.from_batches(stored, store_schema(manifest.spec)), spec=manifest.spec
-        )
+        rows = observed_rows(pa.Table.from_batches(stored, store_schema(spec)), spec=spec)
         if rows.num_rows == 0:
             return []
-        return [
-            write_segment(self.repository, self.collection, rows, spec=manifest.spec, kind="delta")
-        ]
+        return [write_segment(self.repository, self.collection, rows, spec=spec, kind="delta")]
 
 
 def touched_documents(

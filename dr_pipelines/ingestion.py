@@ -43,7 +43,7 @@ from dr_pipelines.stages import (
     Reading,
     chunk_day,
     embed_day,
-    plan_day,
+    plan_days,
     read_day,
     require_same_source,
     source_days,
@@ -100,8 +100,10 @@ def ingest(
     report = _apply_into(Ingested(), lineage, repository=repository, store=store, lease=lease)
     manifest = _manifest(lineage, repository)
     require_same_source(lineage, Reading.of(manifest))
-    for found in source_days(lineage, first=first, last=last):
-        day = plan_day(lineage, Reading.of(_manifest(lineage, repository)), found.day.isoformat())
+    source = source_days(lineage, first=first, last=last)
+    for name in [found.day.isoformat() for found in source]:
+        reading = Reading.of(_manifest(lineage, repository))
+        (day,) = plan_days(lineage, reading, [name], source=source)
         report = replace(report, quarantined=report.quarantined + day.quarantined)
         if day.fresh is None:
             continue
