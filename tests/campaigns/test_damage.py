@@ -18,12 +18,12 @@ from dr_pipelines.errors import Damaged, DrError
 from dr_pipelines.evidence import record_evidence
 from dr_pipelines.model.record import index_schema, store_schema
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.model.recovery_point import ObjectRef, RecoveryPoint
+from dr_pipelines.model.recovery_point import Body, ObjectRef, RecoveryPoint
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository import manifests
 from dr_pipelines.repository.codec import encode_table
 from dr_pipelines.repository.fold import fold_point
-from dr_pipelines.repository.log import Witness, encode_entry
+from dr_pipelines.repository.log import Draft, Witness, encode_entry
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.segments import (
     read_segment,
@@ -340,3 +340,20 @@ def _rehashed(ref: Ref, data: bytes, *, key: str | None = None) -> Ref:
     digest, size = hashlib.sha256(data).hexdigest(), len(data)
     update = {"key": key or ref.key, "sha256": digest, "size_bytes": size}
     return ref.model_copy(update=update)
+
+
+def test_a_manifest_that_does_not_describe_its_rows_is_found_by_level_3(kept: Kept) -> None:
+    """Every byte is as it was written, but what was written was wrong."""
+    blobs = kept.blobs()
+    process = kept.process(blobs)
+    manifest = process.point().manifest
+    wrong = manifest.digests.model_copy(update={"vectors": manifest.digests.content})
+    ref = manifests.write_manifest(
+        process.repository, manifest.model_copy(update={"digests": wrong})
+    )
+    draft = Draft(manifest.timeline, Body(manifest=ref))
+    process.repository.log(process.collection).append("compact", lambda _: draft)
+    assert process.verify(2).findings == ()
+    (finding,) = process.verify(3).findings
+    assert finding.key == ref.key
+    assert "do not add up to the digests" in finding.problem
