@@ -171,6 +171,7 @@ class Process:
         return self.lineage.collection
 
     def ingest(self, first: date | None = None, last: date | None = None) -> Ingested:
+        """`dr ingest`: all days that are not covered, or those in [first, last]."""
         return ingest(
             self.lineage,
             repository=self.repository,
@@ -181,6 +182,7 @@ class Process:
         )
 
     def backup(self, *, accept_absence: bool = False) -> Snapshot:
+        """`dr backup`."""
         return backup(
             self.collection,
             repository=self.repository,
@@ -195,6 +197,7 @@ class Process:
         )
 
     def replay(self, first: date, last: date) -> Replayed:
+        """`dr replay`."""
         return replay(
             self.lineage,
             repository=self.repository,
@@ -210,6 +213,7 @@ class Process:
     def restore(
         self, at: str = "latest", *, route: Route = Route.LOAD, switch: bool = False
     ) -> Recovery:
+        """Plan and carry out `dr restore`."""
         point = self.point(at)
         plan = plan_restore(
             point,
