@@ -1,4 +1,4 @@
-"""With DR_LONG=1 campaigns are long: `pytest -m long` selects them, and they take their time."""
+"""Everything here is a campaign: short as a rule, and with DR_LONG=1 as long as it takes."""
 
 from pathlib import Path
 
@@ -15,5 +15,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not item.path.is_relative_to(HERE):
             continue
         item.add_marker(pytest.mark.timeout(0 if CAMPAIGN.long else SHORT_SECONDS))
-        if CAMPAIGN.long:
-            item.add_marker(pytest.mark.long)
+        item.add_marker(pytest.mark.campaign)
