@@ -16,6 +16,7 @@ from dr_pipelines.model.base import canonical_json
 MAX_OBJECT_BYTES = 1 << 30
 MAX_JSON_DEPTH = 16
 ROW_GROUP_ROWS = 16_384
+THREADED_BYTES = 1 << 20
 WRITE_BATCH = 65_536  # values: by Arrow's default vectors take half as long again
 SEAL = "seal"
 UNSEALED = "-" * 64
@@ -149,9 +150,9 @@ def _nesting(data: bytes) -> int:
 
 
 def _parse(data: bytes, columns: list[str] | None = None) -> pa.Table:
-    return pq.read_table(
-        pa.BufferReader(data), columns=columns, page_checksum_verification=True, use_threads=True
-    )
+    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    table = file.read(columns=columns, use_threads=len(data) > THREADED_BYTES)
+    return table if columns is None else table.select(columns)
 
 
 def _same(decoded: pa.Table, table: pa.Table) -> bool:
