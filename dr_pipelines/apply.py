@@ -5,7 +5,7 @@ differs; only then is an entry marked applied. It never runs an entry's own rows
 repeated, interrupted and taken over at any point.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,6 +36,7 @@ ROUNDS = 8
 SCAN_DOCUMENTS = 10_000
 DELETE_DOCUMENTS = 10_000
 MENTIONED = 10
+MENTIONED_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def _mark_applied(repository: Repository, result: Applied, bound: Timeline, head
     detail = {
         "entries": list(result.entries),
         "written": result.written,
-        "kept": list(result.kept[:MENTIONED]),
+        "kept": mentioned(result.kept),
         "kept_total": len(result.kept),
         "preimages": [ref.model_dump(mode="json") for ref in result.preimages],
         "taken_over": list(result.taken_over),
@@ -195,7 +196,7 @@ class _Work:
             self.store.write(self.bound.physical, empty, replaces=batch)
 
     def save_preimages(self, spec: CollectionSpec, plan: pa.Table) -> list[SegmentRef]:
-        """Keep what is about to be overwritten and was never logged."""
+        """Keep, and name in the log, what is about to be overwritten and was never logged."""
         documents = strings(plan["document_id"])
         if len(documents) == 0:
             return []
@@ -203,7 +204,22 @@ class _Work:
         rows = observed_rows(pa.Table.from_batches(stored, store_schema(spec)), spec=spec)
         if rows.num_rows == 0:
             return []
-        return [write_segment(self.repository, self.collection, rows, spec=spec, kind="delta")]
+        saved = write_segment(self.repository, self.collection, rows, spec=spec, kind="delta")
+        # first: a crash between overwriting and `applied` must not leave it without a name
+        self.repository.log(self.collection).append("evidence", partial(self.name_preimage, saved))
+        return [saved]
+
+    def name_preimage(self, saved: SegmentRef, head: Head) -> Draft:
+        if head.entry is None:
+            raise Conflict(f"{self.collection}: the log became empty")
+        detail = {"kind": "preimage", "preimages": [saved.model_dump(mode="json")]}
+        body = head.entry.body.model_copy(update={"detail": detail})
+        return Draft(head.entry.timeline, body)
+
+
+def mentioned(documents: Sequence[str]) -> list[str]:
+    """The first few of some documents, short enough for a log entry of limited size."""
+    return [document[:MENTIONED_CHARACTERS] for document in documents[:MENTIONED]]
 
 
 def touched_documents(

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 
 from dr_pipelines import __version__
 from dr_pipelines.apply import (
-    MENTIONED,
     current_manifest,
     finish_pending,
+    mentioned,
     require_timeline,
     rewrite_documents,
     touched_documents,
@@ -56,6 +56,7 @@ class _Commit:
     repository: Repository
     engine: str
     started: int
+    unapplied: tuple[int, ...]
     base: Manifest
     inspection: Inspection
     said: Snapshot | None = None
@@ -65,7 +66,9 @@ class _Commit:
         require_timeline(manifest, self.base.current)
         pending = head.entry.body.pending if head.entry else ()
         later = tuple(range(self.started + 1, head.number + 1))
-        moving = touched_documents(self.repository, manifest, entries=(*pending, *later))
+        moving = touched_documents(
+            self.repository, manifest, entries=(*self.unapplied, *pending, *later)
+        )
         moving_set = frozenset(moving.to_pylist())
         delta = self.without(moving)
         grown = advance(self.repository, manifest, delta, entry=head.number + 1)
@@ -183,7 +186,8 @@ def take_snapshot(
             f"{base.current.physical!r} is empty and nothing is known of it: there is nothing to "
             "back up yet"
         )
-    commit = _Commit(repository, store.engine, head.number, base, inspection)
+    unapplied = head.entry.body.pending if head.entry else ()
+    commit = _Commit(repository, store.engine, head.number, unapplied, base, inspection)
     committed = log.append("snapshot", commit.build)
     if commit.said is None:
         raise Refused(f"{collection}: the snapshot was not built")
@@ -221,6 +225,6 @@ def _detail(said: Snapshot) -> dict[str, object]:
         "stale": said.findings.stale,
         "indeterminate": said.indeterminate,
     }
-    named = {name: list(documents[:MENTIONED]) for name, documents in kinds.items()}
+    named = {name: mentioned(documents) for name, documents in kinds.items()}
     totals = {f"{name}_total": len(documents) for name, documents in kinds.items()}
     return {**named, **totals, "rows": said.rows, "equal": said.equal}

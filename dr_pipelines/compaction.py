@@ -75,9 +75,9 @@ def compact(
 ) -> Compacted:
     """Rewrite the segments of a collection as few sorted ones, and commit.
 
-    Entries that are not applied are finished first. Another writer's commit meanwhile makes it
-    start over; older recovery points keep their segments. Raises `Damaged` when the result would
-    not fold to the same state.
+    Entries that are not applied are finished first. Older recovery points keep their segments.
+    Raises `Conflict` when another run commits meanwhile, `Damaged` when the result would not fold
+    to the same state.
     """
     finish_pending(collection, repository=repository, store=store, lease=lease)
     head = repository.log(collection).head()

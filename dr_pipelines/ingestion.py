@@ -276,13 +276,20 @@ def partition_of(commit: DayCommit, *, entry: int) -> Partition:
 
 
 def _require_unmoved(lineage: Lineage, commit: DayCommit, manifest: Manifest) -> None:
-    now = manifest.partitions.get(commit.day.name)
-    planned = commit.day.covered
-    if (now.through if now else None) != (planned.through if planned else None):
+    now, planned = manifest.partitions.get(commit.day.name), commit.day.covered
+    epochs = {ref.epoch for ref in commit.read.all}
+    if _coverage(now) != _coverage(planned) or epochs != {manifest.epoch}:
         raise Conflict(
             f"{lineage.collection}: {commit.day.name} was ingested by another run meanwhile; "
             "run the command again"
         )
+
+
+def _coverage(partition: Partition | None) -> tuple[object, ...]:
+    """What of a day was read, of which history; replays do not change it."""
+    if partition is None:
+        return ()
+    return partition.epoch, partition.through, partition.anchor, partition.documents
 
 
 def _first_manifest(lineage: Lineage, bound: Timeline) -> Manifest:

@@ -39,7 +39,7 @@ from dr_pipelines.repository.segments import (
     split_documents,
     write_segment,
 )
-from dr_pipelines.stages import PIECE_ROWS, embedded_rows
+from dr_pipelines.stages import PIECE_ROWS, adoptable, embedded_rows
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,9 @@ def _embed(
     )
     for number, piece in enumerate(split_documents(rows, limit_rows=PIECE_ROWS)):
         name = f"{of.sha256}:{number}:{point.id}"
-        if name in waiting:
-            yield waiting[name], False
+        left = adoptable(waiting, name, piece)
+        if left is not None:
+            yield left, False
             continue
         embedded = embedded_rows(lineage, piece, generation=point.number, progress=progress)
         yield (

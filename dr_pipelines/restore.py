@@ -9,7 +9,7 @@ from functools import partial
 
 from dr_pipelines import __version__
 from dr_pipelines.apply import apply_pending, current_manifest
-from dr_pipelines.errors import Conflict, Damaged, InvalidRequest
+from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, Refused
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Phase, Plan, Recovery, Route
@@ -109,6 +109,41 @@ def restore(
     Raises `Damaged` when an object is not what was written, or when what was restored does not
     read back equal: the collection is left aside, unserved.
     """
+    with lease(plan.physical):  # two restores of one point build under one name
+        _require_unserved(plan, repository=repository, store=store)
+        return _restore(
+            point,
+            plan,
+            repository=repository,
+            store=store,
+            lease=lease,
+            lineage=lineage,
+            progress=progress,
+        )
+
+
+def _require_unserved(plan: Plan, *, repository: Repository, store: VectorStore) -> None:
+    """Refuse a target that was switched to since the plan was made."""
+    head = repository.log(plan.collection).head()
+    latest = current_manifest(repository, plan.collection, head)
+    known = {t.physical for t in latest.timelines if t.store == plan.store} if latest else set()
+    if plan.physical in known or plan.physical in store.aliases().values():
+        raise Refused(
+            f"{plan.physical!r} was switched to by another restore meanwhile: nothing is ever "
+            "restored over a collection being served. Run the command again if it is still needed"
+        )
+
+
+def _restore(
+    point: RecoveryPoint,
+    plan: Plan,
+    *,
+    repository: Repository,
+    store: VectorStore,
+    lease: Lease,
+    lineage: Lineage | None,
+    progress: Progress | None,
+) -> Recovery:
     watch = Stopwatch()
     embedded = 0
     manifest = _manifest_at(repository, point)

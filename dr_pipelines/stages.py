@@ -1,7 +1,7 @@
 """The stages of one day: documents → chunks → embeddings. Each leaves checkpoints and can be
 repeated, interrupted and resumed; none of them touches the log or the live store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -40,6 +40,7 @@ from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     read_chunks,
+    row_digests,
     split_documents,
     with_content_digests,
     with_vector_digests,
@@ -282,7 +283,15 @@ def pieces(
         rows = read_chunks(repository, ref, spec=lineage.spec)
         for number, piece in enumerate(split_documents(rows, limit_rows=PIECE_ROWS)):
             name = piece_of(ref, number)
-            yield Piece(ref, name, piece, waiting.get(name))
+            yield Piece(ref, name, piece, adoptable(waiting, name, piece))
+
+
+def adoptable(waiting: Mapping[str, SegmentRef], name: str, piece: pa.Table) -> SegmentRef | None:
+    """The segment that a killed run left for a piece, if it holds the rows of this piece."""
+    left = waiting.get(name)
+    if left is None or left.rows != piece.num_rows:
+        return None
+    return left if left.digests.content == row_digests(piece).content else None
 
 
 def cut_segment(segment: SegmentRef, of: CheckpointRef, covered: Partition | None) -> SegmentRef:
