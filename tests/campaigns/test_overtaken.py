@@ -1,0 +1,162 @@
+"""What one process began, another finishes first: nothing newer is lost, nothing goes unnamed."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from dr_pipelines.apply import finish_pending
+from dr_pipelines.backup import take_snapshot
+from dr_pipelines.epochs import accept_epoch
+from dr_pipelines.errors import Conflict, Refused, Unavailable
+from dr_pipelines.ingestion import append_days, bind, prepare_day
+from dr_pipelines.replay import covered_days
+from dr_pipelines.restore import plan_restore, restore
+from dr_pipelines.testing.world import START, Process, table_of
+from tests.campaigns.machine import new_world
+from tests.campaigns.test_races import commit_only
+
+LATER = START + timedelta(hours=30)
+
+
+class _Store:
+    """A store that lets something happen around a call."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def _applied(process: Process) -> None:
+    finish_pending(
+        process.collection,
+        repository=process.repository,
+        store=process.store,
+        lease=process.lease,
+    )
+
+
+def test_a_snapshot_leaves_out_what_was_pending_when_it_began() -> None:
+    """The old rows are read; before they are recorded, the new ones are applied."""
+    world, source = new_world()
+    for number in range(8):
+        source.upsert(f"d{number}", f"old {number}", at=START)
+    writer = world.process()
+    writer.ingest()
+    source.upsert("d0", "new", at=LATER)
+    commit_only(writer, source.partitions()[-1].day.isoformat())
+
+    class AppliedMeanwhile(_Store):
+        def scan(self, name: str, *, documents: Any = None, **rest: Any) -> Iterator[Any]:
+            read = list(self._store.scan(name, documents=documents, **rest))
+            if documents is not None:
+                _applied(writer)
+            yield from read
+
+    observer = world.process()
+    said = take_snapshot(
+        observer.collection, store=AppliedMeanwhile(world.store), repository=observer.repository
+    )
+    assert (said.indeterminate, said.equal) == (("d0",), False)
+    assert world.served() == world.process().folded()
+    assert writer.backup().equal
+
+
+def test_two_restores_of_one_point_never_share_a_collection() -> None:
+    world, source = new_world()
+    source.upsert("a", "old", at=START)
+    world.process().ingest()
+    overtaken: list[BaseException] = []
+
+    class Overtaken(_Store):
+        def write(self, name: str, rows: pa.Table, **rest: Any) -> None:
+            if not overtaken:
+                with pytest.raises((Unavailable, Refused)) as refused:
+                    world.process().restore("log:1", switch=True)
+                overtaken.append(refused.value)
+            self._store.write(name, rows, **rest)
+
+    slow = replace(world.process(), store=Overtaken(world.store))
+    slow.restore("log:1")
+    assert len(overtaken) == 1
+
+
+def test_a_plan_whose_target_was_switched_to_meanwhile_is_refused() -> None:
+    world, source = new_world()
+    source.upsert("a", "old", at=START)
+    process = world.process()
+    process.ingest()
+    point = process.point("log:1")
+    plan = plan_restore(
+        point, repository=process.repository, store=process.store, store_name="default"
+    )
+    world.process().restore("log:1", switch=True)
+    source.upsert("a", "newer", at=LATER)
+    world.process().ingest()
+    with pytest.raises(Refused, match="was switched to by another restore meanwhile"):
+        restore(
+            point,
+            plan,
+            repository=process.repository,
+            store=process.store,
+            lease=process.lease,
+        )
+    assert world.served() == world.process().folded()
+
+
+def test_a_replay_planned_before_a_new_epoch_is_not_part_of_it() -> None:
+    world, source = new_world()
+    source.upsert("a", "old", at=START)
+    process, slow = world.process(), world.process()
+    process.ingest()
+    bound = bind(slow.lineage, repository=slow.repository, store=slow.store, lease=slow.lease)
+    first = START.date()
+    (day,) = covered_days(slow.lineage, repository=slow.repository, first=first, last=first)
+    ready = prepare_day(slow.lineage, day, repository=slow.repository, again=True)
+    source.history[0] = replace(source.history[0], text="rewritten")
+    accept_epoch(
+        process.lineage,
+        "second",
+        repository=process.repository,
+        store=process.store,
+        lease=process.lease,
+    )
+    with pytest.raises(Conflict, match="was ingested by another run meanwhile"):
+        append_days(slow.lineage, [ready], repository=slow.repository, bound=bound)
+    assert process.ingest().days == ()
+    assert world.served() == process.folded()
+
+
+def test_the_pre_image_of_an_edit_is_named_before_it_is_overwritten() -> None:
+    world, source = new_world()
+    source.upsert("a", "old", at=START)
+    writer = world.process()
+    writer.ingest()
+    physical = world.store.aliases()[world.collection]
+    (row,) = next(iter(world.store.scan(physical, documents=["a"]))).to_pylist()
+    edited = tuple({**row, "text": "by hand"}.values())
+    world.store.write(physical, table_of((edited,)), replaces=["a"])
+    source.upsert("a", "new", at=LATER)
+    commit_only(writer, source.partitions()[-1].day.isoformat())
+
+    class Killed(BaseException):
+        pass
+
+    class DiesAfterWriting(_Store):
+        def write(self, name: str, rows: pa.Table, **rest: Any) -> None:
+            self._store.write(name, rows, **rest)
+            raise Killed
+
+    with pytest.raises(Killed):
+        _applied(replace(writer, store=DiesAfterWriting(world.store)))
+    survivor = world.process()
+    _applied(survivor)
+    log = survivor.repository.log(world.collection)
+    named = [e.body.detail["preimages"] for e, _ in log.entries() if e.body.detail.get("preimages")]
+    assert [len(refs) for refs in named] == [1]
+    assert survivor.verify(3).findings == ()
