@@ -41,8 +41,6 @@ from dr_pipelines.repository.segments import (
     row_digests,
 )
 
-LEVELS = (0, 1, 2, 3)
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:

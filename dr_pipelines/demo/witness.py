@@ -46,10 +46,6 @@ class Sight:
     answers: tuple[tuple[tuple[str, float], ...], ...]
     right: int
 
-    def same_as(self, other: "Sight") -> bool:
-        """Whether nothing at all differs, to the last digit of every score."""
-        return self == other
-
 
 def questions_of(corpus: "Corpus") -> list[Question]:
     """The golden queries of a corpus, or titles of its first documents."""

@@ -98,12 +98,6 @@ def digested(batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Iter
             )
 
 
-def differing_documents(state: State) -> pa.Array:
-    """Documents whose stored records are not the newest logged ones, ascending."""
-    query = "SELECT document_id FROM differing ORDER BY document_id"
-    return _strings(state.sql.sql(query).to_arrow_table()["document_id"])
-
-
 def differences(
     state: State, *, pending: tuple[int, ...] = (), taken_over: tuple[int, ...] = ()
 ) -> pa.Table:
@@ -113,7 +107,3 @@ def differences(
     state.sql.execute(_STORED)
     state.sql.execute(_LOGGED)
     return state.sql.sql(_PLAN, params=[list(pending), list(taken_over)]).to_arrow_table()
-
-
-def _strings(column: pa.ChunkedArray) -> pa.Array:
-    return column.cast(pa.string()).combine_chunks()

@@ -142,7 +142,6 @@ def backfilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backfilled]
     shutil.rmtree(base)
 
 
-@pytest.mark.timeout(3600)
 def test_every_state_the_feed_ever_had_is_in_the_repository(backfilled: Backfilled) -> None:
     repository = backfilled.project.repository()
     wrong = []
@@ -152,7 +151,7 @@ def test_every_state_the_feed_ever_had_is_in_the_repository(backfilled: Backfill
         if (len(rows), states_digest(rows)) != (truth.documents, truth.digest):
             wrong.append(truth)
     assert wrong == []
-    assert len(backfilled.truths) == CAMPAIGN.pick(short=len(backfilled.truths), long=409)
+    assert len(backfilled.truths) == CAMPAIGN.pick(short=18, long=409)
     record_result(
         "rustsec-states",
         states=len(backfilled.truths),
@@ -161,7 +160,6 @@ def test_every_state_the_feed_ever_had_is_in_the_repository(backfilled: Backfill
     )
 
 
-@pytest.mark.timeout(3600)
 def test_states_drawn_at_random_come_back_in_a_store(backfilled: Backfilled) -> None:
     seed = int(os.environ.get("DR_SEED", "20260822"))
     drawn = _drawn(backfilled.truths, seed)
