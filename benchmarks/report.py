@@ -1,0 +1,83 @@
+"""docs/performance.md, written from the results."""
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+INTRODUCTION = """\
+# Performance
+
+What things cost, beside something that anyone can run on the same machine: `make bench` measures it
+again and writes this page from [bench.json](results/bench.json), where every single lap is. Cases
+take turns within one run; a time is the median of its laps, a ratio is one median over another.
+Ratios tell more than times, which depend on the machine. What a case left behind is checked in the
+same run: that a restored collection is equal bit for bit, that a changed bit was found.
+
+To read: cores and memory are those of the machine; load is how many other processes wanted to run
+when the measurement began. With a load near the number of cores the figures are a rough guide.
+"""
+WIDTH = 100
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """The whole page."""
+    parts = [INTRODUCTION, *(section(name, figure) for name, figure in results.items())]
+    return "\n".join(parts)
+
+
+def section(name: str, figure: Mapping[str, Any]) -> str:
+    """One figure."""
+    machine = figure.get("machine", {})
+    place = (
+        f"{machine.get('cores')} cores, {machine.get('memory_gib')} GiB, load {machine.get('load')}"
+    )
+    where = "; ".join(part for part in (place, f"cache {figure['cache']}") if part)
+    parts = [f"## {name.capitalize()}", _wrapped(figure["what"])]
+    parts.append(_wrapped(f"Machine: {where if figure['cache'] else place}."))
+    if figure["seconds"]:
+        parts.append(_seconds(figure["seconds"]))
+    if figure["ratios"]:
+        parts.append(_ratios(figure["ratios"]))
+    if figure["facts"]:
+        parts.append("\n".join(_facts(figure["facts"])))
+    return "\n\n".join(parts) + "\n"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), WIDTH, break_on_hyphens=False)
+
+
+def _seconds(seconds: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {case} | {laps['median']:.2f} | {min(laps['all']):.2f} … {max(laps['all']):.2f} |"
+        for case, laps in seconds.items()
+    ]
+    return "\n".join(["| case | median, s | least … most |", "|---|---:|---:|", *rows])
+
+
+def _ratios(ratios: list[Mapping[str, Any]]) -> str:
+    rows = [f"| {r['what']} | {r['value']:.3g} | {_aim(r)} |" for r in ratios]
+    return "\n".join(["| ratio | found | aim |", "|---|---:|---|", *rows])
+
+
+def _aim(ratio: Mapping[str, Any]) -> str:
+    if ratio["aim"] is None:
+        return ""
+    sign = "≥" if ratio["at_least"] else "≤"
+    return f"{sign} {ratio['aim']:g}: {'met' if ratio['met'] else '**missed**'}"
+
+
+def _facts(facts: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, value in facts.items():
+        shown = value
+        if isinstance(value, Mapping):
+            shown = "; ".join(f"{key}: {_shown(inner)}" for key, inner in value.items())
+        lines.append(f"- {name.replace('_', ' ')}: {_shown(shown)}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{inner} at {key}" for key, inner in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,94 @@
+"""Every benchmark runs at a small size and holds what it asserts; no time is looked at."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.__main__ import BENCHMARKS
+from benchmarks.corpora import ROOT
+from benchmarks.harness import SMALL, Figure, Laps, Ratio
+
+CASES = {
+    "full": {"copy", "copy, zstd", "store to store", "backup", "restore"},
+    "incremental": {"scan", "full", "adopt", "append"},
+    "verification": {"sha256", "level 2", "read", "level 3"},
+    "memory": set(),
+    "embedding": {"encode", "fast", "reproducible"},
+    "days": {"verbs", "dagster"},
+    "startup": {"python", "dr --help", "dr status"},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:Warning")
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_measures_what_it_says(name: str, tmp_path: Path) -> None:
+    figure = BENCHMARKS[name](SMALL, tmp_path)
+
+    assert set(figure.seconds) == CASES[name]
+    assert all(len(laps) == SMALL.repeats for laps in figure.seconds.values())
+    shown = report.section(name, json.loads(json.dumps(figure.value())))
+    assert all(ratio.what in shown for ratio in figure.ratios)
+
+
+def test_the_share_of_bytes_that_an_incremental_backup_writes(tmp_path: Path) -> None:
+    figure = BENCHMARKS["incremental"](SMALL, tmp_path)
+    (share,) = [ratio for ratio in figure.ratios if ratio.what == "bytes, scan : full"]
+    assert share.met
+
+
+def test_a_median_is_of_all_laps_and_an_aim_can_be_missed() -> None:
+    laps = Laps()
+    laps.seconds = {"a": [3.0, 1.0, 2.0], "b": [1.0, 1.0, 9.0], "c": [4.0]}
+
+    ratio = laps.ratio("a and b : c", of=("a", "b"), to="c", aim=0.5)
+
+    assert ratio == Ratio("a and b : c", 0.75, 0.5)
+    assert ratio.met is False
+    assert Ratio("rate", 0.9, 1.0, at_least=True).met is False
+    assert Ratio("rate", 1.1, 1.0, at_least=True).met is True
+    assert Ratio("cost", 1.1).met is None
+
+
+def test_a_page_shows_times_ratios_and_what_was_missed() -> None:
+    figure = Figure(
+        "full",
+        "What it is.",
+        "warm",
+        {"copy": [1.0, 2.0, 4.0]},
+        {"bytes": 1234567, "peak_mib": {"backup": {"200": 1.5}}},
+        (Ratio("backup : copy", 2.5, 2.0), Ratio("restore : copy", 1.5, 2.0)),
+    )
+    machine = {"cores": 2, "memory_gib": 7.8, "load": 0.1}
+
+    page = report.page({"full": figure.value() | {"machine": machine}})
+
+    assert "## Full\n\nWhat it is.\n\nMachine: 2 cores, 7.8 GiB, load 0.1; cache warm.\n" in page
+    assert "| copy | 2.00 | 1.00 … 4.00 |" in page
+    assert "| backup : copy | 2.5 | ≤ 2: **missed** |" in page
+    assert "| restore : copy | 1.5 | ≤ 2: met |" in page
+    assert "- bytes: 1,234,567" in page
+    assert "- peak mib: backup: 1.5 at 200" in page
+
+
+def test_the_page_is_made_of_the_results() -> None:
+    results = json.loads((ROOT / "docs" / "results" / "bench.json").read_text())
+    assert set(results) == set(BENCHMARKS)
+    assert (ROOT / "docs" / "performance.md").read_text() == report.page(results)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "speed"],
+        cwd=ROOT,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no benchmark speed; there are full, incremental" in done.stderr
