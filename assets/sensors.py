@@ -199,6 +199,7 @@ class Tick:
         return [dg.AssetObservation(asset_key=key, metadata=self.facts(now))], kept
 
     def facts(self, now: Protection) -> Metadata:
+        """What an event says of how the collection stands."""
         exposed = exposure(self.known, now=self.now)
         return {
             "protection": now.value,
