@@ -89,7 +89,9 @@ def _by_dagster(place: Path, days: tuple[str, str]) -> None:
 
     names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     job = build_definitions(place / "policies.yaml").resolve_job_def(f"ingest_{COLLECTION}")
-    with dg.DagsterInstance.local_temp(str(place / "dagster")) as instance:
+    home = place / "dagster"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
         done = job.execute_in_process(instance=instance, tags=dict(zip(names, days, strict=True)))
     assert done.success
 

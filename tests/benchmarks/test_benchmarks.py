@@ -35,12 +35,6 @@ def test_a_benchmark_measures_what_it_says(name: str, tmp_path: Path) -> None:
     assert all(ratio.what in shown for ratio in figure.ratios)
 
 
-def test_the_share_of_bytes_that_an_incremental_backup_writes(tmp_path: Path) -> None:
-    figure = BENCHMARKS["incremental"](SMALL, tmp_path)
-    (share,) = [ratio for ratio in figure.ratios if ratio.what == "bytes, scan : full"]
-    assert share.met
-
-
 def test_a_median_is_of_all_laps_and_an_aim_can_be_missed() -> None:
     laps = Laps()
     laps.seconds = {"a": [3.0, 1.0, 2.0], "b": [1.0, 1.0, 9.0], "c": [4.0]}
