@@ -7,7 +7,7 @@ from datetime import datetime
 from threading import Barrier
 from uuid import uuid4
 
-from dr_pipelines.errors import Conflict, InvalidRequest, NotFound, Refused
+from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, NotFound, Refused
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.recovery_point import Count
 from dr_pipelines.protocols import BlobStore
@@ -109,6 +109,8 @@ def _created(blobs: BlobStore, key: str, data: bytes) -> bool:
         blobs.create(key, data)
     except Conflict:
         return False
+    except Damaged:  # created, and overwritten by another racer before it was read back
+        return True
     return True
 
 

@@ -120,6 +120,7 @@ class Model:
             "applied": self._applied,
             "restore": self._restore,
             "compact": self._compact,
+            "evidence": lambda _: self.at,
         }
         if entry.kind == "snapshot":
             position = self._snapshot(entry, delta or {})

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,10 @@ def test_control_c_in_a_real_process_is_130(kept: Workplace) -> None:
     more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
     kept.write_feed(feed_lines([*CHANGES, more]))
     with FileLease(kept.directory / "state" / "leases")("notes"):
-        process = subprocess.Popen([*DR, "ingest", "notes"], stderr=subprocess.PIPE)
+        heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs us may ignore it
+        process = subprocess.Popen(
+            [*DR, "ingest", "notes"], stderr=subprocess.PIPE, preexec_fn=heeded
+        )
         _await_entries(kept.directory / "repository/notes/log", 9)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
