@@ -13,6 +13,8 @@ from benchmarks.__main__ import BENCHMARKS
 from benchmarks.corpora import ROOT
 from benchmarks.harness import SMALL, Figure, Laps, Ratio
 
+pytestmark = pytest.mark.long  # each one builds, backs up and restores a store: minutes
+
 CASES = {
     "full": {"copy", "copy, zstd", "store to store", "backup", "restore"},
     "incremental": {"scan", "full", "adopt", "append"},
