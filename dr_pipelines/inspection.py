@@ -23,8 +23,9 @@ from dr_pipelines.repository.rows import NEWEST_OF_OBSERVED, observed_rows, stri
 from dr_pipelines.repository.segments import write_segment
 from dr_pipelines.repository.statistics import VectorTally
 
-BASE_ROWS = 16_384
-"""Rows of a base segment: about 32 MiB with 384 dimensions and short texts."""
+BASE_ROWS = 8_192
+"""Rows of a base segment: about 16 MiB with 384 dimensions and short texts. Twice as many would take
+200 MiB more memory."""
 
 
 @dataclass(frozen=True)
