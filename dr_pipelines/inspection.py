@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +15,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Manifest, SegmentRef, VectorStatistics
 from dr_pipelines.planning.verdict import is_mass_absence
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.ahead import ahead
+from dr_pipelines.repository.ahead import ahead, side_by_side
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.fold import State, fold
 from dr_pipelines.repository.observation import Observed, differences, observe
@@ -24,8 +25,8 @@ from dr_pipelines.repository.segments import write_segment
 from dr_pipelines.repository.statistics import VectorTally
 
 BASE_ROWS = 8_192
-"""Rows of a base segment: about 16 MiB with 384 dimensions and short texts. Twice as many would take
-200 MiB more memory."""
+"""Rows of a base segment: about 16 MiB with 384 dimensions and short texts. With twice as many a
+backup takes 200 MiB more memory."""
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,10 @@ def _first_inspection(
     tally, delta = VectorTally(manifest.spec), list[SegmentRef]()
     batches = _tallied(store.scan(manifest.current.physical), tally)
     with closing(ahead(_contiguous(batches, manifest.spec))) as observed_ahead:
-        for rows in observed_ahead:
-            if rows is None:
+        for ref in side_by_side(partial(_base, manifest, repository), observed_ahead):
+            if ref is None:
                 return None
-            delta.append(
-                write_segment(
-                    repository, manifest.collection, rows, spec=manifest.spec, kind="base"
-                )
-            )
+            delta.append(ref)
     if not delta:
         return None
     observed = Observed(
@@ -165,6 +162,12 @@ def _first_inspection(
         vectors=combine(add=[ref.digests.vectors for ref in delta]),
     )
     return Inspection(observed, Findings(), tuple(delta), tally.result())
+
+
+def _base(manifest: Manifest, repository: Repository, rows: pa.Table | None) -> SegmentRef | None:
+    if rows is None:
+        return None
+    return write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="base")
 
 
 def _contiguous(

@@ -10,6 +10,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +29,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
+from dr_pipelines.repository.ahead import side_by_side
 from dr_pipelines.repository.checkpoints import read_documents
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.manifests import read_manifest
@@ -115,18 +117,14 @@ class _Walk:
         for entry, sha256, manifest in self.chain():
             newest = RecoveryPoint(self.collection, entry.i, sha256, entry, manifest)
             self.collect(entry, manifest)
-        self.check_objects()
-        if newest and self.level >= 3:
-            self.check_state(newest)
+        self.check(newest)
 
     def one_point(self, point: RecoveryPoint) -> None:
         for _ in self.chain(last=point.number):
             pass
         self.points = 1
         self.collect(point.entry, point.manifest)
-        self.check_objects()
-        if self.level >= 3:
-            self.check_state(point)
+        self.check(point)
 
     def chain(self, last: int | None = None) -> Iterator[tuple[LogEntry, str, Manifest]]:
         """Entries with their manifests; the first break ends it, as a finding."""
@@ -159,30 +157,45 @@ class _Walk:
         except Damaged as error:
             self.findings.append(Finding(entry.body.manifest.key, str(error)))
 
-    def check_objects(self) -> None:
-        total = len(self.seen)
-        for done, ref in enumerate(self.seen.values(), start=1):
-            self.attempt(ref.key, partial(self.check_object, ref))
-            if self.progress:
-                self.progress(done, total)
+    def check(self, point: RecoveryPoint | None) -> None:
+        """Every object that was noted, and at level 3 the state at a point beside them."""
+        with ThreadPoolExecutor(1, "state") as beside:
+            folded = point if self.level >= 3 else None
+            state = beside.submit(self.check_state, folded) if folded else None
+            found = side_by_side(self.check_object, self.seen.values())
+            for done, finding in enumerate(found, start=1):
+                self.findings += [finding] if finding else []
+                if self.progress:
+                    self.progress(done, len(self.seen))
+            if state and (finding := state.result()):
+                self.findings.append(finding)
 
-    def check_object(self, ref: ObjectRef) -> None:
+    def check_object(self, ref: ObjectRef) -> Finding | None:
         if self.level < 2:
-            require_size(self.repository, ref)
+            check = partial(require_size, self.repository, ref)
         elif self.level == 2:
-            self.repository.fetch(ref)
+            check = partial(_read, self.repository, ref)
         else:
-            check_rows(self.repository, ref, self.specs[ref.key])
+            check = partial(check_rows, self.repository, ref, self.specs[ref.key])
+        return attempt(ref.key, check)
 
-    def check_state(self, point: RecoveryPoint) -> None:
-        check = partial(require_state, self.repository, point)
-        self.attempt(point.entry.body.manifest.key, check)
+    def check_state(self, point: RecoveryPoint) -> Finding | None:
+        return attempt(
+            point.entry.body.manifest.key, partial(require_state, self.repository, point)
+        )
 
-    def attempt(self, key: str, check: Callable[[], None]) -> None:
-        try:
-            check()
-        except (Damaged, NotFound) as error:
-            self.findings.append(Finding(key, str(error)))
+
+def attempt(key: str, check: Callable[[], None]) -> Finding | None:
+    """What a check of something found wrong."""
+    try:
+        check()
+    except (Damaged, NotFound) as error:
+        return Finding(key, str(error))
+    return None
+
+
+def _read(repository: Repository, ref: ObjectRef) -> None:
+    repository.fetch(ref)
 
 
 def require_size(repository: Repository, ref: ObjectRef) -> None:

@@ -1,11 +1,13 @@
-"""Making the next item while the last one is used: hashing, Parquet and DuckDB let go of the
-interpreter, so two stages of a pipeline keep two cores busy."""
+"""Two things at a time: large hashes, Parquet and DuckDB let go of the interpreter, so that two
+stages of a pipeline keep two cores busy."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
@@ -35,3 +37,18 @@ def _close(iterator: Iterator[Item], coming: "Future[tuple[Item] | None]") -> No
     close = getattr(iterator, "close", None)
     if close:
         close()
+
+
+def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """The results of some work on each item, in order; two items are worked on at a time.
+
+    What `work` raises is raised here, in its place, once what was begun has ended.
+    """
+    with ThreadPoolExecutor(2, "side-by-side") as workers:
+        begun = deque[Future[Result]]()
+        for item in items:
+            if len(begun) == 2:
+                yield begun.popleft().result()
+            begun.append(workers.submit(work, item))
+        while begun:
+            yield begun.popleft().result()

@@ -32,13 +32,18 @@ def newest_rows(
 ) -> Iterator[pa.Table]:
     """The newest records in `store_schema`, whole documents at a time, in no particular order of
     segments; a table holds about `WRITE_ROWS` rows. With `documents`, only those."""
+    schema = store_schema(state.spec)
+    held = schema.empty_table()
     for number, ref in enumerate(state.segments):
         wanted = state.rows_of(number, documents=documents)
         if len(wanted) == 0:
             continue
-        columns = store_schema(state.spec).names
-        rows = read_segment(repository, ref, spec=state.spec, columns=columns)
-        yield from _whole_documents(gather(rows, wanted).cast(store_schema(state.spec)))
+        rows = read_segment(repository, ref, spec=state.spec, columns=schema.names)
+        held = pa.concat_tables([held, gather(rows, wanted).cast(schema)])
+        if held.num_rows >= WRITE_ROWS:
+            yield from _whole_documents(held)
+            held = schema.empty_table()
+    yield from _whole_documents(held)
 
 
 def observed_rows(
@@ -75,7 +80,7 @@ def _whole_documents(rows: pa.Table) -> Iterator[pa.Table]:
     ends = [*(np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1), rows.num_rows]
     begin = 0
     for end in ends:
-        if end - begin >= WRITE_ROWS or end == rows.num_rows:
+        if end - begin >= WRITE_ROWS or end == rows.num_rows > begin:
             yield rows.slice(begin, end - begin)
             begin = end
 

@@ -17,7 +17,7 @@ from dr_pipelines.model.record import (
 from dr_pipelines.model.recovery_point import Digests, ObjectRef, SegmentKind, SegmentRef
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import decode_table, encode_table, require_schema
-from dr_pipelines.repository.gather import gather, in_order
+from dr_pipelines.repository.gather import Numbers, gather, in_order
 from dr_pipelines.repository.repository import Repository
 
 SORT_COLUMNS = (
@@ -39,7 +39,7 @@ def sort_rows(rows: pa.Table) -> pa.Table:
 
 def records_only(rows: pa.Table) -> pa.Table:
     """Without document rows."""
-    return rows.filter(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW))
+    return gather(rows, _numbers(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW)))
 
 
 def documents_only(rows: pa.Table) -> pa.Table:
@@ -195,9 +195,14 @@ def _records_of(rows: pa.Table, names: Sequence[str]) -> tuple[pa.Table, pa.Arra
     """Some columns of the record rows, and for every row its place among them: null where it is a
     document row."""
     is_record = pc.not_equal(rows["chunk_index"], DOCUMENT_ROW).combine_chunks()
-    numbers = pc.indices_nonzero(is_record).to_numpy().astype(np.int64)
     places = pc.subtract(pc.cumulative_sum(is_record.cast(pa.int64())), 1)
-    return gather(rows.select(names), numbers), pc.if_else(is_record, places, None)
+    records = gather(rows.select(names), _numbers(is_record))
+    return records, pc.if_else(is_record, places, None)
+
+
+def _numbers(chosen: pa.Array | pa.ChunkedArray) -> Numbers:
+    numbers: Numbers = pc.indices_nonzero(chosen).to_numpy().astype(np.int64)
+    return numbers
 
 
 def _with_digests(rows: pa.Table, name: str, digests: pa.Array, places: pa.Array) -> pa.Table:

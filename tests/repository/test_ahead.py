@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dr_pipelines.repository.ahead import ahead
+from dr_pipelines.repository.ahead import ahead, side_by_side
 
 
 def test_the_items_are_the_same_in_the_same_order() -> None:
@@ -79,3 +79,45 @@ def test_a_failure_that_nobody_waits_for_does_not_stop_the_closing() -> None:
     next(found)
     found.close()
     assert list(found) == []
+
+
+def test_results_are_in_the_order_of_the_items() -> None:
+    slow = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert slow.wait(30)
+        slow.set()
+        return number * number
+
+    assert list(side_by_side(work, range(20))) == [n * n for n in range(20)]
+    assert list(side_by_side(work, [])) == []
+
+
+def test_two_items_are_worked_on_at_a_time_and_no_more_are_asked_for() -> None:
+    both = threading.Barrier(2, timeout=30)
+    asked = list[int]()
+
+    def items() -> Iterator[int]:
+        for number in range(6):
+            asked.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        both.wait()
+        return number
+
+    for number in side_by_side(work, items()):
+        assert asked[-1] <= number + 2
+
+
+def test_a_failure_of_some_work_is_raised_in_its_place() -> None:
+    def work(number: int) -> int:
+        if number == 1:
+            raise ValueError("the second")
+        return number
+
+    found = side_by_side(work, range(5))
+    assert next(found) == 0
+    with pytest.raises(ValueError, match="the second"):
+        next(found)
