@@ -12,7 +12,6 @@ import dagster as dg
 from dr_pipelines import audit
 from dr_pipelines.audit import Audit
 from dr_pipelines.proof import (
-    check_restorable,
     claims_missing,
     equality_problems,
     newest_proof,
@@ -21,6 +20,7 @@ from dr_pipelines.proof import (
 )
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.restorable import check_restorable
 
 from .resources import ProjectResource
 from .tracked import Tracked

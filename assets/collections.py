@@ -3,7 +3,7 @@
 import dagster as dg
 
 from dr_pipelines.exposure import exposed_now
-from dr_pipelines.steps import commit_days
+from dr_pipelines.staged_ingestion import commit_days
 
 from .reporting import DayReport, exposure_metadata
 from .resources import ProjectResource
@@ -40,7 +40,7 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
         exposed = exposed_now(
             tracked.name,
             repository=repository,
-            lineage=lineage,
+            feed=opened.feed(tracked.name),
             edited=tracked.edited,
             now=project.now(),
         )

@@ -10,7 +10,7 @@ from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.steps import DayDone
+from dr_pipelines.staged_ingestion import DayDone
 
 LOG_SECONDS = 5.0
 """Least time between two lines of progress: each is a row in Dagster's event log."""

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.repository.points import resolve
-from dr_pipelines.restore import plan_restore, restore
+from dr_pipelines.restore import restore
+from dr_pipelines.restore_plan import plan_restore
 
 from .reporting import TextReport, digest_metadata, head_metadata
 from .resources import ProjectResource
@@ -21,9 +22,10 @@ class RestoreConfig(dg.Config):
         default="latest",
         description="latest, log:N, seq:N, or a time in the source's own clock.",
     )
-    route: Literal["load", "replay"] = Field(
+    route: Literal["load", "replay", "native"] = Field(
         default="load",
-        description="load: the vectors that were kept. replay: the kept chunks, embedded again.",
+        description="load: the vectors that were kept. replay: the kept chunks, embedded again. "
+        "native: the engine's own files, where they were kept.",
     )
     into: str | None = Field(
         default=None, description="A name of its own for what is built; by default one is made."
@@ -34,6 +36,10 @@ class RestoreConfig(dg.Config):
     embedder: str | None = Field(
         default=None,
         description="With replay, another embedder of the policies: a whole collection of its own.",
+    )
+    accept_loss: bool = Field(
+        default=False,
+        description="Go on although parts of the collection cannot be kept in the store.",
     )
     switch: bool = Field(
         default=False,
@@ -64,7 +70,10 @@ def restore_collection(
         lineage=lineage,
         into=config.into,
         switch=config.switch,
+        accept_loss=config.accept_loss,
     )
+    for note in plan.notes:
+        context.log.info(f"{note.part}: {note.fate}: {note.consequence}")
     context.log.info(f"{plan.point} by {plan.route} into {plan.physical}: {plan.records} records")
     done = restore(
         point,
@@ -73,8 +82,11 @@ def restore_collection(
         store=store,
         lease=opened.lease,
         lineage=lineage,
+        native=opened.native(store_name) if route is Route.NATIVE else None,
         progress=TextReport(context.log, project.elapsed).texts,
     )
+    for finding in done.findings:
+        context.log.warning(f"{finding.part}: {finding.consequence}")
     head = repository.log(config.collection).head()
     context.add_output_metadata(recovery_metadata(done) | head_metadata(head.number, head.sha256))
 

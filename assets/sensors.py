@@ -8,13 +8,13 @@ to be switched on protects nobody.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dr_pipelines.exposure import standing
+from dr_pipelines.exposure import Sighting, sighting
 from dr_pipelines.planning.freshness import (
     Action,
     Attempts,
@@ -57,20 +57,28 @@ UNFINISHED = [
 
 @dataclass(frozen=True)
 class Cursor:
-    """What was last said, so that only a change is said again. Losing it costs one event."""
+    """What was last said, so that only a change is said again, and what it was said of, so that
+    only a change is read again. Losing it costs one event and one reading."""
 
     protection: str = ""
     confirmed_at: datetime | None = None
+    seen: Sighting | None = None
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
+        """What `text` wrote; an empty cursor where nothing was written yet."""
         value = json.loads(text) if text else {}
         at = value.get("confirmed_at")
-        return cls(value.get("protection", ""), datetime.fromisoformat(at) if at else None)
+        return cls(
+            value.get("protection", ""),
+            datetime.fromisoformat(at) if at else None,
+            Sighting.parse(value.get("seen", "")),
+        )
 
     def text(self) -> str:
         at = self.confirmed_at.isoformat() if self.confirmed_at else None
-        return json.dumps({"protection": self.protection, "confirmed_at": at})
+        seen = self.seen.text() if self.seen else ""
+        return json.dumps({"protection": self.protection, "confirmed_at": at, "seen": seen})
 
 
 def build_rpo_sensor(
@@ -89,21 +97,23 @@ def build_rpo_sensor(
     )
     def rpo(context: dg.SensorEvaluationContext, project: ProjectResource) -> dg.SensorResult:
         opened = project.open()
-        repository = opened.repository()
-        known = standing(
+        repository = opened.reading()
+        said = Cursor.parse(context.cursor)
+        seen = sighting(
             tracked.name,
             repository=repository,
-            lineage=opened.lineage(tracked.name) if tracked.has_source else None,
+            feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
+            last=said.seen,
         )
-        tick = Tick(tracked, known, project.now(), context.instance)
+        tick = Tick(tracked, seen.standing, project.now(), context.instance)
         requests, reason = tick.requests()
-        events, cursor = tick.events(Cursor.parse(context.cursor), repository)
+        events, cursor = tick.events(said, repository)
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=reason or None,
             asset_events=events,
-            cursor=cursor.text(),
+            cursor=replace(cursor, seen=seen).text(),
         )
 
     return rpo
@@ -133,19 +143,33 @@ class Tick:
             return [], f"{self.summary()}; run {running[0]} is at work on it"
         for need in due:
             attempt = next_attempt(self.attempts(need), rpo=self.rpo, now=self.now)
-            if attempt is not None:
-                return [self.request(need, attempt)], ""
+            if attempt is None:
+                continue
+            request = self.request(need, attempt)
+            if request is None:
+                return [], self.ahead()
+            return [request], ""
         return [], f"{self.summary()}; the last tries were in vain, the next one waits"
 
-    def request(self, need: Need, attempt: int) -> dg.RunRequest:
-        """The run for a need. Dagster never runs a key twice, so each try has its own."""
+    def ahead(self) -> str:
+        """Why no run can read what is unread: a partition begins with its day."""
+        return (
+            f"{self.summary()}; the source's clock is ahead: what is unread belongs to "
+            f"{self.known.behind[0]}, which is to come. Until then: dr ingest {self.tracked.name}"
+        )
+
+    def request(self, need: Need, attempt: int) -> dg.RunRequest | None:
+        """The run for a need; None where its days are to come. Dagster never runs a key twice, so
+        each try has its own."""
         key = self.need_key(need)
         tags = {COLLECTION_TAG: self.tracked.name, NEED_TAG: key, "dr/attempt": str(attempt)}
         if need.action is Action.INGEST:
-            first, last = next_stretch(
+            stretch = next_stretch(
                 self.known.behind, self.known.complete, today=self.now.date().isoformat()
             )
-            tags |= {FIRST_DAY: first, LAST_DAY: last}
+            if stretch is None:
+                return None
+            tags |= {FIRST_DAY: stretch[0], LAST_DAY: stretch[1]}
         return dg.RunRequest(
             job_name=f"{need.action}_{self.tracked.label}", run_key=f"{key}:{attempt}", tags=tags
         )

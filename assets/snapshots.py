@@ -84,7 +84,7 @@ def build_recovery_point(
         exposed = exposed_now(
             tracked.name,
             repository=repository,
-            lineage=opened.lineage(tracked.name) if tracked.has_source else None,
+            feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
             now=project.now(),
         )

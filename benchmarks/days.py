@@ -12,7 +12,7 @@ from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.ingestion import ingest
 from dr_pipelines.project import open_project
 from dr_pipelines.repository.points import latest
-from dr_pipelines.stages import source_days
+from dr_pipelines.stages.days import source_days
 
 WHAT = """\
 A change feed of many days, from nothing to a served collection, by the hashing embedder: documents,

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 from benchmarks import sample
 from benchmarks.harness import Figure, Laps, Scale
 from dr_pipelines.backup import backup
-from dr_pipelines.model.recovery import Recovery
-from dr_pipelines.protocols import VectorStore
+from dr_pipelines.model.recovery import Recovery, Route
+from dr_pipelines.protocols import NativeFiles, VectorStore
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.restore import plan_restore, restore
+from dr_pipelines.restore import restore
+from dr_pipelines.restore_plan import plan_restore
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
 WHAT = """\
@@ -80,13 +81,28 @@ def run(scale: Scale, directory: Path) -> Figure:
     )
 
 
-def restored(repository: Repository, store: VectorStore, place: Path, *, into: str) -> Recovery:
-    """The newest recovery point, loaded into a new collection."""
+def restored(
+    repository: Repository,
+    store: VectorStore,
+    place: Path,
+    *,
+    into: str,
+    route: Route = Route.LOAD,
+    native: NativeFiles | None = None,
+) -> Recovery:
+    """The newest recovery point, brought into a new collection."""
     point = latest(repository, sample.COLLECTION)
     plan = plan_restore(
-        point, repository=repository, store=store, store_name=sample.STORE, into=into
+        point,
+        repository=repository,
+        store=store,
+        store_name=sample.STORE,
+        route=route,
+        into=into,
     )
-    return restore(point, plan, repository=repository, store=store, lease=sample.lease(place))
+    return restore(
+        point, plan, repository=repository, store=store, lease=sample.lease(place), native=native
+    )
 
 
 def _copy(table: pa.Table, path: Path, laps: Laps) -> None:

@@ -112,6 +112,13 @@ class Laps:
         return Ratio(what, sum(self.median(case) for case in of) / self.median(to), aim)
 
 
+def peak_mib() -> float:
+    """The largest resident size of this process so far. Not `ru_maxrss`, which begins with what the
+    process that started this one had."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if "VmHWM" in line)) / 1024
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on most. `load` is the number of other processes that wanted to run
     in the last minute: above 0.5 the times are not worth much, the ratios a little more."""

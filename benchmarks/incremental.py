@@ -15,7 +15,7 @@ from dr_pipelines.backup import backup
 from dr_pipelines.compaction import compact
 from dr_pipelines.ingestion import append_days, bind, ingest, prepare_day
 from dr_pipelines.repository.points import latest
-from dr_pipelines.stages import Reading, plan_day
+from dr_pipelines.stages.days import Reading, plan_day
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
 WHAT = """\

@@ -33,7 +33,8 @@ def section(name: str, figure: Mapping[str, Any]) -> str:
     )
     where = "; ".join(part for part in (place, f"cache {figure['cache']}") if part)
     parts = [f"## {name.capitalize()}", _wrapped(figure["what"])]
-    parts.append(_wrapped(f"Machine: {where if figure['cache'] else place}."))
+    command = f"Command: `python -m benchmarks {name}`."
+    parts.append(_wrapped(f"{command} Machine: {where if figure['cache'] else place}."))
     if figure["seconds"]:
         parts.append(_seconds(figure["seconds"]))
     if figure["ratios"]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from uuid6 import uuid7
 
 from dr_pipelines.blobs.local import LocalBlobStore
-from dr_pipelines.model.collection import CollectionSpec, Vector
+from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline, Writer
 from dr_pipelines.repository.lease import FileLease
@@ -56,6 +56,37 @@ def records(numbers: npt.NDArray[np.int64], *, seed: int = 0) -> pa.Table:
     for name in ("uri", "extra"):
         columns[name] = pa.nulls(len(numbers), pa.string())
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+DESCRIBED = (
+    Field(name="product", type=FieldType.STRING, role="tenant"),
+    Field(name="year", type=FieldType.INTEGER),
+    Field(name="weight", type=FieldType.NUMBER),
+    Field(name="current", type=FieldType.BOOLEAN),
+    Field(name="seen", type=FieldType.TIMESTAMP),
+)
+
+
+def described_spec(name: str = PHYSICAL) -> CollectionSpec:
+    """One vector, five fields."""
+    return spec(name).model_copy(update={"fields": DESCRIBED})
+
+
+def described_batches(numbers: npt.NDArray[np.int64], *, seed: int = 0) -> Iterator[pa.Table]:
+    """Records with these numbers and five fields, a bounded number at a time."""
+    schema = store_schema(described_spec())
+    for start in range(0, len(numbers), BATCH_ROWS):
+        some = numbers[start : start + BATCH_ROWS]
+        batch = records(some, seed=seed)
+        more = {
+            "product": pa.array([f"product-{n % 7}" for n in some.tolist()]),
+            "year": pa.array(2000 + some % 30),
+            "weight": pa.array(some / 3.0),
+            "current": pa.array(some % 2 == 0),
+            "seen": pa.array(some * 10**9).cast(pa.timestamp("us", tz="UTC")),
+        }
+        columns = [more[n] if n in more else batch.column(n) for n in schema.names]
+        yield pa.table(columns, schema=schema)
 
 
 def texts(count: int, random: np.random.Generator) -> pa.Array:

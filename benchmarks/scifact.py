@@ -29,7 +29,8 @@ from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.protocols import Chunker, Embedder, VectorReader
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.restore import plan_restore, restore
+from dr_pipelines.restore import restore
+from dr_pipelines.restore_plan import plan_restore
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
 COLLECTION = "scifact"
@@ -63,7 +64,7 @@ def campaign(
     Raises `AssertionError` where an answer, a score or a figure is not the same to the last bit.
     """
     judgements = read_judgements(data / "qrels.tsv")
-    queries = {key: text for key, text in _queries(data).items() if key in judgements}
+    queries = {key: text for key, text in read_queries(data).items() if key in judgements}
     vectors = dict(zip(queries, embedder.embed(list(queries.values())), strict=True))
     directory.mkdir(parents=True)
     feed = Path(shutil.copy(data / "feed.jsonl", directory / "feed.jsonl"))
@@ -82,7 +83,7 @@ def campaign(
         return found
     shutil.rmtree(directory / "store")
     feed.unlink()
-    for route in Route:
+    for route in (Route.LOAD, Route.REPLAY):
         back = _restored(made, repository, directory, route)
         assert back.bit_identical
         store = DuckDBVectorStore(directory / f"store-{route}")
@@ -137,7 +138,8 @@ def read_judgements(path: Path) -> dict[str, dict[str, int]]:
     return found
 
 
-def _queries(data: Path) -> dict[str, str]:
+def read_queries(data: Path) -> dict[str, str]:
+    """Texts of all queries, judged or not."""
     lines = (data / "queries.jsonl").read_text().splitlines()
     return {query["id"]: query["text"] for query in map(json.loads, lines)}
 

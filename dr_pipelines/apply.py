@@ -6,13 +6,20 @@ repeated, interrupted and taken over at any point.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dr_pipelines.errors import Conflict, NotFound, TimelineClosed
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    TimelineClosed,
+)
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import (
@@ -23,11 +30,13 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     Timeline,
 )
+from dr_pipelines.nearness import observe_store
+from dr_pipelines.planning.recovery import unfinished
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
 from dr_pipelines.repository.fold import State, fold
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import read_manifest, segments, write_manifest
-from dr_pipelines.repository.observation import differences, observe
+from dr_pipelines.repository.observation import differences
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, observed_rows, strings
 from dr_pipelines.repository.segments import read_index, write_segment
@@ -66,6 +75,25 @@ def require_timeline(manifest: Manifest, bound: Timeline) -> None:
         )
 
 
+def require_finished(manifest: Manifest, origin: str | None, *, repository: Repository) -> None:
+    """Refuse what a restore has begun to build under the name that is served, until it ends: what
+    is not written yet must not be taken for deleted. Raises `NotFound`.
+
+    `origin` is what the store says that it was built from. That of another log says nothing here.
+    """
+    point = unfinished(origin, timeline=manifest.timeline)
+    if point is None:
+        return
+    log, (number, _, sha256) = repository.log(manifest.collection), point.partition("-")
+    written = int(number) <= log.head().number
+    if written and log.read(int(number))[1].startswith(sha256.partition(".")[0]):
+        physical = manifest.current.physical
+        raise NotFound(
+            f"{physical!r} is being restored and is not whole. If that was interrupted, the same "
+            f"command goes on: dr restore {manifest.collection} --into {physical} --at log:{number}"
+        )
+
+
 def finish_pending(
     collection: str, *, repository: Repository, store: VectorStore, lease: Lease
 ) -> Applied:
@@ -92,10 +120,13 @@ def apply_pending(collection: str, *, repository: Repository, store: VectorStore
             f"{collection!r} is served from {bound.physical!r}, which is not in the store: what "
             f"was ingested is safe in the log. Run: dr restore {collection} --switch"
         )
+    require_finished(manifest, store.describe(bound.physical).origin, repository=repository)
     work = _Work(collection, repository, store, bound)
     written, kept, preimages = work.until_equal(pending)
     if any(log.read(number)[0].kind == "restore" for number in pending):
-        store.promote(bound.physical, alias=collection)
+        if bound.physical != collection:
+            store.promote(bound.physical, alias=collection)
+        _move_others(manifest, store)
     result = Applied(
         entries=pending,
         written=written,
@@ -107,14 +138,25 @@ def apply_pending(collection: str, *, repository: Repository, store: VectorStore
     return result
 
 
+def _move_others(manifest: Manifest, store: VectorStore) -> None:
+    """Other aliases follow, where they are free or stand for what this collection was before. One
+    that somebody took meanwhile is theirs: a recovery does not end on it."""
+    own = {None, *(timeline.physical for timeline in manifest.timelines)}
+    for alias in manifest.spec.aliases:
+        if store.aliases().get(alias) in own:
+            with suppress(AlreadyExists, InvalidRequest):
+                store.promote(manifest.current.physical, alias=alias)
+
+
 def _mark_applied(repository: Repository, result: Applied, bound: Timeline, head: Head) -> Draft:
     if head.entry is None:
         raise Conflict("the log became empty")
     body = head.entry.body
     manifest = read_manifest(repository, body.manifest, collection=_collection(body))
     require_timeline(manifest, bound)
-    if result.taken_over:
-        update = {"taken_over": (*manifest.taken_over, *result.taken_over)}
+    taken_over = set(result.taken_over) - set(manifest.taken_over)
+    if taken_over:
+        update = {"taken_over": (*manifest.taken_over, *sorted(taken_over))}
         body = body.model_copy(
             update={"manifest": write_manifest(repository, manifest.model_copy(update=update))}
         )
@@ -169,8 +211,11 @@ class _Work:
     def one_round(
         self, state: State, documents: pa.Array, *, pending: tuple[int, ...]
     ) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
-        stored = scan_documents(self.store, self.bound.physical, documents)
-        observe(state, stored, spec=state.spec)
+        physical = self.bound.physical
+        stored = scan_documents(self.store, physical, documents)
+        observe_store(
+            state, stored, store=self.store, physical=physical, repository=self.repository
+        )
         plan = differences(state, pending=pending)
         overwrite = pc.or_(plan["fresh"], plan["logged"])
         unlogged = pc.invert(pc.or_(plan["logged"], plan["empty"]))
@@ -196,7 +241,7 @@ class _Work:
             self.store.write(self.bound.physical, empty, replaces=batch)
 
     def save_preimages(self, spec: CollectionSpec, plan: pa.Table) -> list[SegmentRef]:
-        """Keep, and name in the log, what is about to be overwritten and was never logged."""
+        """Keep, and name in the log, what documents hold that are about to be overwritten."""
         documents = strings(plan["document_id"])
         if len(documents) == 0:
             return []
@@ -268,7 +313,8 @@ def rewrite_documents(
 ) -> int:
     """Write the newest logged rows of documents that hold what an older logged version said.
 
-    The caller holds the lease. Returns how many were written; direct edits are left alone.
+    The caller holds the lease. Returns how many were written; direct edits are left alone. What is
+    overwritten is kept and named in the log first: somebody may have put it back by hand.
     """
     head = repository.log(collection).head()
     manifest = current_manifest(repository, collection, head)
@@ -276,9 +322,12 @@ def rewrite_documents(
         return 0
     work = _Work(collection, repository, store, manifest.current)
     with fold(repository, manifest, documents=documents) as state:
-        stored = scan_documents(store, manifest.current.physical, documents)
-        observe(state, stored, spec=manifest.spec)
+        physical = manifest.current.physical
+        stored = scan_documents(store, physical, documents)
+        observe_store(state, stored, store=store, physical=physical, repository=repository)
         plan = differences(state)
-        stale = strings(plan.filter(plan["logged"])["document_id"])
-        work.write(state, stale)
-        return len(stale)
+        stale = plan.filter(plan["logged"])
+        work.save_preimages(manifest.spec, stale)
+        documents = strings(stale["document_id"])
+        work.write(state, documents)
+        return len(documents)

@@ -6,28 +6,29 @@ Findings are values. An audit that looked at nothing has found nothing out: it i
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from dr_pipelines.apply import current_manifest
+from dr_pipelines.coverage import (
+    counted_chunks,
+    counted_documents,
+    newest_segments,
+    sums,
+    whole_segments,
+)
 from dr_pipelines.errors import Damaged, InvalidRequest
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.ingest.rows import check_chunks, check_embeddings
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.record import DOCUMENT_ROW
 from dr_pipelines.model.recovery_point import (
     CheckpointRef,
-    Digests,
     Manifest,
     Partition,
     SegmentRef,
 )
 from dr_pipelines.protocols import SourcePartition
-from dr_pipelines.repository.checkpoints import read_documents
-from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import read_chunks, read_segment, records_only, row_digests
-from dr_pipelines.stages import source_days
+from dr_pipelines.repository.segments import count_records, read_chunks, read_segment
+from dr_pipelines.stages.days import source_days
 from dr_pipelines.verify import check_rows
 
 NAMED = 10
@@ -129,7 +130,7 @@ def audit_digests(
 ) -> Audit:
     """Digests of every day, recomputed from the values that are kept, against the manifest's.
 
-    Vectors are compared where the day's own segments still exist. Examines objects.
+    Vectors are compared where the day's own segments still hold them all. Examines objects.
     """
     manifest = _manifest(lineage, repository)
     if manifest is None:
@@ -138,16 +139,8 @@ def audit_digests(
     for name, partition in _chosen(manifest, days):
         kept = newest_segments(repository, manifest, name)
         examined += len(partition.chunks) + len(kept)
-        problems += _digest_problems(repository, manifest, partition, kept, day=name)
+        problems += _digest_problems(repository, manifest, kept, day=name)
     return Audit(examined or _quiet(manifest, days), tuple(problems))
-
-
-def newest_segments(repository: Repository, manifest: Manifest, day: str) -> list[SegmentRef]:
-    """The segments of a day that its digests are the sum of: those since it was last embedded as a
-    whole. None where they were compacted away."""
-    own = [ref for ref in segments(repository, manifest) if ref.partition == day]
-    whole = max((ref.entry for ref in own if ref.kind == "replay"), default=0)
-    return [ref for ref in own if ref.entry >= whole]
 
 
 def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
@@ -179,11 +172,15 @@ def _count_problems(
         yield f"{name}: none of the source's {found.changes} changes was read"
         return
     said = _changes(lineage, found, covered)
-    read = _rows_read(repository, covered)
+    try:
+        read = sum(rows.num_rows for rows in counted_documents(repository, covered))
+        records, versions = _rows_cut(repository, covered, manifest.spec)
+    except Damaged as error:
+        yield f"{name}: {error}"
+        return
     if said != read:
         yield f"{name}: the source has {said} changes, {read} were read"
-    records, versions = _rows_cut(repository, covered, manifest.spec)
-    if versions != sum(ref.rows for ref in covered.documents):
+    if versions != read:
         yield f"{name}: {read} changes were read, {versions} were cut"
     if records != covered.records:
         yield f"{name}: {records} chunks were cut, {covered.records} were embedded"
@@ -198,25 +195,12 @@ def _changes(lineage: Lineage, found: SourcePartition, covered: Partition) -> in
     return sum(b.num_rows for b in lineage.source.changes(covered.after, covered.through))
 
 
-def _rows_read(repository: Repository, covered: Partition) -> int:
-    """Rows of documents checkpoints up to where the coverage ends, after a restore within one."""
-    total = 0
-    for ref in covered.documents:
-        if ref.through <= covered.through:
-            total += ref.rows
-        else:
-            rows = read_documents(repository, ref)
-            total += pc.sum(pc.less_equal(rows["position"], covered.through)).as_py() or 0
-    return total
-
-
 def _rows_cut(repository: Repository, covered: Partition, spec: CollectionSpec) -> tuple[int, int]:
     records = versions = 0
-    for ref in covered.chunks:
-        rows = read_chunks(repository, ref, spec=spec)
-        documents = pc.sum(pc.equal(rows["chunk_index"], DOCUMENT_ROW)).as_py() or 0
-        versions += documents
-        records += rows.num_rows - documents
+    for _, rows in counted_chunks(repository, covered.chunks, covered.through, spec=spec):
+        found = count_records(rows)
+        records += found
+        versions += rows.num_rows - found
     return records, versions
 
 
@@ -240,34 +224,17 @@ def _broken_segment(
 
 
 def _digest_problems(
-    repository: Repository,
-    manifest: Manifest,
-    partition: Partition,
-    kept: list[SegmentRef],
-    *,
-    day: str,
+    repository: Repository, manifest: Manifest, kept: list[SegmentRef], *, day: str
 ) -> Iterator[str]:
+    said = manifest.partitions[day]
     try:
-        for ref in (*partition.chunks, *kept):
+        for ref in (*said.chunks, *kept):
             check_rows(repository, ref, manifest.spec)
-        content = combine(
-            add=[
-                row_digests(records_only(read_chunks(repository, ref, spec=manifest.spec))).content
-                for ref in partition.chunks
-            ]
-        )
+        _, found = sums(repository, manifest, day)
     except Damaged as error:
         yield f"{day}: {error}"
         return
-    if content != partition.digests.content:
-        yield f"{day}: the chunks that are kept do not add up to the manifest's content digest"
-    if kept and _sum(kept) != partition.digests:
+    if (found.content, found.documents) != (said.digests.content, said.digests.documents):
+        yield f"{day}: the chunks that are kept do not add up to the manifest's digests"
+    if whole_segments(repository, manifest, day) and found.vectors != said.digests.vectors:
         yield f"{day}: the segments that are kept do not add up to the manifest's digests"
-
-
-def _sum(refs: list[SegmentRef]) -> Digests:
-    return Digests(
-        content=combine(add=[ref.digests.content for ref in refs]),
-        vectors=combine(add=[ref.digests.vectors for ref in refs]),
-        documents=combine(add=[ref.digests.documents for ref in refs]),
-    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,20 +12,25 @@ from dr_pipelines.apply import (
     current_manifest,
     finish_pending,
     mentioned,
+    require_finished,
     require_timeline,
     rewrite_documents,
     touched_documents,
 )
 from dr_pipelines.errors import NotFound, Refused
 from dr_pipelines.inspection import Findings, Inspection, inspect
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import (
     Body,
     Counts,
     Head,
+    LogEntry,
     Manifest,
     SegmentRef,
     Timeline,
 )
+from dr_pipelines.planning.parts import compare_parts, namespace
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.log import Draft
@@ -36,7 +42,8 @@ from dr_pipelines.repository.segments import read_segment, write_segment
 @dataclass(frozen=True)
 class Snapshot:
     """What a snapshot found. `equal`: the live store was proven to hold exactly what the log says
-    at `number`. Documents that an entry touched meanwhile are `indeterminate`."""
+    at `number`. Documents that an entry touched meanwhile are `indeterminate`; `reconfigured` are
+    parts of its configuration that the log had otherwise, and has as they are now."""
 
     number: int
     sha256: str
@@ -47,6 +54,7 @@ class Snapshot:
     equal: bool
     counts: Counts
     size_bytes: int
+    reconfigured: tuple[PartFinding, ...] = ()
 
 
 @dataclass
@@ -55,9 +63,12 @@ class _Commit:
 
     repository: Repository
     engine: str
+    began: datetime
+    glance: str | None
     started: int
     unapplied: tuple[int, ...]
     base: Manifest
+    live: CollectionSpec
     inspection: Inspection
     said: Snapshot | None = None
 
@@ -74,6 +85,7 @@ class _Commit:
         grown = advance(self.repository, manifest, delta, entry=head.number + 1)
         grown = grown.model_copy(
             update={
+                "spec": self.live,
                 "engine": self.engine,
                 "tool_version": __version__,
                 "vectors": self.inspection.statistics,
@@ -81,7 +93,8 @@ class _Commit:
         )
         self.said = self.report(head, grown, delta, moving_set)
         ref = write_manifest(self.repository, grown)
-        body = Body(manifest=ref, pending=pending, detail=_detail(self.said))
+        detail = _detail(self.said, began=self.began, glance=self.glance)
+        body = Body(manifest=ref, pending=pending, detail=detail)
         return Draft(manifest.timeline, body)
 
     def without(self, moving: pa.Array) -> list[SegmentRef]:
@@ -128,7 +141,16 @@ class _Commit:
             equal=not moving & seen and not stale and observed.agrees_with(grown.digests),
             counts=grown.counts,
             size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in delta),
+            reconfigured=self.reconfigured(),
         )
+
+    def reconfigured(self) -> tuple[PartFinding, ...]:
+        """Parts that the log has otherwise than the store. What ingestion asked for and no store
+        has described yet is no change."""
+        if not self.base.engine:
+            return ()
+        compared = compare_parts(self.base.spec, self.live, engine=namespace(self.engine))
+        return tuple(finding for finding in compared if not finding.unreported)
 
 
 def backup(
@@ -160,6 +182,33 @@ def backup(
     return snapshot
 
 
+def unchanged_since(
+    collection: str, *, repository: Repository, store: VectorReader
+) -> LogEntry | None:
+    """The snapshot that found the live store equal to the log, if the engine says by a glance that
+    no record changed since, its configuration and aliases are those that were recorded, and nothing
+    was logged but evidence. None where that is not certain.
+
+    It reads no record: what changed behind the engine's back is only found by a snapshot.
+    """
+    log = repository.log(collection)
+    head = log.head()
+    manifest = current_manifest(repository, collection, head)
+    entry = head.entry
+    while entry is not None and entry.kind == "evidence" and entry.i > 1:
+        entry = log.read(entry.i - 1)[0]
+    if manifest is None or entry is None or entry.kind != "snapshot" or entry.body.pending:
+        return None
+    seen, equal = entry.body.detail.get("glance"), entry.body.detail.get("equal") is True
+    physical = manifest.current.physical
+    if not equal or seen is None or physical not in store.collections():
+        return None
+    same = (
+        store.glance(physical) == seen and _live_spec(manifest, store, repository) == manifest.spec
+    )
+    return entry if same else None
+
+
 def take_snapshot(
     collection: str,
     *,
@@ -175,11 +224,13 @@ def take_snapshot(
     log. `adopt` names the physical collection to begin a log with, where there is none yet.
     """
     log = repository.log(collection)
+    began = repository.clock()  # first: an edit made during the scan may not have been seen
     head = log.head()
     base = current_manifest(repository, collection, head)
     if base is None:
         base = _first_manifest(collection, adopt, store)
-    _require_contract(base, store)
+    live = _live_spec(base, store, repository)
+    glance = store.glance(base.current.physical)  # before the scan: what comes later is not in it
     inspection = inspect(base, store=store, repository=repository, accept_absence=accept_absence)
     if head.entry is None and inspection.observed.rows == 0:
         raise Refused(
@@ -187,7 +238,9 @@ def take_snapshot(
             "back up yet"
         )
     unapplied = head.entry.body.pending if head.entry else ()
-    commit = _Commit(repository, store.engine, head.number, unapplied, base, inspection)
+    commit = _Commit(
+        repository, store.engine, began, glance, head.number, unapplied, base, live, inspection
+    )
     committed = log.append("snapshot", commit.build)
     if commit.said is None:
         raise Refused(f"{collection}: the snapshot was not built")
@@ -203,21 +256,27 @@ def _first_manifest(collection: str, adopt: Timeline | None, store: VectorReader
     return Manifest(collection=collection, spec=spec, timeline=adopt.id, timelines=(adopt,))
 
 
-def _require_contract(base: Manifest, store: VectorReader) -> None:
+def _live_spec(base: Manifest, store: VectorReader, repository: Repository) -> CollectionSpec:
+    """What the store says of the collection now, under the collection's name, with the other
+    aliases under which it is served."""
     physical = base.current.physical
     if physical not in store.collections():
         raise NotFound(
             f"{base.collection!r} is served from {physical!r}, which is not in the store. "
             f"Bring it back: dr restore {base.collection} --switch"
         )
-    if not store.describe(physical).same_contract(base.spec):
+    live = store.describe(physical)
+    require_finished(base, live.origin, repository=repository)
+    if not live.same_contract(base.spec):
         raise Refused(
             f"{physical!r} has another schema than {base.collection!r} had when it was backed up: "
             "restore it, or start a new collection for the new schema"
         )
+    others = {alias for alias, to in store.aliases().items() if to == physical} - {base.collection}
+    return live.physical(base.collection).model_copy(update={"aliases": tuple(sorted(others))})
 
 
-def _detail(said: Snapshot) -> dict[str, object]:
+def _detail(said: Snapshot, *, began: datetime, glance: str | None) -> dict[str, object]:
     kinds = {
         "changed": said.findings.changed,
         "added": said.findings.added,
@@ -227,4 +286,12 @@ def _detail(said: Snapshot) -> dict[str, object]:
     }
     named = {name: mentioned(documents) for name, documents in kinds.items()}
     totals = {f"{name}_total": len(documents) for name, documents in kinds.items()}
-    return {**named, **totals, "rows": said.rows, "equal": said.equal}
+    return {
+        **named,
+        **totals,
+        "rows": said.rows,
+        "reconfigured": mentioned([finding.part for finding in said.reconfigured]),
+        "equal": said.equal,
+        "began": began.isoformat(),
+        "glance": glance,
+    }

@@ -4,7 +4,7 @@ Kept are all versions, tombstones and edits, and rows whose digests differ; drop
 replay's repetition of what stands already. State and tombstones must have the same digests after.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,9 +24,13 @@ from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import segments, write_manifest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings
-from dr_pipelines.repository.segments import read_segment, sort_rows, write_segment
-
-BASE_ROWS = 16_384
+from dr_pipelines.repository.segments import (
+    BASE_BYTES,
+    BASE_ROWS,
+    read_segment,
+    sort_rows,
+    write_segment,
+)
 
 _REPETITIONS = """
 CREATE OR REPLACE TABLE kept AS
@@ -143,17 +147,24 @@ def _rewrite(repository: Repository, manifest: Manifest) -> Iterator[SegmentRef]
 
 
 def _bounds(state: State) -> Iterator[str]:
-    """The last document of each window of about `BASE_ROWS` rows."""
-    held, last = 0, None
+    """The last document of each window of about `BASE_ROWS` rows, or fewer where they are long."""
+    held, last, limit = 0, None, _window_rows(state.segments)
     for batch in state.batches(_BOUNDS):
         counts = batch["rows"].to_pylist()
         for document, count in zip(batch["document_id"].to_pylist(), counts, strict=True):
             held, last = held + count, document
-            if held >= BASE_ROWS:
+            if held >= limit:
                 yield document
                 held = 0
     if held and last is not None:
         yield last
+
+
+def _window_rows(refs: Sequence[SegmentRef]) -> int:
+    """Rows of a segment, going by what rows take as they are stored."""
+    rows = sum(ref.rows for ref in refs)
+    size = sum(ref.size_bytes for ref in refs)
+    return max(1, min(BASE_ROWS, BASE_BYTES * rows // max(1, size)))
 
 
 class _Cursor:

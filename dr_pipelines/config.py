@@ -4,14 +4,18 @@
 where `${NAME}` and credentials are looked up. Opening reads and writes nothing that it need not.
 """
 
+import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import CollectionSpec, Field, Vector
+from dr_pipelines.model.collection import CollectionSpec, Field, Metric, Vector, VectorIndex
 from dr_pipelines.model.components import (
+    STORE_URL,
+    STORE_URL_SAID,
     CharacterChunkerPolicy,
     EmbedderPolicy,
     HashingPolicy,
@@ -24,10 +28,19 @@ from dr_pipelines.model.components import (
 from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.notation import VECTOR_NAME, expand
 from dr_pipelines.model.policy import CollectionPolicy
+from dr_pipelines.planning.parts import namespace
 from dr_pipelines.policies.file import InvalidPolicy, load_policies
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
-    from dr_pipelines.protocols import BlobStore, Chunker, Embedder, Source, VectorStore
+    from dr_pipelines.protocols import (
+        BlobStore,
+        Catalog,
+        Chunker,
+        Embedder,
+        NativeFiles,
+        Source,
+        VectorStore,
+    )
 
 __all__ = [
     "InvalidPolicy",
@@ -35,12 +48,28 @@ __all__ = [
     "collection_spec",
     "load_policies",
     "open_blobs",
+    "open_catalog",
     "open_chunker",
     "open_embedder",
+    "open_native",
     "open_source",
     "open_store",
     "place",
 ]
+
+
+ENGINES = {
+    "postgresql": "pgvector",
+    "qdrant": "qdrant",
+    "qdrant+local": "qdrant",
+    "qdrant+edge": "qdrant",
+    "lance": "lancedb",
+    "milvus": "milvus",
+    "milvus+lite": "milvus",
+    "chroma": "chroma",
+    "chroma+local": "chroma",
+}
+"""Scheme of a store's URL → module of its adapter, and extra that installs what it needs."""
 
 
 def place(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
@@ -68,17 +97,53 @@ def open_blobs(url: str, *, base: Path, environ: Mapping[str, str]) -> "BlobStor
 
 
 def open_store(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> "VectorStore":
-    """The store of a policy; `memory:` is a new, empty one each time."""
-    scheme, _, directory = _expanded(policy.url, environ).partition(":")
+    """The store of a policy; `memory:` is a new, empty one each time. Raises `InvalidRequest` where
+    the packages of its engine are not installed, with the command that installs them."""
+    scheme, rest = _store_url(policy, environ)
     if scheme == "memory":
         from dr_pipelines.stores.memory import MemoryVectorStore
 
         return MemoryVectorStore()
-    if scheme != "duckdb" or not directory:
-        raise InvalidRequest(f"store {policy.url!r}: expected duckdb:DIRECTORY or memory:")
-    from dr_pipelines.stores.duckdb import DuckDBVectorStore
+    if scheme == "duckdb":
+        from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
-    return DuckDBVectorStore(base / Path(directory).expanduser())
+        return DuckDBVectorStore(base / Path(rest).expanduser())
+    return _open_engine(scheme, rest, base=base)
+
+
+def open_catalog(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> "Catalog":
+    """The names in the store of a policy, without its engine where it has one."""
+    scheme, rest = _store_url(policy, environ)
+    if scheme != "duckdb":
+        return open_store(policy, base=base, environ=environ)
+    from dr_pipelines.stores.duckdb_catalog import DuckDBCatalog
+
+    return DuckDBCatalog(base / Path(rest).expanduser())
+
+
+def open_native(store: "VectorStore") -> "NativeFiles | None":
+    """A store's collections as files of their engine; None where it has none to keep."""
+    if namespace(store.engine) != "lancedb":
+        return None
+    from dr_pipelines.stores.lancedb.native import native_files_of
+
+    return native_files_of(store)
+
+
+def _open_engine(scheme: str, rest: str, *, base: Path) -> "VectorStore":
+    """An engine that lives in an extra of this package: its module opens what a URL names."""
+    extra = ENGINES[scheme]
+    try:
+        module = import_module(f"dr_pipelines.stores.{extra}")
+        opened: VectorStore = module.open_store(f"{scheme}:{rest}", base=base)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dr_pipelines"):
+            raise  # a defect, and no package to install
+        raise InvalidRequest(
+            f"{scheme}: needs a package that is not installed ({error.name}). "
+            f"Run: pip install 'dr-pipelines[{extra}]'"
+        ) from error
+    return opened
 
 
 def open_source(policy: SourcePolicy, *, base: Path, environ: Mapping[str, str]) -> "Source":
@@ -156,7 +221,14 @@ def collection_spec(
     ]
     return CollectionSpec(
         name=name,
-        vectors=(Vector(name=VECTOR_NAME, dimension=dimension, metric=policy.metric),),
+        vectors=(
+            Vector(
+                name=VECTOR_NAME,
+                dimension=dimension,
+                metric=Metric(policy.metric),
+                index=policy.index and VectorIndex(**policy.index.model_dump()),
+            ),
+        ),
         fields=tuple(fields),
         keyword_index=policy.keyword_index,
     )
@@ -169,6 +241,14 @@ def collection_provenance(
     return Provenance(
         source=source.provenance, chunker=chunker.provenance, embedder=embedder.provenance
     )
+
+
+def _store_url(policy: StorePolicy, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The scheme of a store's URL and what follows its colon."""
+    scheme, _, rest = _expanded(policy.url, environ).partition(":")
+    if not re.fullmatch(STORE_URL, f"{scheme}:{rest}"):
+        raise InvalidRequest(f"store {policy.url!r}: expected {STORE_URL_SAID}")
+    return scheme, rest
 
 
 def _model(text: str, *, base: Path, environ: Mapping[str, str]) -> str | Path:

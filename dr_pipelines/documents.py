@@ -17,9 +17,10 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.model.record import Presence
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.fold import State, fold_point, scratch_database
+from dr_pipelines.repository.fold import State, fold_point
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings, text_hashes
+from dr_pipelines.repository.scratch import scratch_database
 from dr_pipelines.repository.segments import read_segment
 
 EMPTY_SHA256 = hashlib.sha256().digest()

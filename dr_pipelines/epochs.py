@@ -1,8 +1,11 @@
 """A new epoch: accepting by name that a source's history was rewritten.
 
 Everything is read again under a new epoch number, which precedes nothing of the old one. One log
-entry brings it all: every document of the old epoch is deleted at the epoch's start, and what the
+entry brings it all: the documents of the old epoch are deleted at the epoch's start, and what the
 new history says follows. Applying it touches only documents whose rows really differ.
+
+Where the source is the authority nothing else counts, so every document is deleted. Where the store
+has one too (mixed), what only the store has is not the source's to take back.
 """
 
 from collections.abc import Callable
@@ -23,19 +26,30 @@ from dr_pipelines.ingestion import (
     prepare_day,
     require_provenance,
 )
+from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema
 from dr_pipelines.model.recovery_point import Body, Head, Manifest, SegmentRef, Timeline
 from dr_pipelines.protocols import Lease, Progress, VectorStore
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.fold import fold
+from dr_pipelines.repository.fold import NEWEST_FIRST, fold
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import write_segment
-from dr_pipelines.stages import Reading, plan_day, source_days
+from dr_pipelines.stages.days import Reading, plan_day, source_days
 
 NAME_LIMIT = 64
 TOMBSTONE_ROWS = 65_536
+
+_ALL = "SELECT document_id FROM documents ORDER BY document_id"
+_SAID_BY_SOURCE = f"""
+WITH source AS (
+    SELECT * FROM versions WHERE edit = 0
+    QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {NEWEST_FIRST}) = 1)
+SELECT d.document_id FROM documents d JOIN source s USING (document_id)
+WHERE d.presence = '{Presence.PRESENT}' AND s.presence = '{Presence.PRESENT}'
+ORDER BY d.document_id
+"""  # noqa: S608 - built from constants
 
 
 def accept_epoch(
@@ -45,10 +59,14 @@ def accept_epoch(
     repository: Repository,
     store: VectorStore,
     lease: Lease,
+    authority: Authority = "source",
     progress: Progress | None = None,
     on_day: Callable[[str], None] | None = None,
 ) -> Ingested:
     """Read the whole source as a new epoch and commit it in one entry.
+
+    With authority `mixed` documents survive that the source never had, or deleted before somebody
+    wrote them to the store.
 
     Resumable: what an interrupted run read and embedded is adopted. Raises `InvalidRequest` for
     the name that is in force already, `Refused` when the new history has no changes at all.
@@ -73,7 +91,7 @@ def accept_epoch(
             f"{lineage.collection}: the source's new history is empty: accepting it would delete "
             "every document"
         )
-    build = partial(_draft, lineage, name, commits, repository, bound, manifest)
+    build = partial(_draft, lineage, name, commits, repository, bound, manifest, authority)
     head = repository.log(lineage.collection).append("ingest", build)
     applied: Applied = finish_pending(
         lineage.collection, repository=repository, store=store, lease=lease
@@ -103,6 +121,7 @@ def _draft(
     repository: Repository,
     bound: Timeline,
     planned: Manifest,
+    authority: Authority,
     head: Head,
 ) -> Draft:
     manifest = current_manifest(repository, lineage.collection, head)
@@ -113,7 +132,8 @@ def _draft(
     if manifest.epoch != planned.epoch:
         raise Conflict(f"{lineage.collection}: another run accepted an epoch meanwhile")
     epoch = planned.epoch + 1
-    gone = _tombstones(repository, manifest, epoch=epoch, generation=head.number + 1)
+    query = _ALL if authority == "source" else _SAID_BY_SOURCE
+    gone = _tombstones(repository, manifest, query, epoch=epoch, generation=head.number + 1)
     added = [*gone, *(ref for commit in commits for ref in commit.segments)]
     grown = advance(repository, manifest, added, entry=head.number + 1)
     environment = lineage.embedder.environment
@@ -132,12 +152,12 @@ def _draft(
 
 
 def _tombstones(
-    repository: Repository, manifest: Manifest, *, epoch: int, generation: int
+    repository: Repository, manifest: Manifest, query: str, *, epoch: int, generation: int
 ) -> list[SegmentRef]:
-    """A deletion of every document, at the start of an epoch: before its first position."""
+    """A deletion of the documents that a query of the fold gives, at the start of an epoch: before
+    its first position."""
     refs = []
     with fold(repository, manifest) as state:
-        query = "SELECT document_id FROM documents ORDER BY document_id"
         for batch in state.batches(query, rows=TOMBSTONE_ROWS):
             rows = _deletions(batch["document_id"], manifest, epoch=epoch, generation=generation)
             refs.append(

@@ -1,6 +1,7 @@
 """Ingest: append to the log what the source said, then bring the live store to it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -15,6 +16,7 @@ from dr_pipelines.apply import (
 from dr_pipelines.errors import (
     AlreadyExists,
     Conflict,
+    Damaged,
     NotFound,
     ProvenanceChanged,
     Refused,
@@ -31,23 +33,17 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     Timeline,
 )
+from dr_pipelines.planning.serving import require_store
 from dr_pipelines.protocols import Lease, Progress, VectorStore
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.stages import (
-    Day,
-    DocumentsRead,
-    Reading,
-    chunk_day,
-    embed_day,
-    plan_days,
-    read_day,
-    require_same_source,
-    source_days,
-)
+from dr_pipelines.stages.chunks import chunk_day
+from dr_pipelines.stages.days import Day, Reading, plan_days, require_same_source, source_days
+from dr_pipelines.stages.documents import DocumentsRead, read_day
+from dr_pipelines.stages.embeddings import embed_day
 
 NEW_COLLECTION = "new"
 
@@ -130,7 +126,7 @@ def bind(lineage: Lineage, *, repository: Repository, store: VectorStore, lease:
     if manifest is not None:
         require_provenance(lineage, manifest)
         require_contract(lineage, manifest)
-        require_store(manifest, lineage.store_name)
+        require_store(lineage.collection, manifest.current, lineage.store_name)
         return manifest.current
     with lease(lineage.collection):
         return Timeline(
@@ -160,15 +156,6 @@ def require_contract(lineage: Lineage, manifest: Manifest) -> None:
         f"{lineage.collection}: the policy's fields, vectors or keyword index differ from the "
         "collection's. Undo the change, or give the new schema a collection of its own"
     )
-
-
-def require_store(manifest: Manifest, store_name: str) -> None:
-    """Refuse to write to another store than the one the collection is served from."""
-    if manifest.current.store != store_name:
-        raise Refused(
-            f"{manifest.collection}: served from store {manifest.current.store!r}, but the policy "
-            f"says {store_name!r}: set store: {manifest.current.store} in the policy"
-        )
 
 
 def prepare_day(
@@ -252,6 +239,7 @@ def partition_of(commit: DayCommit, *, entry: int) -> Partition:
     covered, fresh = commit.day.covered, commit.read.fresh
     documents = commit.read.all
     whole = commit.again or covered is None
+    known = covered.through if covered else documents[-1].through
     digests = [ref.digests for ref in commit.segments]
     if covered and not whole:
         digests.append(covered.digests)
@@ -263,7 +251,7 @@ def partition_of(commit: DayCommit, *, entry: int) -> Partition:
     return Partition(
         epoch=documents[0].epoch,
         after=documents[0].after,
-        through=fresh[-1].through if fresh else documents[-1].through,
+        through=fresh[-1].through if fresh else known,
         anchor=commit.read.anchor,
         entry=entry,
         anchored=fresh[-1].through if fresh or covered is None else covered.anchored,
@@ -311,7 +299,7 @@ def _new_collection(lineage: Lineage, *, repository: Repository, store: VectorSt
             f"Back it up as it is (authority: store), or name the collection differently"
         )
     name = served or _left_over(lineage, store) or _physical_name(lineage, repository)
-    store.create(lineage.spec.physical(name, origin=NEW_COLLECTION))
+    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW_COLLECTION))
     store.build_index(name)
     if served is None:
         store.promote(name, alias=lineage.collection)
@@ -322,9 +310,10 @@ def _left_over(lineage: Lineage, store: VectorStore) -> str | None:
     for name in store.collections():
         if not name.startswith(f"{lineage.collection}@"):
             continue
-        spec = store.describe(name)
-        if spec.origin == NEW_COLLECTION and spec.same_contract(lineage.spec):
-            return name
+        with suppress(Damaged):  # it is nobody's then, and stays for somebody to look at
+            spec = store.describe(name)
+            if spec.origin == NEW_COLLECTION and spec.same_contract(lineage.spec):
+                return name
     return None
 
 

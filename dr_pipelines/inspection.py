@@ -13,20 +13,21 @@ from dr_pipelines.errors import Refused
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Manifest, SegmentRef, VectorStatistics
+from dr_pipelines.nearness import as_read, observe_store
 from dr_pipelines.planning.verdict import is_mass_absence
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.ahead import ahead, side_by_side
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.fold import State, fold
-from dr_pipelines.repository.observation import Observed, differences, observe
+from dr_pipelines.repository.observation import Observed, differences
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import NEWEST_OF_OBSERVED, observed_rows, strings
-from dr_pipelines.repository.segments import write_segment
+from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
 from dr_pipelines.repository.statistics import VectorTally
 
-BASE_ROWS = 8_192
-"""Rows of a base segment: about 16 MiB with 384 dimensions and short texts. With twice as many a
-backup takes 200 MiB more memory."""
+FIRST_DOCUMENTS = 256
+"""Read before anything is known of how long records are."""
+DELTA_BYTES = 2 * BASE_BYTES
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,13 @@ def inspect(
     physical = manifest.current.physical
     with fold(repository, manifest) as state:
         batches = _tallied(store.scan(physical), tally)
-        observed = observe(state, batches, spec=manifest.spec)
+        observed = observe_store(
+            state, batches, store=store, physical=physical, repository=repository
+        )
         plan = differences(state, taken_over=manifest.taken_over)
         findings = _findings(plan)
         _require_presence(manifest, findings, observed, accepted=accept_absence)
+        observed = as_read(state, observed, findings.recorded)
         delta = tuple(_record(manifest, findings, state, store=store, repository=repository))
     return Inspection(observed, findings, delta, tally.result())
 
@@ -121,12 +125,33 @@ def _record(
 ) -> Iterator[SegmentRef]:
     """Delta segments with every record of each differing document; versions come from the log."""
     documents = pa.array(findings.recorded, pa.string())
-    for start in range(0, len(documents), SCAN_DOCUMENTS):
-        wanted = documents.slice(start, SCAN_DOCUMENTS)
-        batches = list(scan_documents(store, manifest.current.physical, wanted))
-        stored = pa.Table.from_batches(batches, store_schema(manifest.spec))
+    for wanted, stored in _in_pieces(documents, manifest, store):
         rows = _versioned(stored, wanted, state, manifest.spec)
         yield write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="delta")
+
+
+def _in_pieces(
+    documents: pa.Array, manifest: Manifest, store: VectorReader
+) -> Iterator[tuple[pa.Array, pa.Table]]:
+    """Documents with all their records in the store, in pieces of at most `SCAN_DOCUMENTS` and
+    about `DELTA_BYTES`. How long records are is only known once some were read."""
+    begin = end = size = 0
+    batches, step = list[pa.RecordBatch](), FIRST_DOCUMENTS
+    while end < len(documents):
+        wanted = documents.slice(end, step)
+        for batch in scan_documents(store, manifest.current.physical, wanted):
+            batches.append(batch)
+            size += batch.nbytes
+        end += len(wanted)
+        held = end - begin
+        step = min(SCAN_DOCUMENTS - held, (DELTA_BYTES - size) * held // max(1, size))
+        if step < 1 or end == len(documents):
+            yield (
+                documents.slice(begin, held),
+                pa.Table.from_batches(batches, store_schema(manifest.spec)),
+            )
+            begin, size, batches = end, 0, []
+            step = FIRST_DOCUMENTS
 
 
 def _versioned(stored: pa.Table, wanted: pa.Array, state: State, spec: CollectionSpec) -> pa.Table:
@@ -185,12 +210,12 @@ def _contiguous(
 
 
 def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Iterator[pa.Table]:
-    """Tables of about `BASE_ROWS` rows that end with a document's last row, if documents are
-    contiguous."""
+    """Tables of about `BASE_ROWS` rows, or `BASE_BYTES` of long ones, that end with a document's
+    last row, if documents are contiguous."""
     held = store_schema(spec).empty_table()
     for batch in batches:
         held = pa.concat_tables([held, pa.Table.from_batches([batch])])
-        if held.num_rows < BASE_ROWS:
+        if held.num_rows < BASE_ROWS and held.nbytes < BASE_BYTES:
             continue
         last = held["document_id"][-1]
         end = pc.index(held["document_id"], last).as_py()

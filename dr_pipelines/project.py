@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from dr_pipelines import __version__, config
 from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
+from dr_pipelines.model.components import StorePolicy
 from dr_pipelines.model.policy import CollectionPolicy, Policies
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
-    from dr_pipelines.ingest.lineage import Lineage
-    from dr_pipelines.protocols import BlobStore, Lease, VectorStore
+    from dr_pipelines.ingest.lineage import Feed, Lineage
+    from dr_pipelines.model.recovery_point import Writer
+    from dr_pipelines.protocols import BlobStore, Catalog, Lease, NativeFiles, VectorStore
     from dr_pipelines.repository.repository import Repository
 
 
@@ -76,18 +78,37 @@ class Project:
             raise NotFound(f"no collection {name!r} in the policies; known are: {known}") from None
 
     def store_of(self, collection: str) -> "VectorStore":
-        """The store that a collection's policy names."""
-        return self.store(self.collection(collection).store)
+        """The store that a collection is served from and its policy names.
+
+        Raises `Refused` where a restore switched to another one and the policy was left as it was.
+        """
+        from dr_pipelines.planning.serving import require_store
+        from dr_pipelines.repository.manifests import read_manifest
+
+        store = self.collection(collection).store
+        entry = self.reading().log(collection).head().entry
+        if entry is not None:
+            ref = entry.body.manifest
+            manifest = read_manifest(self.reading(), ref, collection=collection)
+            require_store(collection, manifest.current, store)
+        return self.store(store)
 
     def store(self, name: str) -> "VectorStore":
         """A named store; raises `NotFound` with the known names."""
-        if name not in self.policies.stores:
-            known = ", ".join(sorted(self.policies.stores))
-            raise NotFound(f"no store {name!r} in the policies; known are: {known}")
+        policy = self._store_policy(name)
         if name not in self._stores:
-            policy = self.policies.stores[name]
             self._stores[name] = config.open_store(policy, base=self.base, environ=self.environ)
         return self._stores[name]
+
+    def native(self, name: str) -> "NativeFiles | None":
+        """A named store's collections as files of their engine, where it has such files."""
+        return config.open_native(self.store(name))
+
+    def catalog_of(self, collection: str) -> "Catalog":
+        """The names in the store that a collection's policy names; reads no collection."""
+        name = self.collection(collection).store
+        policy, opened = self._store_policy(name), self._stores.get(name)
+        return opened or config.open_catalog(policy, base=self.base, environ=self.environ)
 
     def lineage(self, name: str, *, embedder: str | None = None) -> "Lineage":
         """A collection's way from source to vectors, by its own embedder or a named other one.
@@ -98,6 +119,19 @@ class Project:
             self._lineages[name, embedder] = self._open_lineage(name, embedder)
         return self._lineages[name, embedder]
 
+    def feed(self, name: str) -> "Feed":
+        """What a collection reads; its chunker and embedder are left alone.
+
+        Raises `InvalidRequest` for a collection that is backed up from its store alone.
+        """
+        from dr_pipelines.ingest.lineage import Feed
+
+        policy = self.collection(name)
+        if policy.source is None:
+            raise _without_source(name)
+        source = config.open_source(policy.source, base=self.base, environ=self.environ)
+        return Feed(name, source, policy.partitions_start)
+
     def repository(self, *, run: str = "") -> "Repository":
         """The repository, made on first use where there was none; `run` labels what is written.
 
@@ -107,15 +141,29 @@ class Project:
             self._repository = self._open_repository(run)
         return self._repository
 
+    def reading(self) -> "Repository":
+        """The repository for those who only read. Where there is none nothing is made: what they
+        get has empty logs. Raises `Damaged` as `repository` does."""
+        if self._repository is None:
+            blobs = self._open_blobs()
+            if not self._exists(blobs, self._remembered(blobs)):
+                return self._vacant(blobs)
+        return self.repository()
+
+    def _store_policy(self, name: str) -> StorePolicy:
+        try:
+            return self.policies.stores[name]
+        except KeyError:
+            known = ", ".join(sorted(self.policies.stores))
+            raise NotFound(f"no store {name!r} in the policies; known are: {known}") from None
+
     def _open_lineage(self, name: str, embedder: str | None) -> "Lineage":
         from dr_pipelines.ingest.lineage import Lineage
 
         policy = self.collection(name)
         chosen = embedder or policy.embedder
         if policy.source is None or chosen is None:
-            raise InvalidRequest(
-                f"{name!r} is backed up from its store alone (authority: store): it has no source"
-            )
+            raise _without_source(name)
         if chosen not in self.policies.embedders:
             known = ", ".join(sorted(self.policies.embedders))
             raise NotFound(f"no embedder {chosen!r} in the policies; known are: {known}")
@@ -134,22 +182,17 @@ class Project:
         )
 
     def _open_repository(self, run: str) -> "Repository":
-        from dr_pipelines.blobs.capabilities import probe
-        from dr_pipelines.model.recovery_point import Writer
         from dr_pipelines.repository.repository import Repository
         from dr_pipelines.repository.witness import FileWitness
 
-        url = self.policies.repository
-        blobs = config.open_blobs(url, base=self.base, environ=self.environ)
+        blobs = self._open_blobs()
         remembered = self._remembered(blobs)
-        capabilities: dict[str, Any] = {}
-        if not self._exists(blobs, remembered):
-            capabilities = probe(blobs, prefix="probe", now=now()).model_dump(mode="json")
+        known = self._exists(blobs, remembered)
         repository = Repository.open_or_create(
             blobs,
-            capabilities=capabilities,
+            capabilities={} if known else _capabilities(blobs),
             witness=FileWitness(self.state / "heads" / _place(blobs)),
-            writer=Writer(id=new_id(), host=socket.gethostname(), run=run, version=__version__),
+            writer=_writer(run),
             clock=now,
             new_id=new_id,
         )
@@ -160,6 +203,18 @@ class Project:
             )
         self._remember(blobs, repository.identity.id)
         return repository
+
+    def _open_blobs(self) -> "BlobStore":
+        return config.open_blobs(self.policies.repository, base=self.base, environ=self.environ)
+
+    def _vacant(self, blobs: "BlobStore") -> "Repository":
+        from dr_pipelines.blobs.vacant import VacantBlobStore
+        from dr_pipelines.repository.repository import Identity, Repository
+        from dr_pipelines.repository.witness import FileWitness
+
+        identity = Identity(id=new_id(), created_at=now())
+        witness = FileWitness(self.state / "heads" / _place(blobs))
+        return Repository(VacantBlobStore(blobs.url), identity, witness, _writer(), now, new_id)
 
     def _exists(self, blobs: "BlobStore", remembered: str | None) -> bool:
         from dr_pipelines.repository.repository import IDENTITY_KEY
@@ -195,6 +250,24 @@ class Project:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"id": identity, "url": blobs.url}))
+
+
+def _capabilities(blobs: "BlobStore") -> dict[str, Any]:
+    from dr_pipelines.blobs.capabilities import probe
+
+    return probe(blobs, prefix="probe", now=now()).model_dump(mode="json")
+
+
+def _without_source(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{name!r} is backed up from its store alone (authority: store): it has no source"
+    )
+
+
+def _writer(run: str = "") -> "Writer":
+    from dr_pipelines.model.recovery_point import Writer
+
+    return Writer(id=new_id(), host=socket.gethostname(), run=run, version=__version__)
 
 
 def _place(blobs: "BlobStore") -> str:

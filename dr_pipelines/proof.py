@@ -1,7 +1,6 @@
 """Proven recovery points: snapshots that passed their checks, and the evidence of it in the log."""
 
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,11 +15,9 @@ from dr_pipelines.model.recovery_point import (
     Partition,
     RecoveryPoint,
 )
-from dr_pipelines.repository.codec import decode_json
+from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.manifests import read_point
-from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.verify import Finding, Verification, require_size, require_state
 
 PROOF = "recovery-point"
 """The kind of evidence that a snapshot passed its checks."""
@@ -28,13 +25,14 @@ UNCHANGING = frozenset({"applied", "snapshot", "evidence"})
 """Entries after which nothing new has to be proven."""
 EVIDENCE_LIMIT_BYTES = 1 << 20
 LOOK_BACK = 512
-"""Entries that are looked at for the newest proof; with none among them nothing is proven."""
+"""Entries that are looked at for the newest proof, each read from the repository. An older proof
+does not count: a new one is due then, whatever the entries since were."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The newest proven snapshot, its log number (0: none) and when it was taken; since when there
-    are entries that it does not cover."""
+    """The newest proven snapshot, its log number (0: none) and when its scan began, since edits
+    made during it may be missing; since when there are entries that it does not cover."""
 
     number: int = 0
     at: datetime | None = None
@@ -44,7 +42,7 @@ class Proof:
 def newest_snapshot(repository: Repository, collection: str) -> RecoveryPoint:
     """The newest snapshot; raises `NotFound` where there is none."""
     head = repository.log(collection).head()
-    for entry in _newest_first(repository, collection, head.number):
+    for entry in _newest_first(repository, collection, head.number, limit=head.number):
         if entry.kind == "snapshot":
             return read_point(repository, collection, entry.i)
     raise NotFound(f"{collection}: there is no snapshot yet. Run: dr backup {collection}")
@@ -54,14 +52,15 @@ def newest_proof(repository: Repository, collection: str) -> Proof:
     """What is proven of a collection, and since when there is more to prove."""
     head = repository.log(collection).head()
     unproven = list[LogEntry]()
-    for entry in _newest_first(repository, collection, head.number):
+    for entry in _newest_first(repository, collection, head.number, limit=LOOK_BACK):
         statement = _statement(repository, entry)
         if statement is not None:
             number = int(statement["number"])
             later = [other.at for other in unproven if other.i > number]
-            at = repository.log(collection).read(number)[0].at
+            at = _began(repository.log(collection).read(number)[0])
             return Proof(number, at, min(later, default=None))
-        if entry.kind not in UNCHANGING:
+        out_of_sight = head.number - entry.i == LOOK_BACK - 1 and entry.i > 1
+        if entry.kind not in UNCHANGING or out_of_sight:
             unproven.append(entry)
     return Proof(unproven_since=min((entry.at for entry in unproven), default=None))
 
@@ -81,26 +80,6 @@ def record_proof(repository: Repository, collection: str, *, checks: Sequence[st
         "run": repository.writer.run,
     }
     return record_evidence(repository, collection, PROOF, statement)
-
-
-def check_restorable(
-    repository: Repository, point: RecoveryPoint, *, proven: int = 0
-) -> Verification:
-    """Prove a point by what a restore does, into nothing: every object has its size, those that
-    the point `proven` did not have are read and hashed, and the fold adds up to the manifest."""
-    started = time.monotonic()
-    refs = {ref.key: ref for ref in reachable(repository, point.entry, point.manifest)}
-    known = frozenset[str]()
-    if proven:
-        before = read_point(repository, point.collection, proven)
-        known = frozenset(ref.key for ref in reachable(repository, before.entry, before.manifest))
-    findings = [
-        *_findings(repository, refs.values(), known),
-        *_state_findings(repository, point),
-    ]
-    size = sum(ref.size_bytes for key, ref in refs.items() if key not in known)
-    seconds = time.monotonic() - started
-    return Verification(point.collection, 2, 1, len(refs), size, tuple(findings), seconds)
 
 
 def equality_problems(point: RecoveryPoint) -> list[str]:
@@ -148,28 +127,19 @@ def claims_missing(
     return [f"{day}: said to be ingested, but not listed" for day in sorted(open_claims & days)]
 
 
-def _findings(
-    repository: Repository, refs: Iterable[ObjectRef], known: frozenset[str]
-) -> Iterator[Finding]:
-    for ref in refs:
-        try:
-            if ref.key in known:
-                require_size(repository, ref)
-            else:
-                repository.fetch(ref)
-        except Damaged as error:
-            yield Finding(ref.key, str(error))
-
-
-def _state_findings(repository: Repository, point: RecoveryPoint) -> Iterator[Finding]:
+def _began(snapshot: LogEntry) -> datetime:
     try:
-        require_state(repository, point)
-    except (Damaged, NotFound) as error:
-        yield Finding(point.entry.body.manifest.key, str(error))
+        return datetime.fromisoformat(snapshot.body.detail["began"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(
+            f"log entry {snapshot.i}: a snapshot that does not say when it began"
+        ) from error
 
 
-def _newest_first(repository: Repository, collection: str, head: int) -> Iterator[LogEntry]:
-    for number in range(head, max(0, head - LOOK_BACK), -1):
+def _newest_first(
+    repository: Repository, collection: str, head: int, *, limit: int
+) -> Iterator[LogEntry]:
+    for number in range(head, max(0, head - limit), -1):
         yield repository.log(collection).read(number)[0]
 
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
-
-import pyarrow as pa
+from typing import IO, TYPE_CHECKING, Protocol
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.fit import Fit
 from dr_pipelines.model.lineage import (
     ChunkerProvenance,
     EmbedderProvenance,
@@ -19,6 +18,9 @@ from dr_pipelines.model.lineage import (
     SourceProvenance,
 )
 from dr_pipelines.model.query import FloatArray, Hit, Query
+
+if TYPE_CHECKING:  # Arrow is imported by those who have rows
+    import pyarrow as pa
 
 Clock = Callable[[], datetime]
 """Returns an aware UTC datetime; passed in, so that decisions can be tested."""
@@ -67,23 +69,8 @@ class BlobStore(Protocol):
         ...
 
 
-class VectorReader(Protocol):
-    """All that a backup gets of a store: it cannot write.
-
-    `name` is a physical collection or an alias; an unknown one raises `NotFound`. A store that is
-    locked or out of reach raises `Unavailable` after a bounded wait.
-    """
-
-    @property
-    def engine(self) -> str:
-        """Name and version of the engine, e.g. `duckdb 2.0.0`."""
-        ...
-
-    @property
-    def vector_tolerance(self) -> float:
-        """Largest absolute difference between a stored and a returned vector component; 0 when
-        the store returns the bits it was given."""
-        ...
+class Catalog(Protocol):
+    """Which collections a store has, and which of them are served: all that a report gets."""
 
     def collections(self) -> list[str]:
         """Physical names, ascending."""
@@ -93,8 +80,40 @@ class VectorReader(Protocol):
         """Alias → physical name."""
         ...
 
+
+class VectorReader(Catalog, Protocol):
+    """All that a backup gets of a store: it cannot write.
+
+    `name` is a physical collection or an alias; an unknown one raises `NotFound`. A store that is
+    locked or out of reach raises `Unavailable` after a bounded wait.
+    """
+
+    @property
+    def engine(self) -> str:
+        """Name and version of the engine, e.g. `duckdb 2.0.0`. The first word is the name of its
+        section in a specification."""
+        ...
+
+    @property
+    def vector_tolerance(self) -> float:
+        """Largest difference between a stored and a returned vector component, for vectors of
+        length 1 or less; for longer ones it grows with their length. 0 when the store returns the
+        bits it was given."""
+        ...
+
     def describe(self, name: str) -> CollectionSpec:
-        """The specification the collection was created with, under its physical name."""
+        """The specification of the collection as it is now, under its physical name: what the
+        engine reports, and where it reports nothing, what the collection was created with (such
+        parts are listed as `unreported` in the engine's section, see `planning.parts`).
+
+        A collection that something else made is described as well as it can be: each row is a
+        document of one record. `create` of a description gives a collection of that description.
+        """
+        ...
+
+    def glance(self, name: str) -> str | None:
+        """Equal as long as the collection holds the same, and cheap: reads no record. None where
+        the engine has no such sign."""
         ...
 
     def status(self, name: str) -> CollectionStatus: ...
@@ -106,13 +125,19 @@ class VectorReader(Protocol):
         columns: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> "Iterator[pa.RecordBatch]":
         """Records in ascending bytewise order of id, in `store_schema(spec)` (or `columns` of it),
-        at most `batch_rows` at a time; with `documents`, only the records of those."""
+        at most `batch_rows` at a time; with `documents`, only the records of those.
+
+        The state at one moment where the engine can read one; otherwise every record that nobody
+        touches meanwhile, once, whole, and of the others what was there before or after.
+        """
         ...
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        """At most `limit` hits, best first, ties by ascending id; exact."""
+        """At most `limit` hits, best first. With `query.exact` none is missed, and ties are in
+        order of id; otherwise it is what the engine answers by its own indexes and filters, which
+        is what users get."""
         ...
 
 
@@ -122,9 +147,14 @@ class VectorStore(VectorReader, Protocol):
     Stores keep no tombstones and decide nothing: what is superseded is decided from the log.
     """
 
+    def fit(self, spec: CollectionSpec) -> Fit:
+        """What a collection of any engine becomes in this store; touches nothing. The contract is
+        always carried."""
+        ...
+
     def create(self, spec: CollectionSpec) -> None:
         """Create an empty collection; the same spec again is a no-op, another raises
-        `AlreadyExists`."""
+        `AlreadyExists`. Sections of other engines are kept for `describe`."""
         ...
 
     def drop(self, name: str) -> None:
@@ -132,18 +162,77 @@ class VectorStore(VectorReader, Protocol):
         one is a no-op."""
         ...
 
-    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        """Insert or replace records by id, in one transaction; every other record of the documents
-        in `replaces` is gone after it. Idempotent. `batch` is in `store_schema(spec)`; a wrong
-        schema, a null id, or a NaN or infinite vector component raises `InvalidRequest`."""
+    def write(self, name: str, batch: "pa.Table", *, replaces: Sequence[str] = ()) -> None:
+        """Insert or replace records by id; every other record of the documents in `replaces` is
+        gone after it. In one transaction where the engine has them; otherwise new records are there
+        before old ones go, and a write that failed is repeated. Idempotent. `batch` is in
+        `store_schema(spec)`; a wrong schema, a null id, a NaN or infinite vector component, or a
+        value that the engine cannot keep raises `InvalidRequest` before anything is written."""
         ...
 
-    def build_index(self, name: str) -> None:
-        """Build what searches need; idempotent, and kept up to date by later writes."""
+    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+        """Build all that the specification declares and searches need, and wait for it;
+        idempotent, and kept up to date by later writes."""
         ...
 
     def promote(self, name: str, *, alias: str) -> None:
-        """Point the alias at the collection in one atomic step; durable when it returns."""
+        """Point the alias at the collection; durable when it returns. In one step: readers through
+        the alias see the old collection or the new one, never none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NativeFile:
+    """A file that is never changed; `path` is relative to the collection, with `/`. `once`: within
+    one collection no other file ever has that path."""
+
+    path: str
+    size_bytes: int
+    once: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NativeVersion:
+    """The files that together are a collection at one version, ascending by path; `engine` as the
+    store says it."""
+
+    engine: str
+    version: str
+    files: tuple[NativeFile, ...]
+
+
+OpenFile = Callable[[str], AbstractContextManager[IO[bytes]]]
+"""Opens a file of a version by its path."""
+
+
+class NativeFiles(Protocol):
+    """An engine whose collections are files that are written once: they can be kept as they are,
+    and restored without building an index. Two versions of one collection share the files that they
+    have in common, by path."""
+
+    def native_files(self, name: str) -> NativeVersion:
+        """The newest version of a collection. Reads no record."""
+        ...
+
+    def open_native(self, name: str, path: str) -> AbstractContextManager[IO[bytes]]:
+        """A file of a version, while the engine keeps it; `NotFound` when it is gone."""
+        ...
+
+    def restore_native(
+        self,
+        name: str,
+        version: NativeVersion,
+        *,
+        read: OpenFile,
+        spec: CollectionSpec | None = None,
+    ) -> None:
+        """Make a collection of that name of the files, in one visible step: it is there whole, or
+        not. `spec`, which has that name, becomes its label; without one it keeps what it has.
+
+        Raises:
+            AlreadyExists: the name is taken.
+            Damaged: a file has another size than was said, or is none of this engine's.
+        """
         ...
 
 
@@ -174,6 +263,10 @@ class Source(Protocol):
     @property
     def provenance(self) -> SourceProvenance: ...
 
+    def glance(self) -> str:
+        """Equal as long as the source holds the same, and cheap: reads none of its changes."""
+        ...
+
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, in order; the last one ends at the head."""
         ...
@@ -182,7 +275,7 @@ class Source(Protocol):
         """Identifies everything up to a position; None where the source has no such position."""
         ...
 
-    def changes(self, after: int, through: int) -> Iterator[pa.RecordBatch]:
+    def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
         """Changes at positions in (after, through], ascending, in `CHANGE_SCHEMA`."""
         ...
 
@@ -197,7 +290,7 @@ class Chunker(Protocol):
     @property
     def provenance(self) -> ChunkerProvenance: ...
 
-    def split(self, titles: pa.Array, texts: pa.Array) -> pa.Table:
+    def split(self, titles: "pa.Array", texts: "pa.Array") -> "pa.Table":
         """Columns `row` int32 (which text), `chunk_index` int32, `prefix` string (what the embedder
         reads before the piece: title, overlap; nullable), `text` string. Ordered by row and
         chunk_index; an empty text has no pieces. Deterministic."""

@@ -24,6 +24,7 @@ from dr_pipelines.model.recovery_point import (
     RecoveryPoint,
     SegmentRef,
     SourcePosition,
+    extents,
 )
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
@@ -39,13 +40,13 @@ from dr_pipelines.repository.segments import (
     split_documents,
     write_segment,
 )
-from dr_pipelines.stages import PIECE_ROWS, adoptable, embedded_rows
+from dr_pipelines.stages.embeddings import PIECE_ROWS, adoptable, embedded_rows
 
 
 @dataclass(frozen=True)
 class Reembedded:
-    """Segments that hold a whole state, tombstones included. `embedded` counts the vectors made,
-    `adopted` those that an interrupted run had made before."""
+    """Segments that hold a whole state, tombstones and what edits hide included. `embedded` counts
+    the vectors made, `adopted` those that an interrupted run had made before."""
 
     segments: tuple[SegmentRef, ...]
     embedded: int
@@ -59,7 +60,8 @@ def reembed(
     repository: Repository,
     progress: Progress | None = None,
 ) -> Reembedded:
-    """Embed the state at a recovery point again, by the lineage's model.
+    """Embed the state at a recovery point again, by the lineage's model; beneath an edit also what
+    the source said last, so that positions of the source can be asked for afterwards.
 
     Resumable: pieces that an interrupted run finished are adopted, at most one is embedded twice.
     Raises `Refused` where the chunker is another one than made the checkpoints, or a text was not
@@ -68,7 +70,7 @@ def reembed(
     _require_checkpoints(point.manifest, lineage)
     made, embedded, adopted = list[SegmentRef](), 0, 0
     with _state_of_chunks(repository, point) as (state, chunks):
-        total = state.counts().records
+        total = state.counts().records + state.lay_bare()
         for number, ref in enumerate(chunks):
             wanted = state.version_rows(number)
             if len(wanted) == 0:
@@ -117,8 +119,8 @@ def _state_of_chunks(
     manifest = point.manifest
     inputs, chunks = list[FoldInput](), list[CheckpointRef]()
     for partition in manifest.partitions.values():
-        cut = SourcePosition(epoch=partition.epoch, position=partition.through)
-        for ref in partition.chunks:
+        for ref, end in extents(partition.chunks, partition.through):
+            cut = SourcePosition(epoch=partition.epoch, position=end)
             chunks.append(ref)
             index = partial(_chunk_index, repository, ref, manifest.spec)
             inputs.append(FoldInput(_as_segment(ref, cut), index))

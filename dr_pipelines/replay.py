@@ -14,7 +14,7 @@ from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.ingestion import append_days, bind, prepare_day
 from dr_pipelines.protocols import Lease, Progress, VectorStore
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.stages import Day
+from dr_pipelines.stages.days import Day
 
 
 @dataclass(frozen=True)

@@ -1,97 +1,38 @@
 """Restore: build beside, prove, then switch. Nothing is ever restored over a collection being
 served, and nothing is served that was not read back and found equal."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 
 from dr_pipelines import __version__
 from dr_pipelines.apply import apply_pending, current_manifest
-from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, Refused
+from dr_pipelines.building import Building, Stopwatch
+from dr_pipelines.coverage import sums
+from dr_pipelines.errors import Conflict, Damaged, Refused
 from dr_pipelines.ingest.lineage import Lineage
-from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery import Phase, Plan, Recovery, Route
 from dr_pipelines.model.recovery_point import (
     Body,
     Digests,
     Head,
+    Made,
     Manifest,
-    Partition,
     RecoveryPoint,
     SegmentRef,
     SourcePosition,
     Timeline,
 )
-from dr_pipelines.planning.recovery import choose_physical, origin_of
-from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.planning.parts import compare_parts, namespace
+from dr_pipelines.planning.recovery import configured_like, left_as_it_is, next_timeline
+from dr_pipelines.protocols import Lease, NativeFiles, Progress, VectorStore
 from dr_pipelines.reembedding import reembed
-from dr_pipelines.repository.ahead import ahead
-from dr_pipelines.repository.fold import State, fold, fold_point
+from dr_pipelines.repository.fold import fold, fold_point
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import segments, write_manifest
-from dr_pipelines.repository.observation import differences, observe
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.rows import newest_rows, strings
 from dr_pipelines.tolerance import require_reproduced
-
-NAMED = 5
-
-
-@dataclass
-class Stopwatch:
-    """Times the phases of a recovery."""
-
-    phases: list[Phase] = field(default_factory=list)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[list[int]]:
-        """Time a phase; put the number of rows into the list that is yielded."""
-        rows = [0]
-        started = time.monotonic()
-        yield rows
-        self.phases.append(Phase(name, time.monotonic() - started, rows[0]))
-
-
-def plan_restore(
-    point: RecoveryPoint,
-    *,
-    repository: Repository,
-    store: VectorStore,
-    store_name: str,
-    route: Route = Route.LOAD,
-    lineage: Lineage | None = None,
-    into: str | None = None,
-    switch: bool = False,
-) -> Plan:
-    """What a restore will do; nothing is touched. Raises `Refused` for a target being served."""
-    if route is Route.REPLAY and lineage is None:
-        raise InvalidRequest(f"{point.collection}: --route replay needs an embedder in the policy")
-    head = repository.log(point.collection).head()
-    latest = current_manifest(repository, point.collection, head) or point.manifest
-    made_by = lineage.provenance if route is Route.REPLAY and lineage else point.manifest.provenance
-    origin = origin_of(point.id, route, made_by.fingerprint if made_by else None)
-    origins = {name: store.describe(name).origin for name in store.collections()}
-    physical = choose_physical(
-        point.collection,
-        point=point.id if route is Route.LOAD else f"{point.id}-replay",
-        origin=origin,
-        into=into,
-        origins=origins,
-        served=frozenset(store.aliases().values()),
-        known=frozenset(t.physical for t in latest.timelines if t.store == store_name),
-    )
-    return Plan(
-        collection=point.collection,
-        point=point.id,
-        route=route,
-        physical=physical,
-        store=store_name,
-        switch=switch,
-        records=point.manifest.counts.records,
-        resumed=physical in origins,
-    )
 
 
 def restore(
@@ -102,12 +43,14 @@ def restore(
     store: VectorStore,
     lease: Lease,
     lineage: Lineage | None = None,
+    native: NativeFiles | None = None,
     progress: Progress | None = None,
 ) -> Recovery:
-    """Carry out a plan. After a kill the same plan goes on where it stopped.
+    """Carry out a plan; after a kill the same plan goes on where it stopped. Route `native` needs
+    `native`.
 
     Raises `Damaged` when an object is not what was written, or when what was restored does not
-    read back equal: the collection is left aside, unserved.
+    read back equal: the collection is left aside, unserved, or where its name is what is served.
     """
     with lease(plan.physical):  # two restores of one point build under one name
         _require_unserved(plan, repository=repository, store=store)
@@ -118,6 +61,7 @@ def restore(
             store=store,
             lease=lease,
             lineage=lineage,
+            native=native,
             progress=progress,
         )
 
@@ -126,7 +70,10 @@ def _require_unserved(plan: Plan, *, repository: Repository, store: VectorStore)
     """Refuse a target that was switched to since the plan was made."""
     head = repository.log(plan.collection).head()
     latest = current_manifest(repository, plan.collection, head)
-    known = {t.physical for t in latest.timelines if t.store == plan.store} if latest else set()
+    timelines = latest.timelines if latest else ()
+    known = {t.physical for t in timelines if t.store == plan.store}
+    if timelines and plan.begins == next_timeline(timelines):
+        known = set()  # what had the name is gone, and nothing was switched to since
     if plan.physical in known or plan.physical in store.aliases().values():
         raise Refused(
             f"{plan.physical!r} was switched to by another restore meanwhile: nothing is ever "
@@ -142,6 +89,7 @@ def _restore(
     store: VectorStore,
     lease: Lease,
     lineage: Lineage | None,
+    native: NativeFiles | None,
     progress: Progress | None,
 ) -> Recovery:
     watch = Stopwatch()
@@ -159,22 +107,51 @@ def _restore(
             with watch.phase("compare"):
                 require_reproduced(point, state, repository=repository, embedder=lineage.embedder)
         manifest = manifest.model_copy(update={"counts": counts, "digests": digests})
-        _build(state, manifest, plan, store=store, repository=repository, watch=watch)
+        make = Building(point, plan, repository=repository, store=store, watch=watch)
+        if plan.route is Route.NATIVE:
+            make.of_files(manifest, native)
+        else:
+            make.of_rows(state, manifest)
+        make.index(progress)
+        observed = make.verified(state, manifest)
+    described = _described(plan, store=store)
+    manifest = manifest.model_copy(update={"spec": described, "engine": store.engine})
     entry = None
     if plan.switch:
         with watch.phase("switch"):
-            entry = switch(point, manifest, plan, repository=repository, store=store, lease=lease)
+            entry = switch(
+                point,
+                manifest,
+                plan,
+                phases=watch.phases,
+                repository=repository,
+                store=store,
+                lease=lease,
+            )
     return Recovery(
         plan=plan,
         phases=tuple(watch.phases),
         records=counts.records,
         documents=counts.documents,
         digests=digests,
-        bit_identical=identical,
+        bit_identical=identical and observed.rounded == 0,
         switched=plan.switch,
         entry=entry,
         embedded=embedded,
+        findings=compare_parts(plan.spec, described, engine=namespace(store.engine)),
     )
+
+
+def _described(plan: Plan, *, store: VectorStore) -> CollectionSpec:
+    """What the store says that was built, under the collection's name. Raises `Damaged` where its
+    columns are not those that were asked for."""
+    found = store.describe(plan.physical)
+    if not found.same_contract(plan.spec):
+        raise Damaged(
+            f"{plan.physical!r} has other columns than were asked for. {left_as_it_is(plan)}"
+        )
+    named = found.physical(plan.collection)
+    return named.model_copy(update={"aliases": plan.spec.aliases})
 
 
 def switch(
@@ -182,6 +159,7 @@ def switch(
     manifest: Manifest,
     plan: Plan,
     *,
+    phases: Sequence[Phase],
     repository: Repository,
     store: VectorStore,
     lease: Lease,
@@ -191,25 +169,46 @@ def switch(
     The entry comes first: a crash before the alias moved is finished by whoever comes next, since
     the entry is pending until then.
     """
-    with lease(plan.collection):
-        build = partial(_switch_draft, point, manifest, plan, repository)
+    if point.until is not None:
+        manifest = _recounted(repository, manifest, point.until)
+    held = plan.physical == plan.collection  # by who builds it
+    with nullcontext() if held else lease(plan.collection):
+        made = Made(
+            engine=namespace(store.engine),
+            route=str(plan.route),
+            records=manifest.counts.records,
+            phases={phase.name: phase.seconds for phase in phases},
+        )
+        build = partial(_switch_draft, point, manifest, plan, repository, made)
         head = repository.log(plan.collection).append("restore", build)
         apply_pending(plan.collection, repository=repository, store=store)
     return head.number
 
 
 def _switch_draft(
-    point: RecoveryPoint, manifest: Manifest, plan: Plan, repository: Repository, head: Head
+    point: RecoveryPoint,
+    manifest: Manifest,
+    plan: Plan,
+    repository: Repository,
+    made: Made,
+    head: Head,
 ) -> Draft:
     latest = current_manifest(repository, plan.collection, head)
     if latest is None:
         raise Conflict(f"{plan.collection}: the log became empty")
+    number = next_timeline(latest.timelines)
+    if plan.begins not in (None, number):
+        raise Conflict(
+            f"{plan.collection}: another restore switched meanwhile. Drop {plan.physical!r} and "
+            "run the command again if it is still needed"
+        )
     timeline = Timeline(
-        id=max(t.id for t in latest.timelines) + 1,
+        id=number,
         parent=point.manifest.timeline,
         fork=point.number,
         physical=plan.physical,
         store=plan.store,
+        made=made,
     )
     partitions = {
         day: partition.model_copy(update={"entry": head.number + 1})
@@ -233,7 +232,7 @@ def _manifest_at(repository: Repository, point: RecoveryPoint) -> Manifest:
     if cut is None:
         return point.manifest
     partitions = {
-        day: _cut_partition(partition, cut)
+        day: partition.cut(cut.position)
         for day, partition in point.manifest.partitions.items()
         if partition.after < cut.position
     }
@@ -245,9 +244,15 @@ def _manifest_at(repository: Repository, point: RecoveryPoint) -> Manifest:
     return point.manifest.model_copy(update=update)
 
 
-def _cut_partition(partition: Partition, cut: SourcePosition) -> Partition:
-    through = min(partition.through, cut.position)
-    return partition.model_copy(update={"through": through})
+def _recounted(repository: Repository, manifest: Manifest, cut: SourcePosition) -> Manifest:
+    """With the records and digests of what is left of a day that was cut. Where its checkpoints do
+    not say any more they stay as they were: a restore needs none, and the audits name them."""
+    found = {day: p for day, p in manifest.partitions.items() if p.through == cut.position}
+    with suppress(Damaged):
+        for day, partition in found.items():
+            records, digests = sums(repository, manifest, day)
+            found[day] = partition.model_copy(update={"records": records, "digests": digests})
+    return manifest.model_copy(update={"partitions": manifest.partitions | found})
 
 
 def _order(position: SourcePosition) -> tuple[int, int]:
@@ -261,8 +266,9 @@ def _replayed_manifest(
     lost are not referred to any more."""
     environment = lineage.embedder.environment
     numbered = tuple(ref.model_copy(update={"entry": point.number}) for ref in made)
+    spec = configured_like(lineage.spec.physical(manifest.collection), manifest.spec)
     update = {
-        "spec": lineage.spec.physical(manifest.collection),
+        "spec": spec,
         "provenance": lineage.provenance,
         "environments": {environment.fingerprint: environment},
         "pages": (),
@@ -284,7 +290,7 @@ def _require_expected(
         )
     if digests.vectors == expected.vectors:
         return True
-    if route is Route.LOAD:
+    if route is not Route.REPLAY:
         raise Damaged(
             f"{point.collection}: the vectors kept for {point.id} do not add up to the digest of "
             "that recovery point. Use --route replay, or another point"
@@ -297,62 +303,3 @@ def _expected(point: RecoveryPoint, *, repository: Repository) -> Digests:
         return point.manifest.digests
     with fold_point(repository, point) as state:
         return state.digests()
-
-
-def _build(
-    state: State,
-    manifest: Manifest,
-    plan: Plan,
-    *,
-    store: VectorStore,
-    repository: Repository,
-    watch: Stopwatch,
-) -> None:
-    """Schema, records, index, verification: a collection beside the one being served."""
-    made_by = manifest.provenance.fingerprint if manifest.provenance else None
-    origin = origin_of(plan.point, plan.route, made_by)
-    with watch.phase("schema"):
-        store.create(manifest.spec.physical(plan.physical, origin=origin))
-    with watch.phase("records") as rows:
-        rows[0] = _fill(state, plan.physical, store=store, repository=repository)
-    with watch.phase("index"):
-        store.build_index(plan.physical)
-    with watch.phase("verify") as rows:
-        rows[0] = _require_equal(state, manifest, plan.physical, store=store)
-
-
-def _fill(state: State, physical: str, *, store: VectorStore, repository: Repository) -> int:
-    """Write what is not there yet; returns the rows written."""
-    if store.status(physical).records == 0:
-        written = 0
-        for rows in ahead(newest_rows(repository, state)):
-            store.write(physical, rows)
-            written += rows.num_rows
-        return written
-    observe(state, store.scan(physical), spec=state.spec)
-    documents = strings(differences(state)["document_id"])
-    written, found = 0, set[str]()
-    for rows in ahead(newest_rows(repository, state, documents=documents)):
-        present = rows["document_id"].unique().to_pylist()
-        store.write(physical, rows, replaces=present)
-        found.update(present)
-        written += rows.num_rows
-    extra = [document for document in documents.to_pylist() if document not in found]
-    store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
-    return written
-
-
-def _require_equal(state: State, manifest: Manifest, physical: str, *, store: VectorStore) -> int:
-    """Scan what was restored and compare it with the fold, record by record, and with the counts
-    and digests that a manifest says."""
-    observed = observe(state, store.scan(physical), spec=state.spec)
-    differing = strings(differences(state)["document_id"]).to_pylist()
-    if differing or not observed.agrees_with(manifest.digests):
-        raise Damaged(
-            f"{physical!r} does not read back as it was written: {len(differing)} documents "
-            f"differ, such as {differing[:NAMED]}. It is left aside and is not served"
-        )
-    expected = manifest.counts.records
-    if observed.rows != expected:
-        raise Damaged(f"{physical!r} holds {observed.rows} records, not {expected}")
-    return observed.rows

@@ -43,6 +43,9 @@ from dr_pipelines.repository.segments import (
     row_digests,
 )
 
+WAITING = 8
+"""References that wait while two objects are checked: an index takes a tenth of its segment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -162,7 +165,7 @@ class _Walk:
         with ThreadPoolExecutor(1, "state") as beside:
             folded = point if self.level >= 3 else None
             state = beside.submit(self.check_state, folded) if folded else None
-            found = side_by_side(self.check_object, self.seen.values())
+            found = side_by_side(self.check_object, self.seen.values(), waiting=WAITING)
             for done, finding in enumerate(found, start=1):
                 self.findings += [finding] if finding else []
                 if self.progress:

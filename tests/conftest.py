@@ -1,5 +1,6 @@
 """Servers that several test packages share, each started once, on loopback, on first use."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,12 @@ import pytest
 
 pytest.register_assert_rewrite("dr_pipelines.testing")
 
-from tests.servers import radosgw as rgw  # noqa: E402 - assertions are rewritten on import
+from dr_pipelines import config  # noqa: E402 - assertions are rewritten on import
+from dr_pipelines.model.components import StorePolicy  # noqa: E402
+from dr_pipelines.protocols import VectorStore  # noqa: E402
+from tests.engines import DIRECTORIES, OpenStore, StoreURL  # noqa: E402
+from tests.servers import pgvector as pg  # noqa: E402
+from tests.servers import radosgw as rgw  # noqa: E402
 
 REQUIRE_RADOSGW = "DR_REQUIRE_RADOSGW"
 
@@ -37,15 +43,52 @@ def moto_endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[pg.Server]:
+    """PostgreSQL 18 with pgvector."""
+    with pg.running_postgres(18) as server:
+        yield server
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> StoreURL:
+    """URLs of new, empty stores: embedded where an engine can be, else in a database of its own."""
+    numbers = itertools.count()
+
+    def make(engine: str) -> str:
+        if engine == "memory":
+            return "memory:"
+        if engine == "pgvector":
+            server: pg.Server = request.getfixturevalue("postgres")
+            return server.url(server.create_database())
+        return f"{DIRECTORIES[engine]}:{tmp_path / f'{engine}-{next(numbers)}'}"
+
+    return make
+
+
+@pytest.fixture
+def open_store(store_url: StoreURL, tmp_path: Path) -> OpenStore:
+    """Opens new, empty stores as policies do."""
+
+    def make(engine: str) -> VectorStore:
+        policy = StorePolicy(url=store_url(engine))
+        return config.open_store(policy, base=tmp_path, environ={})
+
+    return make
+
+
+# what a marked test needs that a machine may lack, and how to get it
+NEEDS = {
+    "radosgw": "a real S3 server; install ceph-mon, ceph-osd, radosgw and ceph-common",
+    "small_disk": "a file system of their own; run as root where mounting is allowed",
+    "shared_data": "real data; set DR_SHARED to the directory that holds data/rustsec",
+}
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [
-        report
-        for report in terminalreporter.stats.get("skipped", [])
-        if "radosgw" in report.keywords
-    ]
-    if skipped:
-        terminalreporter.write_line(
-            f"NOT RUN: {len(skipped)} tests against a real S3 server; install ceph-mon, ceph-osd,"
-            " radosgw and ceph-common",
-            yellow=True,
-        )
+    """Say in the last lines what was skipped, so that nobody takes it for passed."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for mark, needed in NEEDS.items():
+        count = sum(mark in report.keywords for report in skipped)
+        if count:
+            terminalreporter.write_line(f"NOT RUN: {count} tests that need {needed}", yellow=True)

@@ -117,7 +117,7 @@ def test_stores_are_opened_by_their_scheme(tmp_path: Path) -> None:
         store.create(spec)
         assert store.collections() == ["notes"]
     assert (tmp_path / "kept").is_dir()
-    with pytest.raises(InvalidRequest, match="expected duckdb:DIRECTORY or memory:"):
+    with pytest.raises(InvalidRequest, match="expected memory:, duckdb:DIRECTORY, postgresql:"):
         config.open_store(StorePolicy(url="${URL}"), base=tmp_path, environ={"URL": "sqlite:x"})
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.diff import Diff, DocumentChange, FieldChange, diff
-from dr_pipelines.repository.witness import MemoryWitness
 from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import ListedSource, Process, World
 
 MONDAY = datetime(2026, 1, 5, 8, tzinfo=UTC)

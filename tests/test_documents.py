@@ -23,8 +23,8 @@ from dr_pipelines.ingest.chunkers.simple import CharacterChunker
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.repository import rows
 from dr_pipelines.repository.points import at_position
-from dr_pipelines.repository.witness import MemoryWitness
 from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import ListedSource, Process, World
 
 HANDBOOK = Path(__file__).parents[1] / "examples" / "handbook"

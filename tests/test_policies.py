@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import FieldType, Metric
 from dr_pipelines.model.components import (
+    STORE_URL_SAID,
     DocumentChunkerPolicy,
     HashingPolicy,
     JsonlSourcePolicy,
@@ -132,7 +133,7 @@ def test_what_a_variable_holds_is_checked_and_not_shown(tmp_path: Path) -> None:
     text = COMPLETE.replace('"duckdb:.dr/stores"', "${PLACE}")
     assert problems(tmp_path, text) == []
     assert problems(tmp_path, text, {"PLACE": f"http://{SECRET}"}) == [
-        "6:10: stores.local.url: found '${PLACE}', expected duckdb:DIRECTORY or memory:"
+        f"6:10: stores.local.url: found '${{PLACE}}', expected {STORE_URL_SAID}"
     ]
 
 

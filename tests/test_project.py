@@ -18,7 +18,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("dr_pipelines", "assets")
-INSTALLED_EXTRAS = frozenset({"dev", "minilm", "ui"})
+ENGINES = frozenset({"chroma", "lancedb", "milvus", "pgvector", "qdrant"})
+INSTALLED_EXTRAS = frozenset({"dev", "minilm", "ui"}) | ENGINES
 SELF_EVIDENT_LINES = 6
 HEAVY = frozenset(
     [
@@ -107,6 +108,9 @@ def test_the_import_contracts_are_kept() -> None:
         ("repository/offender.py", "import dr_pipelines.testing", "testing"),
         ("stores/offender.py", "import duckdb", "duckdb"),
         ("planning/offender.py", "import duckdb", "duckdb"),
+        ("stores/offender.py", "import chromadb", "engines"),
+        ("stores/qdrant_offender.py", "import psycopg", "engines"),
+        ("repository/offender.py", "def late():\n    import psycopg", "engines"),
         ("blobs/offender.py", "def late():\n    import boto3", "boto3"),
         ("blobs/offender.py", "from botocore.config import Config", "boto3"),
         ("repository/offender.py", "import torch.nn", "models"),
@@ -247,6 +251,22 @@ def test_the_project_speaks_of_itself_alone() -> None:
 )
 def test_a_word_of_some_other_place_is_recognised(text: str) -> None:
     assert FOREIGN.search(text)
+
+
+def _named_in_the_tree(text: str) -> list[str]:
+    """Modules and packages in the drawing of the architecture, which ends each name's column with
+    two spaces."""
+    drawing = text.split("## The tree")[1].split("```")[1]
+    rows = re.findall(r"^├── (.+?)(?:  |$)|^└── (.+?)(?:  |$)", drawing, flags=re.MULTILINE)
+    return sorted(name for row in rows for name in "".join(row).split())
+
+
+def test_the_architecture_names_every_module_and_no_other() -> None:
+    entries = (ROOT / "dr_pipelines").iterdir()
+    packages = {f"{path.name}/" for path in entries if (path / "__init__.py").is_file()}
+    modules = {path.name for path in (ROOT / "dr_pipelines").glob("*.py")} - {"__init__.py"}
+    named = _named_in_the_tree((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert named == sorted(packages | modules)
 
 
 # --- packaging -------------------------------------------------------------------------------

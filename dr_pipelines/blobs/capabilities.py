@@ -7,7 +7,7 @@ from datetime import datetime
 from threading import Barrier
 from uuid import uuid4
 
-from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, NotFound, Refused
+from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, NotFound
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.recovery_point import Count
 from dr_pipelines.protocols import BlobStore
@@ -55,18 +55,6 @@ def probe(blobs: BlobStore, *, prefix: str, now: datetime) -> Capabilities:
         lists_after_write=listed == sorted([single, *raced]),
         deletes=deletes,
         **findings,
-    )
-
-
-def require_exclusive(capabilities: Capabilities, url: str) -> None:
-    """Raise `Refused` unless two writers can never both commit there."""
-    if capabilities.exclusive_create:
-        return
-    raise Refused(
-        f"{url}: an object that exists can be created again (of {capabilities.racers} concurrent"
-        f" creates of one key {capabilities.winners} succeeded), so two writers could overwrite"
-        " each other's commits. Use a store that honours If-None-Match: * (some do so only in"
-        " buckets without versioning), or a directory."
     )
 
 

@@ -13,25 +13,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    FlexibleChecksumError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProxyConnectionError,
-)
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError, IncompleteReadError
 
 from dr_pipelines.blobs.keys import check_key, check_prefix, check_range
+from dr_pipelines.blobs.s3_errors import VENDOR_ERRORS, WAY_OUT, code_of, translated
 from dr_pipelines.errors import (
-    Conflict,
     Damaged,
-    DrError,
     InvalidRequest,
     NotFound,
     OutcomeUnknown,
@@ -49,25 +36,6 @@ CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 60
 READ_PAUSES_SECONDS = (0.2, 1.0)
 PAGE_KEYS = 1000
-
-VENDOR_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
-NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
-LOST = (HTTPClientError, IncompleteReadError, ResponseParserError)
-MISSING = ("NoSuchKey", "404", "NotFound")
-ELSEWHERE = "the bucket is in another region; add ?region=… to the URL"
-WAY_OUT = {
-    "NoSuchBucket": "the bucket does not exist; create it, or correct the URL",
-    "AccessDenied": "access denied; the credentials need s3:GetObject, s3:PutObject,"
-    " s3:DeleteObject and s3:ListBucket here",
-    "InvalidAccessKeyId": "the access key is unknown there; check AWS_ACCESS_KEY_ID and endpoint",
-    "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY",
-    "RequestTimeTooSkewed": "this machine's clock is wrong by more than 15 minutes",
-    "PermanentRedirect": ELSEWHERE,
-    "AuthorizationHeaderMalformed": ELSEWHERE,
-    "EntityTooLarge": "the object is larger than one PUT may be",
-}
-SAME_AS = {"403": "AccessDenied", "301": "PermanentRedirect"}
-"""What a HEAD answers, which has no body to name the error."""
 
 
 class S3BlobStore:
@@ -156,7 +124,7 @@ class S3BlobStore:
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=name, **wanted)
         except ClientError as error:
-            if range and _code(error) in ("InvalidRange", "416"):
+            if range and code_of(error) in ("InvalidRange", "416"):
                 return b""  # it starts at or after the end
             raise
         with closing(answer["Body"]) as body:
@@ -209,40 +177,6 @@ class S3BlobStore:
                     raise failure from error
             time.sleep(pause)
         raise AssertionError("the last round returns or raises")
-
-
-def translated(error: Exception, *, url: str, key: str, lost: type[DrError]) -> DrError:
-    """What a failed request means to the caller; `lost` says what a lost answer is."""
-    where = f"{url}: {key}" if key else url
-    if isinstance(error, ClientError):
-        return _answered(error, where=where, url=url, lost=lost)
-    if isinstance(error, FlexibleChecksumError):
-        return Damaged(f"{where}: the bytes do not match the checksum stored with them")
-    if isinstance(error, NEVER_SENT):
-        return Unavailable(f"{url}: no connection; check the endpoint and the network")
-    if isinstance(error, LOST):
-        return lost(f"{where}: no complete answer ({type(error).__name__})")
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return InvalidRequest(
-            f"{url}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-    return InvalidRequest(f"{url}: {error}")
-
-
-def _answered(error: ClientError, *, where: str, url: str, lost: type[DrError]) -> DrError:
-    code = SAME_AS.get(_code(error), _code(error))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in MISSING:
-        return NotFound(f"{where}: no such object")
-    if status in (409, 412):
-        return Conflict(f"{where}: exists, or is being written by another")
-    if status >= 500 or code in ("RequestTimeout", "429", "TooManyRequests"):
-        return lost(f"{where}: the store failed ({status} {code})")
-    return InvalidRequest(f"{url}: {WAY_OUT.get(code, f'refused ({status} {code})')}")
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _cut(data: bytes, range: tuple[int, int], content_range: str) -> bytes:

@@ -1,19 +1,23 @@
 """Commands that keep the backup: backup, compact."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dr_pipelines.cli.answers import Answer, ExitCode, give
+from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
 from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies
-from dr_pipelines.cli.session import open_project
+from dr_pipelines.cli.session import open_project, point_at
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
     from dr_pipelines.backup import Snapshot
     from dr_pipelines.compaction import Compacted
+    from dr_pipelines.model.recovery_point import LogEntry
+    from dr_pipelines.native import Kept
     from dr_pipelines.project import Project
+    from dr_pipelines.protocols import NativeFiles
     from dr_pipelines.verify import Verification
 
 MEANING = {
@@ -33,6 +37,20 @@ def backup(
             "--accept-absence", help="Record that many documents are gone: it was on purpose."
         ),
     ] = False,
+    if_changed: Annotated[
+        bool,
+        typer.Option(
+            "--if-changed",
+            help="Do nothing where the engine says, without a scan, that nothing changed since.",
+        ),
+    ] = False,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="Also keep the engine's own files, for a restore without building an index.",
+        ),
+    ] = False,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -44,6 +62,8 @@ def backup(
     Examples:
       dr backup handbook
       dr backup handbook --accept-absence
+      dr backup handbook --if-changed
+      dr backup handbook --native
 
     Exit code 3: the store was being written to, and some documents are left for the next backup.
     """
@@ -52,6 +72,15 @@ def backup(
 
     project = open_project(policies, collection)
     policy, store = project.collection(collection), project.store_of(collection)
+    files = project.native(policy.store) if native else None
+    if native and files is None:
+        raise Mistake(f"--native: {store.engine} has no files of its own to keep; only lance: has")
+    seen = None
+    if if_changed:
+        seen = verb.unchanged_since(collection, repository=project.reading(), store=store)
+    if seen is not None:
+        kept = _keep_files(project, collection, files) if files else None
+        return give(_unchanged_answer(collection, seen, kept), as_json=as_json)
     adopt = None
     if policy.authority == "store":
         physical = store.aliases().get(collection) or collection
@@ -65,7 +94,9 @@ def backup(
         accept_absence=accept_absence,
     )
     proof = _prove(project, collection) if snapshot.equal else None
-    return give(_backup_answer(collection, snapshot, proof), as_json=as_json)
+    kept = _keep_files(project, collection, files) if files and snapshot.equal else None
+    unkept = files is not None and not snapshot.equal
+    return give(_backup_answer(collection, snapshot, proof, kept, unkept=unkept), as_json=as_json)
 
 
 def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:
@@ -77,6 +108,7 @@ def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json
     from dr_pipelines import compaction
 
     project = open_project(policies, collection)
+    point_at(project, collection, "latest")  # raises: there is nothing to compact yet
     done = compaction.compact(
         collection,
         repository=project.repository(),
@@ -88,7 +120,8 @@ def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json
 
 def _prove(project: "Project", collection: str) -> "Verification":
     """What a restore of the snapshot would read is read; if it is sound, the log says so."""
-    from dr_pipelines.proof import check_restorable, newest_proof, newest_snapshot, record_proof
+    from dr_pipelines.proof import newest_proof, newest_snapshot, record_proof
+    from dr_pipelines.restorable import check_restorable
 
     repository = project.repository()
     point, proven = newest_snapshot(repository, collection), newest_proof(repository, collection)
@@ -98,7 +131,60 @@ def _prove(project: "Project", collection: str) -> "Verification":
     return found
 
 
-def _backup_answer(collection: str, snapshot: "Snapshot", proof: "Verification | None") -> Answer:
+def _keep_files(project: "Project", collection: str, files: "NativeFiles") -> "Kept | None":
+    """Keep an engine's files, unless those of this very state are kept already."""
+    from dr_pipelines.meter import metering
+    from dr_pipelines.native import keep_native, kept_for
+    from dr_pipelines.planning.parts import namespace
+    from dr_pipelines.proof import newest_snapshot
+
+    repository, store = project.repository(), project.store_of(collection)
+    point = newest_snapshot(repository, collection)
+    if kept_for(repository, point, engine=namespace(store.engine)) is not None:
+        return None
+    with metering(f"keeping files of {collection}") as meter:
+        return keep_native(
+            collection, repository=repository, store=store, native=files, progress=meter.rows
+        )
+
+
+def _unchanged_answer(collection: str, seen: "LogEntry", kept: "Kept | None") -> Answer:
+    value = {
+        "collection": collection,
+        "log": seen.i,
+        "unchanged": True,
+        "equal": True,
+        "native": kept and asdict(kept),
+    }
+
+    def show(console: "Console") -> None:
+        console.print(
+            f"{collection}: nothing changed since log:{seen.i}, by the engine's own word; "
+            "no record was read"
+        )
+        _show_kept(console, kept)
+
+    return Answer(value, show)
+
+
+def _show_kept(console: "Console", kept: "Kept | None") -> None:
+    from dr_pipelines.console import number, size
+
+    if kept:
+        console.print(
+            f"files of the engine: {number(kept.files)}, {size(kept.size_bytes)}; new: "
+            f"{number(kept.new_files)}, {size(kept.new_bytes)}"
+        )
+
+
+def _backup_answer(
+    collection: str,
+    snapshot: "Snapshot",
+    proof: "Verification | None",
+    kept: "Kept | None" = None,
+    *,
+    unkept: bool = False,
+) -> Answer:
     problems = proof.findings if proof else ()
     found = snapshot.findings
     kinds: dict[str, tuple[str, ...]] = {
@@ -116,6 +202,8 @@ def _backup_answer(collection: str, snapshot: "Snapshot", proof: "Verification |
         "records": snapshot.counts.records,
         "documents": snapshot.counts.documents,
         "equal": snapshot.equal,
+        "native": kept and asdict(kept),
+        "reconfigured": [asdict(part) for part in snapshot.reconfigured],
         "restorable": None if proof is None else proof.sound,
         "problems": [{"key": p.key, "problem": p.problem} for p in problems],
         "size_bytes": snapshot.size_bytes,
@@ -133,9 +221,16 @@ def _backup_answer(collection: str, snapshot: "Snapshot", proof: "Verification |
         )
         if snapshot.size_bytes:
             console.print(f"{size(snapshot.size_bytes)} recorded that the log did not have")
+        _show_kept(console, kept)
+        if unkept:
+            console.print("  files of the engine were not kept: they are not proven equal")
         for name, documents in kinds.items():
             if documents:
                 console.print(f"  {MEANING[name]}: {some(documents)}")
+        for part in snapshot.reconfigured:
+            console.print(
+                f"  configured differently: {part.part} was {part.expected}, is {part.found}"
+            )
         for problem in problems:
             console.print(f"  NOT RESTORABLE: {problem.key}: {problem.problem}")
 

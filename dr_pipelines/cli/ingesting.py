@@ -12,9 +12,9 @@ from dr_pipelines.cli.session import open_project
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
-    from dr_pipelines.console import Meter
     from dr_pipelines.ingest.lineage import Lineage
     from dr_pipelines.ingestion import Ingested
+    from dr_pipelines.meter import Meter
     from dr_pipelines.project import Project
     from dr_pipelines.protocols import Quarantined
 
@@ -64,7 +64,7 @@ def ingest(
             f"{collection!r} is backed up from its store alone (authority: store): there is no "
             f"source to ingest. Run: dr backup {collection}"
         )
-    from dr_pipelines.console import metering
+    from dr_pipelines.meter import metering
 
     lineage = project.lineage(collection)
     with metering(collection) as meter:
@@ -91,6 +91,7 @@ def _ingest(
             repository=repository,
             store=store,
             lease=project.lease,
+            authority=project.collection(lineage.collection).authority,
             progress=meter.rows,
             on_day=meter.day,
         )

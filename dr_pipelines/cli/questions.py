@@ -15,7 +15,7 @@ from dr_pipelines.cli.options import (
     Policies,
     one_of,
 )
-from dr_pipelines.cli.session import open_project, point_at
+from dr_pipelines.cli.session import live_store, open_project, point_at
 from dr_pipelines.errors import NotFound
 
 if TYPE_CHECKING:  # imported by the commands that need them
@@ -63,7 +63,7 @@ def search(
     if not text.strip():
         raise Mistake("TEXT is empty: say what to look for")
     project = open_project(policies, collection)
-    store = project.store_of(collection)
+    store = live_store(project, collection)
     query = Query(
         mode=Mode(mode),
         text=text,
@@ -95,7 +95,7 @@ def diff(
 
     project = open_project(policies, collection)
     before, after = point_at(project, collection, a), point_at(project, collection, b)
-    found = verb.diff(project.repository(), before, after, limit=limit)
+    found = verb.diff(project.reading(), before, after, limit=limit)
     return give(_diff_answer(collection, found), as_json=as_json)
 
 
@@ -112,7 +112,7 @@ def _filter(project: "Project", collection: str, text: str) -> "Filter":
     from dr_pipelines.model.filter_syntax import parse_filter
 
     try:
-        spec = project.store_of(collection).describe(collection)
+        spec = live_store(project, collection).describe(collection)
     except NotFound as error:
         raise _lost(collection, error) from error
     with asking():

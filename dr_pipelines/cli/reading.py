@@ -17,7 +17,7 @@ from dr_pipelines.cli.options import (
     Policies,
     a_number,
 )
-from dr_pipelines.cli.session import open_project, point_at
+from dr_pipelines.cli.session import live_store, open_project, point_at
 from dr_pipelines.errors import DrError
 
 if TYPE_CHECKING:  # imported by the commands that need them
@@ -40,7 +40,7 @@ def points(collection: Collection, policies: Policies = POLICIES, as_json: Json 
     from dr_pipelines.repository import points as of
 
     project = open_project(policies, collection)
-    found = list(of.points(project.repository(), collection))
+    found = list(of.points(project.reading(), collection))
     if not found:
         point_at(project, collection, "latest")  # raises: there is none yet
     return give(_points_answer(collection, found, now()), as_json=as_json)
@@ -71,10 +71,10 @@ def documents(
         raise Mistake("--at is a point of the backup and --store the live store: give one of them")
     project = open_project(policies, collection)
     if store:
-        rows = live_documents(project.store_of(collection), collection)
+        rows = live_documents(live_store(project, collection), collection)
         return _print_documents(collection, "store", rows, as_json=as_json)
     point = point_at(project, collection, at or "latest")
-    rows = stored_documents(project.repository(), point)
+    rows = stored_documents(project.reading(), point)
     return _print_documents(collection, point.id, rows, as_json=as_json)
 
 
@@ -106,13 +106,13 @@ def verify(
     Exit code 1: something is missing, altered or foreign, or there was nothing to look at.
     """
     from dr_pipelines import verify as verb
-    from dr_pipelines.console import metering
+    from dr_pipelines.meter import metering
 
     project = open_project(policies, collection)
     point = None if at is None else point_at(project, collection, at)
     with metering(f"verifying {collection}") as meter:
         found = verb.verify(
-            project.repository(), collection, level=level, point=point, progress=meter.rows
+            project.reading(), collection, level=level, point=point, progress=meter.rows
         )
     return give(_verify_answer(found), as_json=as_json)
 

@@ -2,11 +2,12 @@
 
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dr_pipelines.cli.answers import Answer, Mistake, asking, give
+from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, asking, give
 from dr_pipelines.cli.options import (
     POLICIES,
     At,
@@ -20,10 +21,16 @@ from dr_pipelines.cli.options import (
 from dr_pipelines.cli.session import named_store, open_project, point_at
 
 if TYPE_CHECKING:  # imported by the commands that need them
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from rich.console import Console
 
     from dr_pipelines.ingest.lineage import Lineage
-    from dr_pipelines.model.recovery import Recovery
+    from dr_pipelines.model.fit import Fit, Note
+    from dr_pipelines.model.parts import PartFinding
+    from dr_pipelines.model.recovery import Plan, Recovery
+    from dr_pipelines.model.recovery_point import RecoveryPoint
     from dr_pipelines.project import Project
     from dr_pipelines.replay import Replayed
 
@@ -35,14 +42,21 @@ def restore(
         str,
         typer.Option(
             "--route",
-            parser=one_of("load", "replay"),
-            metavar="load|replay",
-            help="load: the vectors that were kept. replay: embed the kept chunks again.",
+            parser=one_of("load", "replay", "native", "auto"),
+            metavar="load|replay|native|auto",
+            help="load: the vectors that were kept. replay: embed the kept chunks again. native: "
+            "the engine's own files with their indexes, where `dr backup --native` kept them. "
+            "auto: native where they were kept for this point, else load.",
         ),
     ] = "load",
     into: Annotated[
         str | None,
-        typer.Option("--into", metavar="NAME", help="Name of the new collection in the store."),
+        typer.Option(
+            "--into",
+            metavar="NAME",
+            help="Name of the new collection in the store. COLLECTION itself where that was lost: "
+            "then it is served from the moment it is there.",
+        ),
     ] = None,
     store: StoreName = None,
     switch: Annotated[
@@ -56,6 +70,13 @@ def restore(
             help="With --route replay: another embedder of the policies, for a new collection.",
         ),
     ] = None,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Go on although parts of the collection cannot be kept in the store.",
+        ),
+    ] = False,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -63,17 +84,27 @@ def restore(
     --switch serve it.
 
     Nothing is restored over a collection that is being served. After a crash the same command
-    goes on where it stopped.
+    goes on where it stopped. Into a store of another engine, what becomes of each part is said
+    first.
+
+    What an engine's own clients had made, and ask for by its own name, comes back under that name
+    by --into COLLECTION, if nothing has the name any more: they see it while it is built. Without,
+    the name becomes an alias.
 
     Examples:
       dr restore handbook --switch
+      dr restore memories --into memories
       dr restore handbook --at 2026-01-31T12:00:00Z --into before-the-import
       dr restore handbook --route replay --embedder minilm --switch
+      dr restore handbook --store other-engine --accept-loss
+      dr restore handbook --route native --switch
+
+    Exit code 3: it is restored, and some part of its configuration is not as it was.
     """
-    from dr_pipelines.console import metering
+    from dr_pipelines.meter import metering
     from dr_pipelines.model.recovery import Route
-    from dr_pipelines.restore import plan_restore
     from dr_pipelines.restore import restore as carry_out
+    from dr_pipelines.restore_plan import plan_restore
 
     if embedder is not None and route != "replay":
         raise Mistake("--embedder is for --route replay: load takes the vectors that were kept")
@@ -82,6 +113,8 @@ def restore(
     point = point_at(project, collection, at)
     lineage = _lineage(project, collection, embedder) if route == "replay" else None
     target, repository = project.store(store_name), project.repository()
+    if route == "auto":
+        route = _quickest(project, point, store_name)
     with asking():
         plan = plan_restore(
             point,
@@ -92,7 +125,10 @@ def restore(
             lineage=lineage,
             into=into,
             switch=switch,
+            accept_loss=accept_loss,
+            told=partial(_tell, collection, store_name),
         )
+    _tell_estimate(plan)
     with metering(f"restoring {collection}") as meter:
         done = carry_out(
             point,
@@ -101,10 +137,12 @@ def restore(
             store=target,
             lease=project.lease,
             lineage=lineage,
+            native=project.native(store_name) if route == "native" else None,
             progress=meter.rows,
         )
     same_model = lineage is None or lineage.provenance == point.manifest.provenance
-    return give(_restore_answer(done, same_model=same_model), as_json=as_json)
+    then = _then(project, done, policies)
+    return give(_restore_answer(done, then, same_model=same_model), as_json=as_json)
 
 
 def replay(
@@ -129,11 +167,12 @@ def replay(
     """
     if first > last:
         raise Mistake(f"--from {first} is after --to {last}")
-    from dr_pipelines.console import metering
+    from dr_pipelines.meter import metering
     from dr_pipelines.replay import replay as carry_out
 
     project = open_project(policies, collection)
     lineage = _lineage(project, collection, None)
+    point_at(project, collection, "latest")  # raises: there is nothing to replay yet
     with metering(collection) as meter:
         done = carry_out(
             lineage,
@@ -156,7 +195,59 @@ def _lineage(project: "Project", collection: str, embedder: str | None) -> "Line
         return project.lineage(collection, embedder=embedder)
 
 
-def _restore_answer(done: "Recovery", *, same_model: bool) -> Answer:
+def _quickest(project: "Project", point: "RecoveryPoint", store: str) -> str:
+    """The engine's own files need no index to be built; where there are none, the kept vectors."""
+    from dr_pipelines.native import kept_for
+    from dr_pipelines.planning.parts import namespace
+
+    engine = namespace(project.store(store).engine)
+    kept = project.native(store) and kept_for(project.repository(), point, engine=engine)
+    return "native" if kept else "load"
+
+
+def _tell(collection: str, store: str, fit: "Fit") -> None:
+    """What becomes of the collection in the store, where not everything is plainly the same; to
+    standard error, which is read before the answer and stays out of it."""
+    from dr_pipelines.console import output, wrapped
+
+    if not fit.notes:
+        return
+    console = output(errors=True)
+    console.print(f"{collection} in store {store}:")
+    for line in _note_lines(fit.notes):
+        console.print(wrapped(line, console=console), soft_wrap=True)
+
+
+def _note_lines(notes: "Sequence[Note]") -> list[str]:
+    """What is lost first. Parts that are as they were are counted."""
+    from dr_pipelines.model.fit import AS_IT_WAS
+    from dr_pipelines.planning.recovery import least_first
+
+    same = [note for note in notes if note.consequence == AS_IT_WAS]
+    lines = [
+        f"{note.fate}: {note.part}: {note.consequence}"
+        for note in least_first(notes)
+        if note not in same
+    ]
+    count = f"{len(same)} {'part' if len(same) == 1 else 'parts'}"
+    return [*lines, f"{count} carried over as they were"] if same else lines
+
+
+def _tell_estimate(plan: "Plan") -> None:
+    """How long it will take, on a terminal, where an earlier recovery lets one say so."""
+    from dr_pipelines.console import output, seconds
+
+    console = output(errors=True)
+    if plan.estimate and console.is_terminal:
+        total = sum(phase.seconds for phase in plan.estimate)
+        longest = max(plan.estimate, key=lambda phase: phase.seconds)
+        console.print(
+            f"expected: {seconds(total)}, of it {longest.name} {seconds(longest.seconds)}, going "
+            "by the last recovery into such a store"
+        )
+
+
+def _restore_answer(done: "Recovery", then: "Sequence[str]", *, same_model: bool) -> Answer:
     plan = done.plan
     vectors = "equal within tolerance" if same_model else "made by another model"
     vectors = "equal bit for bit" if done.bit_identical else vectors
@@ -175,12 +266,15 @@ def _restore_answer(done: "Recovery", *, same_model: bool) -> Answer:
         "digests": done.digests.model_dump(),
         "switched": done.switched,
         "log": done.entry,
+        "notes": [asdict(note) for note in plan.notes],
+        "findings": [asdict(finding) for finding in done.findings],
+        "estimate": [asdict(phase) for phase in plan.estimate],
         "phases": [asdict(phase) for phase in done.phases],
         "seconds": sum(phase.seconds for phase in done.phases),
     }
 
     def show(console: "Console") -> None:
-        from dr_pipelines.console import number, seconds, table
+        from dr_pipelines.console import number, seconds, table, wrapped
 
         console.print(
             f"{plan.collection} at {plan.point} is back as {plan.physical} in store {plan.store}, "
@@ -192,15 +286,47 @@ def _restore_answer(done: "Recovery", *, same_model: bool) -> Answer:
             rows = number(phase.rows) if phase.rows else ""
             phases.add_row(phase.name, seconds(phase.seconds), rows)
         console.print(phases)
-        if done.switched:
-            console.print(
-                f"{plan.collection} is served from it since log:{done.entry}. "
-                f"What the source has said since: dr ingest {plan.collection}"
-            )
-        else:
-            console.print("It is not served: the same command with --switch does that")
+        for line in _finding_lines(done.findings):
+            console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
+        console.print(" ".join(then))
 
-    return Answer(value, show)
+    return Answer(value, show, ExitCode.PARTIAL if done.missing else ExitCode.SUCCEEDED)
+
+
+def _finding_lines(findings: "Sequence[PartFinding]") -> list[str]:
+    """One for each part that is not as it was; those that nobody can look at together, by what is
+    said of them."""
+    lines = [
+        f"not as it was: {finding.part} was {finding.expected}, is {finding.found}: "
+        f"{finding.consequence}"
+        for finding in findings
+        if not finding.unreported
+    ]
+    silent = dict[str, list[str]]()
+    for finding in findings:
+        if finding.unreported:
+            silent.setdefault(finding.consequence, []).append(finding.part)
+    lines += [
+        f"{said}, asked for as they were ({len(parts)}): {', '.join(parts)}"
+        for said, parts in silent.items()
+    ]
+    return lines
+
+
+def _then(project: "Project", done: "Recovery", policies: "Path") -> list[str]:
+    """What is to be done now."""
+    plan, policy = done.plan, project.collection(done.plan.collection)
+    if not done.switched:
+        return ["It is not served: the same command with --switch does that"]
+    said = [f"{plan.collection} is served from it since log:{done.entry}."]
+    if plan.store != policy.store:
+        said.append(
+            f"Set store: {plan.store} for it in {policies}, which says {policy.store}: until then "
+            "nothing is ingested or backed up."
+        )
+    if policy.source is not None:
+        said.append(f"What the source has said since: dr ingest {plan.collection}")
+    return said
 
 
 def _replay_answer(collection: str, done: "Replayed") -> Answer:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr_pipelines.cli.answers import Mistake
-from dr_pipelines.errors import NotFound
+from dr_pipelines.errors import Damaged, NotFound, Unavailable
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.model.recovery_point import RecoveryPoint
     from dr_pipelines.project import Project
+    from dr_pipelines.protocols import VectorStore
 
 
 def open_project(policies: Path, *collections: str) -> "Project":
@@ -34,12 +35,21 @@ def named_store(project: "Project", name: str | None, collection: str) -> str:
     return chosen
 
 
+def live_store(project: "Project", collection: str) -> "VectorStore":
+    """The store that a collection is served from, for who only reads it: where the log cannot be
+    asked, that of the policy."""
+    try:
+        return project.store_of(collection)
+    except (Damaged, Unavailable):
+        return project.store(project.collection(collection).store)
+
+
 def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
     """The recovery point that `--at` names."""
     from dr_pipelines.cli.answers import asking
     from dr_pipelines.repository.points import resolve
 
-    policy, repository = project.collection(collection), project.repository()
+    policy, repository = project.collection(collection), project.reading()
     if policy.source is None and repository.log(collection).head().entry is None:
         raise NotFound(f"{collection}: nothing is backed up yet. Run: dr backup {collection}")
     with asking():

@@ -38,9 +38,9 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
         report(
             name,
             policy,
-            repository=project.repository,
-            store=partial(project.store_of, name),
-            lineage=partial(project.lineage, name),
+            repository=project.reading,
+            catalog=partial(project.catalog_of, name),
+            feed=partial(project.feed, name),
             now=time,
         )
         for name, policy in ordered

@@ -4,14 +4,16 @@ import shlex
 from datetime import date
 
 from dr_pipelines import backup, ingestion, replay, restore
-from dr_pipelines.console import metering, number, seconds, size
+from dr_pipelines.console import number, seconds, size
+from dr_pipelines.demo.sight import ask, failure, look
 from dr_pipelines.demo.story import Story
-from dr_pipelines.demo.witness import ask, failure, look
 from dr_pipelines.diff import Diff, diff
 from dr_pipelines.documents import states_digest, stored_documents
+from dr_pipelines.meter import metering
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.repository.points import latest, resolve
+from dr_pipelines.restore_plan import plan_restore
 
 STORE = "local"
 SNAPSHOT_DAYS = 5
@@ -130,7 +132,7 @@ def _restore(story: Story, route: Route) -> None:
     story.dr(f"restore {story.name} --route {route} --switch")
     point = latest(story.repository, story.name)
     lineage = story.lineage if route is Route.REPLAY else None
-    plan = restore.plan_restore(
+    plan = plan_restore(
         point,
         repository=story.repository,
         store=story.store,

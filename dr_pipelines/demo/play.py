@@ -18,8 +18,8 @@ from dr_pipelines.demo.acts import (
 )
 from dr_pipelines.demo.corpus import Corpus, policies_text
 from dr_pipelines.demo.narration import Narrator
+from dr_pipelines.demo.sight import questions_of
 from dr_pipelines.demo.story import Story
-from dr_pipelines.demo.witness import questions_of
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.project import open_project
 

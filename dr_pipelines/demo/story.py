@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dr_pipelines.demo.corpus import Corpus
 from dr_pipelines.demo.narration import Narrator
-from dr_pipelines.demo.witness import Question, Sight
+from dr_pipelines.demo.sight import Question, Sight
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.project import Project

@@ -11,6 +11,15 @@ from dr_pipelines.protocols import Chunker, Embedder, Source
 
 
 @dataclass(frozen=True)
+class Feed:
+    """What a collection reads; `start` is the first day that is kept."""
+
+    collection: str
+    source: Source
+    start: date | None = None
+
+
+@dataclass(frozen=True)
 class Lineage:
     """`spec` is named after the collection; `start` is the first day that is kept."""
 

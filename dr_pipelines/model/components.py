@@ -25,12 +25,26 @@ class Policy(Stored):
     model_config = ConfigDict(strict=True)
 
 
+STORE_URL = (
+    "memory:|(duckdb|qdrant\\+local|qdrant\\+edge|milvus\\+lite|chroma\\+local|lance):.+"
+    "|(postgresql|qdrant|milvus|chroma)://.+"
+)
+STORE_URL_SAID = (
+    "memory:, duckdb:DIRECTORY, postgresql://…, qdrant://…, qdrant+local:DIRECTORY, "
+    "qdrant+edge:DIRECTORY, lance:DIRECTORY, milvus://…, milvus+lite:DIRECTORY, chroma://… or "
+    "chroma+local:DIRECTORY"
+)
+
+
 class StorePolicy(Policy):
     """A vector store."""
 
-    url: Annotated[Place, form("duckdb:.+|memory:", "duckdb:DIRECTORY or memory:")] = Key(
-        description="Where the store is: `duckdb:DIRECTORY`, or `memory:`, which is gone when the "
-        "process ends.",
+    url: Annotated[Place, form(STORE_URL, STORE_URL_SAID)] = Key(
+        description="Where the store is: `duckdb:DIRECTORY`; `postgresql://HOST/DATABASE` "
+        "(pgvector); `qdrant://HOST:PORT`, `qdrant+local:DIRECTORY` or `qdrant+edge:DIRECTORY`; "
+        "`lance:DIRECTORY` or `lance:s3://BUCKET/PREFIX`; `milvus://HOST:PORT` or "
+        "`milvus+lite:DIRECTORY`; `chroma://HOST:PORT` or `chroma+local:DIRECTORY`; or `memory:`, "
+        "which is gone when the process ends. Each is described in docs/adapters/.",
         examples=["duckdb:.dr/stores"],
     )
 

@@ -3,12 +3,19 @@
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic import Field as Key
 from pydantic.config import JsonDict
 
 from dr_pipelines.errors import NotFound
-from dr_pipelines.model.collection import MAX_DIMENSION, FieldType, Metric
+from dr_pipelines.model.collection import MAX_DIMENSION, PARAMETER, FieldType
 from dr_pipelines.model.components import (
     ChunkerPolicy,
     EmbedderPolicy,
@@ -63,6 +70,71 @@ class FieldPolicy(Policy):
         if needed and not info.data.get("filterable", True):
             raise ValueError("expected no role, or a field that is filterable")
         return role
+
+
+MOST = {
+    "m": 2_048,
+    "ef_construction": 1_000_000,
+    "ef_search": 1_000_000,
+    "lists": 1_000_000,
+    "probes": 1_000_000,
+    "sub_vectors": MAX_DIMENSION,
+    "bits": 64,
+}
+"""The largest that any engine takes, and more than makes sense: some engines check none, and one
+takes all the memory there is for a graph of -1 links."""
+
+
+def _parameters(value: Any) -> dict[str, bool | int | float | str]:
+    problem = ""
+    if not isinstance(value, dict):
+        problem = "a mapping"
+    else:
+        for name, given in value.items():
+            if not PARAMETER.fullmatch(str(name)):
+                problem = f"names such as ef_construction, not {name!r}"
+            elif not isinstance(given, bool | int | float | str):
+                problem = f"a number, text, true or false as {name}, not {given!r}"
+            elif name in MOST and (type(given) is not int or not 1 <= given <= MOST[name]):
+                problem = f"a whole number from 1 to {MOST[name]:,} as {name}, not {given!r}"
+    if problem:
+        raise ValueError(f"expected {problem}")
+    return dict(value)
+
+
+Parameters = Annotated[
+    dict[str, bool | int | float | str],
+    PlainValidator(_parameters),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{PARAMETER.pattern}$"},
+            "properties": {
+                name: {"type": "integer", "minimum": 1, "maximum": most}
+                for name, most in MOST.items()
+            },
+            "additionalProperties": {"type": ["boolean", "number", "string"]},
+        }
+    ),
+]
+
+
+class IndexPolicy(Policy):
+    """An index for approximate vector search, in a store that builds one."""
+
+    kind: Annotated[
+        str, form("[a-z][a-z0-9_]{0,62}", "the kind of an index such as hnsw or ivf_flat")
+    ] = Key(
+        description="What kind of index. A store that has no such kind builds the one it has; one "
+        "that searches exactly builds none.",
+        examples=["hnsw"],
+    )
+    parameters: Parameters = Key(
+        default={},
+        description="Its parameters by their usual names: `m`, `ef_construction`, `ef_search`, "
+        "`lists`, `probes` …",
+        examples=[{"m": 16, "ef_construction": 64}],
+    )
 
 
 class Degradation(Policy):
@@ -122,7 +194,8 @@ class CollectionPolicy(Policy):
         default="source",
         description="Where the truth is. `source`: everything can be read from the source again. "
         "`store`: nothing can, the live store is all there is. `mixed`: records come from the "
-        "source and are edited in the store.",
+        "source and are edited in the store, and what only the store has stays when a rewritten "
+        "source is accepted.",
         examples=["mixed"],
     )
     store: StoreName = Key(
@@ -159,11 +232,16 @@ class CollectionPolicy(Policy):
         "embedder says it.",
         examples=[384],
     )
-    metric: Metric = Key(
-        default=Metric.COSINE, description="How vectors are compared.", examples=["dot"]
+    metric: Literal["cosine", "dot", "l2"] = Key(
+        default="cosine", description="How vectors are compared.", examples=["dot"]
     )
     keyword_index: bool = Key(
         default=True, description="Whether texts can be searched by keyword.", examples=[False]
+    )
+    index: IndexPolicy | None = Key(
+        default=None,
+        description="The index of its vectors; by default what the store builds by itself. A "
+        "collection with authority `store` is described by its store.",
     )
     fields: dict[FieldName, FieldPolicy] = Key(
         default={},

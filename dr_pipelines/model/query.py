@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Scalar = str | int | float | bool | datetime
-FloatArray = npt.NDArray[np.float32]
+FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,15 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`vector` is needed by vector and hybrid, `text` by keyword and hybrid."""
+    """`vector` is needed by vector and hybrid, `text` by keyword and hybrid. `exact` answers are
+    the same in every store; the others are those of the engine's own indexes."""
 
     mode: Mode = Mode.VECTOR
     text: str | None = None
-    vector: FloatArray | None = None
+    vector: "FloatArray | None" = None
     vector_name: str | None = None
     filter: Filter | None = None
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

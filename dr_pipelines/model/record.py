@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType
+from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorKind
 
 ARROW_TYPES: dict[FieldType, pa.DataType] = {
     FieldType.STRING: pa.string(),
@@ -36,9 +36,26 @@ def _declared(fields: tuple[Field, ...]) -> list[pa.Field]:
     return [pa.field(f.name, ARROW_TYPES[f.type]) for f in fields]
 
 
+SPARSE = pa.struct(
+    [
+        pa.field("indices", pa.list_(pa.int64())),
+        pa.field("values", pa.list_(pa.float32())),
+    ]
+)
+"""Components that are not 0: indices ascending, each once, as many values."""
+
+
+def vector_type(vector: Vector) -> pa.DataType:
+    """`float32[dimension]`, `SPARSE`, or a list of `float32[dimension]`."""
+    if vector.kind is VectorKind.SPARSE:
+        return SPARSE
+    dense = pa.list_(pa.float32(), vector.dimension)
+    return pa.list_(dense) if vector.kind is VectorKind.MULTI else dense
+
+
 def vector_fields(spec: CollectionSpec) -> list[pa.Field]:
-    """float32[dimension] columns in declared order; null where a record has no such vector."""
-    return [pa.field(v.name, pa.list_(pa.float32(), v.dimension)) for v in spec.vectors]
+    """Vector columns in declared order; null where a record has no such vector."""
+    return [pa.field(v.name, vector_type(v)) for v in spec.vectors]
 
 
 def store_schema(spec: CollectionSpec) -> pa.Schema:

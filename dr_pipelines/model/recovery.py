@@ -3,28 +3,19 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.fit import Note
+from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import Digests
 
 
 class Route(StrEnum):
-    """`load` takes the vectors that were kept; `replay` embeds the kept chunks again."""
+    """`load` takes the vectors that were kept; `replay` embeds the kept chunks again; `native` lays
+    out the engine's own files, indexes included, where they were kept too."""
 
     LOAD = "load"
     REPLAY = "replay"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Decided before anything is touched."""
-
-    collection: str
-    point: str
-    route: Route
-    physical: str
-    store: str
-    switch: bool
-    records: int
-    resumed: bool
+    NATIVE = "native"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +28,30 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """Decided before anything is touched. `spec` is what the store will be asked to create, `notes`
+    say what becomes of parts that are not plainly the same there. `estimate` is how long each phase
+    will take, going by the last recovery into such an engine; empty where there was none. `begins`
+    is the timeline that a name begins which an earlier one had; None for a name that is new."""
+
+    collection: str
+    point: str
+    route: Route
+    physical: str
+    store: str
+    switch: bool
+    records: int
+    resumed: bool
+    spec: CollectionSpec
+    notes: tuple[Note, ...] = ()
+    estimate: tuple[Phase, ...] = ()
+    begins: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recovery:
-    """What a recovery did. `digests` were recomputed by scanning what was restored."""
+    """What a recovery did. `digests` were recomputed by scanning what was restored; `findings` are
+    parts of the specification that the store does not report as they were asked for."""
 
     plan: Plan
     phases: tuple[Phase, ...]
@@ -49,3 +62,9 @@ class Recovery:
     switched: bool
     entry: int | None
     embedded: int = 0
+    findings: tuple[PartFinding, ...] = ()
+
+    @property
+    def missing(self) -> tuple[PartFinding, ...]:
+        """Findings but for those that nobody can look at."""
+        return tuple(finding for finding in self.findings if not finding.unreported)

@@ -1,5 +1,6 @@
 """What is stored beside rows: references, coverage, timelines, manifests, log entries."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -57,6 +58,16 @@ class SourcePosition(Stored):
     position: Annotated[int, Constraint(ge=0)]
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Changes of one day at source positions in (after, through]."""
+
+    day: str
+    epoch: int
+    after: int
+    through: int
+
+
 class SegmentRef(ObjectRef):
     """A segment and its index; `entry` is the log number that introduced it.
 
@@ -97,7 +108,8 @@ class Partition(Stored):
 
     `anchor` identifies everything in the source up to the position `anchored`, which lies beyond
     `through` after a restore to the middle of what was read. `entry` is the log number that last
-    brought or restored this day.
+    brought or restored this day. `records` and `digests` are of every version in (after, through];
+    the vectors' digest is known where the day's own segments still hold them all.
     """
 
     epoch: Count
@@ -112,6 +124,39 @@ class Partition(Stored):
     records: Count = 0
     digests: Digests = Digests()
 
+    def cut(self, through: int) -> "Partition":
+        """What was read up to a position. A checkpoint that begins there is no part of it: what
+        it holds is read again."""
+        kept = [i for i, ref in enumerate(self.documents) if ref.after < through]
+        update = {
+            "through": min(self.through, through),
+            "documents": tuple(self.documents[i] for i in kept),
+            "chunks": tuple(self.chunks[i] for i in kept),
+        }
+        return self.model_copy(update=update)
+
+
+def extents(
+    checkpoints: Sequence[CheckpointRef], through: int
+) -> Iterator[tuple[CheckpointRef, int]]:
+    """Checkpoints of a day, in the order they were made, each with the position up to which it
+    counts: the end of the coverage, or where a later one begins after a restore to its middle.
+    Those of which nothing counts are left out."""
+    for i, ref in enumerate(checkpoints):
+        end = min(ref.through, through, *(later.after for later in checkpoints[i + 1 :]))
+        if end > ref.after:
+            yield ref, end
+
+
+class Made(Stored):
+    """How a restored collection was made: into which engine, on which route, how many records, and
+    the seconds that each phase took."""
+
+    engine: str
+    route: str
+    records: Count
+    phases: dict[str, float]
+
 
 class Timeline(Stored):
     """A line of history; `fork` is the last log number it shares with its parent (0: none)."""
@@ -121,6 +166,7 @@ class Timeline(Stored):
     fork: Count = 0
     physical: str
     store: str
+    made: Made | None = None
 
 
 class VectorStatistics(Stored):
@@ -170,6 +216,25 @@ class Manifest(Stored):
                 break
             reached = max(reached, partition.through)
         return reached
+
+
+class KeptFile(Stored):
+    """A file of an engine, in objects of limited size; joined they are the file again."""
+
+    path: str
+    size_bytes: Count
+    parts: tuple[ObjectRef, ...]
+
+
+class KeptVersion(Stored):
+    """The collection `physical` as files of its engine, at the version that the snapshot `snapshot`
+    found equal to the log."""
+
+    engine: str
+    physical: str
+    version: str
+    snapshot: Count
+    files: tuple[KeptFile, ...]
 
 
 class Writer(Stored):

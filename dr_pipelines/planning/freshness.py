@@ -33,11 +33,12 @@ class Protection(StrEnum):
 class Standing:
     """What the log and the source say of a collection's protection.
 
-    `unread_since` is the time of the oldest change of the source that the log does not hold, and
-    `unread_after` the position that it follows; `behind` are the days of such changes, `complete`
-    those that were read to their end. `unproven_since` is when the oldest entry was committed that
-    no proven recovery point covers. With `edited`, the store is changed directly too, at times that
-    only a snapshot reveals.
+    `unread_since` is the time of the oldest change of the source that the log does not hold, or of
+    the beginning of its day; `unread_said` is the earliest time that such changes themselves say,
+    which counts where the former lies ahead. `unread_after` is the position that it follows;
+    `behind` are the days of such changes, `complete` those that were read to their end.
+    `unproven_since` is when the oldest entry was committed that no proven recovery point covers.
+    With `edited`, the store is changed directly too, at times that only a snapshot reveals.
     """
 
     head: int
@@ -45,6 +46,7 @@ class Standing:
     behind: tuple[str, ...] = ()
     complete: tuple[str, ...] = ()
     unread_since: datetime | None = None
+    unread_said: datetime | None = None
     unread_after: int = 0
     epoch: int = 1
     unproven_since: datetime | None = None
@@ -56,6 +58,12 @@ class Standing:
     def never_protected(self) -> bool:
         """Whether edits were possible from the beginning, and no snapshot ever saw them."""
         return self.edited and self.proven_at is None
+
+    def exposed_since(self, now: datetime) -> datetime | None:
+        """Since when a change of the source waits to be read; now, where its time lies ahead."""
+        if self.unread_since is None or self.unread_since <= now:
+            return self.unread_since
+        return min(self.unread_said or now, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ def exposure(standing: Standing, *, now: datetime) -> timedelta:
     """Age of the oldest change that no recovery point covers; `timedelta.max` when unknowable."""
     if standing.never_protected:
         return timedelta.max
-    since = [standing.unread_since, standing.proven_at if standing.edited else None]
+    since = [standing.exposed_since(now), standing.proven_at if standing.edited else None]
     known = [time for time in since if time is not None]
     return max(now - min(known), timedelta(0)) if known else timedelta(0)
 
@@ -109,7 +117,7 @@ def needs(
     found = []
     if standing.behind:
         key = f"{standing.epoch}-{standing.unread_after}"
-        found.append(Need(Action.INGEST, standing.unread_since, key))
+        found.append(Need(Action.INGEST, standing.exposed_since(now), key))
     unproven = standing.unproven_since
     if standing.edited:
         unproven = min(filter(None, (unproven, standing.proven_at)), default=None)
@@ -147,13 +155,14 @@ def next_attempt(attempts: Attempts, *, rpo: timedelta, now: datetime) -> int | 
 
 def next_stretch(
     behind: Collection[str], complete: Collection[str], *, today: str, limit: int = STRETCH_DAYS
-) -> tuple[str, str]:
+) -> tuple[str, str] | None:
     """First and last day of a range to ingest, at most `limit` days with changes: oldest first,
-    none to come, and no day within it that is complete, since that would be embedded again."""
+    none to come, and no day within it that is complete, since that would be embedded again. None
+    where all are to come."""
     days = sorted(behind)
     barrier = min((day for day in complete if day > days[0]), default="9999-99-99")
-    within = [day for day in days[:limit] if day < barrier and (day <= today or day == days[0])]
-    return within[0], within[-1]
+    within = [day for day in days[:limit] if day < barrier and day <= today]
+    return (within[0], within[-1]) if within else None
 
 
 def freshness_windows(rpo: timedelta) -> tuple[timedelta, timedelta]:

@@ -1,16 +1,111 @@
-"""Where a recovery is built."""
+"""What a recovery builds, and where."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, Refused
-from dr_pipelines.model.collection import PHYSICAL_NAME
+from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec
+from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.recovery import Plan, Route
+from dr_pipelines.model.recovery_point import Timeline
 
 ATTEMPTS = 1_000
 
 
-def origin_of(point: str, route: str, provenance: str | None) -> str:
-    """What a restored collection says it was built from: the same again means go on with it."""
-    return f"restore:{point}:{route}:{(provenance or '')[:12]}"
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A name that was asked for: `own`, the collection's itself; `served`, what readers of the
+    current timeline ask for, so that to build it is to serve it; `begins`, the timeline that it
+    begins, where one had the name before."""
+
+    own: bool = False
+    served: bool = False
+    begins: int | None = None
+
+
+ORDER = (Fate.LOST, Fate.APPROXIMATED, Fate.CARRIED)
+ORIGIN = re.compile(r"restore:(?P<point>[^:]+):[^:]*:[^:]*(?::(?P<begins>[0-9]+))?")
+
+
+def origin_of(point: str, route: str, provenance: str | None, *, begins: int | None = None) -> str:
+    """What a restored collection says it was built from: the same again means go on with it.
+
+    One that is built under a name which a timeline had says which timeline it begins: until that
+    is the one of the log, it is not finished.
+    """
+    made = f"restore:{point}:{route}:{(provenance or '')[:12]}"
+    return made if begins is None else f"{made}:{begins}"
+
+
+def unfinished(origin: str | None, *, timeline: int) -> str | None:
+    """The recovery point that a collection is being built from under a name that is served; None
+    where it is what the timeline was bound to."""
+    found = ORIGIN.fullmatch(origin or "")
+    if found is None or found["begins"] is None or int(found["begins"]) == timeline:
+        return None
+    return found["point"]
+
+
+def target_of(
+    into: str | None,
+    collection: str,
+    *,
+    store: str,
+    timelines: Sequence[Timeline],
+    current: Timeline,
+) -> Target:
+    """What the name that was asked for means to the timelines, and to the one that is served."""
+    here = current.store == store
+    known = {timeline.physical for timeline in timelines if timeline.store == store}
+    again = into in known or (here and into == collection)
+    return Target(
+        own=into == collection,
+        served=here and into in (collection, current.physical),
+        begins=next_timeline(timelines) if again else None,
+    )
+
+
+def left_as_it_is(plan: Plan) -> str:
+    """Where a collection stays that could not be proven."""
+    if plan.begins is None and plan.physical != plan.collection:
+        return "It is left aside and is not served"
+    return "It is left where whoever asks for this name sees it: drop it before anything else"
+
+
+def next_timeline(timelines: Sequence[Timeline]) -> int:
+    """The number of the timeline that a switch begins."""
+    return max(timeline.id for timeline in timelines) + 1
+
+
+def least_first(notes: Sequence[Note]) -> list[Note]:
+    """What is lost, what works differently, what is carried; each as it came."""
+    return sorted(notes, key=lambda note: ORDER.index(note.fate))
+
+
+def name_notes(
+    target: Target,
+    collection: str,
+    *,
+    route: Route,
+    switch: bool,
+    store: str,
+    current: Timeline,
+) -> list[Note]:
+    """What follows from the name for those who ask for it."""
+    if target.own or target.served:
+        native = route is Route.NATIVE
+        when = "before it is proven" if native else "while it is built, before it is proven"
+        said = f"whoever asks for it by this name sees it {when}"
+        return [Note("name", Fate.APPROXIMATED, said)]
+    if switch and (current.physical, current.store) == (collection, store):
+        said = (
+            "it was a collection of this name and becomes an alias. Programs that follow no "
+            "aliases of this store do not find it: "
+            f"--into {collection} builds it under the name itself"
+        )
+        return [Note("name", Fate.APPROXIMATED, said)]
+    return []
 
 
 def choose_physical(
@@ -20,17 +115,19 @@ def choose_physical(
     origin: str,
     into: str | None,
     origins: Mapping[str, str | None],
-    served: Collection[str],
+    aliases: Mapping[str, str],
     known: Collection[str],
 ) -> str:
     """The name to build under: one that nothing else has, or an unfinished one of ours.
 
-    `origins` are the store's collections and what they were built from, `served` those that an
-    alias points at, `known` those that any timeline was ever bound to: neither is ever reused.
-    Raises `Refused` for a served name, `AlreadyExists` for one built from something else.
+    `origins` are the store's collections and what they were built from, `aliases` what stands for
+    which of them, `known` those that any timeline was ever bound to: of these, one that is gone is
+    built again where `into` asks for it by name. Raises `Refused` for a served name,
+    `AlreadyExists` for one built from something else.
     """
+    served = frozenset(aliases.values())
     if into is not None:
-        return _asked_for(into, origin=origin, origins=origins, served=served, known=known)
+        return _asked_for(into, origin=origin, origins=origins, aliases=aliases)
     base = f"{collection}@{point}"
     for attempt in range(1, ATTEMPTS):
         name = base if attempt == 1 else f"{base}-{attempt}"
@@ -46,15 +143,49 @@ def _asked_for(
     *,
     origin: str,
     origins: Mapping[str, str | None],
-    served: Collection[str],
-    known: Collection[str],
+    aliases: Mapping[str, str],
 ) -> str:
     if not PHYSICAL_NAME.fullmatch(into):
         raise InvalidRequest(
             f"--into {into!r}: expected letters, digits, _ and -, and at most one @ and a suffix"
         )
-    if into in served:
+    if into in aliases.values():
         raise Refused(f"{into!r} is being served: nothing is ever restored over it")
-    if into in known or (into in origins and origins[into] != origin):
-        raise AlreadyExists(f"{into!r} exists and was built from something else: choose another")
+    if into in aliases:
+        raise AlreadyExists(
+            f"{into!r} is an alias in the store and stands for {aliases[into]!r}: choose another "
+            "name, or leave --into out and move the alias with --switch"
+        )
+    if into in origins and origins[into] != origin:
+        raise AlreadyExists(
+            f"{into!r} exists and was built from something else: choose another name, or drop it "
+            "first"
+        )
     return into
+
+
+def configured_like(spec: CollectionSpec, other: CollectionSpec) -> CollectionSpec:
+    """The columns of one specification with the configuration of another: its indexes, for vectors
+    of the same name, its shards, replicas, other aliases and engines' sections."""
+    indexes = {vector.name: vector.index for vector in other.vectors}
+    vectors = tuple(
+        vector.model_copy(update={"index": vector.index or indexes.get(vector.name)})
+        for vector in spec.vectors
+    )
+    update = {
+        "vectors": vectors,
+        "shards": other.shards,
+        "replicas": other.replicas,
+        "aliases": other.aliases,
+        "engine": other.engine,
+    }
+    return spec.model_copy(update=update)
+
+
+def require_acceptable(fit: Fit, *, store: str, accept_loss: bool) -> None:
+    """Raises `Refused` where a part would be lost and nobody said that it may be."""
+    if fit.lost and not accept_loss:
+        named = "; ".join(f"{note.part}: {note.consequence}" for note in fit.lost)
+        raise Refused(
+            f"in store {store!r} these parts would be lost: {named}. --accept-loss goes on"
+        )

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 from dr_pipelines.errors import DrError
 from dr_pipelines.exposure import standing
-from dr_pipelines.ingest.lineage import Lineage
+from dr_pipelines.ingest.lineage import Feed
 from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.model.recovery_point import Head, Manifest
 from dr_pipelines.planning.freshness import Protection, Standing, exposure, protection
-from dr_pipelines.protocols import VectorReader
+from dr_pipelines.planning.serving import elsewhere
+from dr_pipelines.protocols import Catalog
 from dr_pipelines.repository.manifests import read_manifest
 from dr_pipelines.repository.repository import Repository
 
@@ -50,23 +51,23 @@ def report(
     policy: CollectionPolicy,
     *,
     repository: Callable[[], Repository],
-    store: Callable[[], VectorReader],
-    lineage: Callable[[], Lineage],
+    catalog: Callable[[], Catalog],
+    feed: Callable[[], Feed],
     now: datetime,
 ) -> Report:
     """Look at everything that can be looked at; each is opened here, so that one that cannot be is
     a problem and not the end."""
     problems = list[str]()
     head, manifest = _log(collection, policy, repository, problems)
-    stands = _standing(collection, policy, repository, lineage, problems)
-    physical = _served(collection, manifest, store, problems)
+    stands = _standing(collection, policy, repository, feed, problems)
+    store, physical = _served(collection, policy, manifest, catalog, problems)
     exposed, met = _exposure(policy, stands, now)
     entry = head.entry if head else None
     return Report(
         collection=collection,
         owner=policy.owner,
         escalation=policy.escalation or policy.owner,
-        store=policy.store,
+        store=store,
         rpo=policy.objectives.rpo,
         physical=physical,
         log=head.number if head else None,
@@ -108,16 +109,16 @@ def _standing(
     collection: str,
     policy: CollectionPolicy,
     repository: Callable[[], Repository],
-    lineage: Callable[[], Lineage],
+    feed: Callable[[], Feed],
     problems: list[str],
 ) -> Standing | None:
     """Nothing where the repository cannot be read: that is said already."""
     if problems and problems[0].startswith("repository: "):
         return None
     try:
-        made_by = lineage() if policy.source else None
+        read = feed() if policy.source else None
         edited = policy.authority != "source"
-        return standing(collection, repository=repository(), lineage=made_by, edited=edited)
+        return standing(collection, repository=repository(), feed=read, edited=edited)
     except DrError as error:
         problems.append(f"source: {error}")
         return None
@@ -125,13 +126,29 @@ def _standing(
 
 def _served(
     collection: str,
+    policy: CollectionPolicy,
     manifest: Manifest | None,
-    store: Callable[[], VectorReader],
+    catalog: Callable[[], Catalog],
+    problems: list[str],
+) -> tuple[str, str | None]:
+    """The store, and the physical collection behind the name, if it is there. Where the policy
+    names another store than the log, the log's word is taken and neither is looked at."""
+    wrong = elsewhere(manifest.current, policy.store) if manifest else None
+    if wrong is None or manifest is None:
+        return policy.store, _there(collection, manifest, catalog, problems)
+    problems.append(f"store: {wrong}")
+    return manifest.current.store, manifest.current.physical
+
+
+def _there(
+    collection: str,
+    manifest: Manifest | None,
+    catalog: Callable[[], Catalog],
     problems: list[str],
 ) -> str | None:
     """The physical collection behind the name, if it is there."""
     try:
-        opened = store()
+        opened = catalog()
         physical = opened.aliases().get(collection)
         there = set(opened.collections())
     except DrError as error:

@@ -39,16 +39,20 @@ def _close(iterator: Iterator[Item], coming: "Future[tuple[Item] | None]") -> No
         close()
 
 
-def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def side_by_side(
+    work: Callable[[Item], Result], items: Iterable[Item], *, waiting: int = 0
+) -> Generator[Result, None, None]:
     """The results of some work on each item, in order; two items are worked on at a time.
 
-    What `work` raises is raised here, in its place, once what was begun has ended.
+    As many more as `waiting` are taken and wait their turn: where some work is much longer than
+    other, the short one behind the long one would otherwise leave a thread idle. What `work` raises
+    is raised here, in its place, once what was taken has ended.
     """
     with ThreadPoolExecutor(2, "side-by-side") as workers:
         begun = deque[Future[Result]]()
         for item in items:
-            if len(begun) == 2:
-                yield begun.popleft().result()
             begun.append(workers.submit(work, item))
+            if len(begun) == 2 + waiting:  # before the next is taken, which may be large
+                yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()

@@ -6,7 +6,6 @@ says of itself fits and its rows prove it. A listing that misses one costs work,
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import Damaged, NotFound
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import CHANGE_SCHEMA, chunk_schema, index_schema, segment_schema
-from dr_pipelines.model.recovery_point import CheckpointRef, ObjectRef, SegmentRef
+from dr_pipelines.model.recovery_point import CheckpointRef, ObjectRef, SegmentRef, Stretch
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import (
     decode_table,
@@ -28,16 +27,6 @@ from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import records_only, row_digests, write_segment
 
 Stage = Literal["documents", "chunks", "embeddings"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Changes of one day at source positions in (after, through]."""
-
-    day: str
-    epoch: int
-    after: int
-    through: int
 
 
 def write_checkpoint(
@@ -166,6 +155,13 @@ def find_embeddings(
 def piece_of(chunks: CheckpointRef, piece: int) -> str:
     """Names a piece of a chunks checkpoint."""
     return f"{chunks.sha256}:{piece}"
+
+
+def pieces_of(segment: SegmentRef) -> str | None:
+    """The SHA-256 of the chunks checkpoint that a segment is a piece of; None for a piece of
+    something else, such as of a state that was embedded again."""
+    of, _, piece = (segment.input or "").partition(":")
+    return of if piece.isdecimal() else None
 
 
 def stretch_of(ref: CheckpointRef) -> Stretch:

@@ -1,20 +1,15 @@
-"""Tables to Parquet bytes and back: the only place that knows how objects are encoded."""
+"""Tables to Parquet bytes and back: the only place that knows how tables are encoded."""
 
-import json
-import math
-import re
 from hashlib import sha256
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dr_pipelines.errors import Damaged, Refused
-from dr_pipelines.model.base import canonical_json
+from dr_pipelines.repository.json_codec import first_line
 
 MAX_OBJECT_BYTES = 1 << 30
-MAX_JSON_DEPTH = 16
 ROW_GROUP_ROWS = 16_384
 THREADED_BYTES = 1 << 20
 WRITE_BATCH = 65_536  # values: by Arrow's default vectors take half as long again
@@ -22,18 +17,18 @@ SEAL = "seal"
 UNSEALED = "-" * 64
 
 
-def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> bytes:
-    """Parquet bytes: zstd, page checksums, dictionaries for repetitive columns only.
+def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> bytes | memoryview:
+    """Parquet bytes, not copied: zstd, page checksums, dictionaries for repetitive columns only.
 
     The bytes are decoded again and compared before they are returned: what a broken library or
     memory made of the table never reaches the repository (`Damaged`). Labels given as `metadata`
     are sealed together with every other byte of the object (see `sealed_metadata`).
     """
     tagged = table.replace_schema_metadata(metadata and {**metadata, SEAL: UNSEALED})
-    floats = [f"{f.name}.list.element" for f in table.schema if pa.types.is_fixed_size_list(f.type)]
+    floats = [path for path, kind in _leaves(table.schema) if kind == pa.float32()]
     digests = [f.name for f in table.schema if pa.types.is_fixed_size_binary(f.type)]
     plain = [*floats, *digests, "id", "text"]
-    paths = _leaf_paths(table.schema)
+    paths = [path for path, _ in _leaves(table.schema)]
     sink = pa.BufferOutputStream()
     pq.write_table(
         tagged,
@@ -47,10 +42,10 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
         write_page_checksum=True,
         store_schema=True,
     )
-    data: bytes = sink.getvalue().to_pybytes()
+    data = memoryview(sink.getvalue())
     if not _same(_parse(data), table):
         raise Damaged("a table read back from its own encoding differs: nothing was written")
-    return _sealed(data) if metadata else data
+    return _sealed(bytes(data)) if metadata else data
 
 
 def decode_table(
@@ -66,7 +61,7 @@ def decode_table(
     try:
         table = _parse(data, columns)
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise Damaged(f"{what}: not readable as Parquet ({_first_line(error)})") from error
+        raise Damaged(f"{what}: not readable as Parquet ({first_line(error)})") from error
     if not table.schema.remove_metadata().equals(expected):
         raise Damaged(f"{what}: its columns are {table.schema.names}, not {expected.names}")
     return table
@@ -101,55 +96,7 @@ def _seal_at(data: bytes, place: int) -> bytes:
     return state.hexdigest().encode()
 
 
-def decode_json(data: bytes, *, what: str, limit_bytes: int) -> Any:
-    """Parse JSON within limits of size and nesting; raises `Damaged` naming `what`."""
-    if len(data) > limit_bytes:
-        raise Damaged(f"{what}: {len(data)} bytes, more than the limit of {limit_bytes}")
-    if _nesting(data) > MAX_JSON_DEPTH:
-        raise Damaged(f"{what}: nested deeper than {MAX_JSON_DEPTH}")
-    try:  # decoded first: `_nesting` looks at UTF-8, and `json` would accept UTF-16 too
-        return json.loads(data.decode(), parse_constant=_number, parse_float=_number)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise Damaged(f"{what}: not JSON ({_first_line(error)})") from error
-
-
-def seal_json(value: dict[str, Any]) -> bytes:
-    """Canonical JSON of an object with its own checksum."""
-    return canonical_json({**value, "checksum": sha256(canonical_json(value)).hexdigest()})
-
-
-def unseal_json(data: bytes, *, what: str, limit_bytes: int) -> dict[str, Any]:
-    """The object that `seal_json` was given; raises `Damaged` unless these are its very bytes."""
-    value = decode_json(data, what=what, limit_bytes=limit_bytes)
-    if not isinstance(value, dict):
-        raise Damaged(f"{what}: not a JSON object")
-    value.pop("checksum", None)
-    try:
-        sealed = seal_json(value)
-    except UnicodeEncodeError as error:
-        raise Damaged(f"{what}: not JSON ({_first_line(error)})") from error
-    if sealed != data:
-        raise Damaged(f"{what}: its checksum does not fit its contents")
-    return value
-
-
-def _number(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is not a number")
-    return number
-
-
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-
-
-def _nesting(data: bytes) -> int:
-    """Deepest nesting, strings skipped; looks at bytes only, so it is safe on any input."""
-    bare = np.frombuffer(_STRING.sub(b"", data), np.uint8)
-    steps = np.isin(bare, list(b"[{")).astype(np.int32) - np.isin(bare, list(b"]}"))
-    return int(np.cumsum(steps).max(initial=0))
-
-
-def _parse(data: bytes, columns: list[str] | None = None) -> pa.Table:
+def _parse(data: bytes | memoryview, columns: list[str] | None = None) -> pa.Table:
     file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
     table = file.read(columns=columns, use_threads=len(data) > THREADED_BYTES)
     return table if columns is None else table.select(columns)
@@ -164,7 +111,33 @@ def _same(decoded: pa.Table, table: pa.Table) -> bool:
 
 def _equal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> bool:
     """Equality of values; of bits where they are floating: NaN equals nothing, 0.0 equals −0.0."""
+    if _is_nested(a.type):
+        return _equal_nested(_whole(a), _whole(b))
     return bool(_bits(a).equals(_bits(b)))
+
+
+def _equal_nested(a: pa.Array, b: pa.Array) -> bool:
+    if not a.is_valid().equals(b.is_valid()):
+        return False
+    if pa.types.is_struct(a.type):
+        names = [a.type.field(place).name for place in range(a.type.num_fields)]
+        return all(_equal_nested(pc.struct_field(a, n), pc.struct_field(b, n)) for n in names)
+    if pa.types.is_list(a.type):
+        lengths = (pc.list_value_length(a), pc.list_value_length(b))
+        return lengths[0].equals(lengths[1]) and _equal_nested(a.flatten(), b.flatten())
+    return bool(_bits(pa.chunked_array([a])).equals(_bits(pa.chunked_array([b]))))
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    """Whether vectors lie deeper than in a plain list: a sparse one, or several."""
+    return bool(
+        pa.types.is_struct(kind)
+        or (pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type))
+    )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -181,17 +154,18 @@ def _word(kind: pa.DataType) -> pa.DataType:
     return {pa.float32(): pa.int32(), pa.float64(): pa.int64()}.get(kind, kind)
 
 
-def _leaf_paths(schema: pa.Schema) -> list[str]:
-    """Parquet's names of the physical columns."""
-    return [f"{f.name}.list.element" if _is_list(f.type) else f.name for f in schema]
+def _leaves(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
+    """Parquet's names of the physical columns, and what is in them."""
+    return [leaf for field in schema for leaf in _leaves_of(field.name, field.type)]
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _leaves_of(path: str, kind: pa.DataType) -> list[tuple[str, pa.DataType]]:
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _leaves_of(f"{path}.list.element", kind.value_type)
+    if pa.types.is_struct(kind):
+        fields = [kind.field(place) for place in range(kind.num_fields)]
+        return [leaf for f in fields for leaf in _leaves_of(f"{path}.{f.name}", f.type)]
+    return [(path, kind)]
 
 
 def require_schema(table: pa.Table, schema: pa.Schema, *, what: str) -> None:

@@ -5,8 +5,10 @@ name a 9-byte head (a type byte and a little-endian 64-bit word), then the paylo
 that have one. The word is the value itself (integers, IEEE bits of numbers with one NaN,
 microseconds, booleans) or the payload's length (UTF-8 bytes, list items, vector components). Null
 is type byte 0 and word 0. List items are encoded the same way. A vector's payload is its float32
-components, with one NaN, and another one for a null component. Nothing is normalised beyond NaN:
-−0.0 differs from 0.0, and two spellings of a Unicode string differ.
+components, with one NaN, and another one for a null component. Several vectors are a payload of all
+their components, and a word that counts the vectors; a sparse vector's word counts its components,
+its payload is their 64-bit indices, then their values. Nothing is normalised beyond NaN: −0.0
+differs from 0.0, and two spellings of a Unicode string differ.
 
 A collection's digest is the sum of its records' SHA-256 values modulo 2^256 (Bellare & Micciancio,
 "A New Paradigm for Collision-Free Hashing", 1997, AdHash): independent of order and layout, and
@@ -23,11 +25,22 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dr_pipelines.errors import Damaged
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
 
 MODULUS = 1 << 256
 HEAD_BYTES = 9
+DOCUMENT_COLUMNS = (
+    "document_id",
+    "epoch",
+    "position",
+    "ordinal",
+    "edit",
+    "presence",
+    "document_sha256",
+    "chunk_count",
+)
 NULL_COMPONENT = np.uint32(0x7FC00001).view(np.float32)  # a NaN that no value is encoded as
 Bytes = npt.NDArray[np.uint8]
 Columns: TypeAlias = "pa.Table | pa.RecordBatch"
@@ -46,9 +59,7 @@ def vector_digests(rows: Columns, spec: CollectionSpec) -> pa.Array:
 
 def document_digests(rows: Columns) -> pa.Array:
     """SHA-256 of each document row's version, edit, presence, hash and chunk count."""
-    names = ["document_id", "epoch", "position", "ordinal", "edit"]
-    names += ["presence", "document_sha256", "chunk_count"]
-    return _hash_columns(rows, names, label="documents")
+    return _hash_columns(rows, DOCUMENT_COLUMNS, label="documents")
 
 
 def total(digests: pa.Array | pa.ChunkedArray) -> int:
@@ -114,7 +125,9 @@ def _fixed(heads: Bytes) -> pa.Array:
 
 
 def _one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(column, pa.Array):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies
 
 
 def _described(kind: pa.DataType) -> str:
@@ -125,8 +138,11 @@ def _described(kind: pa.DataType) -> str:
         return "binary"
     if pa.types.is_fixed_size_list(kind):
         return f"vector[{kind.list_size}]"
+    if pa.types.is_struct(kind):
+        return "sparse"
     if pa.types.is_list(kind):
-        return "strings"
+        several = pa.types.is_fixed_size_list(kind.value_type)
+        return f"vectors[{kind.value_type.list_size}]" if several else "strings"
     return _scalar_kind(kind)
 
 
@@ -150,6 +166,10 @@ def _encode(column: pa.Array) -> tuple[Bytes, pa.Array | None]:
         return _encode_binary(column.cast(pa.large_binary()), valid, b"H")
     if pa.types.is_fixed_size_list(kind):
         return _encode_vectors(column, valid)
+    if pa.types.is_struct(kind):
+        return _encode_sparse(column, valid)
+    if pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type):
+        return _encode_several(column, valid)
     if pa.types.is_list(kind):
         return _encode_list(column, valid)
     return _head(_SCALARS[_scalar_kind(kind)], _words(column), valid), None
@@ -220,7 +240,45 @@ def _encode_list(column: pa.Array, valid: npt.NDArray[np.bool_]) -> tuple[Bytes,
     heads, bodies = _encode_binary(texts, item_valid, b"S")
     whole = _join([_fixed(heads), bodies])
     ends = np.concatenate([[0], np.cumsum(counts)])
+    return _head(b"L", counts.astype(np.int64), valid), _cut(whole, ends)
+
+
+def _encode_several(column: pa.Array, valid: npt.NDArray[np.bool_]) -> tuple[Bytes, pa.Array]:
+    counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    vectors = column.flatten()
+    if vectors.null_count:
+        raise Damaged("one of several vectors of a record is null")
+    _, whole = _encode_vectors(vectors, vectors.is_valid().to_numpy(zero_copy_only=False))
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    return _head(b"M", counts.astype(np.int64), valid), _cut(whole, ends)
+
+
+def _encode_sparse(column: pa.Array, valid: npt.NDArray[np.bool_]) -> tuple[Bytes, pa.Array]:
+    indices, values = (pc.struct_field(column, name) for name in ("indices", "values"))
+    counts, others = (
+        pc.fill_null(pc.list_value_length(part), 0).to_numpy(zero_copy_only=False)
+        for part in (indices, values)
+    )
+    if not np.array_equal(counts, others):
+        raise Damaged("a sparse vector has another number of values than of indices")
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    raw = values.flatten().to_numpy(zero_copy_only=False)
+    raw = np.where(np.isnan(raw), np.float32(np.nan), raw)
+    words = indices.flatten().to_numpy(zero_copy_only=False)
+    parts = [_pieces(words.astype("<i8"), ends), _pieces(raw.astype("<f4"), ends)]
+    return _head(b"P", counts.astype(np.int64), valid), _join(parts)
+
+
+def _pieces(values: npt.NDArray[np.generic], ends: npt.NDArray[np.int64]) -> pa.Array:
+    """Bytes of consecutive values, up to each end."""
+    offsets = pa.py_buffer((ends * values.itemsize).astype(np.int64))
+    buffers = [None, offsets, pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.large_binary(), len(ends) - 1, buffers)
+
+
+def _cut(whole: pa.Array, ends: npt.NDArray[np.int64]) -> pa.Array:
+    """Consecutive values joined, up to each end."""
     offsets = pa.py_buffer(np.ascontiguousarray(_offsets(whole)[ends]))
-    buffers = [None, offsets, whole.buffers()[2]]
-    payload = pa.Array.from_buffers(pa.large_binary(), len(column), buffers)
-    return _head(b"L", counts.astype(np.int64), valid), payload
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(ends) - 1, [None, offsets, whole.buffers()[2]]
+    )

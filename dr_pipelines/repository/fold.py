@@ -4,15 +4,10 @@ It runs in a temporary DuckDB database with a memory limit, over the indexes of 
 that a state of any size folds in bounded memory. Nothing here looks at vectors or text.
 """
 
-import itertools
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
-from uuid import uuid4
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -32,11 +27,12 @@ from dr_pipelines.model.recovery_point import (
     SourcePosition,
 )
 from dr_pipelines.repository import digest
+from dr_pipelines.repository.ahead import side_by_side
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.scratch import scratch_database
 from dr_pipelines.repository.segments import read_index, touching
 
-MEMORY_LIMIT = "192MB"
 BATCH_ROWS = 32_768
 NEWEST_FIRST = ", ".join(
     f"{name} DESC"
@@ -59,6 +55,7 @@ CREATE TABLE versions (
 CREATE TABLE pieces (
     version BIGINT, segment INTEGER, row BIGINT, chunk_index INTEGER, id VARCHAR,
     content_digest BLOB, vector_digest BLOB, tenant VARCHAR);
+CREATE TABLE beneath AS FROM versions LIMIT 0;
 """
 _NEWEST = f"""
 CREATE OR REPLACE TABLE documents AS
@@ -69,7 +66,36 @@ _RECORDS = """
 CREATE OR REPLACE TABLE records AS
 SELECT d.document_id, p.* FROM pieces p JOIN documents d USING (version)
 """
+_BENEATH = f"""
+CREATE OR REPLACE TABLE beneath AS
+SELECT v.* FROM versions v SEMI JOIN (FROM documents WHERE edit > 0) USING (document_id)
+WHERE v.edit = 0
+QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {NEWEST_FIRST}) = 1;
+"""  # noqa: S608 - built from constants
 ALWAYS = 1 << 62
+_VERSION_COLUMNS = [
+    "version",
+    "row",
+    "document_id",
+    "epoch",
+    "position",
+    "ordinal",
+    "edit",
+    "generation",
+    "sequence",
+    "presence",
+    "chunk_count",
+    "document_sha256",
+]
+_PIECE_COLUMNS = [
+    "version",
+    "row",
+    "chunk_index",
+    "id",
+    "content_digest",
+    "vector_digest",
+]
+"""As `_SCHEMA` has them, `segment` and `tenant` excepted."""
 
 
 class State:
@@ -118,8 +144,8 @@ class State:
         for batch in self.batches("SELECT content_digest, vector_digest FROM records"):
             content += digest.total(_fixed(batch["content_digest"]))
             vectors += digest.total(_fixed(batch["vector_digest"]))
-        for batch in self.documents():
-            documents += digest.total(digest.document_digests(batch))
+        for batch in self.batches("FROM documents"):  # a sum: in any order
+            documents += digest.total(digest.document_digests(_fixed_in(batch, "document_sha256")))
         return Digests(
             content=digest.to_hex(content),
             vectors=digest.to_hex(vectors),
@@ -130,9 +156,7 @@ class State:
         """The newest document rows, ascending by id."""
         query = "SELECT * FROM documents ORDER BY document_id"
         for batch in self.batches(query):
-            column = _fixed(batch["document_sha256"])
-            place = batch.column_names.index("document_sha256")
-            yield batch.set_column(place, "document_sha256", column)
+            yield _fixed_in(batch, "document_sha256")
 
     def rows_of(self, segment: int, *, documents: pa.Array | None = None) -> npt.NDArray[np.int64]:
         """Rows of a segment that hold newest records, ascending; only those of `documents`."""
@@ -144,11 +168,22 @@ class State:
         rows: npt.NDArray[np.int64] = self.sql.execute(query, [segment]).fetchnumpy()["row"]
         return rows
 
+    def lay_bare(self) -> int:
+        """Make `beneath`: of each document whose newest version is an edit, the newest that the
+        source said. Returns their records."""
+        self.sql.execute(_BENEATH)
+        found = self.sql.execute("SELECT count(*) FROM pieces SEMI JOIN beneath USING (version)")
+        return int((found.fetchone() or (0,))[0])
+
     def version_rows(self, segment: int) -> npt.NDArray[np.int64]:
-        """Rows of a segment that belong to newest versions, document rows included, ascending."""
+        """Rows of a segment that belong to newest versions or, once it was made, to `beneath`;
+        document rows included, ascending."""
         query = """
             SELECT row FROM records WHERE segment = $1
-            UNION ALL SELECT row FROM documents WHERE segment = $1 ORDER BY row
+            UNION ALL SELECT row FROM documents WHERE segment = $1
+            UNION ALL SELECT row FROM beneath WHERE segment = $1
+            UNION ALL SELECT p.row FROM pieces p SEMI JOIN beneath USING (version)
+            WHERE p.segment = $1 ORDER BY row
         """
         rows: npt.NDArray[np.int64] = self.sql.execute(query, [segment]).fetchnumpy()["row"]
         return rows
@@ -208,55 +243,21 @@ def fold_inputs(
     documents: pa.Array | None = None,
 ) -> Iterator[State]:
     """The state that some rows add up to; see `fold`."""
-    with scratch_database() as sql:
+    indexes = side_by_side(lambda given: given.index(), inputs, waiting=1)
+    with scratch_database() as sql, closing(indexes):
         sql.execute(_SCHEMA)
-        versions = 0
-        for number, given in enumerate(inputs):
-            index, cut = given.index(), _earlier(given.ref.until, until)
+        tenant = spec.with_role("tenant")
+        incoming, versions = _Incoming(sql, tenant=tenant.name if tenant else None), 0
+        for number, (given, index) in enumerate(zip(inputs, indexes, strict=True)):
+            cut = _earlier(given.ref.until, until)
             rows = _numbered(index, first_version=versions)
             versions += pc.sum(pc.equal(index["chunk_index"], DOCUMENT_ROW)).as_py() or 0
             keep = _kept(rows, cut=cut, documents=documents)
-            rows = rows if keep is None else rows.filter(keep)
-            _insert(sql, rows, number=number, entry=given.ref.entry, spec=spec)
+            incoming.add(rows, keep, number=number, entry=given.ref.entry)
+        incoming.insert()
         state = State(sql, spec=spec, segments=[given.ref for given in inputs])
         state.newest()
         yield state
-
-
-@contextmanager
-def scratch_database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of its own in memory that spills to a temporary directory and is gone afterwards.
-
-    All of a process share one engine and its memory limit: to start one takes 35 ms of CPU, which
-    is more than most folds; to attach a database takes 1 ms.
-    """
-    engine = _engine(os.getpid())
-    name = f"fold_{next(engine.numbers)}"
-    with engine.connection.cursor() as sql:
-        sql.execute(f"ATTACH ':memory:' AS {name}; USE {name}")
-        try:
-            yield sql
-        finally:
-            sql.execute(f"USE memory; DETACH {name}")
-
-
-@dataclass(frozen=True)
-class _Engine:
-    connection: duckdb.DuckDBPyConnection
-    numbers: "itertools.count[int]"
-
-
-@cache
-def _engine(process: int) -> _Engine:
-    """The engine of a process; one that was forked needs its own."""
-    config = {
-        "memory_limit": MEMORY_LIMIT,
-        # made by the first spill, removed when the process ends
-        "temp_directory": str(Path(tempfile.gettempdir()) / f"dr-fold-{process}-{uuid4().hex}"),
-        "threads": 2,
-        "preserve_insertion_order": False,
-    }
-    return _Engine(duckdb.connect(":memory:", config=config), itertools.count())
 
 
 def _numbered(index: pa.Table, *, first_version: int) -> pa.Table:
@@ -266,21 +267,6 @@ def _numbered(index: pa.Table, *, first_version: int) -> pa.Table:
     versions = np.cumsum(is_document) + (first_version - 1)
     rows = index.append_column("version", pa.array(versions, pa.int64()))
     return rows.append_column("row", pa.array(np.arange(index.num_rows), pa.int64()))
-
-
-def _insert(
-    sql: duckdb.DuckDBPyConnection,
-    rows: pa.Table,
-    *,
-    number: int,
-    entry: int,
-    spec: CollectionSpec,
-) -> None:
-    tenant = spec.with_role("tenant")
-    is_document = pc.equal(rows["chunk_index"], DOCUMENT_ROW)
-    _insert_versions(sql, rows.filter(is_document), number=number, entry=entry)
-    records = rows.filter(pc.invert(is_document))
-    _insert_pieces(sql, records, number=number, tenant=tenant.name if tenant else None)
 
 
 def _kept(
@@ -298,36 +284,53 @@ def _kept(
     return keep
 
 
-def _insert_versions(
-    sql: duckdb.DuckDBPyConnection, rows: pa.Table, *, number: int, entry: int
-) -> None:
-    sql.register("incoming", rows)
-    sql.execute(
-        """
-        INSERT INTO versions
-        SELECT version, ?, row, document_id, epoch, position, ordinal, edit, generation,
-               coalesce(sequence, ?), presence, chunk_count, document_sha256 FROM incoming
-        """,
-        [number, entry],
-    )
-    sql.unregister("incoming")
+class _Incoming:
+    """Rows on their way into `versions` and `pieces`: many segments are inserted at once, because
+    a statement costs as much as thousands of rows."""
+
+    def __init__(self, sql: duckdb.DuckDBPyConnection, *, tenant: str | None) -> None:
+        self._sql = sql
+        self._tenant = tenant
+        self._versions: list[pa.Table] = []
+        self._pieces: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, rows: pa.Table, keep: pa.ChunkedArray | None, *, number: int, entry: int) -> None:
+        """Those rows of a segment that are kept (None: all), numbered; inserted now or later."""
+        is_document = pc.equal(rows["chunk_index"], DOCUMENT_ROW)
+        versions = _chosen(rows, _VERSION_COLUMNS, is_document, keep)
+        place = versions.column_names.index("sequence")
+        sequence = pc.fill_null(versions["sequence"].cast(pa.int64()), entry)
+        self._versions.append(_of_segment(number, versions.set_column(place, "sequence", sequence)))
+        names = [*_PIECE_COLUMNS, self._tenant] if self._tenant else _PIECE_COLUMNS
+        pieces = _chosen(rows, names, pc.invert(is_document), keep)
+        nulls = pa.nulls(len(pieces), pa.string())
+        value = pieces[self._tenant].cast(pa.string()) if self._tenant else nulls
+        pieces = pieces.select(_PIECE_COLUMNS).append_column("tenant_value", value)
+        self._pieces.append(_of_segment(number, pieces))
+        self._rows += len(versions) + len(pieces)
+        if self._rows >= BATCH_ROWS:
+            self.insert()
+
+    def insert(self) -> None:
+        """Insert what was added."""
+        for table, waiting in (("versions", self._versions), ("pieces", self._pieces)):
+            if waiting:
+                self._sql.register("incoming", pa.concat_tables(waiting))
+                self._sql.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - one of two
+                self._sql.unregister("incoming")
+                waiting.clear()
+        self._rows = 0
 
 
-def _insert_pieces(
-    sql: duckdb.DuckDBPyConnection, rows: pa.Table, *, number: int, tenant: str | None
-) -> None:
-    names = ["version", "row", "chunk_index", "id", "content_digest", "vector_digest"]
-    value = rows[tenant].cast(pa.string()) if tenant else pa.nulls(rows.num_rows, pa.string())
-    sql.register("incoming", rows.select(names).append_column("tenant_value", value))
-    sql.execute(
-        """
-        INSERT INTO pieces
-        SELECT version, ?, row, chunk_index, id, content_digest, vector_digest, tenant_value
-        FROM incoming
-        """,
-        [number],
-    )
-    sql.unregister("incoming")
+def _chosen(
+    rows: pa.Table, names: Sequence[str], which: pa.ChunkedArray, keep: pa.ChunkedArray | None
+) -> pa.Table:
+    return rows.select(names).filter(which if keep is None else pc.and_(which, keep))
+
+
+def _of_segment(number: int, rows: pa.Table) -> pa.Table:
+    return rows.add_column(1, "segment", pa.repeat(pa.scalar(number, pa.int32()), len(rows)))
 
 
 def _require_whole(state: State) -> None:
@@ -350,6 +353,10 @@ def _require_whole(state: State) -> None:
 def _earlier(a: SourcePosition | None, b: SourcePosition | None) -> SourcePosition | None:
     cuts = [cut for cut in (a, b) if cut is not None]
     return min(cuts, key=lambda cut: (cut.epoch, cut.position), default=None)
+
+
+def _fixed_in(rows: pa.Table, name: str) -> pa.Table:
+    return rows.set_column(rows.column_names.index(name), name, _fixed(rows[name]))
 
 
 def _fixed(column: pa.ChunkedArray) -> pa.ChunkedArray:

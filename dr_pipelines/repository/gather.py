@@ -16,7 +16,7 @@ Numbers = npt.NDArray[np.int64]
 
 def gather(rows: pa.Table, numbers: Numbers) -> pa.Table:
     """The rows with these numbers, in this order, in one chunk each."""
-    columns = [_gathered(column.combine_chunks(), numbers) for column in rows.columns]
+    columns = [_gathered(column, numbers) for column in rows.columns]
     return pa.table(columns, schema=rows.schema)
 
 
@@ -27,31 +27,62 @@ def in_order(rows: pa.Table, names: Sequence[str]) -> pa.Table:
     return rows if (np.diff(order) == 1).all() else gather(rows, order)
 
 
-def _gathered(column: pa.Array, numbers: Numbers) -> pa.Array:
-    if pa.types.is_fixed_size_list(column.type) and column.null_count:
+def _gathered(column: pa.ChunkedArray, numbers: Numbers) -> pa.Array:
+    lacking = column.null_count or column.num_chunks > 1  # combining chunks copies
+    if pa.types.is_fixed_size_list(column.type) and lacking:
         found = _vectors(column, numbers)
         if found is not None:
             return found
-    return column.take(pa.array(numbers))
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return whole.take(pa.array(numbers))
 
 
-def _vectors(column: pa.Array, numbers: Numbers) -> pa.Array | None:
+def _vectors(column: pa.ChunkedArray, numbers: Numbers) -> pa.Array | None:
     """Vectors and nulls, copied as rows of a matrix; None where that cannot be done exactly."""
-    width, size = column.type.list_size, len(column)
-    values = column.values.slice(column.offset * width, size * width)
-    wanted = column.is_valid().to_numpy(zero_copy_only=False)[numbers]
-    if values.null_count and not _all_whole(values, width, numbers[wanted]):
-        return None
-    kind = np.dtype(column.type.value_type.to_pandas_dtype())
-    start = values.offset * kind.itemsize
-    raw = np.frombuffer(values.buffers()[1], kind, size * width, start).reshape(size, width)
-    if wanted.all():
-        matrix = raw[numbers]
-        return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), type=column.type)
-    matrix = np.zeros((len(numbers), width), kind)  # what lies behind a null may be anything
-    matrix[wanted] = raw[numbers[wanted]]
-    flat = pa.array(matrix.reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, type=column.type, mask=pa.array(~wanted))
+    width, kind = column.type.list_size, np.dtype(column.type.value_type.to_pandas_dtype())
+    memory = pa.allocate_buffer(len(numbers) * width * kind.itemsize)
+    matrix = np.frombuffer(memory, kind).reshape(len(numbers), width)
+    filled, begin = np.zeros(len(numbers), np.bool_), 0
+    for chunk in column.chunks:
+        end = begin + len(chunk)
+        places = np.flatnonzero((numbers >= begin) & (numbers < end))
+        if not _copied(chunk, numbers[places] - begin, matrix, places, filled):
+            return None
+        begin = end
+    values = pa.Array.from_buffers(column.type.value_type, matrix.size, [None, memory])
+    if filled.all():
+        return pa.FixedSizeListArray.from_arrays(values, type=column.type)
+    matrix[~filled] = 0  # what lies behind a null may be anything
+    return pa.FixedSizeListArray.from_arrays(values, type=column.type, mask=pa.array(~filled))
+
+
+def _copied(
+    chunk: pa.Array,
+    numbers: Numbers,
+    matrix: npt.NDArray[np.generic],
+    places: npt.NDArray[np.intp],
+    filled: npt.NDArray[np.bool_],
+) -> bool:
+    """Copy vectors of a chunk that are not null to their places; whether that was exact."""
+    if chunk.null_count:
+        present = chunk.is_valid().to_numpy(zero_copy_only=False)[numbers]
+        numbers, places = numbers[present], places[present]
+    if len(numbers) == 0:
+        return True
+    width = matrix.shape[1]
+    values = chunk.values.slice(chunk.offset * width, len(chunk) * width)
+    if values.null_count and not _all_whole(values, width, numbers):
+        return False
+    start = values.offset * matrix.itemsize
+    raw = np.frombuffer(values.buffers()[1], matrix.dtype, len(values), start).reshape(-1, width)
+    filled[places] = True
+    if len(places) == len(matrix):
+        np.take(raw, numbers, axis=0, out=matrix, mode="clip")  # by "raise" through another matrix
+    elif numbers[-1] - numbers[0] == len(numbers) - 1 and (np.diff(numbers) == 1).all():
+        matrix[places] = raw[numbers[0] : numbers[-1] + 1]
+    else:
+        matrix[places] = raw[numbers]
+    return True
 
 
 def _all_whole(values: pa.Array, width: int, numbers: Numbers) -> bool:

@@ -5,7 +5,7 @@ the empty value. Digests are always recomputed from the values that were read.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -55,11 +55,13 @@ ORDER BY d.document_id
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """How much was read, and the sums of its digests."""
+    """How much was read, and the sums of its digests. `rounded` records came back near a logged
+    vector, within the store's tolerance, and count as that vector."""
 
     rows: int
     content: str
     vectors: str
+    rounded: int = 0
 
     def agrees_with(self, digests: Digests) -> bool:
         """Whether the store holds exactly the records of a state."""
@@ -73,7 +75,7 @@ def observe(state: State, batches: Iterable[pa.RecordBatch], *, spec: Collection
         "(id VARCHAR, document_id VARCHAR, content_digest BLOB, vector_digest BLOB)"
     )
     rows = content = vectors = 0
-    for narrow in digested(ahead(batches), spec=spec):
+    for narrow in ahead(digested(ahead(batches), spec=spec)):
         state.sql.register("incoming", narrow)
         state.sql.execute("INSERT INTO observed SELECT * FROM incoming")
         state.sql.unregister("incoming")
@@ -82,6 +84,15 @@ def observe(state: State, batches: Iterable[pa.RecordBatch], *, spec: Collection
         vectors += digest.total(narrow["vector_digest"])
     state.sql.execute(_DIFFERING)
     return Observed(rows, digest.to_hex(content), digest.to_hex(vectors))
+
+
+def recount(state: State, observed: Observed) -> Observed:
+    """What was observed, after vector digests of it were replaced."""
+    vectors = 0
+    for batch in state.batches("SELECT vector_digest FROM observed"):
+        vectors += digest.total(batch["vector_digest"].cast(pa.binary(32)))
+    state.sql.execute(_DIFFERING)
+    return replace(observed, vectors=digest.to_hex(vectors))
 
 
 def digested(batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Iterator[pa.Table]:

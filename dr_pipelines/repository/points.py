@@ -4,15 +4,10 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from dr_pipelines.errors import InvalidRequest, NotFound
-from dr_pipelines.model.record import DOCUMENT_ROW
 from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint, SourcePosition
-from dr_pipelines.repository.manifests import read_manifest, read_point, segments
+from dr_pipelines.repository.manifests import read_manifest, read_point
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import read_index
 
 EXPECTED = "latest, log:N, seq:N or a time such as 2026-05-31 or 2026-05-31T10:00:00Z"
 
@@ -101,25 +96,15 @@ def _parse_time(at: str) -> datetime:
 
 
 def _at_time(repository: Repository, collection: str, time: datetime) -> RecoveryPoint:
-    """The last position of the source before its clock first passed a time.
+    """The last position of the source before its clock first passed a time."""
+    from dr_pipelines.repository.source_clock import position_at
 
-    The source's clock is the running maximum of its times, so it ends at the position before the
-    first change with a later time.
-    """
     newest = latest(repository, collection)
-    later, reached = [], False
-    for manifest in _every_version(repository, newest):
-        for ref in segments(repository, manifest):
-            index = read_index(repository, ref, spec=manifest.spec)
-            said = index.filter(_said_by_source(index, manifest.epoch))
-            after = pc.greater(said["updated_at"], pa.scalar(time, pa.timestamp("us", tz="UTC")))
-            reached = reached or bool(pc.any(pc.invert(after)).as_py())
-            later.append(pc.min(said.filter(after)["position"]).as_py())
-    end = newest.manifest.frontier() + 1
-    following = min((p for p in later if p is not None), default=end)
-    if not reached:
+    versions = _every_version(repository, newest)
+    position = position_at(repository, versions, time, end=newest.manifest.frontier())
+    if position is None:
         raise NotFound(f"{collection}: the source says nothing at or before {time.isoformat()}")
-    return at_position(repository, collection, following - 1)
+    return at_position(repository, collection, position)
 
 
 def _every_version(repository: Repository, newest: RecoveryPoint) -> Iterator[Manifest]:
@@ -131,9 +116,3 @@ def _every_version(repository: Repository, newest: RecoveryPoint) -> Iterator[Ma
         if point.manifest.since < since:
             since = point.manifest.since
             yield point.manifest
-
-
-def _said_by_source(index: pa.Table, epoch: int) -> pa.ChunkedArray:
-    is_version = pc.equal(index["chunk_index"], DOCUMENT_ROW)
-    from_source = pc.and_(pc.equal(index["edit"], 0), pc.greater(index["position"], 0))
-    return pc.and_(pc.and_(is_version, from_source), pc.equal(index["epoch"], epoch))

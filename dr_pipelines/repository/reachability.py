@@ -3,15 +3,30 @@ collection of garbage use it."""
 
 from collections.abc import Iterator
 
-from dr_pipelines.model.recovery_point import LogEntry, Manifest, ObjectRef, SegmentRef
+from dr_pipelines.errors import Damaged
+from dr_pipelines.model.recovery_point import (
+    KeptVersion,
+    LogEntry,
+    Manifest,
+    ObjectRef,
+    SegmentRef,
+)
+from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
+
+NATIVE = "native"
+"""The kind of evidence that lists an engine's own files."""
+LIMIT_BYTES = 64 * 2**20
 
 
 def reachable(repository: Repository, entry: LogEntry, manifest: Manifest) -> Iterator[ObjectRef]:
     """Every object that an entry refers to, its own log object excepted; may repeat."""
     yield entry.body.manifest
     yield from _attachments(entry)
+    kept = kept_version(repository, entry)
+    for file in kept.files if kept else ():
+        yield from file.parts
     yield from manifest.pages
     for ref in segments(repository, manifest):
         yield from segment_objects(ref)
@@ -23,6 +38,19 @@ def reachable(repository: Repository, entry: LogEntry, manifest: Manifest) -> It
 def segment_objects(ref: SegmentRef) -> tuple[ObjectRef, ObjectRef]:
     """A segment's two objects."""
     return ref, ref.index
+
+
+def kept_version(repository: Repository, entry: LogEntry) -> KeptVersion | None:
+    """The engine's files that an entry keeps, if it is one that does; raises `Damaged`."""
+    detail = entry.body.detail
+    if entry.kind != "evidence" or detail.get("kind") != NATIVE:
+        return None
+    ref = ObjectRef.model_validate(detail["evidence"])
+    said = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=LIMIT_BYTES)
+    try:
+        return KeptVersion.model_validate(said["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{ref.key}: does not list an engine's files") from error
 
 
 def _attachments(entry: LogEntry) -> Iterator[ObjectRef]:

@@ -14,7 +14,7 @@ from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Ref
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore, Clock
-from dr_pipelines.repository.codec import seal_json, unseal_json
+from dr_pipelines.repository.json_codec import seal_json, unseal_json
 from dr_pipelines.repository.log import KNOWN_FEATURES, Log, Witness
 
 IDENTITY_KEY = "repo.json"
@@ -64,9 +64,9 @@ class Repository:
         """
         if not capabilities.get("exclusive_create", False):
             raise Refused(
-                f"{blobs.url}: two writers can both create the same object here, so it cannot hold "
-                "a log. On S3 use a bucket without versioning, or a server that honours "
-                "If-None-Match"
+                f"{blobs.url}: an object that exists can be created again, so two writers could "
+                "overwrite each other's commits. Use a store that honours If-None-Match: * (some "
+                "do so only in buckets without versioning), or a directory"
             )
         identity = Identity(id=new_id(), created_at=clock(), capabilities=dict(capabilities))
         data = seal_json(identity.model_dump(mode="json"))
@@ -134,7 +134,7 @@ class Repository:
         """`<writer>/<n>`: a name that no other process uses, and this one only once."""
         return f"{self.writer.id}{separator}{next(self._numbers)}"
 
-    def put(self, key: str, data: bytes) -> ObjectRef:
+    def put(self, key: str, data: bytes | memoryview) -> ObjectRef:
         """Store an object under a fresh name. An answer that was lost is established by reading.
 
         Raises `OutcomeUnknown` when it cannot be established.

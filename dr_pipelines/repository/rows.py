@@ -15,9 +15,13 @@ from dr_pipelines.repository import digest
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.gather import gather, in_order
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import read_segment, sort_rows
+from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, read_segment, rows_within
 
-WRITE_ROWS = 16_384
+WRITE_ROWS = 2 * BASE_ROWS
+ENOUGH_ROWS = WRITE_ROWS - WRITE_ROWS // 16
+"""Two base segments, each of which lacks a document or so: a third would have to be cut, and its
+rest written on its own, which costs as much as a whole table."""
+WRITE_BYTES = 2 * BASE_BYTES
 
 NEWEST_OF_OBSERVED = """
 SELECT w.document_id, coalesce(d.epoch, 0) AS epoch, coalesce(d.position, 0) AS position,
@@ -31,7 +35,8 @@ def newest_rows(
     repository: Repository, state: State, *, documents: pa.Array | None = None
 ) -> Iterator[pa.Table]:
     """The newest records in `store_schema`, whole documents at a time, in no particular order of
-    segments; a table holds about `WRITE_ROWS` rows. With `documents`, only those."""
+    segments; a table holds about `WRITE_ROWS` rows, or `WRITE_BYTES` of long ones. With
+    `documents`, only those."""
     schema = store_schema(state.spec)
     held = schema.empty_table()
     for number, ref in enumerate(state.segments):
@@ -40,7 +45,7 @@ def newest_rows(
             continue
         rows = read_segment(repository, ref, spec=state.spec, columns=schema.names)
         held = pa.concat_tables([held, gather(rows, wanted).cast(schema)])
-        if held.num_rows >= WRITE_ROWS:
+        if held.num_rows >= ENOUGH_ROWS or held.nbytes >= WRITE_BYTES:
             yield from _whole_documents(held)
             held = schema.empty_table()
     yield from _whole_documents(held)
@@ -60,11 +65,12 @@ def observed_rows(
     version 0, edit 1. Documents in `absent` get a row that says so.
     """
     records = _digested(in_order(stored, ["document_id", "chunk_index"]), spec)
-    heads = _document_rows(records, absent=absent)
+    heads = in_order(_document_rows(records, absent=absent), ["document_id"])
     rows = pa.concat_tables(
         [_filled(records, segment_schema(spec)), _filled(heads, segment_schema(spec))]
     )
-    return sort_rows(_versioned(rows, versions, spec))
+    places = _heads_first(heads["chunk_count"].to_numpy())
+    return _versioned(gather(rows, places), versions, spec)
 
 
 def strings(column: pa.ChunkedArray | pa.Array) -> pa.Array:
@@ -78,9 +84,9 @@ def _whole_documents(rows: pa.Table) -> Iterator[pa.Table]:
     documents = strings(rows["document_id"])
     changes = pc.not_equal(documents.slice(1), documents.slice(0, max(len(documents) - 1, 0)))
     ends = [*(np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1), rows.num_rows]
-    begin = 0
+    limit, begin = rows_within(rows, limit_rows=WRITE_ROWS, limit_bytes=WRITE_BYTES), 0
     for end in ends:
-        if end - begin >= WRITE_ROWS or end == rows.num_rows > begin:
+        if end - begin >= limit or end == rows.num_rows > begin:
             yield rows.slice(begin, end - begin)
             begin = end
 
@@ -128,6 +134,20 @@ def text_hashes(texts: pa.ChunkedArray, ends: npt.NDArray[np.int64]) -> pa.Array
     bounds = [int(offsets[0]), *offsets[ends].tolist()]
     hashes = [hashlib.sha256(data[a:b]).digest() for a, b in itertools.pairwise(bounds)]
     return pa.array(hashes, pa.binary(32))
+
+
+def _heads_first(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """The order of a segment for records that stand before their document rows, both ascending by
+    document: each document row, then as many records as it counts. As `sort_rows`, which compares
+    every key of every row."""
+    records, documents = int(counts.sum()), len(counts)
+    places = np.cumsum(counts) - counts + np.arange(documents)
+    is_record = np.ones(records + documents, np.bool_)
+    is_record[places] = False
+    order = np.empty(records + documents, np.int64)
+    order[places] = records + np.arange(documents)
+    order[is_record] = np.arange(records)
+    return order
 
 
 def _versioned(rows: pa.Table, versions: pa.Table | None, spec: CollectionSpec) -> pa.Table:

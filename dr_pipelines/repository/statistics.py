@@ -3,20 +3,24 @@
 import numpy as np
 import pyarrow as pa
 
-from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.collection import CollectionSpec, VectorKind
 from dr_pipelines.model.recovery_point import VectorStatistics
 
 
 class VectorTally:
-    """Adds up statistics of the first vector over batches of records."""
+    """Adds up statistics of the first dense vector over batches of records."""
 
     def __init__(self, spec: CollectionSpec) -> None:
-        self._column = spec.vectors[0].name
+        dense = (v.name for v in spec.vectors if v.kind is VectorKind.DENSE)
+        self._column = next(dense, None)
         self._rows = self._nulls = self._zeros = 0
         self._low, self._high, self._sum = np.inf, 0.0, 0.0
 
     def add(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Count a batch."""
+        if self._column is None:
+            self._rows += batch.num_rows
+            return
         column = batch.column(self._column)
         array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         self._rows += len(array)

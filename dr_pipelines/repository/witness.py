@@ -3,23 +3,10 @@
 import json
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from dr_pipelines.errors import Damaged
-
-
-class MemoryWitness:
-    """For tests."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, str]] = {}
-
-    def newest(self, collection: str) -> tuple[int, str] | None:
-        return self._seen.get(collection)
-
-    def record(self, collection: str, number: int, sha256: str) -> None:
-        if number > self._seen.get(collection, (0, ""))[0]:
-            self._seen[collection] = (number, sha256)
+from dr_pipelines.errors import Damaged, Unavailable
 
 
 class FileWitness:
@@ -45,10 +32,18 @@ class FileWitness:
         if number <= (self.newest(collection) or (0, ""))[0]:
             return
         path = self._path(collection)
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-        temporary.write_text(json.dumps({"number": number, "sha256": sha256}))
-        temporary.replace(path)  # not synced: a lost witness is an older witness
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({"number": number, "sha256": sha256}))
+            temporary.replace(path)  # not synced: a lost witness is an older witness
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise Unavailable(
+                f"{path} could not be written ({error.strerror}). Entry {number} of {collection!r} "
+                "is in the log: once it can be written, run the command again to finish"
+            ) from error
 
     def _path(self, collection: str) -> Path:
         return self._directory / f"{collection}.json"

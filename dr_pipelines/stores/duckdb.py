@@ -5,21 +5,33 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from dr_pipelines.errors import AlreadyExists, Damaged, NotFound, Refused
+from dr_pipelines.errors import AlreadyExists, Damaged, NotFound, Refused, Unavailable
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.fit import Fit
 from dr_pipelines.model.query import Hit, Query, reciprocal_rank_fusion
+from dr_pipelines.protocols import Progress
 from dr_pipelines.stores import duckdb_keywords as keywords
 from dr_pipelines.stores import duckdb_sql as sql
-from dr_pipelines.stores.batches import checked_batch
-from dr_pipelines.stores.duckdb_files import CollectionFiles, Connection, transaction
+from dr_pipelines.stores.batches import checked_batch, in_order_of_id
+from dr_pipelines.stores.duckdb_files import (
+    ROW_GROUP,
+    CollectionFiles,
+    Connection,
+    OutOfMemory,
+    begin_again,
+    in_enough_memory,
+    transaction,
+)
 from dr_pipelines.stores.duckdb_scan import all_records, records_of
-from dr_pipelines.stores.pointers import Pointers, locked, sync_directory, sync_file
+from dr_pipelines.stores.fitting import fit_exact
+from dr_pipelines.stores.pointers import Pointers, followed, locked, sync_directory, sync_file
 from dr_pipelines.stores.requests import (
     VectorRequest,
     checked_alias,
@@ -28,8 +40,6 @@ from dr_pipelines.stores.requests import (
     checked_query,
 )
 
-RANGE_ROWS = 8192
-RANGE_BYTES = 64 * 2**20
 DOOMED = """
     SELECT id FROM records WHERE id IN (SELECT id FROM incoming)
     UNION SELECT id FROM records WHERE document_id IN (SELECT document_id FROM replaced)
@@ -72,12 +82,16 @@ class DuckDBVectorStore:
         return self._pointers.all()
 
     def describe(self, name: str) -> CollectionSpec:
-        physical = self._resolved(name)
+        return followed(name, self._pointers.target, self._described)
+
+    def status(self, name: str) -> CollectionStatus:
+        return followed(name, self._pointers.target, self._status)
+
+    def _described(self, physical: str) -> CollectionSpec:
         with self._files.reading(physical) as connection:
             return _state(connection, physical)[0]
 
-    def status(self, name: str) -> CollectionStatus:
-        physical = self._resolved(name)
+    def _status(self, physical: str) -> CollectionStatus:
         with self._files.reading(physical) as connection:
             _, indexed = _state(connection, physical)
             records = _one(connection, "SELECT count(*) FROM records")
@@ -92,25 +106,32 @@ class DuckDBVectorStore:
         batch_rows: int = 8192,
     ) -> Iterator[pa.RecordBatch]:
         """The state at the first `next`; the file is held from then until the end or `close`."""
-        spec = self.describe(name)
-        rows, asked = checked_batch_rows(batch_rows), checked_columns(columns, spec)
-        return self._scanned(spec, asked, None if documents is None else list(documents), rows)
+        rows, asked = checked_batch_rows(batch_rows), checked_columns(columns, self.describe(name))
+        return self._scanned(name, asked, None if documents is None else list(documents), rows)
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        physical = self._resolved(name)
+        search = partial(self._searched, query=query, limit=limit)
+        return followed(name, self._pointers.target, search)
+
+    def _searched(self, physical: str, *, query: Query, limit: int) -> list[Hit]:
         with self._files.reading(physical) as connection, transaction(connection):
-            spec, indexed = _state(connection, physical)
-            request = checked_query(query, spec, limit=limit, indexed=indexed)
-            where, depth = sql.condition(request.filter), request.depth
-            rankings: list[Ranking] = []
-            if request.nearest is not None:
-                rankings.append(_nearest(connection, request.nearest, where, limit=depth))
-            if request.terms is not None:
-                rankings.append(keywords.ranking(connection, request.terms, where, limit=depth))
-            best = rankings[0]
-            if len(rankings) > 1:
-                best = reciprocal_rank_fusion([[found for found, _ in rank] for rank in rankings])
-            return _hits(connection, best[:limit])
+            answer = partial(_answered, connection, physical, query, limit=limit)
+            return in_enough_memory(connection, answer)
+
+    def fit(self, spec: CollectionSpec) -> Fit:
+        return fit_exact(spec)
+
+    def glance(self, name: str) -> str | None:
+        stamp = self._stamp(self._pointers.target(name) or name)
+        if not stamp:
+            raise self._unknown(name)
+        return stamp
+
+    def _stamp(self, physical: str) -> str:
+        """Another after every write; empty where the files are gone."""
+        path = self._files.path(physical)
+        found = [(p, p.stat()) for p in (path, _log_of(path)) if p.exists()]
+        return " ".join(f"{state.st_ino}:{state.st_size}:{state.st_mtime_ns}" for _, state in found)
 
     def create(self, spec: CollectionSpec) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -136,8 +157,8 @@ class DuckDBVectorStore:
         physical = self._physical(name)
         with self._files.writing(physical) as connection:
             spec, indexed = _state(connection, physical)
-            new = checked_batch(batch, spec).sort_by("id")  # a scan reads ranges of ids
-            connection.register("incoming", sql.to_stored(new))
+            new = in_order_of_id(checked_batch(batch, spec))  # a scan reads ranges of ids
+            connection.register("incoming", _in_pieces(sql.to_stored(new)))
             connection.register("replaced", _strings("document_id", replaces))
             doomed = connection.sql(DOOMED).to_arrow_table()
             if len(doomed):
@@ -148,14 +169,15 @@ class DuckDBVectorStore:
             if indexed:
                 keywords.add(connection, new)
 
-    def build_index(self, name: str) -> None:
+    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+        del progress  # a few statements, which say nothing while they run
         physical = self._physical(name)
         with self._files.writing(physical) as connection:
             spec, indexed = _state(connection, physical)
             if indexed:
                 return
             if spec.keyword_index:
-                keywords.build(connection)
+                in_enough_memory(connection, lambda: keywords.build(connection))
             connection.execute("UPDATE collection_state SET indexed = TRUE")
 
     def promote(self, name: str, *, alias: str) -> None:
@@ -173,11 +195,15 @@ class DuckDBVectorStore:
         path = self._files.path(spec.name)
         temporary = self._directory / f".{spec.name}.{uuid.uuid4().hex}"
         try:
-            with self._files.creating(temporary) as connection, transaction(connection):
-                for statement in sql.create_tables(spec):
-                    connection.execute(statement)
-                state = [spec.model_dump_json(), False]
-                connection.execute("INSERT INTO collection_state VALUES (?, ?)", state)
+            with self._files.creating(temporary) as connection:
+                with transaction(connection):
+                    for statement in sql.create_tables(spec):
+                        connection.execute(statement)
+                    state = [spec.model_dump_json(), False]
+                    connection.execute("INSERT INTO collection_state VALUES (?, ?)", state)
+                # closing would do it too, and say nothing where it fails: on a full disk the file
+                # would be published without what only its write-ahead log has
+                connection.execute("CHECKPOINT collection")
             sync_file(temporary)
             with locked(self._directory, wait_seconds=self._wait_seconds):
                 if not path.exists():
@@ -186,6 +212,7 @@ class DuckDBVectorStore:
                     sync_directory(self._directory)
         finally:
             temporary.unlink(missing_ok=True)
+            _log_of(temporary).unlink(missing_ok=True)
 
     def _remove(self, physical: str) -> None:
         pointing = sorted(a for a, to in self._pointers.all().items() if to == physical)
@@ -197,29 +224,34 @@ class DuckDBVectorStore:
         sync_directory(self._directory)
 
     def _scanned(
-        self, spec: CollectionSpec, columns: list[str], documents: list[str] | None, rows: int
+        self, name: str, columns: list[str], documents: list[str] | None, rows: int
     ) -> Iterator[pa.RecordBatch]:
-        with self._files.holding(spec.name) as connection, transaction(connection):
-            step = self._range_rows(connection, spec.name, batch_rows=rows)
+        with ExitStack() as held:
+            hold = partial(_entered, held, self._files)
+            physical, connection = followed(name, self._pointers.target, hold)
+            stamp = self._stamp(physical)  # before the transaction: what comes later is not in it
+            held.enter_context(transaction(connection))
+            spec, _ = _state(connection, name)
+            size = self._size(physical)
+
+            def again(error: OutOfMemory) -> None:
+                begin_again(connection, error)
+                if self._stamp(physical) != stamp:
+                    raise Unavailable(f"{physical!r} was written to meanwhile; scan again")
+
             if documents is None:
-                pieces = all_records(connection, columns, step=step)
+                pieces = all_records(connection, columns, size_bytes=size, again=again)
             else:
-                pieces = records_of(connection, columns, documents, step=step)
+                records = max(1, _one(connection, "SELECT count(*) FROM records"))
+                pieces = records_of(
+                    connection, columns, documents, row_bytes=size / records, again=again
+                )
             for piece in pieces:
                 yield from sql.from_stored(piece, spec).to_batches(max_chunksize=rows)
-
-    def _range_rows(self, connection: Connection, physical: str, *, batch_rows: int) -> int:
-        """Rows to fetch at once: whole batches, and few when records are large."""
-        records = max(1, _one(connection, "SELECT count(*) FROM records"))
-        fitting = RANGE_BYTES * records // self._size(physical)
-        return batch_rows * max(1, min(RANGE_ROWS, fitting) // batch_rows)
 
     def _size(self, physical: str) -> int:
         path = self._files.path(physical)
         return sum(p.stat().st_size for p in (path, _log_of(path)) if p.exists())
-
-    def _resolved(self, name: str) -> str:
-        return self._pointers.target(name) or name
 
     def _physical(self, name: str) -> str:
         target = self._pointers.target(name)
@@ -231,6 +263,25 @@ class DuckDBVectorStore:
         return NotFound(
             f"no collection {name!r}; there are: {', '.join(self.collections()) or 'none'}"
         )
+
+
+def _answered(connection: Connection, physical: str, query: Query, *, limit: int) -> list[Hit]:
+    spec, indexed = _state(connection, physical)
+    request = checked_query(query, spec, limit=limit, indexed=indexed)
+    where, depth = sql.condition(request.filter), request.depth
+    rankings: list[Ranking] = []
+    if request.nearest is not None:
+        rankings.append(_nearest(connection, request.nearest, where, limit=depth))
+    if request.terms is not None:
+        rankings.append(keywords.ranking(connection, request.terms, where, limit=depth))
+    best = rankings[0]
+    if len(rankings) > 1:
+        best = reciprocal_rank_fusion([[found for found, _ in rank] for rank in rankings])
+    return _hits(connection, best[:limit])
+
+
+def _entered(held: ExitStack, files: CollectionFiles, physical: str) -> tuple[str, Connection]:
+    return physical, held.enter_context(files.holding(physical))
 
 
 def _state(connection: Connection, name: str) -> tuple[CollectionSpec, bool]:
@@ -265,6 +316,11 @@ def _hits(connection: Connection, best: Ranking) -> list[Hit]:
     )
     found = {key: (document, text) for key, document, text in rows.fetchall()}
     return [Hit(key, found[key][0], score, found[key][1]) for key, score in best]
+
+
+def _in_pieces(batch: pa.Table) -> pa.Table:
+    """In chunks of a row group: DuckDB's threads take a chunk each, so one keeps one busy."""
+    return pa.Table.from_batches(batch.to_batches(max_chunksize=ROW_GROUP), batch.schema)
 
 
 def _strings(column: str, values: Sequence[str]) -> pa.Table:

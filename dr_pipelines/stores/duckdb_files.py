@@ -18,15 +18,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import duckdb
 
 from dr_pipelines.errors import Damaged, DrError, InvalidRequest, NotFound, Unavailable
-from dr_pipelines.model.collection import PHYSICAL_NAME
+from dr_pipelines.stores.duckdb_catalog import collection_file, collection_names
 from dr_pipelines.stores.pointers import locked
 
-SUFFIX = ".duckdb"
 ROW_GROUP = 8192
 POLL_SECONDS = 0.05
 THREADS = 2
@@ -39,11 +38,22 @@ UNREADABLE = (
     duckdb.CatalogException,  # a database without our tables
 )
 
-# Embeddings shrink by 15 % with it, and take twice as long to write; as a setting of `connect` this
-# is silently ignored.
-SLOW_COMPRESSION = "SET GLOBAL disabled_compression_methods = 'alp,alprd'"
+# Embeddings shrink by 15 % with the first two and take twice as long to write; with the others a
+# collection with texts of 500 bytes shrinks by 15 % and takes a quarter more CPU to write. As a
+# setting of `connect` this is silently ignored.
+SLOW_COMPRESSION = "SET GLOBAL disabled_compression_methods = 'alp,alprd,fsst,dict_fsst'"
 
 Connection = Any  # duckdb ships no types
+OutOfMemory: TypeAlias = duckdb.OutOfMemoryException
+T = TypeVar("T")
+MOST_MEMORY_MIB = 4096
+UNPACKED_ROWS = 2048
+ROOM = 16
+"""Times what records take packed: two threads, twice the memory, four times the length."""
+RECORDS = """
+    SELECT estimated_size FROM duckdb_tables()
+    WHERE database_name = 'collection' AND table_name = 'records'
+"""
 
 
 @dataclass
@@ -59,6 +69,7 @@ class CollectionFiles:
     def __init__(self, directory: Path, *, wait_seconds: float, memory_limit_mb: int) -> None:
         self._directory = directory
         self._wait_seconds = wait_seconds
+        self._memory_mib = memory_limit_mb
         self._settings = {
             "memory_limit": f"{memory_limit_mb}MiB",
             "threads": THREADS,
@@ -71,12 +82,11 @@ class CollectionFiles:
         self._wanted: dict[str, int] = {}  # name → how many wait to hold it; new readers stand back
 
     def path(self, name: str) -> Path:
-        return self._directory / f"{name}{SUFFIX}"
+        return collection_file(self._directory, name)
 
     def names(self) -> list[str]:
         """The collections that exist, ascending."""
-        found = (p.name.removesuffix(SUFFIX) for p in self._directory.glob(f"*{SUFFIX}"))
-        return sorted(name for name in found if PHYSICAL_NAME.fullmatch(name))
+        return collection_names(self._directory)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Connection]:
@@ -112,12 +122,12 @@ class CollectionFiles:
     @contextmanager
     def creating(self, path: Path) -> Iterator[Connection]:
         """A connection to a new file that nobody else knows of."""
-        opened = self._attached(path, read_only=False)
-        try:
-            with translated(path.name, path):
+        with translated(path.name, path):
+            opened = self._attached(path, read_only=False)
+            try:
                 yield opened.connection
-        finally:
-            opened.connection.close()
+            finally:
+                opened.connection.close()
 
     @contextmanager
     def _connected(self, name: str, attempt: Callable[[str], _Open | str]) -> Iterator[Connection]:
@@ -200,6 +210,8 @@ class CollectionFiles:
         try:
             connection.execute(f"ATTACH '{quoted}' AS collection ({options})")
             connection.execute("USE collection")
+            memory = _memory_mib(connection, path.stat().st_size, usual=self._memory_mib)
+            connection.execute(f"SET memory_limit = '{memory}MiB'")
         except duckdb.Error:
             connection.close()
             raise
@@ -235,6 +247,44 @@ def transaction(connection: Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
+def _memory_mib(connection: Connection, size_bytes: int, *, usual: int) -> int:
+    """More than usual where records are long: DuckDB unpacks the texts of 2,048 at once, in each
+    thread, into twice the memory that they take, which is several times what they take packed."""
+    found = connection.execute(RECORDS).fetchone()
+    if not found or not found[0]:
+        return usual
+    unpacked = size_bytes / found[0] * min(UNPACKED_ROWS, found[0]) * ROOM
+    return max(usual, min(MOST_MEMORY_MIB, int(unpacked / 2**20)))
+
+
+def in_enough_memory(connection: Connection, do: Callable[[], T]) -> T:
+    """Do all that a transaction does, again with more memory where it did not suffice."""
+    while True:
+        try:
+            return do()
+        except OutOfMemory as error:
+            begin_again(connection, error)
+
+
+def begin_again(connection: Connection, error: OutOfMemory) -> None:
+    """Start the transaction again, with twice the memory; the error itself where that is enough for
+    anything. Want of memory is known only when it is there, and then the transaction is lost."""
+    connection.execute("ROLLBACK")
+    limit = _limit_mib(connection)
+    if limit < MOST_MEMORY_MIB:
+        connection.execute(f"SET memory_limit = '{min(MOST_MEMORY_MIB, 2 * limit)}MiB'")
+    connection.execute("BEGIN TRANSACTION")
+    if limit >= MOST_MEMORY_MIB:
+        raise error
+
+
+def _limit_mib(connection: Connection) -> int:
+    """DuckDB says it as `256.0 MiB`."""
+    ((text,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    number, _, unit = str(text).partition(" ")
+    return round(float(number) * {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}[unit])
+
+
 @contextmanager
 def translated(name: str, path: Path) -> Iterator[None]:
     """Raise this package's errors in place of DuckDB's."""
@@ -249,12 +299,12 @@ def translation(error: duckdb.Error, name: str, path: Path) -> DrError | duckdb.
     first = str(error).splitlines()[0]
     where = f"collection {name!r} in {path}"
     if isinstance(error, duckdb.OutOfMemoryException):
-        return Unavailable(f"{where}: {first}; give the store a higher memory_limit_mb")
+        return Unavailable(f"{where}: {first}; its records are too long for {MOST_MEMORY_MIB} MiB")
     if isinstance(error, duckdb.TransactionException):
         return Unavailable(f"{where}: somebody else wrote at the same time ({first}); try again")
     if isinstance(error, duckdb.InvalidInputException | duckdb.ConversionException):
         return InvalidRequest(f"{where}: DuckDB refused a value: {first}")
-    if isinstance(error, duckdb.IOException) and _is_full(path):
+    if "No space left" in str(error) or (isinstance(error, duckdb.IOException) and _is_full(path)):
         return Unavailable(f"{where}: the disk is full; make room and try again")
     if isinstance(error, UNREADABLE):
         return Damaged(f"{where}: {first}; restore the collection from a recovery point")

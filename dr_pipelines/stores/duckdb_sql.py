@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from dr_pipelines.model.collection import CollectionSpec, FieldType, Metric
 from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range, Scalar
-from dr_pipelines.model.record import ARROW_TYPES, store_schema
+from dr_pipelines.model.record import ARROW_TYPES, SPARSE, store_schema
 from dr_pipelines.stores.requests import VectorRequest
 
 SQL_TYPES = {
@@ -18,11 +18,17 @@ SQL_TYPES = {
     pa.bool_(): "BOOLEAN",
     ARROW_TYPES[FieldType.TIMESTAMP]: "TIMESTAMP",  # in UTC: DuckDB's zoned type needs an extension
     pa.list_(pa.string()): "VARCHAR[]",
+    SPARSE: 'STRUCT("indices" BIGINT[], "values" FLOAT[])',
 }
+SHARED = "list_sum([(p[1] != 0 AND p[2] != 0)::DOUBLE FOR p IN list_zip({row}, {query})])"
+EITHER = "list_sum([(p[1] != 0 OR p[2] != 0)::DOUBLE FOR p IN list_zip({row}, {query})])"
 SCORES = {
     Metric.COSINE: "array_cosine_similarity({row}, {query})",
     Metric.DOT: "array_inner_product({row}, {query})",
     Metric.L2: "0 - array_distance({row}, {query})",
+    Metric.L1: "0 - list_sum([abs(p[1] - p[2]) FOR p IN list_zip({row}, {query})])",
+    Metric.HAMMING: "0 - list_sum([(p[1] != p[2])::DOUBLE FOR p IN list_zip({row}, {query})])",
+    Metric.JACCARD: f"coalesce({SHARED} / nullif({EITHER}, 0), 1) - 1",
 }
 
 Condition = tuple[str, list[Any]]
@@ -61,10 +67,11 @@ def score(request: VectorRequest) -> Condition:
     doubles = f"DOUBLE[{request.column.dimension}]"
     row = f"{name(request.column.name)}::{doubles}"
     sql = SCORES[request.column.metric].format(row=row, query=f"?::{doubles}")
-    values = [float(component) for component in request.vector]
+    vector = [float(component) for component in request.vector]
+    values = [vector] * sql.count("?")
     if request.column.metric is Metric.COSINE:  # of a zero vector: NaN
-        return f"coalesce(nullif({sql}, 'nan'::DOUBLE), 0)", [values]
-    return sql, [values]
+        return f"coalesce(nullif({sql}, 'nan'::DOUBLE), 0)", values
+    return sql, values
 
 
 def condition(filter: Filter | None) -> Condition:
@@ -120,6 +127,8 @@ def _parameter(value: Scalar) -> Any:
 def _sql_type(type: pa.DataType) -> str:
     if pa.types.is_fixed_size_list(type):
         return f"FLOAT[{type.list_size}]"
+    if pa.types.is_list(type) and pa.types.is_fixed_size_list(type.value_type):
+        return f"{_sql_type(type.value_type)}[]"
     return SQL_TYPES[type]
 
 

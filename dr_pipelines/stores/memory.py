@@ -1,47 +1,27 @@
 """The reference VectorStore: Arrow tables in memory, every answer computed from scratch."""
 
-import operator
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from typing import assert_never
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.errors import AlreadyExists, NotFound, Refused
-from dr_pipelines.model.collection import CollectionSpec, CollectionStatus, Metric
-from dr_pipelines.model.query import (
-    And,
-    Contains,
-    Equals,
-    Filter,
-    Hit,
-    In,
-    Not,
-    Or,
-    Query,
-    Range,
-    Scalar,
-    reciprocal_rank_fusion,
-)
+from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
-from dr_pipelines.stores.keywords import bm25, postings, ranked
+from dr_pipelines.stores.exact import search_exactly
+from dr_pipelines.stores.fitting import fit_exact
 from dr_pipelines.stores.requests import (
-    Request,
-    VectorRequest,
     checked_alias,
     checked_batch_rows,
     checked_columns,
     checked_query,
 )
-
-Mask = npt.NDArray[np.bool_]
-Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +85,18 @@ class MemoryVectorStore:
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         found = self._resolved(name)
         request = checked_query(query, found.spec, limit=limit, indexed=found.indexed)
-        rankings = [rank for rank in _rankings(found.table, request) if rank is not None]
-        best = rankings[0]
-        if len(rankings) > 1:
-            best = reciprocal_rank_fusion([[found for found, _ in rank] for rank in rankings])
-        return _hits(found.table, best[:limit])
+
+        def records(columns: Sequence[str]) -> list[pa.RecordBatch]:
+            return list(found.table.select(columns).combine_chunks().to_batches())
+
+        return search_exactly(records, request, limit=limit)
+
+    def fit(self, spec: CollectionSpec) -> Fit:
+        return fit_exact(spec)
+
+    def glance(self, name: str) -> str | None:
+        self._resolved(name)
+        return None
 
     def create(self, spec: CollectionSpec) -> None:
         with self._lock:
@@ -144,7 +131,8 @@ class MemoryVectorStore:
             merged = merged.take(pc.sort_indices(merged.column("id"))).combine_chunks()
             self._collections[name] = replace(found, table=merged)
 
-    def build_index(self, name: str) -> None:
+    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+        del progress  # nothing takes time
         with self._lock:
             self._collections[name] = replace(self._physical(name), indexed=True)
 
@@ -166,120 +154,3 @@ class MemoryVectorStore:
             known = ", ".join(sorted(self._collections)) or "none"
             raise NotFound(f"no collection {name!r}; there are: {known}")
         return self._collections[name]
-
-
-def _rankings(table: pa.Table, request: Request) -> Iterator[list[tuple[str, float]] | None]:
-    mask = np.ones(len(table), bool) if request.filter is None else matches(request.filter, table)
-    nearest, terms = request.nearest, request.terms
-    yield None if nearest is None else _nearest(table, mask, nearest, limit=request.depth)
-    yield None if terms is None else _matching(table, mask, terms, limit=request.depth)
-
-
-def _nearest(
-    table: pa.Table, mask: Mask, request: VectorRequest, *, limit: int
-) -> list[tuple[str, float]]:
-    column = table.column(request.column.name)
-    kept = table.filter(pa.array(mask & _true(column.is_valid())))
-    values = kept.column(request.column.name).combine_chunks().flatten().to_numpy()
-    matrix = values.reshape(len(kept), request.column.dimension)
-    scores = vector_scores(matrix, request.vector, request.column.metric)
-    return ranked(kept.column("id").to_pylist(), scores, limit=limit)
-
-
-def vector_scores(
-    matrix: npt.NDArray[np.float32], vector: npt.NDArray[np.float32], metric: Metric
-) -> npt.NDArray[np.float64]:
-    """Score each row in double precision, row by row; a zero vector has cosine 0."""
-    rows, query = matrix.astype(np.float64), vector.astype(np.float64)
-    if metric is Metric.L2:
-        distances: Scores = np.sqrt(((rows - query) ** 2).sum(axis=1))
-        return 0.0 - distances
-    products: Scores = (rows * query).sum(axis=1)
-    if metric is Metric.DOT:
-        return products
-    norms = np.sqrt((rows**2).sum(axis=1)) * np.sqrt((query**2).sum())
-    cosines: Scores = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
-    return cosines
-
-
-def _matching(
-    table: pa.Table, mask: Mask, terms: Sequence[str], *, limit: int
-) -> list[tuple[str, float]]:
-    every = postings(table.column("text").combine_chunks())
-    rows, where = np.unique(every.column("row").to_numpy(), return_inverse=True)
-    lengths = np.bincount(where, weights=every.column("frequency").to_numpy())
-    every = every.append_column("length", pa.array(lengths[where]))
-    found = every.filter(pc.is_in(every.column("term"), value_set=pa.array(terms, pa.string())))
-    if not len(found):
-        return []
-    hit, scores = bm25(found, documents=len(rows), average_length=float(lengths.sum()) / len(rows))
-    kept = mask[hit]
-    ids = table.column("id").take(pa.array(hit[kept])).to_pylist()
-    return ranked(ids, scores[kept], limit=limit)
-
-
-def _hits(table: pa.Table, best: Sequence[tuple[str, float]]) -> list[Hit]:
-    wanted = pa.array([key for key, _ in best], pa.string())
-    rows = table.take(pc.index_in(wanted, value_set=table.column("id").combine_chunks()))
-    texts, documents = rows.column("text").to_pylist(), rows.column("document_id").to_pylist()
-    return [
-        Hit(id=key, document_id=documents[i], score=score, text=texts[i])
-        for i, (key, score) in enumerate(best)
-    ]
-
-
-def matches(filter: Filter, table: pa.Table) -> Mask:
-    """Which rows a checked filter keeps; a comparison with a null is false."""
-    match filter:
-        case And(filters):
-            return reduce(operator.and_, (matches(f, table) for f in filters), _all(table, True))
-        case Or(filters):
-            return reduce(operator.or_, (matches(f, table) for f in filters), _all(table, False))
-        case Not(inner):
-            return ~matches(inner, table)
-        case Equals(field, value):
-            return _compared(table, field, pc.equal, value)
-        case In(field, values):
-            return reduce(
-                operator.or_,
-                (_compared(table, field, pc.equal, v) for v in values),
-                _all(table, False),
-            )
-        case Contains(field, value):
-            return _containing(table.column(field), value)
-        case Range(field, gte, gt, lte, lt):
-            bounds: list[tuple[Callable[..., pa.ChunkedArray], Scalar | None]] = [
-                (pc.greater_equal, gte),
-                (pc.greater, gt),
-                (pc.less_equal, lte),
-                (pc.less, lt),
-            ]
-            return reduce(
-                operator.and_,
-                (_compared(table, field, op, v) for op, v in bounds if v is not None),
-            )
-        case _:
-            assert_never(filter)
-
-
-def _compared(
-    table: pa.Table, field: str, comparison: Callable[..., pa.ChunkedArray], value: Scalar
-) -> Mask:
-    column = table.column(field)
-    return _true(comparison(column, pa.scalar(value, column.type)))
-
-
-def _containing(column: pa.ChunkedArray, value: str) -> Mask:
-    lists = column.combine_chunks()
-    equal = _true(pc.equal(pc.list_flatten(lists), pa.scalar(value, pa.string())))
-    found = np.zeros(len(lists), bool)
-    found[pc.list_parent_indices(lists).to_numpy()[equal]] = True
-    return found
-
-
-def _true(column: pa.ChunkedArray) -> Mask:
-    return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _all(table: pa.Table, value: bool) -> Mask:
-    return np.full(len(table), value)

@@ -1,18 +1,23 @@
 """Aliases as small files, each replaced in one step, and the lock of a directory of collections."""
 
+import errno
 import fcntl
 import os
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from dr_pipelines.errors import Damaged, Unavailable
+from dr_pipelines.errors import Damaged, NotFound, Unavailable
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
+
+T = TypeVar("T")
 
 SUFFIX = ".alias"
 POLL_SECONDS = 0.02
+MISSES = 3
 
 
 class Pointers:
@@ -22,36 +27,81 @@ class Pointers:
         self._directory = directory
 
     def all(self) -> dict[str, str]:
-        """Alias → physical name, ascending."""
-        names = sorted(p.name.removesuffix(SUFFIX) for p in self._directory.glob(f"*{SUFFIX}"))
-        found = {name: self.target(name) for name in names}
+        """Alias → physical name, ascending. Raises `Damaged` where one of them cannot be read: what
+        asks for all of them must not take it for absent."""
+        found = {name: self.target(name) for name in self._names()}
+        return {name: target for name, target in found.items() if target is not None}
+
+    def readable(self) -> dict[str, str]:
+        """`all`, without those that cannot be read: no reader can follow them."""
+        found = {}
+        for name in self._names():
+            with suppress(Damaged):
+                found[name] = self.target(name)
         return {name: target for name, target in found.items() if target is not None}
 
     def target(self, alias: str) -> str | None:
-        """The physical name that the alias stands for, if it is one."""
+        """The physical name that the alias stands for, if it is one. Raises `Damaged`."""
         if not NAME.fullmatch(alias):
             return None
+        path = self._path(alias)
         try:
-            target = self._path(alias).read_text(encoding="utf-8")
+            target = path.read_bytes().decode(errors="replace")  # what is no text is no name
         except FileNotFoundError:
             return None
         if not PHYSICAL_NAME.fullmatch(target):
-            path = self._path(alias)
-            raise Damaged(f"alias file {path} does not hold a collection's name; promote it again")
+            raise Damaged(
+                f"alias file {path} does not hold a collection's name; delete the file and promote "
+                f"a collection as {alias!r} again"
+            )
         return target
 
     def point(self, alias: str, target: str) -> None:
         """Replace the file; a reader sees the old name or the new one, also after a power cut."""
         temporary = self._directory / f".{alias}.{uuid.uuid4().hex}"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(target)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path(alias))
-        sync_directory(self._directory)
+        with needing_room(self._path(alias)):
+            try:
+                with temporary.open("w", encoding="utf-8") as file:
+                    file.write(target)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(self._path(alias))
+            finally:
+                temporary.unlink(missing_ok=True)
+            sync_directory(self._directory)
+
+    def _names(self) -> list[str]:
+        return sorted(p.name.removesuffix(SUFFIX) for p in self._directory.glob(f"*{SUFFIX}"))
 
     def _path(self, alias: str) -> Path:
         return self._directory / f"{alias}{SUFFIX}"
+
+
+def followed(name: str, target: Callable[[str], str | None], read: Callable[[str], T]) -> T:
+    """Read a collection, or what an alias stands for: again, where another was promoted and the old
+    one dropped meanwhile. `target` says what an alias stands for: it may be the same collection
+    again, made anew, so that a few misses prove nothing."""
+    found, misses = target(name), 0
+    while True:
+        try:
+            return read(found or name)
+        except NotFound:
+            moved = target(name)
+            misses = misses + 1 if moved == found else 0
+            if moved is None or misses == MISSES:
+                raise
+            found = moved
+
+
+@contextmanager
+def needing_room(path: Path) -> Iterator[None]:
+    """Raise `Unavailable` where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Unavailable(f"{path}: the disk is full; make room and try again") from error
 
 
 def sync_directory(directory: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import NAME, CollectionSpec, Vector
+from dr_pipelines.model.collection import NAME, CollectionSpec, Vector, VectorKind
 from dr_pipelines.model.filter_check import checked_filter
 from dr_pipelines.model.query import Filter, FloatArray, Mode, Query
 from dr_pipelines.model.record import store_schema
@@ -88,6 +88,10 @@ def _vector_request(query: Query, spec: CollectionSpec) -> VectorRequest:
     column = next((v for v in spec.vectors if v.name == wanted), None)
     if column is None:
         raise InvalidRequest(f"collection {spec.name!r} has no vector {wanted!r}; it has: {names}")
+    if column.kind is not VectorKind.DENSE:
+        raise InvalidRequest(
+            f"{wanted!r} of {spec.name!r} is {column.kind.value}: only its own engine searches it"
+        )
     if query.vector is None:
         raise InvalidRequest(f"a {query.mode.value} query needs a vector")
     vector = np.asarray(query.vector, dtype=np.float32)

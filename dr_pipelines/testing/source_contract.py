@@ -35,6 +35,12 @@ class SourceContract:
     def source(self) -> Iterator[Source]:
         raise NotImplementedError("override the `source` fixture")
 
+    def test_a_glance_at_an_unchanged_source_is_equal(self, source: Source) -> None:
+        before = source.glance()
+        rows(source)
+        assert before
+        assert source.glance() == before
+
     def test_the_sample_is_worth_testing(self, source: Source) -> None:
         assert len(source.partitions()) >= 2
         assert len(rows(source)) >= 3

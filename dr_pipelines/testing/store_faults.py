@@ -7,8 +7,9 @@ from typing import Literal, TypeVar
 import pyarrow as pa
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.fit import Fit
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import VectorStore
+from dr_pipelines.protocols import Progress, VectorStore
 
 T = TypeVar("T")
 
@@ -17,6 +18,7 @@ CallName = Literal[
     "aliases",
     "describe",
     "status",
+    "glance",
     "scan",
     "batch",
     "search",
@@ -84,6 +86,12 @@ class RecordingStore:
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         return self._called("search", name, lambda: self._store.search(name, query, limit=limit))
 
+    def fit(self, spec: CollectionSpec) -> Fit:
+        return self._store.fit(spec)
+
+    def glance(self, name: str) -> str | None:
+        return self._called("glance", name, lambda: self._store.glance(name))
+
     def create(self, spec: CollectionSpec) -> None:
         self._called("create", spec.name, lambda: self._store.create(spec))
 
@@ -93,8 +101,9 @@ class RecordingStore:
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         self._called("write", name, lambda: self._store.write(name, batch, replaces=replaces))
 
-    def build_index(self, name: str) -> None:
-        self._called("build_index", name, lambda: self._store.build_index(name))
+    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+        build = self._store.build_index
+        self._called("build_index", name, lambda: build(name, progress=progress))
 
     def promote(self, name: str, *, alias: str) -> None:
         self._called("promote", name, lambda: self._store.promote(name, alias=alias))

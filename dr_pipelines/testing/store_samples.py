@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Metric, Vector
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Metric,
+    Vector,
+    VectorIndex,
+)
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import record_id, store_schema
 from dr_pipelines.protocols import VectorReader
@@ -30,6 +37,17 @@ SPEC = CollectionSpec(
     ),
     origin="42-1a2b3c4d",
 )
+CONFIGURED = SPEC.physical("configured").model_copy(
+    update={
+        "vectors": tuple(
+            v.model_copy(update={"index": VectorIndex(kind="hnsw", parameters={"m": 7})})
+            for v in SPEC.vectors
+        ),
+        "shards": 2,
+        "replicas": 3,
+    }
+)
+"""For stores that have no configuration of their own: they keep what is said of another's."""
 LONG = "ü" * 2**20  # 2 MiB
 SUBNORMAL = 1e-45
 
@@ -92,15 +110,49 @@ FILTERED = (
 )
 
 
+def doubles(count: int, *, seed: int = 12) -> list[float]:
+    """Finite numbers: a half of any magnitude, a quarter of the usual ones, the rest whole numbers
+    of sixteen digits and subnormal ones."""
+    random = np.random.default_rng(seed)
+    bits = random.integers(0, 2**64, count, dtype=np.uint64).view(np.float64)
+    any_magnitude = bits[np.isfinite(bits)][: count // 2]
+    usual = random.normal(size=count // 4)
+    whole = random.integers(2**50, 2**53, count // 8).astype(np.float64)
+    tiny = random.integers(1, 2**52, count - count // 2 - count // 4 - count // 8, dtype=np.uint64)
+    return [float(n) for n in (*any_magnitude, *usual, *whole, *tiny.view(np.float64))]
+
+
 def contents(store: VectorReader, name: str = SPEC.name, **options: Any) -> list[dict[str, Any]]:
     """Every record, as a scan gives them, with floats that compare by their bits."""
     return [_comparable(row) for batch in store.scan(name, **options) for row in batch.to_pylist()]
 
 
-def expected(*records: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `contents` should be after these were written."""
+def expected(*records: dict[str, Any], tolerance: float = 0.0) -> list[dict[str, Any]]:
+    """What `contents` should be after these were written; vectors within a tolerance."""
     rows = [_comparable(row) for row in table(*records).to_pylist()]
+    for row in rows if tolerance else ():
+        row |= {v.name: row[v.name] and Near(row[v.name], tolerance) for v in SPEC.vectors}
     return sorted(rows, key=lambda row: row["id"].encode())
+
+
+class Near:
+    """Equal to a vector whose components differ by no more than a tolerance."""
+
+    def __init__(self, components: list[str], tolerance: float) -> None:
+        self._vector = np.array([float.fromhex(c) for c in components])
+        self._allowed = tolerance * max(1.0, float(np.linalg.norm(self._vector)))
+
+    def __eq__(self, other: object) -> bool:
+        found = [float.fromhex(c) for c in other] if isinstance(other, list) else []
+        return len(found) == len(self._vector) and bool(
+            (np.abs(self._vector - found) <= self._allowed).all()
+        )
+
+    def __hash__(self) -> int:
+        return hash(len(self._vector))
+
+    def __repr__(self) -> str:
+        return f"Near({self._vector.tolist()})"
 
 
 def vector(*components: float) -> FloatArray:

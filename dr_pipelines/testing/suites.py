@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 
 
-def failing(suite: type, **fixtures: Callable[[], Any]) -> set[str]:
-    """Names of the suite's tests that fail; each test gets its fixtures from fresh calls.
+def failing(suite: type, *, only: str = "test_", **fixtures: Callable[[], Any]) -> set[str]:
+    """Names of the suite's tests that fail, of those that start with `only`; each test gets its
+    fixtures from fresh calls.
 
     Knows fixtures passed here and one `parametrize` per test; a test with other needs is an error.
     """
     return {
         name
         for name in dir(suite)
-        if name.startswith("test_") and not _passes(getattr(suite(), name), fixtures)
+        if name.startswith(only) and not _passes(getattr(suite(), name), fixtures)
     }
 
 

@@ -33,6 +33,7 @@ from dr_pipelines.protocols import (
     Clock,
     Embedder,
     Lease,
+    NativeFiles,
     Quarantined,
     Source,
     SourcePartition,
@@ -45,7 +46,8 @@ from dr_pipelines.repository.log import Witness
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
-from dr_pipelines.restore import plan_restore, restore
+from dr_pipelines.restore import restore
+from dr_pipelines.restore_plan import plan_restore
 from dr_pipelines.verify import Verification, verify
 
 COLLECTION = "notes"
@@ -98,6 +100,9 @@ class ListedSource:
     def head(self) -> int:
         """The last position."""
         return len(self.history)
+
+    def glance(self) -> str:
+        return self.anchor(self.head) or ""
 
     def partitions(self) -> list[SourcePartition]:
         found = []
@@ -211,7 +216,12 @@ class Process:
         return resolve(self.repository, self.collection, at)
 
     def restore(
-        self, at: str = "latest", *, route: Route = Route.LOAD, switch: bool = False
+        self,
+        at: str = "latest",
+        *,
+        route: Route = Route.LOAD,
+        switch: bool = False,
+        native: NativeFiles | None = None,
     ) -> Recovery:
         """Plan and carry out `dr restore`."""
         point = self.point(at)
@@ -231,6 +241,7 @@ class Process:
             store=self.store,
             lease=self.lease,
             lineage=self.lineage,
+            native=native,
         )
 
     def verify(self, level: int = 2) -> Verification:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.5
@@ -71,31 +72,38 @@ def running(home: Path, policies: Path) -> Iterator[Server]:
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
     environment = os.environ | {"DAGSTER_HOME": str(home), "DR_POLICIES": str(policies)}
-    port = _free_port()
+    port = free_port()
     programs = [
         ["dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"],
         ["dagster._daemon", "run", "-w", "workspace.yaml"],
     ]
     log = home / "log.txt"
     with log.open("w") as output:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", *program],
-                cwd=ROOT,
-                env=environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-            for program in programs
-        ]
+        server, processes = Server(port, log), []
         try:
-            yield Server(port, log)
+            for program in programs:
+                processes.append(_started(program, environment, output))
+                # one at a time: two that make the instance's tables at once leave them unusable
+                server.wait("page", lambda: server.query("{version}"), seconds=120)
+            yield server
         finally:
             for process in processes:
                 os.killpg(process.pid, signal.SIGTERM)
             for process in processes:
                 _end(process)
+
+
+def _started(
+    program: list[str], environment: dict[str, str], output: TextIO
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", *program],
+        cwd=ROOT,
+        env=environment,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -104,10 +112,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

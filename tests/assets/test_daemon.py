@@ -36,7 +36,6 @@ def test_the_sensor_starts_what_is_due_and_a_backfill_replays(
     location: Location, tmp_path: Path
 ) -> None:
     with running(tmp_path / "dagster", location.policies) as server:
-        server.wait("page", lambda: server.query("{version}"), seconds=60)
         server.wait("healthy daemons", lambda: all(server.daemons().values()), seconds=60)
         need = {"dr/need": "notes:ingest:1-0"}
         runs = server.wait("run of the sensor", lambda: finished(server, **need), seconds=120)

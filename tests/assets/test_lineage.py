@@ -154,10 +154,10 @@ def test_a_killed_run_is_taken_up_where_it_stopped(
 def test_days_that_a_killed_run_committed_are_not_committed_twice(
     location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dr_pipelines import steps
+    from dr_pipelines import staged_ingestion
 
     location.ingest("documents", "chunks", "embeddings")
-    append, calls = steps.append_days, list[int]()
+    append, calls = staged_ingestion.append_days, list[int]()
 
     def die(*args: object, **named: object) -> object:
         if len(calls) == 2:
@@ -166,7 +166,7 @@ def test_days_that_a_killed_run_committed_are_not_committed_twice(
         return append(*args, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "append_days", die)
+        patch.setattr(staged_ingestion, "append_days", die)
         assert not location.ingest("collection").success
 
     done = location.ingest("collection")

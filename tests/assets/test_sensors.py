@@ -1,5 +1,6 @@
 """The RPO sensor, tick by tick, on real runs of an instance."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -9,6 +10,8 @@ from dagster._core.test_utils import create_run_for_test
 from assets.sensors import NEED_TAG
 from assets.tracked import COLLECTION_TAG
 from dr_pipelines.errors import NotFound, SourceRewritten
+from dr_pipelines.ingest.sources.jsonl import JsonlSource
+from dr_pipelines.protocols import SourcePartition
 from tests.assets.location import STORE_ONLY, FrozenProject, Location
 
 LAST_CHANGE = datetime(2026, 1, 9, 9, tzinfo=UTC)
@@ -90,6 +93,20 @@ def test_a_late_change_was_not_there_to_be_read_before_its_day(ingested: Locatio
     result = tick(ingested, datetime(2026, 1, 9, 0, 20, tzinfo=UTC))
 
     assert "exposed 0:20:00" in str(result.skip_reason)
+
+
+def test_changes_behind_one_from_the_future_are_exposed_and_no_run_can_read_them_yet(
+    ingested: Location,
+) -> None:
+    ingested.say(7, "2026-03-09T10:00:00Z", "e", "a clock that is ahead")
+    ingested.say(8, "2026-01-12T10:00:00Z", "f", "what follows")
+
+    result = tick(ingested, datetime(2026, 1, 12, 12, tzinfo=UTC))
+
+    assert requested(result) == []
+    said = str(result.skip_reason)
+    assert "breached: exposed 2:00:00 of 1:00:00" in said
+    assert "belongs to 2026-03-09, which is to come. Until then: dr ingest notes" in said
 
 
 def test_while_a_run_is_at_work_there_is_no_other(location: Location) -> None:
@@ -244,3 +261,45 @@ def test_the_sensor_is_on_by_default(location: Location) -> None:
     sensor = location.definitions.resolve_sensor_def("rpo_notes")
 
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_a_tick_reads_the_feed_only_where_it_or_the_log_has_changed(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, read = list[str](), JsonlSource.partitions
+
+    def counted(source: JsonlSource) -> list[SourcePartition]:
+        reads.append("read")
+        return read(source)
+
+    monkeypatch.setattr(JsonlSource, "partitions", counted)
+    soon = datetime(2026, 1, 12, 10, 20, tzinfo=UTC)
+    first = tick(ingested, soon)
+    again = tick(ingested, soon, cursor=first.cursor)
+    assert (len(reads), again.skip_reason, again.cursor) == (1, first.skip_reason, first.cursor)
+
+    ingested.say(7, "2026-01-12T10:00:00Z", "e", "new")
+    changed = tick(ingested, soon, cursor=again.cursor)
+    assert (len(reads), "1 days behind" in str(changed.skip_reason)) == (2, True)
+
+    late = tick(ingested, datetime(2026, 1, 12, 10, 45, tzinfo=UTC), cursor=changed.cursor)
+    assert (len(reads), [key for _, key, _ in requested(late)]) == (2, ["notes:ingest:1-6:1"])
+
+    ingested.ingest_without_dagster()
+    reads.clear()
+    tick(ingested, soon, cursor=late.cursor)
+    assert len(reads) == 1
+
+
+def test_a_cursor_of_another_version_is_read_anew(ingested: Location) -> None:
+    told = tick(ingested, LAST_CHANGE)
+    other = json.dumps({"protection": "within", "confirmed_at": None, "seen": '{"of": 1}'})
+    assert tick(ingested, LAST_CHANGE, cursor=other).skip_reason == told.skip_reason
+    assert tick(ingested, LAST_CHANGE, cursor='{"protection": "within"}').cursor == told.cursor
+
+
+def test_a_first_tick_asks_for_a_backup_and_makes_nothing(location: Location) -> None:
+    before = sorted(path.name for path in location.directory.iterdir())
+
+    assert len(requested(tick(location, LAST_CHANGE))) == 1
+    assert sorted(path.name for path in location.directory.iterdir()) == before

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines.blobs.capabilities import Capabilities, probe, require_exclusive
+from dr_pipelines.blobs.capabilities import Capabilities, probe
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import InvalidRequest, NotFound, OutcomeUnknown, Refused
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.testing.blob_faults import LostAnswers
 from tests.blobs import broken_adapters as broken
+from tests.repository.builders import repository
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = Capabilities(
@@ -79,7 +80,7 @@ def test_a_probe_finds_what_a_store_lacks(
 def test_a_store_whose_creates_are_not_exclusive_is_refused(store: type[MemoryBlobStore]) -> None:
     found = probe(store(), prefix="probe", now=NOW)
     with pytest.raises(Refused, match="memory:: an object that exists can be created again"):
-        require_exclusive(found, store().url)
+        repository(store(), capabilities=found.model_dump(mode="json"))
 
 
 def test_a_store_that_reads_late_is_found_out() -> None:
@@ -95,7 +96,8 @@ def test_a_store_that_reads_late_is_found_out() -> None:
 
 
 def test_an_exclusive_store_is_accepted() -> None:
-    require_exclusive(ALL, "memory:")
+    found = ALL.model_dump(mode="json")
+    assert repository(capabilities=found).identity.capabilities == found
 
 
 def test_a_probe_whose_answers_are_lost_says_nothing() -> None:

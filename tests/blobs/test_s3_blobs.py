@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,10 +11,12 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.parsers import ResponseParserError
 
 from dr_pipelines.blobs import s3
 from dr_pipelines.blobs.s3 import S3BlobStore, open_s3
 from dr_pipelines.errors import (
+    Conflict,
     Damaged,
     DrError,
     InvalidRequest,
@@ -28,6 +29,7 @@ from dr_pipelines.protocols import BlobStore
 from dr_pipelines.testing.blob_contract import BlobStoreContract
 from tests.blobs.s3_buckets import client_of, new_bucket, opened
 from tests.servers.cutting_proxy import CuttingProxy
+from tests.servers.ports import free_port
 
 DATA = bytes(range(256)) * 4096
 
@@ -251,7 +253,7 @@ def test_both_kinds_of_conflict_are_conflicts(bucket: str, code: str) -> None:
     status = 412 if code == "PreconditionFailed" else 409
     with (
         answering(status, error_body(code), {}) as (url, _),
-        pytest.raises(s3.Conflict, match="log/1: exists, or is being written by another"),
+        pytest.raises(Conflict, match="log/1: exists, or is being written by another"),
     ):
         opened(url, bucket).create("log/1", b"x")
 
@@ -275,7 +277,7 @@ def test_a_deletion_whose_answer_is_lost_is_unknown(client: Any, blobs: S3BlobSt
     blobs.create("a", b"")
 
     def lose(**_: object) -> None:
-        raise s3.ResponseParserError("cut")
+        raise ResponseParserError("cut")
 
     client.meta.events.register("after-call.s3.DeleteObject", lose)
     try:
@@ -303,9 +305,7 @@ def test_a_missing_bucket_is_not_a_missing_object(client: Any) -> None:
 
 
 def test_an_endpoint_where_nobody_listens_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    blobs = opened(f"http://127.0.0.1:{port}", "bucket")
+    blobs = opened(f"http://127.0.0.1:{free_port()}", "bucket")
     for call in (lambda: blobs.create("a", b""), lambda: blobs.read("a")):
         with pytest.raises(Unavailable, match="no connection; check the endpoint"):
             call()

@@ -247,7 +247,7 @@ class Model:
         cut = int(rest.partition(".")[2]) if "." in rest else None
         base = self.cut(self.points[int(number)], cut)
         if entry.body.detail["route"] == "replay":
-            only = {d: _renumbered(base.newest(d), int(number)) for d in base.versions}
+            only = {d: _renumbered(_lasting(vs), int(number)) for d, vs in base.versions.items()}
             base = replace(base, versions=only, since=base.frontier() if cut is None else cut)
         self.restores.add(entry.i)
         self.live = base.state()
@@ -279,11 +279,16 @@ class Model:
         return replace(self.at, versions={d: _distinct(v) for d, v in self.at.versions.items()})
 
 
-def _renumbered(version: Version | None, number: int) -> tuple[Version, ...]:
-    if version is None:
-        return ()
-    position, edit, generation, _ = version.order
-    return (replace(version, order=(position, edit, generation, number)),)
+def _lasting(versions: tuple[Version, ...]) -> list[Version]:
+    """The newest version and, beneath an edit, the newest of the source."""
+    ordered = sorted(versions, key=lambda v: v.order)
+    newest = ordered[-1]
+    said = [v for v in ordered if v.from_source]
+    return [newest] if newest.from_source else [*said[-1:], newest]
+
+
+def _renumbered(versions: list[Version], number: int) -> tuple[Version, ...]:
+    return tuple(replace(v, order=(*v.order[:3], number)) for v in versions)
 
 
 def _distinct(versions: tuple[Version, ...]) -> tuple[Version, ...]:

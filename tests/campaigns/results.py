@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.campaigns.evidence import RESULTS, ROOT, write_page
+
 T = TypeVar("T")
-RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,11 @@ CAMPAIGN = Campaign(long=os.environ.get("DR_LONG", "") not in ("", "0"))
 
 
 def record_result(name: str, **figures: Any) -> None:
-    """Leave what a long campaign did in docs/results/; short ones leave nothing."""
+    """Leave what a long campaign did in docs/; short ones leave nothing."""
     if not CAMPAIGN.long:
         return
-    root = RESULTS.parents[1]
     git = ["git", "rev-parse", "HEAD"]
-    commit = subprocess.run(git, cwd=root, capture_output=True, text=True, check=False)
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
     arguments = [str(a) for a in sys.orig_argv[1:] if not Path(a).is_absolute()]
     value = {
         "command": f"DR_LONG=1 python {' '.join(arguments)}",
@@ -43,3 +43,4 @@ def record_result(name: str, **figures: Any) -> None:
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_page()

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from dr_pipelines.audit import audit_counts, audit_digests, audit_provenance, audit_schema
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.testing.world import START, Contents, ListedSource, World, said
+from dr_pipelines.testing.world import START, Contents, ListedSource, Process, World, said
 from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN
 
@@ -38,22 +39,80 @@ def at(world: World, source: ListedSource, position: int) -> Contents:
     return {document: found for document, found in rows.items() if found}
 
 
-@pytest.mark.parametrize("route", Route)
+def covered(process: Process) -> list[str]:
+    return sorted(process.point().manifest.partitions)
+
+
+def problems(process: Process) -> list[str]:
+    """What the audits have against any day that was read; each must have looked at something."""
+    audits, days = (audit_counts, audit_schema, audit_provenance, audit_digests), covered(process)
+    found = [audit(process.lineage, repository=process.repository, days=days) for audit in audits]
+    return [audit.summary for audit in found if not audit.passed]
+
+
+@pytest.mark.parametrize("route", [Route.LOAD, Route.REPLAY])
 @pytest.mark.parametrize("position", CAMPAIGN.pick(short=(2, 5), long=range(1, 9)))
 def test_ingestion_goes_on_from_the_middle_of_a_day(position: int, route: Route) -> None:
     world, source = built()
     world.process().restore(f"seq:{position}", route=route, switch=True)
     assert world.served() == at(world, source, position)
     process = world.process()
+    assert problems(process) == []
     through = {p.day.isoformat(): p.through for p in source.partitions()}
     behind = tuple(day for day, last in through.items() if last > position)
     assert process.ingest().days == behind
     assert world.served() == process.folded() == at(world, source, len(source.history))
     assert process.ingest().entries == ()
+    assert problems(process) == []
     assert process.backup().equal
     days = source.partitions()
-    process.replay(days[0].day, days[-1].day)
-    assert world.served() == process.folded() == at(world, source, len(source.history))
+    for first, last in ((0, 0), (0, -1)):
+        process.replay(days[first].day, days[last].day)
+        assert world.served() == process.folded() == at(world, source, len(source.history))
+        assert problems(process) == []
     if route is Route.LOAD:
         for earlier in range(1, len(source.history) + 1):
             assert process.folded(f"seq:{earlier}") == at(world, source, earlier)
+
+
+@pytest.mark.parametrize("route", [Route.LOAD, Route.REPLAY])
+@pytest.mark.parametrize("cuts", [(3,), (2,), (4,), (2, 2), (4, 2), (1, 4), (4, 3, 3)])
+def test_a_day_that_was_ingested_in_two_goes_is_caught_up_with_from_anywhere(
+    cuts: tuple[int, ...], route: Route
+) -> None:
+    """A checkpoint that begins where the restore ended is there already, and must count again."""
+    world, source = new_world()
+    for goes in (("a", "b", "c"), ("a", "d")):
+        for document in goes:
+            at_hour = START + timedelta(hours=len(source.history))
+            source.upsert(document, f"{document}, said at {at_hour:%H}", at=at_hour)
+        world.process().ingest()
+    for position in cuts:
+        process = world.process()
+        process.restore(f"seq:{position}", route=route, switch=True)
+        assert world.served() == at(world, source, position)
+        assert problems(process) == []
+        process.replay(START.date(), START.date())
+        assert world.served() == at(world, source, position)
+        assert problems(process) == []
+        assert process.ingest().days == ("2026-01-01",)
+        assert world.served() == process.folded() == at(world, source, 5)
+        assert problems(process) == []
+        process.replay(START.date(), START.date())
+        assert world.served() == process.folded() == at(world, source, 5)
+        assert problems(process) == []
+    assert process.verify(3).findings == ()
+
+
+def test_what_was_compacted_away_is_not_held_against_a_day() -> None:
+    world, source = built()
+    process = world.process()
+    process.compact()
+    source.upsert("z", "more of the same day", at=START + timedelta(hours=49))
+    process.ingest()
+    assert problems(process) == []
+    process.compact()
+    process.restore("seq:2", switch=True)
+    assert (covered(process), problems(process)) == (["2026-01-01"], [])
+    process.ingest()
+    assert problems(process) == []

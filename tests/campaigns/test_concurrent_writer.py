@@ -22,7 +22,7 @@ from dr_pipelines.ingestion import append_days, bind, prepare_day
 from dr_pipelines.model.record import Presence
 from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.segments import read_segment
-from dr_pipelines.stages import Reading, plan_day
+from dr_pipelines.stages.days import Reading, plan_day
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.store_faults import RecordingStore

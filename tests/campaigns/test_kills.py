@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +128,25 @@ def settled(directory: Directory) -> Contents:
     return contents(store, "notes")
 
 
+def looks(directory: Directory) -> dict[Path, tuple[int, int]]:
+    """Every file of the repository and the stores, its size and when it was written."""
+    found = {}
+    for path in [
+        p for part in ("repository", "stores") for p in (directory.path / part).rglob("*")
+    ]:
+        with suppress(FileNotFoundError):  # a temporary file
+            seen = path.stat()
+            found[path] = (seen.st_size, 0 if path.is_dir() else seen.st_mtime_ns)
+    return found
+
+
+def wait_for_work(process: subprocess.Popen[bytes], directory: Directory) -> None:
+    """Until the command has written something, or ended."""
+    before = looks(directory)
+    while looks(directory) == before and process.poll() is None:
+        time.sleep(0.002)
+
+
 def entries(directory: Directory) -> int:
     return len(list((directory.path / "repository" / "notes" / "log").iterdir()))
 
@@ -134,18 +154,33 @@ def entries(directory: Directory) -> int:
 def test_a_killed_command_leaves_what_the_next_one_completes(
     base: Directory, tmp_path: Path
 ) -> None:
-    draw, outcomes = random.Random(SEED), Counter[str]()
+    draw, outcomes, at_work = random.Random(SEED), Counter[str](), 0
     takes = {words: base.copied(tmp_path / "timed").run(*words) for words in COMMANDS}
     expected = settled(base.copied(tmp_path / "whole"))
     for number in range(KILLS):
         words = COMMANDS[number % len(COMMANDS)]
         directory = base.copied(tmp_path / "killed")
+        before = looks(directory)
         process = directory.command(*words)
-        time.sleep(takes[words] * draw.uniform(0.2, 1.0))
+        if number == 0:
+            wait_for_work(process, directory)
+        elif draw.random() < 0.5:
+            wait_for_work(process, directory)
+            time.sleep(takes[words] * draw.uniform(0.0, 0.3))
+        else:
+            time.sleep(takes[words] * draw.uniform(0.2, 1.0))
         process.send_signal(signal.SIGKILL)
         said, _ = process.communicate()
         assert process.returncode in (0, -signal.SIGKILL), said.decode()
+        at_work += process.returncode != 0 and looks(directory) != before
         word = "killed" if process.returncode else "had ended"
         outcomes[f"{word}, {entries(directory) - entries(base)} entries committed"] += 1
         assert settled(directory) == expected, (number, words)
-    record_result("kills", kills=KILLS, seed=SEED, outcomes=dict(sorted(outcomes.items())))
+    assert at_work > 0
+    record_result(
+        "kills",
+        kills=KILLS,
+        killed_at_work=at_work,
+        seed=SEED,
+        outcomes=dict(sorted(outcomes.items())),
+    )

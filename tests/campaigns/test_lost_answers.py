@@ -114,12 +114,12 @@ def through_a_proxy(
     endpoint: str, access_key: str = "test", secret_key: str = "test"
 ) -> dict[str, int]:
     """Ingest and back up, again for each PUT with that PUT's answer cut off, each time under
-    another prefix; returns how many there were."""
+    another prefix; a third of them in a short campaign. Returns how many there were."""
     bucket = new_bucket(client_of(opened(endpoint, "unused", access_key, secret_key)))
     with CuttingProxy(endpoint) as proxy:
         client = client_of(opened(proxy.endpoint, bucket, access_key, secret_key))
         expected, puts = ingested_and_backed_up(S3BlobStore(bucket, "whole", client=client), proxy)
-        for number in range(1, puts + 1):
+        for number in range(1, puts + 1, CAMPAIGN.pick(short=3, long=1)):
             blobs = S3BlobStore(bucket, f"cut-{number}", client=client)
             assert ingested_and_backed_up(blobs, proxy, cut=number) == (expected, puts), number
             assert not proxy.cut_next_put

@@ -22,13 +22,17 @@ from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.project import Project, open_project
 from dr_pipelines.repository.points import at_position, latest
-from dr_pipelines.restore import plan_restore, restore
+from dr_pipelines.restore import restore
+from dr_pipelines.restore_plan import plan_restore
 from tests.campaigns.results import CAMPAIGN, record_result
 
 SHARED = Path(os.environ.get("DR_SHARED", "../shared")) / "data" / "rustsec"
 LOADED, REPLAYED = 20, 3
+# the default prints a DEBUG line for each event of each of 200 days
+QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 pytestmark = [
     pytest.mark.campaign,
+    pytest.mark.shared_data,
     pytest.mark.xdist_group("real-feed"),  # one backfill serves every test
     # single-run backfills and owners of sensors are in beta in Dagster
     pytest.mark.filterwarnings("ignore:Parameter .* is currently in beta"),
@@ -62,13 +66,13 @@ class Backfilled:
         return open_project(self.project.base / "policies.yaml", os.environ)
 
 
-def _truths(path: Path) -> tuple[Truth, ...]:
+def read_truths(path: Path) -> tuple[Truth, ...]:
     _, *lines = path.read_text().splitlines()
     rows = (line.split("\t") for line in lines)
     return tuple(Truth(int(end), time, int(count), digest) for end, time, count, digest in rows)
 
 
-def _sample(feed: Path, truths: tuple[Truth, ...], *, days: int) -> tuple[str, tuple[Truth, ...]]:
+def sampled(feed: Path, truths: tuple[Truth, ...], *, days: int) -> tuple[str, tuple[Truth, ...]]:
     """The first days of a feed and their states; all of it in the long campaign."""
     kept = sorted({truth.day for truth in truths})[:days]
     within = tuple(truth for truth in truths if truth.day <= kept[-1])
@@ -118,6 +122,7 @@ def _backfill(policies: Path, *, first: str, last: str) -> None:
         job = definitions.resolve_job_def("ingest_rustsec")
         run = job.execute_in_process(
             instance=instance,
+            run_config=QUIET,
             tags={
                 "dagster/asset_partition_range_start": first,
                 "dagster/asset_partition_range_end": last,
@@ -131,9 +136,9 @@ def backfilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backfilled]
     if not (SHARED / "feed.jsonl").is_file():
         pytest.skip(f"the rustsec feed is not at {SHARED}: set DR_SHARED")
     base = tmp_path_factory.mktemp("rustsec")
-    truths = _truths(SHARED / "states.tsv")
+    truths = read_truths(SHARED / "states.tsv")
     days = CAMPAIGN.pick(short=6, long=len({truth.day for truth in truths}))
-    text, truths = _sample(SHARED / "feed.jsonl", truths, days=days)
+    text, truths = sampled(SHARED / "feed.jsonl", truths, days=days)
     (base / "feed.jsonl").write_text(text)
     policies = _policies(base)
     _backfill(policies, first=truths[0].day, last=truths[-1].day)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines.demo import acts, witness
+from dr_pipelines.demo import acts, sight
 from dr_pipelines.demo.corpus import EXAMPLE, open_corpus, policies_text
 from tests.cli.workplace import Workplace, feed_lines
 
@@ -47,12 +47,12 @@ def test_the_example_corpus_is_the_default_and_days_may_be_few(fresh: Workplace)
 def test_what_comes_back_otherwise_is_a_failure(
     fresh: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def another(*words: Any) -> witness.Sight:
-        seen = witness.look(*words)
+    def another(*words: Any) -> sight.Sight:
+        seen = sight.look(*words)
         sights.append(seen)
         return replace(seen, vectors="0" * 64) if len(sights) > 1 else seen
 
-    sights: list[witness.Sight] = []
+    sights: list[sight.Sight] = []
     monkeypatch.setattr(acts, "look", another)
     result = fresh.dr("demo", "--feed", "feed.jsonl", *HASHING)
     assert result.code == 1

@@ -63,6 +63,15 @@ def test_a_backup_is_proven_and_says_so(kept: Workplace) -> None:
     assert kept.dr("points", "notes", "--json").json["points"][-1]["kind"] == "evidence"
 
 
+def test_a_backup_that_need_not_be_reads_nothing(kept: Workplace) -> None:
+    first = kept.dr("backup", "notes", "--json").json
+    again = kept.dr("backup", "notes", "--if-changed", "--json").json
+    assert (again["unchanged"], again["log"]) == (True, first["log"])
+    kept.dr("replay", "notes", "--from", "2026-01-05", "--to", "2026-01-05")
+    third = kept.dr("backup", "notes", "--if-changed", "--json").json
+    assert (third["equal"], third["log"] > first["log"]) == (True, True)
+
+
 def test_points_are_listed_in_eighty_columns(kept: Workplace) -> None:
     result = kept.dr("points", "notes")
     assert max(len(line) for line in result.out.splitlines()) <= 80
@@ -263,6 +272,17 @@ def test_status_of_everything_fits_eighty_columns(kept: Workplace) -> None:
         "owner        team:assistant; call oncall",
         "problem      nothing is backed up yet. Run: dr backup memories",
     ]
+
+
+def test_status_needs_no_model(kept: Workplace) -> None:
+    known = kept.dr("status", "--json").json["collections"][0]
+    file = kept.directory / "policies.yaml"
+    gone = "{kind: sentence-transformers, model: ./nowhere}"
+    file.write_text(file.read_text().replace("{kind: hashing, dimension: 8}", gone))
+    notes = kept.dr("status", "--json").json["collections"][0]
+    assert (notes["met"], notes["problems"]) == (True, [])
+    assert {**notes, "age_seconds": 0} == {**known, "age_seconds": 0}
+    assert kept.dr("ingest", "notes").code == 1
 
 
 def test_status_knows_what_is_exposed(kept: Workplace) -> None:

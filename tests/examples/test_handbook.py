@@ -18,7 +18,7 @@ from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
 from dr_pipelines.model.filter_syntax import parse_filter
 from dr_pipelines.model.record import ARROW_TYPES
-from dr_pipelines.stores.memory import matches
+from dr_pipelines.stores.exact import matches
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HANDBOOK = EXAMPLES / "handbook"

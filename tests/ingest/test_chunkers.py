@@ -199,3 +199,11 @@ def test_a_missing_or_foreign_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InvalidRequest, match="is not a fast tokenizer"):
         split(TokenChunker(tmp_path), (None, "text"))
+
+
+@pytest.mark.long
+def test_twenty_megabytes_of_prose_are_cut_without_loss() -> None:
+    text = PROSE * (20_000_000 // len(PROSE.encode()))
+    pieces = split(TokenChunker(MINILM), (None, text))["text"].to_pylist()
+    assert "".join(pieces) == text
+    assert max(map(len, pieces)) < 200 * 16  # no piece is the rest of the document

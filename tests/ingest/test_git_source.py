@@ -143,6 +143,17 @@ def test_dates_that_go_back_stay_on_the_newest_day(repository: Repository) -> No
     assert found == [(5, 0, 4), (6, 4, 5)]
 
 
+def test_a_glance_shows_a_new_commit_and_is_of_what_is_read(repository: Repository) -> None:
+    glances = []
+    for text in ("1", "2"):
+        repository.write("a.md", text)
+        repository.commit()
+        glances.append(GitSource(repository.path).glance())
+    glances.append(GitSource(repository.path, exclude=("b.md",)).glance())
+    assert len(set(glances)) == 3
+    assert GitSource(repository.path).glance() == glances[1]
+
+
 def test_a_forced_push_changes_the_anchors(repository: Repository) -> None:
     for number in range(3):
         repository.write("a.md", str(number))

@@ -79,6 +79,14 @@ class ForgetsTheQuarantine(JsonlSource):
         return super().quarantined(after, through) if after == 0 and through > 100 else []
 
 
+class GlancesAtAClock(JsonlSource):
+    glances = 0
+
+    def glance(self) -> str:
+        self.glances += 1
+        return str(self.glances)
+
+
 class Exhausted(JsonlSource):
     """Gives its changes once."""
 
@@ -102,6 +110,7 @@ class Exhausted(JsonlSource):
         (StopsBeforeTheHead, "test_partitions_are_contiguous_from_the_start_to_the_head"),
         (Miscounts, "test_a_partition_holds_the_changes_of_its_day"),
         (ForgetsTheQuarantine, "test_what_is_quarantined_belongs_to_one_partition"),
+        (GlancesAtAClock, "test_a_glance_at_an_unchanged_source_is_equal"),
         (Exhausted, "test_reading_twice_gives_the_same"),
     ],
 )

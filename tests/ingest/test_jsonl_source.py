@@ -16,7 +16,7 @@ from dr_pipelines.errors import NotFound, SourceRewritten
 from dr_pipelines.ingest.sources import jsonl
 from dr_pipelines.ingest.sources.changes import BATCH_BYTES, Unreadable
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
-from dr_pipelines.ingest.sources.jsonl_line import parse_line
+from dr_pipelines.ingest.sources.jsonl_line import CONTENT, REQUIRED, parse_line
 from dr_pipelines.protocols import Quarantined, Source, SourcePartition
 from dr_pipelines.testing.source_contract import SourceContract, rows
 from tests.ingest.feeds import line, written
@@ -85,6 +85,10 @@ def raw(seq: int = 2, **changed: Any) -> bytes:
     return json.dumps(line(seq, **changed)).encode()
 
 
+def without(key: str) -> bytes:
+    return json.dumps({k: v for k, v in line(2).items() if k != key}).encode()
+
+
 NESTED = b'{"seq":2,"ts":"2026-01-01T00:00:00Z","op":"upsert","id":"a","text":"","metadata":{"m":'
 BAD_LINES = [
     (b"", "invalid JSON"),
@@ -93,32 +97,33 @@ BAD_LINES = [
     (b'"text"', "not an object"),
     (b"\xff" + raw(), "invalid UTF-8 at byte 0"),
     (raw(ts=None), "missing key ts"),
+    *((without(key), f"missing key {key}") for key in REQUIRED),
     (raw(text=None), "missing key text"),
     (raw(title=5), "title is 5; expected a string"),
-    (raw(text=["x"]), "text is"),
+    (raw(text=["x"]), "text is ['x']; expected a string"),
     (raw(author="x"), "unknown key 'author'"),
-    (raw(op="insert"), "op is 'insert'"),
-    (raw(op=["upsert"]), "op is"),
-    (raw(ts="2026-01-01T00:00:00"), "no time zone"),
-    (raw(ts="yesterday"), "ISO 8601"),
-    (raw(ts=5), "ISO 8601"),
+    (raw(op="insert"), "op is 'insert'; expected 'upsert' or 'delete'"),
+    (raw(op=["upsert"]), "op is ['upsert']; expected 'upsert' or 'delete'"),
+    (raw(ts="2026-01-01T00:00:00"), "ts '2026-01-01T00:00:00' has no time zone"),
+    (raw(ts="yesterday"), "ts is 'yesterday'; expected an ISO 8601 time with a zone"),
+    (raw(ts=5), "ts is 5; expected an ISO 8601 time with a zone"),
     (raw(ts="0001-01-01T00:00:00+23:00"), "ISO 8601"),
     (raw(seq=1), "seq 1 is not greater than 1"),
-    (raw(seq=0), "integer from 1"),
+    (raw(seq=0), "seq is 0; expected an integer from 1"),
     (raw(seq=2**63), "integer from 1"),
     (raw(seq="2"), "integer from 1"),  # type: ignore[arg-type]
-    (raw(seq=True), "integer from 1"),
+    (raw(seq=True), "seq is True; expected an integer from 1"),
     (raw(seq=2.0), "integer from 1"),  # type: ignore[arg-type]
     (raw(id=""), "id is empty"),
     (raw(id="é" * 257), "longer than 512 bytes"),
     (raw(id="a\nb"), "control character"),
     (raw(id="a\x85b"), "control character"),
-    (raw(id=5), "id is 5"),
+    (raw(id=5), "id is 5; expected a string"),
     (raw(id="\ud800"), "id has a lone surrogate"),
     (raw(text="a\udc80"), "text has a lone surrogate"),
     (raw(title="\ud800"), "title has a lone surrogate"),
     (raw(metadata={"\ud800": 1}), "metadata has a lone surrogate"),
-    (raw(metadata=[]), "metadata is []"),
+    (raw(metadata=[]), "metadata is []; expected an object"),
     (raw(metadata=""), "metadata is ''"),
     (raw(metadata={"a": float("nan")}), "NaN is not a JSON number"),
     (raw(metadata={"a": float("-inf")}), "-Infinity is not a JSON number"),
@@ -141,6 +146,14 @@ def test_a_malformed_line_is_quarantined_with_its_reason(
     [found] = source.quarantined(0, 3)
     assert (found.place, found.after) == ("line 2", 1)
     assert reason in found.reason
+
+
+def test_every_field_of_a_line_has_a_value_that_is_refused_by_name() -> None:
+    reasons = [reason for _, reason in BAD_LINES]
+    named = {key for key in (*REQUIRED, *CONTENT) if any(r.startswith(f"{key} ") for r in reasons)}
+    assert named == {*REQUIRED, *CONTENT}
+    missing = {key for key in (*REQUIRED, "text") if f"missing key {key}" in reasons}
+    assert missing == {*REQUIRED, "text"}
 
 
 @pytest.mark.parametrize(
@@ -194,6 +207,21 @@ def test_a_feed_that_grows_keeps_its_anchors(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(raw(9, ts="2026-01-06T00:00:00Z") + b"\n")
     assert JsonlSource(path).partitions()[:-1] == before
+
+
+def test_a_glance_shows_what_was_appended_or_put_in_place(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed.jsonl", FEED)
+    glances = [JsonlSource(path).glance()]
+    with path.open("ab") as file:
+        file.write(raw(9) + b"\n")
+    glances.append(JsonlSource(path).glance())
+    path.with_suffix(".new").write_bytes(path.read_bytes().replace(b"Title", b"Other"))
+    path.with_suffix(".new").replace(path)
+    glances.append(JsonlSource(path).glance())
+    assert len(set(glances)) == 3
+    path.unlink()
+    with pytest.raises(NotFound, match="no change feed at"):
+        JsonlSource(path).glance()
 
 
 def test_a_rewritten_line_changes_every_anchor_from_it_on(tmp_path: Path) -> None:

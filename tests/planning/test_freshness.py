@@ -63,6 +63,14 @@ def test_a_change_from_the_future_is_no_exposure() -> None:
     assert due(known) == ()
 
 
+def test_a_change_behind_one_from_the_future_is_exposed_since_its_own_time() -> None:
+    ahead, said = NOW + 100 * HOUR, NOW - 2 * HOUR
+    known = standing(behind=("2026-03-06",), unread_since=ahead, unread_said=said)
+
+    assert exposure(known, now=NOW) == 2 * HOUR
+    assert [need.since for need in due(known)] == [said]
+
+
 def test_what_was_never_proven_is_not_quiet() -> None:
     assert protection(standing(), rpo=HOUR, now=NOW) is Protection.WITHIN
 
@@ -163,10 +171,11 @@ def test_a_run_is_expected_to_take_as_long_as_the_slowest_of_the_last() -> None:
         ({"2026-01-05", "2026-01-09"}, {"2026-01-04"}, ("2026-01-05", "2026-01-09")),
         ({"2026-01-05", "2026-01-06", "2026-01-09"}, {}, ("2026-01-05", "2026-01-06")),
         ({"2026-01-05", "2026-03-02"}, {}, ("2026-01-05", "2026-01-05")),
+        ({"2026-03-02"}, {}, None),
     ],
 )
 def test_a_stretch_holds_the_oldest_days_and_none_that_is_complete_or_to_come(
-    behind: set[str], complete: set[str], stretch: tuple[str, str]
+    behind: set[str], complete: set[str], stretch: tuple[str, str] | None
 ) -> None:
     limit = 2 if len(behind) == 3 else 31
 

@@ -3,9 +3,10 @@
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 from hypothesis import HealthCheck, settings
@@ -22,7 +23,7 @@ from dr_pipelines.repository.segments import (
     with_content_digests,
     with_vector_digests,
 )
-from dr_pipelines.repository.witness import MemoryWitness
+from dr_pipelines.testing.memory_witness import MemoryWitness
 
 LONG = os.environ.get("DR_LONG") == "1"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -47,19 +48,26 @@ def examples(count: int) -> settings:
     )
 
 
+EXCLUSIVE: Mapping[str, Any] = {"exclusive_create": True}
+
+
 def ticking(start: datetime = NOON) -> Callable[[], datetime]:
     seconds = itertools.count()
     return lambda: start + timedelta(seconds=next(seconds))
 
 
 def repository(
-    blobs: BlobStore | None = None, *, writer: str = "w1", witness: Witness | None = None
+    blobs: BlobStore | None = None,
+    *,
+    writer: str = "w1",
+    witness: Witness | None = None,
+    capabilities: Mapping[str, Any] = EXCLUSIVE,
 ) -> Repository:
     """A repository, made or opened, for one writing process."""
     numbers = itertools.count()
     return Repository.create(
         MemoryBlobStore() if blobs is None else blobs,
-        capabilities={"exclusive_create": True},
+        capabilities=capabilities,
         witness=MemoryWitness() if witness is None else witness,
         writer=Writer(id=writer, host="test", version="0"),
         clock=ticking(),

@@ -36,6 +36,13 @@ def _encode(kind: str, value: Any) -> tuple[bytes, bytes]:
         return b"L" + struct.pack("<q", len(value)), body
     if kind.startswith("vector["):
         return b"V" + struct.pack("<q", len(value)), b"".join(map(_component, value))
+    if kind.startswith("vectors["):
+        body = b"".join(_component(component) for vector in value for component in vector)
+        return b"M" + struct.pack("<q", len(value)), body
+    if kind == "sparse":
+        indices = b"".join(struct.pack("<q", index) for index in value["indices"])
+        body = indices + b"".join(map(_component, value["values"]))
+        return b"P" + struct.pack("<q", len(value["indices"])), body
     return _SCALARS[kind](value), b""
 
 

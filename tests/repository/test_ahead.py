@@ -121,3 +121,16 @@ def test_a_failure_of_some_work_is_raised_in_its_place() -> None:
     assert next(found) == 0
     with pytest.raises(ValueError, match="the second"):
         next(found)
+
+
+def test_short_work_behind_a_long_one_goes_on() -> None:
+    last_began = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert last_began.wait(30)
+        if number == 3:
+            last_began.set()
+        return number
+
+    assert list(side_by_side(work, range(4), waiting=2)) == [0, 1, 2, 3]

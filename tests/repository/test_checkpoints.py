@@ -12,10 +12,9 @@ import pytest
 
 from dr_pipelines.errors import Damaged, NotFound, Refused
 from dr_pipelines.model.record import CHANGE_SCHEMA, chunk_schema
-from dr_pipelines.model.recovery_point import CheckpointRef, SegmentRef
+from dr_pipelines.model.recovery_point import CheckpointRef, SegmentRef, Stretch
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository.checkpoints import (
-    Stretch,
     find_chunks,
     find_documents,
     find_embeddings,

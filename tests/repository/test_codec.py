@@ -13,18 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dr_pipelines.errors import Damaged, Refused
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
-from dr_pipelines.model.record import CHANGE_SCHEMA, chunk_schema, index_schema, segment_schema
+from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorKind
+from dr_pipelines.model.record import (
+    CHANGE_SCHEMA,
+    SPARSE,
+    chunk_schema,
+    index_schema,
+    segment_schema,
+)
 from dr_pipelines.repository import codec
 from dr_pipelines.repository.codec import (
-    decode_json,
     decode_table,
     encode_table,
     require_schema,
-    seal_json,
     sealed_metadata,
-    unseal_json,
 )
+from dr_pipelines.repository.json_codec import decode_json, seal_json, unseal_json
 from tests.repository.builders import LONG, Version, examples, rows_of
 
 SPEC = CollectionSpec(
@@ -35,18 +39,37 @@ SPEC = CollectionSpec(
         for n, kind in enumerate(FieldType)
     ),
 )
+KINDS = SPEC.model_copy(
+    update={
+        "vectors": (
+            Vector(dimension=2),
+            Vector(name="words", dimension=9, kind=VectorKind.SPARSE),
+            Vector(name="tokens", dimension=2, kind=VectorKind.MULTI),
+        )
+    }
+)
 SCHEMAS = {
     "segment": segment_schema(SPEC),
+    "segment of every kind": segment_schema(KINDS),
     "chunks": chunk_schema(SPEC),
     "index": index_schema(SPEC),
     "changes": CHANGE_SCHEMA,
 }
 
 
+FLOATS = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, -1e-45])
+
+
 def values_of(kind: pa.DataType) -> st.SearchStrategy[Any]:
     if pa.types.is_fixed_size_list(kind):
-        items = st.none() | st.floats(width=32)
+        items = st.none() | FLOATS
         return st.lists(items, min_size=kind.list_size, max_size=kind.list_size)
+    if kind == SPARSE:
+        return st.dictionaries(st.integers(0, 2**63 - 1), FLOATS, max_size=3).map(
+            lambda found: {"indices": sorted(found), "values": [found[k] for k in sorted(found)]}
+        )
+    if pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type):
+        return st.lists(values_of(kind.value_type), max_size=3)
     if pa.types.is_list(kind):
         return st.lists(st.none() | st.text(max_size=3), max_size=3)
     return SCALARS[kind]
@@ -121,6 +144,54 @@ def test_what_the_encoder_made_of_a_value_is_compared_by_bits(
             for values in (before, after)
         )
         encode_table(one)
+        with monkeypatch.context() as patched:
+            patched.setattr(codec, "_parse", lambda data, columns=None, other=other: other)
+            with pytest.raises(Damaged, match="read back from its own encoding differs"):
+                encode_table(one)
+
+
+KINDS_OF_VECTOR = {
+    "dense": (pa.list_(pa.float32(), 2), lambda a, b: [a, b]),
+    "several": (pa.list_(pa.list_(pa.float32(), 2)), lambda a, b: [[1.0, a], [b, 2.0]]),
+    "sparse": (SPARSE, lambda a, b: {"indices": [0, 5], "values": [a, b]}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_VECTOR)
+def test_vectors_of_every_kind_come_back_bit_for_bit(kind: str) -> None:
+    type_, shaped = KINDS_OF_VECTOR[kind]
+    empty = {"dense": [], "several": [[]], "sparse": [{"indices": [], "values": []}]}[kind]
+    values = [None, *empty, shaped(-0.0, 0.0), None, *empty, shaped(1e-45, -1e-45)]
+    rows = pa.table({"v": pa.array([*values, shaped(3.4e38, -0.0)], type_)})
+    for given_ in (rows, rows.slice(1, 3), pa.concat_tables([rows, rows.slice(2)])):
+        decoded = decode_table(encode_table(given_), rows.schema, what="here")
+        assert decoded.schema.remove_metadata().equals(rows.schema)
+        assert bits(decoded) == bits(given_)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_VECTOR)
+def test_what_the_encoder_made_of_a_vector_of_any_kind_is_compared_by_bits(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    type_, shaped = KINDS_OF_VECTOR[kind]
+    one = pa.table({"v": pa.array([None, shaped(0.0, 1.0)], type_)})
+    others: list[list[Any]] = [
+        [None, shaped(-0.0, 1.0)],  # nothing but the sign of a zero
+        [None, shaped(1e-45, 1.0)],
+        [None, shaped(float("nan"), 1.0)],
+        [None, None],
+        [shaped(0.0, 1.0), shaped(0.0, 1.0)],
+        [shaped(0.0, 1.0), None],
+    ]
+    if kind == "several":
+        others += [[[], shaped(0.0, 1.0)], [None, [[1.0, 0.0], [1.0, 2.0], [1.0, 2.0]]]]
+    if kind == "sparse":
+        others += [[{"indices": [], "values": []}, shaped(0.0, 1.0)]]
+        others += [[{"indices": None, "values": None}, shaped(0.0, 1.0)]]
+        others += [[None, {"indices": [0, 6], "values": [0.0, 1.0]}]]
+    encode_table(one)
+    for values in others:
+        other = pa.table({"v": pa.array(values, type_)})
         with monkeypatch.context() as patched:
             patched.setattr(codec, "_parse", lambda data, columns=None, other=other: other)
             with pytest.raises(Damaged, match="read back from its own encoding differs"):
@@ -260,11 +331,32 @@ def test_pages_are_laid_out_as_the_format_says() -> None:
 # Labels of objects that nothing names yet
 
 
+def test_components_of_every_kind_are_laid_out_alike() -> None:
+    rows = pa.table(
+        {
+            kind: pa.array([shaped(0.5, 1.0)], type_)
+            for kind, (type_, shaped) in KINDS_OF_VECTOR.items()
+        }
+    )
+    meta = pq.read_metadata(pa.BufferReader(encode_table(rows))).row_group(0)
+    columns = {meta.column(n).path_in_schema: meta.column(n) for n in range(meta.num_columns)}
+    split = {name for name, c in columns.items() if "BYTE_STREAM_SPLIT" in c.encodings}
+    assert split == {
+        "dense.list.element",
+        "several.list.element.list.element",
+        "sparse.values.list.element",
+    }
+    assert {name: columns[name].has_dictionary_page for name in split} == dict.fromkeys(
+        split, False
+    )
+    assert set(columns) - split == {"sparse.indices.list.element"}
+
+
 def test_labels_come_back_with_an_object_that_is_whole() -> None:
     data = encode_table(SEGMENT, metadata=LABELS)
     assert sealed_metadata(data) == LABELS
     assert decode_table(data, SEGMENT_SCHEMA, what="here").equals(SEGMENT)
-    assert sealed_metadata(encode_table(SEGMENT)) == {}
+    assert sealed_metadata(bytes(encode_table(SEGMENT))) == {}
 
 
 def test_no_label_is_believed_once_any_byte_was_flipped() -> None:

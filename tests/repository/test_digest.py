@@ -1,5 +1,6 @@
 """The canonical form of every kind of value is frozen; layout and order never matter."""
 
+import hashlib
 import struct
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
-from dr_pipelines.model.record import ARROW_TYPES, Presence
+from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorKind
+from dr_pipelines.model.record import ARROW_TYPES, SPARSE, Presence, vector_type
 from dr_pipelines.repository import digest
 from tests.repository.builders import examples
 from tests.repository.naive_digest import record_digest
@@ -340,8 +341,158 @@ def test_the_canonical_form_of_document_rows_is_frozen(case: str) -> None:
     assert documents(**changes) == expected
 
 
+# Vectors of other kinds than dense
+
+KINDS = CollectionSpec(
+    name="kinds",
+    vectors=(
+        Vector(name="words", dimension=9, kind=VectorKind.SPARSE),
+        Vector(name="tokens", dimension=2, kind=VectorKind.MULTI),
+    ),
+)
+KINDS_OF_KINDS = {"id": "string", "words": "sparse", "tokens": "vectors[2]"}
+
+
+def table_of_kinds(*records: dict[str, Any]) -> pa.Table:
+    columns = {"id": pa.array([record.get("id", "d#000000") for record in records], pa.string())}
+    for vector in KINDS.vectors:
+        values = [record.get(vector.name) for record in records]
+        columns[vector.name] = pa.array(values, vector_type(vector))
+    return pa.table(columns)
+
+
+def kinds(**changes: Any) -> str:
+    return str(digest.vector_digests(table_of_kinds(changes), KINDS)[0].as_py().hex())
+
+
+KIND_VECTORS: dict[str, tuple[dict[str, Any], str]] = {
+    "neither": ({}, "0a4f2a09aa121866bb7fc5f6c6937effcbdab2ce192a6b050c98fa4f7781da49"),
+    "sparse": (
+        {"words": {"indices": [0, 7], "values": [0.5, -2.0]}},
+        "d5072c12b5de466483ee9fb6168f2174cd7a298241e8149f91d9917bc5ebb2ed",
+    ),
+    "sparse, other places": (
+        {"words": {"indices": [0, 8], "values": [0.5, -2.0]}},
+        "a6280274b3b7d99cefa7ecc251c3bb0e8b32c18765a09bb267f57d3af8232d15",
+    ),
+    "sparse, minus zero": (
+        {"words": {"indices": [0, 7], "values": [0.5, -0.0]}},
+        "b1d8514cca3259792f0c47bf72092bbb91f93d5538f007a4bf0b6bf9b47c71ea",
+    ),
+    "sparse, zero": (
+        {"words": {"indices": [0, 7], "values": [0.5, 0.0]}},
+        "cb487ee93e41cf65028e06b16152ef053dd475d2b20762fa5dd95cdf5a83dbfc",
+    ),
+    "sparse, denormal": (
+        {"words": {"indices": [0, 7], "values": [0.5, 1e-45]}},
+        "0631cb90e7b72c295e8346ccd4a48df55047c8c73627f3ec95c1fc0fdf169d0c",
+    ),
+    "sparse without components": (
+        {"words": {"indices": [], "values": []}},
+        "d87bb9fc57b68e29b799aab2d06deeb1ca97562a3d8c3e6dbca76024649ea5fd",
+    ),
+    "sparse, beyond 32 bits": (
+        {"words": {"indices": [2**32], "values": [1.0]}},
+        "4bbc3e00d425378665999555f9ece524d423969058863dcbae0afcf93350544a",
+    ),
+    "several": (
+        {"tokens": [[1.0, 0.5], [-2.0, 0.0]]},
+        "bcb7ec06ac8dc56b30490e7ff37fd1475e059bd04ccb049ffcd0ccccf9cb7041",
+    ),
+    "several in another order": (
+        {"tokens": [[-2.0, 0.0], [1.0, 0.5]]},
+        "1c07784e58ffa8661b0e93e5a758ba061ec8df7aeef45acc13548eb0f650e07e",
+    ),
+    "several, minus zero": (
+        {"tokens": [[1.0, 0.5], [-2.0, -0.0]]},
+        "797784c15250c39cdcfdb8b2c50b9b65e830d63cdf9f57d69c1a399350b42de5",
+    ),
+    "one of several": (
+        {"tokens": [[1.0, 0.5]]},
+        "75ae6542f21f56c9c54fd1dea63efd3c73158bf194ff2ef65e556be6325cc521",
+    ),
+    "none of several": (
+        {"tokens": []},
+        "b4375472bb598b883edb1c58255d211cc6587f55c6e990c1d36b4428e8566247",
+    ),
+    "both": (
+        {"words": {"indices": [1], "values": [1.0]}, "tokens": [[1.0, 1.0]]},
+        "1ac098ede7bbfb661d707587381fe0774ffb9cfe795b5a83bed346659fe2e915",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KIND_VECTORS)
+def test_the_canonical_form_of_sparse_and_of_several_vectors_is_frozen(case: str) -> None:
+    changes, expected = KIND_VECTORS[case]
+    assert kinds(**changes) == expected
+
+
+def test_the_bytes_of_a_sparse_vector_and_of_several_are_these() -> None:
+    described = b'["dr",1,"vectors",[["id","string"],["tokens","vectors[2]"],["words","sparse"]]]'
+    row = {"id": "d", "words": {"indices": [0, 7], "values": [0.5, -0.0]}, "tokens": [[1.0, -2.0]]}
+    canonical = b"".join(
+        [
+            hashlib.sha256(described).digest()[:16],
+            b"S" + bytes([1, 0, 0, 0, 0, 0, 0, 0]),
+            b"M" + bytes([1, 0, 0, 0, 0, 0, 0, 0]),
+            b"P" + bytes([2, 0, 0, 0, 0, 0, 0, 0]),
+            b"d",
+            bytes.fromhex("0000803f 000000c0"),
+            bytes.fromhex("0000000000000000 0700000000000000 0000003f 00000080"),
+        ]
+    )
+    (found,) = digest.vector_digests(table_of_kinds(row), KINDS).to_pylist()
+    assert found == hashlib.sha256(canonical).digest()
+
+
+COMPONENTS = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, -1e-45])
+WORDS = st.dictionaries(st.integers(0, 2**63 - 1), COMPONENTS, max_size=4).map(
+    lambda found: {"indices": sorted(found), "values": [found[key] for key in sorted(found)]}
+)
+TOKENS = st.lists(st.lists(st.none() | COMPONENTS, min_size=2, max_size=2), max_size=3)
+KIND_RECORDS = st.fixed_dictionaries(
+    {"id": st.text(max_size=3), "words": st.none() | WORDS, "tokens": st.none() | TOKENS}
+)
+
+
+@examples(80)
+@given(st.lists(KIND_RECORDS, max_size=5), st.integers(0, 5))
+def test_digests_of_every_kind_are_those_of_a_second_implementation(
+    records: list[dict[str, Any]], cut: int
+) -> None:
+    expected = [record_digest("vectors", KINDS_OF_KINDS, record) for record in records]
+    framed = table_of_kinds({"tokens": [[9.0, 9.0]]}, *records, {"words": None})
+    rows = framed.slice(1, len(records))
+    chunked = pa.concat_tables([rows.slice(0, cut), rows.slice(cut)])
+    for layout in (rows, chunked):
+        assert digest.vector_digests(layout, KINDS).to_pylist() == expected
+
+
+@examples(60)
+@given(KIND_RECORDS, KIND_RECORDS)
+def test_any_change_of_a_vector_of_any_kind_changes_the_digest(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    for name in ("words", "tokens"):
+        changed = one | {name: other[name]}
+        digests = digest.vector_digests(table_of_kinds(one, changed), KINDS).to_pylist()
+        assert (digests[0] == digests[1]) == same(one[name], other[name])
+
+
+def test_values_behind_a_null_do_not_count_in_any_kind() -> None:
+    hidden = pa.StructArray.from_arrays(
+        [pa.array([[1, 2]]), pa.array([[1.0, 2.0]], pa.list_(pa.float32()))],
+        fields=list(SPARSE),
+        mask=pa.array([True]),
+    )
+    rows = table_of_kinds({})
+    rows = rows.set_column(rows.column_names.index("words"), "words", hidden)
+    assert digest.vector_digests(rows, KINDS)[0].as_py().hex() == kinds()
+
+
 def test_all_frozen_forms_differ() -> None:
-    for frozen in (CONTENT_VECTORS, VECTOR_VECTORS, DOCUMENT_VECTORS):
+    for frozen in (CONTENT_VECTORS, VECTOR_VECTORS, DOCUMENT_VECTORS, KIND_VECTORS):
         assert len({expected for _, expected in frozen.values()}) == len(frozen) > 1
 
 

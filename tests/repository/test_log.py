@@ -11,9 +11,8 @@ from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Ref
 from dr_pipelines.model.recovery_point import ZERO, Body, Head, LogEntry
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository import log as rules
-from dr_pipelines.repository.codec import seal_json
+from dr_pipelines.repository.json_codec import seal_json
 from dr_pipelines.repository.log import Draft, Log, encode_entry, parse_entry
-from dr_pipelines.repository.witness import MemoryWitness
 from dr_pipelines.testing.blob_faults import (
     Lost,
     LostAnswers,
@@ -23,6 +22,7 @@ from dr_pipelines.testing.blob_faults import (
     swap,
     truncate,
 )
+from dr_pipelines.testing.memory_witness import MemoryWitness
 from tests.repository.builders import ENTRY_MANIFEST, LONG, log
 
 
@@ -179,6 +179,23 @@ def test_nothing_is_written_after_a_gap(seen: int, missing: int, entries: int) -
     with pytest.raises(Damaged, match=r"the log has a gap and is not written to"):
         reader.append("evidence", draft)
     assert list(blobs.keys("")) == before
+
+
+@pytest.mark.parametrize("missing", range(1, 12))
+def test_a_gap_of_any_width_is_never_filled(missing: int) -> None:
+    """An entry 3, 5, 6, … beyond the head escapes at first; it does not when it is near."""
+    blobs, _, written = filled(2 + missing + 1)
+    for number in range(3, 3 + missing):
+        remove(blobs, written.key(number))
+    newcomer = log(blobs, writer="w2")
+
+    def fill() -> None:
+        for _ in range(missing):
+            newcomer.append("evidence", draft)
+
+    with pytest.raises(Damaged, match=r"the log has a gap and is not written to"):
+        fill()
+    assert newcomer.head().number < 2 + missing
 
 
 def test_another_writer_who_is_two_entries_ahead_is_not_a_gap() -> None:

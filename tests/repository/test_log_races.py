@@ -13,7 +13,7 @@ from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Conflict, OutcomeUnknown, Unavailable
 from dr_pipelines.model.recovery_point import Body, Head
 from dr_pipelines.repository.log import Draft, Log
-from dr_pipelines.repository.witness import MemoryWitness
+from dr_pipelines.testing.memory_witness import MemoryWitness
 from tests.repository.builders import ENTRY_MANIFEST, examples, log
 
 

@@ -10,9 +10,8 @@ from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Damaged, NotFound, OutcomeUnknown, Refused, Unavailable
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore
-from dr_pipelines.repository.codec import seal_json
+from dr_pipelines.repository.json_codec import seal_json
 from dr_pipelines.repository.repository import IDENTITY_KEY, PUT_ATTEMPTS, Repository
-from dr_pipelines.repository.witness import MemoryWitness
 from dr_pipelines.testing.blob_faults import (
     Lost,
     LostAnswers,
@@ -23,6 +22,7 @@ from dr_pipelines.testing.blob_faults import (
     swap,
     truncate,
 )
+from dr_pipelines.testing.memory_witness import MemoryWitness
 from tests.repository.builders import repository
 
 WITH: dict[str, Any] = {
@@ -43,7 +43,7 @@ def opened(blobs: BlobStore) -> Repository:
 )
 def test_a_store_whose_create_is_not_exclusive_is_refused(capabilities: dict[str, bool]) -> None:
     blobs = MemoryBlobStore("bucket")
-    with pytest.raises(Refused, match="memory:bucket: two writers can both create the same object"):
+    with pytest.raises(Refused, match="memory:bucket: an object that exists can be created again"):
         Repository.create(blobs, capabilities=capabilities, **WITH)
     assert list(blobs.keys("")) == []
 

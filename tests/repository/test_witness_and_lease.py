@@ -1,5 +1,6 @@
 """What this machine remembers, and who on it may write to a live store."""
 
+import errno
 import subprocess
 import sys
 import threading
@@ -13,7 +14,8 @@ import pytest
 from dr_pipelines.errors import Damaged, Unavailable
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.log import Witness
-from dr_pipelines.repository.witness import FileWitness, MemoryWitness
+from dr_pipelines.repository.witness import FileWitness
+from dr_pipelines.testing.memory_witness import MemoryWitness
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -54,6 +56,25 @@ def test_a_witness_that_cannot_be_read_is_damaged_and_says_what_to_do(
         FileWitness(tmp_path).newest("books")
     with pytest.raises(Damaged):
         FileWitness(tmp_path).record("books", 9, "nine")
+
+
+def test_a_witness_that_cannot_be_written_says_so_and_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    witness = FileWitness(tmp_path)
+    witness.record("books", 7, "seven")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(
+            Unavailable, match=r"No space left on device\). Entry 8 of 'books' is in"
+        ):
+            witness.record("books", 8, "eight")
+    assert witness.newest("books") == (7, "seven")
+    witness.record("books", 8, "eight")
+    assert [path.name for path in tmp_path.iterdir()] == ["books.json"]
 
 
 def test_threads_of_one_process_do_not_trip_over_each_other(tmp_path: Path) -> None:

@@ -6,21 +6,23 @@ monitor and the OSD trust whoever reaches them: a throw-away cluster without any
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
+
+from tests.servers.ports import free_port
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin", "setpriv")
 ACCESS_KEY = "AKTEST"
 SECRET_KEY = "SKTEST"
 STEP_SECONDS = 60
+STARTS = 3
 
 CONFIGURATION = """\
 [global]
@@ -70,18 +72,27 @@ def missing_programs() -> list[str]:
 @contextmanager
 def running_radosgw(directory: Path) -> Iterator[Radosgw]:
     """Start everything, yield the endpoint, stop everything; takes about 15 seconds to start."""
-    cluster = _Cluster(directory)
-    try:
-        yield Radosgw(cluster.start())
-    finally:
-        cluster.stop()
+    with ExitStack() as stack:
+        for attempt in range(1, STARTS + 1):
+            cluster = _Cluster(directory / str(attempt))
+            stack.callback(cluster.stop)
+            try:
+                endpoint = cluster.start()
+            except RuntimeError:  # such as a port that another process was quicker to take
+                if attempt == STARTS:
+                    raise
+                stack.close()
+            else:
+                break
+        yield Radosgw(endpoint)
 
 
 class _Cluster:
     def __init__(self, directory: Path) -> None:
+        directory.mkdir()
         self._directory = directory
         self._fsid = str(uuid4())
-        self._monitor_port, self._port = _free_ports(2)
+        self._monitor_port, self._port = free_port(), free_port()
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> str:
@@ -116,7 +127,11 @@ class _Cluster:
         self._run("monmaptool", "--create", "--addv", "a", address, "--fsid", self._fsid, monmap)
         self._run("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap)
         self._serve("ceph-mon", "-f", "-i", "a")
-        self._wait(lambda: self._ceph("-s").returncode == 0, what="the monitor to answer")
+        self._wait(self._monitor_answers, what="the monitor to answer")
+
+    def _monitor_answers(self) -> bool:
+        """This one, and not one of another cluster that has the port."""
+        return self._ceph("fsid").stdout.decode().strip() == self._fsid
 
     def _start_osd(self) -> None:
         uuid = str(uuid4())
@@ -170,12 +185,3 @@ def _answers(endpoint: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on right now, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

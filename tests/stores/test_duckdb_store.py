@@ -2,14 +2,71 @@
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from dr_pipelines.model.collection import CollectionSpec, Vector
+from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb_catalog import DuckDBCatalog
+from dr_pipelines.stores.duckdb_files import ROW_GROUP
 from dr_pipelines.testing.store_contract import VectorStoreContract
+from dr_pipelines.testing.store_samples import CONFIGURED
 
 
 class TestDuckDB(VectorStoreContract):
+    engine = "duckdb"
+    tuned = (CONFIGURED,)
+
     @pytest.fixture
     def store(self, tmp_path: Path) -> VectorStore:
-        return DuckDBVectorStore(tmp_path / "store", wait_seconds=5)
+        return DuckDBVectorStore(tmp_path / "store", wait_seconds=30)
+
+    def reopened(self, store: VectorStore) -> VectorStore:
+        assert isinstance(store, DuckDBVectorStore)
+        return DuckDBVectorStore(store._directory, wait_seconds=30)
+
+
+def test_a_catalog_has_the_names_of_its_store_while_the_store_is_in_use(tmp_path: Path) -> None:
+    store, catalog = DuckDBVectorStore(tmp_path), DuckDBCatalog(tmp_path)
+    assert (catalog.collections(), catalog.aliases()) == ([], {})
+    for name in ("notes@2", "notes@1"):
+        store.create(CollectionSpec(name=name, vectors=(Vector(dimension=2),)))
+    store.promote("notes@1", alias="notes")
+    with store._files.alone("notes@1"):
+        assert catalog.collections() == store.collections() == ["notes@1", "notes@2"]
+        assert catalog.aliases() == store.aliases() == {"notes": "notes@1"}
+
+
+def test_a_catalog_of_no_directory_is_empty(tmp_path: Path) -> None:
+    catalog = DuckDBCatalog(tmp_path / "nowhere")
+    assert (catalog.collections(), catalog.aliases()) == ([], {})
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_a_write_of_several_row_groups_reads_back_in_order(
+    tmp_path: Path, seed: int | None
+) -> None:
+    spec = CollectionSpec(name="many", vectors=(Vector(dimension=2),))
+    numbers = np.arange(2 * ROW_GROUP + 1)
+    ids = [f"document-{number:06d}" for number in numbers.tolist()]
+    matrix = numbers.repeat(2).astype(np.float32)
+    columns = {
+        "id": pa.array(ids),
+        "document_id": pa.array(ids),
+        "chunk_index": pa.array(np.zeros(len(ids), np.int32)),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(matrix), 2),
+    }
+    schema = store_schema(spec)
+    rows = pa.table(
+        [columns.get(f.name, pa.nulls(len(ids), f.type)) for f in schema], schema=schema
+    )
+    order = numbers if seed is None else np.random.default_rng(seed).permutation(numbers)
+    store = DuckDBVectorStore(tmp_path / "store")
+    store.create(spec)
+
+    store.write("many", rows.take(pa.array(order)))
+
+    assert pa.Table.from_batches(store.scan("many")).equals(rows)

@@ -5,9 +5,13 @@ import pytest
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
+from dr_pipelines.testing.store_samples import CONFIGURED
 
 
 class TestMemory(VectorStoreContract):
+    engine = "memory"
+    tuned = (CONFIGURED,)
+
     @pytest.fixture
     def store(self) -> VectorStore:
         return MemoryVectorStore()

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from dr_pipelines.model.record import CHANGE_SCHEMA
+if TYPE_CHECKING:  # Arrow is imported when there are changes
+    import pyarrow as pa
 
 BATCH_ROWS = 1_000
 BATCH_BYTES = 8 * 1024 * 1024
@@ -73,7 +73,7 @@ def encoded(text: str, what: str) -> bytes:
         raise Unreadable(f"{what} has a lone surrogate") from error
 
 
-def in_batches(changes: Iterable[Change]) -> Iterator[pa.RecordBatch]:
+def in_batches(changes: Iterable[Change]) -> "Iterator[pa.RecordBatch]":
     """Batches of at most `BATCH_ROWS` rows that end when they reach `BATCH_BYTES`."""
     rows: list[Change] = []
     size = 0
@@ -87,7 +87,11 @@ def in_batches(changes: Iterable[Change]) -> Iterator[pa.RecordBatch]:
         yield _batch(rows)
 
 
-def _batch(rows: list[Change]) -> pa.RecordBatch:
+def _batch(rows: list[Change]) -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    from dr_pipelines.model.record import CHANGE_SCHEMA
+
     columns = {
         "document_id": [r.document_id for r in rows],
         "position": [r.position for r in rows],

@@ -5,8 +5,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.ingest.sources.changes import (
@@ -25,10 +24,14 @@ from dr_pipelines.ingest.sources.git_history import (
     changed_files,
     opened_blobs,
     read_history,
+    resolve_ref,
 )
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.lineage import SourceProvenance
 from dr_pipelines.protocols import Quarantined, SourcePartition
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MARKDOWN = frozenset([".md", ".markdown"])
 HEADING = re.compile(r"^(?:```|~~~)|^#{1,6}[ \t]+(\S.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
@@ -85,6 +88,11 @@ class GitSource:
         }
         return SourceProvenance(connector="git", settings=settings)
 
+    def glance(self) -> str:
+        """The commit that the ref names, and what is read of it."""
+        commit = resolve_ref(self._repository, self._ref)
+        return f"{self._repository}:{commit}:{self.provenance.fingerprint}"
+
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the ref is now; the head is its last commit with changes."""
         self._known = self._read_index()
@@ -95,7 +103,7 @@ class GitSource:
         commits = self._index.history.commits
         return commits[position - 1] if 1 <= position <= len(commits) else None
 
-    def changes(self, after: int, through: int) -> Iterator[pa.RecordBatch]:
+    def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
         index = self._index
         known = bisect_right(index.positions, after)
         newest = index.newest[known - 1] if known else BEFORE_ALL_TIMES

@@ -33,25 +33,32 @@ class History:
     times: "array[int]"
 
 
-def read_history(directory: Path, ref: str) -> History:
-    """Resolve a ref and list its commits.
-
-    Raises `NotFound` for what is not a repository or has no such ref, `InvalidRequest` for a
-    shallow clone, whose history is not all there.
-    """
+def resolve_ref(directory: Path, ref: str) -> str:
+    """The commit that a ref names now; raises `NotFound` for what is not a repository or has no
+    such ref."""
     if not directory.is_dir():
         raise NotFound(f"no Git repository at {directory}")
     if ref.startswith("-") or not ref.isprintable() or not ref:
         raise InvalidRequest(f"ref {ref!r}: expected a branch, tag or commit")
+    run_git(directory, "rev-parse", "--is-shallow-repository")  # first: is it a repository?
+    try:
+        return run_git(directory, "rev-parse", "--verify", f"{ref}^{{commit}}").strip()
+    except NotFound as error:
+        raise NotFound(f"{directory} has no commit at ref {ref!r}") from error
+
+
+def read_history(directory: Path, ref: str) -> History:
+    """Resolve a ref and list its commits.
+
+    Raises as `resolve_ref` does, and `InvalidRequest` for a shallow clone, whose history is not all
+    there.
+    """
+    commit = resolve_ref(directory, ref)
     if run_git(directory, "rev-parse", "--is-shallow-repository").strip() == "true":
         raise InvalidRequest(
             f"{directory} is a shallow clone, so its history is cut off: run "
             "`git fetch --unshallow` there"
         )
-    try:
-        commit = run_git(directory, "rev-parse", "--verify", f"{ref}^{{commit}}").strip()
-    except NotFound as error:
-        raise NotFound(f"{directory} has no commit at ref {ref!r}") from error
     arguments = ("rev-list", "--reverse", "--first-parent", "--timestamp", commit)
     pairs = [line.split() for line in run_git(directory, *arguments).splitlines()]
     return History(tuple(pair[1] for pair in pairs), array("q", [int(pair[0]) for pair in pairs]))

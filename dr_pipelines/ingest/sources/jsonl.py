@@ -1,13 +1,12 @@
 """A change feed in a JSONL file that only ever grows at its end."""
 
 import hashlib
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-
-import pyarrow as pa
 
 from dr_pipelines.errors import InvalidRequest, NotFound, SourceRewritten, Unavailable
 from dr_pipelines.ingest.sources.changes import (
@@ -23,6 +22,8 @@ from dr_pipelines.protocols import Quarantined, SourcePartition
 
 if TYPE_CHECKING:
     from _hashlib import HASH  # the type of hashlib.sha256(), which has no public name
+
+    import pyarrow as pa
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MARK_BYTES = 1024 * 1024
@@ -77,6 +78,12 @@ class JsonlSource:
     def provenance(self) -> SourceProvenance:
         return SourceProvenance(connector="jsonl")
 
+    def glance(self) -> str:
+        """Which file it is, its size and when it was last written."""
+        with _opened(self._path) as file:
+            found = os.fstat(file.fileno())
+        return f"{self._path}:{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the file is now."""
         self._known = _read_index(self._path)
@@ -91,7 +98,7 @@ class JsonlSource:
                 return step.mark.sha256.hexdigest() if step.mark.position == position else None
         return None
 
-    def changes(self, after: int, through: int) -> Iterator[pa.RecordBatch]:
+    def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
         return in_batches(
             step.found
             for step in self._between(after, through)

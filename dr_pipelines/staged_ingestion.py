@@ -1,4 +1,4 @@
-"""The stages of some days one at a time, for a scheduler that runs each as a step of its own.
+"""Ingest one stage at a time, each over some days, for a scheduler that runs them as steps.
 
 Every step works on what the step before has left in the repository, and tells each day apart:
 
@@ -19,19 +19,10 @@ from dr_pipelines.ingestion import DayCommit, append_days, bind, partition_of, r
 from dr_pipelines.model.recovery_point import Digests, Head, Manifest, ObjectRef, SegmentRef
 from dr_pipelines.protocols import Lease, Progress, SourcePartition, VectorStore
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.stages import (
-    Day,
-    DocumentsRead,
-    Reading,
-    chunk_day,
-    cut_segment,
-    embed_day,
-    pieces,
-    plan_days,
-    read_day,
-    require_same_source,
-    source_days,
-)
+from dr_pipelines.stages.chunks import chunk_day
+from dr_pipelines.stages.days import Day, Reading, plan_days, require_same_source, source_days
+from dr_pipelines.stages.documents import DocumentsRead, read_day
+from dr_pipelines.stages.embeddings import embed_day, pieces
 
 
 class Outcome(StrEnum):
@@ -226,7 +217,7 @@ def _left_commit(lineage: Lineage, day: Day, *, repository: Repository) -> DayCo
         if piece.segment is None:
             missing += 1
         else:
-            left.append(cut_segment(piece.segment, piece.of, day.covered))
+            left.append(piece.segment)
     if missing and (left or read.fresh):
         raise NotFound(
             f"{lineage.collection}: {missing} of {missing + len(left)} pieces of {day.name} are "

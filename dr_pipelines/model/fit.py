@@ -1,0 +1,41 @@
+"""What becomes of a collection in another engine, said before anything is touched."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dr_pipelines.model.collection import CollectionSpec
+
+AS_IT_WAS = "as it was"
+"""The consequence of a part that is carried without any."""
+
+
+class Fate(StrEnum):
+    """`carried`: it is there and works as before. `approximated`: it is there and works
+    differently. `lost`: it is not in force; what was kept of it stays in the manifest."""
+
+    CARRIED = "carried"
+    APPROXIMATED = "approximated"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What becomes of a part, such as `vectors.embedding.index` or `engine.pgvector.policies`, and
+    what follows from it for those who ask."""
+
+    part: str
+    fate: Fate
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The specification that a store will be asked to create, with the same contract, and a note
+    for every part that is not plainly the same."""
+
+    spec: CollectionSpec
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def lost(self) -> tuple[Note, ...]:
+        return tuple(note for note in self.notes if note.fate is Fate.LOST)

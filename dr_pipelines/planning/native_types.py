@@ -1,0 +1,68 @@
+"""Values that only their own engine has as they were: another one keeps them as something else,
+from which they are made again on the way back."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.fit import Fate, Note
+
+SAME = frozenset(
+    [
+        "bigint",
+        "boolean",
+        "character varying",
+        "character varying[]",
+        "double precision",
+        "integer",
+        "name",
+        "real",
+        "smallint",
+        "text",
+        "text[]",
+        "timestamp with time zone",
+    ]
+)
+"""PostgreSQL's types whose values a field has, in the same order."""
+SIZE = re.compile(r"\(\d+(?:,-?\d+)?\)")
+PRIMARY = re.compile(r"PRIMARY KEY \((?P<columns>.+?)\)")
+
+
+def type_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
+    """What becomes of values and ids in `engine`, which is another one than the specification's.
+
+    The types are those that sections of engines say of tables that others made.
+    """
+    section = spec.engine.get("pgvector", {})
+    if engine != "pgvector" and section.get("layout") == "table":
+        yield from _columns(spec, section)
+    own_ids = spec.engine.get("qdrant", {}).get("layout", {}).get("records") == "native"
+    if engine == "qdrant" and not own_ids:
+        said = "each point's id is a UUID made of the record's id, which is in the payload"
+        yield Note("ids", Fate.APPROXIMATED, said)
+    elif engine != "pgvector" and (key := _key(section)) is not None:
+        yield Note("ids", Fate.APPROXIMATED, f"{key} in pgvector: texts here, in bytewise order")
+
+
+def _columns(spec: CollectionSpec, section: dict[str, Any]) -> Iterator[Note]:
+    fields = {field.name for field in spec.fields}
+    for column in section.get("columns", []):
+        name, declared = column.get("as", column["name"]), column["type"]
+        if name in fields and SIZE.sub("", declared) not in SAME:
+            said = f"{declared} in pgvector: a text here, compared and ordered as one"
+            yield Note(f"fields.{name}", Fate.APPROXIMATED, said)
+
+
+def _key(section: dict[str, Any]) -> str | None:
+    """The type of a key that is no text; None of any other."""
+    types = {column["name"]: column["type"] for column in section.get("columns", [])}
+    for constraint in section.get("constraints", []):
+        found = PRIMARY.match(constraint.get("definition", ""))
+        if found is None:
+            continue
+        declared = types.get(found["columns"].strip('"'))
+        if declared is None:
+            return "a key of several columns" if ", " in found["columns"] else None
+        return None if SIZE.sub("", declared) in ("text", "character varying") else declared
+    return None

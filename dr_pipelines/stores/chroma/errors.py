@@ -1,0 +1,82 @@
+"""Chroma's errors in our words: the one place where they are translated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from chromadb import errors as chroma
+
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Damaged,
+    DrError,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+
+BROKEN = ("Error finding id", "Nothing found on disk", "malformed", "not a database", "hnsw")
+"""In messages about files that are not what Chroma left behind."""
+
+GOING = ("Missing metadata segment", "Missing vector segment", "Missing record segment")
+"""In messages about a collection that somebody deletes at this moment."""
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Raise what Chroma and its transport raise inside as errors of this package; `place` names the
+    store, without secrets."""
+    try:
+        yield
+    except DrError:
+        raise
+    except httpx.TransportError as error:
+        raise Unavailable(
+            f"{place} cannot be reached ({type(error).__name__}: {error}); is it running?"
+        ) from error
+    except chroma.ChromaError as error:
+        raise _meant(error, place) from error
+    except BaseException as error:  # see _is_failure: everything else goes on as it is
+        if not _is_failure(error):
+            raise
+        raise Unavailable(f"{place} failed: {_said(error)}; try again later") from error
+
+
+def is_taken(error: chroma.ChromaError) -> bool:
+    """Whether there is something of that name (embedded, an InternalError says so; of a server, a
+    plain ChromaError)."""
+    return "already exists" in str(error)
+
+
+def _meant(error: chroma.ChromaError, place: str) -> DrError:
+    said = _said(error)
+    if is_taken(error):
+        return AlreadyExists(f"{place}: {said}")
+    if "Unapplied migrations" in said:
+        return InvalidRequest(f"{place} was written by an older Chroma; open it with this one once")
+    if any(word in said for word in GOING):
+        return NotFound(f"{place}: the collection was just deleted ({said})")
+    match error:
+        case chroma.NotFoundError():
+            return NotFound(f"{place}: {said}")
+        case chroma.AuthorizationError() | chroma.ChromaAuthError():
+            return InvalidRequest(f"{place} refuses the credentials; set CHROMA_TOKEN")
+        case chroma.RateLimitError() | chroma.QuotaError():
+            return Unavailable(f"{place}: {said}; try again later")
+        case chroma.InternalError() if any(word in said for word in BROKEN):
+            return Damaged(f"{place} cannot read its files: {said}; restore it beside")
+        case chroma.InternalError():
+            return Unavailable(f"{place} failed: {said}; try again later")
+        case _:
+            return InvalidRequest(f"{place}: {said}")
+
+
+def _is_failure(error: BaseException) -> bool:
+    """A panic of the embedded engine (its class, which cannot be imported, derives from
+    BaseException), or an answer that is not Chroma's, which its client raises as a plain
+    Exception."""
+    return type(error).__name__ == "PanicException" or type(error) is Exception
+
+
+def _said(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]

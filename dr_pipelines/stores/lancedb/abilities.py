@@ -1,0 +1,53 @@
+"""What Lance searches and indexes, and what becomes of another specification in it."""
+
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+    VectorKind,
+    VectorType,
+)
+from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.stores.fitting import Native, fit_to
+from dr_pipelines.stores.lancedb.indexes import VECTOR_INDEXES
+from dr_pipelines.stores.lancedb.vectors import KEPT, searched_natively, stored_type
+
+LANCE = Native(
+    engine="lancedb",
+    metrics=frozenset([Metric.COSINE, Metric.DOT, Metric.L2, Metric.HAMMING]),
+    dtypes=KEPT,
+    kinds=frozenset([VectorKind.DENSE, VectorKind.MULTI]),
+    indexes=VECTOR_INDEXES,
+    default_index="ivf_hnsw_flat",
+)
+"""A graph over whole vectors stands for the `hnsw` of other engines: it loses nothing to
+quantization."""
+BITS = "ivf_flat"
+"""The one kind of index that Lance has for vectors of bits."""
+
+
+def fitted(spec: CollectionSpec) -> Fit:
+    """What `fit_to` says of these abilities, and of vectors whose metric Lance does not have for
+    their type."""
+    fit = fit_to(spec, LANCE)
+    notes, found = list(fit.notes), list[Vector]()
+    for vector in fit.spec.vectors:
+        index, note = _index(vector)
+        found.append(vector.model_copy(update={"index": index}))
+        notes += [note] if note else []
+    return Fit(fit.spec.model_copy(update={"vectors": tuple(found)}), tuple(notes))
+
+
+def _index(vector: Vector) -> tuple[VectorIndex | None, Note | None]:
+    index, part = vector.index, f"vectors.{vector.name}.index"
+    if index is None:
+        return None, None
+    if not searched_natively(vector, stored_type(vector)):
+        said = f"no index by {vector.metric} for {vector.dtype}: searches by it read every record"
+        return None, Note(part, Fate.APPROXIMATED, said)
+    if vector.dtype is VectorType.BIT and index.kind != BITS:
+        said = f"{index.kind} becomes {BITS}: recall and latency differ"
+        kept = {k: v for k, v in index.parameters.items() if k in VECTOR_INDEXES[BITS]}
+        return VectorIndex(kind=BITS, parameters=kept), Note(part, Fate.APPROXIMATED, said)
+    return index, None

@@ -1,0 +1,53 @@
+"""Making a table for a specification: with its label in one step, its configuration after it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.stores.lancedb.description import BUILT, layout_of, section_of
+from dr_pipelines.stores.lancedb.layouts import LABEL
+
+CLEANING = {"interval": 100, "older_than_seconds": 7 * 24 * 60 * 60}
+"""Every 100 commits Lance removes versions of our own collections that are older than a week and
+have no tag; LanceDB's `optimize` keeps as long."""
+
+
+def create_table(uri: str, spec: CollectionSpec, *, options: dict[str, str] | None) -> None:
+    """Commit an empty table. Raises what Lance does where there is one."""
+    import lance
+
+    section = section_of(spec)
+    properties = {k: v for k, v in section.get("properties", {}).items() if k != LABEL}
+    label = {LABEL: spec.model_dump_json()}
+    schema = layout_of(spec).schema.with_metadata({**_encoded(properties), **_encoded(label)})
+    storage = section.get("storage", {})
+    lance.write_dataset(
+        schema.empty_table(),
+        uri,
+        schema=schema,
+        mode="create",
+        storage_options=options,
+        data_storage_version=storage.get("version"),
+        enable_stable_row_ids=storage.get("stable_row_ids", False),
+        auto_cleanup_options=None if "configuration" in section else CLEANING,
+    )
+
+
+def configured(dataset: Any, spec: CollectionSpec) -> None:
+    """Give a table of ours the configuration that its specification asks for, where it lacks it:
+    also after a process that died between a table and its configuration."""
+    section = section_of(spec)
+    config, comments = section.get("configuration", {}), section.get("comments", {})
+    missing = _missing(config, dataset.config())
+    if missing:
+        dataset.update_config(missing)
+    if _missing(comments, dataset.metadata):
+        dataset.update_metadata(comments)
+
+
+def _missing(wanted: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str | None]:
+    return {k: v for k, v in wanted.items() if found.get(k) != v and k != BUILT}
+
+
+def _encoded(said: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {k.encode(): v.encode(errors="surrogateescape") for k, v in said.items()}

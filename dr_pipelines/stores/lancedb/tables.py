@@ -1,0 +1,281 @@
+"""Tables that users made: what of them is the id, the text, a field and a vector, and the way back.
+
+The mapping is a part of the engine's section (`columns`, `key`, `text`, `uri`), beside the table's
+own Arrow schema (`schema`, serialized): with them `create` makes the table again.
+"""
+
+import base64
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import Damaged
+from dr_pipelines.model.collection import (
+    MAX_DIMENSION,
+    RESERVED_COLUMNS,
+    CollectionSpec,
+    Field,
+    FieldType,
+    Metric,
+    Vector,
+    VectorKind,
+    VectorType,
+)
+from dr_pipelines.model.query import Filter, Scalar
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.stores.lancedb import values, vectors
+from dr_pipelines.stores.lancedb.layouts import PRIMARY_KEY, TABLE, Entry, plain_filter, refused
+from dr_pipelines.stores.lancedb.rows import digests
+
+KEYS = ("id", "_id", "uuid", "pk")
+TEXTS = ("text", "content", "chunk", "page_content", "body", "document")
+URIS = ("uri", "url")
+EXACT = "_float64"
+NUMBER = r"0|-?[1-9][0-9]{0,19}"
+DTYPES = {
+    pa.float16(): VectorType.FLOAT16,
+    pa.float32(): VectorType.FLOAT32,
+    pa.float64(): VectorType.FLOAT32,
+    pa.int8(): VectorType.INT8,
+    pa.uint8(): VectorType.BIT,
+}
+
+Section = dict[str, Any]
+
+
+class TableLayout:
+    """A table as its section says it is mapped."""
+
+    def __init__(self, spec: CollectionSpec, section: Mapping[str, Any]) -> None:
+        self.spec = spec
+        try:
+            self.schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(section["schema"])))
+            self.key: str | None = section["key"]
+            self.text: str | None = section["text"]
+            self._uri: str | None = section["uri"]
+            self._columns: dict[str, str] = dict(section["columns"])
+        except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise Damaged(f"{spec.name!r}: its section says nothing usable of its table") from error
+        named = {vector.name for vector in spec.vectors} | {field.name for field in spec.fields}
+        unknown = named - set(self._columns)
+        if unknown or not set(self._columns.values()) <= set(self.schema.names):
+            raise Damaged(f"{spec.name!r}: its section says nothing of {sorted(unknown)}")
+        self._store = store_schema(spec)
+        self._vectors = {vector.name: vector for vector in spec.vectors}
+        vector_of = {self._columns[name]: name for name in self._vectors}
+        self._exact = {
+            vector_of[column]: name
+            for name, column in self._columns.items()
+            if name not in self._vectors and column in vector_of
+        }
+        """Vector of float64 → field that holds all its digits."""
+        fixed = {"id": self.key, "text": self.text, "uri": self._uri}
+        self._sources: dict[str, str | None] = {**self._columns, **fixed, "document_id": self.key}
+        self._same = frozenset(
+            field.name
+            for field in spec.fields
+            if "`" not in self._columns[field.name]
+            and self._columns[field.name] == field.name  # the SQL names fields
+            and values.is_same(self.schema.field(field.name).type)
+        )
+
+    @property
+    def document(self) -> str | None:
+        return self.key
+
+    def columns(self, asked: Sequence[str]) -> list[str]:
+        if self.key is None and not {"id", "document_id"}.isdisjoint(asked):
+            return list(self.schema.names)  # an id is a digest of the whole row
+        needed = [self._sources.get(column) for column in asked]
+        return list(dict.fromkeys(column for column in needed if column is not None))
+
+    def read(self, rows: pa.RecordBatch, asked: Sequence[str]) -> pa.RecordBatch:
+        schema = pa.schema([self._store.field(column) for column in asked])
+        found = {name: self._read(rows, name) for name in dict.fromkeys(asked)}
+        return pa.RecordBatch.from_arrays([found[name] for name in asked], schema=schema)
+
+    def _read(self, rows: pa.RecordBatch, column: str) -> pa.Array:
+        target = self._store.field(column).type
+        if column == "chunk_index":
+            return pa.repeat(pa.scalar(0, target), rows.num_rows)
+        if column in ("id", "document_id"):
+            return digests(rows) if self.key is None else rows.column(self.key).cast(target)
+        source = self._sources.get(column)
+        if source is None:
+            return pa.nulls(rows.num_rows, target)
+        array = rows.column(source)
+        if column in self._vectors:
+            return vectors.from_stored(array, self._vectors[column])
+        if column in self._exact.values():
+            return values.to_field(vectors.exact_bytes(array))
+        return values.to_field(array)
+
+    def written(self, rows: pa.Table) -> pa.Table:
+        self._check_fixed(rows)
+        arrays = []
+        for field in self.schema:
+            array = self._written(rows, field)
+            if not field.nullable and array.null_count:
+                row = pc.index(array.is_null(), pa.scalar(True)).as_py()
+                raise refused(rows, row, f"{field.name!r} of the table cannot be null")
+            arrays.append(array)
+        return pa.table(arrays, schema=self.schema)
+
+    def _check_fixed(self, rows: pa.Table) -> None:
+        """The table has no place for chunks, and perhaps none for texts and addresses."""
+        if not rows.column("document_id").equals(rows.column("id")):
+            row = pc.index(pc.equal(rows["document_id"], rows["id"]), pa.scalar(False)).as_py()
+            raise refused(rows, row, "in a table of its own layout a document is one record")
+        for row, key in enumerate(rows.column("id").to_pylist()):
+            if self.key_value(key) is None:
+                raise refused(rows, row, f"the table's key {self.key!r} is a number")
+        empty = ["extra"]
+        empty += [] if self.text else ["text"]
+        empty += [] if self._uri else ["uri"]
+        for column in empty:
+            if rows.column(column).null_count < rows.num_rows:
+                row = pc.index(rows.column(column).is_valid(), pa.scalar(True)).as_py()
+                raise refused(rows, row, f"the table has no column for its {column!r}")
+
+    def _written(self, rows: pa.Table, field: pa.Field) -> pa.Array:
+        ours = [name for name, source in self._sources.items() if source == field.name]
+        column = next((name for name in ours if name not in self._exact.values()), None)
+        if column is None:
+            raise Damaged(f"{self.spec.name!r}: nothing of it is the table's {field.name!r}")
+        if column not in self._vectors:
+            return self._converted(rows, column, field.type)
+        vector = _one(rows, column)
+        if column in self._exact:
+            digits = _one(rows, self._exact[column])
+            if digits.null_count == vector.null_count:  # else they came from elsewhere
+                return vectors.of_exact_bytes(values.from_field(digits, pa.binary()), field.type)
+        return vectors.to_stored(vector, field.type)
+
+    def _converted(self, rows: pa.Table, column: str, type: pa.DataType) -> pa.Array:
+        array = _one(rows, column)
+        try:
+            return values.from_field(array, type)
+        except (pa.ArrowException, ValueError, KeyError, TypeError):
+            for row in range(len(array)):
+                try:
+                    values.from_field(array.slice(row, 1), type)
+                except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+                    said = f"its {column!r} is not a {type}, which the table keeps ({error})"
+                    raise refused(rows, row, said) from error
+            raise
+
+    def column(self, vector: str) -> str:
+        return self._columns[vector]
+
+    def understands(self, filter: Filter | None) -> bool:
+        return plain_filter(filter, self._same)
+
+    def key_value(self, id: str) -> Scalar | None:
+        if self.key is None or not pa.types.is_integer(self.schema.field(self.key).type):
+            return id
+        return int(id) if re.fullmatch(NUMBER, id) else None
+
+    def indexes(self) -> list[Entry]:
+        return []  # those that the section lists, and no others
+
+
+def mapped(
+    schema: pa.Schema, searched: Collection[str]
+) -> tuple[Section, list[Field], list[Vector]]:
+    """How a table is read: its section, fields and vectors; `searched` are columns with a full-text
+    index. Without a vector it is no collection."""
+    key, text, uri = _key(schema), _text(schema, searched), _named(schema, URIS)
+    columns: dict[str, str] = {}
+    fields, found = list[Field](), list[Vector]()
+    for field in schema:
+        if field.name in (key, text, uri):
+            continue
+        name = _free_name(field.name, columns)
+        columns[name] = field.name
+        vector = _vector(name, field.type)
+        if vector is None:
+            fields.append(Field(name=name, type=values.field_type(field.type)))
+            continue
+        found.append(vector)
+        if _is_double(field.type):
+            exact = _free_name(name + EXACT, columns)
+            columns[exact] = field.name
+            fields.append(Field(name=exact, type=FieldType.STRING, filterable=False))
+    section = {
+        "layout": TABLE,
+        "schema": base64.b64encode(schema.remove_metadata().serialize()).decode(),
+        "key": key,
+        "text": text,
+        "uri": uri,
+        "columns": columns,
+    }
+    return section, fields, found
+
+
+def _vector(name: str, type: pa.DataType) -> Vector | None:
+    item = vectors.component(type)
+    if item is None:
+        return None
+    several = not pa.types.is_fixed_size_list(type)
+    dense = type.value_type if several else type
+    if several and item == pa.uint8():
+        return None  # Lance has no search for several vectors of bits
+    dimension = dense.list_size * (8 if item == pa.uint8() else 1)
+    if not 1 <= dimension <= MAX_DIMENSION or (several and item == pa.float64()):
+        return None
+    metric = Metric.COSINE if several else Metric.L2  # those that Lance assumes
+    return Vector(
+        name=name,
+        dimension=dimension,
+        metric=Metric.HAMMING if item == pa.uint8() else metric,
+        dtype=DTYPES[item],
+        kind=VectorKind.MULTI if several else VectorKind.DENSE,
+    )
+
+
+def _key(schema: pa.Schema) -> str | None:
+    marked = [f.name for f in schema if (f.metadata or {}).get(PRIMARY_KEY) == b"true"]
+    if len(marked) == 1 and _can_be_key(schema.field(marked[0]).type):
+        return str(marked[0])
+    for name in KEYS:
+        if name in schema.names and _can_be_key(schema.field(name).type):
+            return name
+    return None
+
+
+def _text(schema: pa.Schema, searched: Collection[str]) -> str | None:
+    texts = [f.name for f in schema if f.type == pa.string() and f.name != _key(schema)]
+    chosen = [n for n in ("text",) if n in texts] + [n for n in texts if n in searched]
+    chosen += [n for n in TEXTS if n in texts]
+    return chosen[0] if chosen else None
+
+
+def _named(schema: pa.Schema, names: Sequence[str]) -> str | None:
+    return next(
+        (n for n in names if n in schema.names and schema.field(n).type == pa.string()), None
+    )
+
+
+def _can_be_key(type: pa.DataType) -> bool:
+    return bool(type in (pa.string(), pa.large_string()) or pa.types.is_integer(type))
+
+
+def _is_double(type: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(type) and type.value_type == pa.float64())
+
+
+def _free_name(column: str, taken: Collection[str]) -> str:
+    """The column's own name where a field may have it."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", column)[:48] or "_"
+    name = name if re.match(r"[A-Za-z_]", name) else f"_{name}"
+    while name in RESERVED_COLUMNS or name in taken:
+        name += "_"
+    return name
+
+
+def _one(rows: pa.Table, column: str) -> pa.Array:
+    combined = rows.column(column).combine_chunks()
+    return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined

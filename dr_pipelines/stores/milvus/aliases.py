@@ -1,0 +1,54 @@
+"""Milvus' own aliases: each is moved by one call, in which a reader sees the old or the new one."""
+
+from pymilvus.grpc_gen import milvus_pb2
+
+from dr_pipelines.errors import NotFound, Unavailable
+from dr_pipelines.stores.milvus.connection import Connection
+from dr_pipelines.stores.milvus.names import from_native, to_native
+
+
+def known(connection: Connection, *, of: str = "") -> list[str]:
+    """Native names of aliases, of one collection or of all."""
+    request = milvus_pb2.ListAliasesRequest(collection_name=of)
+    return sorted(connection.call("ListAliases", request, repeat=True).aliases)
+
+
+def target(connection: Connection, native: str) -> str | None:
+    """The native name of the collection that an alias stands for, if it is one."""
+    if native not in known(connection):
+        return None
+    try:
+        request = milvus_pb2.DescribeAliasRequest(alias=native)
+        return str(connection.call("DescribeAlias", request, repeat=True).collection)
+    except NotFound:  # dropped meanwhile
+        return None
+
+
+def all_of(connection: Connection) -> dict[str, str]:
+    """Alias → physical name, ascending."""
+    found = {native: target(connection, native) for native in known(connection)}
+    return {from_native(a): from_native(to) for a, to in sorted(found.items()) if to is not None}
+
+
+def resolved(connection: Connection, name: str) -> str | None:
+    """The native name of a collection or of what an alias stands for; None where Milvus can have
+    nothing of that name."""
+    native = to_native(name)
+    return native and (target(connection, native) or native)
+
+
+def point(connection: Connection, alias: str, native: str) -> None:
+    """Make the alias stand for the collection; when the answer is lost, look whether it does."""
+    made = target(connection, alias) is None
+    said = {"alias": alias, "collection_name": native}
+    try:
+        if made:
+            connection.call("CreateAlias", milvus_pb2.CreateAliasRequest(**said))
+        else:
+            connection.call("AlterAlias", milvus_pb2.AlterAliasRequest(**said))
+    except Unavailable:
+        found = target(connection, alias)
+        if found is None or (found != native and not made):
+            raise
+        if found != native:  # somebody else made it first
+            connection.call("AlterAlias", milvus_pb2.AlterAliasRequest(**said))

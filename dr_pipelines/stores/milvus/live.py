@@ -1,0 +1,150 @@
+"""A collection as Milvus itself describes it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
+
+from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.stores.milvus import errors, indexes
+from dr_pipelines.stores.milvus.column import Column, of_message
+from dr_pipelines.stores.milvus.connection import Connection
+
+LABEL, INDEXED = "dr.spec", "dr.indexed"
+"""Properties of a collection: the specification that it was created with, and whether
+`build_index` has been through."""
+INSERT_IDS = "allow_insert_auto_id"
+"""Property with which a server takes ids where it otherwise makes them."""
+DEFAULT_PARTITION = "_default"
+F = schema_pb2.FunctionType
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """`partitions` are those that somebody made by name; `key_partitions` how many the engine made
+    for a partition key. `label` is None for a collection that something else made."""
+
+    native: str
+    columns: tuple[Column, ...]
+    functions: tuple[dict[str, Any], ...]
+    dynamic: bool
+    comment: str
+    shards: int
+    properties: dict[str, str]
+    consistency: str
+    partitions: tuple[str, ...]
+    key_partitions: int
+    indexes: tuple[dict[str, Any], ...]
+    label: CollectionSpec | None
+    indexed: bool
+
+    def index_of(self, column: str) -> dict[str, Any] | None:
+        return next((index for index in self.indexes if index["field"] == column), None)
+
+    @property
+    def key(self) -> Column:
+        return next(column for column in self.columns if "primary" in column.flags)
+
+
+def look(connection: Connection, native: str) -> Live:
+    """Ask for all of it.
+
+    Raises:
+        NotFound: there is none of that name.
+        InvalidRequest: it has a column that cannot be carried.
+        Damaged: its label is unreadable.
+    """
+    request = milvus_pb2.DescribeCollectionRequest(collection_name=native)
+    found = connection.call("DescribeCollection", request, repeat=True)
+    schema = found.schema
+    if schema.struct_array_fields:
+        name = schema.struct_array_fields[0].name
+        raise InvalidRequest(f"{native!r}: column {name!r} is an array of structs: not carried")
+    columns = tuple(of_message(field) for field in schema.fields if not field.is_dynamic)
+    if schema.autoID:
+        columns = tuple(_with_auto_id(column) for column in columns)
+    properties = {pair.key: pair.value for pair in found.properties}
+    label, indexed = properties.pop(LABEL, None), properties.pop(INDEXED, None)
+    keyed = any("partition_key" in column.flags for column in columns)
+    return Live(
+        native=native,
+        columns=columns,
+        functions=tuple(_function(function) for function in schema.functions),
+        dynamic=schema.enable_dynamic_field,
+        comment=schema.description,
+        shards=found.shards_num,
+        properties=dict(sorted(properties.items())),
+        consistency=common_pb2.ConsistencyLevel.Name(found.consistency_level),
+        partitions=() if keyed else _partitions(connection, native),
+        key_partitions=found.num_partitions if keyed else 0,
+        indexes=_indexes(connection, native),
+        label=None if label is None else _label(label, native),
+        indexed=indexed == "true",
+    )
+
+
+def function_message(said: dict[str, Any]) -> Any:
+    """A function of an engine's section, as Milvus takes it."""
+    return schema_pb2.FunctionSchema(
+        name=said["name"],
+        type=F.Value(said["type"]),
+        description=said.get("comment", ""),
+        input_field_names=said["inputs"],
+        output_field_names=said["outputs"],
+        params=indexes.pairs(said.get("params", {}).items()),
+    )
+
+
+def _function(found: Any) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "name": found.name,
+        "type": F.Name(found.type),
+        "inputs": list(found.input_field_names),
+        "outputs": list(found.output_field_names),
+    }
+    if found.params:
+        said["params"] = {pair.key: pair.value for pair in found.params}
+    if found.description:
+        said["comment"] = found.description
+    return said
+
+
+def _partitions(connection: Connection, native: str) -> tuple[str, ...]:
+    request = milvus_pb2.ShowPartitionsRequest(collection_name=native)
+    found = connection.call("ShowPartitions", request, repeat=True)
+    return tuple(sorted(name for name in found.partition_names if name != DEFAULT_PARTITION))
+
+
+def _indexes(connection: Connection, native: str) -> tuple[dict[str, Any], ...]:
+    try:
+        request = milvus_pb2.DescribeIndexRequest(collection_name=native)
+        found = connection.call("DescribeIndex", request, repeat=True)
+    except errors.NoIndex:
+        return ()
+    said = (indexes.of_description(index) for index in found.index_descriptions)
+    return tuple(sorted(said, key=lambda index: (index["field"], index.get("name", ""))))
+
+
+def _label(text: str, native: str) -> CollectionSpec:
+    try:
+        return CollectionSpec.model_validate_json(json.loads(text))
+    except ValueError as error:  # pydantic's is one
+        raise Damaged(
+            f"property {LABEL!r} of {native!r} is unreadable; restore it from a recovery point"
+        ) from error
+
+
+def label_text(spec: CollectionSpec) -> str:
+    """The value of the property. A JSON string of JSON: no client takes it for an object."""
+    return json.dumps(spec.model_dump_json())
+
+
+def _with_auto_id(column: Column) -> Column:
+    if "primary" not in column.flags:
+        return column
+    flags = column.flags | {"auto_id"}
+    return Column(
+        column.name, column.type, column.element, column.params, flags, None, column.comment
+    )

@@ -1,0 +1,256 @@
+"""What the engine's catalogs say: tables with vectors, their columns and indexes, aliases.
+
+A collection is a table of the schema, or the root of a tree of partitions, with a key of columns
+that are not null and with at least one vector. The key's index carries the label of a collection of
+ours as its comment: it goes wherever the table goes, through a rename and through pg_dump too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from dr_pipelines.errors import Damaged, NotFound
+from dr_pipelines.stores.pgvector.connections import Row, Session
+from dr_pipelines.stores.pgvector.label import Label, read_label
+from dr_pipelines.stores.pgvector.names import collection_name, table_name
+
+ALIAS_MARK = "dr-pipelines alias"
+"""The comment of a view that is an alias; what it stands for is what it reads."""
+
+TABLES = sql.SQL("""
+    SELECT c.oid::int8, c.relname, pg_catalog.quote_ident(c.relname), c.relkind::text,
+        k.indkey::int2[]::int4[], k.indexrelid::int8,
+        pg_catalog.obj_description(k.indexrelid, 'pg_class')
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN LATERAL (
+        SELECT i.indexrelid, i.indkey[0:i.indnkeyatts - 1] AS indkey FROM pg_index i
+        WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL
+            AND i.indexprs IS NULL AND i.indisvalid AND NOT i.indnullsnotdistinct
+            AND NOT EXISTS (
+                SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attnotnull
+                AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+            )
+        ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1
+    ) k ON true
+    WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND {which}
+    ORDER BY c.relname COLLATE "C"
+""")
+ATTRIBUTES = sql.SQL("""
+    SELECT a.attrelid::int8, a.attnum::int4, a.attname, pg_catalog.quote_ident(a.attname),
+        t.typname,
+        CASE n.nspname WHEN {types} THEN 'pgvector' WHEN 'pg_catalog' THEN 'engine' ELSE '' END,
+        pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypmod, a.attnotnull,
+        a.attgenerated::text, a.attidentity::text, t.typtype::text
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    WHERE a.attrelid = ANY ({tables}::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attrelid, a.attnum
+""")
+INDEXES = sql.SQL("""
+    SELECT i.indrelid::int8, i.indexrelid::int8, c.relname, am.amname, i.indisunique,
+        EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid
+            AND k.contype IN ('p', 'u', 'x') AND k.conrelid = i.indrelid),
+        i.indisvalid, i.indkey::int2[]::int4[], i.indpred IS NOT NULL,
+        coalesce(pg_catalog.pg_get_expr(i.indexprs, i.indrelid), ''),
+        ARRAY(SELECT o.opcname FROM pg_catalog.unnest(i.indclass::oid[]) AS u (id)
+            JOIN pg_opclass o ON o.oid = u.id)::text[],
+        coalesce(c.reloptions, '{{}}')::text[],
+        pg_catalog.substr(pg_catalog.pg_get_indexdef(i.indexrelid),
+            pg_catalog.length(pg_catalog.concat(
+            'CREATE ', CASE WHEN i.indisunique THEN 'UNIQUE ' END, 'INDEX ',
+            pg_catalog.quote_ident(c.relname),
+            ' ON ', CASE c.relkind WHEN 'I' THEN 'ONLY ' END,
+            pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(t.relname), ' ')) + 1)
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_class t ON t.oid = i.indrelid
+    JOIN pg_namespace n ON n.oid = t.relnamespace
+    JOIN pg_am am ON am.oid = c.relam
+    WHERE i.indrelid = ANY ({tables}::int8[]::oid[])
+    ORDER BY c.relname COLLATE "C"
+""")
+ALIASES = sql.SQL("""
+    SELECT DISTINCT v.relname, t.oid::int8, t.relname
+    FROM pg_class v
+    JOIN pg_namespace n ON n.oid = v.relnamespace
+    JOIN pg_rewrite r ON r.ev_class = v.oid
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass::oid AND d.objid = r.oid
+        AND d.refclassid = 'pg_class'::regclass::oid AND d.refobjid <> v.oid
+    JOIN pg_class t ON t.oid = d.refobjid
+    WHERE n.nspname = {schema} AND v.relkind = 'v' AND t.relkind IN ('r', 'p')
+        AND pg_catalog.obj_description(v.oid, 'pg_class') = {mark}
+    ORDER BY v.relname
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A column as it is. `quoted` is its name as the server writes it in definitions; `type` has
+    the modifiers; `origin` is `pgvector` or `engine` where the type is theirs."""
+
+    number: int
+    name: str
+    quoted: str
+    kind: str
+    origin: str
+    type: str
+    modifier: int
+    not_null: bool
+    generated: str
+    identity: str
+    category: str
+
+    @property
+    def plain(self) -> bool:
+        """Whether the type is one of the engine's own base types."""
+        return self.category == "b" and self.origin == "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index as it is. `using` is its definition from the word USING on."""
+
+    id: int
+    name: str
+    method: str
+    unique: bool
+    constraint: bool
+    valid: bool
+    keys: tuple[int, ...]
+    partial: bool
+    expression: str
+    classes: tuple[str, ...]
+    options: dict[str, str]
+    using: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that is a collection, or may be one."""
+
+    id: int
+    name: str
+    quoted: str
+    partitioned: bool
+    key: tuple[int, ...]
+    key_index: int
+    label: Label | None
+    damage: Damaged | None
+    """Why a label that is there cannot be read."""
+    attributes: tuple[Attribute, ...]
+    indexes: tuple[Index, ...]
+
+    @property
+    def collection(self) -> str:
+        """The name as a collection. A table that was renamed has its label's name no more."""
+        if self.label is not None and table_name(self.label.spec.name) == self.name:
+            return self.label.spec.name
+        return collection_name(self.name)
+
+    def attribute(self, number: int) -> Attribute:
+        """The column of this number."""
+        return next(a for a in self.attributes if a.number == number)
+
+
+def tables(session: Session, *, names: Sequence[str] | None = None) -> list[Table]:
+    """Tables with a key, ascending by name; with `names`, those of them."""
+    which: sql.Composable = sql.SQL("true")
+    if names is not None:
+        which = sql.SQL("c.relname = ANY ({}::text[])").format(sql.Literal(list(names)))
+    found = session.rows(TABLES.format(schema=sql.Literal(session.schema), which=which))
+    ids = sql.Literal([row[0] for row in found])
+    types = sql.Literal(session.extension.schema if session.extension else "")
+    attributes = _grouped(session.rows(ATTRIBUTES.format(tables=ids, types=types)))
+    indexes = _grouped(session.rows(INDEXES.format(tables=ids)))
+    labels = {row[0]: _label(row[-1], row[1]) for row in found}
+    return [
+        Table(
+            id=number,
+            name=name,
+            quoted=quoted,
+            partitioned=kind == "p",
+            key=tuple(key),
+            key_index=key_index,
+            label=labels[number][0],
+            damage=labels[number][1],
+            attributes=tuple(Attribute(*row) for row in attributes.get(number, [])),
+            indexes=tuple(_index(row) for row in indexes.get(number, [])),
+        )
+        for number, name, quoted, kind, key, key_index, _ in found
+    ]
+
+
+def _label(comment: str | None, table: str) -> tuple[Label | None, Damaged | None]:
+    """One label that cannot be read hides no other collection."""
+    try:
+        return read_label(comment, table), None
+    except Damaged as error:
+        return None, error
+
+
+def find_table(session: Session, collection: str) -> Table | None:
+    """The table of a collection, by its physical name."""
+    for table in tables(session, names=[table_name(collection)]):
+        if table.collection == collection:
+            return table
+    if "@table-" not in collection:
+        return None
+    return next((t for t in tables(session) if t.collection == collection), None)
+
+
+def aliases(session: Session) -> dict[str, str]:
+    """Alias → name of the table that it stands for."""
+    schema, mark = sql.Literal(session.schema), sql.Literal(ALIAS_MARK)
+    return {
+        name: table for name, _, table in session.rows(ALIASES.format(schema=schema, mark=mark))
+    }
+
+
+def held_tables(session: Session, table: Table) -> frozenset[int]:
+    """The numbers of a table and of its partitions."""
+    query = sql.SQL("SELECT relid::oid::int8 FROM pg_catalog.pg_partition_tree({}::int8::oid)")
+    parts = session.rows(query.format(sql.Literal(table.id))) if table.partitioned else []
+    return frozenset([table.id, *(row[0] for row in parts)])
+
+
+def taken(session: Session, name: str) -> bool:
+    """Whether a table, index, view or sequence has the name."""
+    query = sql.SQL(
+        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = {} AND c.relname = {})"
+    )
+    return bool(session.one(query.format(sql.Literal(session.schema), sql.Literal(name))))
+
+
+def unknown(name: str) -> NotFound:
+    """There is no such collection."""
+    return NotFound(f"no collection {name!r} here: no table of that name with a key and a vector")
+
+
+def _grouped(rows: Sequence[Row]) -> dict[int, list[Row]]:
+    found = dict[int, list[Row]]()
+    for table, *values in rows:
+        found.setdefault(table, []).append(tuple(values))
+    return found
+
+
+def _index(row: Row) -> Index:
+    number, name, method, unique, constraint, valid, keys, partial, expression, classes, *rest = row
+    options, using = rest
+    return Index(
+        id=number,
+        name=name,
+        method=method,
+        unique=unique,
+        constraint=constraint,
+        valid=valid,
+        keys=tuple(keys),
+        partial=partial,
+        expression=expression,
+        classes=tuple(classes),
+        options=dict(option.split("=", 1) for option in options),
+        using=using,
+    )

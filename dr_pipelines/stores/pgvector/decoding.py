@@ -1,0 +1,199 @@
+"""Rows of `COPY … (FORMAT BINARY)` as Arrow columns, a column at a time.
+
+A field is a length in four bytes, most significant first, and as many bytes; a null has the length
+-1. Where a column's fields begin is known for all rows at once from where those of the column
+before it end, so that no step below looks at a single row.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dr_pipelines.errors import Damaged, InvalidRequest
+
+Message = bytes | bytearray | memoryview
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+
+EPOCH = 946_684_800_000_000
+"""Microseconds from 1970 to 2000, where the engine's times begin."""
+INFINITY = 2**63 - 1
+MINUS_INFINITY = -(2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """One column of some rows: `begin` and `length` of each field in `data`; length -1 is null."""
+
+    data: Bytes
+    begin: Places
+    length: Places
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = self.length >= 0
+        return found
+
+    @property
+    def end(self) -> Places:
+        last: Places = self.begin + np.maximum(self.length, 0)
+        return last
+
+    def numbers(self, kind: str, *, skip: int = 0) -> npt.NDArray[np.generic]:
+        """The number that begins `skip` bytes into each field, which is long enough or null."""
+        wanted = np.dtype(kind)
+        return records(self.data, self._places(skip), wanted.itemsize).view(kind).ravel()
+
+    def matrix(self, kind: str, columns: int, *, skip: int = 0) -> npt.NDArray[np.generic]:
+        """As many numbers of each field, which is long enough or null."""
+        width = np.dtype(kind).itemsize * columns
+        return records(self.data, self._places(skip), width).view(kind).reshape(-1, columns)
+
+    def nulls(self) -> pa.Array | None:
+        """A mask for Arrow: true where there is nothing."""
+        present = self.present
+        return None if present.all() else pa.array(~present)
+
+    def _places(self, skip: int) -> Places:
+        places: Places = np.where(self.present, self.begin + skip, 0)  # what a null reads is masked
+        return places
+
+
+Decoder = Callable[[Fields], pa.Array]
+
+
+def decoded(rows: Sequence[Message], decoders: Sequence[Decoder]) -> list[pa.Array]:
+    """The columns of some rows, each given as its own bytes, without header and trailer.
+
+    Raises:
+        Damaged: the bytes are not such rows.
+    """
+    data = np.frombuffer(b"".join(rows), np.uint8)
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    ends = lengths.cumsum()
+    place: Places = ends - lengths + 2  # behind the number of fields
+    columns = []
+    for decoder in decoders:
+        length = records(data, place, 4).view(">i4").ravel().astype(np.int64)
+        fields = Fields(data, place + 4, length)
+        columns.append(decoder(fields))
+        place = fields.end
+    if not np.array_equal(place, ends):
+        raise Damaged("the server sent rows that are not in PostgreSQL's binary format")
+    return columns
+
+
+def records(data: Bytes, places: Places, width: int) -> npt.NDArray[np.void]:
+    """`width` bytes from each place, copied as one item each: the places need no alignment."""
+    if len(places) == 0:
+        return np.empty(0, f"V{width}")
+    if len(data) < width:  # every field is null
+        return np.zeros(len(places), f"V{width}")
+    windows: npt.NDArray[np.void] = np.ndarray(
+        (len(data) - width + 1,), f"V{width}", buffer=data, strides=(1,)
+    )
+    return windows[np.minimum(places, len(windows) - 1)]
+
+
+def strings(fields: Fields) -> pa.Array:
+    """Texts."""
+    return binaries(fields, pa.string())
+
+
+def binaries(fields: Fields, type: pa.DataType | None = None) -> pa.Array:
+    """Bytes of any length.
+
+    Arrow gathers them: fields and the gaps between them, in turn, are an array of its own kind over
+    the same bytes, and every other of its items is taken.
+    """
+    bounds = np.empty(2 * len(fields.begin) + 1, np.int32)
+    bounds[:-1:2], bounds[1::2] = fields.begin, fields.end
+    bounds[-1:] = len(fields.data)
+    memory = [None, pa.py_buffer(bounds), pa.py_buffer(fields.data)]
+    items = pa.Array.from_buffers(type or pa.binary(), len(bounds) - 1, memory)
+    wanted = np.arange(0, len(bounds) - 1, 2)
+    return items.take(pa.array(wanted, mask=None if fields.present.all() else ~fields.present))
+
+
+def numbers(kind: str, type: pa.DataType) -> Decoder:
+    """Numbers of one width, such as `>i8`."""
+
+    def decode(fields: Fields) -> pa.Array:
+        found = fields.numbers(kind).astype(np.dtype(kind).newbyteorder("="))
+        return pa.array(found, type, mask=_mask(fields))
+
+    return decode
+
+
+def booleans(fields: Fields) -> pa.Array:
+    """True and false, a byte each."""
+    return pa.array(fields.numbers("u1") != 0, mask=_mask(fields))
+
+
+def times(fields: Fields) -> pa.Array:
+    """Moments in UTC. The engine's infinities are the ends of the range of Arrow's numbers.
+
+    Raises:
+        InvalidRequest: a moment after the year 294246, which Arrow does not have.
+    """
+    found = fields.numbers(">i8").astype(np.int64)
+    endless = (found == INFINITY) | (found == MINUS_INFINITY)
+    if (fields.present & ~endless & (found > INFINITY - EPOCH)).any():
+        raise InvalidRequest("a moment after the year 294246 cannot be carried")
+    with np.errstate(over="ignore"):
+        moved = np.where(endless, np.maximum(found, -INFINITY), found + EPOCH)
+    return pa.array(moved, pa.int64(), mask=_mask(fields)).cast(pa.timestamp("us", tz="UTC"))
+
+
+def vectors(dimension: int, *, kind: str = ">f4") -> Decoder:
+    """Vectors of one dimension: it comes first, in four bytes, then the components."""
+    width = 4 + dimension * np.dtype(kind).itemsize
+
+    def decode(fields: Fields) -> pa.Array:
+        if not np.isin(fields.length, (-1, width)).all():
+            raise InvalidRequest(
+                f"a vector has not {dimension} components: its column declares no dimension and "
+                "holds several. Give each its own column or table"
+            )
+        matrix = fields.matrix(kind, dimension, skip=4).astype(np.float32)
+        return dense_vectors(matrix, fields)
+
+    return decode
+
+
+def bits(dimension: int) -> Decoder:
+    """Bit strings of one length: it comes first, in four bytes, then the bits."""
+    size = -(-dimension // 8)
+
+    def decode(fields: Fields) -> pa.Array:
+        packed = fields.matrix("u1", size, skip=4)
+        found = np.unpackbits(packed.view(np.uint8), axis=1, count=dimension)
+        return dense_vectors(found.astype(np.float32), fields)
+
+    return decode
+
+
+def packed_vectors(dimension: int) -> Decoder:
+    """Components as this package keeps those of vectors that the engine has no type for."""
+
+    def decode(fields: Fields) -> pa.Array:
+        return dense_vectors(fields.matrix("<f4", dimension).astype(np.float32), fields)
+
+    return decode
+
+
+def dense_vectors(matrix: npt.NDArray[np.float32], fields: Fields) -> pa.Array:
+    """A vector for each row of a matrix."""
+    present = fields.present
+    if not present.all():
+        matrix[~present] = 0  # what lies behind a null may be anything
+    values = pa.array(matrix.ravel())
+    return pa.FixedSizeListArray.from_arrays(values, matrix.shape[1], mask=fields.nulls())
+
+
+def _mask(fields: Fields) -> npt.NDArray[np.bool_] | None:
+    present = fields.present
+    return None if present.all() else ~present

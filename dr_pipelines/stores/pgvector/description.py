@@ -1,0 +1,307 @@
+"""A table as a collection: its specification, as the engine reports it."""
+
+from collections.abc import Mapping as Pairs
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psycopg import sql
+
+from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
+from dr_pipelines.planning.parts import UNREPORTED
+from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
+from dr_pipelines.stores.pgvector.columns import Mapping
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
+from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, own_mapping
+from dr_pipelines.stores.pgvector.names import derived
+from dr_pipelines.stores.pgvector.partitions import partitions
+from dr_pipelines.stores.pgvector.rights import described_roles, named_roles, rights
+from dr_pipelines.stores.pgvector.structure import by_name, index_part, structure
+from dr_pipelines.stores.pgvector.vector_indexes import METRICS, SEARCH, Found, found_index
+
+DOCUMENTS = "USING btree (document_id)"
+KEYWORDS = "USING gin (to_tsvector('simple'::regconfig, \"left\"(text, 150000)))"
+"""Of longer texts only the beginning is found by the engine's own keywords: a tsvector ends at
+1 MiB, and a write that it refused would be lost. 150,000 characters never reach that."""
+
+
+METRIC_CLASSES = sql.SQL("""
+    SELECT o.opcname FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_am m ON m.oid = c.relam AND m.amname IN ('hnsw', 'ivfflat')
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+    JOIN pg_opclass o ON o.oid = i.indclass[0]
+    WHERE a.attname = {name} AND (i.indrelid = {table}::int8::oid
+        OR i.indrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({table}::int8::oid)))
+""")
+PENDING = ("indexes", "index_names", "quantization")
+"""Parts that are there when the index is built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A table, what its columns are, and which of its indexes are those of vectors."""
+
+    table: Table
+    mapping: Mapping
+    ours: bool
+    """Whether its layout is that of this package."""
+    found: Pairs[str, Found]
+    """Vector → its index."""
+    compared: frozenset[str]
+    """Vectors of which an index says the metric."""
+
+    @property
+    def spec(self) -> CollectionSpec:
+        """The contract and the indexes, and what the label keeps; without the engine's section."""
+        label = self.table.label
+        kept = label.spec if label else None
+        return CollectionSpec(
+            name=self.table.collection,
+            vectors=tuple(self._indexed(vector) for vector in self.mapping.vectors),
+            fields=self.mapping.fields,
+            keyword_index=kept.keyword_index if kept else _has_text_index(self),
+            shards=kept.shards if kept else None,
+            replicas=kept.replicas if kept else None,
+            engine={k: v for k, v in kept.engine.items() if k != ENGINE} if kept else {},
+            origin=kept.origin if kept else None,
+        )
+
+    @property
+    def built(self) -> bool:
+        """Whether everything that was declared is there. What others made is as they want it."""
+        label = self.table.label
+        return label is None or (label.indexed and not self._lost(label.spec))
+
+    def _indexed(self, vector: Vector) -> Vector:
+        declared = self._declared(vector.name)
+        found = self.found.get(vector.name)
+        label = self.table.label
+        if found is None:
+            pending = label is not None and not label.indexed
+            return vector.model_copy(update={"index": declared if pending else None})
+        parameters: dict[str, Any] = dict(found.parameters)
+        if declared is not None:
+            session_ones = SEARCH.get(found.kind, {})
+            parameters |= {k: v for k, v in declared.parameters.items() if k in session_ones}
+        index = VectorIndex(kind=found.kind, parameters=parameters)
+        return vector.model_copy(update={"index": index})
+
+    def _declared(self, name: str) -> VectorIndex | None:
+        label = self.table.label
+        known = label.spec.vectors if label else ()
+        return next((v.index for v in known if v.name == name), None)
+
+    def _lost(self, spec: CollectionSpec) -> bool:
+        wanted = [v.name for v in spec.vectors if v.index is not None]
+        keywords = self.ours and spec.keyword_index and self.index(KEYWORDS) is None
+        return keywords or any(name not in self.found for name in wanted)
+
+    def index(self, using: str) -> Index | None:
+        """An index with this definition."""
+        return next((i for i in self.table.indexes if i.using == using and i.valid), None)
+
+    def identifier(self, session: Session) -> sql.Identifier:
+        """The table as SQL."""
+        return session.table(self.table.name)
+
+    def rows(self, session: Session) -> sql.Composed:
+        """What has the rows: without those of tables that inherit, which are not partitions."""
+        return rows_of(session, self.table)
+
+
+def rows_of(session: Session, table: Table) -> sql.Composed:
+    """A table's own rows, or those of its partitions, as SQL."""
+    return sql.SQL("{}" if table.partitioned else "ONLY {}").format(session.table(table.name))
+
+
+def collection_of(session: Session, table: Table) -> Collection | None:
+    """What a table is as a collection; None where it has no vector."""
+    mapping, ours = _mapping(session, table)
+    if not mapping.vectors:
+        return None
+    found, compared = dict[str, Found](), set[str]()
+    vectors = list[Vector]()
+    for vector in mapping.vectors:
+        column = mapping.column(vector.name)
+        attribute = next(a for a in table.attributes if column and a.name == column.native)
+        candidates = [f for i in table.indexes if (f := found_index(i, attribute)) is not None]
+        said = {f.metric for f in candidates} or _metrics(session, table, attribute)
+        metric = _label_metric(table, vector.name) or min(said, default=Metric.COSINE)
+        if metric in said:
+            compared.add(vector.name)
+        vectors.append(vector.model_copy(update={"metric": metric}))
+        fitting = [f for f in candidates if f.metric is metric]
+        if fitting:
+            found[vector.name] = fitting[0]
+    seen = Mapping(mapping.fields, tuple(vectors), mapping.columns)
+    return Collection(table, seen, ours, found, frozenset(compared))
+
+
+def described(
+    session: Session, collection: Collection, *, aliases: tuple[str, ...]
+) -> CollectionSpec:
+    """The whole specification, with the engine's section."""
+    table, spec = collection.table, collection.spec
+    section = structure(session, table, whole=not collection.ours)
+    section |= rights(session, table.id, table.quoted)
+    if "partitions" in section:
+        section["partitions"]["tables"] = partitions(session, table)
+    section["roles"] = described_roles(session, named_roles(section))
+    carried = {column.native: column.name for column in collection.mapping.columns}
+    for column in section.get("columns", []):
+        if carried.get(column["name"], column["name"]) != column["name"]:
+            column["as"] = carried[column["name"]]
+    others = _others(collection)
+    section["indexes"] = by_name([index_part(i, table) for i in others if not i.unique])
+    # another engine that lacks these lets in what they keep out
+    unique = [index_part(i, table) for i in others if i.unique]
+    section["constraints"] = by_name([*section.get("constraints", []), *unique])
+    names = {
+        f"vectors.{vector}.index": derived(found.name, table.name)
+        for vector, found in collection.found.items()
+        if derived(found.name, table.name) != default_index_name(vector)
+    }
+    section["index_names"] = names
+    section["quantization"] = {
+        vector: found.cast for vector, found in collection.found.items() if found.cast == "halfvec"
+    }
+    if not collection.ours:
+        section["layout"] = AS_IT_WAS
+    label = table.label
+    if label is not None and not label.indexed:
+        kept = section_of(label.spec)
+        section |= {key: kept[key] for key in PENDING if key in kept}
+        later = [c for c in kept.get("constraints", []) if "using" in c]
+        made = [c for c in section["constraints"] if "using" not in c]
+        section["constraints"] = by_name([*made, *later])
+    section = {key: value for key, value in section.items() if value}
+    section[UNREPORTED] = unreported(collection)
+    if not section[UNREPORTED]:
+        del section[UNREPORTED]
+    engine = {**spec.engine, ENGINE: section}
+    return spec.model_copy(update={"engine": engine, "aliases": aliases})
+
+
+def unreported(collection: Collection) -> list[str]:
+    """Parts that are believed: search parameters, which no index has, and metrics that neither an
+    index nor an operator says."""
+    parts = list[str]()
+    for vector in collection.spec.vectors:
+        if vector.name not in collection.compared:
+            parts.append(f"vectors.{vector.name}.metric")
+        known = SEARCH.get(vector.index.kind, {}) if vector.index else {}
+        given = vector.index.parameters if vector.index else {}
+        parts += [f"vectors.{vector.name}.index.{key}" for key in known if key in given]
+    return parts
+
+
+def default_index_name(vector: str) -> str:
+    """What a vector's index is called where nothing else was asked for."""
+    return f"{{table}}_{vector}_idx"
+
+
+def _others(collection: Collection) -> list[Index]:
+    """Indexes that neither the contract nor a constraint brings along."""
+    vectors = {found.name for found in collection.found.values()}
+    default = {DOCUMENTS, KEYWORDS} if collection.ours else set()
+    return [
+        index
+        for index in collection.table.indexes
+        if not index.constraint
+        and index.name not in vectors
+        and index.using not in default
+        and index.id != (collection.table.key_index if collection.ours else 0)
+    ]
+
+
+def _mapping(session: Session, table: Table) -> tuple[Mapping, bool]:
+    label = table.label
+    if label is not None and section_of(label.spec).get("layout") != AS_IT_WAS:
+        oid = session.extension.vector if session.extension else 0
+        own = own_mapping(table, label.spec, vector_oid=oid)
+        if own is not None:
+            return own, True
+    dimensions = _dimensions(session, table)
+    if label is None:
+        return foreign_mapping(table, dimensions=dimensions), False
+    recorded = [v.name for v in label.spec.vectors]
+    bits = frozenset(
+        a.name
+        for a in table.attributes
+        if a.kind == "bit" and _label_name(label.spec, a) in recorded
+    )
+    found = foreign_mapping(table, dimensions=dimensions, bits=bits)
+    places = {name: place for place, name in enumerate(recorded)}
+    vectors = sorted(found.vectors, key=lambda v: places.get(v.name, len(places)))
+    return replace(found, vectors=tuple(vectors)), False
+
+
+def _dimensions(session: Session, table: Table) -> dict[str, int]:
+    """Dimensions of vector columns that declare none. The label says them, since a restore fills a
+    table before it has its indexes; else an index on a cast does, else the first row."""
+    undeclared = [
+        a for a in table.attributes if a.modifier <= 0 and has_vectors(a) and not a.generated
+    ]
+    found = dict[str, int | None]()
+    for attribute in undeclared:
+        if table.label is not None:
+            found[attribute.name] = _label_dimension(table.label.spec, attribute)
+            continue
+        sizes = {
+            int(part.rpartition("(")[2].rstrip(")"))
+            for index in table.indexes
+            if (part := index.expression).startswith(f"({attribute.quoted})::{attribute.kind}(")
+        }
+        if not sizes:
+            found[attribute.name] = _first_dimension(session, table, attribute)
+        elif len(sizes) == 1:  # with several it travels as text: each model has its own
+            found[attribute.name] = sizes.pop()
+    return {name: size for name, size in found.items() if size}
+
+
+def _first_dimension(session: Session, table: Table, attribute: Attribute) -> int | None:
+    schema = session.extension.schema if session.extension else session.schema
+    measure = sql.SQL("{}.vector_dims({})::int8")
+    if attribute.kind == "sparsevec":
+        measure = sql.SQL("pg_catalog.split_part({1}::text, '/', 2)::int8")
+    query = sql.SQL("SELECT {} FROM {} WHERE {} IS NOT NULL LIMIT 1")
+    column = sql.Identifier(attribute.name)
+    measured = measure.format(sql.Identifier(schema), column)
+    size: int | None = session.one(query.format(measured, rows_of(session, table), column))
+    return size
+
+
+def _metrics(session: Session, table: Table, attribute: Attribute) -> set[Metric]:
+    """Metrics of indexes that hold a part of the vectors: those of a condition, or a partition."""
+    query = METRIC_CLASSES.format(table=sql.Literal(table.id), name=sql.Literal(attribute.name))
+    operators = (row[0].partition("_")[2] for row in session.rows(query))
+    return {METRICS[name] for name in operators if name in METRICS}
+
+
+def _label_dimension(spec: CollectionSpec, attribute: Attribute) -> int | None:
+    name = _label_name(spec, attribute)
+    return next((v.dimension for v in spec.vectors if v.name == name), None)
+
+
+def _label_name(spec: CollectionSpec, attribute: Attribute) -> str:
+    """What a column was carried as."""
+    columns = section_of(spec).get("columns", [])
+    names = {column["name"]: column.get("as", column["name"]) for column in columns}
+    name: str = names.get(attribute.name, attribute.name)
+    return name
+
+
+def _label_metric(table: Table, name: str) -> Metric | None:
+    known = table.label.spec.vectors if table.label else ()
+    return next((v.metric for v in known if v.name == name), None)
+
+
+def _has_text_index(collection: Collection) -> bool:
+    """Whether the engine finds texts of a table by their words."""
+    vectors = {a.number for a in collection.table.attributes if a.kind == "tsvector"}
+    text = collection.mapping.column("text") is not None
+    return text and any(
+        i.method in ("gin", "gist") and (set(i.keys) & vectors or "to_tsvector(" in i.expression)
+        for i in collection.table.indexes
+    )

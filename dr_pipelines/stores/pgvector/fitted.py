@@ -1,0 +1,82 @@
+"""What a collection of any engine becomes in this one."""
+
+from collections.abc import Iterator
+
+from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorKind, VectorType
+from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.stores.fitting import Native, fit_to
+from dr_pipelines.stores.pgvector.columns import vector_type
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.making import ENGINE, section_of
+from dr_pipelines.stores.pgvector.names import placed, table_name
+from dr_pipelines.stores.pgvector.rights import (
+    missing_members,
+    missing_roles,
+    named_roles,
+    partitions_of,
+)
+from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS, SEARCH, indexed_as, searched
+
+NATIVE = Native(
+    engine=ENGINE,
+    metrics=frozenset(Metric),
+    dtypes=frozenset([VectorType.FLOAT32, VectorType.FLOAT16, VectorType.BIT]),
+    kinds=frozenset([VectorKind.DENSE, VectorKind.SPARSE]),
+    indexes={kind: frozenset([*DEFAULTS[kind], *SEARCH[kind]]) for kind in DEFAULTS},
+    default_index="hnsw",
+)
+NOT_MADE = {
+    "foreign_keys": "not made: what they refer to may be of another time; add them by hand",
+    "triggers": "not made: a restore must not set off what they do; add them by hand",
+}
+OF_PARTITIONS = {"sequences": "not made: the columns have no default there; add it by hand"}
+
+
+def fitted(session: Session, spec: CollectionSpec) -> Fit:
+    """The specification with the indexes that the engine can build, and what is different."""
+    general = fit_to(spec, NATIVE)
+    vectors, notes = list[Vector](), [*general.notes]
+    for vector in general.spec.vectors:
+        notes += _vector_notes(vector)
+        kind = vector.index.kind if vector.index else ""
+        buildable = vector.index is None or indexed_as(vector, kind) is not None
+        vectors.append(vector if buildable else vector.model_copy(update={"index": None}))
+    notes += _section_notes(session, spec)
+    return Fit(general.spec.model_copy(update={"vectors": tuple(vectors)}), tuple(notes))
+
+
+def _vector_notes(vector: Vector) -> Iterator[Note]:
+    part, own = f"vectors.{vector.name}", vector_type(vector)
+    if own is None and vector.kind is not VectorKind.MULTI:
+        yield Note(part, Fate.APPROXIMATED, "the engine has no type for it: kept, not searched")
+    elif vector.kind is VectorKind.DENSE and not searched(vector):
+        said = f"the engine does not compare {own} by {vector.metric}: searches read every record"
+        yield Note(f"{part}.metric", Fate.APPROXIMATED, said)
+    if vector.index is None:
+        return
+    built = indexed_as(vector, vector.index.kind)
+    if built is None:
+        said = f"no {vector.index.kind} index here takes it: searches read every record"
+        yield Note(f"{part}.index", Fate.APPROXIMATED, said)
+    elif built != (own or "").partition("(")[0]:
+        said = f"an index takes no more than half precision of {vector.dimension} components"
+        yield Note(f"{part}.index", Fate.APPROXIMATED, said)
+
+
+def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
+    section = section_of(spec)
+    for key, said in NOT_MADE.items():
+        if section.get(key):
+            yield Note(f"engine.{ENGINE}.{key}", Fate.LOST, said)
+    for part in partitions_of(section):
+        name = placed(part["name"], table_name(spec.name), taken=False)
+        for key, said in (NOT_MADE | OF_PARTITIONS).items():
+            if part.get(key):
+                yield Note(f"engine.{ENGINE}.partitions.{name}.{key}", Fate.LOST, said)
+    if members := missing_members(session, section):
+        said = f"{', '.join(members)} do not exist here: their memberships are not made"
+        yield Note(f"engine.{ENGINE}.roles", Fate.LOST, said)
+    missing = missing_roles(session, named_roles(section))
+    if missing:
+        said = f"{', '.join(missing)} do not exist here: they are made, without login, or refused"
+        yield Note(f"engine.{ENGINE}.roles", Fate.APPROXIMATED, said)

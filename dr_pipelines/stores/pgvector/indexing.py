@@ -1,0 +1,250 @@
+"""Building what a specification declares, with a look at how far the engine is."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from dr_pipelines.model.collection import Vector
+from dr_pipelines.protocols import Progress
+from dr_pipelines.stores.pgvector.catalog import tables, taken
+from dr_pipelines.stores.pgvector.connections import Connections, Session, verbatim
+from dr_pipelines.stores.pgvector.description import (
+    DOCUMENTS,
+    KEYWORDS,
+    Collection,
+    default_index_name,
+)
+from dr_pipelines.stores.pgvector.making import section_of
+from dr_pipelines.stores.pgvector.names import derived, placed, with_table
+from dr_pipelines.stores.pgvector.partitions import LivePartition, live_partitions
+from dr_pipelines.stores.pgvector.vector_indexes import definition
+
+STEPS = 1000
+"""Progress of one index, in parts."""
+LOOK_SECONDS = 0.2
+GRAPH_FACTOR = 1.5
+MOST_MEMORY = 4 * 2**30
+SETTING_FACTOR = 4
+MOST_WORKERS = 7
+MEMORY = sql.SQL(
+    "SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')), "
+    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers'))"
+)
+HOW_FAR = sql.SQL(
+    "SELECT blocks_done, blocks_total, tuples_done, tuples_total "
+    "FROM pg_stat_progress_create_index WHERE pid = {}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An index that is to be there: `name` may have a place for the table's, `using` has one."""
+
+    name: str
+    using: str
+    unique: bool = False
+    partition: str | None = None
+    """The table that gets it, where that is a partition."""
+
+
+def wanted_indexes(collection: Collection) -> list[Wanted]:
+    """What the label declares and the table does not have: plain ones first, so that those of
+    vectors, which take longest, are the last."""
+    label = collection.table.label
+    if label is None:
+        return []
+    spec, section = label.spec, section_of(label.spec)
+    wanted = list[Wanted]()
+    if collection.ours:
+        wanted.append(Wanted("{table}_document_id_idx", DOCUMENTS))
+        if spec.keyword_index:
+            wanted.append(Wanted("{table}_text_idx", KEYWORDS))
+    wanted += [
+        Wanted(part["name"], with_table(part["using"], collection.table.quoted), part["unique"])
+        for part in [*section.get("indexes", []), *section.get("constraints", [])]
+        if "using" in part
+    ]
+    present = {index.using for index in collection.table.indexes if index.valid}
+    missing = [index for index in wanted if index.using not in present]
+    return [*missing, *_vector_indexes(collection, spec.vectors, section)]
+
+
+def _vector_indexes(
+    collection: Collection, vectors: tuple[Vector, ...], section: dict[str, Any]
+) -> Iterator[Wanted]:
+    for vector in vectors:
+        if vector.index is None or vector.name in collection.found:
+            continue
+        column = collection.mapping.column(vector.name)
+        attribute = next(
+            a for a in collection.table.attributes if column and a.name == column.native
+        )
+        cast = section.get("quantization", {}).get(vector.name)
+        if cast is None and attribute.modifier < 0 and attribute.kind in ("vector", "halfvec"):
+            cast = attribute.kind
+        names = section.get("index_names", {})
+        name = names.get(f"vectors.{vector.name}.index", default_index_name(vector.name))
+        using = definition(vector, vector.index, attribute.quoted, cast=cast)
+        yield Wanted(name, using)
+
+
+def build(
+    connections: Connections,
+    collection: Collection,
+    settings: dict[str, str],
+    *,
+    progress: Progress | None,
+) -> None:
+    """Build every index that is missing, each in a transaction of its own: what is there stays,
+    when one fails or the process ends."""
+    with connections.reading() as session:
+        parts = _of_partitions(session, collection)
+    wanted = [*wanted_indexes(collection), *parts]
+    for number, index in enumerate(wanted):
+        with connections.writing() as session:
+            _prepare(session, collection, settings)
+            _execute(
+                session,
+                _command(session, index, collection.table.name),
+                connections,
+                progress=progress,
+                done=number * STEPS,
+                total=len(wanted) * STEPS,
+            )
+    if wanted and progress is not None:
+        progress(len(wanted) * STEPS, len(wanted) * STEPS)
+    with connections.writing() as session:
+        _identify_rows(session, collection)
+        session.run(sql.SQL("ANALYZE {}").format(collection.identifier(session)))
+
+
+def _identify_rows(session: Session, collection: Collection) -> None:
+    """Let the index that was the table's replica identity be it again."""
+    table, label = collection.table, collection.table.label
+    section = section_of(label.spec) if label is not None else {}
+    identity = section.get("replica_identity", {}).get("index")
+    for index in next(iter(tables(session, names=[table.name])), table).indexes:
+        if derived(index.name, table.name) == identity:
+            set_ = sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}")
+            session.run(set_.format(collection.identifier(session), sql.Identifier(index.name)))
+
+
+def _of_partitions(session: Session, collection: Collection) -> list[Wanted]:
+    """Indexes that single partitions are to have for themselves, and do not have."""
+    label, table = collection.table.label, collection.table
+    if label is None or not table.partitioned:
+        return []
+    wanted = section_of(label.spec).get("partitions", {}).get("tables", [])
+    return list(_missing(wanted, live_partitions(session, table, table.id)))
+
+
+def _missing(wanted: list[dict[str, Any]], live: dict[str, LivePartition]) -> Iterator[Wanted]:
+    for part in wanted:
+        partition = live.get(part["name"])
+        if partition is None:  # dropped since
+            continue
+        for index in part.get("indexes", []):
+            if index["using"] not in partition.indexes:
+                yield Wanted(index["name"], index["using"], index["unique"], partition.table)
+        yield from _missing(part.get("tables", []), partition.parts)
+
+
+def _command(session: Session, index: Wanted, table: str) -> sql.Composed:
+    wanted = placed(index.name, table, taken=False)
+    name = placed(index.name, table, taken=taken(session, wanted))
+    return sql.SQL("CREATE {} INDEX {} ON {} {}").format(
+        sql.SQL("UNIQUE" if index.unique else ""),
+        sql.Identifier(name),
+        session.table(index.partition or table),
+        verbatim(index.using),
+    )
+
+
+def _prepare(session: Session, collection: Collection, settings: dict[str, str]) -> None:
+    """Memory for the whole graph of an HNSW index, which is slow to build without, but no more than
+    the server's own settings let one think that it has; and as many workers as it lets one
+    operation have. The URL may say otherwise."""
+    size = sql.SQL("SELECT pg_catalog.pg_total_relation_size({}::regclass)")
+    name = collection.identifier(session).as_string()
+    size_bytes = int(session.one(size.format(sql.Literal(name))))
+    usual, buffers = (int(value) for value in session.rows(MEMORY)[0])
+    given = max(SETTING_FACTOR * usual, buffers)
+    memory = int(max(usual, min(MOST_MEMORY, given, size_bytes * GRAPH_FACTOR)))
+    limit = int(session.one(sql.SQL("SELECT pg_catalog.current_setting('max_parallel_workers')")))
+    chosen = {
+        "maintenance_work_mem": f"{memory // 1024}kB",
+        "max_parallel_maintenance_workers": str(min(limit, MOST_WORKERS)),
+        **settings,
+    }
+    for key, value in chosen.items():
+        set_ = sql.SQL("SELECT pg_catalog.set_config({}, {}, true)")
+        session.run(set_.format(sql.Literal(key), sql.Literal(value)))
+
+
+def _execute(
+    session: Session,
+    command: sql.Composed,
+    connections: Connections,
+    *,
+    progress: Progress | None,
+    done: int,
+    total: int,
+) -> None:
+    try:
+        with session.connection.transaction():
+            _watched(session, command, connections, progress=progress, done=done, total=total)
+    except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory):
+        # workers share memory that a container may have little of, whatever the server has
+        session.run(sql.SQL("SET LOCAL max_parallel_maintenance_workers = 0"))
+        _watched(session, command, connections, progress=progress, done=done, total=total)
+
+
+def _watched(
+    session: Session,
+    command: sql.Composed,
+    connections: Connections,
+    *,
+    progress: Progress | None,
+    done: int,
+    total: int,
+) -> None:
+    """Run a command in a thread, and look from here how far it is."""
+    if progress is None:
+        session.run(command)
+        return
+    pid = session.connection.info.backend_pid
+    with ThreadPoolExecutor(1) as pool, connections.alone() as watcher:
+        running = pool.submit(session.run, command)
+        try:
+            for part in _looks(running, watcher, pid):
+                progress(done + part, total)
+        except BaseException:
+            session.connection.cancel_safe()  # or leaving would wait for its end
+            raise
+        running.result()
+
+
+def _looks(running: "Future[None]", watcher: Session, pid: int) -> Iterator[int]:
+    part = 0
+    while True:
+        try:
+            running.exception(timeout=LOOK_SECONDS)
+        except NotYet:
+            part = max(part, _part_done(watcher, pid))  # between phases the server says nothing
+            yield part
+        else:
+            return
+
+
+def _part_done(watcher: Session, pid: int) -> int:
+    found = watcher.rows(HOW_FAR.format(sql.Literal(pid)))
+    if not found:
+        return 0
+    blocks, all_blocks, tuples, all_tuples = (int(value or 0) for value in found[0])
+    done, total = (blocks, all_blocks) if all_blocks else (tuples, all_tuples)
+    return min(STEPS, STEPS * done // total) if total else 0

@@ -1,0 +1,281 @@
+"""A table from a specification: all but its indexes, which are built when it holds its rows."""
+
+from typing import Any
+
+from psycopg import sql
+
+from dr_pipelines.errors import AlreadyExists, InvalidRequest
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.stores.pgvector.catalog import tables, taken
+from dr_pipelines.stores.pgvector.columns import own_columns
+from dr_pipelines.stores.pgvector.connections import Session, verbatim
+from dr_pipelines.stores.pgvector.label import Label, write_label
+from dr_pipelines.stores.pgvector.names import placed, table_name, with_table
+from dr_pipelines.stores.pgvector.rights import apply_rights, revoke_defaults
+
+Section = dict[str, Any]
+ENGINE = "pgvector"
+AS_IT_WAS = "table"
+"""The layout of a table that somebody else made."""
+REQUIRED = frozenset(["id", "document_id", "chunk_index"])
+QUOTED = sql.SQL("SELECT pg_catalog.quote_ident({})")
+
+
+def section_of(spec: CollectionSpec) -> Section:
+    """The engine's own section of a specification."""
+    found: Section = spec.engine.get(ENGINE, {})
+    return found
+
+
+def make_table(session: Session, spec: CollectionSpec) -> None:
+    """Create the table of a collection, with its label, in the session's transaction.
+
+    Raises:
+        AlreadyExists: something else has the name.
+        InvalidRequest: a part of the section is not what `describe` gives, or names what is not
+            there.
+    """
+    name, section = table_name(spec.name), section_of(spec)
+    if taken(session, name):
+        raise AlreadyExists(f"{spec.name!r} is taken in this schema; choose another name")
+    try:
+        as_it_was = section.get("layout") == AS_IT_WAS
+        lines = _as_it_was(section) if as_it_was else _own(session, spec)
+        _create(session, name, lines, section)
+        made = list[tuple[str, Section]]()
+        if as_it_was:
+            _sequences(session, name, section)
+            made += _partitions(session, name, name, section.get("partitions", {}))
+        _constraints(session, name, section, root=name)
+        _comments(session, name, section)
+        _replica_identity(session, name, section)
+        write_key_label(session, name, Label(spec, indexed=False))
+        revoke_defaults(session, name)
+        apply_rights(session, name, _quoted(session, name), section)
+        for partition, part in made:
+            part = {**part, "owner": part.get("owner", section.get("owner"))}
+            apply_rights(session, partition, _quoted(session, partition), part)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidRequest(
+            f"{spec.name!r}: the section {ENGINE!r} is not one that a description gives: {error!r}"
+        ) from error
+
+
+def _quoted(session: Session, name: str) -> str:
+    """A name as the server writes it in definitions."""
+    return str(session.one(QUOTED.format(sql.Literal(name))))
+
+
+def _own(session: Session, spec: CollectionSpec) -> list[sql.Composable]:
+    vector = session.extension.vector if session.extension else 0
+    lines: list[sql.Composable] = [
+        sql.SQL("{} {}{}").format(
+            column.identifier,
+            verbatim(column.type),
+            sql.SQL(" NOT NULL" if column.name in REQUIRED else ""),
+        )
+        for column in own_columns(spec, vector_oid=vector)
+    ]
+    return [*lines, sql.SQL("PRIMARY KEY (id)")]
+
+
+def _as_it_was(section: Section) -> list[sql.Composable]:
+    """Columns with everything that is said of them; keys come with the constraints."""
+    return [_column(column, section) for column in section["columns"]]
+
+
+def _column(column: Section, section: Section) -> sql.Composable:
+    name = column["name"]
+    parts: list[sql.Composable] = [sql.Identifier(name), verbatim(column["type"])]
+    if "storage" in column:
+        parts += [sql.SQL("STORAGE"), verbatim(column["storage"])]
+    for key, word in (("compression", "COMPRESSION"), ("collation", "COLLATE")):
+        if key in column:
+            parts += [verbatim(word), verbatim(column[key])]
+    if column.get("not_null"):
+        parts.append(sql.SQL("NOT NULL"))
+    if name in section.get("defaults", {}):
+        parts += [sql.SQL("DEFAULT"), verbatim(section["defaults"][name])]
+    if name in section.get("generated", {}):
+        how = section["generated"][name]
+        kind = sql.SQL("STORED" if how["stored"] else "VIRTUAL")
+        expression = verbatim(how["expression"])
+        parts.append(sql.SQL("GENERATED ALWAYS AS ({}) {}").format(expression, kind))
+    identity = section.get("identity", {}).get(name)
+    if identity is not None and identity["generated"] != "serial":
+        always = sql.SQL("ALWAYS" if identity["generated"] == "always" else "BY DEFAULT")
+        options = _sequence_options(identity)
+        parts.append(sql.SQL("GENERATED {} AS IDENTITY ({})").format(always, options))
+    return sql.SQL(" ").join(parts)
+
+
+def _create(session: Session, name: str, lines: list[sql.Composable], section: Section) -> None:
+    storage, key = section.get("storage", {}), section.get("partitions", {}).get("key")
+    options = storage.get("options", {})
+    parts: list[sql.Composable] = [
+        sql.SQL("CREATE {} TABLE {} ({})").format(
+            sql.SQL("UNLOGGED" if storage.get("unlogged") else ""),
+            session.table(name),
+            sql.SQL(", ").join(lines),
+        )
+    ]
+    if key is not None:
+        parts.append(sql.SQL("PARTITION BY {}").format(verbatim(key)))
+    if options:
+        parts.append(sql.SQL("WITH ({})").format(_settings(options)))
+    session.run(sql.SQL(" ").join(parts))
+    for column in section.get("columns", []):
+        _column_settings(session, name, column)
+
+
+def _column_settings(session: Session, name: str, column: Section) -> None:
+    alter = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET {}")
+    target, place = session.table(name), sql.Identifier(column["name"])
+    if "statistics" in column:
+        words = sql.SQL("STATISTICS {}").format(sql.Literal(int(column["statistics"])))
+        session.run(alter.format(target, place, words))
+    if "options" in column:
+        words = sql.SQL("({})").format(_settings(column["options"]))
+        session.run(alter.format(target, place, words))
+
+
+def _settings(options: dict[str, str]) -> sql.Composed:
+    return sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(
+            sql.SQL(".").join(sql.Identifier(part) for part in key.split(".")), sql.Literal(value)
+        )
+        for key, value in options.items()
+    )
+
+
+def _sequence_options(identity: Section) -> sql.Composed:
+    numbers = {
+        "START WITH": "start",
+        "INCREMENT BY": "increment",
+        "MINVALUE": "minimum",
+        "MAXVALUE": "maximum",
+        "CACHE": "cache",
+    }
+    words: list[sql.Composable] = [
+        sql.SQL("{} {}").format(verbatim(word), sql.Literal(int(identity[key])))
+        for word, key in numbers.items()
+    ]
+    return sql.SQL(" ").join([*words, sql.SQL("CYCLE" if identity["cycle"] else "NO CYCLE")])
+
+
+def _sequences(session: Session, name: str, section: Section) -> None:
+    """Sequences of serial columns; those of identity columns came with them."""
+    for column, identity in section.get("identity", {}).items():
+        if identity["generated"] != "serial":
+            continue
+        wanted = placed(identity["name"], name, taken=False)
+        sequence = placed(identity["name"], name, taken=taken(session, wanted))
+        target, place = session.table(sequence), sql.Identifier(column)
+        session.run(
+            sql.SQL("CREATE SEQUENCE {} AS {} {}").format(
+                target, verbatim(identity["type"]), _sequence_options(identity)
+            )
+        )
+        session.run(
+            sql.SQL(
+                "ALTER TABLE {} ALTER COLUMN {} SET DEFAULT pg_catalog.nextval({}::regclass)"
+            ).format(session.table(name), place, sql.Literal(target.as_string()))
+        )
+        owned = sql.SQL("ALTER SEQUENCE {} OWNED BY {}")
+        owner = sql.Identifier(session.schema, name, column)
+        session.run(owned.format(target, owner))
+
+
+def _partitions(
+    session: Session, root: str, parent: str, part: Section
+) -> list[tuple[str, Section]]:
+    """Make the partitions of a part; gives each that was made, below it too."""
+    made = list[tuple[str, Section]]()
+    for child in part.get("tables", []):
+        wanted = placed(child["name"], root, taken=False)
+        name = placed(child["name"], root, taken=taken(session, wanted))
+        words: list[sql.Composable] = [
+            sql.SQL("CREATE {} TABLE {} PARTITION OF {}").format(
+                sql.SQL("UNLOGGED" if child.get("unlogged") else ""),
+                session.table(name),
+                session.table(parent),
+            ),
+            verbatim(child["bound"]),
+        ]
+        if "key" in child:
+            words.append(sql.SQL("PARTITION BY {}").format(verbatim(child["key"])))
+        if "options" in child:
+            words.append(sql.SQL("WITH ({})").format(_settings(child["options"])))
+        session.run(sql.SQL(" ").join(words))
+        _of_its_own(session, name, child, root=root)
+        made += [(name, child), *_partitions(session, root, name, child)]
+    return made
+
+
+def _of_its_own(session: Session, name: str, part: Section, *, root: str) -> None:
+    """What a partition has for itself, but for rights and indexes."""
+    for column in part.get("columns", []):
+        _column_settings(session, name, column)
+    alter = sql.SQL("ALTER TABLE {} ALTER COLUMN {} {}")
+    target = session.table(name)
+    for column, expression in part.get("defaults", {}).items():
+        how: sql.Composable = sql.SQL("DROP DEFAULT")
+        if expression is not None:
+            how = sql.SQL("SET DEFAULT {}").format(verbatim(expression))
+        session.run(alter.format(target, sql.Identifier(column), how))
+    for column in part.get("not_null", []):
+        session.run(alter.format(target, sql.Identifier(column), sql.SQL("SET NOT NULL")))
+    _constraints(session, name, part, root=root)
+    _comments(session, name, part)
+
+
+def _constraints(session: Session, name: str, section: Section, *, root: str) -> None:
+    quoted = _quoted(session, name)
+    for constraint in section.get("constraints", []):
+        if "using" in constraint:  # a unique index, built with the others
+            continue
+        wanted = placed(constraint["name"], root, taken=False)
+        label = placed(constraint["name"], root, taken=taken(session, wanted))
+        definition = verbatim(with_table(constraint["definition"], quoted))
+        add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}")
+        session.run(add.format(session.table(name), sql.Identifier(label), definition))
+        if "comment" in constraint:
+            session.run(
+                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
+                    sql.Identifier(label),
+                    session.table(name),
+                    sql.Literal(constraint["comment"]),
+                )
+            )
+
+
+def _comments(session: Session, name: str, section: Section) -> None:
+    comments = section.get("comments", {})
+    if "table" in comments:
+        say = sql.SQL("COMMENT ON TABLE {} IS {}")
+        session.run(say.format(session.table(name), sql.Literal(comments["table"])))
+    for column, text in comments.get("columns", {}).items():
+        place = sql.Identifier(session.schema, name, column)
+        session.run(sql.SQL("COMMENT ON COLUMN {} IS {}").format(place, sql.Literal(text)))
+
+
+def _replica_identity(session: Session, name: str, section: Section) -> None:
+    """That of an index is set when the indexes are built: it may be one of them."""
+    known = {"full": sql.SQL("FULL"), "nothing": sql.SQL("NOTHING")}
+    word = known.get(section.get("replica_identity", {}).get("rows", ""))
+    if word is not None:
+        set_ = sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}")
+        session.run(set_.format(session.table(name), word))
+
+
+def write_key_label(session: Session, table: str, label: Label) -> None:
+    """Set the label of a table: its key carries it.
+
+    Raises:
+        InvalidRequest: it has no key of columns that are not null.
+    """
+    found = tables(session, names=[table])
+    if not found:
+        raise InvalidRequest(f"{label.spec.name!r}: its section {ENGINE!r} has no key")
+    index = next(i for i in found[0].indexes if i.id == found[0].key_index)
+    write_label(session, index.name, label)

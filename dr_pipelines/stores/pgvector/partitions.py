@@ -1,0 +1,143 @@
+"""Partitions of a table as parts of a specification's section: each with what it has for itself,
+which its table does not say."""
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from dr_pipelines.stores.pgvector.catalog import Table
+from dr_pipelines.stores.pgvector.connections import Row, Session
+from dr_pipelines.stores.pgvector.names import derived
+from dr_pipelines.stores.pgvector.rights import rights
+from dr_pipelines.stores.pgvector.structure import (
+    COLUMNS,
+    RELATION,
+    Section,
+    by_name,
+    comments_of,
+    constraints_of,
+    options_of,
+    triggers_of,
+)
+
+PARTITIONS = sql.SQL("""
+    SELECT c.oid::int8, c.relname, pg_catalog.quote_ident(c.relname),
+        pg_catalog.pg_get_expr(c.relpartbound, c.oid),
+        CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = {table}::int8::oid AND c.relkind IN ('r', 'p')
+    ORDER BY c.relname COLLATE "C"
+""")
+
+
+def partitions(session: Session, table: Table) -> list[Section]:
+    """The partitions of a table, with their own ones."""
+    owner = rights(session, table.id, table.quoted)["owner"]
+    return _below(session, table, table.id, owner=owner)
+
+
+def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[Section]:
+    above = {row[0]: row for row in session.rows(COLUMNS.format(table=sql.Literal(parent)))}
+    found = list[Section]()
+    for number, name, quoted, bound, key in session.rows(
+        PARTITIONS.format(table=sql.Literal(parent))
+    ):
+        part: Section = {"name": derived(name, table.name), "bound": bound}
+        part |= _relation(session, number, above)
+        part |= constraints_of(session, number, quoted, root=table.name, keys=True)
+        part["triggers"] = triggers_of(session, number)
+        part["indexes"] = _local_indexes(session, number, table.name)
+        part |= _rights(session, number, quoted, owner=owner)
+        if key is not None:
+            part |= {"key": key, "tables": _below(session, table, number, owner=owner)}
+        found.append({key: value for key, value in part.items() if value})
+    return by_name(found)
+
+
+def _relation(session: Session, partition: int, above: dict[str, Row]) -> Section:
+    """Settings, comments, and what is another way in its columns than in those of its table."""
+    number = sql.Literal(partition)
+    comment, persistence, options, toast, *_ = session.rows(RELATION.format(table=number))[0]
+    rows = session.rows(COLUMNS.format(table=number))
+    return {
+        "options": options_of(options, toast),
+        "unlogged": persistence == "u",
+        "comments": comments_of(comment, rows),
+        "not_null": [row[0] for row in rows if row[2] and not above[row[0]][2]],
+        "columns": [column for row in rows if len(column := _settings(row)) > 1],
+        **_defaults(rows, above),
+    }
+
+
+def _settings(row: Row) -> Section:
+    column = {"name": row[0], "statistics": row[6], "options": options_of(row[7], [])}
+    return {key: value for key, value in column.items() if value}
+
+
+def _defaults(rows: list[Row], above: dict[str, Row]) -> Section:
+    """Defaults that are not those of the table: none is said as such. A sequence that belongs to
+    the partition is named, since none is made."""
+    defaults, sequences = Section(), list[str]()
+    for name, *_, expression, kind, identified, _comment, sequence in rows:
+        if kind or identified or expression == above[name][8]:
+            continue
+        if sequence is not None:
+            sequences.append(name)
+        else:
+            defaults[name] = expression
+    return {"defaults": defaults, "sequences": sequences}
+
+
+def _rights(session: Session, partition: int, quoted: str, *, owner: str) -> Section:
+    found = rights(session, partition, quoted)
+    if found["owner"] == owner:
+        del found["owner"]
+    grants = [grant for grant in found.get("grants", []) if "sequence" not in grant]
+    return found | {"grants": grants}
+
+
+@dataclass(frozen=True, slots=True)
+class LivePartition:
+    """A partition as it is: its table, the indexes that it has for itself, its own partitions."""
+
+    table: str
+    indexes: frozenset[str]
+    parts: "dict[str, LivePartition]"
+
+
+def live_partitions(session: Session, table: Table, parent: int) -> dict[str, LivePartition]:
+    """The partitions of a table, by the names that parts of a section give them."""
+    rows = session.rows(PARTITIONS.format(table=sql.Literal(parent)))
+    return {
+        derived(name, table.name): LivePartition(
+            table=name,
+            indexes=frozenset(i["using"] for i in _local_indexes(session, number, table.name)),
+            parts=live_partitions(session, table, number),
+        )
+        for number, name, *_ in rows
+    }
+
+
+LOCAL_INDEXES = sql.SQL("""
+    SELECT c.relname, i.indisunique, pg_catalog.substr(pg_catalog.pg_get_indexdef(i.indexrelid),
+        pg_catalog.length(pg_catalog.concat(
+            'CREATE ', CASE WHEN i.indisunique THEN 'UNIQUE ' END, 'INDEX ',
+            pg_catalog.quote_ident(c.relname), ' ON ', CASE c.relkind WHEN 'I' THEN 'ONLY ' END,
+            pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(t.relname), ' ')) + 1)
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE i.indrelid = {table}::int8::oid AND NOT c.relispartition
+        AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
+    ORDER BY c.relname COLLATE "C"
+""")
+
+
+def _local_indexes(session: Session, partition: int, table: str) -> list[Section]:
+    """Indexes that one partition has for itself."""
+    rows = session.rows(LOCAL_INDEXES.format(table=sql.Literal(partition)))
+    return by_name(
+        [
+            {"name": derived(index, table), "unique": unique, "using": using}
+            for index, unique, using in rows
+        ]
+    )

@@ -1,0 +1,183 @@
+"""Answers: exact ones from a scan, the engine's own from its indexes and operators."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+from psycopg import sql
+
+from dr_pipelines.model.collection import Metric, Vector
+from dr_pipelines.model.query import Hit, reciprocal_rank_fusion
+from dr_pipelines.stores.exact import search_exactly
+from dr_pipelines.stores.pgvector.connections import Row, Session, verbatim
+from dr_pipelines.stores.pgvector.copying import scanned
+from dr_pipelines.stores.pgvector.description import Collection
+from dr_pipelines.stores.pgvector.filters import condition
+from dr_pipelines.stores.pgvector.keys import key_column
+from dr_pipelines.stores.pgvector.texts import unescaped
+from dr_pipelines.stores.pgvector.vector_indexes import (
+    OPERATORS,
+    SEARCH,
+    own_type,
+    searched,
+)
+from dr_pipelines.stores.requests import Request, VectorRequest
+
+ITERATIVE = (0, 8)
+"""The version of pgvector that goes on searching where a filter leaves too few."""
+MOST_EF, USUAL_EF = 1000, 40
+BATCH_ROWS = 4096
+
+
+def exactly(session: Session, collection: Collection, request: Request, *, limit: int) -> list[Hit]:
+    """Every record is looked at; the server leaves out what a filter does, except under keywords,
+    whose scores depend on all records."""
+    where = condition(request.filter, collection.mapping)
+    if request.terms is not None:
+        where = sql.SQL("true")
+
+    def records(columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
+        return scanned(session, collection, columns, where=where, batch_rows=BATCH_ROWS)
+
+    return search_exactly(records, request, limit=limit)
+
+
+def approximately(
+    session: Session, collection: Collection, request: Request, *, limit: int
+) -> list[Hit] | None:
+    """What the engine finds by its own means; None where it has none for such a request."""
+    if request.nearest is not None and not searched(request.nearest.column):
+        return None
+    if request.terms is not None and not collection.ours:
+        return None
+    where = condition(request.filter, collection.mapping)
+    rankings = list[list[Hit]]()
+    if request.nearest is not None:
+        rankings.append(_nearest(session, collection, request.nearest, where, limit=request.depth))
+    if request.terms is not None:
+        rankings.append(_matching(session, collection, request.terms, where, limit=request.depth))
+    if len(rankings) == 1:
+        return rankings[0][:limit]
+    found = {hit.id: hit for ranking in rankings for hit in ranking}
+    fused = reciprocal_rank_fusion([[hit.id for hit in ranking] for ranking in rankings])
+    return [
+        Hit(key, found[key].document_id, score, found[key].text) for key, score in fused[:limit]
+    ]
+
+
+def _nearest(
+    session: Session,
+    collection: Collection,
+    request: VectorRequest,
+    where: sql.Composable,
+    *,
+    limit: int,
+) -> list[Hit]:
+    vector = next(v for v in collection.spec.vectors if v.name == request.column.name)
+    _tune(session, vector, limit=limit)
+    column = collection.mapping.column(vector.name)
+    name = sql.Identifier(column.native if column else vector.name)
+    compared, place = own_type(vector), sql.Composed([name])
+    found = collection.found.get(vector.name)
+    if found is not None and found.cast is not None:
+        compared, size = found.cast, sql.Literal(vector.dimension)
+        place = sql.SQL("({}::{}({}))").format(name, verbatim(compared), size)
+    distance = sql.SQL("{} {} {}").format(
+        place, verbatim(OPERATORS[vector.metric]), _literal(request, compared)
+    )
+    query = sql.SQL(
+        "SELECT {}, ({})::float8 FROM {} WHERE {} IS NOT NULL AND {} ORDER BY {} LIMIT {}"
+    )
+    target = collection.rows(session)
+    shown, most = _shown(collection), sql.Literal(limit)
+    rows = session.rows(query.format(shown, distance, target, name, where, distance, most))
+    hits = [_hit(collection, row[:3], _score(row[3], vector.metric)) for row in rows]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+
+
+def _score(distance: float, metric: Metric) -> float:
+    if np.isnan(distance):  # the cosine of a zero vector
+        return 0.0
+    return 1.0 - distance if metric is Metric.COSINE else 0.0 - distance
+
+
+def _literal(request: VectorRequest, compared: str) -> sql.Composed:
+    """The query's vector, exact: the shortest decimals that give the same components."""
+    size = sql.Literal(len(request.vector))
+    if compared == "bit":
+        text = "".join("1" if component else "0" for component in request.vector.tolist())
+    else:
+        text = f"[{','.join(repr(float(component)) for component in request.vector)}]"
+    return sql.SQL("{}::{}({})").format(sql.Literal(text), verbatim(compared), size)
+
+
+def _tune(session: Session, vector: Vector, *, limit: int) -> None:
+    """Search parameters of the specification; at least as many candidates as hits, and more of them
+    where a filter leaves too few."""
+    parameters = vector.index.parameters if vector.index else {}
+    settings = dict[str, str]()
+    if vector.index is not None and vector.index.kind == "hnsw":
+        ef = int(parameters.get("ef_search", USUAL_EF))
+        settings["hnsw.ef_search"] = str(min(MOST_EF, max(ef, limit)))
+        settings["hnsw.iterative_scan"] = "strict_order"
+    elif vector.index is not None:
+        known = SEARCH.get(vector.index.kind, {})
+        settings |= {name: str(parameters[k]) for k, name in known.items() if k in parameters}
+        settings["ivfflat.iterative_scan"] = "relaxed_order"
+    old = session.extension is None or session.extension.version < ITERATIVE
+    for name, value in settings.items():
+        if old and name.endswith("iterative_scan"):
+            continue
+        setting = sql.SQL("SELECT pg_catalog.set_config({}, {}, true)")
+        session.run(setting.format(sql.Literal(name), sql.Literal(value)))
+
+
+def _matching(
+    session: Session,
+    collection: Collection,
+    terms: Sequence[str],
+    where: sql.Composable,
+    *,
+    limit: int,
+) -> list[Hit]:
+    """Records with any of the terms, by the engine's own ranking of texts."""
+    if not terms:
+        return []
+    query = sql.SQL("pg_catalog.to_tsquery('simple', {})").format(
+        sql.Literal(" | ".join(f"'{term}'" for term in terms))
+    )
+    text = sql.SQL("pg_catalog.to_tsvector('simple'::regconfig, pg_catalog.left(text, 150000))")
+    rows = session.rows(
+        sql.SQL(
+            "SELECT {}, pg_catalog.ts_rank_cd({}, {})::float8 AS s FROM {} WHERE {} @@ {} AND {} "
+            'ORDER BY s DESC, id COLLATE "C" LIMIT {}'
+        ).format(
+            _shown(collection),
+            text,
+            query,
+            collection.rows(session),
+            text,
+            query,
+            where,
+            sql.Literal(limit),
+        )
+    )
+    return [_hit(collection, row[:3], float(row[3])) for row in rows]
+
+
+def _hit(collection: Collection, shown: Row, score: float) -> Hit:
+    key, document, text = shown
+    if collection.ours:
+        key, document, text = unescaped(key), unescaped(document), text and unescaped(text)
+    return Hit(key, document, score, text)
+
+
+def _shown(collection: Collection) -> sql.Composable:
+    """Id, document and text of a hit."""
+    if collection.ours:
+        return sql.SQL("id, document_id, text")
+    key, text = key_column(collection), collection.mapping.column("text")
+    shown: sql.Composable = sql.SQL("NULL::text")
+    if text is not None:
+        shown = sql.SQL("{}::text").format(text.identifier)
+    return sql.SQL("{}, {}, {}").format(key, key, shown)

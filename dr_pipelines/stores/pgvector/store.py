@@ -1,0 +1,334 @@
+"""A schema of a PostgreSQL database as a store: its tables with vectors are the collections."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import TypeVar
+
+import pyarrow as pa
+from psycopg import sql
+
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.protocols import Progress
+from dr_pipelines.stores.batches import checked_batch
+from dr_pipelines.stores.pgvector import alias_views, indexing, searching, writing
+from dr_pipelines.stores.pgvector.address import Address
+from dr_pipelines.stores.pgvector.catalog import (
+    Table,
+    aliases,
+    find_table,
+    held_tables,
+    tables,
+    taken,
+    unknown,
+)
+from dr_pipelines.stores.pgvector.connections import Connections, Session
+from dr_pipelines.stores.pgvector.copying import scanned
+from dr_pipelines.stores.pgvector.description import Collection, collection_of, described, rows_of
+from dr_pipelines.stores.pgvector.fitted import fitted
+from dr_pipelines.stores.pgvector.glances import glance
+from dr_pipelines.stores.pgvector.label import Label
+from dr_pipelines.stores.pgvector.making import ENGINE, make_table, write_key_label
+from dr_pipelines.stores.requests import (
+    checked_alias,
+    checked_batch_rows,
+    checked_columns,
+    checked_query,
+)
+
+Seen = TypeVar("Seen")
+PATIENCE = 30.0
+"""Seconds for which what is replaced again and again is looked for again: as long as a lock is waited
+for."""
+SERVER = sql.SQL("SELECT pg_catalog.current_setting('server_version')")
+
+
+class PgvectorStore:
+    """Safe for any number of threads and processes. Every call is one transaction, except
+    `build_index`, which is one for each index."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._connections = Connections(address)
+
+    @property
+    def engine(self) -> str:
+        with self._connections.reading() as session:
+            version = str(session.one(SERVER)).partition(" ")[0]
+            extension = session.extension
+        numbers = ".".join(map(str, extension.version)) if extension else "none"
+        return f"pgvector {numbers} on PostgreSQL {version}"
+
+    @property
+    def vector_tolerance(self) -> float:
+        return 0.0
+
+    def collections(self) -> list[str]:
+        """Also those whose label cannot be read: they are damage only to who opens them."""
+        found, undecided = self._looked(_listed)
+        # its rows say the dimension: of a table that was being rewritten none are seen here
+        return sorted([*found, *(name for name in undecided if self._is_collection(name))])
+
+    def _is_collection(self, name: str) -> bool:
+        try:
+            with self._holding(name):
+                return True
+        except NotFound:
+            return False
+
+    def aliases(self) -> dict[str, str]:
+        return self._looked(_aliases)
+
+    def describe(self, name: str) -> CollectionSpec:
+        with self._holding(name) as (session, found):
+            pointing = [a for a, to in aliases(session).items() if to == found.table.name]
+            return described(session, found, aliases=tuple(sorted(pointing)))
+
+    def glance(self, name: str) -> str | None:
+        with self._holding(name) as (session, found):
+            return glance(session, found.table)
+
+    def status(self, name: str) -> CollectionStatus:
+        with self._holding(name) as (session, found):
+            count = session.one(
+                sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(found.rows(session))
+            )
+            return CollectionStatus(
+                records=count, indexed=found.built, size_bytes=_size(session, found)
+            )
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        """The state at the first `next`: a transaction is open until the end or `close`."""
+        rows = checked_batch_rows(batch_rows)
+        with self._holding(name) as (session, found):
+            asked = checked_columns(columns, found.spec)
+            where = writing.of_documents(found, documents)
+            yield from scanned(session, found, asked, where=where, batch_rows=rows)
+
+    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
+        with self._holding(name) as (session, found):
+            request = checked_query(query, found.spec, limit=limit, indexed=found.built)
+            hits = None
+            if not query.exact:
+                hits = searching.approximately(session, found, request, limit=limit)
+            if hits is None:
+                hits = searching.exactly(session, found, request, limit=limit)
+            return hits
+
+    @contextmanager
+    def _holding(self, name: str) -> Iterator[tuple[Session, Collection]]:
+        """A transaction that sees one moment, and the collection of a name or an alias in it, which
+        nobody can drop, empty or rewrite meanwhile. The moment comes after the locks, so what to
+        lock is looked for in a transaction before; where the name stands for something else by
+        then, both are locked the next time: an alias may go to and fro without pause."""
+        targets, held = dict[str, sql.Composed](), frozenset[int]()
+        with ExitStack() as stack:
+            for _ in _tries():
+                table, rows, tree = self._looked(partial(_tree, name=name))
+                held |= tree
+                targets[table.name] = rows
+                locks = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(
+                    sql.SQL(", ").join(targets.values())
+                )
+                try:
+                    session = stack.enter_context(self._connections.reading(locks=locks))
+                except NotFound:  # dropped in between
+                    targets.clear()
+                    continue
+                table = _table(session, name)
+                if held_tables(session, table) <= held and table.name in targets:
+                    yield session, _collection(session, table, name)
+                    return
+                stack.close()
+            raise Unavailable(f"{name!r} is replaced again and again; try again later")
+
+    def _looked(self, look: Callable[[Session], Seen]) -> Seen:
+        """What a look at the catalogs finds. Without locks it may meet what is just being dropped:
+        then it looks again."""
+        for _ in _tries():
+            with suppress(Conflict), self._connections.reading() as session:
+                return look(session)
+        with self._connections.reading() as session:
+            return look(session)
+
+    def fit(self, spec: CollectionSpec) -> Fit:
+        with self._connections.reading() as session:
+            return fitted(session, spec)
+
+    def create(self, spec: CollectionSpec) -> None:
+        """The extension is made where the database lacks it and this user may."""
+        try:
+            with self._connections.writing() as session:
+                if self._is_there(session, spec):
+                    return
+                _require_extension(session)
+                make_table(session, spec)
+                _require_made(session, spec)
+        except (AlreadyExists, Conflict):
+            with self._connections.reading() as session:  # made meanwhile by somebody else
+                if not self._is_there(session, spec):
+                    raise
+
+    def _is_there(self, session: Session, spec: CollectionSpec) -> bool:
+        if spec.name in aliases(session):
+            raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
+        table = find_table(session, spec.name)
+        if table is not None and (table.label is None or table.label.spec != spec):
+            raise AlreadyExists(
+                f"{spec.name!r} is a collection with another spec; choose another name or drop it"
+            )
+        return table is not None
+
+    def drop(self, name: str) -> None:
+        with self._connections.writing() as session:
+            _require_no_alias(session, name)
+            table = find_table(session, name)
+            if table is None:
+                return
+            pointing = sorted(a for a, to in aliases(session).items() if to == table.name)
+            if pointing:
+                raise Refused(f"{name!r} is served as {pointing}; promote another collection first")
+            session.run(sql.SQL("DROP TABLE IF EXISTS {}").format(session.table(table.name)))
+
+    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
+        with self._connections.writing() as session:
+            found = _physical(session, name)
+            new = checked_batch(batch, found.spec)
+            writing.write(session, found, new, replaces=replaces)
+
+    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+        with self._connections.reading() as session:
+            found = _physical(session, name)
+        indexing.build(self._connections, found, dict(self._address.build), progress=progress)
+        label = found.table.label
+        if label is None:
+            return
+        with self._connections.writing() as session:
+            found = _physical(session, name)
+            writing.move_sequences(session, found)
+            write_key_label(session, found.table.name, Label(label.spec, indexed=True))
+
+    def promote(self, name: str, *, alias: str) -> None:
+        with self._connections.writing() as session:
+            found = _physical(session, name)
+            if checked_alias(alias) not in aliases(session) and taken(session, alias):
+                raise AlreadyExists(f"{alias!r} is a table or view; choose another alias")
+            alias_views.point(session, alias, found)
+
+
+def _tries() -> Iterator[None]:
+    """One, and others until the patience is at its end: how often depends on how busy the others are,
+    and a number of tries would be too few where they are faster."""
+    end = time.monotonic() + PATIENCE
+    yield
+    while time.monotonic() < end:
+        yield
+
+
+def _listed(session: Session) -> tuple[list[str], list[str]]:
+    """Collections, and tables that may be some."""
+    found, undecided = list[str](), list[str]()
+    for table in tables(session):
+        if table.damage is not None or collection_of(session, table):
+            found.append(table.collection)
+        elif any(attribute.origin == "pgvector" for attribute in table.attributes):
+            undecided.append(table.collection)
+    return found, undecided
+
+
+def _tree(session: Session, name: str) -> tuple[Table, sql.Composed, frozenset[int]]:
+    """The table of a name or an alias; it as SQL, with all partitions, but without tables that
+    inherit, which are not read; and the numbers of all of these."""
+    table = _table(session, name)
+    return table, rows_of(session, table), held_tables(session, table)
+
+
+def _aliases(session: Session) -> dict[str, str]:
+    names = aliases(session)
+    physical = {t.name: t.collection for t in tables(session, names=list(names.values()))}
+    return {alias: physical[table] for alias, table in names.items() if table in physical}
+
+
+def _table(session: Session, name: str) -> Table:
+    """The table of a name or an alias, as this transaction sees it."""
+    alias = aliases(session).get(name)
+    if alias is None:
+        found = find_table(session, name)
+    else:
+        found = next(iter(tables(session, names=[alias])), None)
+    if found is None:
+        raise unknown(name)
+    return found
+
+
+def _collection(session: Session, table: Table, name: str) -> Collection:
+    if table.damage is not None:
+        raise table.damage
+    collection = collection_of(session, table)
+    if collection is None:
+        raise unknown(name)
+    return collection
+
+
+def _physical(session: Session, name: str) -> Collection:
+    _require_no_alias(session, name)
+    table = find_table(session, name)
+    if table is None:
+        raise unknown(name)
+    return _collection(session, table, name)
+
+
+def _require_no_alias(session: Session, name: str) -> None:
+    known = _aliases(session)
+    if name in known:
+        raise NotFound(f"{name!r} is an alias; name the collection {known[name]!r}")
+
+
+def _require_made(session: Session, spec: CollectionSpec) -> None:
+    """A section that says other columns than the contract makes nothing."""
+    table = find_table(session, spec.name)
+    made = collection_of(session, table) if table else None
+    if made is None or not made.spec.same_contract(spec):
+        raise InvalidRequest(
+            f"{spec.name!r}: its section {ENGINE!r} is of a table with other columns; leave it out"
+        )
+
+
+def _require_extension(session: Session) -> None:
+    if session.extension is None:
+        session.run(
+            sql.SQL("CREATE EXTENSION IF NOT EXISTS vector SCHEMA {}").format(
+                sql.Identifier(session.schema)
+            )
+        )
+        session.load_extension()
+
+
+def _size(session: Session, found: Collection) -> int:
+    """Bytes on disk: rows, what is kept beside them, indexes; of all partitions."""
+    query = sql.SQL(
+        "SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(relid))::int8 "
+        "FROM pg_catalog.pg_partition_tree({}::regclass)"
+    )
+    name = found.identifier(session).as_string()
+    plain = sql.SQL("SELECT pg_catalog.pg_total_relation_size({}::regclass)")
+    chosen = query if found.table.partitioned else plain
+    return int(session.one(chosen.format(sql.Literal(name))) or 0)

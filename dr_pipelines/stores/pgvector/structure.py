@@ -1,0 +1,193 @@
+"""What a table is made of, as parts of a specification's section: columns, defaults, constraints,
+comments, storage, partitions. JSON values only, in the words of the server."""
+
+from typing import Any
+
+from psycopg import sql
+
+from dr_pipelines.stores.pgvector.catalog import Index, Table
+from dr_pipelines.stores.pgvector.connections import Row, Session
+from dr_pipelines.stores.pgvector.names import derived, without_table
+
+Section = dict[str, Any]
+
+STORAGE = {"p": "plain", "e": "external", "m": "main", "x": "extended"}
+COMPRESSION = {"p": "pglz", "l": "lz4"}
+IDENTITY = {"a": "always", "d": "by default"}
+
+COLUMNS = sql.SQL("""
+    SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
+        CASE WHEN a.attcollation <> t.typcollation AND a.attcollation <> 0::oid THEN
+            (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(k.collname)
+            FROM pg_collation k
+            JOIN pg_namespace n ON n.oid = k.collnamespace WHERE k.oid = a.attcollation) END,
+        CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END,
+        nullif(a.attcompression::text, ''), nullif(a.attstattarget, -1)::int4,
+        coalesce(a.attoptions, '{{}}')::text[], pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+        a.attgenerated::text, a.attidentity::text,
+        pg_catalog.col_description(a.attrelid, a.attnum),
+        pg_catalog.pg_get_serial_sequence(
+            a.attrelid::regclass::text, a.attname::text
+        )::regclass::oid::int8
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = {table}::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum
+""")
+SEQUENCE = sql.SQL("""
+    SELECT c.relname, pg_catalog.format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement,
+        s.seqmin, s.seqmax, s.seqcache, s.seqcycle
+    FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+    WHERE s.seqrelid = {sequence}::int8::oid
+""")
+CONSTRAINTS = sql.SQL("""
+    SELECT conname, contype::text, pg_catalog.pg_get_constraintdef(oid),
+        pg_catalog.obj_description(oid, 'pg_constraint')
+    FROM pg_constraint
+    WHERE conrelid = {table}::int8::oid AND contype IN ('c', 'f', 'p', 'u', 'x') AND conislocal
+        AND conparentid = 0::oid
+    ORDER BY contype, conname
+""")
+TRIGGERS = sql.SQL("""
+    SELECT tgname, pg_catalog.pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger
+    WHERE tgrelid = {table}::int8::oid AND NOT tgisinternal AND tgparentid = 0::oid ORDER BY tgname
+""")
+RELATION = sql.SQL("""
+    SELECT pg_catalog.obj_description(c.oid, 'pg_class'), c.relpersistence::text,
+        coalesce(c.reloptions, '{{}}')::text[], coalesce(t.reloptions, '{{}}')::text[],
+        CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
+        c.relreplident::text,
+        (SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+            WHERE i.indrelid = c.oid AND i.indisreplident)
+    FROM pg_class c LEFT JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = {table}::int8::oid
+""")
+
+
+def structure(session: Session, table: Table, *, whole: bool) -> Section:
+    """All parts that are there; of partitions the key. Columns, defaults and keys only with
+    `whole`: of a table of ours the contract says them."""
+    found: Section = {}
+    number = sql.Literal(table.id)
+    comment, persistence, options, toast, key, *identity = session.rows(
+        RELATION.format(table=number)
+    )[0]
+    columns = session.rows(COLUMNS.format(table=number))
+    if whole:
+        found |= _columns(session, table, columns)
+    found["comments"] = comments_of(comment, columns)
+    found |= constraints_of(session, table.id, table.quoted, root=table.name, keys=whole)
+    storage: Section = {"options": options_of(options, toast)}
+    if persistence == "u":
+        storage["unlogged"] = True
+    found["storage"] = {key: value for key, value in storage.items() if value}
+    found["triggers"] = triggers_of(session, table.id)
+    found["replica_identity"] = _replica_identity(identity[0], identity[1], table)
+    if key is not None:
+        found["partitions"] = {"key": key}
+    return {key: value for key, value in found.items() if value}
+
+
+def _replica_identity(kind: str, index: str | None, table: Table) -> Section:
+    if index is not None and kind == "i":
+        return {"index": derived(index, table.name)}
+    known = {"f": "full", "n": "nothing"}
+    return {"rows": known[kind]} if kind in known else {}
+
+
+def _columns(session: Session, table: Table, rows: list[Row]) -> Section:
+    columns, defaults, generated = list[Section](), Section(), Section()
+    identity = Section()
+    for name, declared, not_null, collation, storage, compression, *rest in rows:
+        statistics, options, expression, kind, identified, _, sequence = rest
+        column = {
+            "name": name,
+            "type": declared,
+            "not_null": not_null,
+            "collation": collation,
+            "storage": STORAGE.get(storage or ""),
+            "compression": COMPRESSION.get(compression or ""),
+            "statistics": statistics,
+            "options": options_of(options, []),
+        }
+        columns.append({key: value for key, value in column.items() if value})
+        if kind:
+            said = without_table(expression, table.quoted)
+            generated[name] = {"expression": said, "stored": kind == "s"}
+        elif sequence is not None and (identified or "nextval(" in (expression or "")):
+            identity[name] = _sequence(session, table, sequence)
+            identity[name]["generated"] = IDENTITY.get(identified, "serial")
+        elif expression is not None:
+            defaults[name] = without_table(expression, table.quoted)
+    return {
+        "columns": columns,
+        "defaults": defaults,
+        "generated": generated,
+        "identity": identity,
+    }
+
+
+def _sequence(session: Session, table: Table, sequence: int) -> Section:
+    row = session.rows(SEQUENCE.format(sequence=sql.Literal(sequence)))[0]
+    name, declared, start, increment, low, high, cache, cycle = row
+    return {
+        "name": derived(name, table.name),
+        "type": declared,
+        "start": start,
+        "increment": increment,
+        "minimum": low,
+        "maximum": high,
+        "cache": cache,
+        "cycle": cycle,
+    }
+
+
+def comments_of(comment: str | None, columns: list[Row]) -> Section:
+    """What is said of a table and of its columns."""
+    comments = {"table": comment, "columns": {c[0]: c[11] for c in columns if c[11] is not None}}
+    return {key: value for key, value in comments.items() if value}
+
+
+def triggers_of(session: Session, relation: int) -> list[Section]:
+    """Triggers that a table has for itself."""
+    rows = session.rows(TRIGGERS.format(table=sql.Literal(relation)))
+    return [{"name": n, "definition": d, "enabled": enabled} for n, d, enabled in rows]
+
+
+def constraints_of(
+    session: Session, relation: int, quoted: str, *, root: str, keys: bool
+) -> Section:
+    """Constraints that a table has for itself; the primary key is one of them with `keys`."""
+    rows = session.rows(CONSTRAINTS.format(table=sql.Literal(relation)))
+    kept, foreign = list[Section](), list[Section]()
+    for name, kind, definition, comment in rows:
+        said = {
+            "name": derived(name, root),
+            "definition": without_table(definition, quoted),
+            **({"comment": comment} if comment else {}),
+        }
+        if kind == "f":
+            foreign.append(said)
+        elif keys or kind != "p":
+            kept.append(said)
+    return {"constraints": by_name(kept), "foreign_keys": by_name(foreign)}
+
+
+def by_name(parts: list[Section]) -> list[Section]:
+    """In an order that does not depend on what the table is called."""
+    return sorted(parts, key=lambda part: str(part["name"]))
+
+
+def index_part(index: Index, table: Table) -> Section:
+    """An index that is no part of the contract's."""
+    return {
+        "name": derived(index.name, table.name),
+        "unique": index.unique,
+        "using": without_table(index.using, table.quoted),
+    }
+
+
+def options_of(options: list[str], toast: list[str]) -> dict[str, str]:
+    """Settings as pairs, ascending by name."""
+    pairs = [*options, *(f"toast.{option}" for option in toast)]
+    return dict(pair.split("=", 1) for pair in sorted(pairs))

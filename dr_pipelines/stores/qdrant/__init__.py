@@ -1,0 +1,59 @@
+"""Qdrant: a server by the official client, the client's local mode, or the engine in process.
+
+What only one of them needs is imported when its URL is opened: the client takes a second.
+"""
+
+import os
+from pathlib import Path
+
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.stores.qdrant.address import EXPECTED, directory, server_address
+
+WAIT_SECONDS = 30.0
+
+
+def open_store(url: str, *, base: Path, wait_seconds: float = WAIT_SECONDS) -> VectorStore:
+    """The store that a URL names: `qdrant://HOST:PORT`, `qdrant+local:DIRECTORY` or
+    `qdrant+edge:DIRECTORY`. Nothing is read, and nobody is asked, before its first use.
+
+    Raises:
+        InvalidRequest: a URL of another form, or the variant's package is not installed.
+    """
+    scheme, _, rest = url.partition(":")
+    try:
+        if scheme == "qdrant+edge":
+            return _edge(directory(rest, base=base), wait_seconds)
+        if scheme == "qdrant+local":
+            return _local(directory(rest, base=base), wait_seconds)
+        if scheme == "qdrant":
+            return _server(url)
+    except ModuleNotFoundError as error:
+        raise InvalidRequest(
+            f"{scheme}: needs a package that is not installed ({error.name}). "
+            "Run: pip install 'dr-pipelines[qdrant]'"
+        ) from error
+    raise InvalidRequest(f"the URL of a Qdrant store cannot be used: {EXPECTED}")
+
+
+def _edge(path: Path, wait_seconds: float) -> VectorStore:
+    from dr_pipelines.stores.qdrant.edge import EdgeDriver
+    from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+
+    return QdrantVectorStore(EdgeDriver(path, wait_seconds=wait_seconds))
+
+
+def _local(path: Path, wait_seconds: float) -> VectorStore:
+    from dr_pipelines.stores.qdrant.server import LocalDriver
+    from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+
+    return QdrantVectorStore(LocalDriver(path, wait_seconds=wait_seconds))
+
+
+def _server(url: str) -> VectorStore:
+    from dr_pipelines.stores.qdrant.server import ServerDriver
+    from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+
+    return QdrantVectorStore(
+        ServerDriver(server_address(url), api_key=os.environ.get("QDRANT_API_KEY"))
+    )

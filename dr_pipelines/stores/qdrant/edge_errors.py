@@ -1,0 +1,36 @@
+"""What an error of Qdrant Edge means for the caller."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dr_pipelines.errors import Damaged, DrError, InvalidRequest, Unavailable
+
+WRONG = ("dimension error", "Not existing vector name", "Wrong input", "Bad request", "Validation")
+FULL = ("No space left", "Out of disk", "out of memory")
+LONGEST = 300
+
+
+@contextmanager
+def vendor(where: str, *, asked: bool = False) -> Iterator[None]:
+    """Raise this package's errors in place of the engine's. It raises bare `Exception`s, which only
+    their text tells apart; `asked`: a wrong value is the caller's, not the disk's."""
+    try:
+        yield
+    except DrError:
+        raise
+    except Exception as error:
+        raise translation(error, where, asked=asked) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what Rust code raises when it gives up
+            raise
+        raise Damaged(f"{where}: the engine gave up: {error}") from error
+
+
+def translation(error: Exception, where: str, *, asked: bool) -> DrError:
+    """The error of this package that says the same."""
+    said = " ".join(str(error).split())[:LONGEST]
+    if any(sign in said for sign in FULL):
+        return Unavailable(f"{where}: {said}; make room and try again")
+    if any(sign in said for sign in WRONG) or (asked and isinstance(error, ValueError | TypeError)):
+        return InvalidRequest(f"{where}: {said}")
+    return Damaged(f"{where}: {said}; restore the collection from a recovery point")

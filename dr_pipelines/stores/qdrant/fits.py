@@ -1,0 +1,50 @@
+"""What a collection of any engine becomes in Qdrant, and what one variant of Qdrant lacks."""
+
+from collections.abc import Iterator
+
+from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
+from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.stores.fitting import RULES, Native, fit_to
+from dr_pipelines.stores.qdrant import sections, specs
+from dr_pipelines.stores.qdrant.driver import Driver
+
+
+def fit(spec: CollectionSpec, driver: Driver) -> Fit:
+    """Columns are always carried; the rest by what the driver has in force."""
+    plain = spec.model_copy(update={"vectors": tuple(_without_index(v) for v in spec.vectors)})
+    native = Native(
+        engine=sections.ENGINE,
+        metrics=frozenset(specs.DISTANCES),
+        dtypes=frozenset(specs.DATATYPES),
+        kinds=frozenset(VectorKind),
+        indexes={specs.HNSW: frozenset(specs.NAMES)},
+        default_index=specs.HNSW,
+        shards="shard_number" not in driver.silent,
+        replicas="replication_factor" not in driver.silent,
+    )
+    fitted = fit_to(plain, native)
+    return Fit(fitted.spec, (*_sparse_notes(spec), *fitted.notes, *_lacking(spec, driver)))
+
+
+def _without_index(vector: Vector) -> Vector:
+    sparse = vector.kind is VectorKind.SPARSE
+    return vector.model_copy(update={"index": None}) if sparse else vector
+
+
+def _sparse_notes(spec: CollectionSpec) -> Iterator[Note]:
+    for vector in spec.vectors:
+        if vector.kind is VectorKind.SPARSE and vector.index is not None:
+            said = "sparse vectors have Qdrant's own inverted index, which misses nothing"
+            yield Note(f"vectors.{vector.name}.index", Fate.APPROXIMATED, said)
+
+
+def _lacking(spec: CollectionSpec, driver: Driver) -> Iterator[Note]:
+    """Parts of another Qdrant that this one keeps and does not apply."""
+    section = specs.section_of(spec)
+    asked = sections.unpacked(section)
+    paths = [path for path in driver.silent if sections.value_at(asked, path) not in (None, {}, [])]
+    for part in sorted({sections.part_of(path) for path in paths}):
+        fate = Fate.LOST if part.rpartition(".")[2] in RULES else Fate.APPROXIMATED
+        yield Note(
+            part, fate, f"kept for a way back; not in force, or in part, in {driver.variant}"
+        )

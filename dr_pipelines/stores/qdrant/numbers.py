@@ -1,0 +1,48 @@
+"""Numbers of foreign payloads, through the parser that the engine reads them with (see
+`stores.floats`)."""
+
+from typing import Any
+
+from dr_pipelines.stores.floats import parsed, sendable
+from dr_pipelines.stores.qdrant.driver import Json
+
+
+class Unsendable(Exception):
+    """No number is read as the one that is meant."""
+
+
+def sent(payload: Json, *, parses: int) -> Json:
+    """What to send so that this payload is read after so many parses.
+
+    Raises:
+        Unsendable: there is nothing that one could send.
+    """
+    return {key: _sent(value, parses) for key, value in payload.items()} if parses else payload
+
+
+def is_steady(value: Any) -> bool:
+    """Whether JSON is read as it is, however often it was written anew."""
+    match value:
+        case float():
+            return parsed(value) == value
+        case dict():
+            return all(map(is_steady, value.values()))
+        case list():
+            return all(map(is_steady, value))
+        case _:
+            return True
+
+
+def _sent(value: Any, parses: int) -> Any:
+    match value:
+        case float():
+            found = sendable(value, parses=parses)
+            if found is None:
+                raise Unsendable(repr(value))
+            return found
+        case dict():
+            return {key: _sent(item, parses) for key, item in value.items()}
+        case list():
+            return [_sent(item, parses) for item in value]
+        case _:
+            return value

@@ -1,0 +1,303 @@
+"""From a specification to a configuration of Qdrant, and back from what the engine reports."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dr_pipelines.errors import Damaged
+from dr_pipelines.model.collection import (
+    UNBOUNDED,
+    CollectionSpec,
+    FieldType,
+    Metric,
+    Vector,
+    VectorIndex,
+    VectorKind,
+    VectorType,
+)
+from dr_pipelines.planning.parts import UNREPORTED
+from dr_pipelines.stores.qdrant import sections
+from dr_pipelines.stores.qdrant.driver import Driver, Json, State
+from dr_pipelines.stores.qdrant.foreign import Foreign, foreign_columns
+from dr_pipelines.stores.qdrant.sections import ENGINE
+
+DISTANCES = {
+    Metric.COSINE: "Cosine",
+    Metric.DOT: "Dot",
+    Metric.L2: "Euclid",
+    Metric.L1: "Manhattan",
+}
+METRICS = {distance: metric for metric, distance in DISTANCES.items()}
+DATATYPES = {
+    VectorType.FLOAT32: None,
+    VectorType.FLOAT16: "float16",
+    VectorType.UINT8: "uint8",
+}
+"""None: what the engine keeps unless it is told otherwise."""
+TYPES = {"float32": VectorType.FLOAT32} | {d: t for t, d in DATATYPES.items() if d}
+HNSW = "hnsw"
+NAMES = {"m": "m", "ef_construction": "ef_construct"}
+"""Parameter of a vector index → what Qdrant calls it."""
+INDEX_TYPES = {
+    FieldType.STRING: "keyword",
+    FieldType.INTEGER: "integer",
+    FieldType.NUMBER: "float",
+    FieldType.BOOLEAN: "bool",
+    FieldType.TIMESTAMP: "datetime",
+    FieldType.STRINGS: "keyword",
+}
+TEXT_INDEX = {"type": "text", "tokenizer": "word", "lowercase": True, "scoring": {"type": "bm25"}}
+NATIVE = "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is kept with a collection that this package made."""
+
+    spec: CollectionSpec
+    indexed: bool = False
+
+    def text(self) -> str:
+        return json.dumps(
+            {"format": 1, "indexed": self.indexed, "spec": self.spec.model_dump(mode="json")},
+            ensure_ascii=False,
+            sort_keys=True,
+        )
+
+
+def label_of(text: str | None, name: str) -> Label | None:
+    """The label of a collection; None where it has none."""
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+        return Label(CollectionSpec.model_validate(found["spec"]), bool(found["indexed"]))
+    except (ValueError, KeyError, TypeError) as error:  # pydantic's is a ValueError
+        raise Damaged(
+            f"the specification of {name!r} is unreadable; restore it from a recovery point"
+        ) from error
+
+
+def section_of(spec: CollectionSpec) -> Json:
+    return spec.engine.get(ENGINE, {})
+
+
+def is_native(spec: CollectionSpec) -> bool:
+    """Whether points have the ids and payloads that another program gave them."""
+    return bool(section_of(spec).get("layout", {}).get("records") == NATIVE)
+
+
+def native_name(spec: CollectionSpec, column: str) -> str:
+    """What Qdrant calls a vector, or a key of the payload."""
+    return str(section_of(spec).get("columns", {}).get(column, column))
+
+
+def asked_config(spec: CollectionSpec) -> Json:
+    """The configuration of a new collection."""
+    section = section_of(spec)
+    config = sections.unpacked(section)
+    shared = config.get("hnsw_config", {})
+    config["vectors"] = {
+        native_name(spec, v.name): _dense(
+            v, sections.of_vector(section, native_name(spec, v.name)), shared
+        )
+        for v in spec.vectors
+        if v.kind is not VectorKind.SPARSE
+    }
+    known = config.get("sparse_vectors", {})
+    sparse = [native_name(spec, v.name) for v in spec.vectors if v.kind is VectorKind.SPARSE]
+    config["sparse_vectors"] = {name: known.get(name, {}) for name in sparse}
+    for key, word in sections.SPREAD.items():
+        if getattr(spec, word) is not None:
+            config[key] = getattr(spec, word)
+    config["payload_schema"] = dict(_payload_indexes(spec)) | config.get("payload_schema", {})
+    return config
+
+
+def built_indexes(spec: CollectionSpec, driver: Driver) -> Json:
+    """All payload indexes that `build_index` makes sure of."""
+    schema: Json = dict(asked_config(spec)["payload_schema"])
+    if driver.ranks_texts and spec.keyword_index and not is_native(spec):
+        schema.setdefault("text", TEXT_INDEX)
+    return schema
+
+
+def ranked_key(spec: CollectionSpec, driver: Driver) -> str | None:
+    """The key of the payload by whose texts the engine ranks, if there is one."""
+    layout = section_of(spec).get("layout", {})
+    key = layout.get("text") if is_native(spec) else "text"
+    index = section_of(spec).get("indexes", {}).get("payload", {}).get(key, {})
+    return str(key) if driver.ranks_texts and index.get("scoring") else None
+
+
+def may_filter(config: Json, key: str) -> bool:
+    """Whether strict mode lets one look for the points that have the key."""
+    limits = config.get("strict_mode_config", {})
+    strict = limits.get("enabled") and limits.get("unindexed_filtering_retrieve") is False
+    return not strict or key in config.get("payload_schema", {})
+
+
+def described(
+    name: str,
+    state: State,
+    *,
+    silent: frozenset[str],
+    aliases: Sequence[str],
+    sample: Callable[[str], Any],
+) -> CollectionSpec:
+    """The specification of a collection as the engine reports it. `silent` are the paths that it
+    does not report; `sample` gives the first value of a key of the payload."""
+    label = label_of(state.label, name)
+    if label is None:
+        foreign = foreign_columns(name, state.config, sample)
+        return _spec(name, state.config, foreign, aliases)
+    if not label.indexed:  # strict mode comes in force with the indexes
+        silent |= {"strict_mode_config"}
+    config, unreported = _overlaid(state.config, asked_config(label.spec), silent)
+    unreported |= set(_unreported_vectors(label.spec))
+    spec = label.spec
+    vectors = [
+        _vector(config, native_name(spec, v.name), column=v.name, kept=v) for v in spec.vectors
+    ]
+    found = tuple(v for v in vectors if v is not None)
+    if not found:
+        raise Damaged(f"{name!r} has none of its vectors; restore it from a recovery point")
+    section = sections.packed(config, _other_datatypes(config))
+    for key in ("layout", "columns"):
+        if key in section_of(spec):
+            section[key] = section_of(spec)[key]
+    if unreported:
+        section[UNREPORTED] = sorted(unreported)
+    return spec.model_copy(
+        update={
+            "name": name,
+            "vectors": found,
+            "aliases": tuple(sorted(aliases)),
+            "shards": config.get("shard_number"),
+            "replicas": config.get("replication_factor"),
+            "engine": spec.engine | ({ENGINE: section} if section else {}),
+        }
+    )
+
+
+def _spec(name: str, config: Json, foreign: Foreign, aliases: Sequence[str]) -> CollectionSpec:
+    """That of a collection which something else made."""
+    vectors = [
+        _vector(config, native, column=column, kept=None)
+        for column, native in foreign.vectors.items()
+    ]
+    section = sections.packed(config, _other_datatypes(config))
+    section["layout"] = {"records": NATIVE} | ({"text": foreign.text} if foreign.text else {})
+    if foreign.renamed:
+        section["columns"] = foreign.renamed
+    return CollectionSpec(
+        name=name,
+        vectors=tuple(v for v in vectors if v is not None),
+        fields=foreign.fields,
+        keyword_index=foreign.keyword_index,
+        shards=config.get("shard_number"),
+        replicas=config.get("replication_factor"),
+        aliases=tuple(sorted(aliases)),
+        engine={ENGINE: section},
+    )
+
+
+def _dense(vector: Vector, params: Json, shared: Json) -> Json:
+    params = dict(params)
+    datatype = params.pop("datatype", None) or DATATYPES.get(vector.dtype)
+    hnsw = dict(params.pop("hnsw_config", {}))
+    wanted = {"m": 0} if vector.index is None else vector.index.parameters
+    for parameter, native in NAMES.items():
+        value = wanted.get(parameter)
+        if value is not None and value != hnsw.get(native, shared.get(native)):
+            hnsw[native] = value
+    if vector.kind is VectorKind.MULTI:
+        params.setdefault("multivector_config", {"comparator": "max_sim"})
+    return (
+        {"size": vector.dimension, "distance": DISTANCES.get(vector.metric, "Dot")}
+        | params
+        | ({"datatype": datatype} if datatype else {})
+        | ({"hnsw_config": hnsw} if hnsw else {})
+    )
+
+
+def _payload_indexes(spec: CollectionSpec) -> Iterator[tuple[str, Json]]:
+    """Those that this package's own layout needs."""
+    if is_native(spec):
+        return
+    yield "document_id", {"type": "keyword"}
+    for field in spec.fields:
+        if field.filterable:
+            tenant = {"is_tenant": True} if field.role == "tenant" else {}
+            keyword = field.type is FieldType.STRING
+            yield field.name, {"type": INDEX_TYPES[field.type]} | (tenant if keyword else {})
+
+
+def _vector(config: Json, native: str, *, column: str, kept: Vector | None) -> Vector | None:
+    """A vector as it is; None where the collection has none of that name. `kept` is what our label
+    says of it: what Qdrant has no word for is believed while what stands for it is there."""
+    if native in config.get("sparse_vectors", {}):
+        dimension = UNBOUNDED if kept is None else kept.dimension
+        metric = Metric.DOT if kept is None else kept.metric
+        return Vector(name=column, dimension=dimension, metric=metric, kind=VectorKind.SPARSE)
+    params = config.get("vectors", {}).get(native)
+    if params is None:
+        return None
+    metric, dtype = METRICS[params["distance"]], TYPES.get(params.get("datatype") or "float32")
+    if kept is not None and DISTANCES.get(kept.metric, "Dot") == params["distance"]:
+        metric = kept.metric
+    if kept is not None and DATATYPES.get(kept.dtype) == params.get("datatype"):
+        dtype = kept.dtype
+    return Vector(
+        name=column,
+        dimension=params["size"],
+        metric=metric,
+        dtype=dtype or VectorType.FLOAT32,
+        kind=VectorKind.MULTI if params.get("multivector_config") else VectorKind.DENSE,
+        index=_index(config.get("hnsw_config", {}) | params.get("hnsw_config", {})),
+    )
+
+
+def _index(hnsw: Json) -> VectorIndex | None:
+    """The index that a vector's and the collection's parameters make together."""
+    if hnsw.get("m") == 0:
+        return None
+    known = {ours: hnsw[theirs] for ours, theirs in NAMES.items() if theirs in hnsw}
+    return VectorIndex(kind=HNSW, parameters=known)
+
+
+def _other_datatypes(config: Json) -> Json:
+    found = {n: p.get("datatype") for n, p in config.get("vectors", {}).items()}
+    return {
+        name: datatype for name, datatype in found.items() if datatype and datatype not in TYPES
+    }
+
+
+def _overlaid(config: Json, asked: Json, silent: frozenset[str]) -> tuple[Json, set[str]]:
+    """What is reported, with what was asked for where nothing can be reported, and the names of
+    those parts."""
+    unreported = set()
+    for path in sorted(silent):
+        value = sections.value_at(asked, path)
+        if value not in (None, {}, []):
+            config = sections.with_value(config, path, value)
+            unreported.add(sections.part_of(path))
+    return config, unreported
+
+
+def _unreported_vectors(spec: CollectionSpec) -> Iterator[str]:
+    for vector in spec.vectors:
+        part = f"vectors.{vector.name}"
+        if vector.kind is VectorKind.SPARSE:
+            if vector.dimension != UNBOUNDED:
+                yield part
+            if vector.metric is not Metric.DOT:
+                yield f"{part}.metric"
+            if vector.dtype is not VectorType.FLOAT32:
+                yield f"{part}.dtype"
+        else:
+            if vector.metric not in DISTANCES:
+                yield f"{part}.metric"
+            if vector.dtype not in DATATYPES:
+                yield f"{part}.dtype"

@@ -1,0 +1,199 @@
+"""Vector columns, from and to the vectors of points.
+
+Under cosine the engine divides a vector by its length, unless the square of the length is within
+1e-6 of 1 or below 1.2e-7: the bits that were given are gone. Where that can happen, they are kept
+beside, in the payload, as base64 of little-endian float32.
+"""
+
+import base64
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.collection import Metric, Vector, VectorKind, VectorType
+from dr_pipelines.model.query import FloatArray
+from dr_pipelines.model.record import vector_type
+
+UNIT = 4e-7
+"""How far from 1 the square of a length may be, in double precision, for the engine to see a vector
+of length 1. It allows 1e-6 in its own sums, which are in single precision: of 96,000 vectors of 2
+to 4,096 components the nearest to 1 that it changed was 8.6e-7 off, the farthest it kept 1.15e-6.
+"""
+STORED_UNIT = {VectorType.FLOAT32: 1.2e-6, VectorType.FLOAT16: 2e-3}
+"""The same for a vector that the engine itself stored: after rounding to what it keeps."""
+MOST_COMPONENTS = 2**20
+"""Of all the vectors of one point under one name; the engine refuses more."""
+Mask = npt.NDArray[np.bool_]
+
+
+def given_vectors(
+    column: pa.Array, vector: Vector, *, trusting: bool
+) -> tuple[list[Any], dict[int, str]]:
+    """For each row what a `Point` has of this vector (None: nothing), and for some rows the bits to
+    keep beside. `trusting`: vectors of length 1 come back as they are."""
+    match vector.kind:
+        case VectorKind.DENSE:
+            return _given_dense(column, vector, trusting=trusting)
+        case VectorKind.MULTI:
+            return _given_several(column, vector, trusting=trusting)
+        case _:
+            return _given_sparse(column), {}
+
+
+def found_vectors(found: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
+    """The column of vectors that points have, or of the bits that are beside them."""
+    match vector.kind:
+        case VectorKind.DENSE:
+            return _found_dense(found, beside, vector)
+        case VectorKind.MULTI:
+            return _found_several(found, beside, vector)
+        case _:
+            rows = [
+                None if v is None else {"indices": v.indices, "values": v.values} for v in found
+            ]
+            return pa.array(rows, vector_type(vector))
+
+
+def check_stored(ids: Sequence[str], column: pa.Array, vector: Vector, name: str) -> None:
+    """Refuse vectors that a collection of another program cannot have held: the engine would not
+    keep them, and nothing is kept beside them there."""
+    allowed = STORED_UNIT.get(vector.dtype)
+    if vector.metric is not Metric.COSINE or vector.kind is VectorKind.SPARSE or allowed is None:
+        return
+    rows = _parents(column)
+    bad = ~_is_unit(_matrix(column, vector), within=allowed)
+    if bad.any():
+        record = ids[int(rows[int(np.argmax(bad))])]
+        raise InvalidRequest(
+            f"batch for {name!r}: vector {vector.name!r} of record {record!r} is not of length 1: "
+            "Qdrant divides it by its length, and in a collection that another program made "
+            "nothing is kept beside it"
+        )
+
+
+def check_sizes(ids: Sequence[str], column: pa.Array, vector: Vector, name: str) -> None:
+    """Refuse more vectors under one name than a point can have."""
+    if vector.kind is not VectorKind.MULTI:
+        return
+    sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    bad = sizes.astype(np.int64) * vector.dimension > MOST_COMPONENTS
+    if bad.any():
+        raise InvalidRequest(
+            f"batch for {name!r}: {vector.name!r} of record {ids[int(np.argmax(bad))]!r} has more "
+            f"than {MOST_COMPONENTS:,} components, which is the most that Qdrant takes"
+        )
+
+
+def _given_dense(
+    column: pa.Array, vector: Vector, *, trusting: bool
+) -> tuple[list[Any], dict[int, str]]:
+    matrix = _matrix(column, vector)
+    rows: list[Any] = [None] * len(column)
+    places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist()
+    for place, row in zip(places, matrix, strict=True):
+        rows[place] = row
+    if vector.metric is not Metric.COSINE:
+        return rows, {}
+    kept = _is_unit(matrix, within=UNIT) if trusting else np.zeros(len(matrix), bool)
+    changed = np.flatnonzero(~kept).tolist()
+    return rows, {places[n]: _text(matrix[n]) for n in changed}
+
+
+def _given_several(
+    column: pa.Array, vector: Vector, *, trusting: bool
+) -> tuple[list[Any], dict[int, str]]:
+    matrix = _matrix(column, vector)
+    ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False))
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    cosine = vector.metric is Metric.COSINE
+    unit = _is_unit(matrix, within=UNIT) & trusting
+    rows: list[Any] = [None] * len(column)
+    beside = dict[int, str]()
+    start = 0
+    for place, end in enumerate(ends.tolist()):
+        several = matrix[start:end]
+        if valid[place] and len(several):
+            rows[place] = several
+        if valid[place] and (not len(several) or (cosine and not unit[start:end].all())):
+            beside[place] = _text(several)  # the engine takes no empty list of vectors
+        start = end
+    return rows, beside
+
+
+def _given_sparse(column: pa.Array) -> list[Any]:
+    indices, values = (pc.struct_field(column, part) for part in ("indices", "values"))
+    return [
+        None if not whole else (i.values.to_numpy(), v.values.to_numpy(zero_copy_only=False))
+        for whole, i, v in zip(column.is_valid().to_pylist(), indices, values, strict=True)
+    ]
+
+
+def _found_dense(found: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
+    width = vector.dimension
+    there = np.array(
+        [v is not None or b is not None for v, b in zip(found, beside, strict=True)], bool
+    )
+    zeros = [0.0] * width
+    flat = np.fromiter(
+        chain.from_iterable(zeros if v is None else v for v in found),
+        np.float32,
+        count=len(found) * width,
+    )
+    matrix = flat.reshape(len(found), width)
+    for place, text in enumerate(beside):
+        if text is not None:
+            matrix[place] = _bits(text)
+    mask = None if there.all() else pa.array(~there)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), width, mask=mask)
+
+
+def _found_several(found: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
+    width = vector.dimension
+    rows = [
+        _bits(text) if text is not None else None if v is None else np.array(v, np.float32).ravel()
+        for v, text in zip(found, beside, strict=True)
+    ]
+    sizes = [0 if row is None else len(row) // width for row in rows]
+    flat = np.concatenate([np.zeros(0, np.float32), *(row for row in rows if row is not None)])
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), width)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    mask = pa.array([row is None for row in rows])
+    return pa.ListArray.from_arrays(pa.array(offsets), vectors, mask=mask)
+
+
+def _matrix(column: pa.Array, vector: Vector) -> FloatArray:
+    """The vectors of a column, those of nulls left out."""
+    flat = column.flatten()
+    flat = flat.flatten() if vector.kind is VectorKind.MULTI else flat
+    matrix: FloatArray = flat.to_numpy(zero_copy_only=False).reshape(-1, vector.dimension)
+    return matrix
+
+
+def _parents(column: pa.Array) -> npt.NDArray[np.int64]:
+    """For each vector of a column the row that has it."""
+    if pa.types.is_list(column.type):
+        parents: npt.NDArray[np.int64] = pc.list_parent_indices(column).to_numpy()
+        return parents
+    return np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+
+
+def _is_unit(matrix: FloatArray, *, within: float) -> Mask:
+    """Rows of length 1, and those of zeros, which have no length to divide by."""
+    squares = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+    kept: Mask = (np.abs(squares - 1.0) <= within) | (squares == 0.0)
+    return kept
+
+
+def _text(row: FloatArray) -> str:
+    return base64.b64encode(row.astype("<f4", copy=False).tobytes()).decode()
+
+
+def _bits(text: str) -> FloatArray:
+    bits: FloatArray = np.frombuffer(base64.b64decode(text), "<f4")
+    return bits

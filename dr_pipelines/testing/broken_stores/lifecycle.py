@@ -1,0 +1,51 @@
+"""Stores that empty a collection, name one that does not exist, or are not found again whole."""
+
+from dataclasses import replace
+
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.stores.memory import MemoryVectorStore
+
+
+class AliasOfAnything(MemoryVectorStore):
+    """An alias may stand for a collection that does not exist."""
+
+    def promote(self, name: str, *, alias: str) -> None:
+        self._aliases[alias] = name
+
+
+class CreatesAfresh(MemoryVectorStore):
+    """The same spec again empties the collection."""
+
+    def create(self, spec: CollectionSpec) -> None:
+        self._collections.pop(spec.name, None)
+        super().create(spec)
+
+
+class KeepsAliasesToItself(MemoryVectorStore):
+    """The next process knows no alias."""
+
+    def reopened(self) -> MemoryVectorStore:
+        again = MemoryVectorStore()
+        again._collections = self._collections
+        return again
+
+
+class ForgetsThatItIsIndexed(MemoryVectorStore):
+    """The next process does not search by keywords."""
+
+    def reopened(self) -> MemoryVectorStore:
+        again = MemoryVectorStore()
+        again._aliases = self._aliases
+        again._collections = {
+            name: replace(found, indexed=False) for name, found in self._collections.items()
+        }
+        return again
+
+
+BROKEN: dict[type[MemoryVectorStore], str] = {
+    AliasOfAnything: "test_what_does_not_exist_is_not_found_by_any_call",
+    CreatesAfresh: "test_creating_again_keeps_the_records",
+    KeepsAliasesToItself: "test_the_next_process_finds_everything",
+    ForgetsThatItIsIndexed: "test_the_next_process_finds_everything",
+}
+"""Each broken store and the test of the contract that catches it."""

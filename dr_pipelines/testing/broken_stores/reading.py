@@ -1,0 +1,181 @@
+"""Stores that a backup cannot rely on: their scans lose or mix records, their glances mislead."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import pyarrow as pa
+
+from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.broken_stores.columns import with_column
+
+
+class ReturnsInOrderOfWriting(MemoryVectorStore):
+    """The last record of a batch comes first."""
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        batches = super().scan(name, columns=columns, documents=documents, batch_rows=batch_rows)
+        return (b.take(pa.array(range(len(b) - 1, -1, -1), pa.int64())) for b in batches)
+
+
+class MissesTheLastBatch(MemoryVectorStore):
+    """A scan of several batches ends before the last one."""
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        batches = [*super().scan(name, columns=columns, documents=documents, batch_rows=batch_rows)]
+        return iter(batches[:-1] if len(batches) > 1 else batches)
+
+
+class IgnoresDocuments(MemoryVectorStore):
+    """A scan of some documents gives all of them."""
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        del documents
+        return super().scan(name, columns=columns, batch_rows=batch_rows)
+
+
+class ScansWhatIsThereNow(MemoryVectorStore):
+    """Every batch is read from the newest state."""
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        for number in range(1_000_000):
+            batches = super().scan(
+                name, columns=columns, documents=documents, batch_rows=batch_rows
+            )
+            batch = next((b for i, b in enumerate(batches) if i == number), None)
+            if batch is None:
+                return
+            yield batch
+
+
+class TearsRecords(MemoryVectorStore):
+    """Texts are read a moment after everything else."""
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        first = list(
+            super().scan(name, columns=columns, documents=documents, batch_rows=batch_rows)
+        )
+        time.sleep(0.005)
+        now = self._resolved(name).table
+        texts = dict(zip(now["id"].to_pylist(), now["text"].to_pylist(), strict=True))
+        for batch in first:
+            read = [texts.get(key) for key in batch.column("id").to_pylist()]
+            torn = with_column(pa.Table.from_batches([batch]), "text", pa.array(read, pa.string()))
+            yield from torn.combine_chunks().to_batches()
+
+
+class PagesByNumber(MemoryVectorStore):
+    """Each batch is what stands at its place then: a deletion moves the others past the reader."""
+
+    scans_one_moment: ClassVar[bool] = False
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> Iterator[pa.RecordBatch]:
+        start = 0
+        while True:
+            batches = super().scan(name, columns=columns, documents=documents)
+            page = pa.Table.from_batches([*batches]).slice(start, batch_rows).combine_chunks()
+            if not len(page):
+                return
+            yield page.to_batches()[0]
+            start += batch_rows
+
+
+class GlanceNeverChanges(MemoryVectorStore):
+    """A glance tells which collection it is, and nothing of its records."""
+
+    def glance(self, name: str) -> str | None:
+        return super().describe(name).name
+
+
+class GlanceCountsWrites(MemoryVectorStore):
+    """A collection that was dropped and made again begins to count again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._writes = dict[str, int]()
+
+    def drop(self, name: str) -> None:
+        super().drop(name)
+        self._writes.pop(name, None)
+
+    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
+        super().write(name, batch, replaces=replaces)
+        self._writes[name] = self._writes.get(name, 0) + 1
+
+    def glance(self, name: str) -> str | None:
+        return str(self._writes.get(super().describe(name).name, 0))
+
+
+class GlanceCounts(MemoryVectorStore):
+    """A record that is replaced by another leaves the count as it was."""
+
+    def glance(self, name: str) -> str | None:
+        return str(self.status(name).records)
+
+
+class GlanceAlwaysChanges(MemoryVectorStore):
+    """Two glances differ although nothing was written between them."""
+
+    _glances = 0
+
+    def glance(self, name: str) -> str | None:
+        super().glance(name)
+        self._glances += 1
+        return str(self._glances)
+
+
+BROKEN: dict[type[MemoryVectorStore], str] = {
+    ReturnsInOrderOfWriting: "test_a_scan_ascends_bytewise",
+    MissesTheLastBatch: "test_a_scan_is_complete_in_batches_of_any_size",
+    IgnoresDocuments: "test_a_scan_of_documents_gives_only_theirs",
+    ScansWhatIsThereNow: "test_a_scan_does_not_see_what_is_written_during_it",
+    TearsRecords: "test_a_scan_under_a_writer_gives_whole_records",
+    PagesByNumber: "test_a_scan_does_not_see_what_is_written_during_it",
+    GlanceNeverChanges: "test_a_glance_is_equal_while_nothing_changes",
+    GlanceCountsWrites: "test_a_glance_is_equal_while_nothing_changes",
+    GlanceCounts: "test_a_glance_is_equal_while_nothing_changes",
+    GlanceAlwaysChanges: "test_a_glance_is_equal_while_nothing_changes",
+}
+"""Each broken store and the test of the contract that catches it."""

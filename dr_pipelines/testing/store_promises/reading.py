@@ -1,0 +1,156 @@
+"""What a backup reads: every record in order, their number, and a sign that they changed."""
+
+# ruff: noqa: S101 - a suite is made of assertions
+
+import threading
+from typing import ClassVar
+
+import pyarrow as pa
+import pytest
+
+from dr_pipelines.errors import InvalidRequest, NotFound
+from dr_pipelines.model.collection import CollectionStatus
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.testing.store_promises.given import NAME, ODD_IDS, as_kept, filled
+from dr_pipelines.testing.store_samples import SPEC, contents, document, record, table
+
+
+class Reading:
+    """What `scan`, `status` and `glance` give, under a writer too."""
+
+    scans_one_moment: ClassVar[bool]
+    many: ClassVar[int]
+
+    def test_a_scan_ascends_bytewise(self, store: VectorStore) -> None:
+        rows = [record("d", n, id=odd) for n, odd in enumerate(ODD_IDS)]
+        filled(store, *rows[::2])
+        store.write(NAME, table(*rows[1::2]))
+        assert contents(store) == as_kept(store, *rows)
+
+    @pytest.mark.parametrize("rows", [1, 2, 7, 8192, 100_000])
+    def test_a_scan_is_complete_in_batches_of_any_size(self, store: VectorStore, rows: int) -> None:
+        filled(store, *document("a", chunks=7))
+        batches = list(store.scan(NAME, batch_rows=rows))
+        assert pa.Table.from_batches(batches, schema=store_schema(SPEC)).num_rows == 7
+        assert all(0 < batch.num_rows <= rows for batch in batches)
+
+    def test_a_scan_of_many_ranges_is_complete_and_ordered(self, store: VectorStore) -> None:
+        many = self.many
+        rows = [record(f"d{n * 7919 % many:05d}", picture=None, raw=None) for n in range(many)]
+        filled(store, *rows[: many // 2 + 1])
+        store.write(NAME, table(*rows[many // 2 + 1 :]))
+        ids = [row["id"] for row in contents(store, columns=["id"])]
+        assert ids == sorted(row["id"] for row in rows)
+
+    def test_a_scan_gives_the_columns_asked_for_in_their_order(self, store: VectorStore) -> None:
+        filled(store, *document("a", chunks=3))
+        (batch,) = store.scan(NAME, columns=["seen", "id", "embedding"])
+        schema = store_schema(SPEC)
+        assert batch.schema == pa.schema([schema.field(n) for n in ("seen", "id", "embedding")])
+        texts_only = [row["text"] for row in contents(store, columns=["text"])]
+        assert texts_only == [f"chunk {n} of a" for n in range(3)]
+
+    def test_a_scan_has_the_schema_of_the_collection(self, store: VectorStore) -> None:
+        filled(store, record())
+        (batch,) = store.scan(NAME)
+        assert batch.schema == store_schema(SPEC)
+
+    @pytest.mark.parametrize("columns", [[], ["unknown"], ["id", "id"]])
+    def test_columns_that_cannot_be_are_refused(
+        self, store: VectorStore, columns: list[str]
+    ) -> None:
+        filled(store, record())
+        with pytest.raises(InvalidRequest):
+            list(store.scan(NAME, columns=columns))
+
+    def test_a_scan_of_documents_gives_only_theirs(self, store: VectorStore) -> None:
+        filled(store, *(row for n in range(9) for row in document(f"d{n}", chunks=3)))
+        wanted = [f"x{n}" for n in range(10_000)] + ["d7", "d2", "d2"]
+        found = contents(store, documents=wanted, batch_rows=4)
+        assert found == as_kept(store, *document("d2", chunks=3), *document("d7", chunks=3))
+        assert contents(store, documents=[]) == []
+
+    def test_a_scan_does_not_see_what_is_written_during_it(self, store: VectorStore) -> None:
+        before = [row for n in range(6) for row in document(f"d{n}", chunks=1)]
+        filled(store, *before)
+        scan = store.scan(NAME, batch_rows=2)
+        seen = next(scan).to_pylist()
+        store.write(NAME, table(record("d1", 0, text="new"), record("d9")), replaces=["d0", "d4"])
+        seen += [row for batch in scan for row in batch.to_pylist()]
+        said = [(row["id"], row["text"]) for row in seen]
+        untouched = [row for row in before if row["document_id"] not in ("d0", "d1", "d4")]
+        after = [record("d1", 0, text="new"), *untouched, record("d9")]
+        if self.scans_one_moment:
+            assert said == [(row["id"], row["text"]) for row in before]
+        else:
+            assert set(said) >= {(row["id"], row["text"]) for row in untouched}
+            assert set(said) <= {(row["id"], row["text"]) for row in (*before, *after)}
+            assert len({key for key, _ in said}) == len(said)
+        assert contents(store) == as_kept(store, *after)
+
+    def test_a_scan_under_a_writer_gives_whole_records(self, store: VectorStore) -> None:
+        filled(store, *document("still", chunks=20), *document("busy", chunks=5))
+        done = threading.Event()
+
+        def write() -> None:
+            for number in range(1, 10**6):
+                if done.is_set():
+                    return
+                rows = [record("busy", n, text=f"{number}", uri=f"{number}") for n in range(5)]
+                store.write(NAME, table(*rows), replaces=["busy"])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            scans = [contents(store, batch_rows=3) for _ in range(10)]
+        finally:
+            done.set()
+            writer.join()
+        still = as_kept(store, *document("still", chunks=20))
+        for seen in scans:
+            assert [row for row in seen if row["document_id"] == "still"] == still
+            busy = [row for row in seen if row["document_id"] == "busy"]
+            assert all(row["text"] == row["uri"] or row["uri"] == "file:///busy" for row in busy)
+            assert len({row["id"] for row in busy}) == len(busy)
+            if self.scans_one_moment:
+                assert len({row["text"] for row in busy if row["uri"] != "file:///busy"}) <= 1
+
+    def test_a_scan_that_is_closed_lets_go(self, store: VectorStore) -> None:
+        filled(store, *document("a", chunks=5))
+        scan = store.scan(NAME, batch_rows=1)
+        next(scan)
+        close = getattr(scan, "close", None)
+        if close is not None:
+            close()
+        store.drop(NAME)
+        assert store.collections() == []
+
+    def test_a_status_counts_what_is_there(self, store: VectorStore) -> None:
+        store.create(SPEC)
+        before = store.status(NAME)
+        assert before == CollectionStatus(records=0, indexed=False, size_bytes=before.size_bytes)
+        store.write(NAME, table(*document("a", chunks=3)))
+        store.build_index(NAME)
+        store.build_index(NAME)
+        after = store.status(NAME)
+        assert after == CollectionStatus(records=3, indexed=True, size_bytes=after.size_bytes)
+        assert after.size_bytes > 0
+
+    def test_a_glance_is_equal_while_nothing_changes(self, store: VectorStore) -> None:
+        filled(store, record("a"))
+        seen = [store.glance(NAME)]
+        contents(store)
+        assert store.glance(NAME) == seen[0]
+        for row in (record("b"), record("b", text="other")):
+            store.write(NAME, table(row))
+            seen.append(store.glance(NAME))
+        store.drop(NAME)
+        filled(store, record("c"))
+        store.write(NAME, table(record("d")))
+        seen.append(store.glance(NAME))
+        store.write(NAME, table(record("d", text="another")))
+        seen.append(store.glance(NAME))
+        assert set(seen) == {None} or len(set(seen)) == len(seen)
+        with pytest.raises(NotFound):
+            store.glance("unknown")

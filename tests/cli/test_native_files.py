@@ -1,0 +1,47 @@
+"""An engine's own files, kept and restored from the command line."""
+
+from dataclasses import replace
+
+import pytest
+
+from dr_pipelines import backup
+from tests.cli.workplace import POLICIES, Workplace
+
+
+@pytest.fixture
+def lance(fresh: Workplace) -> Workplace:
+    """Everything is ingested into LanceDB."""
+    policies = POLICIES.replace("duckdb:stores", "lance:stores")
+    (fresh.directory / "policies.yaml").write_text(policies)
+    assert fresh.dr("ingest", "notes").code == 0
+    return fresh
+
+
+def test_files_are_kept_once_and_restored(lance: Workplace) -> None:
+    first = lance.dr("backup", "notes", "--native", "--json")
+    assert (first.code, first.json["equal"]) == (0, True)
+    assert first.json["native"]["new_files"] == first.json["native"]["files"] > 0
+    again = lance.dr("backup", "notes", "--native", "--if-changed", "--json").json
+    assert (again["unchanged"], again["native"]) == (True, None)
+
+    done = lance.dr("restore", "notes", "--route", "auto", "--switch", "--json")
+
+    assert done.code == 0
+    assert done.json["route"] == "native"
+    assert done.json["records"] == first.json["records"]
+    assert lance.dr("documents", "notes", "--store", "--json").code == 0
+
+
+def test_files_that_are_not_proven_equal_are_not_kept_and_that_is_said(
+    lance: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody writes during a backup."""
+    usual = backup.backup
+    monkeypatch.setattr(backup, "backup", lambda *a, **k: replace(usual(*a, **k), equal=False))
+    said = lance.dr("backup", "notes", "--native")
+    assert said.code == 3
+    assert "not proven equal: " in said.out
+    assert "  files of the engine were not kept: they are not proven equal\n" in said.out
+    refused = lance.dr("restore", "notes", "--route", "native")
+    assert refused.code == 1
+    assert "no files of lancedb were kept" in refused.err

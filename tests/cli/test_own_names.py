@@ -1,0 +1,192 @@
+"""A collection that an engine's own clients made, lost and brought back under its own name."""
+
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pytest
+
+from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
+from tests.cli.workplace import CHANGES, POLICIES, Result, Workplace, feed_lines
+from tests.servers.pgvector import Server
+
+ROWS = 20
+
+
+def vectors() -> list[list[float]]:
+    found: list[list[float]] = np.random.default_rng(0).normal(size=(ROWS, 8)).tolist()
+    return found
+
+
+@pytest.fixture
+def lance(fresh: Workplace) -> Workplace:
+    """A table that LanceDB's own client made, backed up and dropped."""
+    policies = POLICIES.replace("duckdb:stores", "lance:stores")
+    (fresh.directory / "policies.yaml").write_text(policies)
+    table = pa.table(
+        {
+            "id": [f"m{i}" for i in range(ROWS)],
+            "text": [f"The user said {i}." for i in range(ROWS)],
+            "vector": pa.array(vectors(), pa.list_(pa.float32(), 8)),
+        }
+    )
+    clients(fresh.directory).create_table("memories", table)
+    backed_up(fresh, "--native")
+    clients(fresh.directory).drop_table("memories")
+    return fresh
+
+
+def clients(directory: Path) -> lancedb.DBConnection:
+    return lancedb.connect(directory / "stores")
+
+
+def backed_up(workplace: Workplace, *words: str) -> None:
+    done = workplace.dr("backup", "memories", "--json", *words)
+    assert (done.code, done.json["records"], done.json["equal"]) == (0, ROWS, True)
+
+
+def restored_as_memories(workplace: Workplace, *words: str) -> Result:
+    done = workplace.dr("restore", "memories", "--into", "memories", "--json", *words)
+    assert done.code == 0, done.err
+    assert (done.json["physical"], done.json["switched"]) == ("memories", True)
+    return done
+
+
+class Killed(BaseException):
+    """As by `kill -9`, in a test."""
+
+
+def killed_but_for_one(
+    workplace: Workplace,
+    store: type[LanceDBVectorStore | DuckDBVectorStore],
+    collection: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A restore that dies when all records are written but the first."""
+    usual = store.write
+
+    def short(self: Any, name: str, batch: pa.Table, **how: list[str]) -> None:
+        usual(self, name, batch.slice(1), **how)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", short)
+        with pytest.raises(Killed):
+            workplace.dr("restore", collection, "--into", name)
+
+
+def test_clients_of_lancedb_find_again_what_they_lost(lance: Workplace) -> None:
+    said = restored_as_memories(lance)
+
+    assert "sees it while it is" in said.err
+    assert clients(lance.directory).open_table("memories").count_rows() == ROWS
+    assert not list((lance.directory / "stores").glob("*.alias"))
+    backed_up(lance)
+    lines = lance.dr("status").out.splitlines()
+    assert "served from   memories in store local" in [line.rstrip() for line in lines]
+
+
+def test_files_of_lancedb_come_back_under_its_own_name(lance: Workplace) -> None:
+    said = restored_as_memories(lance, "--route", "native")
+    assert "while it is built" not in " ".join(said.err.split())
+    assert clients(lance.directory).open_table("memories").count_rows() == ROWS
+    backed_up(lance)
+
+
+def test_a_second_restore_over_it_is_refused(lance: Workplace) -> None:
+    restored_as_memories(lance, "--switch")
+    again = lance.dr("restore", "memories", "--into", "memories")
+    assert again.code != 0
+    assert "'memories' exists and was built from something else" in again.err
+    assert clients(lance.directory).open_table("memories").count_rows() == ROWS
+
+
+def test_it_is_lost_and_comes_back_twice(lance: Workplace) -> None:
+    restored_as_memories(lance)
+    backed_up(lance)
+    clients(lance.directory).drop_table("memories")
+    restored_as_memories(lance)
+    backed_up(lance)
+
+
+def test_what_is_half_restored_is_neither_backed_up_nor_lost(
+    lance: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the records were written but for one: no backup takes that for a deletion."""
+    killed_but_for_one(lance, LanceDBVectorStore, "memories", "memories", monkeypatch)
+    assert clients(lance.directory).open_table("memories").count_rows() == ROWS - 1
+
+    for words in (("backup", "memories"), ("backup", "memories", "--accept-absence")):
+        refused = lance.dr(*words)
+        assert refused.code == 1
+        assert "'memories' is being restored and is not whole" in refused.err
+        assert "dr restore memories --into memories --at log:3" in refused.err
+    assert "--into memories" in lance.dr("restore", "memories", "--switch").err
+
+    done = restored_as_memories(lance)
+    assert done.json["resumed"] is True
+    backed_up(lance)
+
+
+def test_nothing_is_applied_to_what_is_half_restored(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collection lost with its alias, and built again under the name that it had."""
+    physical = kept.dr("status", "--json").json["collections"][0]["physical"]
+    kept.lose()
+    (kept.directory / "stores" / "notes.alias").unlink()
+    killed_but_for_one(kept, DuckDBVectorStore, "notes", physical, monkeypatch)
+
+    more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
+    kept.write_feed(feed_lines([*CHANGES, more]))
+    behind = kept.dr("ingest", "notes", "--json")
+    assert behind.code == 3
+    assert f"--into {physical} --at log:8" in behind.json["unapplied"]
+
+    done = kept.dr("restore", "notes", "--into", physical, "--at", "log:8", "--json")
+    assert (done.code, done.json["resumed"], done.json["switched"]) == (0, True, True)
+    assert kept.dr("ingest", "notes").code == 0
+    assert kept.dr("backup", "notes", "--json").json["equal"] is True
+    found = kept.dr("documents", "notes", "--store", "--json").json["documents"]
+    assert [row["id"] for row in found] == ["a", "c", "e"]
+
+
+def test_behind_an_alias_it_is_said_who_does_not_find_it(lance: Workplace) -> None:
+    done = lance.dr("restore", "memories", "--switch")
+    assert done.code == 0
+    assert "--into memories" in " ".join(done.err.split())
+    assert "becomes an alias" in " ".join(done.err.split())
+    refused = lance.dr("restore", "memories", "--into", "memories")
+    assert "'memories' is an alias in the store" in refused.err
+
+
+def test_what_has_no_source_is_not_sent_to_one(lance: Workplace) -> None:
+    said = lance.dr("restore", "memories", "--switch")
+    assert "is served from it since log:" in " ".join(said.out.split())
+    assert "ingest" not in said.out
+
+
+def test_clients_of_postgresql_find_again_what_they_lost(
+    fresh: Workplace, postgres: Server
+) -> None:
+    database = postgres.create_database()
+    policies = POLICIES.replace("duckdb:stores", postgres.url(database))
+    (fresh.directory / "policies.yaml").write_text(policies)
+    with psycopg.connect(postgres.conninfo(database), autocommit=True) as clients:
+        clients.execute(
+            "CREATE TABLE memories (id int PRIMARY KEY, content text, embedding vector(8) NOT NULL)"
+        )
+        rows = [(i, f"The user said {i}.", str(v)) for i, v in enumerate(vectors())]
+        clients.cursor().executemany("INSERT INTO memories VALUES (%s, %s, %s)", rows)
+        backed_up(fresh)
+        clients.execute("DROP TABLE memories")
+        restored_as_memories(fresh)
+        found = clients.execute("SELECT count(*), max(content) FROM memories").fetchone()
+        kind = clients.execute("SELECT relkind FROM pg_class WHERE relname = 'memories'")
+        assert (found, kind.fetchone()) == ((ROWS, "The user said 9."), ("r",))
+    backed_up(fresh)
