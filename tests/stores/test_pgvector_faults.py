@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -27,6 +28,8 @@ from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.pgvector import open_store
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.store import PgvectorStore
 from dr_pipelines.testing.store_samples import SPEC, contents, document, expected, record, table
 from tests.servers.pgvector import Server, running_postgres
 
@@ -289,6 +292,32 @@ def test_an_alias_is_there_while_what_it_stood_for_is_dropped(store: VectorStore
             assert list(store.scan("n")) == []
             assert store.search("n", Query(vector=np.zeros(3, np.float32)), limit=1) == []
         running.result()
+
+
+@pytest.mark.parametrize("patience", [30.0, 0.0])
+def test_a_reader_whom_replacements_outrun_looks_again_while_it_has_patience(
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    store.create(_spec("n@0", 3, None))
+    store.promote("n@0", alias="n")
+    numbers, look = iter(range(1, 20)), PgvectorStore._looked
+
+    def outrun(self: PgvectorStore, what: Callable[[Session], Any]) -> Any:
+        found, number = look(self, what), next(numbers, None)
+        if number is not None:
+            self.create(_spec(f"n@{number}", 3, None))
+            self.promote(f"n@{number}", alias="n")
+            self.drop(f"n@{number - 1}")
+        return found
+
+    monkeypatch.setattr(PgvectorStore, "_looked", outrun)
+    monkeypatch.setattr("dr_pipelines.stores.pgvector.store.PATIENCE", patience)
+    if patience:
+        assert store.status("n").records == 0
+        assert next(numbers, None) is None
+    else:
+        with pytest.raises(Unavailable, match="'n' is replaced again and again"):
+            store.status("n")
 
 
 def test_a_section_of_other_columns_makes_nothing(

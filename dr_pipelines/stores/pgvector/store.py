@@ -49,8 +49,7 @@ from dr_pipelines.stores.requests import (
 
 Seen = TypeVar("Seen")
 PATIENCE = 30.0
-"""Seconds for which what is replaced again and again is looked for again: as long as a lock is waited
-for."""
+"""Seconds for which what is replaced again and again is looked for, as long as for a lock."""
 SERVER = sql.SQL("SELECT pg_catalog.current_setting('server_version')")
 
 
@@ -235,8 +234,8 @@ class PgvectorStore:
 
 
 def _tries() -> Iterator[None]:
-    """One, and others until the patience is at its end: how often depends on how busy the others are,
-    and a number of tries would be too few where they are faster."""
+    """One, and more while there is patience: any number may be too few where who replaces is
+    faster."""
     end = time.monotonic() + PATIENCE
     yield
     while time.monotonic() < end:
