@@ -13,7 +13,7 @@ from dr_pipelines.backup import backup
 from dr_pipelines.compaction import compact
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.model.collection import CollectionSpec, Vector
-from dr_pipelines.model.query import Query
+from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.repository import rows as repository_rows
@@ -25,7 +25,7 @@ from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.restore import restore
 from dr_pipelines.restore_plan import plan_restore
 from dr_pipelines.stores import duckdb as duckdb_store
-from dr_pipelines.stores import duckdb_files, duckdb_scan
+from dr_pipelines.stores import duckdb_files, duckdb_keywords, duckdb_scan
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 from dr_pipelines.testing.world import OneAtATime
 from tests.repository.builders import repository as new_repository
@@ -169,6 +169,37 @@ def test_a_search_gets_the_memory_that_texts_need(
     little = DuckDBVectorStore(tmp_path / "store", memory_limit_mb=40)
     assert little.search(SPEC.name, query, limit=100) == expected
     assert restarts
+
+
+@pytest.mark.parametrize("built_first", [False, True])
+def test_long_texts_are_cut_into_terms_some_at_a_time(
+    store: DuckDBVectorStore, monkeypatch: pytest.MonkeyPatch, built_first: bool
+) -> None:
+    spec = SPEC.model_copy(update={"name": "words@1", "keyword_index": True})
+    words = [" ".join(f"w{number}x{n}" for n in range(1200)) for number in range(120)]
+    texts = [f"{text} {number % 3} only{number}" for number, text in enumerate(words)]
+    given = records(text_bytes=2, documents=60).set_column(
+        store_schema(SPEC).get_field_index("text"), "text", pa.array(texts)
+    )
+    postings, sizes, held = duckdb_keywords.postings, list[int](), list[int]()
+
+    def noted(texts: pa.Array) -> pa.Table:
+        sizes.append(texts.nbytes)
+        held.append(pa.total_allocated_bytes())
+        return postings(texts)
+
+    monkeypatch.setattr(duckdb_keywords, "PIECE_BYTES", LIMIT)
+    monkeypatch.setattr(duckdb_keywords, "postings", noted)
+    store.create(spec)
+    if built_first:
+        store.build_index(spec.name)
+    store.write(spec.name, given)
+    store.build_index(spec.name)
+    assert max(sizes) < 2 * LIMIT < sum(sizes) / 5
+    assert max(held) - min(held) < sum(sizes) / 2  # nothing is kept to the end of the transaction
+    found = store.search(spec.name, Query(text="2 only77", mode=Mode.KEYWORD), limit=50)
+    assert found[0].id == "d00038#1"
+    assert len(found) == 40
 
 
 @pytest.mark.long

@@ -8,37 +8,46 @@ A record with at least one term is one row of `texts` and has rows in `terms` un
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dr_pipelines.stores.duckdb_files import Connection
 from dr_pipelines.stores.duckdb_sql import Condition
 from dr_pipelines.stores.keywords import bm25, postings
 
-BUILD_ROWS = 8192
+FIRST_ROWS, MOST_ROWS = 64, 8192
+PIECE_BYTES = 4 * 2**20
+"""Of texts that are cut into terms at once, which takes about ten times as much memory."""
 
 
 def build(connection: Connection) -> None:
-    """Index every record of the collection."""
-    last: str | None = None
-    query = (
-        f"SELECT id, text FROM records WHERE coalesce(id > ?, TRUE) ORDER BY id LIMIT {BUILD_ROWS}"
-    )
-    while len(batch := connection.sql(query, params=[last]).to_arrow_table()):
+    """Index every record of the collection, so many at a time as their texts let."""
+    ((end,),) = connection.execute("SELECT coalesce(max(rowid), -1) + 1 FROM records").fetchall()
+    query = "SELECT id, text FROM records WHERE rowid >= ? AND rowid < ?"
+    start, rows = 0, FIRST_ROWS
+    while start < end:
+        batch = connection.sql(query, params=[start, start + rows]).to_arrow_table()
         add(connection, batch)
-        last = batch.column("id")[-1].as_py()
+        start += rows
+        rows = max(1, min(MOST_ROWS, 2 * rows, rows * PIECE_BYTES // max(1, batch.nbytes)))
 
 
 def add(connection: Connection, batch: pa.Table) -> None:
     """Index records (columns `id` and `text`) that are not in the index."""
+    rows = max(1, len(batch) * PIECE_BYTES // max(1, batch.nbytes))
+    for start in range(0, len(batch), rows):
+        _add(connection, batch.slice(start, rows))
+
+
+def _add(connection: Connection, batch: pa.Table) -> None:
+    """Without a registered table: a transaction keeps each of them in memory to its end."""
     found = postings(batch.column("text").combine_chunks())
-    ids = pa.table({"row": pa.array(range(len(batch)), pa.int64()), "id": batch.column("id")})
     ((first,),) = connection.execute("SELECT coalesce(max(number), -1) + 1 FROM texts").fetchall()
-    connection.register("found", found)
-    connection.register("ids", ids)
-    connection.execute(
-        f"INSERT INTO texts SELECT row + {first}, any_value(id), sum(frequency) "
-        "FROM found JOIN ids USING (row) GROUP BY row ORDER BY row"
-    )
-    connection.execute(f"INSERT INTO terms SELECT row + {first}, term, frequency FROM found")
+    lengths = found.group_by("row", use_threads=False).aggregate([("frequency", "sum")])
+    texts = [lengths["row"], batch["id"].take(lengths["row"]), lengths["frequency_sum"]]
+    terms = [found["row"], found["term"], found["frequency"]]
+    for table, (rows, *others) in {"texts": texts, "terms": terms}.items():
+        numbered = pa.table([pc.add(rows, first), *others], names=["number", "a", "b"])
+        connection.from_arrow(numbered).insert_into(table)
 
 
 def remove(connection: Connection, ids: pa.Table) -> None:
