@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from dr_pipelines.model.recovery import Recovery, Route
+from dr_pipelines.planning.serving import elsewhere
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.restore import restore
 from dr_pipelines.restore_plan import plan_restore
@@ -58,7 +59,8 @@ def restore_collection(
     lineage = None
     if route is Route.REPLAY:
         lineage = opened.lineage(config.collection, embedder=config.embedder)
-    store_name = config.store or opened.collection(config.collection).store
+    usual = opened.collection(config.collection).store
+    store_name = config.store or usual
     store = opened.store(store_name)
     point = resolve(repository, config.collection, config.at)
     plan = plan_restore(
@@ -87,8 +89,12 @@ def restore_collection(
     )
     for finding in done.findings:
         context.log.warning(f"{finding.part}: {finding.consequence}")
+    told = recovery_metadata(done)
+    if done.switched and (wrong := elsewhere(store_name, usual)):
+        told["to_do"] = f"{wrong}; until then nothing is ingested or backed up"
+        context.log.warning(f"{config.collection} is {told['to_do']}")
     head = repository.log(config.collection).head()
-    context.add_output_metadata(recovery_metadata(done) | head_metadata(head.number, head.sha256))
+    context.add_output_metadata(told | head_metadata(head.number, head.sha256))
 
 
 @dg.job(

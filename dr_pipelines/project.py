@@ -20,7 +20,7 @@ from dr_pipelines.model.policy import CollectionPolicy, Policies
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.ingest.lineage import Feed, Lineage
-    from dr_pipelines.model.recovery_point import Writer
+    from dr_pipelines.model.recovery_point import Manifest, Writer
     from dr_pipelines.protocols import BlobStore, Catalog, Lease, NativeFiles, VectorStore
     from dr_pipelines.repository.repository import Repository
 
@@ -83,15 +83,33 @@ class Project:
         Raises `Refused` where a restore switched to another one and the policy was left as it was.
         """
         from dr_pipelines.planning.serving import require_store
-        from dr_pipelines.repository.manifests import read_manifest
 
-        store = self.collection(collection).store
-        entry = self.reading().log(collection).head().entry
-        if entry is not None:
-            ref = entry.body.manifest
-            manifest = read_manifest(self.reading(), ref, collection=collection)
+        store, manifest = self.collection(collection).store, self._manifest(collection)
+        if manifest is not None:
             require_store(collection, manifest.current, store)
         return self.store(store)
+
+    def require_whole(self, collection: str) -> None:
+        """Raise `NotFound` where a restore is building what is served under its own name. What is
+        served as an alias is whole."""
+        from dr_pipelines.apply import require_finished
+
+        manifest = self._manifest(collection)
+        if manifest is None or manifest.current.physical != collection:
+            return
+        store = self.store_of(collection)
+        if collection in store.collections():
+            origin = store.describe(collection).origin
+            require_finished(manifest, origin, repository=self.reading())
+
+    def _manifest(self, collection: str) -> "Manifest | None":
+        """The newest; None where nothing is logged."""
+        from dr_pipelines.repository.manifests import read_manifest
+
+        entry = self.reading().log(collection).head().entry
+        if entry is None:
+            return None
+        return read_manifest(self.reading(), entry.body.manifest, collection=collection)
 
     def store(self, name: str) -> "VectorStore":
         """A named store; raises `NotFound` with the known names."""

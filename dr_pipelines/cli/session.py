@@ -37,8 +37,12 @@ def named_store(project: "Project", name: str | None, collection: str) -> str:
 
 def live_store(project: "Project", collection: str) -> "VectorStore":
     """The store that a collection is served from, for who only reads it: where the log cannot be
-    asked, that of the policy."""
+    asked, that of the policy.
+
+    Raises `NotFound` where a restore is building it.
+    """
     try:
+        project.require_whole(collection)
         return project.store_of(collection)
     except (Damaged, Unavailable):
         return project.store(project.collection(collection).store)

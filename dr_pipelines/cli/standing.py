@@ -40,6 +40,7 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
             policy,
             repository=project.reading,
             catalog=partial(project.catalog_of, name),
+            require_whole=partial(project.require_whole, name),
             feed=partial(project.feed, name),
             now=time,
         )

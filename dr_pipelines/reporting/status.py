@@ -52,15 +52,16 @@ def report(
     *,
     repository: Callable[[], Repository],
     catalog: Callable[[], Catalog],
+    require_whole: Callable[[], None],
     feed: Callable[[], Feed],
     now: datetime,
 ) -> Report:
     """Look at everything that can be looked at; each is opened here, so that one that cannot be is
-    a problem and not the end."""
+    a problem and not the end. `require_whole` raises where a restore has not ended yet."""
     problems = list[str]()
     head, manifest = _log(collection, policy, repository, problems)
     stands = _standing(collection, policy, repository, feed, problems)
-    store, physical = _served(collection, policy, manifest, catalog, problems)
+    store, physical = _served(collection, policy, manifest, catalog, require_whole, problems)
     exposed, met = _exposure(policy, stands, now)
     entry = head.entry if head else None
     return Report(
@@ -129,13 +130,14 @@ def _served(
     policy: CollectionPolicy,
     manifest: Manifest | None,
     catalog: Callable[[], Catalog],
+    require_whole: Callable[[], None],
     problems: list[str],
 ) -> tuple[str, str | None]:
     """The store, and the physical collection behind the name, if it is there. Where the policy
     names another store than the log, the log's word is taken and neither is looked at."""
-    wrong = elsewhere(manifest.current, policy.store) if manifest else None
+    wrong = elsewhere(manifest.current.store, policy.store) if manifest else None
     if wrong is None or manifest is None:
-        return policy.store, _there(collection, manifest, catalog, problems)
+        return policy.store, _there(collection, manifest, catalog, require_whole, problems)
     problems.append(f"store: {wrong}")
     return manifest.current.store, manifest.current.physical
 
@@ -144,6 +146,7 @@ def _there(
     collection: str,
     manifest: Manifest | None,
     catalog: Callable[[], Catalog],
+    require_whole: Callable[[], None],
     problems: list[str],
 ) -> str | None:
     """The physical collection behind the name, if it is there."""
@@ -151,11 +154,12 @@ def _there(
         opened = catalog()
         physical = opened.aliases().get(collection)
         there = set(opened.collections())
+        if physical is None and collection in there:
+            require_whole()
+            return collection
     except DrError as error:
         problems.append(f"store: {error}")
         return None
-    if physical is None and collection in there:
-        return collection
     if physical is not None and physical not in there:
         problems.append(
             f"store: {physical!r}, which it is served from, is gone. "

@@ -39,6 +39,17 @@ def test_without_switch_a_restore_stays_beside_what_is_served(ingested: Location
     assert store.status("notes@trial").records == 2
 
 
+def test_who_switches_to_another_store_is_told_what_to_do(ingested: Location) -> None:
+    text = ingested.policies.read_text()
+    ingested.policies.write_text(text.replace("stores:", 'stores:\n  other: {url: "duckdb:other"}'))
+
+    done = ingested.run("restore", config=config(store="other", switch=True))
+
+    (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
+    assert "set store: other in the policy" in str(output.metadata["to_do"].value)
+    assert "set store: other in the policy" in failure_of(ingested.run("snapshot_notes"))
+
+
 def test_each_phase_of_a_restore_is_timed(ingested: Location) -> None:
     done = ingested.run("restore", config=config())
 

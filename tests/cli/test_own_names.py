@@ -127,6 +127,20 @@ def test_what_is_half_restored_is_neither_backed_up_nor_lost(
         assert "'memories' is being restored and is not whole" in refused.err
         assert "dr restore memories --into memories --at log:3" in refused.err
     assert "--into memories" in lance.dr("restore", "memories", "--switch").err
+    for words in (
+        ("search", "memories", "user", "--mode", "keyword"),
+        ("documents", "memories", "--store"),
+    ):
+        refused = lance.dr(*words)
+        assert refused.code == 1
+        assert "'memories' is being restored and is not whole" in refused.err
+    (standing,) = (
+        found
+        for found in lance.dr("status", "--json").json["collections"]
+        if found["collection"] == "memories"
+    )
+    assert standing["physical"] is None
+    assert "is being restored and is not whole" in standing["problems"][-1]
 
     done = restored_as_memories(lance)
     assert done.json["resumed"] is True
