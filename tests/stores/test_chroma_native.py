@@ -16,6 +16,7 @@ from chromadb import IntInvertedIndexConfig, Schema, StringInvertedIndexConfig, 
 from chromadb.api.types import EmbeddingFunction, HnswIndexConfig
 from chromadb.config import DEFAULT_TENANT, Settings
 from chromadb.errors import ChromaError
+from chromadb.utils.embedding_functions import register_embedding_function
 
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector
@@ -32,6 +33,7 @@ EVERYTHING = ["embeddings", "metadatas", "documents", "uris"]
 COUNT = 40
 
 
+@register_embedding_function  # else the client warns of a name that it does not know
 class Constant(EmbeddingFunction[Any]):
     """Nothing here may ever call it."""
 
