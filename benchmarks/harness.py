@@ -1,14 +1,21 @@
 """Laps, medians, ratios: what every benchmark is made of."""
 
 import gc
+import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).parent.parent
+LOOK_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -112,11 +119,47 @@ class Laps:
         return Ratio(what, sum(self.median(case) for case in of) / self.median(to), aim)
 
 
-def peak_mib() -> float:
-    """The largest resident size of this process so far. Not `ru_maxrss`, which begins with what the
-    process that started this one had."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if "VmHWM" in line)) / 1024
+@dataclass(frozen=True)
+class Peaks:
+    """The most memory of a process, in MiB. `resident` counts everything (`VmHWM`); `own` leaves
+    out pages of files that are mapped into it, which the system takes back when it wants them
+    (`RssAnon` and `RssShmem`, looked at a hundred times a second)."""
+
+    resident: float
+    own: float
+
+
+def peaks_of(module: str, *arguments: str) -> Peaks:
+    """Those of `python -m module`, which ends by calling `tell_peak`."""
+    command = [sys.executable, "-m", module, *arguments]
+    own = 0
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=errors) as process:
+            while process.poll() is None:
+                own = max(own, sum(_status(process.pid, "RssAnon", "RssShmem")))
+                time.sleep(LOOK_SECONDS)
+        said.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"{command} failed:\n{errors.read()}")
+        resident = json.loads(said.readlines()[-1])["resident_mib"]
+    return Peaks(resident, own / 1024)
+
+
+def tell_peak() -> None:
+    """Print the largest resident size of this process so far. Not `ru_maxrss`, which begins with
+    what the process that started this one had."""
+    (peak,) = _status(os.getpid(), "VmHWM")
+    print(json.dumps({"resident_mib": peak / 1024}))
+
+
+def _status(process: int, *names: str) -> list[int]:
+    """Sizes in KiB; nothing of a process that ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return []
+    return [int(line.split()[1]) for line in lines if line.startswith(names)]
 
 
 def machine() -> dict[str, Any]:

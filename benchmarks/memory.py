@@ -1,15 +1,12 @@
 """Peak memory of a backup and of a restore, each in a process of its own."""
 
-import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks import sample
 from benchmarks.full import restored
-from benchmarks.harness import Figure, Ratio, Scale, peak_mib
+from benchmarks.harness import Figure, Ratio, Scale, peaks_of, tell_peak
 from dr_pipelines.backup import backup
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
@@ -18,7 +15,6 @@ The largest resident size (`VmHWM`) of a process that imports the package and do
 a DuckDB collection of so many records: a first backup, a backup that scans and finds nothing, a
 restore by load with its verification."""
 ACTIONS = ("backup", "scan", "restore")
-ROOT = Path(__file__).parent.parent
 
 
 def run(scale: Scale, directory: Path) -> Figure:
@@ -28,7 +24,8 @@ def run(scale: Scale, directory: Path) -> Figure:
         place = directory / f"memory-{rows}"
         sample.filled_store(place, rows)
         for action in ACTIONS:
-            peaks[action][str(rows)] = round(_peak_mib(action, place, rows), 1)
+            peak = peaks_of("benchmarks.memory", action, str(place), str(rows))
+            peaks[action][str(rows)] = round(peak.resident, 1)
         shutil.rmtree(place)
     ratios = [
         Ratio(
@@ -46,16 +43,6 @@ def run(scale: Scale, directory: Path) -> Figure:
         facts={"peak_mib": peaks},
         ratios=(*ratios, Ratio("largest peak : 1 GiB", largest / 1024, 1.0)),
     )
-
-
-def _peak_mib(action: str, place: Path, rows: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.memory", action, str(place), str(rows)]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command} failed:\n{done.stderr}")
-    return float(json.loads(done.stdout)["peak_mib"])
 
 
 def _do(action: str, place: Path, rows: int) -> None:
@@ -79,4 +66,4 @@ def _do(action: str, place: Path, rows: int) -> None:
 
 if __name__ == "__main__":
     _do(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
-    print(json.dumps({"peak_mib": peak_mib()}))
+    tell_peak()

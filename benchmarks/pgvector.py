@@ -1,7 +1,5 @@
 """PostgreSQL with pgvector: beside pg_dump, pg_restore and plain COPY, on one server."""
 
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +14,7 @@ import pyarrow as pa
 
 from benchmarks import sample
 from benchmarks.full import restored
-from benchmarks.harness import Figure, Laps, Ratio, Scale
+from benchmarks.harness import Figure, Laps, Ratio, Scale, peaks_of, tell_peak
 from dr_pipelines.backup import backup
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorIndex
 from dr_pipelines.model.record import store_schema
@@ -47,7 +45,6 @@ FIELDS = (
 HNSW = VectorIndex(kind="hnsw", parameters={"m": 16, "ef_construction": 64})
 INDEXED = 4
 """One in so many records is in the table whose index is built."""
-ROOT = Path(__file__).parent.parent
 GIB = 1024.0
 
 
@@ -69,10 +66,16 @@ def run(scale: Scale, directory: Path) -> Figure:
         facts["cpu_seconds_by_step"] = _steps(store, directory / "steps")
         _indexes(server, database, store, scale.rows // INDEXED, laps)
         peaks = {
-            action: _peak_mib(action, directory, scale.rows, server.url(database))
+            action: peaks_of(
+                "benchmarks.pgvector",
+                action,
+                str(directory),
+                str(scale.rows),
+                server.url(database),
+            ).resident
             for action in ("backup", "restore")
         }
-    facts["peak_mib"] = peaks
+    facts["peak_mib"] = {action: round(peak, 1) for action, peak in peaks.items()}
     peak = max(peaks.values())
     return Figure(
         "pgvector",
@@ -249,16 +252,6 @@ def _indexes(server: Server, database: str, store: VectorStore, rows: int, laps:
     store.drop(name)
 
 
-def _peak_mib(action: str, directory: Path, rows: int, url: str) -> float:
-    command = [sys.executable, "-m", "benchmarks.pgvector", action, str(directory), str(rows), url]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command} failed:\n{done.stderr}")
-    return float(json.loads(done.stdout)["peak_mib"])
-
-
 def _do(action: str, place: Path, rows: int, url: str) -> None:
     store, repository = open_store(url, base=place), sample.new_repository(place)
     if action == "restore":
@@ -275,12 +268,6 @@ def _do(action: str, place: Path, rows: int, url: str) -> None:
     assert taken.rows == rows
 
 
-def _peak_kib() -> int:
-    """Of this program alone: `ru_maxrss` also counts the process that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
-
-
 if __name__ == "__main__":
     _do(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
-    print(json.dumps({"peak_mib": round(_peak_kib() / 1024, 1)}))
+    tell_peak()

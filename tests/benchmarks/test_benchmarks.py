@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import harness, report
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.corpora import ROOT
 from benchmarks.harness import SMALL, Figure, Laps, Ratio
+from tests.benchmarks.hungry import MIB
 
 CASES = {
     "full": {"copy", "copy, zstd", "store to store", "backup", "restore"},
@@ -31,7 +32,7 @@ CASES = {
             for engine in ("pgvector", "qdrant", "lancedb", "milvus", "chroma")
             for case in ("write", "full", "changed", "restore")
         ),
-        *("copy", "files", "files, changed", "files, restore"),
+        *("index", "copy", "files", "files, changed", "files, restore", "load"),
     },
 }
 
@@ -112,3 +113,16 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     )
     assert done.returncode == 2
     assert "no benchmark speed; there are full, incremental" in done.stderr
+
+
+def test_pages_of_mapped_files_are_no_memory_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "mapped"
+    file.write_bytes(bytes(96 * MIB))
+    peaks = harness.peaks_of("tests.benchmarks.hungry", str(file))
+    assert 64 < peaks.own < 64 + 90
+    assert peaks.resident > peaks.own + 90
+
+
+def test_a_process_that_fails_says_what_it_said(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="FileNotFoundError"):
+        harness.peaks_of("tests.benchmarks.hungry", str(tmp_path / "none"))
