@@ -7,7 +7,7 @@ from datetime import datetime
 from threading import Barrier
 from uuid import uuid4
 
-from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, NotFound
+from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, NotFound, OutcomeUnknown
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.recovery_point import Count
 from dr_pipelines.protocols import BlobStore
@@ -99,6 +99,10 @@ def _created(blobs: BlobStore, key: str, data: bytes) -> bool:
         return False
     except Damaged:  # created, and overwritten by another racer before it was read back
         return True
+    except OutcomeUnknown as error:
+        if not isinstance(error.__cause__, NotFound):
+            raise
+        return True  # created, and not there for a moment while others overwrite it
     return True
 
 
