@@ -39,7 +39,7 @@ VERBS: dict[str, Callable[[Process], object]] = {
     "ingest": lambda p: p.ingest(),
     "backup": lambda p: p.backup(),
     "compact": lambda p: p.compact(),
-    "replay": lambda p: p.replay(*DAYS),
+    "replay": lambda p: p.replay(DAYS[0], DAYS[CAMPAIGN.pick(short=0, long=1)]),
     "load": lambda p: p.restore("log:3", switch=True),
     "reembed": lambda p: p.restore("log:3", route=Route.REPLAY, switch=True),
 }
