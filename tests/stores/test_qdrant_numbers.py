@@ -15,17 +15,25 @@ import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
+from dr_pipelines.backup import backup
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
 from dr_pipelines.model.query import Equals, Filter, In, Not, Query, Range
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.repository.points import latest
+from dr_pipelines.restore import restore
+from dr_pipelines.restore_plan import plan_restore
 from dr_pipelines.stores.floats import parsed, sendable, settled, settling
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.driver import OpenCollection
+from dr_pipelines.stores.qdrant.edge import EdgeCollection
 from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
 from dr_pipelines.stores.qdrant.store import QdrantVectorStore
 from dr_pipelines.testing.store_samples import SPEC, doubles, record, table, vector
+from dr_pipelines.testing.world import OneAtATime
+from tests.repository.builders import repository as new_repository
 
 LARGEST = 1.7976931348623157e308
 EDGES = [0.10490011715303971, -2088692828152993.0, 5e-324, -0.0, LARGEST, 2.2250738585072014e-308]
@@ -125,6 +133,41 @@ def test_doubles_of_another_program_come_back_as_the_engine_reads_them(tmp_path:
     indexed = shard.info().indexed_vectors_count
     shard.close()
     assert indexed > len(numbers) / 2  # it was written anew
+
+
+def test_a_restore_that_is_killed_before_numbers_are_sent_again_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the engine has written its segments anew, and with them other numbers."""
+    made_by_another_program(tmp_path / "theirs", numbers_of(500, seed=9))
+    store = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path)
+    before, repository = read(store, "theirs"), new_repository()
+    adopt = Timeline(id=1, physical="theirs", store="edge")
+    backup("theirs", repository=repository, store=store, lease=OneAtATime(), adopt=adopt)
+    point = latest(repository, "theirs")
+    plan = partial(
+        plan_restore, point, repository=repository, store=store, store_name="edge", into="again"
+    )
+    bring_back = partial(restore, point, repository=repository, store=store, lease=OneAtATime())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EdgeCollection, "_restore_payloads", killed)
+        with pytest.raises(Killed):
+            bring_back(plan())
+    assert read(store, "again") != before
+
+    resumed = plan()
+    assert resumed.resumed
+    assert bring_back(resumed).bit_identical
+    assert read(store, "again") == before
+
+
+class Killed(BaseException):
+    """As by `kill -9`, in a test."""
+
+
+def killed(self: EdgeCollection, before: object) -> None:
+    raise Killed
 
 
 def test_building_indexes_leaves_numbers_of_another_program(tmp_path: Path) -> None:
