@@ -60,7 +60,7 @@ def run(scale: Scale, directory: Path) -> Figure:
                 action: peaks_of("benchmarks.engines", action, url, str(place), str(rows))
                 for action in ("backup", "restore")
             }
-            own = max(found.own for found in peaks[engine].values())
+            own = max(found.own_mib for found in peaks[engine].values())
             ratios += [
                 Ratio(f"{engine}: bytes, changed : full", bytes_ratio, 0.03),
                 laps.ratio(
@@ -76,7 +76,9 @@ def run(scale: Scale, directory: Path) -> Figure:
     ratios.append(laps.ratio("files, restore : load", of=("files, restore",), to="load", aim=1.0))
     for kind in ("resident", "own"):
         facts[f"peak_{kind}_mib"] = {
-            engine: {action: round(getattr(found, kind)) for action, found in actions.items()}
+            engine: {
+                action: round(getattr(found, f"{kind}_mib")) for action, found in actions.items()
+            }
             for engine, actions in peaks.items()
         }
     what = f"{scale.rows:,} records. {WHAT}"

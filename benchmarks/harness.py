@@ -125,38 +125,42 @@ class Peaks:
     out pages of files that are mapped into it, which the system takes back when it wants them
     (`RssAnon` and `RssShmem`, looked at a hundred times a second)."""
 
-    resident: float
-    own: float
+    resident_mib: float
+    own_mib: float
 
 
 def peaks_of(module: str, *arguments: str) -> Peaks:
     """Those of `python -m module`, which ends by calling `tell_peak`."""
     command = [sys.executable, "-m", module, *arguments]
-    own = 0
+    own_kib = 0
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
         with subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=errors) as process:
-            while process.poll() is None:
-                own = max(own, sum(_status(process.pid, "RssAnon", "RssShmem")))
-                time.sleep(LOOK_SECONDS)
+            try:
+                while process.poll() is None:
+                    own_kib = max(own_kib, sum(_status_kib(process.pid, "RssAnon", "RssShmem")))
+                    time.sleep(LOOK_SECONDS)
+            except BaseException:
+                process.kill()
+                raise
         said.seek(0)
         errors.seek(0)
         if process.returncode:
             raise RuntimeError(f"{command} failed:\n{errors.read()}")
         resident = json.loads(said.readlines()[-1])["resident_mib"]
-    return Peaks(resident, own / 1024)
+    return Peaks(resident, own_kib / 1024)
 
 
 def tell_peak() -> None:
     """Print the largest resident size of this process so far. Not `ru_maxrss`, which begins with
     what the process that started this one had."""
-    (peak,) = _status(os.getpid(), "VmHWM")
-    print(json.dumps({"resident_mib": peak / 1024}))
+    (peak_kib,) = _status_kib(os.getpid(), "VmHWM")
+    print(json.dumps({"resident_mib": peak_kib / 1024}))
 
 
-def _status(process: int, *names: str) -> list[int]:
-    """Sizes in KiB; nothing of a process that ended."""
+def _status_kib(pid: int, *names: str) -> list[int]:
+    """Nothing of a process that ended."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return []
     return [int(line.split()[1]) for line in lines if line.startswith(names)]

@@ -25,7 +25,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         sample.filled_store(place, rows)
         for action in ACTIONS:
             peak = peaks_of("benchmarks.memory", action, str(place), str(rows))
-            peaks[action][str(rows)] = round(peak.resident, 1)
+            peaks[action][str(rows)] = round(peak.resident_mib, 1)
         shutil.rmtree(place)
     ratios = [
         Ratio(

@@ -72,7 +72,7 @@ def run(scale: Scale, directory: Path) -> Figure:
                 str(directory),
                 str(scale.rows),
                 server.url(database),
-            ).resident
+            ).resident_mib
             for action in ("backup", "restore")
         }
     facts["peak_mib"] = {action: round(peak, 1) for action, peak in peaks.items()}

@@ -75,11 +75,14 @@ def require_timeline(manifest: Manifest, bound: Timeline) -> None:
         )
 
 
-def require_finished(manifest: Manifest, origin: str | None, *, repository: Repository) -> None:
-    """Refuse what a restore has begun to build under the name that is served, until it ends: what
-    is not written yet must not be taken for deleted. Raises `NotFound`.
+def require_finished(
+    manifest: Manifest, origin: str | None, *, physical: str, repository: Repository
+) -> None:
+    """Refuse what a restore has begun to build under a name that is served, until it ends: what is
+    not written yet must not be taken for deleted. Raises `NotFound`.
 
-    `origin` is what the store says that it was built from. That of another log says nothing here.
+    `origin` is what the store says that `physical` was built from. That of another log says nothing
+    here.
     """
     point = unfinished(origin, timeline=manifest.timeline)
     if point is None:
@@ -87,7 +90,6 @@ def require_finished(manifest: Manifest, origin: str | None, *, repository: Repo
     log, (number, _, sha256) = repository.log(manifest.collection), point.partition("-")
     written = int(number) <= log.head().number
     if written and log.read(int(number))[1].startswith(sha256.partition(".")[0]):
-        physical = manifest.current.physical
         raise NotFound(
             f"{physical!r} is being restored and is not whole. If that was interrupted, the same "
             f"command goes on: dr restore {manifest.collection} --into {physical} --at log:{number}"
@@ -120,7 +122,8 @@ def apply_pending(collection: str, *, repository: Repository, store: VectorStore
             f"{collection!r} is served from {bound.physical!r}, which is not in the store: what "
             f"was ingested is safe in the log. Run: dr restore {collection} --switch"
         )
-    require_finished(manifest, store.describe(bound.physical).origin, repository=repository)
+    origin = store.describe(bound.physical).origin
+    require_finished(manifest, origin, physical=bound.physical, repository=repository)
     work = _Work(collection, repository, store, bound)
     written, kept, preimages = work.until_equal(pending)
     if any(log.read(number)[0].kind == "restore" for number in pending):

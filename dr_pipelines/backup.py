@@ -266,7 +266,7 @@ def _live_spec(base: Manifest, store: VectorReader, repository: Repository) -> C
             f"Bring it back: dr restore {base.collection} --switch"
         )
     live = store.describe(physical)
-    require_finished(base, live.origin, repository=repository)
+    require_finished(base, live.origin, physical=physical, repository=repository)
     if not live.same_contract(base.spec):
         raise Refused(
             f"{physical!r} has another schema than {base.collection!r} had when it was backed up: "

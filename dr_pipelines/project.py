@@ -82,34 +82,46 @@ class Project:
 
         Raises `Refused` where a restore switched to another one and the policy was left as it was.
         """
-        from dr_pipelines.planning.serving import require_store
+        return self._store_for(collection, self.newest(collection))
 
-        store, manifest = self.collection(collection).store, self._manifest(collection)
+    def served_from(self, collection: str, manifest: "Manifest | None") -> "VectorStore":
+        """`store_of`, for who asks for the name, and has the newest manifest.
+
+        Raises `NotFound` where a restore is building what the name stands for.
+        """
+        store = self._store_for(collection, manifest)
         if manifest is not None:
-            require_store(collection, manifest.current, store)
-        return self.store(store)
+            self.require_whole(collection, manifest, store)
+        return store
 
-    def require_whole(self, collection: str) -> None:
-        """Raise `NotFound` where a restore is building what is served under its own name. What is
+    def require_whole(
+        self, collection: str, manifest: "Manifest", store: "VectorStore | None" = None
+    ) -> None:
+        """Raise `NotFound` where a name stands for a collection that a restore is building. What is
         served as an alias is whole."""
         from dr_pipelines.apply import require_finished
 
-        manifest = self._manifest(collection)
-        if manifest is None or manifest.current.physical != collection:
-            return
-        store = self.store_of(collection)
-        if collection in store.collections():
+        store = store or self._store_for(collection, manifest)
+        if collection not in store.aliases() and collection in store.collections():
             origin = store.describe(collection).origin
-            require_finished(manifest, origin, repository=self.reading())
+            require_finished(manifest, origin, physical=collection, repository=self.reading())
 
-    def _manifest(self, collection: str) -> "Manifest | None":
-        """The newest; None where nothing is logged."""
+    def newest(self, collection: str) -> "Manifest | None":
+        """The newest manifest; None where nothing is logged."""
         from dr_pipelines.repository.manifests import read_manifest
 
         entry = self.reading().log(collection).head().entry
         if entry is None:
             return None
         return read_manifest(self.reading(), entry.body.manifest, collection=collection)
+
+    def _store_for(self, collection: str, manifest: "Manifest | None") -> "VectorStore":
+        from dr_pipelines.planning.serving import require_store
+
+        name = self.collection(collection).store
+        if manifest is not None:
+            require_store(collection, manifest.current, name)
+        return self.store(name)
 
     def store(self, name: str) -> "VectorStore":
         """A named store; raises `NotFound` with the known names."""

@@ -202,6 +202,41 @@ def test_long_texts_are_cut_into_terms_some_at_a_time(
     assert len(found) == 40
 
 
+def test_texts_of_every_length_are_indexed_whatever_was_deleted(
+    store: DuckDBVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short ones and long ones by turns; rows were deleted before the index is built."""
+    spec = SPEC.model_copy(update={"name": "words@1", "keyword_index": True})
+    count, sizes = 60 * PIECES, list[int]()
+    lengths = [6000 if number % 40 > 32 else 1 for number in range(count)]
+    texts = [f"only{number}" + " word" * length for number, length in enumerate(lengths)]
+    given = records(text_bytes=2, documents=60).set_column(
+        store_schema(SPEC).get_field_index("text"), "text", pa.array(texts)
+    )
+    store.create(spec)
+    for start in (0, 40, 80):
+        store.write(spec.name, given.slice(start, 40))
+    gone = [f"d{number:05d}" for number in (0, 1, 17, 18, 19, 59)]
+    store.write(spec.name, given.slice(0, 0), replaces=gone)
+    postings = duckdb_keywords.postings
+
+    def noted(texts: pa.Array) -> pa.Table:
+        sizes.append(texts.nbytes)
+        return postings(texts)
+
+    monkeypatch.setattr(duckdb_keywords, "PIECE_BYTES", LIMIT)
+    monkeypatch.setattr(duckdb_keywords, "WINDOW_ROWS", 4)
+    monkeypatch.setattr(duckdb_keywords, "postings", noted)
+    store.build_index(spec.name)
+
+    assert max(sizes) < LIMIT + 2 * 30_000
+    left = {number for number in range(count) if f"d{number // PIECES:05d}" not in gone}
+    for number in range(count):
+        found = store.search(spec.name, Query(text=f"only{number}", mode=Mode.KEYWORD), limit=2)
+        expected = [f"d{number // PIECES:05d}#{number % PIECES}"] if number in left else []
+        assert [hit.id for hit in found] == expected
+
+
 @pytest.mark.long
 def test_a_collection_of_long_texts_is_backed_up_and_comes_back(store: DuckDBVectorStore) -> None:
     """More than 128 MiB for 2,048 texts, which DuckDB unpacks at once in each thread."""

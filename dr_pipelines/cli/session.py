@@ -36,16 +36,16 @@ def named_store(project: "Project", name: str | None, collection: str) -> str:
 
 
 def live_store(project: "Project", collection: str) -> "VectorStore":
-    """The store that a collection is served from, for who only reads it: where the log cannot be
-    asked, that of the policy.
+    """The store that a collection is served from, for who only reads it. Where the log cannot be
+    asked, it is that of the policy, and nobody knows whether a restore is building in it.
 
-    Raises `NotFound` where a restore is building it.
+    Raises `NotFound` where one is.
     """
     try:
-        project.require_whole(collection)
-        return project.store_of(collection)
+        manifest = project.newest(collection)
     except (Damaged, Unavailable):
         return project.store(project.collection(collection).store)
+    return project.served_from(collection, manifest)
 
 
 def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":

@@ -52,12 +52,12 @@ def report(
     *,
     repository: Callable[[], Repository],
     catalog: Callable[[], Catalog],
-    require_whole: Callable[[], None],
+    require_whole: Callable[[Manifest], None],
     feed: Callable[[], Feed],
     now: datetime,
 ) -> Report:
     """Look at everything that can be looked at; each is opened here, so that one that cannot be is
-    a problem and not the end. `require_whole` raises where a restore has not ended yet."""
+    a problem and not the end. `require_whole` raises where a restore has not ended."""
     problems = list[str]()
     head, manifest = _log(collection, policy, repository, problems)
     stands = _standing(collection, policy, repository, feed, problems)
@@ -130,7 +130,7 @@ def _served(
     policy: CollectionPolicy,
     manifest: Manifest | None,
     catalog: Callable[[], Catalog],
-    require_whole: Callable[[], None],
+    require_whole: Callable[[Manifest], None],
     problems: list[str],
 ) -> tuple[str, str | None]:
     """The store, and the physical collection behind the name, if it is there. Where the policy
@@ -146,7 +146,7 @@ def _there(
     collection: str,
     manifest: Manifest | None,
     catalog: Callable[[], Catalog],
-    require_whole: Callable[[], None],
+    require_whole: Callable[[Manifest], None],
     problems: list[str],
 ) -> str | None:
     """The physical collection behind the name, if it is there."""
@@ -155,7 +155,9 @@ def _there(
         physical = opened.aliases().get(collection)
         there = set(opened.collections())
         if physical is None and collection in there:
-            require_whole()
+            if manifest is not None:
+                require_whole(manifest)
+                problems.extend(_by_another_name(collection, manifest.current.physical))
             return collection
     except DrError as error:
         problems.append(f"store: {error}")
@@ -172,6 +174,15 @@ def _there(
             "--switch"
         )
     return physical
+
+
+def _by_another_name(collection: str, physical: str) -> list[str]:
+    if physical == collection:
+        return []
+    return [
+        f"store: {collection!r} is a collection of that name, and no alias of {physical!r}, which "
+        f"is what was backed up last. Remove it, then: dr restore {collection} --switch"
+    ]
 
 
 def _exposure(

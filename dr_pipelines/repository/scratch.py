@@ -3,10 +3,9 @@
 import itertools
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,9 +21,8 @@ def scratch_database() -> Iterator[duckdb.DuckDBPyConnection]:
     All of a process share one engine and its memory limit: to start one takes 35 ms of CPU, which
     is more than most folds; to attach a database takes 1 ms.
     """
-    engine = _engine(os.getpid())
-    name = f"fold_{next(engine.numbers)}"
-    with engine.connection.cursor() as sql:
+    with _ENGINE.used() as connection, connection.cursor() as sql:
+        name = f"fold_{next(_ENGINE.numbers)}"
         sql.execute(f"ATTACH ':memory:' AS {name}; USE {name}")
         try:
             yield sql
@@ -32,20 +30,55 @@ def scratch_database() -> Iterator[duckdb.DuckDBPyConnection]:
             sql.execute(f"USE memory; DETACH {name}")
 
 
-@dataclass(frozen=True)
 class _Engine:
-    connection: duckdb.DuckDBPyConnection
-    numbers: "itertools.count[int]"
+    """The engine of this process, started when it is wanted. Thread-safe.
+
+    A forked process has none of the threads of an engine that it inherits: it could neither use nor
+    end it. So an engine that nobody uses is closed before a fork.
+    """
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._inherited: duckdb.DuckDBPyConnection | None = None
+        self._process = 0
+        self._users = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def used(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The engine, which stays as long as this lasts."""
+        with self._lock:
+            if self._connection is None or self._process != os.getpid():
+                self._inherited = self._connection  # in use at the fork: not to be ended here
+                self._connection, self._process = _started(), os.getpid()
+            connection = self._connection
+            self._users += 1
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                self._users -= 1
+
+    def close_if_idle(self) -> None:
+        """Nothing where somebody uses it."""
+        with self._lock:
+            if self._connection is not None and not self._users:
+                self._connection.close()
+                self._connection = None
 
 
-@cache
-def _engine(process: int) -> _Engine:
-    """The engine of a process; one that was forked needs its own."""
+def _started() -> duckdb.DuckDBPyConnection:
+    # the directory is made by the first spill, removed when the process ends
+    directory = Path(tempfile.gettempdir()) / f"dr-fold-{os.getpid()}-{uuid4().hex}"
     config = {
         "memory_limit": MEMORY_LIMIT,
-        # made by the first spill, removed when the process ends
-        "temp_directory": str(Path(tempfile.gettempdir()) / f"dr-fold-{process}-{uuid4().hex}"),
+        "temp_directory": str(directory),
         "threads": 2,
         "preserve_insertion_order": False,
     }
-    return _Engine(duckdb.connect(":memory:", config=config), itertools.count())
+    return duckdb.connect(":memory:", config=config)
+
+
+_ENGINE = _Engine()
+os.register_at_fork(before=_ENGINE.close_if_idle)

@@ -167,7 +167,7 @@ class DuckDBVectorStore:
                 keywords.remove(connection, doomed)
             connection.execute("INSERT INTO records SELECT * FROM incoming")
             if indexed:
-                keywords.add(connection, new)
+                keywords.add(connection, new.select(["id", "text"]))
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         del progress  # a few statements, which say nothing while they run

@@ -1,4 +1,5 @@
-"""Collections as DuckDB files, opened for an operation and closed after it.
+"""Collections as DuckDB files, each opened for an operation and closed after it, by an engine that
+then waits for the next file.
 
 DuckDB lets one process at a time hold a file for writing, or any number for reading. So short reads
 (`reading`) share a file between processes; writes and scans (`holding`) take it alone, but within
@@ -14,6 +15,7 @@ the loading time.
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +33,8 @@ POLL_SECONDS = 0.05
 THREADS = 2
 IDLE_ENGINES = 2
 BUSY = ("Could not set lock on file", "Unique file handle conflict")
+CORRUPT = "Corrupt database file"
+"""Begins what a wrong checksum says, which has no class of its own."""
 UNREADABLE = (
     duckdb.IOException,
     duckdb.SerializationException,
@@ -58,37 +62,66 @@ RECORDS = """
 
 
 class _Engines:
-    """Engines with no file attached, kept for the next one: to start one takes 15 ms, which is more
-    than most searches; to attach a file takes 1 ms."""
+    """Engines that wait for a file: to start one takes 15 ms, more than most searches take, and to
+    attach a file takes 1 ms. Thread-safe.
 
-    def __init__(self, settings: dict[str, object], *, memory_mib: int) -> None:
+    What is attached or set for one file must not reach the next: `give_back` resets all that is
+    ever set for a whole engine. A fork would leave a child with engines whose threads it does not
+    have, and which it could never end: before one, all that wait are closed.
+    """
+
+    def __init__(self, settings: dict[str, Any], *, memory_mib: int) -> None:
+        temporary = str(settings["temp_directory"]).replace("'", "''")
         self._settings = settings
-        self._memory_mib = memory_mib
-        self._idle: dict[int, list[Connection]] = {}
-        """By process: one that was forked has none of the threads of those before it."""
+        self._as_new = f"SET memory_limit = '{memory_mib}MiB'; SET temp_directory = '{temporary}'"
+        self._idle = list[Connection]()
+        self._lock = threading.Lock()
+        _WAITING.add(self)
 
     def take(self) -> Connection:
         """An engine, for one file."""
-        idle = self._idle.setdefault(os.getpid(), [])
-        if idle:
-            return idle.pop()
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
         connection = duckdb.connect(":memory:", config=self._settings)
         connection.execute(SLOW_COMPRESSION)
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        """Close the file. An engine that cannot do that as usual is closed with it."""
-        idle = self._idle.setdefault(os.getpid(), [])
+        """Close the file. An engine that fails to is closed itself, and so is one that has spilled:
+        it would take its temporary directory to be there for ever, and refuses to be given one."""
         try:
             connection.execute("USE memory; DETACH DATABASE IF EXISTS collection")
-            connection.execute(f"SET memory_limit = '{self._memory_mib}MiB'")
+            connection.execute(self._as_new)
         except duckdb.Error:
             connection.close()
             return
-        if len(idle) < IDLE_ENGINES:
-            idle.append(connection)
-        else:
+        except BaseException:  # an interrupt
             connection.close()
+            raise
+        with self._lock:
+            if len(self._idle) < IDLE_ENGINES:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Let go of all that wait."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+_WAITING = weakref.WeakSet[_Engines]()
+
+
+def _close_all() -> None:
+    for engines in list(_WAITING):
+        engines.close()
+
+
+os.register_at_fork(before=_close_all)
 
 
 @dataclass
@@ -108,6 +141,7 @@ class CollectionFiles:
         settings = {
             "memory_limit": f"{memory_limit_mb}MiB",
             "threads": THREADS,
+            "async_threads": 1,  # of eight, in an engine that mostly waits
             "temp_directory": str(directory / ".spill"),
             "python_enable_replacements": False,  # only tables that are registered
         }
@@ -193,10 +227,12 @@ class CollectionFiles:
     def _release(self, name: str, opened: _Open) -> None:
         with self._changed:
             opened.users -= 1
-            if opened.users == 0:
-                del self._open[name]
-                self._engines.give_back(opened.connection)
-            self._changed.notify_all()
+            try:
+                if opened.users == 0:
+                    del self._open[name]
+                    self._engines.give_back(opened.connection)
+            finally:
+                self._changed.notify_all()
 
     def _try_reading(self, name: str) -> _Open | str:
         opened = self._open.get(name)
@@ -247,7 +283,7 @@ class CollectionFiles:
             connection.execute("USE collection")
             memory = _memory_mib(connection, path.stat().st_size, usual=self._memory_mib)
             connection.execute(f"SET memory_limit = '{memory}MiB'")
-        except duckdb.Error:
+        except BaseException:
             self._engines.give_back(connection)
             raise
         return _Open(connection, read_only)
@@ -341,7 +377,7 @@ def translation(error: duckdb.Error, name: str, path: Path) -> DrError | duckdb.
         return InvalidRequest(f"{where}: DuckDB refused a value: {first}")
     if "No space left" in str(error) or (isinstance(error, duckdb.IOException) and _is_full(path)):
         return Unavailable(f"{where}: the disk is full; make room and try again")
-    if isinstance(error, UNREADABLE):
+    if isinstance(error, UNREADABLE) or first.startswith(CORRUPT):
         return Damaged(f"{where}: {first}; restore the collection from a recovery point")
     return error
 

@@ -5,8 +5,10 @@ A record with at least one term is one row of `texts` and has rows in `terms` un
 
 # ruff: noqa: S608  # what is formatted in are numbers and the SQL of a checked filter
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,40 +16,65 @@ from dr_pipelines.stores.duckdb_files import Connection
 from dr_pipelines.stores.duckdb_sql import Condition
 from dr_pipelines.stores.keywords import bm25, postings
 
-FIRST_ROWS, MOST_ROWS = 64, 8192
+WINDOW_ROWS, MOST_ROWS = 64, 8192
 PIECE_BYTES = 4 * 2**20
-"""Of texts that are cut into terms at once, which takes about ten times as much memory."""
+"""Of texts that are read, or cut into terms, at once: that takes about ten times as much memory."""
 
 
 def build(connection: Connection) -> None:
-    """Index every record of the collection, so many at a time as their texts let."""
-    ((end,),) = connection.execute("SELECT coalesce(max(rowid), -1) + 1 FROM records").fetchall()
+    """Index every record of the collection. The caller's transaction has written none: its own rows
+    would have numbers of another kind."""
     query = "SELECT id, text FROM records WHERE rowid >= ? AND rowid < ?"
-    start, rows = 0, FIRST_ROWS
-    while start < end:
-        batch = connection.sql(query, params=[start, start + rows]).to_arrow_table()
-        add(connection, batch)
-        start += rows
-        rows = max(1, min(MOST_ROWS, 2 * rows, rows * PIECE_BYTES // max(1, batch.nbytes)))
+    for start, end in _windows(connection):
+        add(connection, connection.sql(query, params=[start, end]).to_arrow_table())
+
+
+def _windows(connection: Connection) -> Iterator[tuple[int, int]]:
+    """Ranges of row numbers, each with about as many bytes of texts as may be read at once; the
+    numbers of deleted rows have none."""
+    sizes = connection.execute(
+        f"SELECT rowid // {WINDOW_ROWS} AS place, coalesce(sum(strlen(text)), 0)::BIGINT "
+        "FROM records GROUP BY place ORDER BY place"
+    ).fetchall()
+    start = end = held = 0
+    for place, size in sizes:
+        next_end = (place + 1) * WINDOW_ROWS
+        if end > start and (held + size > PIECE_BYTES or next_end - start > MOST_ROWS):
+            yield start, end
+            start, held = end, 0
+        end, held = next_end, held + size
+    if end > start:
+        yield start, end
 
 
 def add(connection: Connection, batch: pa.Table) -> None:
-    """Index records (columns `id` and `text`) that are not in the index."""
-    rows = max(1, len(batch) * PIECE_BYTES // max(1, batch.nbytes))
-    for start in range(0, len(batch), rows):
-        _add(connection, batch.slice(start, rows))
+    """Index records (columns `id` and `text`) that are not in the index, some at a time."""
+    texts = batch.column("text").combine_chunks()
+    lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy().astype(np.int64)
+    pieces = lengths.cumsum() // PIECE_BYTES
+    ends = [*(np.flatnonzero(np.diff(pieces)) + 1).tolist(), len(batch)]
+    for start, end in itertools.pairwise([0, *ends]):
+        _add(connection, batch.slice(start, end - start))
 
 
 def _add(connection: Connection, batch: pa.Table) -> None:
-    """Without a registered table: a transaction keeps each of them in memory to its end."""
+    """Tables are inserted without being registered first: the engine would keep each of them in
+    memory to the end of the transaction."""
     found = postings(batch.column("text").combine_chunks())
     ((first,),) = connection.execute("SELECT coalesce(max(number), -1) + 1 FROM texts").fetchall()
     lengths = found.group_by("row", use_threads=False).aggregate([("frequency", "sum")])
-    texts = [lengths["row"], batch["id"].take(lengths["row"]), lengths["frequency_sum"]]
-    terms = [found["row"], found["term"], found["frequency"]]
-    for table, (rows, *others) in {"texts": texts, "terms": terms}.items():
-        numbered = pa.table([pc.add(rows, first), *others], names=["number", "a", "b"])
-        connection.from_arrow(numbered).insert_into(table)
+    texts = {
+        "number": pc.add(lengths["row"], first),
+        "id": batch["id"].take(lengths["row"]),
+        "length": lengths["frequency_sum"],
+    }
+    terms = {
+        "number": pc.add(found["row"], first),
+        "term": found["term"],
+        "frequency": found["frequency"],
+    }
+    connection.from_arrow(pa.table(texts)).insert_into("texts")
+    connection.from_arrow(pa.table(terms)).insert_into("terms")
 
 
 def remove(connection: Connection, ids: pa.Table) -> None:

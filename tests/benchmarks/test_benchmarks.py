@@ -119,8 +119,8 @@ def test_pages_of_mapped_files_are_no_memory_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "mapped"
     file.write_bytes(bytes(96 * MIB))
     peaks = harness.peaks_of("tests.benchmarks.hungry", str(file))
-    assert 64 < peaks.own < 64 + 90
-    assert peaks.resident > peaks.own + 90
+    assert 64 < peaks.own_mib < 64 + 90
+    assert peaks.resident_mib > peaks.own_mib + 90
 
 
 def test_a_process_that_fails_says_what_it_said(tmp_path: Path) -> None:

@@ -1,13 +1,20 @@
 """Engines are used again for the next file, and bring nothing of the last one along."""
 
 import os
+import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from dr_pipelines.errors import Damaged
 from dr_pipelines.stores.duckdb_files import IDLE_ENGINES, CollectionFiles
+
+FIRST_BLOCK = 3 * 4096
+"""Before it are the headers of a DuckDB file."""
 
 
 @pytest.fixture
@@ -93,16 +100,92 @@ def test_no_more_engines_are_kept_than_that(files: CollectionFiles, tmp_path: Pa
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(files._engines._idle[os.getpid()]) == IDLE_ENGINES
+    assert len(files._engines._idle) == IDLE_ENGINES
 
 
-def test_a_process_that_is_forked_starts_its_own(
+def test_an_engine_that_has_spilled_is_given_up(
     files: CollectionFiles, started: list[int], tmp_path: Path
 ) -> None:
-    child = os.fork()
-    if child == 0:
-        right = tables(files, "a") == ["only_a"] and started == [os.getpid()]
-        os._exit(0 if right else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert tables(files, "a") == ["only_a"]
+    """It would look for its temporary directory for ever."""
+    for _ in range(2):
+        with files.reading("a") as connection:
+            connection.execute("SET memory_limit = '20MiB'; SET threads = 1")
+            connection.execute(
+                "CREATE TEMPORARY TABLE large AS SELECT md5(range::VARCHAR) FROM range(1_500_000)"
+            )
+            assert list((tmp_path / ".spill").iterdir())
+        assert not (tmp_path / ".spill").exists()
+    assert len(started) == 1  # the first had the engine that made the files
+
+
+def test_a_file_that_cannot_be_opened_costs_no_engine(
+    files: CollectionFiles, started: list[int], tmp_path: Path
+) -> None:
+    files.path("c").write_bytes(files.path("b").read_bytes()[:3000])
+    for _ in range(3):
+        with pytest.raises(Damaged), files.reading("c"):
+            pass
+        assert tables(files, "a") == ["only_a"]
     assert started == []
+
+
+def test_changed_bytes_are_damage(files: CollectionFiles) -> None:
+    with files.holding("a") as connection:
+        connection.execute("INSERT INTO only_a SELECT hash(range) % 999983 FROM range(200_000)")
+    content = bytearray(files.path("a").read_bytes())
+    for place in range(FIRST_BLOCK, len(content), 10_000):
+        content[place] ^= 1
+    files.path("a").write_bytes(content)
+    said = re.compile("'a'.*checksum.*restore the collection from a recovery point")
+    with pytest.raises(Damaged, match=said), files.reading("a") as connection:
+        connection.execute("SELECT sum(value) FROM only_a")
+    assert tables(files, "b") == ["only_b"]
+
+
+def test_what_is_dropped_and_made_again_is_read_anew(files: CollectionFiles) -> None:
+    assert tables(files, "a") == ["only_a"]
+    files.path("a").unlink()
+    with files.creating(files.path("a")) as connection:
+        connection.execute("CREATE TABLE new (value INTEGER)")
+    assert tables(files, "a") == ["new"]
+
+
+CHILD = """
+import os, sys
+from pathlib import Path
+from dr_pipelines.stores.duckdb_files import CollectionFiles
+files = CollectionFiles(Path(sys.argv[1]), wait_seconds=5, memory_limit_mb=100)
+
+def read():
+    with files.reading("a") as connection:
+        assert connection.execute("SELECT count(*) FROM only_a").fetchall() == [(0,)]
+
+read()
+child = os.fork()
+read()
+if child == 0:
+    if sys.argv[2] == "dropped":
+        del files
+    sys.exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+@pytest.mark.parametrize("how", ["dropped", "kept"])
+def test_a_process_that_is_forked_works_and_comes_to_its_end(
+    files: CollectionFiles, tmp_path: Path, how: str
+) -> None:
+    command = [sys.executable, "-c", CHILD, str(tmp_path), how]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def test_another_process_may_have_a_file_while_its_engine_waits(
+    files: CollectionFiles, tmp_path: Path
+) -> None:
+    with files.holding("a") as connection:
+        connection.execute("INSERT INTO only_a VALUES (5)")
+    script = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('DELETE FROM only_a')"
+    command = [sys.executable, "-c", script, str(files.path("a"))]
+    subprocess.run(command, check=True, timeout=60)
+    with files.reading("a") as connection:
+        assert connection.execute("SELECT count(*) FROM only_a").fetchall() == [(0,)]

@@ -49,7 +49,7 @@ from dr_pipelines.stores.requests import (
 
 Seen = TypeVar("Seen")
 PATIENCE = 30.0
-"""Seconds for which what is replaced again and again is looked for, as long as for a lock."""
+"""Seconds after which no new try begins; a try may wait for a lock as long."""
 SERVER = sql.SQL("SELECT pg_catalog.current_setting('server_version')")
 
 
@@ -234,8 +234,8 @@ class PgvectorStore:
 
 
 def _tries() -> Iterator[None]:
-    """One, and more while there is patience: any number may be too few where who replaces is
-    faster."""
+    """One, and more until a deadline: a writer that is faster than a reader would outrun any number
+    of them."""
     end = time.monotonic() + PATIENCE
     yield
     while time.monotonic() < end:
