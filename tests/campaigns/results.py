@@ -2,10 +2,9 @@
 
 import json
 import os
+import shlex
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.campaigns.evidence import RESULTS, ROOT, write_page
@@ -35,9 +34,9 @@ def record_result(name: str, **figures: Any) -> None:
         return
     git = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
-    arguments = [str(a) for a in sys.orig_argv[1:] if not Path(a).is_absolute()]
+    test = os.environ["PYTEST_CURRENT_TEST"].removesuffix(" (call)")
     value = {
-        "command": f"DR_LONG=1 python {' '.join(arguments)}",
+        "command": f"DR_LONG=1 pytest {shlex.quote(test)}",
         "commit": commit.stdout.strip(),
         **figures,
     }
