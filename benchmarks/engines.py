@@ -14,13 +14,11 @@ from benchmarks.full import restored
 from benchmarks.harness import Figure, Laps, Peaks, Ratio, Scale, peaks_of, tell_peak
 from benchmarks.incremental import drawn
 from dr_pipelines import config
-from dr_pipelines.backup import Snapshot, backup
 from dr_pipelines.model.collection import VectorIndex
 from dr_pipelines.model.components import StorePolicy
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.native import keep_native
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.repository.repository import Repository
 from tests.servers.pgvector import running_postgres
 
 WHAT = """\
@@ -102,12 +100,12 @@ def _engine(engine: str, url: str, place: Path, scale: Scale, laps: Laps) -> flo
     for number in range(scale.repeats):
         repository = sample.new_repository(place / f"lap-{number}")
         with laps.lap(f"{engine}, full"):
-            full = full_backup(store, repository, place).size_bytes
+            full = sample.backed_up(store, repository, place).size_bytes
         changed = drawn(scale.rows, seed=number)
         for batch in sample.described_batches(changed, seed=number + 1):
             store.write(sample.PHYSICAL, batch)
         with laps.lap(f"{engine}, changed"):
-            taken = _backup(store, repository, place)
+            taken = sample.backed_up(store, repository, place, first=False)
         assert taken.findings.changed == tuple(f"document-{n:08d}" for n in changed.tolist())
         small = max(small, taken.size_bytes)
         with laps.lap(f"{engine}, restore"):
@@ -116,25 +114,6 @@ def _engine(engine: str, url: str, place: Path, scale: Scale, laps: Laps) -> flo
         store.drop(f"sample@back-{number}")
         shutil.rmtree(place / f"lap-{number}")
     return small / full
-
-
-def full_backup(store: VectorStore, repository: Repository, place: Path) -> Snapshot:
-    """The first backup of a collection that no log knows."""
-    return _backup(store, repository, place, first=True)
-
-
-def _backup(
-    store: VectorStore, repository: Repository, place: Path, *, first: bool = False
-) -> Snapshot:
-    taken = backup(
-        sample.COLLECTION,
-        repository=repository,
-        store=store,
-        lease=sample.lease(place),
-        adopt=sample.adopted() if first else None,
-    )
-    assert taken.equal
-    return taken
 
 
 def _files(place: Path, rows: int, repeats: int, laps: Laps) -> dict[str, object]:
@@ -152,7 +131,7 @@ def _files(place: Path, rows: int, repeats: int, laps: Laps) -> dict[str, object
     facts = dict[str, object]()
     for number in range(repeats):
         repository = sample.new_repository(place / f"files-{number}")
-        full_backup(store, repository, place)
+        sample.backed_up(store, repository, place)
         with laps.lap("copy"):
             shutil.copytree(place / "indexed", place / f"copy-{number}")
         with laps.lap("files"):
@@ -161,7 +140,7 @@ def _files(place: Path, rows: int, repeats: int, laps: Laps) -> dict[str, object
             )
         for batch in sample.described_batches(drawn(rows, seed=number + 50), seed=number + 60):
             store.write(sample.PHYSICAL, batch)
-        _backup(store, repository, place)
+        sample.backed_up(store, repository, place, first=False)
         with laps.lap("files, changed"):
             again = keep_native(
                 sample.COLLECTION, repository=repository, store=store, native=native
@@ -183,7 +162,7 @@ def _files(place: Path, rows: int, repeats: int, laps: Laps) -> dict[str, object
 def _do(action: str, url: str, place: Path, rows: int) -> None:
     store, repository = opened(url, place), sample.new_repository(place / "peak")
     if action == "backup":
-        assert full_backup(store, repository, place).rows == rows
+        assert sample.backed_up(store, repository, place).rows == rows
         return
     assert restored(repository, store, place, into="sample@peak").records == rows
     store.drop("sample@peak")

@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 
 from benchmarks import sample
 from benchmarks.harness import Figure, Laps, Scale
-from dr_pipelines.backup import backup
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.protocols import NativeFiles, VectorStore
 from dr_pipelines.repository.points import latest
@@ -38,14 +37,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         place = directory / f"full-{number}"
         repository = sample.new_repository(place)
         with laps.lap("backup"):
-            taken = backup(
-                sample.COLLECTION,
-                repository=repository,
-                store=store,
-                lease=sample.lease(place),
-                adopt=sample.adopted(),
-            )
-        assert taken.equal
+            taken = sample.backed_up(store, repository, place)
         assert taken.counts.records == scale.rows
         size = taken.size_bytes
         with laps.lap("restore"):

@@ -11,7 +11,6 @@ import pyarrow as pa
 from benchmarks import sample
 from benchmarks.feed import SampleFeed, lineage
 from benchmarks.harness import Figure, Laps, Ratio, Scale
-from dr_pipelines.backup import backup
 from dr_pipelines.compaction import compact
 from dr_pipelines.ingestion import append_days, bind, ingest, prepare_day
 from dr_pipelines.repository.points import latest
@@ -32,23 +31,14 @@ def run(scale: Scale, directory: Path) -> Figure:
     store = sample.filled_store(directory / "edited", scale.rows)
     place = directory / "incremental"
     repository = sample.new_repository(place)
-    taken = backup(
-        sample.COLLECTION,
-        repository=repository,
-        store=store,
-        lease=sample.lease(place),
-        adopt=sample.adopted(),
-    )
+    taken = sample.backed_up(store, repository, place)
     ingested = _Ingested(scale, directory / "ingested")
     laps, sizes, full_bytes = Laps(), list[int](), taken.size_bytes
     for number in range(scale.repeats):
         changed = drawn(scale.rows, seed=number)
         expected = _edit(store, changed, seed=number + 1)
         with laps.lap("scan"):
-            taken = backup(
-                sample.COLLECTION, repository=repository, store=store, lease=sample.lease(place)
-            )
-        assert taken.equal
+            taken = sample.backed_up(store, repository, place, first=False)
         assert taken.findings.changed == expected
         assert not taken.findings.added
         assert not taken.findings.absent
@@ -96,13 +86,7 @@ def _edit(
 def _full(store: DuckDBVectorStore, place: Path, laps: Laps) -> None:
     repository = sample.new_repository(place)
     with laps.lap("full"):
-        backup(
-            sample.COLLECTION,
-            repository=repository,
-            store=store,
-            lease=sample.lease(place),
-            adopt=sample.adopted(),
-        )
+        sample.backed_up(store, repository, place)
     shutil.rmtree(place)
 
 

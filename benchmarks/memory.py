@@ -7,7 +7,6 @@ from pathlib import Path
 from benchmarks import sample
 from benchmarks.full import restored
 from benchmarks.harness import Figure, Ratio, Scale, peaks_of, tell_peak
-from dr_pipelines.backup import backup
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
 WHAT = """\
@@ -53,14 +52,7 @@ def _do(action: str, place: Path, rows: int) -> None:
         assert recovery.bit_identical
         assert recovery.records == rows
         return
-    taken = backup(
-        sample.COLLECTION,
-        repository=repository,
-        store=store,
-        lease=sample.lease(place),
-        adopt=sample.adopted() if action == "backup" else None,
-    )
-    assert taken.equal
+    taken = sample.backed_up(store, repository, place, first=action == "backup")
     assert taken.rows == rows
 
 

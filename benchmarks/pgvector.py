@@ -15,7 +15,6 @@ import pyarrow as pa
 from benchmarks import sample
 from benchmarks.full import restored
 from benchmarks.harness import Figure, Laps, Ratio, Scale, peaks_of, tell_peak
-from dr_pipelines.backup import backup
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorIndex
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
@@ -190,14 +189,7 @@ def _dumps(server: Server, database: str, directory: Path, laps: Laps) -> dict[s
 def _ours(store: VectorStore, place: Path, rows: int, number: int, laps: Laps) -> dict[str, object]:
     repository = sample.new_repository(place)
     with laps.lap("backup"):
-        taken = backup(
-            sample.COLLECTION,
-            repository=repository,
-            store=store,
-            lease=sample.lease(place),
-            adopt=sample.adopted(),
-        )
-    assert taken.equal
+        taken = sample.backed_up(store, repository, place)
     assert taken.counts.records == rows
     with laps.lap("restore"):
         recovery = restored(repository, store, place, into=f"sample@back{number}")
@@ -258,13 +250,7 @@ def _do(action: str, place: Path, rows: int, url: str) -> None:
         recovery = restored(repository, store, place, into="sample@peak")
         assert recovery.records == rows
         return
-    taken = backup(
-        sample.COLLECTION,
-        repository=repository,
-        store=store,
-        lease=sample.lease(place),
-        adopt=sample.adopted(),
-    )
+    taken = sample.backed_up(store, repository, place)
     assert taken.rows == rows
 
 

@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from uuid6 import uuid7
 
+from dr_pipelines.backup import Snapshot, backup
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline, Writer
+from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.witness import FileWitness
@@ -135,3 +137,18 @@ def lease(directory: Path) -> FileLease:
 def adopted() -> Timeline:
     """The history that a first backup of the store begins."""
     return Timeline(id=1, physical=PHYSICAL, store=STORE)
+
+
+def backed_up(
+    store: VectorStore, repository: Repository, place: Path, *, first: bool = True
+) -> Snapshot:
+    """A backup of the collection, `first` where no log knows it; it must be equal to the store."""
+    taken = backup(
+        COLLECTION,
+        repository=repository,
+        store=store,
+        lease=lease(place),
+        adopt=adopted() if first else None,
+    )
+    assert taken.equal
+    return taken

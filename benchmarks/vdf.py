@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import sample
-from benchmarks.engines import SLOW, TENTH, URLS, full_backup, opened
+from benchmarks.engines import SLOW, TENTH, URLS, opened
 from benchmarks.harness import Figure, Laps, Ratio, Scale
 from tests.servers.milvus import running_milvus
 
@@ -73,7 +73,7 @@ def run(scale: Scale, directory: Path) -> Figure:
             for number in range(scale.repeats):
                 repository = sample.new_repository(place / f"lap-{number}")
                 with laps.lap(f"{engine}, backup"):
-                    full_backup(store, repository, place)
+                    sample.backed_up(store, repository, place)
                 exported = _export(interpreter, exporter, arguments | more, place)
                 laps.seconds.setdefault(f"{engine}, vdf-io", []).append(exported)
                 shutil.rmtree(place / f"lap-{number}")

@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 
 from benchmarks import sample
 from benchmarks.harness import Figure, Laps, Scale
-from dr_pipelines.backup import backup
 from dr_pipelines.verify import verify
 
 WHAT = """\
@@ -21,13 +20,7 @@ def run(scale: Scale, directory: Path) -> Figure:
     store = sample.filled_store(directory, scale.rows)
     place = directory / "verified"
     repository = sample.new_repository(place)
-    backup(
-        sample.COLLECTION,
-        repository=repository,
-        store=store,
-        lease=sample.lease(place),
-        adopt=sample.adopted(),
-    )
+    sample.backed_up(store, repository, place)
     files = sorted(p for p in (place / "repository" / sample.COLLECTION).rglob("*") if p.is_file())
     tables = [path for path in files if path.suffix == ".parquet"]
     laps = Laps()

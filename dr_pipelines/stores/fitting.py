@@ -96,16 +96,6 @@ def fit_to(spec: CollectionSpec, native: Native) -> Fit:
     return Fit(spec.model_copy(update={"vectors": tuple(vectors)}), tuple(notes))
 
 
-def searched_by(native: Native, spec: CollectionSpec, vector: Vector) -> bool:
-    """Whether the engine itself searches this vector of the collection."""
-    place = next(i for i, v in enumerate(spec.vectors) if v.name == vector.name)
-    return (
-        vector.metric in native.metrics
-        and vector.kind in native.kinds
-        and (native.vectors is None or place < native.vectors)
-    )
-
-
 def _vector_notes(vector: Vector, place: int, native: Native) -> Iterator[Note]:
     part = f"vectors.{vector.name}"
     if vector.kind not in native.kinds:
