@@ -113,10 +113,10 @@ def embed_days(
 
     Raises `ProvenanceChanged` before anything is embedded, `NotFound` where no chunks were left.
     """
-    manifest = _manifest(lineage, repository)
+    head = repository.log(lineage.collection).head()
+    manifest = current_manifest(repository, lineage.collection, head)
     if manifest is not None:
         require_provenance(lineage, manifest)
-    head = repository.log(lineage.collection).head()
     done = []
     for day in _planned(lineage, names, repository=repository):
         if day.quiet:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.diff import Diff, DocumentChange
     from dr_pipelines.model.query import Filter, FloatArray, Hit
     from dr_pipelines.project import Project
+    from dr_pipelines.protocols import VectorStore
 
 SNIPPET = 160
 
@@ -68,7 +69,7 @@ def search(
         mode=Mode(mode),
         text=text,
         vector=None if mode == "keyword" else _vector(project, collection, text),
-        filter=None if filter is None else _filter(project, collection, filter),
+        filter=None if filter is None else _filter(store, collection, filter),
     )
     try:
         hits = store.search(collection, query, limit=limit)
@@ -108,11 +109,11 @@ def _vector(project: "Project", collection: str, text: str) -> "FloatArray":
     return found
 
 
-def _filter(project: "Project", collection: str, text: str) -> "Filter":
+def _filter(store: "VectorStore", collection: str, text: str) -> "Filter":
     from dr_pipelines.model.filter_syntax import parse_filter
 
     try:
-        spec = live_store(project, collection).describe(collection)
+        spec = store.describe(collection)
     except NotFound as error:
         raise _lost(collection, error) from error
     with asking():

@@ -4,10 +4,11 @@ from dr_pipelines.errors import NotFound
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.ingest.rows import build_chunk_rows, check_chunks
 from dr_pipelines.model.record import chunk_schema
-from dr_pipelines.model.recovery_point import CheckpointRef, Stretch
+from dr_pipelines.model.recovery_point import CheckpointRef
 from dr_pipelines.repository.checkpoints import (
     find_chunks,
     read_documents,
+    stretch_of,
     write_checkpoint,
 )
 from dr_pipelines.repository.repository import Repository
@@ -77,7 +78,7 @@ def _cut_documents(
         with_content_digests(rows, lineage.spec),
         stage="chunks",
         schema=chunk_schema(lineage.spec),
-        stretch=Stretch(of.partition, of.epoch, of.after, of.through),
+        stretch=stretch_of(of),
         provenance=lineage.chunks_fingerprint,
         input_sha256=of.sha256,
     )

@@ -196,6 +196,7 @@ def lost_and_found(corpus: Corpus, engine: str, open_store: OpenStore) -> dict[s
     require_alike(answers(corpus, again, exact=True), exact)
     require_graph(again, process.collection, vectors=done.records)
     recalls.append(recall_of(again, process.collection))
+    assert min(recalls) > 0.9
     assert abs(recalls[0] - recalls[1]) <= RECALL_POINTS
     return {
         "records": done.records,
@@ -220,6 +221,7 @@ def ndcg_of(corpus: Corpus, *stores: VectorStore) -> list[float]:
         ]
         scores = [scifact.ndcg(r, j) for r, j in zip(rankings, judged, strict=True)]
         means.append(float(np.mean(scores)))
+    assert min(means) > 0.5
     assert abs(means[0] - means[1]) <= RECALL_POINTS
     return means
 

@@ -24,7 +24,6 @@ def test_every_result_has_its_place() -> None:
         "after_native": 0.8133,
         "unreported": ["a.b.probes"],
     }
-    index["unreported"] = ["a.b.probes"]
     shown = evidence.page(
         {
             "engine-scifact-chroma": corpus,
