@@ -1,7 +1,7 @@
 """Queries, typed filters, and the fusion of two rankings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -110,3 +110,12 @@ def reciprocal_rank_fusion(
         for rank, id_ in enumerate(ranking, start=1):
             scores[id_] = scores.get(id_, 0.0) + 1.0 / (k + rank)
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+
+
+def fused_hits(rankings: Sequence[Sequence[Hit]], *, limit: int) -> list[Hit]:
+    """At most `limit` hits of the only ranking, or of several that are fused, best first."""
+    if len(rankings) == 1:
+        return list(rankings[0][:limit])
+    found = {hit.id: hit for ranking in rankings for hit in ranking}
+    fused = reciprocal_rank_fusion([[hit.id for hit in ranking] for ranking in rankings])
+    return [replace(found[key], score=score) for key, score in fused[:limit]]

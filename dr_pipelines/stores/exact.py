@@ -28,7 +28,7 @@ from dr_pipelines.model.query import (
     Or,
     Range,
     Scalar,
-    reciprocal_rank_fusion,
+    fused_hits,
 )
 from dr_pipelines.stores.keywords import bm25, postings, ranked
 from dr_pipelines.stores.requests import Request, VectorRequest
@@ -49,11 +49,7 @@ def search_exactly(scan: Scan, request: Request, *, limit: int) -> list[Hit]:
         rankings.append(_nearest(scan, request.nearest, request.filter, limit=request.depth))
     if request.terms is not None:
         rankings.append(_matching(scan, request.terms, request.filter, limit=request.depth))
-    if len(rankings) == 1:
-        return rankings[0][:limit]
-    found = {hit.id: hit for ranking in rankings for hit in ranking}
-    fused = reciprocal_rank_fusion([[hit.id for hit in ranking] for ranking in rankings])
-    return [_scored(found[key], score) for key, score in fused[:limit]]
+    return fused_hits(rankings, limit=limit)
 
 
 def vector_scores(matrix: Matrix, vector: Matrix, metric: Metric) -> Scores:
@@ -143,10 +139,6 @@ def _better(
         for key, score in ranked(ids, scores, limit=limit)
     ]
     return sorted([*best, *more], key=lambda hit: (-hit.score, hit.id))[:limit]
-
-
-def _scored(hit: Hit, score: float) -> Hit:
-    return Hit(id=hit.id, document_id=hit.document_id, score=score, text=hit.text)
 
 
 def _filtered(batch: pa.RecordBatch, mask: Mask) -> pa.RecordBatch:

@@ -1,10 +1,9 @@
 """Answers of Lance's own indexes and filters, in the scores of this package."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from dr_pipelines.model.query import Filter, Hit, reciprocal_rank_fusion
+from dr_pipelines.model.query import Filter, Hit, fused_hits
 from dr_pipelines.stores.lancedb import vectors
 from dr_pipelines.stores.lancedb.description import Collection
 from dr_pipelines.stores.lancedb.filters import condition
@@ -42,11 +41,7 @@ def search_natively(
         rankings.append(_nearest(collection, request.nearest, request.filter, request.depth))
     if request.terms is not None:
         rankings.append(_matching(collection, text or "", request.filter, request.depth))
-    if len(rankings) == 1:
-        return rankings[0][:limit]
-    found = {hit.id: hit for ranking in rankings for hit in ranking}
-    fused = reciprocal_rank_fusion([[hit.id for hit in ranking] for ranking in rankings])
-    return [replace(found[key], score=score) for key, score in fused[:limit]]
+    return fused_hits(rankings, limit=limit)
 
 
 def _nearest(

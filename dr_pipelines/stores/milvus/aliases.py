@@ -15,8 +15,10 @@ def known(connection: Connection, *, of: str = "") -> list[str]:
 
 def target(connection: Connection, native: str) -> str | None:
     """The native name of the collection that an alias stands for, if it is one."""
-    if native not in known(connection):
-        return None
+    return _meant(connection, native) if native in known(connection) else None
+
+
+def _meant(connection: Connection, native: str) -> str | None:
     try:
         request = milvus_pb2.DescribeAliasRequest(alias=native)
         return str(connection.call("DescribeAlias", request, repeat=True).collection)
@@ -26,7 +28,7 @@ def target(connection: Connection, native: str) -> str | None:
 
 def all_of(connection: Connection) -> dict[str, str]:
     """Alias → physical name, ascending."""
-    found = {native: target(connection, native) for native in known(connection)}
+    found = {native: _meant(connection, native) for native in known(connection)}
     return {from_native(a): from_native(to) for a, to in sorted(found.items()) if to is not None}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from dr_pipelines.model.collection import Metric
-from dr_pipelines.model.query import FloatArray, Hit, reciprocal_rank_fusion
+from dr_pipelines.model.query import FloatArray, Hit, fused_hits
 from dr_pipelines.stores.milvus import filters, indexes, loading
 from dr_pipelines.stores.milvus.column import Column, T
 from dr_pipelines.stores.milvus.connection import Connection
@@ -60,13 +60,7 @@ def search(
     column = terms_column(live, layout)
     if request.terms is not None and column is not None:
         rankings.append(reader.matching(column, text))
-    if len(rankings) == 1:
-        return rankings[0][:limit]
-    found = {hit.id: hit for ranking in rankings for hit in ranking}
-    fused = reciprocal_rank_fusion([[hit.id for hit in ranking] for ranking in rankings])
-    return [
-        Hit(key, found[key].document_id, score, found[key].text) for key, score in fused[:limit]
-    ]
+    return fused_hits(rankings, limit=limit)
 
 
 def terms_column(live: Live, layout: Layout) -> str | None:

@@ -85,9 +85,9 @@ def require_keys(collection: Collection, batch: pa.Table) -> None:
     Raises:
         InvalidRequest: they do not, or an id is no key; names the record.
     """
-    ids = batch.column("id").to_pylist()
     if len(collection.table.key) == 1:
         return
+    ids = batch.column("id").to_pylist()
     for texts, attribute in zip(
         key_texts(collection, ids), key_attributes(collection), strict=True
     ):

@@ -7,7 +7,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from dr_pipelines.model.collection import Metric, Vector
-from dr_pipelines.model.query import Hit, reciprocal_rank_fusion
+from dr_pipelines.model.query import Hit, fused_hits
 from dr_pipelines.stores.exact import search_exactly
 from dr_pipelines.stores.pgvector.connections import Row, Session, verbatim
 from dr_pipelines.stores.pgvector.copying import scanned
@@ -56,13 +56,7 @@ def approximately(
         rankings.append(_nearest(session, collection, request.nearest, where, limit=request.depth))
     if request.terms is not None:
         rankings.append(_matching(session, collection, request.terms, where, limit=request.depth))
-    if len(rankings) == 1:
-        return rankings[0][:limit]
-    found = {hit.id: hit for ranking in rankings for hit in ranking}
-    fused = reciprocal_rank_fusion([[hit.id for hit in ranking] for ranking in rankings])
-    return [
-        Hit(key, found[key].document_id, score, found[key].text) for key, score in fused[:limit]
-    ]
+    return fused_hits(rankings, limit=limit)
 
 
 def _nearest(

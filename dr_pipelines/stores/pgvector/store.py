@@ -296,9 +296,8 @@ def _physical(session: Session, name: str) -> Collection:
 
 
 def _require_no_alias(session: Session, name: str) -> None:
-    known = _aliases(session)
-    if name in known:
-        raise NotFound(f"{name!r} is an alias; name the collection {known[name]!r}")
+    if name in aliases(session) and (to := _aliases(session).get(name)):
+        raise NotFound(f"{name!r} is an alias; name the collection {to!r}")
 
 
 def _require_made(session: Session, spec: CollectionSpec) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from dr_pipelines.errors import AlreadyExists, NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus, Metric
 from dr_pipelines.model.fit import Fit
-from dr_pipelines.model.query import Hit, Query, reciprocal_rank_fusion
+from dr_pipelines.model.query import Hit, Query, fused_hits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
@@ -279,7 +279,7 @@ class QdrantVectorStore:
                 text, using=key, payload=records.shown, filter=kept, limit=request.depth
             )
             rankings.append([records.hit(point, point.score) for point in found])
-        return _fused(rankings, limit=limit)
+        return fused_hits(rankings, limit=limit)
 
     def _followed(self, name: str, read: Callable[[str, dict[str, str]], Result]) -> Result:
         """Read a collection, or what an alias stands for: again, where another was promoted and
@@ -361,13 +361,3 @@ def _pieces(batch: pa.Table) -> Iterator[pa.Table]:
     rows = max(1, min(WRITTEN_ROWS, WRITTEN_BYTES * batch.num_rows // max(1, batch.nbytes)))
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows).combine_chunks()
-
-
-def _fused(rankings: Sequence[Sequence[Hit]], *, limit: int) -> list[Hit]:
-    if len(rankings) == 1:
-        return list(rankings[0][:limit])
-    found = {hit.id: hit for ranking in rankings for hit in ranking}
-    fused = reciprocal_rank_fusion([[hit.id for hit in ranking] for ranking in rankings])
-    return [
-        Hit(key, found[key].document_id, score, found[key].text) for key, score in fused[:limit]
-    ]
