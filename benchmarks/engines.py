@@ -121,9 +121,7 @@ def _files(place: Path, rows: int, repeats: int, laps: Laps) -> dict[str, object
     store = opened("lance:indexed", place)
     native = config.open_native(store)
     assert native is not None
-    spec = sample.described_spec()
-    vectors = (spec.vectors[0].model_copy(update={"index": INDEX}),)
-    store.create(spec.model_copy(update={"vectors": vectors}))
+    store.create(sample.described_spec(index=INDEX))
     for batch in sample.described_batches(np.arange(rows)):
         store.write(sample.PHYSICAL, batch)
     with laps.lap("index"):

@@ -15,8 +15,7 @@ import pyarrow as pa
 from benchmarks import sample
 from benchmarks.full import restored
 from benchmarks.harness import Figure, Laps, Ratio, Scale, peaks_of, tell_peak
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorIndex
-from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.collection import VectorIndex
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.codec import encode_table
 from dr_pipelines.repository.rows import observed_rows
@@ -34,13 +33,6 @@ COPY to and from a file. `scan` and `write` are the adapter's alone. `index` bui
 ef_construction = 64) for a quarter of the records as `build_index` does, `index, defaults` the same
 with the server's settings."""
 SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-FIELDS = (
-    Field(name="product", type=FieldType.STRING, role="tenant"),
-    Field(name="year", type=FieldType.INTEGER),
-    Field(name="weight", type=FieldType.NUMBER),
-    Field(name="current", type=FieldType.BOOLEAN),
-    Field(name="seen", type=FieldType.TIMESTAMP),
-)
 HNSW = VectorIndex(kind="hnsw", parameters={"m": 16, "ef_construction": 64})
 INDEXED = 4
 """One in so many records is in the table whose index is built."""
@@ -53,8 +45,8 @@ def run(scale: Scale, directory: Path) -> Figure:
     with running_postgres(18, **SETTINGS) as server:
         database = server.create_database()
         store = open_store(server.url(database), base=directory)
-        store.create(_spec())
-        for batch in _batches(scale.rows):
+        store.create(sample.described_spec())
+        for batch in sample.described_batches(np.arange(scale.rows)):
             store.write(sample.PHYSICAL, batch)
         store.build_index(sample.PHYSICAL)
         for number in range(scale.repeats):
@@ -105,27 +97,6 @@ def _ratios(laps: Laps, facts: dict[str, object]) -> Iterator[Ratio]:
     yield laps.ratio("index : index, defaults", of=("index",), to="index, defaults", aim=1.0)
 
 
-def _spec(name: str = sample.PHYSICAL, *, index: VectorIndex | None = None) -> CollectionSpec:
-    vector = Vector(dimension=sample.DIMENSION, index=index)
-    return CollectionSpec(name=name, vectors=(vector,), fields=FIELDS, keyword_index=False)
-
-
-def _batches(rows: int) -> Iterator[pa.Table]:
-    schema = store_schema(_spec())
-    for batch in sample.batches(rows):
-        count = len(batch)
-        numbers = np.arange(count)
-        more = {
-            "product": pa.array([f"product-{n % 7}" for n in range(count)]),
-            "year": pa.array(2000 + numbers % 30),
-            "weight": pa.array(numbers / 3.0),
-            "current": pa.array(numbers % 2 == 0),
-            "seen": pa.array(numbers * 10**9).cast(pa.timestamp("us", tz="UTC")),
-        }
-        columns = [more[n] if n in more else batch.column(n) for n in schema.names]
-        yield pa.table(columns, schema=schema)
-
-
 def _copies(server: Server, database: str, directory: Path, laps: Laps) -> None:
     path, table = directory / "copy.bin", f'"{sample.PHYSICAL}"'
     with psycopg.connect(server.conninfo(database), autocommit=True) as connection:
@@ -159,7 +130,7 @@ def _adapter(store: VectorStore, rows: int, laps: Laps) -> None:
             held.append(batch)
     assert sum(batch.num_rows for batch in held) == rows
     whole = pa.Table.from_batches(held)
-    store.create(_spec("sample@written"))
+    store.create(sample.described_spec("sample@written"))
     with laps.lap("write"):
         for start in range(0, rows, 50_000):
             store.write("sample@written", whole.slice(start, 50_000))
@@ -229,8 +200,8 @@ def _steps(store: VectorStore, place: Path) -> dict[str, float]:
 
 def _indexes(server: Server, database: str, store: VectorStore, rows: int, laps: Laps) -> None:
     name = "sample@indexed"
-    store.create(_spec(name, index=HNSW))
-    for batch in _batches(rows):
+    store.create(sample.described_spec(name, index=HNSW))
+    for batch in sample.described_batches(np.arange(rows)):
         store.write(name, batch)
     with psycopg.connect(server.conninfo(database), autocommit=True) as connection:
         with laps.lap("index, defaults"):

@@ -13,7 +13,7 @@ from uuid6 import uuid7
 
 from dr_pipelines.backup import Snapshot, backup
 from dr_pipelines.blobs.local import LocalBlobStore
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
+from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorIndex
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline, Writer
 from dr_pipelines.protocols import VectorStore
@@ -69,9 +69,10 @@ DESCRIBED = (
 )
 
 
-def described_spec(name: str = PHYSICAL) -> CollectionSpec:
+def described_spec(name: str = PHYSICAL, *, index: VectorIndex | None = None) -> CollectionSpec:
     """One vector, five fields."""
-    return spec(name).model_copy(update={"fields": DESCRIBED})
+    vectors = (Vector(dimension=DIMENSION, index=index),)
+    return CollectionSpec(name=name, vectors=vectors, fields=DESCRIBED, keyword_index=False)
 
 
 def described_batches(numbers: npt.NDArray[np.int64], *, seed: int = 0) -> Iterator[pa.Table]:
