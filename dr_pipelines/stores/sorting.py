@@ -16,6 +16,7 @@ from dr_pipelines.stores.pointers import needing_room
 
 RUN_BYTES = 64 * 2**20
 PIECE_BYTES = 2**20
+BATCH_BYTES = 32 * 2**20
 
 
 def ascending(
@@ -25,7 +26,8 @@ def ascending(
     batch_rows: int,
     run_bytes: int = RUN_BYTES,
 ) -> Iterator[pa.RecordBatch]:
-    """The same records, ascending bytewise by `id`, at most `batch_rows` at a time, never none.
+    """The same records, ascending bytewise by `id`, at most `batch_rows` at a time, never none; of
+    large records fewer.
 
     `schema` has a column `id` (string); no id may come twice. Holds about `run_bytes` and one
     megabyte for each run; what it spills is gone when the generator ends or is closed. Raises
@@ -97,6 +99,9 @@ def _of_size(
         whole = held.num_rows - held.num_rows % batch_rows
         yield from _batches(held.slice(0, whole), batch_rows)
         held = held.slice(whole)
+        if held.nbytes >= BATCH_BYTES:
+            yield from _batches(held, batch_rows)
+            held = schema.empty_table()
     yield from _batches(held, batch_rows)
 
 

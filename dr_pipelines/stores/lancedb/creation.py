@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.lancedb.description import BUILT, layout_of, section_of
 from dr_pipelines.stores.lancedb.layouts import LABEL
@@ -22,7 +24,9 @@ def create_table(uri: str, spec: CollectionSpec, *, options: dict[str, str] | No
     schema = layout_of(spec).schema.with_metadata({**_encoded(properties), **_encoded(label)})
     storage = section.get("storage", {})
     lance.write_dataset(
-        schema.empty_table(),
+        pa.RecordBatchReader.from_batches(
+            schema, []
+        ),  # makes no array: of some types there is none
         uri,
         schema=schema,
         mode="create",

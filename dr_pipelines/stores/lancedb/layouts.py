@@ -51,6 +51,8 @@ class Layout(Protocol):
     """The table's columns, without our label."""
     key: str | None
     """The column that holds the id; without one, ids are digests of rows."""
+    blobs: frozenset[str]
+    """The table's columns that have blobs."""
 
     def columns(self, asked: Sequence[str]) -> list[str]:
         """The table's columns that are needed for some of `store_schema`."""
@@ -98,6 +100,7 @@ class RecordsLayout:
     key: str | None = "id"
     document: str | None = "document_id"
     text: str | None = "text"
+    blobs: frozenset[str] = frozenset()
 
     def __init__(self, spec: CollectionSpec) -> None:
         self.spec = spec

@@ -7,7 +7,7 @@ index to be built, and only this engine.
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -30,7 +30,11 @@ from dr_pipelines.stores.lancedb.places import (
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
 from dr_pipelines.stores.pointers import needing_room, sync_directory
 
+KINDS = frozenset(["manifest", "data file", "deletion file", "transaction file", "index file"])
+"""All that Lance says of files of a version. Those of blobs are none of them: they lie in a folder
+that has the name of their data file, and whatever lies there belongs to it."""
 FOLDERS = frozenset(["data", "_deletions", "_indices", "_transactions", VERSIONS])
+DATA = ".lance"
 STAGED = ".restoring-"
 CHUNK_BYTES = 4 * 2**20
 
@@ -57,7 +61,9 @@ class LanceNativeFiles:
             tracked = dataset.tracked_files(min_version=dataset.version).read_all().to_pylist()
             there = dataset.all_files().read_all().to_pylist()
         sizes = {file["path"]: file["size_bytes"] for file in there}
-        paths = sorted({f["path"] for f in tracked if f["version"] == dataset.version})
+        of_version = [file for file in tracked if file["version"] == dataset.version]
+        _refuse_unknown(name, of_version)
+        paths = sorted({f["path"] for f in of_version} | _beside(of_version, sizes))
         missing = [path for path in paths if path not in sizes]
         if missing:
             raise Damaged(f"{name!r}: {len(missing)} of its files are gone, e.g. {missing[0]}")
@@ -159,6 +165,21 @@ class LanceNativeFiles:
         if not isinstance(self._place, S3Place):
             raise InvalidRequest(f"{self._place.about}: neither a directory nor a bucket")
         return self._place.session()
+
+
+def _refuse_unknown(name: str, files: Sequence[Mapping[str, Any]]) -> None:
+    for file in files:
+        if file["type"] not in KINDS:
+            raise InvalidRequest(
+                f"{name!r} has a {file['type']}, {file['path']}: what belongs to such a file is "
+                "not known here. Keep its records, by a backup without its files"
+            )
+
+
+def _beside(files: Sequence[Mapping[str, Any]], there: Collection[str]) -> set[str]:
+    """Files in the folders of data files."""
+    folders = {f["path"].removesuffix(DATA) for f in files if f["type"] == "data file"}
+    return {path for path in there if path.rpartition("/")[0] in folders}
 
 
 def _lay_out(root: Path, files: Sequence[NativeFile], read: OpenFile) -> None:

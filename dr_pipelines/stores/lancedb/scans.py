@@ -4,7 +4,8 @@ In a directory the ids are read and sorted, and records taken by their places: 1
 384 components in random order came in 2.1 s and 150 MB, by an external sort in 2.3 s, 460 MB and a
 spilled copy; those that lie in order of id in 0.3 s against 0.6 s. In a bucket, records taken by
 their places are many requests (50,000 records: 562 and 4.7 s, against 10 and 1.4 s), so there the
-table is read once and sorted outside; so is a table without a key, whose ids are digests of rows.
+table is read once and sorted outside; so is a table without a key, whose ids are digests of rows,
+and one of whose blobs the bytes are asked for, which Lance takes by places as descriptors only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.stores.lancedb.blobs import refuse_unkept
 from dr_pipelines.stores.lancedb.description import Collection
 from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.lancedb.rows import numbered
@@ -33,9 +35,13 @@ def unordered(collection: Collection, columns: Sequence[str]) -> Iterator[pa.Rec
     if layout.key is None and "document_id" in columns and "id" not in columns:
         read.append("id")  # which numbers equal rows
     with translating(collection.name):
+        needed = layout.columns(read)
+        of_blobs = [column for column in needed if column in layout.blobs]
+        refuse_unkept(collection.dataset, of_blobs, key=layout.key)
         batches = collection.dataset.to_batches(
-            columns=layout.columns(read),
-            with_row_id=not layout.columns(read),  # rows without a column have no number
+            columns=needed,
+            with_row_id=not needed,  # rows without a column have no number
+            blob_handling="all_binary" if of_blobs else None,
             batch_size_bytes=READ_BYTES,
             batch_readahead=2,
             fragment_readahead=1,
@@ -58,7 +64,8 @@ def ordered(
     by_place: bool,
 ) -> Iterator[pa.RecordBatch]:
     """Records ascending by id; `by_place` where any row of the table is soon read."""
-    if by_place and collection.layout.key is not None:
+    with_blobs = not collection.layout.blobs.isdisjoint(collection.layout.columns(columns))
+    if by_place and collection.layout.key is not None and not with_blobs:
         return _taken(collection, columns, documents, batch_rows)
     return _sorted(collection, columns, documents, batch_rows)
 

@@ -26,7 +26,7 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.lancedb import values, vectors
+from dr_pipelines.stores.lancedb import blobs, values, vectors
 from dr_pipelines.stores.lancedb.layouts import PRIMARY_KEY, TABLE, Entry, plain_filter, refused
 from dr_pipelines.stores.lancedb.rows import digests
 
@@ -63,6 +63,7 @@ class TableLayout:
         unknown = named - set(self._columns)
         if unknown or not set(self._columns.values()) <= set(self.schema.names):
             raise Damaged(f"{spec.name!r}: its section says nothing of {sorted(unknown)}")
+        self.blobs = frozenset(f.name for f in self.schema if blobs.holds_blobs(f))
         self._store = store_schema(spec)
         self._vectors = {vector.name: vector for vector in spec.vectors}
         vector_of = {self._columns[name]: name for name in self._vectors}
@@ -145,6 +146,9 @@ class TableLayout:
         column = next((name for name in ours if name not in self._exact.values()), None)
         if column is None:
             raise Damaged(f"{self.spec.name!r}: nothing of it is the table's {field.name!r}")
+        if field.name in self.blobs:
+            found = self._converted(rows, column, blobs.read_type(field))
+            return blobs.of_bytes(found, field.type)
         if column not in self._vectors:
             return self._converted(rows, column, field.type)
         vector = _one(rows, column)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.model.collection import FieldType
 from dr_pipelines.model.record import ARROW_TYPES
+from dr_pipelines.stores.lancedb import blobs
 
 Is = Callable[[pa.DataType], bool]
 WRITTEN = (pa.types.is_uint64, pa.types.is_decimal, pa.types.is_date)
@@ -49,6 +50,7 @@ def is_same(type: pa.DataType) -> bool:
 
 def to_field(array: pa.Array) -> pa.Array:
     """The column in the type of its field."""
+    array = blobs.as_bytes(array)
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     target = ARROW_TYPES[field_type(array.type)]
