@@ -10,6 +10,10 @@ UNREPORTED = "unreported"
 """Key of an engine's section: names of parts that it does not report; what is said of them was kept
 beside the collection when it was created."""
 
+REMARKS = "remarks"
+"""Key of an engine's section: objects that were there and of which a restore makes nothing, because
+nobody misses them. They are no parts."""
+
 CONSEQUENCES = {
     "vectors.index": "recall may fall, latency may change",
     "vectors.metric": "vectors are compared differently: every ranking changes",
@@ -86,7 +90,7 @@ def _parts(spec: CollectionSpec, engine: str) -> Iterator[tuple[str, Any]]:
     yield "shards", spec.shards
     yield "replicas", spec.replicas
     for key, value in spec.engine.get(engine, {}).items():
-        if key != UNREPORTED:
+        if key not in (UNREPORTED, REMARKS):
             yield from _entries(f"engine.{engine}.{key}", value)
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from dr_pipelines.errors import Refused
 from dr_pipelines.model.query import Contains, Equals, In, Query, Range
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.pgvector import open_store
@@ -158,15 +159,18 @@ def test_functions_and_operators_of_others_are_not_run(
     assert native.execute("TABLE ran").fetchall() == []
 
 
-def test_rows_of_a_table_that_inherits_are_its_own(
+def test_rows_of_a_table_that_inherits_are_its_own_and_nothing_else_is_called_whole(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
     native.execute(DOCS)
+    rows = pa.Table.from_batches(store.scan("docs"))
     native.execute("CREATE TABLE more (PRIMARY KEY (id)) INHERITS (docs)")
     native.execute("INSERT INTO more SELECT * FROM docs")
-    rows = pa.Table.from_batches(store.scan("docs"))
+    with pytest.raises(Refused, match="'more'"):
+        next(store.scan("docs"))
     assert (len(rows), store.status("docs").records) == (5, 5)
-    assert len(store.search("docs", Query(vector=vector(1, 1, 0)), limit=99)) == 5
+    with pytest.raises(Refused, match="'more'"):
+        store.search("docs", Query(vector=vector(1, 1, 0)), limit=99)
     store.write("docs", rows, replaces=["d1"])
     assert store.status("more").records == 5
 

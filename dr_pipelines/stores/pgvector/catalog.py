@@ -26,13 +26,14 @@ TABLES = sql.SQL("""
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN LATERAL (
         SELECT i.indexrelid, i.indkey[0:i.indnkeyatts - 1] AS indkey FROM pg_index i
-        WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL
-            AND i.indexprs IS NULL AND i.indisvalid AND NOT i.indnullsnotdistinct
+        WHERE i.indrelid = c.oid AND i.indisunique AND i.indpred IS NULL
+            AND i.indexprs IS NULL AND i.indisvalid
             AND NOT EXISTS (
                 SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attnotnull
                 AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
             )
-        ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1
+        -- by the order of columns, which a table that is made again has too
+        ORDER BY i.indisprimary DESC, i.indkey[0:i.indnkeyatts - 1]::int2[], i.indexrelid LIMIT 1
     ) k ON true
     WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND {which}
     ORDER BY c.relname COLLATE "C"

@@ -15,6 +15,7 @@ from dr_pipelines.stores.pgvector.connections import Session, verbatim
 from dr_pipelines.stores.pgvector.decoding import EPOCH, INFINITY, Message, decoded, strings
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.encoding import HEADER, TRAILER, encoded
+from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.keys import key_column
 from dr_pipelines.stores.pgvector.texts import escaped_column, has_nul
 
@@ -40,6 +41,7 @@ def scanned(
 ) -> Iterator[pa.RecordBatch]:
     """The records that a condition keeps, ascending bytewise by id; the server sorts them, or reads
     them in the order of the key's index."""
+    require_whole(session, collection.table)
     schema = store_schema(collection.spec)
     sources = [_source(collection, name) for name in columns]
     key = _source(collection, "id")

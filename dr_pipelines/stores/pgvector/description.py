@@ -7,11 +7,12 @@ from typing import Any
 from psycopg import sql
 
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
-from dr_pipelines.planning.parts import UNREPORTED
+from dr_pipelines.planning.parts import REMARKS, UNREPORTED
 from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
 from dr_pipelines.stores.pgvector.columns import Mapping
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
+from dr_pipelines.stores.pgvector.inheritance import require_whole
+from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, comes_after_rows, section_of
 from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, own_mapping
 from dr_pipelines.stores.pgvector.names import derived
 from dr_pipelines.stores.pgvector.partitions import partitions
@@ -34,6 +35,7 @@ METRIC_CLASSES = sql.SQL("""
     WHERE a.attname = {name} AND (i.indrelid = {table}::int8::oid
         OR i.indrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({table}::int8::oid)))
 """)
+INVALID_INDEX = "invalid index"
 PENDING = ("indexes", "index_names", "quantization")
 """Parts that are there when the index is built."""
 
@@ -143,6 +145,7 @@ def described(
 ) -> CollectionSpec:
     """The whole specification, with the engine's section."""
     table, spec = collection.table, collection.spec
+    require_whole(session, table)
     section = structure(session, table, whole=not collection.ours)
     section |= rights(session, table.id, table.quoted)
     if "partitions" in section:
@@ -152,11 +155,13 @@ def described(
     for column in section.get("columns", []):
         if carried.get(column["name"], column["name"]) != column["name"]:
             column["as"] = carried[column["name"]]
+    section["key"] = [] if collection.ours else [table.attribute(n).name for n in table.key]
     others = _others(collection)
     section["indexes"] = by_name([index_part(i, table) for i in others if not i.unique])
     # another engine that lacks these lets in what they keep out
     unique = [index_part(i, table) for i in others if i.unique]
     section["constraints"] = by_name([*section.get("constraints", []), *unique])
+    section[REMARKS] = remarks(table)
     names = {
         f"vectors.{vector}.index": derived(found.name, table.name)
         for vector, found in collection.found.items()
@@ -172,8 +177,8 @@ def described(
     if label is not None and not label.indexed:
         kept = section_of(label.spec)
         section |= {key: kept[key] for key in PENDING if key in kept}
-        later = [c for c in kept.get("constraints", []) if "using" in c]
-        made = [c for c in section["constraints"] if "using" not in c]
+        later = [c for c in kept.get("constraints", []) if comes_after_rows(c)]
+        made = [c for c in section["constraints"] if not comes_after_rows(c)]
         section["constraints"] = by_name([*made, *later])
     section = {key: value for key, value in section.items() if value}
     section[UNREPORTED] = unreported(collection)
@@ -181,6 +186,13 @@ def described(
         del section[UNREPORTED]
     engine = {**spec.engine, ENGINE: section}
     return spec.model_copy(update={"engine": engine, "aliases": aliases})
+
+
+def remarks(table: Table) -> list[dict[str, Any]]:
+    """Objects that a restore makes nothing of and that nobody misses: indexes that were never
+    finished, such as `CREATE INDEX CONCURRENTLY` leaves behind."""
+    unfinished = [index_part(i, table) for i in table.indexes if not i.valid and not i.constraint]
+    return by_name([part | {"kind": INVALID_INDEX} for part in unfinished])
 
 
 def unreported(collection: Collection) -> list[str]:
@@ -209,6 +221,7 @@ def _others(collection: Collection) -> list[Index]:
         index
         for index in collection.table.indexes
         if not index.constraint
+        and index.valid
         and index.name not in vectors
         and index.using not in default
         and index.id != (collection.table.key_index if collection.ours else 0)

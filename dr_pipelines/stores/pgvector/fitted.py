@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorKind, VectorType
 from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.planning.parts import REMARKS
 from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.pgvector.columns import vector_type
 from dr_pipelines.stores.pgvector.connections import Session
@@ -68,6 +69,10 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     for key, said in NOT_MADE.items():
         if section.get(key):
             yield Note(f"engine.{ENGINE}.{key}", Fate.LOST, said)
+    for remark in section.get(REMARKS, []):
+        name = placed(remark["name"], table_name(spec.name), taken=False)
+        said = "INVALID, since it was never finished: not made. Build it anew where it is needed"
+        yield Note(f"engine.{ENGINE}.{REMARKS}.{name}", Fate.APPROXIMATED, said)
     for part in partitions_of(section):
         name = placed(part["name"], table_name(spec.name), taken=False)
         for key, said in (NOT_MADE | OF_PARTITIONS).items():

@@ -1,9 +1,10 @@
 """Building what a specification declares, with a look at how far the engine is."""
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -11,16 +12,17 @@ from psycopg import sql
 
 from dr_pipelines.model.collection import Vector
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.pgvector.catalog import tables, taken
-from dr_pipelines.stores.pgvector.connections import Connections, Session, verbatim
+from dr_pipelines.stores.pgvector.catalog import tables
+from dr_pipelines.stores.pgvector.completing import complete
+from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.description import (
     DOCUMENTS,
     KEYWORDS,
     Collection,
     default_index_name,
 )
-from dr_pipelines.stores.pgvector.making import section_of
-from dr_pipelines.stores.pgvector.names import derived, placed, with_table
+from dr_pipelines.stores.pgvector.making import index_command, section_of
+from dr_pipelines.stores.pgvector.names import derived, with_table
 from dr_pipelines.stores.pgvector.partitions import LivePartition, live_partitions
 from dr_pipelines.stores.pgvector.vector_indexes import definition
 
@@ -69,9 +71,30 @@ def wanted_indexes(collection: Collection) -> list[Wanted]:
         for part in [*section.get("indexes", []), *section.get("constraints", [])]
         if "using" in part
     ]
-    present = {index.using for index in collection.table.indexes if index.valid}
-    missing = [index for index in wanted if index.using not in present]
+    there = [
+        Wanted(derived(i.name, collection.table.name), i.using, i.unique)
+        for i in collection.table.indexes
+        if i.valid and not i.constraint
+    ]
+    missing = _without(wanted, there)
     return [*missing, *_vector_indexes(collection, spec.vectors, section)]
+
+
+def _without(wanted: list[Wanted], there: list[Wanted]) -> list[Wanted]:
+    """Indexes that are not there. One that is there stands for one that is wanted and like it in
+    everything: first under the same name, then under another, which it has where its own was
+    taken. An index of a constraint stands for none."""
+    unnamed = Counter((i.using, i.unique) for i in there)
+    unnamed.subtract((i.using, i.unique) for i in set(there).intersection(wanted))
+    missing = list[Wanted]()
+    for index in wanted:
+        if index in there:
+            continue
+        if unnamed[index.using, index.unique] > 0:
+            unnamed[index.using, index.unique] -= 1
+        else:
+            missing.append(index)
+    return missing
 
 
 def _vector_indexes(
@@ -119,6 +142,7 @@ def build(
     if wanted and progress is not None:
         progress(len(wanted) * STEPS, len(wanted) * STEPS)
     with connections.writing() as session:
+        complete(session, collection)
         _identify_rows(session, collection)
         session.run(sql.SQL("ANALYZE {}").format(collection.identifier(session)))
 
@@ -148,20 +172,17 @@ def _missing(wanted: list[dict[str, Any]], live: dict[str, LivePartition]) -> It
         partition = live.get(part["name"])
         if partition is None:  # dropped since
             continue
-        for index in part.get("indexes", []):
-            if index["using"] not in partition.indexes:
-                yield Wanted(index["name"], index["using"], index["unique"], partition.table)
+        of_it = [Wanted(i["name"], i["using"], i["unique"]) for i in part.get("indexes", [])]
+        there = [Wanted(i["name"], i["using"], i["unique"]) for i in partition.indexes]
+        for index in _without(of_it, there):
+            yield replace(index, partition=partition.table)
         yield from _missing(part.get("tables", []), partition.parts)
 
 
 def _command(session: Session, index: Wanted, table: str) -> sql.Composed:
-    wanted = placed(index.name, table, taken=False)
-    name = placed(index.name, table, taken=taken(session, wanted))
-    return sql.SQL("CREATE {} INDEX {} ON {} {}").format(
-        sql.SQL("UNIQUE" if index.unique else ""),
-        sql.Identifier(name),
-        session.table(index.partition or table),
-        verbatim(index.using),
+    partition = index.partition
+    return index_command(
+        session, index.name, index.using, unique=index.unique, root=table, partition=partition
     )
 
 

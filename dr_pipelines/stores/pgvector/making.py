@@ -47,21 +47,22 @@ def make_table(session: Session, spec: CollectionSpec) -> None:
             _sequences(session, name, section)
             made += _partitions(session, name, name, section.get("partitions", {}))
         _constraints(session, name, section, root=name)
+        _key_index(session, name, section)
         _comments(session, name, section)
         _replica_identity(session, name, section)
         write_key_label(session, name, Label(spec, indexed=False))
         revoke_defaults(session, name)
-        apply_rights(session, name, _quoted(session, name), section)
+        apply_rights(session, name, quoted_name(session, name), section)
         for partition, part in made:
             part = {**part, "owner": part.get("owner", section.get("owner"))}
-            apply_rights(session, partition, _quoted(session, partition), part)
+            apply_rights(session, partition, quoted_name(session, partition), part)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidRequest(
             f"{spec.name!r}: the section {ENGINE!r} is not one that a description gives: {error!r}"
         ) from error
 
 
-def _quoted(session: Session, name: str) -> str:
+def quoted_name(session: Session, name: str) -> str:
     """A name as the server writes it in definitions."""
     return str(session.one(QUOTED.format(sql.Literal(name))))
 
@@ -230,23 +231,65 @@ def _of_its_own(session: Session, name: str, part: Section, *, root: str) -> Non
 
 
 def _constraints(session: Session, name: str, section: Section, *, root: str) -> None:
-    quoted = _quoted(session, name)
+    quoted = quoted_name(session, name)
     for constraint in section.get("constraints", []):
-        if "using" in constraint:  # a unique index, built with the others
-            continue
-        wanted = placed(constraint["name"], root, taken=False)
-        label = placed(constraint["name"], root, taken=taken(session, wanted))
-        definition = verbatim(with_table(constraint["definition"], quoted))
-        add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}")
-        session.run(add.format(session.table(name), sql.Identifier(label), definition))
-        if "comment" in constraint:
-            session.run(
-                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
-                    sql.Identifier(label),
-                    session.table(name),
-                    sql.Literal(constraint["comment"]),
-                )
-            )
+        if not comes_after_rows(constraint):
+            add_constraint(session, name, constraint, root=root, quoted=quoted)
+
+
+def comes_after_rows(constraint: Section) -> bool:
+    """A unique index is built with the other indexes; what is `NOT VALID` would refuse the rows
+    that were there before it."""
+    return "using" in constraint or constraint.get("validated") is False
+
+
+def add_constraint(
+    session: Session, name: str, constraint: Section, *, root: str, quoted: str
+) -> None:
+    """Add a constraint to a table, with its comment."""
+    wanted = placed(constraint["name"], root, taken=False)
+    label = placed(constraint["name"], root, taken=taken(session, wanted))
+    definition = verbatim(with_table(constraint["definition"], quoted))
+    add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}")
+    session.run(add.format(session.table(name), sql.Identifier(label), definition))
+    if "comment" in constraint:
+        say = sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}")
+        text = sql.Literal(constraint["comment"])
+        session.run(say.format(sql.Identifier(label), session.table(name), text))
+
+
+def _key_index(session: Session, name: str, section: Section) -> None:
+    """Where no constraint is the key, the unique index that is: ids are by it from the first row
+    on."""
+    key, quoted = section.get("key", []), quoted_name(session, name)
+    for index in section.get("constraints", []):
+        found = tables(session, names=[name])
+        if found and [found[0].attribute(n).name for n in found[0].key] == key:
+            return
+        if "using" in index:
+            using = with_table(index["using"], quoted)
+            session.run(index_command(session, index["name"], using, unique=True, root=name))
+
+
+def index_command(
+    session: Session,
+    wanted: str,
+    using: str,
+    *,
+    unique: bool,
+    root: str,
+    partition: str | None = None,
+) -> sql.Composed:
+    """What makes an index of a collection's table `root`, or of one of its partitions, under a name
+    that is free."""
+    whole = placed(wanted, root, taken=False)
+    name = placed(wanted, root, taken=taken(session, whole))
+    return sql.SQL("CREATE {} INDEX {} ON {} {}").format(
+        sql.SQL("UNIQUE" if unique else ""),
+        sql.Identifier(name),
+        session.table(partition or root),
+        verbatim(using),
+    )
 
 
 def _comments(session: Session, name: str, section: Section) -> None:

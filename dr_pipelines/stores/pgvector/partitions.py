@@ -98,10 +98,12 @@ def _rights(session: Session, partition: int, quoted: str, *, owner: str) -> Sec
 
 @dataclass(frozen=True, slots=True)
 class LivePartition:
-    """A partition as it is: its table, the indexes that it has for itself, its own partitions."""
+    """A partition as it is: its table, the indexes and the names of constraints that it has for
+    itself, its own partitions."""
 
     table: str
-    indexes: frozenset[str]
+    indexes: tuple[Section, ...]
+    constraints: frozenset[str]
     parts: "dict[str, LivePartition]"
 
 
@@ -111,11 +113,17 @@ def live_partitions(session: Session, table: Table, parent: int) -> dict[str, Li
     return {
         derived(name, table.name): LivePartition(
             table=name,
-            indexes=frozenset(i["using"] for i in _local_indexes(session, number, table.name)),
+            indexes=tuple(_local_indexes(session, number, table.name)),
+            constraints=_names(session, number, quoted, table.name),
             parts=live_partitions(session, table, number),
         )
-        for number, name, *_ in rows
+        for number, name, quoted, *_ in rows
     }
+
+
+def _names(session: Session, partition: int, quoted: str, root: str) -> frozenset[str]:
+    found = constraints_of(session, partition, quoted, root=root, keys=True)
+    return frozenset(part["name"] for part in found["constraints"])
 
 
 LOCAL_INDEXES = sql.SQL("""
@@ -126,7 +134,7 @@ LOCAL_INDEXES = sql.SQL("""
             pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(t.relname), ' ')) + 1)
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-    WHERE i.indrelid = {table}::int8::oid AND NOT c.relispartition
+    WHERE i.indrelid = {table}::int8::oid AND NOT c.relispartition AND i.indisvalid
         AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
     ORDER BY c.relname COLLATE "C"
 """)

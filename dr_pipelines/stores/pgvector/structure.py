@@ -43,7 +43,7 @@ SEQUENCE = sql.SQL("""
 """)
 CONSTRAINTS = sql.SQL("""
     SELECT conname, contype::text, pg_catalog.pg_get_constraintdef(oid),
-        pg_catalog.obj_description(oid, 'pg_constraint')
+        pg_catalog.obj_description(oid, 'pg_constraint'), convalidated
     FROM pg_constraint
     WHERE conrelid = {table}::int8::oid AND contype IN ('c', 'f', 'p', 'u', 'x') AND conislocal
         AND conparentid = 0::oid
@@ -160,11 +160,12 @@ def constraints_of(
     """Constraints that a table has for itself; the primary key is one of them with `keys`."""
     rows = session.rows(CONSTRAINTS.format(table=sql.Literal(relation)))
     kept, foreign = list[Section](), list[Section]()
-    for name, kind, definition, comment in rows:
+    for name, kind, definition, comment, validated in rows:
         said = {
             "name": derived(name, root),
             "definition": without_table(definition, quoted),
             **({"comment": comment} if comment else {}),
+            **({} if validated else {"validated": False}),
         }
         if kind == "f":
             foreign.append(said)
