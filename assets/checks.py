@@ -60,9 +60,9 @@ def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
         asset=tracked.key("collection"), name=name, description=description, pool=tracked.name
     )
     def check(
-        context: dg.AssetCheckExecutionContext, project: ProjectResource
+        context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
-        opened = project.open()
+        opened = dr_project.open()
         found = auditor(
             opened.lineage(tracked.name),
             repository=opened.repository(run=context.run.run_id),
@@ -76,10 +76,10 @@ def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
 def _equal(tracked: Tracked) -> dg.AssetChecksDefinition:
     @dg.asset_check(**_proving(tracked, "equal"))
     def equal(
-        context: dg.AssetCheckExecutionContext, project: ProjectResource
+        context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
         """When it was taken, the live store held exactly what the log says."""
-        point = newest_snapshot(_repository(context, project), tracked.name)
+        point = newest_snapshot(_repository(context, dr_project), tracked.name)
         problems = equality_problems(point)
         rows = {"rows": point.entry.body.detail["rows"], "log_entry": point.number}
         return _result(not problems, "; ".join(problems), rows)
@@ -90,11 +90,11 @@ def _equal(tracked: Tracked) -> dg.AssetChecksDefinition:
 def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
     @dg.asset_check(**_proving(tracked, "restorable"))
     def restorable(
-        context: dg.AssetCheckExecutionContext, project: ProjectResource
+        context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
         """Every object is there, what is new reads back as it was written, and folding it all gives
         the counts and digests of the manifest: what a restore does, into nothing."""
-        repository = _repository(context, project)
+        repository = _repository(context, dr_project)
         point = newest_snapshot(repository, tracked.name)
         proven = newest_proof(repository, tracked.name).number
         found = check_restorable(repository, point, proven=proven)
@@ -114,19 +114,19 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
 def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
     @dg.asset_check(**_proving(tracked, "lists_every_partition"))
     def lists_every_partition(
-        context: dg.AssetCheckExecutionContext, project: ProjectResource
+        context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
         """Every day that was ingested is in it as it is now, and so is every day that Dagster takes
         for materialized and the source has changes on. Dagster does not see that an asset without
         partitions is older than some partition before it; this does."""
-        repository = _repository(context, project)
+        repository = _repository(context, dr_project)
         point = newest_snapshot(repository, tracked.name)
         listed = point.manifest.partitions
         newest = latest(repository, tracked.name).manifest.partitions
         claimed = context.instance.get_materialized_partitions(tracked.key("collection"))
         problems = [
             *partitions_missing(newest, listed),
-            *claims_missing(project.open().lineage(tracked.name), claimed, listed),
+            *claims_missing(dr_project.open().lineage(tracked.name), claimed, listed),
         ]
         facts = {"days": len(listed), "claimed": len(claimed), "log_entry": point.number}
         return _result(not problems, "; ".join(problems[:NAMED]), facts)
@@ -143,8 +143,8 @@ def _proving(tracked: Tracked, name: str) -> dict[str, Any]:
     }
 
 
-def _repository(context: dg.AssetCheckExecutionContext, project: ProjectResource) -> Repository:
-    return project.open().repository(run=context.run.run_id)
+def _repository(context: dg.AssetCheckExecutionContext, dr_project: ProjectResource) -> Repository:
+    return dr_project.open().repository(run=context.run.run_id)
 
 
 def _result(passed: bool, problems: str, facts: dict[str, Any]) -> dg.AssetCheckResult:

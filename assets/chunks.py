@@ -16,16 +16,16 @@ def build_chunks(tracked: Tracked) -> dg.AssetsDefinition:
     )
 
     @declare
-    def chunks(context: dg.AssetExecutionContext, project: ProjectResource) -> None:
+    def chunks(context: dg.AssetExecutionContext, dr_project: ProjectResource) -> None:
         """Every version of every document, cut by the policy's chunker, with its digests. From
         these a whole collection is embedded again when its vectors are lost, or another model is
         wanted."""
-        opened = project.open()
+        opened = dr_project.open()
         cut_days(
             opened.lineage(tracked.name),
             context.partition_keys,
             repository=opened.repository(run=context.run.run_id),
-            on_day=DayReport(context, project.elapsed).day,
+            on_day=DayReport(context, dr_project.elapsed).day,
         )
 
     return chunks

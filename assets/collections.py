@@ -22,11 +22,11 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
     )
 
     @declare
-    def collection(context: dg.AssetExecutionContext, project: ProjectResource) -> None:
+    def collection(context: dg.AssetExecutionContext, dr_project: ProjectResource) -> None:
         """The served collection. Each day is one log entry: from that moment it can be restored.
         Then the live store is brought to what the log says. Materializing a day again appends a
         replay: nothing older ever overwrites newer."""
-        opened = project.open()
+        opened = dr_project.open()
         repository = opened.repository(run=context.run.run_id)
         lineage = opened.lineage(tracked.name)
         done = commit_days(
@@ -35,14 +35,14 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
             repository=repository,
             store=opened.store_of(tracked.name),
             lease=opened.lease,
-            on_day=DayReport(context, project.elapsed).day,
+            on_day=DayReport(context, dr_project.elapsed).day,
         )
         exposed = exposed_now(
             tracked.name,
             repository=repository,
             feed=opened.feed(tracked.name),
             edited=tracked.edited,
-            now=project.now(),
+            now=dr_project.now(),
         )
         facts = {
             "documents_written": done.applied.written,

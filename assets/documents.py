@@ -20,16 +20,16 @@ def build_documents(tracked: Tracked) -> dg.AssetsDefinition:
     )
 
     @declare
-    def documents(context: dg.AssetExecutionContext, project: ProjectResource) -> None:
+    def documents(context: dg.AssetExecutionContext, dr_project: ProjectResource) -> None:
         """The source's changes, read and kept as they are. A day belongs to the running maximum of
         the changes' times, so late changes never reopen a finished day. A day on which the source
         said nothing has zero rows; lines that could not be read are counted as quarantined."""
-        opened = project.open()
+        opened = dr_project.open()
         read_days(
             opened.lineage(tracked.name),
             context.partition_keys,
             repository=opened.repository(run=context.run.run_id),
-            on_day=DayReport(context, project.elapsed).day,
+            on_day=DayReport(context, dr_project.elapsed).day,
         )
 
     return documents

@@ -20,11 +20,11 @@ def build_embeddings(tracked: Tracked) -> dg.AssetsDefinition:
     )
 
     @declare
-    def embeddings(context: dg.AssetExecutionContext, project: ProjectResource) -> None:
+    def embeddings(context: dg.AssetExecutionContext, dr_project: ProjectResource) -> None:
         """Chunks with their vectors: the segments that the log will name. A day that the log holds
         already is embedded again, for a replay. What a killed run finished is used."""
-        opened = project.open()
-        report = DayReport(context, project.elapsed)
+        opened = dr_project.open()
+        report = DayReport(context, dr_project.elapsed)
         embed_days(
             opened.lineage(tracked.name),
             context.partition_keys,

@@ -18,18 +18,20 @@ PROOF = ("snapshot", "recovery_point")
 def ingest_job(tracked: Tracked) -> "UnresolvedAssetJobDefinition":
     """The four stages of some days, and the checks of what they leave."""
     return dg.define_asset_job(
-        f"ingest_{tracked.label}",
+        tracked.named("ingest"),
         selection=dg.AssetSelection.assets(*(tracked.key(name) for name in DAILY)),
         description=f"Read, cut, embed and commit days of {tracked.name}.",
         tags={COLLECTION_TAG: tracked.name},
+        executor_def=dg.in_process_executor,
     )
 
 
 def snapshot_job(tracked: Tracked) -> "UnresolvedAssetJobDefinition":
     """A snapshot, its checks, and the recovery point that they prove."""
     return dg.define_asset_job(
-        f"snapshot_{tracked.label}",
+        tracked.named("snapshot"),
         selection=dg.AssetSelection.assets(*(tracked.key(name) for name in PROOF)),
         description=f"Compare {tracked.name} with its log, and prove a recovery point.",
         tags={COLLECTION_TAG: tracked.name},
+        executor_def=dg.in_process_executor,
     )

@@ -12,6 +12,8 @@ import dagster as dg
 
 from dr_pipelines.project import Project, now, open_project
 
+PROJECT = "dr_project"
+"""The key of the resource, and so the parameter's name in every asset, check, op and sensor."""
 POLICIES_VARIABLE = "DR_POLICIES"
 POLICIES_DEFAULT = "policies.yaml"
 

@@ -50,10 +50,10 @@ class RestoreConfig(dg.Config):
 
 @dg.op
 def restore_collection(
-    context: dg.OpExecutionContext, config: RestoreConfig, project: ProjectResource
+    context: dg.OpExecutionContext, config: RestoreConfig, dr_project: ProjectResource
 ) -> None:
     """Build beside, prove by reading it back, then switch if that was asked for."""
-    opened = project.open()
+    opened = dr_project.open()
     repository = opened.repository(run=context.run_id)
     route = Route(config.route)
     lineage = None
@@ -85,7 +85,7 @@ def restore_collection(
         lease=opened.lease,
         lineage=lineage,
         native=opened.native(store_name) if route is Route.NATIVE else None,
-        progress=TextReport(context.log, project.elapsed).texts,
+        progress=TextReport(context.log, dr_project.elapsed).texts,
     )
     for finding in done.findings:
         context.log.warning(f"{finding.part}: {finding.consequence}")
@@ -97,14 +97,19 @@ def restore_collection(
     context.add_output_metadata(told | head_metadata(head.number, head.sha256))
 
 
-@dg.job(
-    name="restore",
-    description="Bring a collection back from a recovery point, beside the one being served; with "
-    "`switch` it is served once it was read back and found equal.",
-    executor_def=dg.in_process_executor,
-)
-def restore_job() -> None:
-    restore_collection()
+def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:
+    """The job for all collections of a policies file."""
+
+    @dg.job(
+        name=f"{name_prefix}restore",
+        description="Bring a collection back from a recovery point, beside the one being served; "
+        "with `switch` it is served once it was read back and found equal.",
+        executor_def=dg.in_process_executor,
+    )
+    def restore_job() -> None:
+        restore_collection()
+
+    return restore_job
 
 
 def recovery_metadata(done: Recovery) -> dict[str, Any]:

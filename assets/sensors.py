@@ -88,15 +88,15 @@ def build_rpo_sensor(
     collection's."""
 
     @dg.sensor(
-        name=f"rpo_{tracked.label}",
+        name=tracked.named("rpo"),
         jobs=list(jobs),
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Keeps every change of {tracked.name} younger than "
         f"{tracked.policy.objectives.rpo} until a recovery point covers it.",
     )
-    def rpo(context: dg.SensorEvaluationContext, project: ProjectResource) -> dg.SensorResult:
-        opened = project.open()
+    def rpo(context: dg.SensorEvaluationContext, dr_project: ProjectResource) -> dg.SensorResult:
+        opened = dr_project.open()
         repository = opened.reading()
         said = Cursor.parse(context.cursor)
         seen = sighting(
@@ -106,7 +106,7 @@ def build_rpo_sensor(
             edited=tracked.edited,
             last=said.seen,
         )
-        tick = Tick(tracked, seen.standing, project.now(), context.instance)
+        tick = Tick(tracked, seen.standing, dr_project.now(), context.instance)
         requests, reason = tick.requests()
         events, cursor = tick.events(said, repository)
         return dg.SensorResult(
@@ -138,7 +138,7 @@ class Tick:
         due = needs(self.known, rpo=self.rpo, now=self.now, takes=takes)
         if not due:
             return [], self.summary()
-        running = unfinished_runs(self.instance, self.tracked.name)
+        running = unfinished_runs(self.instance, self.tracked)
         if running:
             return [], f"{self.summary()}; run {running[0]} is at work on it"
         for need in due:
@@ -171,7 +171,7 @@ class Tick:
                 return None
             tags |= {FIRST_DAY: stretch[0], LAST_DAY: stretch[1]}
         return dg.RunRequest(
-            job_name=f"{need.action}_{self.tracked.label}", run_key=f"{key}:{attempt}", tags=tags
+            job_name=self.tracked.named(need.action), run_key=f"{key}:{attempt}", tags=tags
         )
 
     def need_key(self, need: Need) -> str:
@@ -187,7 +187,7 @@ class Tick:
         """How long the next run may take, from the last ones that succeeded."""
         records = self.instance.get_run_records(
             dg.RunsFilter(
-                job_name=f"{action}_{self.tracked.label}", statuses=[dg.DagsterRunStatus.SUCCESS]
+                job_name=self.tracked.named(action), statuses=[dg.DagsterRunStatus.SUCCESS]
             ),
             limit=MEASURED_RUNS,
         )
@@ -241,14 +241,14 @@ class Tick:
         return f"{state}: exposed {age} of {self.rpo}, {len(self.known.behind)} days behind"
 
 
-def unfinished_runs(instance: dg.DagsterInstance, collection: str) -> list[str]:
+def unfinished_runs(instance: dg.DagsterInstance, tracked: Tracked) -> list[str]:
     """Runs that are at work on a collection, or wait to be, whoever started them."""
     runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     return [
         run.run_id
         for run in runs
-        if run.tags.get(COLLECTION_TAG) == collection
-        or any(key.path[0] == collection for key in run.asset_selection or ())
+        if run.tags.get(COLLECTION_TAG) == tracked.name
+        or any(tracked.owns(key) for key in run.asset_selection or ())
     ]
 
 

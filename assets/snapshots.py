@@ -24,14 +24,14 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
 
     @asset(tracked, "snapshot", kinds={"parquet"}, deps=every_day)
     def snapshot(
-        context: dg.AssetExecutionContext, project: ProjectResource
+        context: dg.AssetExecutionContext, dr_project: ProjectResource
     ) -> dg.MaterializeResult[None]:
         """Every record of the live store compared with the log. What was changed in the store
         itself is recorded and reported; a loss that looks like an accident is refused."""
-        opened = project.open()
+        opened = dr_project.open()
         repository = opened.repository(run=context.run.run_id)
         store = opened.store_of(tracked.name)
-        started = project.elapsed()
+        started = dr_project.elapsed()
         taken = backup(
             tracked.name,
             repository=repository,
@@ -39,7 +39,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             lease=opened.lease,
             adopt=_adopted(tracked, store),
         )
-        seconds = project.elapsed() - started
+        seconds = dr_project.elapsed() - started
         facts = {
             "equal": taken.equal,
             "changed": len(taken.findings.changed),
@@ -71,11 +71,11 @@ def build_recovery_point(
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn),
     )
     def recovery_point(
-        context: dg.AssetExecutionContext, project: ProjectResource
+        context: dg.AssetExecutionContext, dr_project: ProjectResource
     ) -> dg.MaterializeResult[None]:
         """A snapshot that was proven: equal to the live store, complete, and restorable. The proof
         is recorded in the log. While nothing changes the sensor confirms it without a run."""
-        opened = project.open()
+        opened = dr_project.open()
         repository = opened.repository(run=context.run.run_id)
         point = newest_snapshot(repository, tracked.name)
         proof = record_proof(
@@ -86,7 +86,7 @@ def build_recovery_point(
             repository=repository,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
-            now=project.now(),
+            now=dr_project.now(),
         )
         facts = {"proof_entry": proof.number, "proof_sha256": proof.sha256}
         return dg.MaterializeResult(

@@ -1,8 +1,8 @@
 """A collection as the builders see it: names, owner, partitions, versions. Nothing that runs."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +32,15 @@ class Versions:
 
 
 @dataclass(frozen=True)
+class Naming:
+    """How definitions are named, where they are part of somebody else's code location."""
+
+    key_prefix: tuple[str, ...] = ()
+    group: str | None = None
+    name_prefix: str = ""
+
+
+@dataclass(frozen=True)
 class Tracked:
     """`label` is the name where Dagster allows letters, digits and underscores only; `unknown` says
     why there are no versions, where there are none."""
@@ -43,6 +52,7 @@ class Tracked:
     versions: Versions = Versions()
     columns: dg.TableSchema | None = None
     unknown: str | None = None
+    naming: Naming = Naming()
 
     @property
     def has_source(self) -> bool:
@@ -73,7 +83,24 @@ class Tracked:
         return facts | ({"dagster/column_schema": self.columns} if self.columns else {})
 
     def key(self, asset: str) -> dg.AssetKey:
-        return dg.AssetKey([self.name, asset])
+        return dg.AssetKey([*self.key_prefix, asset])
+
+    @property
+    def key_prefix(self) -> list[str]:
+        """What all asset keys of the collection begin with, and no other's do."""
+        return [*self.naming.key_prefix, self.name]
+
+    def owns(self, key: dg.AssetKey) -> bool:
+        """Whether an asset is one of the collection's."""
+        return list(key.path[:-1]) == self.key_prefix
+
+    @property
+    def group(self) -> str:
+        return self.naming.group or self.label
+
+    def named(self, kind: str) -> str:
+        """The name of the collection's job or sensor of a kind."""
+        return f"{self.naming.name_prefix}{kind}_{self.label}"
 
     @property
     def owners(self) -> list[str]:
@@ -87,8 +114,8 @@ def asset(
     """Declare an asset of a collection, with what all of them have."""
     decorator: Decorator = dg.asset(
         name=name,
-        key_prefix=[tracked.name],
-        group_name=tracked.label,
+        key_prefix=tracked.key_prefix,
+        group_name=tracked.group,
         kinds=kinds,
         owners=tracked.owners,
         tags={
@@ -138,12 +165,18 @@ def _facts(tracked: Tracked) -> dict[str, Any]:
     return facts | ({"version_unknown": tracked.unknown} if tracked.unknown else {})
 
 
-def track(project: Project) -> list[Tracked]:
-    """Every collection of the policies, in the order of recovery."""
+def track(
+    project: Project, naming: Naming = Naming(), *, only: Collection[str] | None = None
+) -> list[Tracked]:
+    """The collections of the policies, or `only` some, in the order of recovery. Raises `NotFound`
+    with the known names."""
     policies = project.policies.collections
+    for name in only or ():
+        project.collection(name)
     labels = unique_labels(policies)
     ordered = sorted(policies.items(), key=lambda item: (item[1].priority, item[0]))
-    return [_tracked(project, name, labels[name]) for name, _ in ordered]
+    chosen = [name for name, _ in ordered if only is None or name in only]
+    return [replace(_tracked(project, name, labels[name]), naming=naming) for name in chosen]
 
 
 def unique_labels(names: Iterable[str]) -> Mapping[str, str]:

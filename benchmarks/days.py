@@ -85,10 +85,10 @@ def _by_verbs(place: Path, days: tuple[str, str]) -> None:
 def _by_dagster(place: Path, days: tuple[str, str]) -> None:
     import dagster as dg
 
-    from assets.definitions import build_definitions
+    from assets.builder import build_defs
 
     names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-    job = build_definitions(place / "policies.yaml").resolve_job_def(f"ingest_{COLLECTION}")
+    job = build_defs(place / "policies.yaml").resolve_job_def(f"ingest_{COLLECTION}")
     home = place / "dagster"
     home.mkdir()
     with dg.DagsterInstance.local_temp(str(home)) as instance:

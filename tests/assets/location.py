@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.definitions import build_definitions
+from assets.builder import build_defs
 from assets.resources import ProjectResource
 from dr_pipelines.ingestion import ingest
 from dr_pipelines.project import Project, open_project
@@ -88,7 +88,7 @@ class Location:
 
     @property
     def definitions(self) -> dg.Definitions:
-        return build_definitions(self.policies)
+        return build_defs(self.policies, executor=dg.in_process_executor)
 
     @property
     def project(self) -> Project:

@@ -27,7 +27,7 @@ def tick(
     context = dg.build_sensor_context(
         instance=location.instance,
         cursor=cursor,
-        resources={"project": FrozenProject(policies=str(location.policies), at=at.isoformat())},
+        resources={"dr_project": FrozenProject(policies=str(location.policies), at=at.isoformat())},
         definitions=location.definitions,
         sensor_name=f"rpo_{collection}",
     )

@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.definitions import build_definitions
+from assets.builder import build_defs
 from dr_pipelines.documents import live_documents, states_digest, stored_documents
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import RecoveryPoint
@@ -117,7 +117,7 @@ def _policies(base: Path) -> Path:
 
 
 def _backfill(policies: Path, *, first: str, last: str) -> None:
-    definitions = build_definitions(policies)
+    definitions = build_defs(policies)
     with dg.DagsterInstance.ephemeral() as instance:
         job = definitions.resolve_job_def("ingest_rustsec")
         run = job.execute_in_process(

@@ -1,0 +1,114 @@
+"""What the wheel carries, and how another code location includes it."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.packaging.conftest import ROOT
+from tests.packaging.somebody import scaffold
+
+DAILY = ("documents", "chunks", "embeddings", "collection")
+INCLUDED = {f"vectors/notes/{name}" for name in (*DAILY, "snapshot", "recovery_point")}
+CHECKS = {"schema", "counts", "provenance", "partition_digests", "equal", "restorable"}
+DG = "from dagster_dg_cli.cli import main; main()"
+LOADED = """
+import json, sys
+import dr_pipelines, dr_pipelines_dagster
+from dagster.components.core.package_entry import discover_entry_point_package_objects
+from somebody.definitions import defs
+
+loaded = defs()
+repository = loaded.get_repository_def()
+repository.load_all_definitions()
+print(json.dumps({
+    "from": [dr_pipelines.__file__, dr_pipelines_dagster.__file__],
+    "assets": [spec.key.to_user_string() for spec in loaded.resolve_all_asset_specs()],
+    "groups": sorted({spec.group_name for spec in loaded.resolve_all_asset_specs()}),
+    "jobs": [job.name for job in loaded.resolve_all_job_defs()],
+    "sensors": [sensor.name for sensor in repository.sensor_defs],
+    "components": [key.to_typename() for key in discover_entry_point_package_objects()],
+}))
+"""
+
+
+def modules(package: str, *, called: str) -> set[str]:
+    found = {path.relative_to(ROOT / package) for path in (ROOT / package).rglob("*.py")}
+    return {f"{called}/{path.as_posix()}" for path in found}
+
+
+def test_the_wheel_holds_the_package_and_the_assets_under_a_name_of_their_own(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert {name.split("/")[0] for name in names} == {
+        "dr_pipelines",
+        "dr_pipelines_dagster",
+        f"dr_pipelines-{metadata.version('dr-pipelines')}.dist-info",
+    }
+    assert {name for name in names if name.endswith(".py")} == (
+        modules("dr_pipelines", called="dr_pipelines")
+        | modules("assets", called="dr_pipelines_dagster")
+    )
+
+
+def test_a_project_of_somebody_else_includes_the_assets(unpacked: Path, tmp_path: Path) -> None:
+    project = scaffold(tmp_path / "project")
+    path = os.pathsep.join([str(unpacked), str(project / "src")])
+
+    result = subprocess.run(
+        [sys.executable, "-c", LOADED],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": path, "DAGSTER_HOME": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert all(place.startswith(str(unpacked)) for place in found["from"])
+    assert set(found["assets"]) == INCLUDED | {"report"}
+    assert found["groups"] == ["default", "protected"]
+    assert {"restore", "vectors_restore", "vectors_ingest_notes", "vectors_snapshot_notes"} <= set(
+        found["jobs"]
+    )
+    assert found["sensors"] == ["vectors_rpo_notes"]
+    assert "dr_pipelines_dagster.DrPipelines" in found["components"]
+
+
+@pytest.mark.long
+def test_dg_checks_and_lists_them_where_the_wheel_is_installed(wheel: Path, tmp_path: Path) -> None:
+    project = scaffold(tmp_path / "project")
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    python = venv / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", wheel], check=True)
+    site = next((venv / "lib").glob("python3*")) / "site-packages"
+    others = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "others.pth").write_text("\n".join([*others, str(project / "src")]) + "\n")
+
+    def dg(*words: str) -> str:
+        result = subprocess.run(
+            [python, "-c", DG, *words],
+            cwd=project,
+            env={k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "DAGSTER_HOME")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    dg("check", "yaml")
+    dg("check", "defs")
+    listed = json.loads(dg("list", "defs", "--json"))
+    assert {asset["asset_key"] for asset in listed["assets"]} == INCLUDED | {"report"}
+    assert {check["name"] for check in listed["asset_checks"]} >= CHECKS
+    assert "dr_pipelines_dagster.DrPipelines" in dg("list", "components", "--json")
