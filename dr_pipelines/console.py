@@ -3,11 +3,14 @@
 import textwrap
 from collections.abc import Sequence, Sized
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from dr_pipelines.model.display import displayed, displayed_line
 
 
 class Unit(NamedTuple):
@@ -21,9 +24,16 @@ SECOND, MINUTE, HOUR, DAY = Unit(1, "s"), Unit(60, "min"), Unit(3600, "h"), Unit
 SHOWN = 10
 
 
+class _Output(Console):
+    """Text of others is shown as text: what would act on the terminal is shown escaped."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(displayed(text), **options)
+
+
 def output(*, errors: bool = False) -> Console:
     """Standard output, or standard error; 80 columns where it is not a terminal."""
-    return Console(stderr=errors, highlight=False, emoji=False, markup=False)
+    return _Output(stderr=errors, highlight=False, emoji=False, markup=False)
 
 
 def table(*columns: str, right: Sequence[str] = (), fold: Sequence[str] = ()) -> Table:
@@ -108,6 +118,6 @@ def plural(word: str, things: Sized) -> str:
 
 def some(documents: Sequence[str]) -> str:
     """The first few of many names."""
-    named = ", ".join(documents[:SHOWN])
+    named = ", ".join(displayed_line(document) for document in documents[:SHOWN])
     left = len(documents) - SHOWN
     return f"{named} and {left} more" if left > 0 else named

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from dr_pipelines.blobs.keys import check_key, check_prefix, check_range
-from dr_pipelines.blobs.s3_errors import VENDOR_ERRORS, WAY_OUT, code_of, translated
+from dr_pipelines.blobs.s3_errors import VENDOR_ERRORS, WAY_OUT, code_of, is_bare, translated
 from dr_pipelines.errors import (
     Damaged,
+    DrError,
     InvalidRequest,
     NotFound,
     OutcomeUnknown,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OPTIONS = ("endpoint", "region")
+OPTIONS = ("endpoint", "region", "checksums")
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 60
 READ_PAUSES_SECONDS = (0.2, 1.0)
@@ -39,10 +41,21 @@ PAGE_KEYS = 1000
 
 
 class S3BlobStore:
-    """A `BlobStore` under a prefix of a bucket; `client` must not repeat requests by itself."""
+    """A `BlobStore` under a prefix of a bucket; `client` must not repeat requests by itself.
+
+    With `checksums`, every object is sent with its SHA-256; it is read back in any case. `secrets`
+    appear in no message, whatever the server repeats.
+    """
 
     def __init__(
-        self, bucket: str, prefix: str = "", *, client: "S3Client", page_keys: int = PAGE_KEYS
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        client: "S3Client",
+        page_keys: int = PAGE_KEYS,
+        checksums: bool = True,
+        secrets: Collection[str] = (),
     ) -> None:
         # typed as if the option could not be read back
         retries = getattr(client.meta.config, "retries", None) or {}
@@ -55,6 +68,8 @@ class S3BlobStore:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._client = client
         self._page_keys = page_keys
+        self._checksums = checksums
+        self._secrets = frozenset(filter(None, secrets))
         self._bucket_seen = False
 
     @property
@@ -62,17 +77,19 @@ class S3BlobStore:
         path = quote(f"{self._bucket}/{self._prefix}".rstrip("/"))
         endpoint, region = self._client.meta.endpoint_url, self._client.meta.region_name
         options = {} if is_amazon(endpoint) else {"endpoint": endpoint}
-        return f"s3://{path}?{urlencode(options | {'region': region}, safe=':/')}"
+        options |= {"region": region} | ({} if self._checksums else {"checksums": "no"})
+        return f"s3://{path}?{urlencode(options, safe=':/')}"
 
     def create(self, key: str, data: bytes | memoryview) -> None:
         name, body = self._name(key), bytes(data)
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        sent: Any = {"ChecksumSHA256": digest} if self._checksums else {}
         try:
             answer = self._client.put_object(
-                Bucket=self._bucket, Key=name, Body=body, IfNoneMatch="*", ChecksumSHA256=digest
+                Bucket=self._bucket, Key=name, Body=body, IfNoneMatch="*", **sent
             )
         except VENDOR_ERRORS as error:
-            raise translated(error, url=self.url, key=key, lost=OutcomeUnknown) from error
+            raise self._meaning(error, key, lost=OutcomeUnknown) from error
         if not answer.get("ETag"):
             raise OutcomeUnknown(f"{self.url}: {key}: the answer is not one of an object store")
         self._require_kept(key, body)
@@ -97,13 +114,12 @@ class S3BlobStore:
     def size(self, key: str) -> int:
         name = self._name(key)
         try:
-            answer = self._repeat(
-                lambda: self._client.head_object(Bucket=self._bucket, Key=name), key=key
-            )
+            answer = self._repeat(lambda: self._head(name), key=key)
         except NotFound:
             self._check_bucket()  # a HEAD answers 404 for a missing bucket too
             raise
-        return answer["ContentLength"]
+        size: int = answer["ContentLength"]
+        return size
 
     def keys(self, prefix: str) -> Iterator[str]:
         return self._pages(self._prefix + check_prefix(prefix))
@@ -114,10 +130,20 @@ class S3BlobStore:
         try:
             self._client.delete_object(Bucket=self._bucket, Key=name)
         except VENDOR_ERRORS as error:
-            raise translated(error, url=self.url, key=key, lost=OutcomeUnknown) from error
+            raise self._meaning(error, key, lost=OutcomeUnknown) from error
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
+
+    def _head(self, name: str) -> Any:
+        """What a HEAD says of an object. Its answer has no body: one that names no error is asked
+        for again with a GET of one byte."""
+        try:
+            return self._client.head_object(Bucket=self._bucket, Key=name)
+        except ClientError as error:
+            if is_bare(error):
+                self._fetch(name, (0, 1))  # raises what the server has to say
+            raise
 
     def _fetch(self, name: str, range: tuple[int, int] | None) -> bytes:
         wanted: Any = {"Range": f"bytes={range[0]}-{range[1] - 1}"} if range else {}
@@ -161,10 +187,21 @@ class S3BlobStore:
         if self._bucket_seen:
             return
         try:
-            self._repeat(lambda: self._client.head_bucket(Bucket=self._bucket), key="")
+            self._repeat(self._head_bucket, key="")
         except NotFound as error:
             raise InvalidRequest(f"{self.url}: {WAY_OUT['NoSuchBucket']}") from error
         self._bucket_seen = True
+
+    def _head_bucket(self) -> None:
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            if is_bare(error):
+                self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+            raise
+
+    def _meaning(self, error: Exception, key: str, *, lost: type[DrError]) -> DrError:
+        return translated(error, url=self.url, key=key, lost=lost, secrets=self._secrets)
 
     def _repeat(self, call: Callable[[], T], *, key: str) -> T:
         """Call again after a pause while the store is out of reach; for what changes nothing."""
@@ -172,7 +209,7 @@ class S3BlobStore:
             try:
                 return call()
             except VENDOR_ERRORS as error:
-                failure = translated(error, url=self.url, key=key, lost=Unavailable)
+                failure = self._meaning(error, key, lost=Unavailable)
                 if pause is None or not isinstance(failure, Unavailable):
                     raise failure from error
             time.sleep(pause)
@@ -197,7 +234,7 @@ def is_amazon(endpoint: str) -> bool:
 
 
 def open_s3(url: str, environ: Mapping[str, str]) -> S3BlobStore:
-    """Open `s3://bucket/prefix?endpoint=…&region=…`; sends nothing.
+    """Open `s3://bucket/prefix?endpoint=…&region=…&checksums=yes|no`; sends nothing.
 
     Credentials come from `environ` (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
     AWS_PROFILE), else from boto3's usual chain. With an endpoint, buckets are addressed by path.
@@ -209,7 +246,11 @@ def open_s3(url: str, environ: Mapping[str, str]) -> S3BlobStore:
     endpoint = options.get("endpoint")
     region = options.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     client = _client(endpoint=endpoint, region=region or "us-east-1", environ=environ)
-    return S3BlobStore(parts.netloc, parts.path, client=client)
+    checksums = options.get("checksums", "yes") == "yes"
+    secrets = [environ.get(name, "") for name in SECRETS]
+    return S3BlobStore(
+        parts.netloc, parts.path, client=client, checksums=checksums, secrets=secrets
+    )
 
 
 def _options(url: str) -> dict[str, str]:
@@ -226,6 +267,8 @@ def _options(url: str) -> dict[str, str]:
         raise InvalidRequest(
             "an S3 URL holds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
+    if options.get("checksums", "yes") not in ("yes", "no"):
+        raise InvalidRequest(f"s3://{parts.hostname}: checksums must be yes or no")
     if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.query:
         raise InvalidRequest(
             f"s3://{parts.hostname}: the endpoint must be http://host:port or https://host:port"
@@ -249,6 +292,9 @@ def _client(*, endpoint: str | None, region: str, environ: Mapping[str, str]) ->
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=READ_TIMEOUT_SECONDS,
         max_pool_connections=32,
+        # what is written carries the checksum given here, and no other header than S3 always had
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_supported",
         s3={"addressing_style": "path" if endpoint else "auto"},
     )
     return session.client("s3", endpoint_url=endpoint, config=config)

@@ -1,5 +1,7 @@
 """What an S3 request that failed means to the caller, and the way out of it."""
 
+from collections.abc import Collection
+
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -22,32 +24,63 @@ from dr_pipelines.errors import (
     NotFound,
     Unavailable,
 )
+from dr_pipelines.model.display import displayed_line
 
 VENDOR_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
 NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 LOST = (HTTPClientError, IncompleteReadError, ResponseParserError)
 MISSING = ("NoSuchKey", "404", "NotFound")
 ELSEWHERE = "the bucket is in another region; add ?region=… to the URL"
+EXPIRED = (
+    "the session token has expired; get new credentials and set AWS_ACCESS_KEY_ID,"
+    " AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN again"
+)
+NOT_CONDITIONAL = (
+    "the store does not support If-None-Match: *, without which two writers could overwrite each"
+    " other's commits; use a store or a bucket that does, or a directory"
+)
+NO_CHECKSUMS = (
+    "the store refuses the header x-amz-checksum-sha256; add ?checksums=no to the URL (what was"
+    " written is read back and compared in any case)"
+)
 WAY_OUT = {
     "NoSuchBucket": "the bucket does not exist; create it, or correct the URL",
     "AccessDenied": "access denied; the credentials need s3:GetObject, s3:PutObject,"
     " s3:DeleteObject and s3:ListBucket here",
     "InvalidAccessKeyId": "the access key is unknown there; check AWS_ACCESS_KEY_ID and endpoint",
     "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY",
-    "RequestTimeTooSkewed": "this machine's clock is wrong by more than 15 minutes",
+    "ExpiredToken": EXPIRED,
+    "ExpiredTokenException": EXPIRED,
+    "TokenRefreshRequired": EXPIRED,
+    "InvalidToken": "the session token is not valid there; check AWS_SESSION_TOKEN, or unset it"
+    " where the keys are permanent ones",
+    "RequestTimeTooSkewed": "this machine's clock and the store's differ by more than 15 minutes;"
+    " set this machine's clock",
+    "RequestExpired": "this machine's clock and the store's differ; set this machine's clock",
     "PermanentRedirect": ELSEWHERE,
     "AuthorizationHeaderMalformed": ELSEWHERE,
     "EntityTooLarge": "the object is larger than one PUT may be",
 }
 SAME_AS = {"403": "AccessDenied", "301": "PermanentRedirect"}
 """What a HEAD answers, which has no body to name the error."""
+FULL = (507,)
+"""Statuses of a request that was refused for want of space, and had no effect."""
+NOT_IMPLEMENTED = (501, 505)
+"""Statuses of a request that the server does not know, and that had no effect."""
+SENTENCE_CHARACTERS = 200
 
 
-def translated(error: Exception, *, url: str, key: str, lost: type[DrError]) -> DrError:
-    """What a failed request means to the caller; `lost` says what a lost answer is."""
+def translated(
+    error: Exception, *, url: str, key: str, lost: type[DrError], secrets: Collection[str] = ()
+) -> DrError:
+    """The meaning of a failed request to the caller; `lost` is the error of a lost answer.
+
+    The server's own sentence is part of the message, without `secrets`: it may repeat what it was
+    sent.
+    """
     where = f"{url}: {key}" if key else url
     if isinstance(error, ClientError):
-        return _answered(error, where=where, url=url, lost=lost)
+        return _answered(error, where=where, url=url, lost=lost, secrets=secrets)
     if isinstance(error, FlexibleChecksumError):
         return Damaged(f"{where}: the bytes do not match the checksum stored with them")
     if isinstance(error, NEVER_SENT):
@@ -61,16 +94,56 @@ def translated(error: Exception, *, url: str, key: str, lost: type[DrError]) -> 
     return InvalidRequest(f"{url}: {error}")
 
 
-def _answered(error: ClientError, *, where: str, url: str, lost: type[DrError]) -> DrError:
+def _answered(
+    error: ClientError, *, where: str, url: str, lost: type[DrError], secrets: Collection[str]
+) -> DrError:
     code = SAME_AS.get(code_of(error), code_of(error))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in MISSING:
         return NotFound(f"{where}: no such object")
     if status in (409, 412):
         return Conflict(f"{where}: exists, or is being written by another")
-    if status >= 500 or code in ("RequestTimeout", "429", "TooManyRequests"):
-        return lost(f"{where}: the store failed ({status} {code})")
-    return InvalidRequest(f"{url}: {WAY_OUT.get(code, f'refused ({status} {code})')}")
+    said = _sentence(error, secrets)
+    if status in FULL:
+        return Unavailable(f"{where}: the store has no space left ({status} {code}){said}")
+    known = _unsupported(error, status, writes=lost is not Unavailable) or WAY_OUT.get(code)
+    if known is None and status not in NOT_IMPLEMENTED and _unanswered(status, code):
+        return lost(f"{where}: the store failed ({status} {code}){said}")
+    return InvalidRequest(f"{url}: {known or f'refused ({status} {code})'}{said}")
+
+
+def _unanswered(status: int, code: str) -> bool:
+    """Whether such an answer leaves open what became of the request."""
+    return status >= 500 or code in ("RequestTimeout", "429", "TooManyRequests")
+
+
+def _unsupported(error: ClientError, status: int, *, writes: bool) -> str | None:
+    """Which of the headers of a create the store refuses, by its own sentence or by elimination:
+    of a create, only `If-None-Match` is anything but usual."""
+    said = str(error.response.get("Error", {}).get("Message") or "").lower()
+    if "checksum" in said and status < 500 and writes:
+        return NO_CHECKSUMS
+    conditional = "if-none-match" in said or "ifnonematch" in said
+    if writes and (status == 501 or code_of(error) == "NotImplemented" or conditional):
+        return NO_CHECKSUMS if "checksum" in said else NOT_CONDITIONAL
+    return None
+
+
+def _sentence(error: ClientError, secrets: Collection[str]) -> str:
+    """The server's own sentence, shortened, with nothing in it that acts on a terminal. A HEAD's is
+    made up by the SDK, of the status."""
+    message = str(error.response.get("Error", {}).get("Message") or "").strip()
+    if not message or code_of(error).isdigit():
+        return ""
+    for secret in secrets:
+        message = message.replace(secret, "***")
+    short = displayed_line(message, limit=SENTENCE_CHARACTERS)
+    return f'; the store says: "{short}"'
+
+
+def is_bare(error: ClientError) -> bool:
+    """Whether a refusal names no error because it has no body, as the answer to a HEAD."""
+    return code_of(error) in ("301", "400", "403")
 
 
 def code_of(error: ClientError) -> str:

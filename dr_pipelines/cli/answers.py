@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from dr_pipelines.errors import DrError, InvalidRequest, NotFound, OutcomeUnknown
+from dr_pipelines.model.display import displayed, displayed_json
 
 if TYPE_CHECKING:  # Rich is imported when something is shown
     from rich.console import Console
@@ -62,12 +63,13 @@ def give(answer: Answer, *, as_json: bool) -> ExitCode:
 
 def print_json(value: dict[str, Any]) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(displayed_json(text) + "\n")
 
 
 def complain(message: str, *, kind: str, as_json: bool) -> None:
     """Say on standard error what went wrong, and with --json on standard output too."""
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{displayed(message)}\n")
     if as_json:
         print_json({"error": message, "kind": kind})
 

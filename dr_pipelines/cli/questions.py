@@ -17,6 +17,7 @@ from dr_pipelines.cli.options import (
 )
 from dr_pipelines.cli.session import live_store, open_project, point_at
 from dr_pipelines.errors import NotFound
+from dr_pipelines.model.display import displayed_line
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
@@ -135,7 +136,7 @@ def _search_answer(collection: str, hits: "list[Hit]") -> Answer:
             return
         shown = table("score", "id", "text", right=("score",), fold=("id", "text"))
         for hit in hits:
-            shown.add_row(f"{hit.score:.4f}", hit.id, snippet(hit.text or ""))
+            shown.add_row(f"{hit.score:.4f}", displayed_line(hit.id), snippet(hit.text or ""))
         console.print(shown)
 
     return Answer(value, show)
@@ -174,8 +175,8 @@ def _diff_answer(collection: str, found: "Diff") -> Answer:
             ("~", found.changed, found.changed_total),
         ):
             for item in named:
-                said = item if isinstance(item, str) else f"{item.id}: {_described(item)}"
-                console.print(f"  {mark} {said}", soft_wrap=True)
+                text = item if isinstance(item, str) else f"{item.id}: {_described(item)}"
+                console.print(f"  {mark} {displayed_line(text)}", soft_wrap=True)
             if total > len(named):
                 console.print(f"  {mark} and {total - len(named)} more: give a larger --limit")
 

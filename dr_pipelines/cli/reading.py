@@ -19,6 +19,7 @@ from dr_pipelines.cli.options import (
 )
 from dr_pipelines.cli.session import live_store, open_project, point_at
 from dr_pipelines.errors import DrError
+from dr_pipelines.model.display import displayed, displayed_json, displayed_line
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from datetime import datetime
@@ -127,7 +128,7 @@ def _print_documents(
     if as_json:
         return _print_documents_json({"collection": collection, "at": where}, rows, digest)
     for row in digest.through(rows):
-        sys.stdout.write(f"{row.id}\t{row.version or '-'}\t{row.sha256}\n")
+        sys.stdout.write(f"{displayed_line(row.id)}\t{row.version or '-'}\t{row.sha256}\n")
     unseen = " (those without text are not seen in a store)" if where == "store" else ""
     sys.stderr.write(
         f"{collection} at {where}: {digest.documents} documents{unseen}, digest {digest.value}\n"
@@ -139,18 +140,19 @@ def _print_documents_json(
     head: dict[str, str], rows: "Iterable[DocumentRow]", digest: "StatesDigest"
 ) -> ExitCode:
     """One JSON document, written as it is made; also one that ends with an error."""
-    sys.stdout.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "documents": [')
+    sys.stdout.write(displayed_json(json.dumps(head, ensure_ascii=False))[:-1] + ', "documents": [')
     end: dict[str, Any] = {}
     code = ExitCode.SUCCEEDED
     try:
         for number, row in enumerate(digest.through(rows)):
-            line = json.dumps(asdict(row), ensure_ascii=False)
+            line = displayed_json(json.dumps(asdict(row), ensure_ascii=False))
             sys.stdout.write((",\n" if number else "\n") + line)
         end = {"count": digest.documents, "digest": digest.value}
     except DrError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{displayed(str(error))}\n")
         end, code = {"error": str(error), "kind": type(error).__name__}, code_of(error)
-    sys.stdout.write("\n], " + json.dumps(end, ensure_ascii=False)[1:] + "\n")
+    last = displayed_json(json.dumps(end, ensure_ascii=False))
+    sys.stdout.write(f"\n], {last[1:]}\n")
     return code
 
 

@@ -299,7 +299,8 @@ class Policies(Policy):
     version: Literal[1] = Key(description="The version of this file's form.", examples=[1])
     repository: Annotated[Place, REPOSITORY] = Key(
         description="Where recovery points are kept: a directory, or "
-        "`s3://BUCKET/PREFIX?endpoint=URL`, with credentials from the environment "
+        "`s3://BUCKET/PREFIX?endpoint=URL` (and `&checksums=no` where the server refuses "
+        "the header `x-amz-checksum-sha256`), with credentials from the environment "
         "(`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`). `memory:` keeps nothing.",
         examples=["s3://backups/vectors"],
     )

@@ -96,8 +96,11 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[tup
         server.server_close()
 
 
-def error_body(code: str) -> bytes:
-    return f"<Error><Code>{code}</Code><Message>SECRET</Message></Error>".encode()
+SAYS = "it is not to be"
+
+
+def error_body(code: str, says: str = SAYS) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{says}</Message></Error>".encode()
 
 
 def test_a_client_that_repeats_requests_is_refused() -> None:
@@ -230,10 +233,15 @@ def test_a_listing_that_cannot_be_right_is_not_taken(
         (503, "SlowDown", OutcomeUnknown, "log/1: the store failed .503 SlowDown."),
         (400, "RequestTimeout", OutcomeUnknown, "log/1: the store failed .400 RequestTimeout."),
         (403, "AccessDenied", InvalidRequest, "the credentials need s3:GetObject, s3:PutObject"),
-        (403, "RequestTimeTooSkewed", InvalidRequest, "this machine's clock is wrong"),
+        (403, "RequestTimeTooSkewed", InvalidRequest, "this machine's clock and the store's"),
+        (400, "ExpiredToken", InvalidRequest, "the session token has expired"),
+        (400, "InvalidToken", InvalidRequest, "the session token is not valid there"),
+        (403, "InvalidAccessKeyId", InvalidRequest, "the access key is unknown there"),
+        (403, "SignatureDoesNotMatch", InvalidRequest, "the secret key is wrong"),
         (400, "AuthorizationHeaderMalformed", InvalidRequest, "the bucket is in another region"),
         (400, "EntityTooLarge", InvalidRequest, "larger than one PUT may be"),
-        (501, "NotImplemented", OutcomeUnknown, "log/1: the store failed .501 NotImplemented."),
+        (501, "NotImplemented", InvalidRequest, "does not support If-None-Match"),
+        (507, "InsufficientCapacity", Unavailable, "log/1: the store has no space left .507"),
         (400, "Unheard", InvalidRequest, "refused .400 Unheard."),
     ],
 )
@@ -244,8 +252,88 @@ def test_a_failed_create_says_whether_it_may_have_happened(
         with pytest.raises(raised, match=says) as failure:
             opened(url, bucket).create("log/1", b"x")
         assert failure.type is raised
-        assert "SECRET" not in str(failure.value)
+        assert str(failure.value).endswith(f'; the store says: "{SAYS}"')
         assert asked == ["PUT"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "says", "named"),
+    [
+        (
+            501,
+            "NotImplemented",
+            "A header you provided is not implemented",
+            "does not support If-None-Match",
+        ),
+        (400, "InvalidArgument", "If-None-Match is not supported", "does not support If-None-Mat"),
+        (400, "InvalidRequest", "Checksum algorithm not supported", r"add \?checksums=no to the U"),
+        (501, "NotImplemented", "x-amz-checksum-sha256 unknown", r"add \?checksums=no to the URL"),
+    ],
+)
+def test_a_header_that_the_store_does_not_know_is_named(
+    bucket: str, status: int, code: str, says: str, named: str
+) -> None:
+    with answering(status, error_body(code, says), {}) as (url, _):
+        with pytest.raises(InvalidRequest, match=named) as failure:
+            opened(url, bucket).create("log/1", b"x")
+        assert says in str(failure.value)
+
+
+def test_without_checksums_none_is_sent_and_objects_are_read_back(
+    moto_endpoint: str, client: Any, bucket: str
+) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    url = f"s3://{bucket}/plain?endpoint={moto_endpoint}&region=us-east-1&checksums=no"
+    blobs = open_s3(url, keys)
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    def record(params: dict[str, Any], **_: object) -> None:
+        sent.append((params["method"], params["headers"]))
+
+    client_of(blobs).meta.events.register("before-call.s3", record)
+    blobs.create("a", DATA)
+    [(method, headers), (after, _)] = sent
+    assert (method, after, headers["If-None-Match"]) == ("PUT", "GET", "*")
+    assert not [name for name in headers if "checksum" in name.lower()]
+    assert blobs.url == open_s3(blobs.url, keys).url
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "named"),
+    [
+        (400, "ExpiredToken", "the session token has expired"),
+        (403, "RequestTimeTooSkewed", "this machine's clock and the store's"),
+        (403, "InvalidAccessKeyId", "the access key is unknown there"),
+        (403, "SignatureDoesNotMatch", "the secret key is wrong"),
+        (403, "AccessDenied", "access denied; the credentials need"),
+    ],
+)
+def test_a_refused_look_at_a_size_is_explained_as_a_read_is(
+    bucket: str, status: int, code: str, named: str
+) -> None:
+    """A HEAD has no body that could say so."""
+    with answering(status, error_body(code), {}) as (url, asked):
+        blobs = opened(url, bucket)
+        with pytest.raises(InvalidRequest, match=named) as failure:
+            blobs.size("a")
+        assert SAYS in str(failure.value)
+        assert (asked[0], asked[-1]) == ("HEAD", "GET")
+
+
+def test_what_a_store_says_cannot_act_on_a_terminal_or_repeat_a_secret(bucket: str) -> None:
+    says = "no &#x9b;31m\u202egnp.exe\nline two token-of-mine " + "x" * 400
+    keys = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test-secret",
+        "AWS_SESSION_TOKEN": "token-of-mine",
+    }
+    with answering(403, error_body("AccessDenied", says), {}) as (url, _):
+        blobs = open_s3(f"s3://{bucket}?endpoint={url}", keys)
+        with pytest.raises(InvalidRequest) as failure:
+            blobs.read("a")
+    message = str(failure.value)
+    assert r"no \x9b31m\u202egnp.exe\nline two *** xxx" in message
+    assert len(message) < 500
 
 
 @pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
@@ -355,7 +443,11 @@ def test_the_url_opens_the_same_place_again(url: str, kept: str) -> None:
         ("s3://bucket?endpoint=http://key:hidden@host", "an S3 URL holds no credentials"),
         ("s3://bucket?endpoint=127.0.0.1:9000", "the endpoint must be http://host:port"),
         ("s3://bucket?endpoint=ftp://host", "the endpoint must be http://host:port"),
-        ("s3://bucket?secret_key=hidden", "unknown option secret_key; known: endpoint, region"),
+        (
+            "s3://bucket?secret_key=hidden",
+            "unknown option secret_key; known: endpoint, region, checksums",
+        ),
+        ("s3://bucket?checksums=maybe", "checksums must be yes or no"),
         ("s3:///p", "expected s3://bucket/prefix"),
         ("https://bucket/p", "expected s3://bucket/prefix"),
     ],
