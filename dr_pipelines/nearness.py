@@ -123,8 +123,9 @@ def _by_segment(piece: pa.Table) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
 
 def within(found: pa.Table, kept: pa.Table, spec: CollectionSpec, *, tolerance: float) -> Mask:
     """Row by row, whether every vector is near the one that was kept: no component of a dense one
-    differs by more than the tolerance, times its length where that is above 1. Vectors of other
-    kinds are equal to the bit."""
+    differs by more than the tolerance, times its length where that is above 1; components that are
+    not finite are the same, and no part of a length. Vectors of other kinds are equal to the bit.
+    """
     near = np.ones(found.num_rows, bool)
     for vector in spec.vectors:
         ours, theirs = (_one(table[vector.name]) for table in (found, kept))
@@ -142,8 +143,12 @@ def _dense_within(ours: pa.Array, theirs: pa.Array, *, tolerance: float) -> Mask
     near: Mask = ours.is_valid().to_numpy(zero_copy_only=False) == present
     both = np.flatnonzero(near & present)
     a, b = (_matrix(column.take(pa.array(both))) for column in (ours, theirs))
-    allowed = tolerance * np.maximum(1.0, np.linalg.norm(b, axis=1))
-    near[both] = (np.abs(a - b) <= allowed[:, None]).all(axis=1)
+    finite = np.isfinite(b)
+    allowed = tolerance * np.maximum(1.0, np.linalg.norm(np.where(finite, b, 0), axis=1))
+    same = np.where(np.isnan(b), np.isnan(a), a == b)
+    with np.errstate(invalid="ignore"):  # of infinities
+        within = np.abs(a - b) <= allowed[:, None]
+    near[both] = np.where(finite, within, same).all(axis=1)
     return near
 
 

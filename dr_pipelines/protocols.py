@@ -10,13 +10,14 @@ from datetime import date, datetime
 from typing import IO, TYPE_CHECKING, Protocol
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.lineage import (
     ChunkerProvenance,
     EmbedderProvenance,
     Environment,
     SourceProvenance,
 )
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import FloatArray, Hit, Query
 
 if TYPE_CHECKING:  # Arrow is imported by those who have rows
@@ -111,6 +112,21 @@ class VectorReader(Catalog, Protocol):
         """
         ...
 
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        """What a restore of the collection as it is now, into this same engine, would refuse, lose,
+        approximate or run as code; empty where all of it comes back as it was.
+
+        Reads catalogs and no record. What is said of other engines in the collection's label is no
+        loss here: it is not in force now either.
+        """
+        ...
+
+    def misfits(self, spec: CollectionSpec, batch: "pa.Table | pa.RecordBatch") -> Misfits:
+        """Records of a batch that `write` into a collection of that specification would refuse for
+        their values: lengths, ranges, numbers that are not finite. Pure, and columnar; `batch` is
+        in `store_schema(spec)`. `write` asks this very question before it writes."""
+        ...
+
     def glance(self, name: str) -> str | None:
         """Equal as long as the collection holds the same, and cheap: reads no record. None where
         the engine has no such sign."""
@@ -166,8 +182,9 @@ class VectorStore(VectorReader, Protocol):
         """Insert or replace records by id; every other record of the documents in `replaces` is
         gone after it. In one transaction where the engine has them; otherwise new records are there
         before old ones go, and a write that failed is repeated. Idempotent. `batch` is in
-        `store_schema(spec)`; a wrong schema, a null id, a NaN or infinite vector component, or a
-        value that the engine cannot keep raises `InvalidRequest` before anything is written."""
+        `store_schema(spec)`; a wrong schema, a null or repeated id, or a record that `misfits`
+        names raises `InvalidRequest` before anything is written. What it does not name is kept,
+        NaN and infinities too."""
         ...
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:

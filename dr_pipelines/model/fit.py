@@ -11,11 +11,15 @@ AS_IT_WAS = "as it was"
 
 class Fate(StrEnum):
     """`carried`: it is there and works as before. `approximated`: it is there and works
-    differently. `lost`: it is not in force; what was kept of it stays in the manifest."""
+    differently. `lost`: it is not in force; what was kept of it stays in the manifest. `refused`:
+    the engine will not take it; it is kept in the recovery point, and the rest is restored without
+    it. `code`: bringing it back means running somebody's code (`dr restore --plan` shows it)."""
 
     CARRIED = "carried"
     APPROXIMATED = "approximated"
     LOST = "lost"
+    REFUSED = "refused"
+    CODE = "code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +42,5 @@ class Fit:
 
     @property
     def lost(self) -> tuple[Note, ...]:
-        return tuple(note for note in self.notes if note.fate is Fate.LOST)
+        """What is not in force afterwards: lost, or refused by the engine."""
+        return tuple(note for note in self.notes if note.fate in (Fate.LOST, Fate.REFUSED))

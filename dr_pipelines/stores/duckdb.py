@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from dr_pipelines.errors import AlreadyExists, Damaged, NotFound, Refused, Unavailable
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query, reciprocal_rank_fusion
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores import duckdb_keywords as keywords
@@ -31,6 +32,7 @@ from dr_pipelines.stores.duckdb_files import (
 )
 from dr_pipelines.stores.duckdb_scan import all_records, records_of
 from dr_pipelines.stores.fitting import fit_exact
+from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.pointers import Pointers, followed, locked, sync_directory, sync_file
 from dr_pipelines.stores.requests import (
     VectorRequest,
@@ -44,6 +46,9 @@ DOOMED = """
     SELECT id FROM records WHERE id IN (SELECT id FROM incoming)
     UNION SELECT id FROM records WHERE document_id IN (SELECT document_id FROM replaced)
 """
+
+KEPT = partial(value_problems, finite=False)
+"""NaN and infinities are kept as they are, like any other bits."""
 
 Ranking = list[tuple[str, float]]
 
@@ -118,6 +123,13 @@ class DuckDBVectorStore:
             answer = partial(_answered, connection, physical, query, limit=limit)
             return in_enough_memory(connection, answer)
 
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        self.describe(name)  # raises where there is none; of others everything is kept as given
+        return ()
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, KEPT(batch, spec))
+
     def fit(self, spec: CollectionSpec) -> Fit:
         return fit_exact(spec)
 
@@ -157,7 +169,9 @@ class DuckDBVectorStore:
         physical = self._physical(name)
         with self._files.writing(physical) as connection:
             spec, indexed = _state(connection, physical)
-            new = in_order_of_id(checked_batch(batch, spec))  # a scan reads ranges of ids
+            new = in_order_of_id(
+                checked_batch(batch, spec, check=KEPT)
+            )  # a scan reads ranges of ids
             connection.register("incoming", _in_pieces(sql.to_stored(new)))
             connection.register("replaced", _strings("document_id", replaces))
             doomed = connection.sql(DOOMED).to_arrow_table()
@@ -302,7 +316,7 @@ def _nearest(
     kept, values = where
     present = f"{sql.name(request.column.name)} IS NOT NULL"
     rows = connection.execute(
-        f"SELECT id, {score} AS score FROM records WHERE {present} AND {kept} "
+        f"SELECT id, {score} AS score FROM records WHERE {present} AND {kept} AND isfinite(score) "
         f"ORDER BY score DESC, id LIMIT {limit}",
         [*query, *values],
     )

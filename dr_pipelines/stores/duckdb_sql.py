@@ -63,15 +63,21 @@ def from_stored(table: pa.Table, spec: CollectionSpec) -> pa.Table:
 
 
 def score(request: VectorRequest) -> Condition:
-    """In double precision, row by row: the same row always scores the same."""
+    """In double precision, row by row: the same row always scores the same. Not finite, or null,
+    for a vector that is not finite: it is no hit."""
     doubles = f"DOUBLE[{request.column.dimension}]"
     row = f"{name(request.column.name)}::{doubles}"
     sql = SCORES[request.column.metric].format(row=row, query=f"?::{doubles}")
     vector = [float(component) for component in request.vector]
     values = [vector] * sql.count("?")
-    if request.column.metric is Metric.COSINE:  # of a zero vector: NaN
-        return f"coalesce(nullif({sql}, 'nan'::DOUBLE), 0)", values
-    return sql, values
+    usable = f"CASE WHEN isfinite(list_sum({row})) THEN {{}} END"
+    match request.column.metric:
+        case Metric.COSINE:  # of a zero vector: NaN
+            return f"coalesce(nullif({sql}, 'nan'::DOUBLE), {usable.format(0)})", values
+        case Metric.HAMMING | Metric.JACCARD:  # which NaN does not reach
+            return usable.format(sql), values
+        case _:
+            return sql, values
 
 
 def condition(filter: Filter | None) -> Condition:

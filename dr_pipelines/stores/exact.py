@@ -31,6 +31,7 @@ from dr_pipelines.model.query import (
     fused_hits,
 )
 from dr_pipelines.stores.keywords import bm25, postings, ranked
+from dr_pipelines.stores.misfits import all_finite
 from dr_pipelines.stores.requests import Request, VectorRequest
 
 Mask = npt.NDArray[np.bool_]
@@ -92,6 +93,9 @@ def _nearest(scan: Scan, request: VectorRequest, kept: Filter | None, *, limit: 
         rows = _filtered(batch, mask if kept is None else mask & matches(kept, batch))
         values = rows.column(name).flatten().to_numpy(zero_copy_only=False)
         matrix = values.reshape(rows.num_rows, request.column.dimension)
+        if not all_finite(values):  # near to nothing: such a record is no hit
+            finite = np.isfinite(matrix).all(axis=1)
+            rows, matrix = rows.filter(pa.array(finite)), matrix[finite]
         scores = vector_scores(matrix, request.vector, request.column.metric)
         best = _better(best, rows, scores, limit=limit)
     return best

@@ -12,8 +12,9 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.model.fit import Fate, Fit, Note
-from dr_pipelines.planning.parts import REMARKS, UNREPORTED
+from dr_pipelines.planning.parts import REMARKS, UNREPORTED, compare_parts, namespace
 from dr_pipelines.planning.way_back import VECTOR_INDEXES
+from dr_pipelines.protocols import VectorStore
 
 RULES = frozenset(
     [
@@ -65,6 +66,35 @@ class Native:
     vectors: int | None = None
     shards: bool = False
     replicas: bool = False
+
+
+def comes_back(store: VectorStore, name: str) -> tuple[Note, ...]:
+    """What the store's own `fit` says of a collection that it holds, and is not so already: parts
+    that would be made otherwise, and what of its own section is not made, or runs code.
+
+    That a collection has no index here, or that policies of another engine are not in force, was
+    so when it was backed up: it comes back as it was. So were parts that the engine does not
+    report: they are in the label alone.
+    """
+    spec, engine = store.describe(name), namespace(store.engine)
+    fit = store.fit(spec)
+    compared = compare_parts(spec, fit.spec, engine=engine)
+    changed = [found.part for found in compared if not found.unreported]
+    silent = spec.engine.get(engine, {}).get(UNREPORTED, [])
+    return tuple(
+        note
+        for note in fit.notes
+        if any(_related(note.part, part) for part in changed)
+        or (
+            note.fate is not Fate.APPROXIMATED
+            and note.part.startswith(f"engine.{engine}.")
+            and not any(_related(note.part, part) for part in silent)
+        )
+    )
+
+
+def _related(part: str, other: str) -> bool:
+    return f"{part}.".startswith(f"{other}.") or f"{other}.".startswith(f"{part}.")
 
 
 def fit_exact(spec: CollectionSpec) -> Fit:

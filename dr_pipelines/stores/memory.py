@@ -3,25 +3,31 @@
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.errors import AlreadyExists, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.exact import search_exactly
 from dr_pipelines.stores.fitting import fit_exact
+from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.requests import (
     checked_alias,
     checked_batch_rows,
     checked_columns,
     checked_query,
 )
+
+KEPT = partial(value_problems, finite=False)
+"""NaN and infinities are kept as they are, like any other bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,13 @@ class MemoryVectorStore:
 
         return search_exactly(records, request, limit=limit)
 
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        self.describe(name)  # raises where there is none; of others everything is kept as given
+        return ()
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, KEPT(batch, spec))
+
     def fit(self, spec: CollectionSpec) -> Fit:
         return fit_exact(spec)
 
@@ -120,7 +133,7 @@ class MemoryVectorStore:
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         with self._lock:
             found = self._physical(name)
-            new = checked_batch(batch, found.spec)
+            new = checked_batch(batch, found.spec, check=KEPT)
             gone = pa.array(list(replaces), pa.string())
             old = found.table
             doomed = pc.or_(

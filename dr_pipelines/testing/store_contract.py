@@ -21,6 +21,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.store_promises.aliases import Aliases
 from dr_pipelines.testing.store_promises.filters import Filters
+from dr_pipelines.testing.store_promises.fitting import Fitting
 from dr_pipelines.testing.store_promises.keywords import Keywords
 from dr_pipelines.testing.store_promises.lifecycle import Lifecycle
 from dr_pipelines.testing.store_promises.reading import Reading
@@ -36,6 +37,7 @@ class VectorStoreContract(  # pytest runs the last one first
     Searching,
     Reading,
     Writing,
+    Fitting,
     Values,
     Aliases,
     Specifications,

@@ -7,7 +7,8 @@ from typing import Literal, TypeVar
 import pyarrow as pa
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress, VectorStore
 
@@ -17,6 +18,7 @@ CallName = Literal[
     "collections",
     "aliases",
     "describe",
+    "compatibility",
     "status",
     "glance",
     "scan",
@@ -85,6 +87,12 @@ class RecordingStore:
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         return self._called("search", name, lambda: self._store.search(name, query, limit=limit))
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        return self._called("compatibility", name, lambda: self._store.compatibility(name))
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return self._store.misfits(spec, batch)  # pure: nothing is asked of the engine
 
     def fit(self, spec: CollectionSpec) -> Fit:
         return self._store.fit(spec)

@@ -136,16 +136,18 @@ def expected(*records: dict[str, Any], tolerance: float = 0.0) -> list[dict[str,
 
 
 class Near:
-    """Equal to a vector whose components differ by no more than a tolerance."""
+    """Equal to a vector whose components differ by no more than a tolerance, and are the same where
+    they are not finite."""
 
     def __init__(self, components: list[str], tolerance: float) -> None:
         self._vector = np.array([float.fromhex(c) for c in components])
-        self._allowed = tolerance * max(1.0, float(np.linalg.norm(self._vector)))
+        finite = self._vector[np.isfinite(self._vector)]
+        self._allowed = tolerance * max(1.0, float(np.linalg.norm(finite)))
 
     def __eq__(self, other: object) -> bool:
         found = [float.fromhex(c) for c in other] if isinstance(other, list) else []
-        return len(found) == len(self._vector) and bool(
-            (np.abs(self._vector - found) <= self._allowed).all()
+        return len(found) == len(self._vector) and np.allclose(
+            self._vector, found, rtol=0, atol=self._allowed, equal_nan=True
         )
 
     def __hash__(self) -> int:

@@ -33,13 +33,15 @@ from dr_pipelines.model.collection import (
     Metric,
     VectorType,
 )
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch, in_order_of_id
 from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.fitting import Native, fit_to
+from dr_pipelines.stores.fitting import Native, comes_back, fit_to
+from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.pointers import Pointers, locked, sync_directory, sync_file
 from dr_pipelines.stores.requests import (
     checked_alias,
@@ -156,6 +158,12 @@ class ParquetVectorStore:
         label = version.label
         request = checked_query(query, label.spec, limit=limit, indexed=label.indexed)
         return search_exactly(version.batches, request, limit=limit)
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        return comes_back(self, name)
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, value_problems(batch, spec))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         return fit_to(spec, NATIVE)

@@ -121,7 +121,7 @@ class Rounds(MemoryVectorStore):
 
 
 def rounded_in(value: Any) -> Any:
-    if isinstance(value, float):
+    if isinstance(value, float) and math.isfinite(value):
         fraction, exponent = math.frexp(value)
         return math.ldexp(round(fraction * 2**12) / 2**12, exponent)
     if isinstance(value, dict):

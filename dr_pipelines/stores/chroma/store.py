@@ -12,6 +12,7 @@ import pyarrow as pa
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
@@ -33,7 +34,8 @@ from dr_pipelines.stores.chroma.searching import nearest
 from dr_pipelines.stores.chroma.vectors import SPACES, TOLERANCE
 from dr_pipelines.stores.chroma.writing import delete_rows, write_rows
 from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.fitting import Native, fit_to
+from dr_pipelines.stores.fitting import Native, comes_back, fit_to
+from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.pointers import followed
 from dr_pipelines.stores.requests import (
     checked_alias,
@@ -127,6 +129,12 @@ class ChromaVectorStore:
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         return self._followed(name, lambda found: self._searched(found, query, limit=limit))
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        return comes_back(self, name)
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, value_problems(batch, spec))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         fitted = fit_to(spec, ABILITIES)

@@ -8,11 +8,13 @@ import pyarrow as pa
 
 from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound, Refused
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch, in_order_of_id
 from dr_pipelines.stores.exact import search_exactly
+from dr_pipelines.stores.fitting import comes_back
 from dr_pipelines.stores.lancedb.abilities import fitted
 from dr_pipelines.stores.lancedb.creation import configured, create_table
 from dr_pipelines.stores.lancedb.description import (
@@ -28,6 +30,7 @@ from dr_pipelines.stores.lancedb.places import LocalPlace, Place, physical_name,
 from dr_pipelines.stores.lancedb.scans import ordered, unordered
 from dr_pipelines.stores.lancedb.searches import answers_natively, search_natively
 from dr_pipelines.stores.lancedb.writes import check_digests, replace_records
+from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.requests import (
     checked_alias,
     checked_batch_rows,
@@ -118,6 +121,12 @@ class LanceDBVectorStore:
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         session = None if query.exact else self._caches()
         return self._followed(name, lambda found: _searched(found, query, limit), session=session)
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        return comes_back(self, name)
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, value_problems(batch, spec))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         return fitted(spec)

@@ -9,11 +9,13 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from dr_pipelines.errors import AlreadyExists, NotFound, Refused, Unavailable
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.exact import search_exactly
+from dr_pipelines.stores.fitting import comes_back
 from dr_pipelines.stores.milvus import (
     access,
     aliases,
@@ -32,6 +34,7 @@ from dr_pipelines.stores.milvus.describing import described, layout
 from dr_pipelines.stores.milvus.filters import Inexpressible
 from dr_pipelines.stores.milvus.fitted import fitted
 from dr_pipelines.stores.milvus.live import Live, look
+from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.requests import (
     checked_alias,
     checked_batch_rows,
@@ -99,6 +102,12 @@ class MilvusVectorStore:
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         return self._followed(name, lambda live: self._searched(live, query, limit=limit))
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        return comes_back(self, name)
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, value_problems(batch, spec))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         return fitted(spec, is_lite=self._connection.is_lite)

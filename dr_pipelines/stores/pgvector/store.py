@@ -18,10 +18,13 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
+from dr_pipelines.stores.fitting import comes_back
+from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.pgvector import alias_views, indexing, searching, writing
 from dr_pipelines.stores.pgvector.address import Address
 from dr_pipelines.stores.pgvector.catalog import (
@@ -167,6 +170,12 @@ class PgvectorStore:
                 return look(session)
         with self._connections.reading() as session:
             return look(session)
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        return comes_back(self, name)
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, value_problems(batch, spec))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         with self._connections.reading() as session:

@@ -8,12 +8,15 @@ import pyarrow as pa
 
 from dr_pipelines.errors import AlreadyExists, NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus, Metric
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query, fused_hits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.exact import search_exactly
+from dr_pipelines.stores.fitting import comes_back
+from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.qdrant import specs
 from dr_pipelines.stores.qdrant.driver import Driver, Json, OpenCollection
 from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
@@ -133,6 +136,12 @@ class QdrantVectorStore:
                 return _batches(collection, records, columns, None)
 
             return search_exactly(scan, request, limit=limit)
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        return comes_back(self, name)
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, value_problems(batch, spec))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         return fit(spec, self._driver)

@@ -9,6 +9,7 @@ from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.broken_stores import (
     aliases,
     filters,
+    fitting,
     keywords,
     lifecycle,
     reading,
@@ -24,6 +25,7 @@ BROKEN: dict[type[MemoryVectorStore], str] = {
     **aliases.BROKEN,
     **values.BROKEN,
     **writing.BROKEN,
+    **fitting.BROKEN,
     **reading.BROKEN,
     **searching.BROKEN,
     **filters.BROKEN,

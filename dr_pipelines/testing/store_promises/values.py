@@ -14,7 +14,7 @@ from dr_pipelines.model.collection import UNBOUNDED, CollectionSpec, Metric, Vec
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.batches import narrowed
+from dr_pipelines.stores.narrowing import narrowed
 from dr_pipelines.testing.store_promises.given import NAME, as_kept, filled, of_vectors, usual
 from dr_pipelines.testing.store_samples import EXTREMES, contents, doubles, record, table
 

@@ -1,0 +1,70 @@
+"""What cannot be put back is said beforehand, by reading alone, and is what a write refuses."""
+
+# ruff: noqa: S101 - a suite is made of assertions
+
+from typing import Any, ClassVar
+
+import pytest
+
+from dr_pipelines.errors import InvalidRequest, NotFound
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.query import Mode, Query
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.testing.store_promises.given import NAME, as_kept, filled
+from dr_pipelines.testing.store_samples import EXTREMES, SPEC, contents, record, table
+
+NOT_FINITE: tuple[dict[str, Any], ...] = (
+    {"embedding": [1.0, float("nan"), 0.0]},
+    {"embedding": [1.0, float("inf"), 0.0]},
+    {"picture": [float("-inf"), 0.0]},
+)
+
+
+class Fitting:
+    """Whether a collection, and each of its records, would be taken back by the engine it is in."""
+
+    refuses: ClassVar[frozenset[str]]
+    tuned: ClassVar[tuple[CollectionSpec, ...]]
+
+    def test_what_a_store_made_itself_comes_back_as_it_was(self, store: VectorStore) -> None:
+        for asked in (SPEC, *self.tuned):
+            spec = store.fit(asked).spec
+            store.create(spec)
+            store.build_index(spec.name)
+            store.promote(spec.name, alias="served")
+            assert store.compatibility(spec.name) == ()
+            assert store.compatibility("served") == ()
+        with pytest.raises(NotFound, match="unheard"):
+            store.compatibility("unheard")
+
+    def test_what_can_be_kept_is_no_misfit(self, store: VectorStore) -> None:
+        kept = [row for row in EXTREMES if row["document_id"] not in self.refuses]
+        rows = table(*kept)
+        assert len(store.misfits(SPEC, rows)) == 0
+        assert len(store.misfits(SPEC, table())) == 0
+        assert all(len(store.misfits(SPEC, batch)) == 0 for batch in rows.to_batches())
+
+    @pytest.mark.parametrize("number", range(len(NOT_FINITE)))
+    def test_a_vector_that_is_not_finite_is_kept_or_named(
+        self, store: VectorStore, number: int
+    ) -> None:
+        """Kept to the bit, and no hit; or refused by the name that was said before."""
+        odd = record("odd") | NOT_FINITE[number]
+        filled(store, record("kept"))
+        batch = table(record("good"), odd, record("other"))
+        found = store.misfits(SPEC, batch)
+        if len(found):
+            (column,) = NOT_FINITE[number]
+            assert found.rows.tolist() == [1]
+            assert [(misfit.record, misfit.column) for misfit in found] == [(odd["id"], column)]
+            with pytest.raises(InvalidRequest, match=odd["id"]):
+                store.write(NAME, batch, replaces=["kept"])
+            assert contents(store) == as_kept(store, record("kept"))
+            return
+        store.write(NAME, batch, replaces=["kept"])
+        store.build_index(NAME)
+        assert contents(store) == as_kept(store, record("good"), odd, record("other"))
+        query = Query(mode=Mode.VECTOR, vector=record()["embedding"], exact=True)
+        hits = {hit.document_id for hit in store.search(NAME, query, limit=9)}
+        assert hits - {"odd"} == {"good", "other"}
+        assert ("odd" in hits) == ("embedding" not in NOT_FINITE[number])
