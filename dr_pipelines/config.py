@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.extras import ExtraMissing
 from dr_pipelines.model.collection import CollectionSpec, Field, Metric, Vector, VectorIndex
 from dr_pipelines.model.components import (
     STORE_URL,
@@ -139,10 +140,7 @@ def _open_engine(scheme: str, rest: str, *, base: Path) -> "VectorStore":
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dr_pipelines"):
             raise  # a defect, and no package to install
-        raise InvalidRequest(
-            f"{scheme}: needs a package that is not installed ({error.name}). "
-            f"Run: pip install 'dr-pipelines[{extra}]'"
-        ) from error
+        raise ExtraMissing(error.name or scheme, extra=extra, purpose=f"{scheme}:") from error
     return opened
 
 

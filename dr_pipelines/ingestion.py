@@ -22,6 +22,7 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
+from dr_pipelines.extras import require_packages
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -46,6 +47,8 @@ from dr_pipelines.stages.documents import DocumentsRead, read_day
 from dr_pipelines.stages.embeddings import embed_day
 
 NEW_COLLECTION = "new"
+CHECKED_BY = ("pandera",)
+"""Checks rows before they are kept."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,10 @@ def ingest(
 def bind(lineage: Lineage, *, repository: Repository, store: VectorStore, lease: Lease) -> Timeline:
     """The line of history, and the physical collection, that this run writes for.
 
-    A collection that no log knows yet is created, empty, and its alias pointed at it.
+    A collection that no log knows yet is created, empty, and its alias pointed at it. Raises
+    `ExtraMissing` where what checks the rows is not installed.
     """
+    require_packages(CHECKED_BY, purpose=f"{lineage.collection}: embedding documents")
     manifest = _manifest(lineage, repository)
     if manifest is not None:
         require_provenance(lineage, manifest)

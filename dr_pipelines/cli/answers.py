@@ -76,9 +76,10 @@ def complain(message: str, *, kind: str, as_json: bool) -> None:
 
 def code_of(error: DrError) -> ExitCode:
     """The exit code of an error."""
+    from dr_pipelines.extras import ExtraMissing
     from dr_pipelines.policies.file import InvalidPolicy
 
-    if isinstance(error, (Mistake, InvalidPolicy)):
+    if isinstance(error, (Mistake, InvalidPolicy, ExtraMissing)):
         return ExitCode.USAGE
     if isinstance(error, OutcomeUnknown):
         return ExitCode.UNKNOWN

@@ -10,6 +10,7 @@ import typer
 
 from dr_pipelines.cli.answers import ExitCode, code_of, complain
 from dr_pipelines.errors import DrError
+from dr_pipelines.extras import missing_extra
 
 REPORT = "This is a defect in dr_pipelines: please report it with what --debug prints"
 INTERRUPTED = "interrupted; run the same command again to go on"
@@ -27,10 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except DrError as error:
-        if debug:
-            traceback.print_exc()
-        complain(str(error), kind=type(error).__name__, as_json=as_json)
-        return code_of(error)
+        return _complained(error, debug=debug, as_json=as_json)
     except typer.TyperException as error:
         complain(_usage(error), kind="Usage", as_json=as_json)
         return ExitCode.USAGE
@@ -38,6 +36,9 @@ def run(arguments: Sequence[str]) -> int:
         _close_output()
         return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence: said, not hidden
+        missing = missing_extra(error) if isinstance(error, ImportError) else None
+        if missing:
+            return _complained(missing, debug=debug, as_json=as_json)
         if debug:
             traceback.print_exc()
         said = f"{type(error).__name__}: {error}. {REPORT}"
@@ -46,6 +47,13 @@ def run(arguments: Sequence[str]) -> int:
     if code == ExitCode.INTERRUPTED:
         complain(INTERRUPTED, kind="Interrupted", as_json=as_json)
     return int(code or 0)
+
+
+def _complained(error: DrError, *, debug: bool, as_json: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    complain(str(error), kind=type(error).__name__, as_json=as_json)
+    return code_of(error)
 
 
 def _debug(words: list[str]) -> bool:

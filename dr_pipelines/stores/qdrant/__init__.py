@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.extras import ExtraMissing
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant.address import EXPECTED, directory, server_address
 
@@ -29,10 +30,7 @@ def open_store(url: str, *, base: Path, wait_seconds: float = WAIT_SECONDS) -> V
         if scheme == "qdrant":
             return _server(url)
     except ModuleNotFoundError as error:
-        raise InvalidRequest(
-            f"{scheme}: needs a package that is not installed ({error.name}). "
-            "Run: pip install 'dr-pipelines[qdrant]'"
-        ) from error
+        raise ExtraMissing(error.name or scheme, extra="qdrant", purpose=f"{scheme}:") from error
     raise InvalidRequest(f"the URL of a Qdrant store cannot be used: {EXPECTED}")
 
 

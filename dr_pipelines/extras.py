@@ -1,0 +1,51 @@
+"""Packages that only some need, and the extra of this package that installs each."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+
+from dr_pipelines.errors import InvalidRequest
+
+EXTRAS = {
+    "chromadb": "chroma",
+    "dagster": "dagster",
+    "grpc": "milvus",
+    "lance": "lancedb",
+    "lancedb": "lancedb",
+    "milvus_lite": "milvus",
+    "pandera": "ingest",
+    "psycopg": "pgvector",
+    "pymilvus": "milvus",
+    "qdrant_client": "qdrant",
+    "qdrant_edge": "qdrant",
+    "safetensors": "embeddings",
+    "sentence_transformers": "embeddings",
+    "tokenizers": "embeddings",
+    "torch": "embeddings",
+    "transformers": "embeddings",
+}
+"""Top-level module → extra."""
+
+
+class ExtraMissing(InvalidRequest):
+    """Ask for something else, or install it: a package that what was asked for needs."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str = "this") -> None:
+        super().__init__(
+            f"{purpose} needs a package that is not installed ({package}). "
+            f"Run: pip install 'dr-pipelines[{extra}]'"
+        )
+
+
+def missing_extra(error: ImportError, *, purpose: str = "this") -> ExtraMissing | None:
+    """What to install where an import found no package of an extra; None for any other."""
+    package = (error.name or "").partition(".")[0].replace("-", "_")
+    if not isinstance(error, ModuleNotFoundError) or package not in EXTRAS:
+        return None
+    return ExtraMissing(package, extra=EXTRAS[package], purpose=purpose)
+
+
+def require_packages(packages: Iterable[str], *, purpose: str) -> None:
+    """Raise `ExtraMissing` for the first that is not installed; imports none of them."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise ExtraMissing(package, extra=EXTRAS[package], purpose=purpose)
