@@ -22,12 +22,14 @@ from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.restorable import check_restorable
 
+from .failures import explained
 from .resources import ProjectResource
 from .tracked import Tracked
 
 ONE_DAY = "dagster/partition"
 FIRST_DAY, LAST_DAY = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 NAMED = 10
+Declare = Callable[[Callable[..., Any]], dg.AssetChecksDefinition]
 
 AUDITS: Mapping[str, tuple[Callable[..., Audit], str]] = {
     "schema": (audit.audit_schema, "Every kept row keeps the rules of its stage."),
@@ -56,10 +58,8 @@ def build_checks(tracked: Tracked) -> list[dg.AssetChecksDefinition]:
 def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
     auditor, description = AUDITS[name]
 
-    @dg.asset_check(
-        asset=tracked.key("collection"), name=name, description=description, pool=tracked.name
-    )
-    def check(
+    @_check(tracked, "collection", name=name, description=description)
+    def audited(
         context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
         opened = dr_project.open()
@@ -70,11 +70,11 @@ def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
         )
         return _result(found.passed, found.summary, {"examined": found.examined})
 
-    return check
+    return audited
 
 
 def _equal(tracked: Tracked) -> dg.AssetChecksDefinition:
-    @dg.asset_check(**_proving(tracked, "equal"))
+    @_check(tracked, "snapshot", blocking=True)
     def equal(
         context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
@@ -88,7 +88,7 @@ def _equal(tracked: Tracked) -> dg.AssetChecksDefinition:
 
 
 def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
-    @dg.asset_check(**_proving(tracked, "restorable"))
+    @_check(tracked, "snapshot", blocking=True)
     def restorable(
         context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
@@ -112,7 +112,7 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
 
 
 def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
-    @dg.asset_check(**_proving(tracked, "lists_every_partition"))
+    @_check(tracked, "snapshot", blocking=True)
     def lists_every_partition(
         context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
@@ -134,13 +134,11 @@ def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
     return lists_every_partition
 
 
-def _proving(tracked: Tracked, name: str) -> dict[str, Any]:
-    return {
-        "asset": tracked.key("snapshot"),
-        "name": name,
-        "blocking": True,
-        "pool": tracked.name,
-    }
+def _check(tracked: Tracked, asset: str, **more: Any) -> Declare:
+    """Declare a check of an asset, with what all checks of a collection have; its name is the
+    function's unless another is given."""
+    declare = dg.asset_check(asset=tracked.key(asset), pool=tracked.name, **more)
+    return lambda function: declare(explained(function))
 
 
 def _repository(context: dg.AssetCheckExecutionContext, dr_project: ProjectResource) -> Repository:

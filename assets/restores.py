@@ -11,6 +11,7 @@ from dr_pipelines.repository.points import resolve
 from dr_pipelines.restore import restore
 from dr_pipelines.restore_plan import plan_restore
 
+from .failures import explained
 from .reporting import TextReport, digest_metadata, head_metadata
 from .resources import ProjectResource
 
@@ -49,6 +50,7 @@ class RestoreConfig(dg.Config):
 
 
 @dg.op
+@explained
 def restore_collection(
     context: dg.OpExecutionContext, config: RestoreConfig, dr_project: ProjectResource
 ) -> None:

@@ -33,6 +33,7 @@ from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.repository import Repository
 
 from .checks import FIRST_DAY, LAST_DAY
+from .failures import explained
 from .reporting import Metadata, exposure_metadata, point_metadata
 from .resources import ProjectResource
 from .tracked import COLLECTION_TAG, Tracked
@@ -95,6 +96,7 @@ def build_rpo_sensor(
         description=f"Keeps every change of {tracked.name} younger than "
         f"{tracked.policy.objectives.rpo} until a recovery point covers it.",
     )
+    @explained
     def rpo(context: dg.SensorEvaluationContext, dr_project: ProjectResource) -> dg.SensorResult:
         opened = dr_project.open()
         repository = opened.reading()

@@ -14,6 +14,8 @@ from dr_pipelines.model.notation import duration_text
 from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.project import Project
 
+from .failures import explained
+
 COLLECTION_TAG = "dr/collection"
 """Run tag that names the collection a run writes to; dagster.yaml allows one run for each value."""
 VERSION_DIGITS = 16
@@ -112,7 +114,7 @@ def asset(
     tracked: Tracked, name: str, *, kinds: set[str], deps: Sequence[dg.AssetDep] = (), **more: Any
 ) -> Decorator:
     """Declare an asset of a collection, with what all of them have."""
-    decorator: Decorator = dg.asset(
+    declare: Decorator = dg.asset(
         name=name,
         key_prefix=tracked.key_prefix,
         group_name=tracked.group,
@@ -128,7 +130,7 @@ def asset(
         deps=deps,
         **more,
     )
-    return decorator
+    return lambda function: declare(explained(function))
 
 
 def asset_by_day(

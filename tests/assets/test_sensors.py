@@ -9,7 +9,6 @@ from dagster._core.test_utils import create_run_for_test
 
 from assets.sensors import NEED_TAG
 from assets.tracked import COLLECTION_TAG
-from dr_pipelines.errors import NotFound, SourceRewritten
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.protocols import SourcePartition
 from tests.assets.location import STORE_ONLY, FrozenProject, Location
@@ -233,7 +232,7 @@ def test_the_live_store_is_never_opened(
 def test_a_source_out_of_reach_is_an_error_of_the_tick(location: Location) -> None:
     location.feed.unlink()
 
-    with pytest.raises(NotFound, match=r"no change feed at .*feed\.jsonl"):
+    with pytest.raises(dg.Failure, match=r"no change feed at .*feed\.jsonl"):
         tick(location, LAST_CHANGE)
 
 
@@ -241,7 +240,7 @@ def test_a_source_that_was_rewritten_is_never_called_quiet(ingested: Location) -
     ingested.feed.write_text("")
     ingested.say(1, "2026-01-05T08:00:00Z", "a", "another history")
 
-    with pytest.raises(SourceRewritten, match="truncated or rewritten"):
+    with pytest.raises(dg.Failure, match="truncated or rewritten"):
         tick(ingested, LAST_CHANGE)
 
 
