@@ -56,6 +56,7 @@ __all__ = [
     "open_source",
     "open_store",
     "place",
+    "require_readable",
 ]
 
 
@@ -200,10 +201,29 @@ def open_embedder(policy: EmbedderPolicy, *, base: Path, environ: Mapping[str, s
         profile=policy.profile,
         batch_size=policy.batch_size,
         prompt=policy.prompt,
+        query_prompt=policy.query_prompt,
         normalize=policy.normalize,
+        dimension=policy.dimension,
+        pooling=policy.pooling,
         threads=policy.threads,
         expected_weights_sha256=policy.weights_sha256,
     )
+
+
+def require_readable(name: str, chunker: "Chunker", model: "Embedder", *, embedder: str) -> None:
+    """Raise `InvalidRequest` where a chunker is allowed chunks that the model would not read to
+    their end, its prompt counted in. Reads files, loads nothing."""
+    asked, limit = chunker.provenance.settings.get("max_tokens"), model.provenance.max_tokens
+    if asked is None or limit is None:
+        return
+    prompt = model.prompt_tokens()
+    if asked + prompt > limit:
+        said = f", of which its prompt takes {prompt}" if prompt else ""
+        raise InvalidRequest(
+            f"collections.{name}.chunker.max_tokens is {asked}, but embedder {embedder!r} reads "
+            f"{limit} tokens{said}: what is longer would lose its end. Set max_tokens to at most "
+            f"{limit - prompt}, or name a model that reads more"
+        )
 
 
 def collection_spec(

@@ -3,6 +3,8 @@
 Findings (a probe failed, an objective was missed) are values, not errors.
 """
 
+from collections.abc import Mapping
+
 
 class DrError(Exception):
     """Anything this package raises on purpose; its text is written for the person who reads it."""
@@ -14,6 +16,27 @@ class InvalidRequest(DrError):
 
 class NotFound(InvalidRequest):
     """Ask for something else: the named collection, recovery point or object does not exist."""
+
+
+class TextTooLong(InvalidRequest):
+    """Ask for something else: a model does not read a text to its end.
+
+    `counts` are the lengths of such texts by their place among those given, in tokens unless `unit`
+    says otherwise, all that the model reads for a text included.
+    """
+
+    def __init__(
+        self, counts: Mapping[int, int], *, limit: int, model: str, unit: str = "tokens"
+    ) -> None:
+        longest = max(counts.values(), default=0)
+        super().__init__(
+            f"model {model!r} reads {limit} {unit}, and {len(counts)} texts have more (up to "
+            f"{longest}): they are not cut. Give shorter texts, or a model that reads more"
+        )
+        self.counts = dict(counts)
+        self.limit = limit
+        self.model = model
+        self.unit = unit
 
 
 class AlreadyExists(InvalidRequest):

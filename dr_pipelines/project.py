@@ -199,13 +199,15 @@ class Project:
             raise NotFound(f"no embedder {chosen!r} in the policies; known are: {known}")
         base, environ, embedders = self.base, self.environ, self.policies.embedders
         model = config.open_embedder(embedders[chosen], base=base, environ=environ)
+        chunker = config.open_chunker(policy, embedders, base=base, environ=environ)
+        config.require_readable(name, chunker, model, embedder=chosen)
         return Lineage(
             collection=name,
             spec=config.collection_spec(
                 name, policy, embedder_dimension=model.provenance.dimension
             ),
             source=config.open_source(policy.source, base=base, environ=environ),
-            chunker=config.open_chunker(policy, embedders, base=base, environ=environ),
+            chunker=chunker,
             embedder=model,
             store_name=policy.store,
             start=policy.partitions_start,

@@ -329,5 +329,18 @@ class Embedder(Protocol):
         ...
 
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
-        """float32[len(texts), dimension], finite."""
+        """float32[len(texts), dimension], finite: the vectors of texts that are kept.
+
+        Raises `TextTooLong` before anything is computed where the model would not read a text to
+        its end: no text is ever cut.
+        """
+        ...
+
+    def prompt_tokens(self) -> int:
+        """How much of `provenance.max_tokens` the prompt takes; loads no model."""
+        ...
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Like `embed`, of texts that are looked for: some models read them after another
+        prompt."""
         ...

@@ -16,7 +16,7 @@ from dr_pipelines.cli.options import (
     one_of,
 )
 from dr_pipelines.cli.session import live_store, open_project, point_at
-from dr_pipelines.errors import NotFound
+from dr_pipelines.errors import NotFound, TextTooLong
 from dr_pipelines.model.display import displayed_line
 
 if TYPE_CHECKING:  # imported by the commands that need them
@@ -105,7 +105,13 @@ def _vector(project: "Project", collection: str, text: str) -> "FloatArray":
     """The query's vector; raises `Mistake` where the policies name nothing that makes it."""
     if project.collection(collection).embedder is None:
         raise Mistake(f"{collection!r} has no embedder in the policies: use --mode keyword")
-    vectors = project.lineage(collection).embedder.embed([text])
+    try:
+        vectors = project.lineage(collection).embedder.embed_queries([text])
+    except TextTooLong as error:
+        raise Mistake(
+            f"TEXT has {error.counts[0]} {error.unit} with the query's prompt, and model "
+            f"{error.model!r} reads {error.limit}: give a shorter one, or use --mode keyword"
+        ) from error
     found: FloatArray = vectors[0]
     return found
 

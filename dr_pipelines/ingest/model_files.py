@@ -3,17 +3,21 @@
 import hashlib
 import importlib
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused, Unavailable
 
 PACKAGE = "package:"
-HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
-NOT_RESULTS = frozenset(
-    ["_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "__version__"]
+HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+READ = frozenset(
+    [".json", ".safetensors", ".txt", ".model", ".jinja", ".vocab", ".bpe", ".tiktoken"]
 )
-"""Keys of a model's configuration that do not change its vectors."""
+"""Endings of what a model is loaded from: weights, tokenizer, vocabulary, configuration."""
+OTHER_RUNTIMES = frozenset(["onnx", "openvino", "coreml"])
+MOST_FILES = 1000
 
 
 def locate(model: str | Path, *, revision: str | None = None) -> Path:
@@ -74,44 +78,63 @@ def tokenizer_file(directory: Path) -> Path:
     return path
 
 
-def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files, by name. Raises `Refused` where there are only pickles, which run
-    code when they are loaded."""
-    found = sorted(directory.glob("*.safetensors"))
-    if not found:
-        pickles = sorted(p.name for p in [*directory.glob("*.bin"), *directory.glob("*.pt")])
-        if pickles:
-            raise Refused(
-                f"model {directory} has only pickled weights ({', '.join(pickles)}), which run "
-                "code when they are loaded: convert them to model.safetensors"
-            )
+def decisive_files(directory: Path) -> dict[str, str]:
+    """SHA-256 of every file that may decide a vector, by its path in the model: all but prose,
+    licences, images, and the files of other runtimes. Raises `Refused` for pickled weights."""
+    found = dict[str, str]()
+    for path in _walked(directory):
+        found[path.relative_to(directory).as_posix()] = file_sha256(path)
+        if len(found) > MOST_FILES:
+            raise Refused(f"model {directory} has more than {MOST_FILES} files: is it a model?")
+    _require_weights(directory, found)
+    return dict(sorted(found.items()))
+
+
+def _walked(directory: Path) -> list[Path]:
+    files = []
+    for folder, names, entries in os.walk(directory, followlinks=True):
+        names[:] = sorted(n for n in names if n not in OTHER_RUNTIMES and not n.startswith("."))
+        files += [
+            Path(folder, entry)
+            for entry in sorted(entries)
+            if Path(entry).suffix in READ and not entry.startswith(".")
+        ]
+        if len(files) > MOST_FILES:
+            break  # a link may lead in a circle
+    return files
+
+
+def _require_weights(directory: Path, files: Mapping[str, str]) -> None:
+    """Pickles run code when they are loaded, so a part of a model that has nothing else is none."""
+    safe = {Path(name).parent for name in files if name.endswith(".safetensors")}
+    pickles = sorted(
+        path.relative_to(directory)
+        for path in [*directory.glob("**/*.bin"), *directory.glob("**/*.pt")]
+        if path.name not in ("training_args.bin", "optimizer.pt", "scheduler.pt")
+        and not OTHER_RUNTIMES & set(path.parts)
+    )
+    bare = [str(path) for path in pickles if path.parent not in safe]
+    if bare:
+        raise Refused(
+            f"model {directory} has only pickled weights ({', '.join(bare)}), which run code when "
+            "they are loaded: convert them to model.safetensors"
+        )
+    if Path() not in safe:
         raise NotFound(f"model {directory} has no model.safetensors")
-    return found
 
 
-def weights_sha256(directory: Path) -> str:
+def weights_sha256(files: Mapping[str, str]) -> str:
     """SHA-256 of model.safetensors; of several files, that of the lines `sha256  name`."""
-    files = weight_files(directory)
-    if len(files) == 1:
-        return file_sha256(files[0])
-    lines = "".join(f"{file_sha256(f)}  {f.name}\n" for f in files)
+    weights = {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
+    if len(weights) == 1:
+        return next(iter(weights.values()))
+    return listing_sha256(weights)
+
+
+def listing_sha256(files: Mapping[str, str]) -> str:
+    """SHA-256 of the lines `sha256  name`, by name."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def configuration_sha256(directory: Path) -> str:
-    """SHA-256 of everything beside the weights that decides what the model computes: the modules,
-    their configurations and the architecture, without library versions."""
-    files = [directory / "config.json", directory / "sentence_bert_config.json"]
-    files += [directory / "modules.json", *sorted(directory.glob("[0-9]*_*/config.json"))]
-    parts = {str(f.relative_to(directory)): _settings(f) for f in files if f.is_file()}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _settings(path: Path) -> Any:
-    value = read_json(path)
-    if not isinstance(value, dict):
-        return value
-    return {key: item for key, item in value.items() if key not in NOT_RESULTS}
 
 
 def read_json(path: Path) -> Any:

@@ -49,6 +49,9 @@ class StorePolicy(Policy):
     )
 
 
+Prompt = Annotated[str, AfterValidator(refuse_variables)] | None
+
+
 class SentenceTransformerPolicy(Policy):
     """A model that the sentence-transformers library runs."""
 
@@ -75,10 +78,29 @@ class SentenceTransformerPolicy(Policy):
         description="Texts computed at once, where the profile allows it.",
         examples=[16],
     )
-    prompt: Annotated[str, AfterValidator(refuse_variables)] = Key(
-        default="",
-        description="Put before every text that is embedded.",
+    prompt: Prompt = Key(
+        default=None,
+        description='Put before every text that is kept. Must be said, `""` for none, where the '
+        "model's own files declare prompts: they are never applied by themselves.",
         examples=["passage: "],
+    )
+    query_prompt: Prompt = Key(
+        default=None,
+        description="Put before every text that is looked for. Must be said where the model's own "
+        "files declare prompts.",
+        examples=["query: "],
+    )
+    dimension: Annotated[int, Key(ge=1, le=MAX_DIMENSION)] | None = Key(
+        default=None,
+        description="Keep only so many components, the first ones: for models that were trained "
+        "for it (Matryoshka). By default all, or what the model's own files say.",
+        examples=[256],
+    )
+    pooling: Literal["mean", "cls", "max", "lasttoken"] | None = Key(
+        default=None,
+        description="How token vectors become one. Needed, but only allowed, for a directory "
+        "without `modules.json`, which does not say.",
+        examples=["mean"],
     )
     normalize: bool = Key(
         default=True,

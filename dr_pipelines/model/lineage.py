@@ -19,16 +19,26 @@ class ChunkerProvenance(Stored):
 
 
 class EmbedderProvenance(Stored):
-    """One model: its weights by digest, and everything that changes what it computes."""
+    """One model: its files by digest, and everything else that changes what it computes.
+
+    `files` are all that loading the model reads, by path; `revision` is the digest of that list, or
+    what a hosted model's policy declares. `endpoint` is where a hosted model is asked, without
+    credentials. `pooling` is set where the policy chooses it, not the model. `max_tokens` is the
+    longest text that the model reads, prompt and special tokens included.
+    """
 
     name: str
     revision: str | None = None
-    weights_sha256: str
+    endpoint: str | None = None
+    weights_sha256: str | None = None
     tokenizer_sha256: str | None = None
+    files: dict[str, str] = {}
     dimension: int
     dtype: Literal["float32"] = "float32"
     normalized: bool
+    pooling: str | None = None
     prompt: str = ""
+    query_prompt: str = ""
     max_tokens: int | None = None
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.coverage import counted_chunks
+from dr_pipelines.errors import InvalidRequest, TextTooLong
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.ingest.rows import check_embeddings, embedding_inputs
 from dr_pipelines.model.record import DOCUMENT_ROW, segment_schema
@@ -21,12 +22,15 @@ from dr_pipelines.repository.checkpoints import find_embeddings, piece_of, write
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
+    records_only,
     row_digests,
     split_documents,
     with_vector_digests,
 )
 
 PIECE_ROWS = 512
+NAMED = 10
+"""Chunks that a message names."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,10 @@ def embedded_rows(
 ) -> pa.Table:
     """Chunk rows with their vectors and vector digests, in `segment_schema`."""
     texts = embedding_inputs(chunks)
-    vectors = lineage.embedder.embed(texts, progress=progress)
+    try:
+        vectors = lineage.embedder.embed(texts, progress=progress)
+    except TextTooLong as error:
+        raise _named(error, chunks, lineage) from error
     values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     is_record = pc.not_equal(chunks["chunk_index"], DOCUMENT_ROW).combine_chunks()
     places = pc.if_else(is_record, pc.cumulative_sum(is_record.cast(pa.int64())), None)
@@ -138,6 +145,24 @@ def embedded_rows(
     )
     rows = pa.table([columns[name] for name in schema.names], schema=schema)
     return with_vector_digests(rows, lineage.spec)
+
+
+def _named(error: TextTooLong, chunks: pa.Table, lineage: Lineage) -> InvalidRequest:
+    """The same error, by the names of the chunks."""
+    records = records_only(chunks)
+    places = sorted(error.counts, key=lambda place: -error.counts[place])
+    names = pc.take(records["id"], pa.array(places[:NAMED])).to_pylist()
+    listed = ", ".join(
+        f"{name!r} has {error.counts[place]}" for name, place in zip(names, places, strict=False)
+    )
+    more = len(places) - len(names)
+    return InvalidRequest(
+        f"{lineage.collection}: {len(places)} chunks are longer than model {error.model!r} reads, "
+        f"{error.limit} {error.unit} with title and prompt: {listed}"
+        f"{f' and {more} more' if more else ''}. They are not cut, and nothing of them was "
+        "embedded. Give the collection a chunker of kind tokens whose max_tokens the model reads, "
+        "smaller chunks, or a model that reads more"
+    )
 
 
 def _embed_piece(

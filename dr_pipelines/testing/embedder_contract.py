@@ -11,11 +11,12 @@ an embedder that says it is reproducible.
 
 # ruff: noqa: S101 - a suite is made of assertions
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 
+from dr_pipelines.errors import TextTooLong
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Embedder
 
@@ -26,7 +27,7 @@ TEXTS = (
     "Die Sicherung läuft nachts, auch über Ostern.",
     "バックアップは夜に実行されます。",
     "👩\u200d👩\u200d👧 e\u0301 \u202eright to left\u202c",
-    "word " * 300,
+    "word " * 200,
     " \n\t ",
     "a",
     "Backups are taken at noon.",
@@ -92,6 +93,37 @@ class EmbedderContract:
         vectors = embedder.embed(TEXTS)
         self.assert_same(embedder, vectors[10], vectors[2])
 
+    @pytest.mark.parametrize("words", [10, 100, 1_000, 10_000])
+    def test_no_text_loses_its_end(self, embedder: Embedder, words: int) -> None:
+        """A text has another vector than its beginning has, or it is refused by its place."""
+        _require_whole(embedder, embedder.embed, words)
+
+    @pytest.mark.parametrize("words", [10, 100, 1_000, 10_000])
+    def test_no_query_loses_its_end(self, embedder: Embedder, words: int) -> None:
+        _require_whole(embedder, embedder.embed_queries, words)
+
+    def test_a_text_that_is_too_long_is_named_by_its_place(self, embedder: Embedder) -> None:
+        if embedder.provenance.max_tokens is None:
+            return
+        with pytest.raises(TextTooLong) as caught:
+            embedder.embed(["a", "word " * 100_000, "b"])
+        assert list(caught.value.counts) == [1]
+
+    def test_queries_have_finite_vectors_of_the_same_space(self, embedder: Embedder) -> None:
+        vectors = embedder.embed_queries(TEXTS[:3])
+        assert vectors.dtype == np.float32
+        assert vectors.shape == (3, embedder.provenance.dimension)
+        assert np.isfinite(vectors).all()
+        assert embedder.embed_queries([]).shape == (0, embedder.provenance.dimension)
+
+    def test_queries_and_texts_differ_by_their_prompts_alone(self, embedder: Embedder) -> None:
+        texts, queries = embedder.embed(TEXTS[:3]), embedder.embed_queries(TEXTS[:3])
+        found = embedder.provenance
+        if found.prompt == found.query_prompt:
+            self.assert_same(embedder, queries, texts)
+        else:
+            assert all(a.tobytes() != b.tobytes() for a, b in zip(texts, queries, strict=True))
+
     def test_progress_ends_with_all_texts(self, embedder: Embedder) -> None:
         seen: list[tuple[int, int]] = []
         embedder.embed(TEXTS, progress=lambda done, total: seen.append((done, total)))
@@ -102,3 +134,18 @@ class EmbedderContract:
         before = (embedder.provenance.fingerprint, embedder.environment.fingerprint)
         embedder.embed(TEXTS[:2])
         assert (embedder.provenance.fingerprint, embedder.environment.fingerprint) == before
+
+
+def _require_whole(
+    embedder: Embedder, embed: Callable[[Sequence[str]], FloatArray], words: int
+) -> None:
+    beginning, refused = "word " * words, None
+    try:
+        short, whole = embed([beginning, beginning + "Nothing is lost."])
+    except TextTooLong as error:
+        refused = error
+    if refused is None:
+        assert short.tobytes() != whole.tobytes(), "the end was cut off"
+    else:
+        assert 1 in refused.counts
+        assert min(refused.counts.values()) > refused.limit == embedder.provenance.max_tokens

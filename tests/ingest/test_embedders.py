@@ -25,7 +25,7 @@ WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SENTENCE = "the index of a vector store is restored from a point"
 SHORT = [" ".join(SENTENCE.split()[:n]) for n in range(1, 10)]
 """Here two threads on one text compute other bits than one."""
-VARIED = [*SHORT, *(" ".join(["some more text"] * n) for n in (5, 9, 30, 60, 120))]
+VARIED = [*SHORT, *(" ".join(["some more text"] * n) for n in (5, 9, 30, 60, 80))]
 FROZEN = [
     [0.40824830532073975, 0.0, 0.8164966106414795, 0.40824830532073975],
     [1.0, 0.0, 0.0, 0.0],
@@ -144,37 +144,6 @@ def copy(tmp_path: Path) -> Path:
     directory = tmp_path / "minilm"
     shutil.copytree(get_model_path(), directory, copy_function=lambda a, b: Path(b).symlink_to(a))
     return directory
-
-
-def test_a_changed_configuration_is_another_provenance(copy: Path) -> None:
-    before = SentenceTransformerEmbedder(copy).provenance
-    for name, old, new in (
-        ("config.json", "1e-12", "1e-5"),
-        (
-            "1_Pooling/config.json",
-            '"pooling_mode_mean_tokens": true',
-            '"pooling_mode_mean_tokens": 1',
-        ),
-        ("sentence_bert_config.json", "256", "128"),
-    ):
-        text = (get_model_path() / name).read_text()
-        assert old in text
-        (copy / name).unlink()
-        (copy / name).write_text(text.replace(old, new))
-        after = SentenceTransformerEmbedder(copy).provenance
-        assert after != before
-        before = after
-
-
-def test_a_changed_tokenizer_is_another_provenance_and_a_library_version_is_not(copy: Path) -> None:
-    before = SentenceTransformerEmbedder(copy).provenance
-    text = (copy / "config.json").read_text().replace("4.8.2", "9.9.9")
-    (copy / "config.json").unlink()
-    (copy / "config.json").write_text(text)
-    assert SentenceTransformerEmbedder(copy).provenance == before
-    (copy / "tokenizer.json").unlink()
-    (copy / "tokenizer.json").write_text("{}")
-    assert SentenceTransformerEmbedder(copy).provenance != before
 
 
 def test_a_moved_model_has_the_same_provenance(copy: Path, tmp_path: Path) -> None:

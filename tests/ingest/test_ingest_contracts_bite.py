@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dr_pipelines.errors import TextTooLong
 from dr_pipelines.ingest.chunkers.pieces import PIECES
 from dr_pipelines.ingest.chunkers.simple import CharacterChunker
 from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
-from dr_pipelines.model.lineage import ChunkerProvenance
+from dr_pipelines.model.lineage import ChunkerProvenance, EmbedderProvenance
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Progress, Quarantined, SourcePartition
 from dr_pipelines.testing.chunker_contract import ChunkerContract
@@ -209,6 +210,52 @@ class Transformed(HashingEmbedder):
 class Silent(HashingEmbedder):
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
         return super().embed(texts)
+
+
+class Cutting(HashingEmbedder):
+    """Reads the beginning of a text and says nothing."""
+
+    def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
+        return super().embed([" ".join(t.split()[:5_000]) for t in texts], progress=progress)
+
+
+class CuttingQueries(HashingEmbedder):
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        return self.embed([text[:10] for text in texts])
+
+
+class Prompted(HashingEmbedder):
+    """Puts something before queries that its provenance does not say."""
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        return self.embed(["query: " + text for text in texts])
+
+
+class Misplacing(HashingEmbedder):
+    """Names the wrong text."""
+
+    @property
+    def provenance(self) -> EmbedderProvenance:
+        return super().provenance.model_copy(update={"max_tokens": 1_000})
+
+    def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
+        counts = [len(text.split()) for text in texts]
+        if max(counts, default=0) > 1_000:
+            raise TextTooLong({0: max(counts)}, limit=1_000, model="misplacing")
+        return super().embed(texts, progress=progress)
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (Cutting, "test_no_text_loses_its_end"),
+        (CuttingQueries, "test_no_query_loses_its_end"),
+        (Prompted, "test_queries_and_texts_differ_by_their_prompts_alone"),
+        (Misplacing, "test_a_text_that_is_too_long_is_named_by_its_place"),
+    ],
+)
+def test_an_embedder_that_cuts_or_misleads_fails(broken: Callable[[], Any], expected: str) -> None:
+    assert expected in failing(EmbedderContract, embedder=broken)
 
 
 def with_a_nan(vectors: FloatArray) -> FloatArray:

@@ -59,6 +59,12 @@ class HashingEmbedder:
                 progress(start + len(part), len(texts))
         return vectors
 
+    def prompt_tokens(self) -> int:
+        return 0
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        return self.embed(texts)
+
     def _embed(self, texts: Sequence[str]) -> FloatArray:
         words = [WORDS.findall(text.lower()) for text in texts]
         hashes = np.fromiter((crc32(w.encode()) for row in words for w in row), np.int64)

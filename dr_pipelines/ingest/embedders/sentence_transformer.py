@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dr_pipelines.errors import Damaged, InvalidRequest, Refused
-from dr_pipelines.ingest.embedders.model_card import read_provenance
+from dr_pipelines.errors import Damaged, InvalidRequest, Refused, TextTooLong
+from dr_pipelines.ingest.embedders.loading import load_model, missing
+from dr_pipelines.ingest.embedders.model_card import ModelCard, Reading
+from dr_pipelines.ingest.embedders.prompts import prompt_tokens
 from dr_pipelines.ingest.model_files import PACKAGE, locate
 from dr_pipelines.model.lineage import EmbedderProvenance, Environment
 from dr_pipelines.model.query import FloatArray
@@ -34,8 +36,10 @@ class SentenceTransformerEmbedder:
     text already give other bits). The `fast` profile computes padded batches of texts of about one
     length, at most `batch_size` and fewer where they are long, and its vectors differ by about 1e-7
     with what else is in the batch. `threads` is torch's own choice unless it is given.
-    Only safetensors are loaded, and no code of the model's. Texts beyond the model's limit are cut
-    off there (`provenance.max_tokens`).
+
+    Only safetensors are loaded, and no code of the model's. `prompt` is read before texts that are
+    kept, `query_prompt` before those that are looked for; the model's own are not. `dimension`
+    keeps the first components, `pooling` is for directories without modules.json.
     """
 
     def __init__(
@@ -44,8 +48,11 @@ class SentenceTransformerEmbedder:
         *,
         profile: Literal["reproducible", "fast"] = "reproducible",
         batch_size: int = 32,
-        prompt: str = "",
+        prompt: str | None = None,
+        query_prompt: str | None = None,
         normalize: bool = True,
+        dimension: int | None = None,
+        pooling: str | None = None,
         threads: int | None = None,
         expected_weights_sha256: str | None = None,
         name: str | None = None,
@@ -54,11 +61,11 @@ class SentenceTransformerEmbedder:
             raise InvalidRequest(f"profile is {profile!r}: expected 'reproducible' or 'fast'")
         if batch_size < 1 or (threads is not None and threads < 1):
             raise InvalidRequest(f"batch_size {batch_size}, threads {threads}: expected at least 1")
-        self._directory = locate(model)
         self._name = name or _name(model)
+        reading = Reading(self._name, normalize, prompt, query_prompt, dimension, pooling)
+        self._card = ModelCard(locate(model), reading)
         self._profile = profile
         self._batch_size = batch_size
-        self._prompt = prompt
         self._normalize = normalize
         self._threads = threads
         self._expected = expected_weights_sha256
@@ -67,9 +74,7 @@ class SentenceTransformerEmbedder:
     def provenance(self) -> EmbedderProvenance:
         """Read from the model's files; loads nothing. Raises `Refused` for other weights than
         those expected."""
-        found = read_provenance(
-            self._directory, name=self._name, normalize=self._normalize, prompt=self._prompt
-        )
+        found = self._card.provenance
         if self._expected not in (None, found.weights_sha256):
             raise Refused(
                 f"the weights of model {self._name!r} are {found.weights_sha256}, expected "
@@ -82,8 +87,8 @@ class SentenceTransformerEmbedder:
     def environment(self) -> Environment:
         batches = "" if self.reproducible else f", batches of {self._batch_size}"
         return Environment(
-            libraries={name: version(name) for name in LIBRARIES},
             instruction_set=_instruction_set(),
+            libraries={name: version(name) for name in LIBRARIES},
             profile=self._profile + batches,
         )
 
@@ -92,11 +97,22 @@ class SentenceTransformerEmbedder:
         return self._profile == "reproducible"
 
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
+        return self._embed(texts, self.provenance.prompt, progress)
+
+    def prompt_tokens(self) -> int:
+        prompt = self.provenance.prompt
+        return prompt_tokens(self._card.directory, prompt) if prompt else 0
+
+    def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        return self._embed(texts, self.provenance.query_prompt, None)
+
+    def _embed(self, texts: Sequence[str], prompt: str, progress: Progress | None) -> FloatArray:
         vectors = np.empty((len(texts), self.provenance.dimension), np.float32)
         if not len(texts):
             return vectors
+        self._require_read_whole(texts, prompt)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
-        with self._computing() as compute:
+        with self._computing(prompt) as compute:
             for start in range(0, len(order), SLICE_TEXTS):
                 part = order[start : start + SLICE_TEXTS]
                 vectors[part] = compute([texts[i] for i in part])
@@ -106,43 +122,67 @@ class SentenceTransformerEmbedder:
             raise Damaged(f"model {self._name!r} returned a vector that is not finite")
         return vectors
 
+    def _require_read_whole(self, texts: Sequence[str], prompt: str) -> None:
+        """Raise `TextTooLong` for texts of which the library would read only the beginning."""
+        limit = self.provenance.max_tokens
+        if limit is None:
+            return
+        count = self._model.tokenizer
+        counts = (
+            len(tokens)
+            for start in range(0, len(texts), SLICE_TEXTS)
+            for tokens in count(
+                [prompt + text for text in texts[start : start + SLICE_TEXTS]],
+                truncation=False,
+                verbose=False,
+            )["input_ids"]
+        )
+        over = {place: tokens for place, tokens in enumerate(counts) if tokens > limit}
+        if over:
+            raise TextTooLong(over, limit=limit, model=self._name)
+
     @contextmanager
-    def _computing(self) -> Iterator[Callable[[list[str]], FloatArray]]:
+    def _computing(self, prompt: str) -> Iterator[Callable[[list[str]], FloatArray]]:
         """What computes a slice, with torch's threads set for it and given back after."""
+        model = self._model
         import torch
 
-        model, before = self._model, torch.get_num_threads()
+        before = torch.get_num_threads()
         threads = self._threads or before
         try:
             if not self.reproducible:
                 torch.set_num_threads(threads)
-                yield self._in_batches
+                yield lambda texts: self._in_batches(texts, prompt)
                 return
             alone = {"initializer": torch.set_num_threads, "initargs": (1,)}
             with ThreadPoolExecutor(threads, "embed", **alone) as workers:
-                yield lambda texts: self._each_alone(model, texts, workers)
+                yield lambda texts: self._each_alone(model, texts, prompt, workers)
         finally:
             torch.set_num_threads(before)
 
-    def _in_batches(self, texts: list[str]) -> FloatArray:
+    def _in_batches(self, texts: list[str], prompt: str) -> FloatArray:
         encode = partial(
             self._model.encode,
             batch_size=self._batch_size,
-            prompt=self._prompt or None,
+            prompt=prompt,  # an empty one, too: with None the library applies the model's own
+            truncate_dim=self.provenance.dimension,
             normalize_embeddings=self._normalize,
             show_progress_bar=False,
         )
         return np.concatenate([encode(batch) for batch in _batches(texts, self._batch_size)])
 
-    def _each_alone(self, model: Any, texts: list[str], workers: ThreadPoolExecutor) -> FloatArray:
+    def _each_alone(
+        self, model: Any, texts: list[str], prompt: str, workers: ThreadPoolExecutor
+    ) -> FloatArray:
         import torch
 
+        dimension = self.provenance.dimension
         # on this thread: a tokenizer refuses to be used by two at once
-        inputs = [model.preprocess([text], prompt=self._prompt or None) for text in texts]
+        inputs = [model.preprocess([text], prompt=prompt) for text in texts]
 
         def vector(features: Any) -> FloatArray:
             with torch.inference_mode():
-                found = model(features)["sentence_embedding"]
+                found = model(features)["sentence_embedding"][:, :dimension]
                 if self._normalize:
                     found = torch.nn.functional.normalize(found, p=2, dim=1)
                 alone: FloatArray = found[0].numpy()
@@ -152,14 +192,8 @@ class SentenceTransformerEmbedder:
 
     @cached_property
     def _model(self) -> Any:
-        model = _load(self._directory)
-        dimension = model.get_embedding_dimension()
-        if dimension != self.provenance.dimension:
-            raise InvalidRequest(
-                f"model {self._name!r} computes {dimension} dimensions, but its configuration says "
-                f"{self.provenance.dimension}"
-            )
-        return model
+        _ = self.provenance  # first: what is refused is not loaded
+        return load_model(self._card)
 
 
 def _batches(texts: Sequence[str], limit: int) -> Iterator[Sequence[str]]:
@@ -178,32 +212,12 @@ def _name(model: str | Path) -> str:
     return Path(model).resolve().name if directory else str(model)
 
 
-def _load(directory: Path) -> Any:
-    from safetensors import SafetensorError
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
-
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model = SentenceTransformer(
-            str(directory),
-            device="cpu",
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": "float32"},
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InvalidRequest(f"model {directory.name} cannot be loaded: {error}") from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-    return model.eval()
-
-
 def _instruction_set() -> str:
     """Architecture, vendor and vector extension: what a matrix library chooses its code by."""
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise missing(error) from error
 
     described = Path("/proc/cpuinfo")
     lines = described.read_text().splitlines() if described.is_file() else []
