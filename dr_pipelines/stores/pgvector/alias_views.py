@@ -10,15 +10,16 @@ from dr_pipelines.stores.pgvector.catalog import ALIAS_MARK
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.rights import revoke_defaults
+from dr_pipelines.stores.pgvector.statements import qualified
 
-COLUMNS = sql.SQL("""
+COLUMNS = qualified("""
     SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attcollation::int8
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = {} AND c.relname = {} AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum
 """)
-GRANTS = sql.SQL("""
+GRANTS = qualified("""
     SELECT coalesce(r.rolname, ''), g.privilege_type, g.is_grantable OR g.grantee = g.relowner,
         g.attname
     FROM (
@@ -35,7 +36,7 @@ GRANTS = sql.SQL("""
 """)
 OF_VIEWS = frozenset(["SELECT", "INSERT", "UPDATE", "DELETE"])
 """What may be done through a view of one table."""
-LOCK = sql.SQL("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))")
+LOCK = qualified("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({}, 0))")
 
 
 def point(session: Session, alias: str, collection: Collection) -> None:

@@ -14,11 +14,12 @@ from dr_pipelines.errors import Damaged, NotFound
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.label import Label, read_label
 from dr_pipelines.stores.pgvector.names import collection_name, table_name
+from dr_pipelines.stores.pgvector.statements import oid, oids, qualified, text_array
 
 ALIAS_MARK = "dr-pipelines alias"
 """The comment of a view that is an alias; what it stands for is what it reads."""
 
-TABLES = sql.SQL("""
+TABLES = qualified("""
     SELECT c.oid::int8, c.relname, pg_catalog.quote_ident(c.relname), c.relkind::text,
         k.indkey::int2[]::int4[], k.indexrelid::int8,
         pg_catalog.obj_description(k.indexrelid, 'pg_class')
@@ -38,19 +39,25 @@ TABLES = sql.SQL("""
     WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND {which}
     ORDER BY c.relname COLLATE "C"
 """)
-ATTRIBUTES = sql.SQL("""
+ATTRIBUTES = qualified("""
     SELECT a.attrelid::int8, a.attnum::int4, a.attname, pg_catalog.quote_ident(a.attname),
         t.typname,
-        CASE n.nspname WHEN {types} THEN 'pgvector' WHEN 'pg_catalog' THEN 'engine' ELSE '' END,
+        CASE WHEN n.nspname = 'pg_catalog' THEN 'engine' WHEN e.oid IS NOT NULL THEN 'pgvector'
+            ELSE '' END,
         pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypmod, a.attnotnull,
-        a.attgenerated::text, a.attidentity::text, t.typtype::text
+        a.attgenerated::text, a.attidentity::text, t.typtype::text, n.nspname
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
     JOIN pg_namespace n ON n.oid = t.typnamespace
-    WHERE a.attrelid = ANY ({tables}::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_type s ON s.oid = (CASE WHEN t.typelem = 0::oid THEN t.oid ELSE t.typelem END)
+        AND s.typtype = 'b' AND s.typelem = 0::oid
+    LEFT JOIN pg_depend d ON d.classid = 'pg_catalog.pg_type'::regclass::oid AND d.objid = s.oid
+        AND d.refclassid = 'pg_catalog.pg_extension'::regclass::oid AND d.deptype = 'e'
+    LEFT JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'vector'
+    WHERE a.attrelid = ANY ({tables}) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum
 """)
-INDEXES = sql.SQL("""
+INDEXES = qualified("""
     SELECT i.indrelid::int8, i.indexrelid::int8, c.relname, am.amname, i.indisunique,
         EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid
             AND k.contype IN ('p', 'u', 'x') AND k.conrelid = i.indrelid),
@@ -63,23 +70,23 @@ INDEXES = sql.SQL("""
             pg_catalog.length(pg_catalog.concat(
             'CREATE ', CASE WHEN i.indisunique THEN 'UNIQUE ' END, 'INDEX ',
             pg_catalog.quote_ident(c.relname),
-            ' ON ', CASE c.relkind WHEN 'I' THEN 'ONLY ' END,
+            ' ON ', CASE WHEN c.relkind = 'I' THEN 'ONLY ' END,
             pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(t.relname), ' ')) + 1)
     FROM pg_index i
     JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_class t ON t.oid = i.indrelid
     JOIN pg_namespace n ON n.oid = t.relnamespace
     JOIN pg_am am ON am.oid = c.relam
-    WHERE i.indrelid = ANY ({tables}::int8[]::oid[])
+    WHERE i.indrelid = ANY ({tables})
     ORDER BY c.relname COLLATE "C"
 """)
-ALIASES = sql.SQL("""
+ALIASES = qualified("""
     SELECT DISTINCT v.relname, t.oid::int8, t.relname
     FROM pg_class v
     JOIN pg_namespace n ON n.oid = v.relnamespace
     JOIN pg_rewrite r ON r.ev_class = v.oid
-    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass::oid AND d.objid = r.oid
-        AND d.refclassid = 'pg_class'::regclass::oid AND d.refobjid <> v.oid
+    JOIN pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass::oid AND d.objid = r.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass::oid AND d.refobjid <> v.oid
     JOIN pg_class t ON t.oid = d.refobjid
     WHERE n.nspname = {schema} AND v.relkind = 'v' AND t.relkind IN ('r', 'p')
         AND pg_catalog.obj_description(v.oid, 'pg_class') = {mark}
@@ -103,6 +110,8 @@ class Attribute:
     generated: str
     identity: str
     category: str
+    schema: str
+    """Where its type is."""
 
     @property
     def plain(self) -> bool:
@@ -160,12 +169,12 @@ def tables(session: Session, *, names: Sequence[str] | None = None) -> list[Tabl
     """Tables with a key, ascending by name; with `names`, those of them."""
     which: sql.Composable = sql.SQL("true")
     if names is not None:
-        which = sql.SQL("c.relname = ANY ({}::text[])").format(sql.Literal(list(names)))
+        which = qualified("c.relname = ANY ({})").format(text_array(list(names)))
     found = session.rows(TABLES.format(schema=sql.Literal(session.schema), which=which))
-    ids = sql.Literal([row[0] for row in found])
-    types = sql.Literal(session.extension.schema if session.extension else "")
-    attributes = _grouped(session.rows(ATTRIBUTES.format(tables=ids, types=types)))
-    indexes = _grouped(session.rows(INDEXES.format(tables=ids)))
+    ids = oids([row[0] for row in found])
+    with session.definitions():
+        attributes = _grouped(session.rows(ATTRIBUTES.format(tables=ids)))
+        indexes = _grouped(session.rows(INDEXES.format(tables=ids)))
     labels = {row[0]: _label(row[-1], row[1]) for row in found}
     return [
         Table(
@@ -212,14 +221,14 @@ def aliases(session: Session) -> dict[str, str]:
 
 def held_tables(session: Session, table: Table) -> frozenset[int]:
     """The numbers of a table and of its partitions."""
-    query = sql.SQL("SELECT relid::oid::int8 FROM pg_catalog.pg_partition_tree({}::int8::oid)")
-    parts = session.rows(query.format(sql.Literal(table.id))) if table.partitioned else []
+    query = qualified("SELECT relid::oid::int8 FROM pg_partition_tree({})")
+    parts = session.rows(query.format(oid(table.id))) if table.partitioned else []
     return frozenset([table.id, *(row[0] for row in parts)])
 
 
 def taken(session: Session, name: str) -> bool:
     """Whether a table, index, view or sequence has the name."""
-    query = sql.SQL(
+    query = qualified(
         "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = {} AND c.relname = {})"
     )

@@ -2,7 +2,7 @@
 under the same name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 from psycopg import sql
@@ -19,6 +19,7 @@ from dr_pipelines.stores.pgvector import decoding, decoding_lists, encoding, enc
 from dr_pipelines.stores.pgvector.decoding import Decoder, Fields
 from dr_pipelines.stores.pgvector.encoding import Encoder, Piece
 from dr_pipelines.stores.pgvector.names import table_name
+from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.texts import escaped_column, unescaped_column
 
 SYSTEM = frozenset(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"])
@@ -27,6 +28,10 @@ MAX_VECTOR = 16_000
 """Components of a vector or halfvec."""
 MAX_SPARSE = 1_000_000_000
 TEXT_OID, VARCHAR_OID = 25, 1043
+
+
+BARE = sql.SQL("{0}")
+TEXT = qualified("{0}::text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Column:
     type: str
     decode: Decoder
     encode: Encoder
-    read: str = "{}"
+    read: sql.SQL = field(default_factory=lambda: BARE)
     staged: bool = False
     any_text: bool = False
 
@@ -158,9 +163,11 @@ def own_vector(vector: Vector, vector_oid: int) -> Column:
             return Column(name, native, "bytea", dense, encoding.packed_vectors)
         case _, declared:
             decode, encode = vector_codec(str(declared).partition("(")[0], size)
-            read = "{}"
+            read = BARE
             if _has_beside(vector):
-                read = f'coalesce("{_beside_name(vector)}", sparsevec_send({{}}))'
+                read = sql.SQL(
+                    f'coalesce("{_beside_name(vector)}", {{extension}}.sparsevec_send({{0}}))'
+                )
             return Column(name, native, str(declared), decode, encode, read)
 
 

@@ -1,4 +1,7 @@
-"""Connections to a server, kept for the next operation, and the two kinds of transaction."""
+"""Connections to a server, kept for the next operation, and the two kinds of transaction.
+
+Every statement that goes through them is written by the rules of `statements`.
+"""
 
 import os
 import threading
@@ -10,16 +13,19 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
+from dr_pipelines.errors import Refused
 from dr_pipelines.stores.pgvector.address import Address
 from dr_pipelines.stores.pgvector.errors import translated
+from dr_pipelines.stores.pgvector.statements import qualified
 
 KEPT = 4
 """Idle connections that are kept; more than these are closed after use."""
 LOCK_WAIT = "30s"
 
 SETTINGS = {
-    "search_path": "pg_catalog",  # until the extension is known
+    "search_path": "",  # nobody's names but those of the engine: see `statements`
     "client_encoding": "UTF8",
     "statement_timeout": "0",  # a scan takes as long as it takes
     "idle_in_transaction_session_timeout": "0",
@@ -33,12 +39,35 @@ SETTINGS = {
     "extra_float_digits": "3",
     "lc_monetary": "C",
     "xmloption": "content",
+    # a database's owner may have set these for whoever connects
+    "array_nulls": "on",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    # or the planner would compute what the conditions of partitions say of constants, by functions
+    # of whoever wrote them
+    "constraint_exclusion": "off",
 }
-EXTENSION = sql.SQL(
-    "SELECT n.nspname, e.extversion, t.oid::int8 FROM pg_extension e "
-    "JOIN pg_namespace n ON n.oid = e.extnamespace "
-    "JOIN pg_type t ON t.typnamespace = n.oid AND t.typname = 'vector' WHERE e.extname = 'vector'"
-)
+NO_VIEWS = {"restrict_nonsystem_relation_kind": "view, foreign-table"}
+"""What takes a table's place in the moment before it is locked is not read. Minor versions since
+August 2024 know the setting."""
+SINCE_MINOR = {120000: 20, 130000: 16, 140000: 13, 150000: 8, 160000: 4}
+EXTENSION = qualified("""
+    SELECT n.nspname, e.extversion, t.oid::int8, ARRAY(
+        SELECT pg_catalog.format('%s', p.oid::regprocedure) FROM pg_proc p
+        JOIN pg_language l ON l.oid = p.prolang AND l.lanpltrusted
+        WHERE p.pronamespace = n.oid AND p.proname IN ('vector_dims', 'sparsevec_send')
+            OR EXISTS (SELECT FROM pg_operator o JOIN pg_type a ON a.oid = o.oprleft
+                WHERE o.oprcode::oid = p.oid AND o.oprnamespace = n.oid
+                AND o.oprright = o.oprleft
+                AND a.typname IN ('vector', 'halfvec', 'sparsevec', 'bit')
+                AND o.oprname IN ('<->', '<#>', '<=>', '<+>', '<~>', '<%>', '='))
+    )
+    FROM pg_extension e
+    JOIN pg_namespace n ON n.oid = e.extnamespace
+    JOIN pg_type t ON t.typnamespace = n.oid AND t.typname = 'vector' AND t.typtype = 'b'
+    WHERE e.extname = 'vector'
+""")
 
 Row = tuple[Any, ...]
 Statement = sql.SQL | sql.Composed
@@ -60,6 +89,8 @@ class Session:
     connection: psycopg.Connection[Row]
     schema: str
     extension: Extension | None = None
+    defining: bool = False
+    """Whether the long path is set."""
 
     def rows(self, query: Statement) -> list[Row]:
         """The answer to one query, values and all: a second statement in it is refused."""
@@ -79,35 +110,61 @@ class Session:
         """A table's name as SQL."""
         return sql.Identifier(self.schema, name)
 
-    def load_extension(self) -> Extension | None:
-        """Look for pgvector, and find its types and operators from now on."""
-        if self.extension is None:
-            found = self.rows(EXTENSION)
-            if found:
-                schema, version, vector = found[0]
-                numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
-                self.extension = Extension(schema, numbers, vector)
-            self._set_path()
-        return self.extension
+    def printed(self, query: Statement) -> list[Row]:
+        """The answer to a query that has definitions printed."""
+        with self.definitions():
+            return self.rows(query)
 
-    def _set_path(self) -> None:
-        """One path for what is read and what is made, so that definitions are the same text in
-        both. Whoever may make functions in the schema must not be able to put one before the
-        engine's: so the engine's names and the extension's come first, functions are called by
-        their schemas, and operators and casts get operands of exactly the types that the engine has
-        them for (those of the first schema win among exact ones, not among others)."""
+    def define(self, command: Statement) -> None:
+        """Execute a definition."""
+        with self.definitions():
+            self.run(command)
+
+    @contextmanager
+    def definitions(self) -> Iterator[None]:
+        """While definitions are printed or executed: one path for both, so that they are the same
+        text in both, and name neither the extension's schema nor the collection's, which may be
+        others in another database."""
+        if self.defining:
+            yield
+            return
         extra = [self.extension.schema] if self.extension else []
         path = list(dict.fromkeys(["pg_catalog", *extra, self.schema]))
-        self.run(
-            sql.SQL("SELECT pg_catalog.set_config('search_path', {}, false)").format(
-                sql.Literal(", ".join(sql.Identifier(name).as_string() for name in path))
-            )
-        )
+        self._set_path(", ".join(sql.Identifier(name).as_string() for name in path))
+        self.defining = True
+        try:
+            yield
+        finally:
+            self.defining = False
+            # what failed is undone, and this setting with it
+            if self.connection.info.transaction_status is TransactionStatus.INTRANS:
+                self._set_path("")
 
+    def _set_path(self, path: str) -> None:
+        self.run(qualified("SELECT set_config('search_path', {}, true)").format(sql.Literal(path)))
 
-def verbatim(text: str) -> sql.SQL:
-    """SQL that the server itself wrote, as it is: a definition from its catalogs."""
-    return sql.SQL(text)
+    def load_extension(self) -> Extension | None:
+        """Look for pgvector.
+
+        Raises:
+            Refused: somebody put functions of his own in the place of its functions: the owner of
+                an extension and of its schema may.
+        """
+        if self.extension is None and (found := self.rows(EXTENSION)):
+            schema, version, vector, strange = found[0]
+            if strange:
+                raise Refused(
+                    f"{', '.join(strange)}: not pgvector's own, but written by somebody in its "
+                    "place; nothing is read here before the extension is made anew"
+                )
+            numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+            self.extension = Extension(schema, numbers, vector)
+        return self.extension
+
+    @property
+    def vectors(self) -> sql.Identifier:
+        """The schema of the extension's types and operators."""
+        return sql.Identifier(self.extension.schema if self.extension else self.schema)
 
 
 class Connections:
@@ -190,15 +247,24 @@ class Connections:
     def _connect(self) -> Session:
         connection = psycopg.connect(**self._address.options, autocommit=True)  # type: ignore[arg-type]
         session = Session(connection, self._address.schema)
+        chosen = SETTINGS | (NO_VIEWS if _restricts(connection.info.server_version) else {})
         settings = sql.SQL(", ").join(
-            sql.SQL("pg_catalog.set_config({}, {}, false)").format(
-                sql.Literal(key), sql.Literal(value)
-            )
-            for key, value in SETTINGS.items()
+            qualified("set_config({}, {}, false)").format(sql.Literal(key), sql.Literal(value))
+            for key, value in chosen.items()
         )
         session.run(sql.SQL("SELECT {}").format(settings))
-        session.load_extension()
+        try:
+            session.load_extension()
+        except BaseException:
+            connection.close()
+            raise
         return session
+
+
+def _restricts(version: int) -> bool:
+    """Whether a server knows the setting of `NO_VIEWS`."""
+    major, minor = version // 10_000 * 10_000, version % 10_000
+    return minor >= SINCE_MINOR.get(major, 0 if major >= 170_000 else 10_000)
 
 
 def _close(idle: list[Session]) -> None:

@@ -11,12 +11,13 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import FieldType
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.pgvector.columns import Column
-from dr_pipelines.stores.pgvector.connections import Session, verbatim
+from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.decoding import EPOCH, INFINITY, Message, decoded, strings
 from dr_pipelines.stores.pgvector.description import Collection
-from dr_pipelines.stores.pgvector.encoding import HEADER, TRAILER, encoded
+from dr_pipelines.stores.pgvector.encoding import HEADER, TRAILER, encoded, lines
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.keys import key_column
+from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.texts import escaped_column, has_nul
 
 PIECE_BYTES = 8 * 2**20
@@ -43,14 +44,14 @@ def scanned(
     them in the order of the key's index."""
     require_whole(session, collection.table)
     schema = store_schema(collection.spec)
-    sources = [_source(collection, name) for name in columns]
-    key = _source(collection, "id")
+    sources = [_source(session, collection, name) for name in columns]
+    key = _source(session, collection, "id")
     query = sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {}) TO STDOUT (FORMAT BINARY)")
     statement = query.format(
         sql.SQL(", ").join(read for read, _ in sources),
         collection.rows(session),
         where,
-        key[0] if collection.ours else sql.SQL('{} COLLATE "C"').format(key[0]),
+        key[0] if collection.ours else qualified('{} COLLATE "C"').format(key[0]),
     )
     fields = pa.schema([schema.field(name) for name in columns])
     decoders = [decode for _, decode in sources]
@@ -65,16 +66,18 @@ def scanned(
         )
 
 
-def _source(collection: Collection, name: str) -> tuple[sql.Composable, Callable[..., pa.Array]]:
+def _source(
+    session: Session, collection: Collection, name: str
+) -> tuple[sql.Composable, Callable[..., pa.Array]]:
     """What is read for a column, and what makes Arrow of it."""
     if not collection.ours and name in ("id", "document_id"):
         return key_column(collection), strings
     column = collection.mapping.column(name)
     if column is not None:
-        return verbatim(column.read).format(column.identifier), column.decode
+        return column.read.format(column.identifier, extension=session.vectors), column.decode
     if name == "chunk_index":
         return sql.SQL("0"), lambda fields: pa.array(np.zeros(len(fields.begin), np.int32))
-    return sql.SQL("NULL::text"), strings
+    return qualified("NULL::text"), strings
 
 
 def _pieces(session: Session, statement: sql.Composed, *, rows: int) -> Iterator[list[Message]]:
@@ -105,12 +108,30 @@ def load(
     )
     encoders = [column.encode for column in columns]
     rows = max(1, min(PIECE_ROWS, batch.num_rows * PIECE_BYTES // max(1, batch.nbytes)))
-    with session.connection.cursor() as cursor, cursor.copy(statement) as copy:
+    with (
+        session.definitions(),
+        session.connection.cursor() as cursor,
+        cursor.copy(statement) as copy,
+    ):
         copy.write(HEADER)
         for start in range(0, batch.num_rows, rows):
             piece = batch.slice(start, rows)
             copy.write(encoded([_one(piece.column(c.name)) for c in columns], encoders))
         copy.write(TRAILER)
+
+
+def load_texts(
+    session: Session, target: sql.Composable, columns: Sequence[Column], batch: pa.Table
+) -> None:
+    """Copy values into a table as texts, of which the types' input functions make values."""
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT TEXT)").format(
+        target, sql.SQL(", ").join(column.identifier for column in columns)
+    )
+    rows = max(1, min(PIECE_ROWS, batch.num_rows * PIECE_BYTES // max(1, batch.nbytes)))
+    with session.connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for start in range(0, batch.num_rows, rows):
+            piece = batch.slice(start, rows)
+            copy.write(lines([_one(piece.column(c.name)) for c in columns]))
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -17,6 +17,7 @@ from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, o
 from dr_pipelines.stores.pgvector.names import derived
 from dr_pipelines.stores.pgvector.partitions import partitions
 from dr_pipelines.stores.pgvector.rights import described_roles, named_roles, rights
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.pgvector.structure import by_name, index_part, structure
 from dr_pipelines.stores.pgvector.vector_indexes import METRICS, SEARCH, Found, found_index
 
@@ -26,14 +27,14 @@ KEYWORDS = "USING gin (to_tsvector('simple'::regconfig, \"left\"(text, 150000)))
 1 MiB, and a write that it refused would be lost. 150,000 characters never reach that."""
 
 
-METRIC_CLASSES = sql.SQL("""
+METRIC_CLASSES = qualified("""
     SELECT o.opcname FROM pg_index i
     JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_am m ON m.oid = c.relam AND m.amname IN ('hnsw', 'ivfflat')
     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
     JOIN pg_opclass o ON o.oid = i.indclass[0]
-    WHERE a.attname = {name} AND (i.indrelid = {table}::int8::oid
-        OR i.indrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({table}::int8::oid)))
+    WHERE a.attname = {name} AND (i.indrelid = {table}
+        OR i.indrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({table})))
 """)
 INVALID_INDEX = "invalid index"
 PENDING = ("indexes", "index_names", "quantization")
@@ -146,10 +147,11 @@ def described(
     """The whole specification, with the engine's section."""
     table, spec = collection.table, collection.spec
     require_whole(session, table)
-    section = structure(session, table, whole=not collection.ours)
-    section |= rights(session, table.id, table.quoted)
-    if "partitions" in section:
-        section["partitions"]["tables"] = partitions(session, table)
+    with session.definitions():
+        section = structure(session, table, whole=not collection.ours)
+        section |= rights(session, table.id, table.quoted)
+        if "partitions" in section:
+            section["partitions"]["tables"] = partitions(session, table)
     section["roles"] = described_roles(session, named_roles(section))
     carried = {column.native: column.name for column in collection.mapping.columns}
     for column in section.get("columns", []):
@@ -274,20 +276,19 @@ def _dimensions(session: Session, table: Table) -> dict[str, int]:
 
 
 def _first_dimension(session: Session, table: Table, attribute: Attribute) -> int | None:
-    schema = session.extension.schema if session.extension else session.schema
-    measure = sql.SQL("{}.vector_dims({})::int8")
+    measure = qualified("{}.vector_dims({})::int8")
     if attribute.kind == "sparsevec":
-        measure = sql.SQL("pg_catalog.split_part({1}::text, '/', 2)::int8")
+        measure = qualified("split_part(format('%s', {1}), '/', 2)::int8")
     query = sql.SQL("SELECT {} FROM {} WHERE {} IS NOT NULL LIMIT 1")
     column = sql.Identifier(attribute.name)
-    measured = measure.format(sql.Identifier(schema), column)
+    measured = measure.format(session.vectors, column)
     size: int | None = session.one(query.format(measured, rows_of(session, table), column))
     return size
 
 
 def _metrics(session: Session, table: Table, attribute: Attribute) -> set[Metric]:
     """Metrics of indexes that hold a part of the vectors: those of a condition, or a partition."""
-    query = METRIC_CLASSES.format(table=sql.Literal(table.id), name=sql.Literal(attribute.name))
+    query = METRIC_CLASSES.format(table=oid(table.id), name=sql.Literal(attribute.name))
     operators = (row[0].partition("_")[2] for row in session.rows(query))
     return {METRICS[name] for name in operators if name in METRICS}
 

@@ -38,6 +38,25 @@ def encoded(columns: Sequence[pa.Array], encoders: Sequence[Encoder]) -> memoryv
     return memoryview(whole.buffers()[2])[bounds[first] : bounds[last]]
 
 
+MEANT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+"""Characters that `COPY … (FORMAT TEXT)` takes for its own, and how they are written."""
+
+
+def lines(columns: Sequence[pa.Array]) -> memoryview:
+    """The bytes of some rows of texts and numbers for `COPY … (FORMAT TEXT)`; below 2 GiB."""
+    written = [_written(column.cast(pa.string())) for column in columns]
+    whole = pc.binary_join_element_wise(*written, "\t")
+    whole = pc.binary_join_element_wise(whole, pa.scalar("\n"), "")
+    bounds = np.frombuffer(whole.buffers()[1], np.int32)
+    return memoryview(whole.buffers()[2])[bounds[whole.offset] : bounds[whole.offset + len(whole)]]
+
+
+def _written(texts: pa.Array) -> pa.Array:
+    for character, form in MEANT.items():
+        texts = pc.replace_substring(texts, character, form)
+    return pc.fill_null(texts, "\\N")
+
+
 def joined(pieces: Sequence[Piece]) -> pa.Array:
     """The bytes of all pieces of each row, one behind the other."""
     merged = list[Piece]()

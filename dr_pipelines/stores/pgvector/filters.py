@@ -8,9 +8,17 @@ from psycopg import sql
 from dr_pipelines.model.collection import FieldType
 from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range, Scalar
 from dr_pipelines.stores.pgvector.columns import Mapping
+from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.texts import escaped
 
 NEVER = sql.SQL("false")
+SIGNS = {
+    "=": qualified(" = "),
+    ">=": qualified(" >= "),
+    ">": qualified(" > "),
+    "<=": qualified(" <= "),
+    "<": qualified(" < "),
+}
 
 
 def condition(filter: Filter | None, mapping: Mapping) -> sql.Composable:
@@ -33,7 +41,7 @@ def condition(filter: Filter | None, mapping: Mapping) -> sql.Composable:
             text = _text(value, field, mapping)
             if "\0" in text:
                 return NEVER
-            held = sql.SQL("{}::text = ANY ({}::text[])")
+            held = qualified("{}::text = ANY ({}::text[])")
             return _true(held.format(sql.Literal(text), _column(field, mapping)))
         case Range(field, gte, gt, lte, lt):
             bounds = ((">=", gte), (">", gt), ("<=", lte), ("<", lt))
@@ -55,23 +63,24 @@ def _any(parts: list[sql.Composable]) -> sql.Composable:
 
 
 def _compared(field: str, mark: str, value: Scalar, mapping: Mapping) -> sql.Composable:
-    signs = {"=": "=", ">=": ">=", ">": ">", "<=": "<=", "<": "<"}
-    column, sign = _column(field, mapping), sql.SQL(signs[mark])
+    column, sign = _column(field, mapping), SIGNS[mark]
     declared = next(f.type for f in mapping.fields if f.name == field)
     if isinstance(value, str):
         value = _text(value, field, mapping)
         if "\0" in value:
-            return NEVER if mark == "=" else _compared_bytes(column, sign, value)
+            return NEVER if mark == "=" else _compared_bytes(_text_of(field, mapping), sign, value)
     match declared:
         case FieldType.STRING:
-            return sql.SQL('{}::text COLLATE "C" {} {}').format(column, sign, sql.Literal(value))
+            text = _text_of(field, mapping)
+            return qualified('{} COLLATE "C" {} {}').format(text, sign, sql.Literal(value))
         case FieldType.NUMBER:
-            compared = sql.SQL("({0}::float8 {1} {2}::float8 AND {0}::float8 <> 'NaN')")
-            return compared.format(column, sign, sql.Literal(value))
+            compared = qualified("({0}::float8 {1} {2}::float8 AND {0}::float8 <> 'NaN')")
+            return compared.format(column, sign, sql.Literal(str(value)))
         case FieldType.INTEGER if isinstance(value, int | float):
             return _compared_number(column, sign, value)
         case FieldType.TIMESTAMP if isinstance(value, datetime):
-            return sql.SQL("{} {} {}").format(column, sign, sql.Literal(value))
+            moment = sql.Literal(value.isoformat())
+            return qualified("{} {} {}::timestamptz").format(column, sign, moment)
         case _:
             return sql.SQL("{} {} {}").format(column, sign, sql.Literal(value))
 
@@ -79,14 +88,14 @@ def _compared(field: str, mark: str, value: Scalar, mapping: Mapping) -> sql.Com
 def _compared_number(column: sql.Composable, sign: sql.SQL, value: float) -> sql.Composable:
     """Between types that the engine has a comparison for: it looks for none of somebody else's."""
     if isinstance(value, int) and -(2**63) <= value < 2**63:
-        return sql.SQL("{} {} {}::int8").format(column, sign, sql.Literal(str(int(value))))
-    return sql.SQL("{}::numeric {} {}::numeric").format(column, sign, sql.Literal(repr(value)))
+        return qualified("{} {} {}::int8").format(column, sign, sql.Literal(str(int(value))))
+    return qualified("{}::numeric {} {}::numeric").format(column, sign, sql.Literal(repr(value)))
 
 
-def _compared_bytes(column: sql.Composable, sign: sql.SQL, value: str) -> sql.Composable:
+def _compared_bytes(text: sql.Composable, sign: sql.SQL, value: str) -> sql.Composable:
     """Against a text that no text of the engine equals."""
-    compared = sql.SQL("pg_catalog.convert_to({}::text, 'UTF8') {} {}")
-    return compared.format(column, sign, sql.Literal(value.encode()))
+    compared = qualified("convert_to({}, 'UTF8') {} {}::bytea")
+    return compared.format(text, sign, sql.Literal(f"\\x{value.encode().hex()}"))
 
 
 def _text(value: str, field: str, mapping: Mapping) -> str:
@@ -98,6 +107,12 @@ def _text(value: str, field: str, mapping: Mapping) -> str:
 def _column(field: str, mapping: Mapping) -> sql.Composable:
     column = mapping.column(field)
     return sql.Identifier(column.native if column else field)
+
+
+def _text_of(field: str, mapping: Mapping) -> sql.Composable:
+    """A field of texts as text, whatever its column is."""
+    column = mapping.column(field)
+    return column.read.format(column.identifier) if column else sql.Identifier(field)
 
 
 def _true(compared: sql.Composable) -> sql.Composable:

@@ -13,22 +13,21 @@ A standby's snapshot does not name what is in progress, so that there is no sign
 a server's: it changes also when something else in the server was written.
 """
 
-from psycopg import sql
-
 from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 
-SIGN = sql.SQL("""
+SIGN = qualified("""
     SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_postmaster_start_time()::text,
         coalesce((SELECT stats_reset::text FROM pg_stat_bgwriter), ''),
         (SELECT system_identifier FROM pg_catalog.pg_control_system())::text,
         (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())::text,
-        {table}::text, coalesce(pg_catalog.pg_relation_filenode({table}::int8::oid)::text, '')
+        {table}::text, coalesce(pg_catalog.pg_relation_filenode({table})::text, '')
 """)
 
 
 def glance(session: Session, table: Table) -> str | None:
     """Equal only while no transaction that writes anything was committed; None on a standby."""
-    if session.one(sql.SQL("SELECT pg_catalog.pg_is_in_recovery()")):
+    if session.one(qualified("SELECT pg_catalog.pg_is_in_recovery()")):
         return None
-    return " ".join(session.rows(SIGN.format(table=sql.Literal(table.id)))[0])
+    return " ".join(session.rows(SIGN.format(table=oid(table.id)))[0])

@@ -24,6 +24,7 @@ from dr_pipelines.stores.pgvector.description import (
 from dr_pipelines.stores.pgvector.making import index_command, section_of
 from dr_pipelines.stores.pgvector.names import derived, with_table
 from dr_pipelines.stores.pgvector.partitions import LivePartition, live_partitions
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.pgvector.vector_indexes import definition
 
 STEPS = 1000
@@ -33,11 +34,11 @@ GRAPH_FACTOR = 1.5
 MOST_MEMORY = 4 * 2**30
 SETTING_FACTOR = 4
 MOST_WORKERS = 7
-MEMORY = sql.SQL(
+MEMORY = qualified(
     "SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')), "
     "pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers'))"
 )
-HOW_FAR = sql.SQL(
+HOW_FAR = qualified(
     "SELECT blocks_done, blocks_total, tuples_done, tuples_total "
     "FROM pg_stat_progress_create_index WHERE pid = {}"
 )
@@ -190,20 +191,19 @@ def _prepare(session: Session, collection: Collection, settings: dict[str, str])
     """Memory for the whole graph of an HNSW index, which is slow to build without, but no more than
     the server's own settings let one think that it has; and as many workers as it lets one
     operation have. The URL may say otherwise."""
-    size = sql.SQL("SELECT pg_catalog.pg_total_relation_size({}::regclass)")
-    name = collection.identifier(session).as_string()
-    size_bytes = int(session.one(size.format(sql.Literal(name))))
+    size = qualified("SELECT pg_total_relation_size({})")
+    size_bytes = int(session.one(size.format(oid(collection.table.id))))
     usual, buffers = (int(value) for value in session.rows(MEMORY)[0])
     given = max(SETTING_FACTOR * usual, buffers)
     memory = int(max(usual, min(MOST_MEMORY, given, size_bytes * GRAPH_FACTOR)))
-    limit = int(session.one(sql.SQL("SELECT pg_catalog.current_setting('max_parallel_workers')")))
+    limit = int(session.one(qualified("SELECT current_setting('max_parallel_workers')")))
     chosen = {
         "maintenance_work_mem": f"{memory // 1024}kB",
         "max_parallel_maintenance_workers": str(min(limit, MOST_WORKERS)),
         **settings,
     }
     for key, value in chosen.items():
-        set_ = sql.SQL("SELECT pg_catalog.set_config({}, {}, true)")
+        set_ = qualified("SELECT pg_catalog.set_config({}, {}, true)")
         session.run(set_.format(sql.Literal(key), sql.Literal(value)))
 
 
@@ -236,11 +236,11 @@ def _watched(
 ) -> None:
     """Run a command in a thread, and look from here how far it is."""
     if progress is None:
-        session.run(command)
+        session.define(command)
         return
     pid = session.connection.info.backend_pid
     with ThreadPoolExecutor(1) as pool, connections.alone() as watcher:
-        running = pool.submit(session.run, command)
+        running = pool.submit(session.define, command)
         try:
             for part in _looks(running, watcher, pid):
                 progress(done + part, total)

@@ -1,20 +1,17 @@
 """Tables that inherit from one another without being partitions."""
 
-from psycopg import sql
-
 from dr_pipelines.errors import Refused
 from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 
-HEIRS = sql.SQL("""
+HEIRS = qualified("""
     WITH RECURSIVE heirs (id) AS (
-        SELECT i.inhrelid FROM pg_catalog.pg_inherits i
-        WHERE i.inhparent OPERATOR(pg_catalog.=) {table}::pg_catalog.int8::pg_catalog.oid
-        UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i
-        JOIN heirs h ON i.inhparent OPERATOR(pg_catalog.=) h.id
+        SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = {table}
+        UNION SELECT i.inhrelid FROM pg_inherits i JOIN heirs h ON i.inhparent = h.id
     )
-    SELECT c.relname FROM heirs h JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) h.id
-    ORDER BY c.relname COLLATE pg_catalog."C"
+    SELECT c.relname FROM heirs h JOIN pg_class c ON c.oid = h.id
+    ORDER BY c.relname COLLATE "C"
 """)
 NAMED = 5
 
@@ -28,7 +25,7 @@ def require_whole(session: Session, table: Table) -> None:
     """
     if table.partitioned:
         return
-    heirs = [row[0] for row in session.rows(HEIRS.format(table=sql.Literal(table.id)))]
+    heirs = [row[0] for row in session.rows(HEIRS.format(table=oid(table.id)))]
     if heirs:
         named = ", ".join(repr(name) for name in heirs[:NAMED])
         more = f" and {len(heirs) - NAMED} more" if len(heirs) > NAMED else ""

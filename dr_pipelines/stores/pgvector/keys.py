@@ -9,8 +9,11 @@ from psycopg import sql
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.stores.pgvector.catalog import Attribute
-from dr_pipelines.stores.pgvector.connections import verbatim
+from dr_pipelines.stores.pgvector.columns import TEXT
+from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
+from dr_pipelines.stores.pgvector.mapping import has_vectors
+from dr_pipelines.stores.pgvector.statements import SHOWN, qualified, text_array
 
 
 def key_attributes(collection: Collection) -> list[Attribute]:
@@ -20,13 +23,16 @@ def key_attributes(collection: Collection) -> list[Attribute]:
 
 def key_column(collection: Collection) -> sql.Composable:
     """The id as SQL."""
-    parts = [sql.Identifier(a.name) for a in key_attributes(collection)]
+    parts = [_text(a) for a in key_attributes(collection)]
     if len(parts) == 1:
-        return sql.SQL("{}::text").format(parts[0])
-    texts = sql.SQL(" || ',' || ").join(
-        sql.SQL("to_json({}::text)::text").format(part) for part in parts
-    )
-    return sql.SQL("('[' || {} || ']')").format(texts)
+        return parts[0]
+    written = sql.SQL(", ',', ").join(qualified("to_json({})").format(part) for part in parts)
+    return qualified("concat('[', {}, ']')").format(written)
+
+
+def _text(attribute: Attribute) -> sql.Composed:
+    read = TEXT if attribute.plain else SHOWN
+    return read.format(sql.Identifier(attribute.name))
 
 
 def key_texts(collection: Collection, ids: Sequence[str]) -> list[list[str]]:
@@ -53,22 +59,26 @@ def key_texts(collection: Collection, ids: Sequence[str]) -> list[list[str]]:
     return [list(column) for column in zip(*found, strict=True)] or [[] for _ in range(width)]
 
 
-def with_keys(collection: Collection, ids: Sequence[str]) -> sql.Composable:
-    """A condition for the records with these ids, which are keys: found by the key's index."""
-    columns, attributes = key_texts(collection, ids), key_attributes(collection)
-    names = [sql.Identifier(f"k{number}") for number in range(len(columns))]
-    # an extension's type has its own equality; no user can put another one before the engine's
-    own = all(a.category != "b" or a.origin == "engine" for a in attributes)
-    return sql.SQL("({}) {} ANY (SELECT {} FROM ROWS FROM ({}) AS given ({}))").format(
+def with_keys(session: Session, collection: Collection, ids: Sequence[str]) -> sql.Composable:
+    """A condition for the records with these ids, which are keys: found by the key's index where
+    the key's types are the engine's or the extension's, whose equality is known."""
+    attributes = key_attributes(collection)
+    plain = all(a.plain and not a.kind.startswith("_") for a in attributes)
+    if not plain and not all(has_vectors(a) for a in attributes):
+        return with_texts(collection, ids)
+    schema = sql.Identifier("pg_catalog") if plain else session.vectors
+    names = [sql.Identifier(f"k{number}") for number in range(len(attributes))]
+    values = [
+        qualified("unnest({}::{}.{}[])").format(
+            sql.Literal(values), sql.Identifier(a.schema), sql.Identifier(a.kind)
+        )
+        for a, values in zip(attributes, key_texts(collection, ids), strict=True)
+    ]
+    return sql.SQL("({}) OPERATOR({}.=) ANY (SELECT {} FROM ROWS FROM ({}) AS given ({}))").format(
         sql.SQL(", ").join(sql.Identifier(a.name) for a in attributes),
-        sql.SQL("OPERATOR(pg_catalog.=)" if own else "="),
-        sql.SQL(", ").join(
-            sql.SQL("{}::{}").format(name, verbatim(attribute.type))
-            for name, attribute in zip(names, attributes, strict=True)
-        ),
-        sql.SQL(", ").join(
-            sql.SQL("pg_catalog.unnest({}::text[])").format(sql.Literal(c)) for c in columns
-        ),
+        schema,
+        sql.SQL(", ").join(names),
+        sql.SQL(", ").join(values),
         sql.SQL(", ").join(names),
     )
 
@@ -76,7 +86,7 @@ def with_keys(collection: Collection, ids: Sequence[str]) -> sql.Composable:
 def with_texts(collection: Collection, ids: Sequence[str]) -> sql.Composable:
     """A condition for the records with these ids, whatever they are."""
     kept = [key for key in ids if "\0" not in key]
-    return sql.SQL("{} = ANY ({}::text[])").format(key_column(collection), sql.Literal(kept))
+    return qualified("{} = ANY ({})").format(key_column(collection), text_array(kept))
 
 
 def require_keys(collection: Collection, batch: pa.Table) -> None:

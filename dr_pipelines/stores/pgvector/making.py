@@ -8,17 +8,18 @@ from dr_pipelines.errors import AlreadyExists, InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.pgvector.catalog import tables, taken
 from dr_pipelines.stores.pgvector.columns import own_columns
-from dr_pipelines.stores.pgvector.connections import Session, verbatim
+from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.label import Label, write_label
 from dr_pipelines.stores.pgvector.names import placed, table_name, with_table
 from dr_pipelines.stores.pgvector.rights import apply_rights, revoke_defaults
+from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 
 Section = dict[str, Any]
 ENGINE = "pgvector"
 AS_IT_WAS = "table"
 """The layout of a table that somebody else made."""
 REQUIRED = frozenset(["id", "document_id", "chunk_index"])
-QUOTED = sql.SQL("SELECT pg_catalog.quote_ident({})")
+QUOTED = qualified("SELECT pg_catalog.quote_ident({})")
 
 
 def section_of(spec: CollectionSpec) -> Section:
@@ -124,7 +125,7 @@ def _create(session: Session, name: str, lines: list[sql.Composable], section: S
         parts.append(sql.SQL("PARTITION BY {}").format(verbatim(key)))
     if options:
         parts.append(sql.SQL("WITH ({})").format(_settings(options)))
-    session.run(sql.SQL(" ").join(parts))
+    session.define(sql.SQL(" ").join(parts))
     for column in section.get("columns", []):
         _column_settings(session, name, column)
 
@@ -178,9 +179,9 @@ def _sequences(session: Session, name: str, section: Section) -> None:
             )
         )
         session.run(
-            sql.SQL(
-                "ALTER TABLE {} ALTER COLUMN {} SET DEFAULT pg_catalog.nextval({}::regclass)"
-            ).format(session.table(name), place, sql.Literal(target.as_string()))
+            qualified("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT nextval({}::regclass)").format(
+                session.table(name), place, sql.Literal(target.as_string())
+            )
         )
         owned = sql.SQL("ALTER SEQUENCE {} OWNED BY {}")
         owner = sql.Identifier(session.schema, name, column)
@@ -207,7 +208,7 @@ def _partitions(
             words.append(sql.SQL("PARTITION BY {}").format(verbatim(child["key"])))
         if "options" in child:
             words.append(sql.SQL("WITH ({})").format(_settings(child["options"])))
-        session.run(sql.SQL(" ").join(words))
+        session.define(sql.SQL(" ").join(words))
         _of_its_own(session, name, child, root=root)
         made += [(name, child), *_partitions(session, root, name, child)]
     return made
@@ -223,7 +224,7 @@ def _of_its_own(session: Session, name: str, part: Section, *, root: str) -> Non
         how: sql.Composable = sql.SQL("DROP DEFAULT")
         if expression is not None:
             how = sql.SQL("SET DEFAULT {}").format(verbatim(expression))
-        session.run(alter.format(target, sql.Identifier(column), how))
+        session.define(alter.format(target, sql.Identifier(column), how))
     for column in part.get("not_null", []):
         session.run(alter.format(target, sql.Identifier(column), sql.SQL("SET NOT NULL")))
     _constraints(session, name, part, root=root)
@@ -251,7 +252,7 @@ def add_constraint(
     label = placed(constraint["name"], root, taken=taken(session, wanted))
     definition = verbatim(with_table(constraint["definition"], quoted))
     add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}")
-    session.run(add.format(session.table(name), sql.Identifier(label), definition))
+    session.define(add.format(session.table(name), sql.Identifier(label), definition))
     if "comment" in constraint:
         say = sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}")
         text = sql.Literal(constraint["comment"])
@@ -268,7 +269,7 @@ def _key_index(session: Session, name: str, section: Section) -> None:
             return
         if "using" in index:
             using = with_table(index["using"], quoted)
-            session.run(index_command(session, index["name"], using, unique=True, root=name))
+            session.define(index_command(session, index["name"], using, unique=True, root=name))
 
 
 def index_command(

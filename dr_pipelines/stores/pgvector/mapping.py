@@ -22,6 +22,7 @@ from dr_pipelines.model.record import ARROW_TYPES
 from dr_pipelines.stores.pgvector import decoding, decoding_lists, encoding, encoding_lists
 from dr_pipelines.stores.pgvector.catalog import Attribute, Table
 from dr_pipelines.stores.pgvector.columns import (
+    TEXT,
     TEXT_OID,
     VARCHAR_OID,
     Column,
@@ -30,6 +31,7 @@ from dr_pipelines.stores.pgvector.columns import (
     vector_codec,
 )
 from dr_pipelines.stores.pgvector.encoding import Encoder
+from dr_pipelines.stores.pgvector.statements import SHOWN, qualified
 
 TEXT_NAMES = ("text", "content", "document", "body", "chunk", "chunk_text", "page_content")
 EXTRA_NAMES = ("extra", "metadata", "meta", "cmetadata", "metadata_", "payload", "attributes")
@@ -48,6 +50,7 @@ OTHER_TYPES = {
     "_text": FieldType.STRINGS,
     "_varchar": FieldType.STRINGS,
 }
+WHOLE, REAL = qualified("{0}::int8"), qualified("{0}::float8")
 VECTOR_TYPES = {
     "vector": (VectorKind.DENSE, VectorType.FLOAT32),
     "halfvec": (VectorKind.DENSE, VectorType.FLOAT16),
@@ -155,10 +158,10 @@ def _foreign_column(attribute: Attribute, name: str) -> Column:
     kind, fixed = attribute.kind if attribute.plain else "", name in RESERVED_COLUMNS
     match FieldType.STRING if fixed else _field_type(attribute):
         case FieldType.INTEGER | FieldType.NUMBER as field:
-            wide, cast = (">i8", "int8") if field is FieldType.INTEGER else (">f8", "float8")
+            wide, read = (">i8", WHOLE) if field is FieldType.INTEGER else (">f8", REAL)
             decode = decoding.numbers(wide, ARROW_TYPES[field])
             encode = encoding.numbers(NUMBERS[kind][1])
-            return Column(name, native, declared, decode, encode, f"{{}}::{cast}")
+            return Column(name, native, declared, decode, encode, read)
         case FieldType.BOOLEAN:
             return Column(name, native, declared, decoding.booleans, encoding.booleans)
         case FieldType.TIMESTAMP:
@@ -174,7 +177,7 @@ def _foreign_column(attribute: Attribute, name: str) -> Column:
                 declared,
                 decoding.strings,
                 encoder or encoding.strings,
-                "{}::text",
+                TEXT if attribute.plain else SHOWN,
                 staged=encoder is None,
             )
 

@@ -3,12 +3,11 @@ which its table does not say."""
 
 from dataclasses import dataclass
 
-from psycopg import sql
-
 from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.names import derived
 from dr_pipelines.stores.pgvector.rights import rights
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.pgvector.structure import (
     COLUMNS,
     RELATION,
@@ -20,12 +19,12 @@ from dr_pipelines.stores.pgvector.structure import (
     triggers_of,
 )
 
-PARTITIONS = sql.SQL("""
+PARTITIONS = qualified("""
     SELECT c.oid::int8, c.relname, pg_catalog.quote_ident(c.relname),
         pg_catalog.pg_get_expr(c.relpartbound, c.oid),
         CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = {table}::int8::oid AND c.relkind IN ('r', 'p')
+    WHERE i.inhparent = {table} AND c.relkind IN ('r', 'p')
     ORDER BY c.relname COLLATE "C"
 """)
 
@@ -37,11 +36,9 @@ def partitions(session: Session, table: Table) -> list[Section]:
 
 
 def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[Section]:
-    above = {row[0]: row for row in session.rows(COLUMNS.format(table=sql.Literal(parent)))}
+    above = {row[0]: row for row in session.printed(COLUMNS.format(table=oid(parent)))}
     found = list[Section]()
-    for number, name, quoted, bound, key in session.rows(
-        PARTITIONS.format(table=sql.Literal(parent))
-    ):
+    for number, name, quoted, bound, key in session.printed(PARTITIONS.format(table=oid(parent))):
         part: Section = {"name": derived(name, table.name), "bound": bound}
         part |= _relation(session, number, above)
         part |= constraints_of(session, number, quoted, root=table.name, keys=True)
@@ -56,9 +53,9 @@ def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[S
 
 def _relation(session: Session, partition: int, above: dict[str, Row]) -> Section:
     """Settings, comments, and what is another way in its columns than in those of its table."""
-    number = sql.Literal(partition)
-    comment, persistence, options, toast, *_ = session.rows(RELATION.format(table=number))[0]
-    rows = session.rows(COLUMNS.format(table=number))
+    relation = oid(partition)
+    comment, persistence, options, toast, *_ = session.printed(RELATION.format(table=relation))[0]
+    rows = session.printed(COLUMNS.format(table=relation))
     return {
         "options": options_of(options, toast),
         "unlogged": persistence == "u",
@@ -109,7 +106,7 @@ class LivePartition:
 
 def live_partitions(session: Session, table: Table, parent: int) -> dict[str, LivePartition]:
     """The partitions of a table, by the names that parts of a section give them."""
-    rows = session.rows(PARTITIONS.format(table=sql.Literal(parent)))
+    rows = session.printed(PARTITIONS.format(table=oid(parent)))
     return {
         derived(name, table.name): LivePartition(
             table=name,
@@ -126,15 +123,15 @@ def _names(session: Session, partition: int, quoted: str, root: str) -> frozense
     return frozenset(part["name"] for part in found["constraints"])
 
 
-LOCAL_INDEXES = sql.SQL("""
+LOCAL_INDEXES = qualified("""
     SELECT c.relname, i.indisunique, pg_catalog.substr(pg_catalog.pg_get_indexdef(i.indexrelid),
         pg_catalog.length(pg_catalog.concat(
             'CREATE ', CASE WHEN i.indisunique THEN 'UNIQUE ' END, 'INDEX ',
-            pg_catalog.quote_ident(c.relname), ' ON ', CASE c.relkind WHEN 'I' THEN 'ONLY ' END,
+            pg_catalog.quote_ident(c.relname), ' ON ', CASE WHEN c.relkind = 'I' THEN 'ONLY ' END,
             pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(t.relname), ' ')) + 1)
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-    WHERE i.indrelid = {table}::int8::oid AND NOT c.relispartition AND i.indisvalid
+    WHERE i.indrelid = {table} AND NOT c.relispartition AND i.indisvalid
         AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
     ORDER BY c.relname COLLATE "C"
 """)
@@ -142,7 +139,7 @@ LOCAL_INDEXES = sql.SQL("""
 
 def _local_indexes(session: Session, partition: int, table: str) -> list[Section]:
     """Indexes that one partition has for itself."""
-    rows = session.rows(LOCAL_INDEXES.format(table=sql.Literal(partition)))
+    rows = session.printed(LOCAL_INDEXES.format(table=oid(partition)))
     return by_name(
         [
             {"name": derived(index, table), "unique": unique, "using": using}

@@ -7,51 +7,52 @@ import psycopg
 from psycopg import sql
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.stores.pgvector.connections import Session, verbatim
+from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.names import with_table, without_table
+from dr_pipelines.stores.pgvector.statements import oid, qualified, text_array, verbatim
 
 Section = dict[str, Any]
 PUBLIC = "public"
 """Everybody: no role may have the name."""
 
-OWNER = sql.SQL(
+OWNER = qualified(
     "SELECT pg_catalog.pg_get_userbyid(relowner), relrowsecurity, relforcerowsecurity "
-    "FROM pg_class WHERE oid = {table}::int8::oid"
+    "FROM pg_class WHERE oid = {table}"
 )
-GRANTS = sql.SQL("""
+GRANTS = qualified("""
     SELECT g.place, coalesce(r.rolname, 'public'), g.privilege_type, g.is_grantable
     FROM (
         SELECT '' AS place, c.relowner, a.* FROM pg_class c, pg_catalog.aclexplode(c.relacl) a
-        WHERE c.oid = {table}::int8::oid
+        WHERE c.oid = {table}
         UNION ALL
-        SELECT 'column ' || t.attname, c.relowner, a.* FROM pg_attribute t
+        SELECT pg_catalog.concat('column ', t.attname), c.relowner, a.* FROM pg_attribute t
         JOIN pg_class c ON c.oid = t.attrelid, pg_catalog.aclexplode(t.attacl) a
-        WHERE t.attrelid = {table}::int8::oid AND NOT t.attisdropped
+        WHERE t.attrelid = {table} AND NOT t.attisdropped
         UNION ALL
-        SELECT 'sequence ' || t.attname, c.relowner, a.* FROM pg_attribute t
+        SELECT pg_catalog.concat('sequence ', t.attname), c.relowner, a.* FROM pg_attribute t
         JOIN pg_class c ON c.oid = pg_catalog.to_regclass(
             pg_catalog.pg_get_serial_sequence(t.attrelid::regclass::text, t.attname::text)
         )::oid, pg_catalog.aclexplode(c.relacl) a
-        WHERE t.attrelid = {table}::int8::oid AND t.attnum > 0 AND NOT t.attisdropped
+        WHERE t.attrelid = {table} AND t.attnum > 0 AND NOT t.attisdropped
     ) g LEFT JOIN pg_roles r ON r.oid = g.grantee
     WHERE g.grantee <> g.relowner
     ORDER BY 1, 2, 3
 """)
-POLICIES = sql.SQL("""
+POLICIES = qualified("""
     SELECT polname, polpermissive, polcmd::text,
         ARRAY(SELECT coalesce(r.rolname, 'public') FROM pg_catalog.unnest(polroles) u (id)
             LEFT JOIN pg_roles r ON r.oid = u.id ORDER BY 1)::text[],
         pg_catalog.pg_get_expr(polqual, polrelid), pg_catalog.pg_get_expr(polwithcheck, polrelid)
-    FROM pg_policy WHERE polrelid = {table}::int8::oid ORDER BY polname
+    FROM pg_policy WHERE polrelid = {table} ORDER BY polname
 """)
 COMMANDS = {"r": "select", "a": "insert", "w": "update", "d": "delete", "*": "all"}
-ROLES = sql.SQL("""
+ROLES = qualified("""
     WITH RECURSIVE named (id) AS (
-        SELECT oid FROM pg_roles WHERE rolname = ANY ({names}::text[])
+        SELECT oid FROM pg_roles WHERE rolname = ANY ({names})
         UNION SELECT m.roleid FROM pg_auth_members m JOIN named ON m.member = named.id
     )
     SELECT r.rolname, r.rolcanlogin, r.rolinherit, r.rolbypassrls,
-        CASE WHEN r.rolname = ANY ({names}::text[]) THEN
+        CASE WHEN r.rolname = ANY ({names}) THEN
             ARRAY(SELECT p.rolname FROM pg_auth_members m JOIN pg_roles p ON p.oid = m.member
                 WHERE m.roleid = r.oid AND (m.inherit_option OR m.set_option) ORDER BY 1)::text[]
         END,
@@ -64,12 +65,12 @@ ROLES = sql.SQL("""
 def rights(session: Session, relation: int, quoted: str) -> Section:
     """All parts that a table or a partition has, by its number and its name as the server writes
     it."""
-    number = sql.Literal(relation)
-    owner, enabled, forced = session.rows(OWNER.format(table=number))[0]
-    grants = _grants(session.rows(GRANTS.format(table=number)))
+    place = oid(relation)
+    owner, enabled, forced = session.rows(OWNER.format(table=place))[0]
+    grants = _grants(session.rows(GRANTS.format(table=place)))
     policies: Section = {"enabled": enabled, "forced": forced, "rules": []}
-    for name, permissive, command, roles, using, check in session.rows(
-        POLICIES.format(table=number)
+    for name, permissive, command, roles, using, check in session.printed(
+        POLICIES.format(table=place)
     ):
         rule = {
             "name": name,
@@ -103,7 +104,7 @@ def partitions_of(section: Section) -> Iterator[Section]:
         yield from partitions_of(part)
 
 
-WIDENED = sql.SQL("""
+WIDENED = qualified("""
     SELECT c.relname, c.relkind::text, coalesce(r.rolname, 'public')
     FROM pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
     LEFT JOIN pg_roles r ON r.oid = a.grantee
@@ -112,7 +113,7 @@ WIDENED = sql.SQL("""
         WHERE n.nspname = {schema} AND t.relname = {table}
         UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_tree({quoted}::regclass) p
         UNION SELECT d.objid FROM pg_depend d
-        WHERE d.classid = 'pg_class'::regclass::oid AND d.refclassid = 'pg_class'::regclass::oid
+        WHERE d.classid = 'pg_catalog.pg_class'::regclass::oid AND d.refclassid = d.classid
             AND d.refobjid = {quoted}::regclass::oid AND d.deptype IN ('a', 'i')
     )
 """)
@@ -143,7 +144,7 @@ def apply_rights(session: Session, table: str, quoted: str, section: Section) ->
     target = session.table(table)
     policies = section.get("policies", {})
     for rule in policies.get("rules", []):
-        session.run(_policy(rule, target, quoted))
+        session.define(_policy(rule, target, quoted))
     for key, words in (("enabled", "ENABLE"), ("forced", "FORCE")):
         if policies.get(key):
             command = sql.SQL("ALTER TABLE {} {} ROW LEVEL SECURITY")
@@ -163,11 +164,10 @@ def missing_members(session: Session, section: Section) -> list[str]:
 
 def missing_roles(session: Session, names: Iterable[str]) -> list[str]:
     """Which of these roles do not exist."""
-    query = sql.SQL(
-        "SELECT n FROM pg_catalog.unnest({}::text[]) u (n) "
-        "WHERE n NOT IN (SELECT rolname::text FROM pg_roles)"
+    query = qualified(
+        "SELECT n FROM unnest({}) u (n) WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = n)"
     )
-    return sorted(row[0] for row in session.rows(query.format(sql.Literal(list(names)))))
+    return sorted(row[0] for row in session.rows(query.format(text_array(list(names)))))
 
 
 def _grants(rows: list[tuple[Any, ...]]) -> list[Section]:
@@ -186,7 +186,7 @@ def described_roles(session: Session, names: list[str]) -> list[Section]:
     """Roles and who is in them. Passwords are nobody's to read, and no part."""
     found = []
     for name, login, inherit, bypass, members, parents in session.rows(
-        ROLES.format(names=sql.Literal(names))
+        ROLES.format(names=text_array(names))
     ):
         role = {"name": name, "login": login, "inherit": inherit, "member_of": parents}
         role |= {"members": members} if members else {}
@@ -251,7 +251,7 @@ PRIVILEGES = frozenset(
         "USAGE",
     ]
 )
-SEQUENCE = sql.SQL("SELECT pg_catalog.pg_get_serial_sequence({}::text, {})")
+SEQUENCE = qualified("SELECT pg_catalog.pg_get_serial_sequence({}::text, {})")
 
 
 def _grant(session: Session, grant: Section, table: str) -> sql.Composed:
@@ -276,7 +276,7 @@ def _grant(session: Session, grant: Section, table: str) -> sql.Composed:
 def _apply_owner(session: Session, target: sql.Identifier, owner: str | None) -> None:
     """The owner, where he exists and this user may act for him; else it is this user, which a
     description says."""
-    if owner is None or session.one(sql.SQL("SELECT current_user::text")) == owner:
+    if owner is None or session.one(qualified("SELECT current_user::text")) == owner:
         return
     try:
         with session.connection.transaction():

@@ -9,11 +9,12 @@ from psycopg import sql
 from dr_pipelines.model.collection import Metric, Vector
 from dr_pipelines.model.query import Hit, fused_hits
 from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.pgvector.connections import Row, Session, verbatim
+from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.filters import condition
 from dr_pipelines.stores.pgvector.keys import key_column
+from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 from dr_pipelines.stores.pgvector.texts import unescaped
 from dr_pipelines.stores.pgvector.vector_indexes import (
     OPERATORS,
@@ -75,11 +76,14 @@ def _nearest(
     found = collection.found.get(vector.name)
     if found is not None and found.cast is not None:
         compared, size = found.cast, sql.Literal(vector.dimension)
-        place = sql.SQL("({}::{}({}))").format(name, verbatim(compared), size)
-    distance = sql.SQL("{} {} {}").format(
-        place, verbatim(OPERATORS[vector.metric]), _literal(request, compared)
+        place = sql.SQL("({}::{}({}))").format(name, _type(session, compared), size)
+    distance = sql.SQL("{} OPERATOR({}.{}) {}").format(
+        place,
+        session.vectors,
+        verbatim(OPERATORS[vector.metric]),
+        _literal(session, request, compared),
     )
-    query = sql.SQL(
+    query = qualified(
         "SELECT {}, ({})::float8 FROM {} WHERE {} IS NOT NULL AND {} ORDER BY {} LIMIT {}"
     )
     target = collection.rows(session)
@@ -95,14 +99,21 @@ def _score(distance: float, metric: Metric) -> float:
     return 1.0 - distance if metric is Metric.COSINE else 0.0 - distance
 
 
-def _literal(request: VectorRequest, compared: str) -> sql.Composed:
+def _literal(session: Session, request: VectorRequest, compared: str) -> sql.Composed:
     """The query's vector, exact: the shortest decimals that give the same components."""
     size = sql.Literal(len(request.vector))
     if compared == "bit":
         text = "".join("1" if component else "0" for component in request.vector.tolist())
     else:
         text = f"[{','.join(repr(float(component)) for component in request.vector)}]"
-    return sql.SQL("{}::{}({})").format(sql.Literal(text), verbatim(compared), size)
+    return sql.SQL("{}::{}({})").format(sql.Literal(text), _type(session, compared), size)
+
+
+def _type(session: Session, compared: str) -> sql.Composable:
+    """A type of vectors with its schema: bit strings are the engine's."""
+    if compared == "bit":
+        return verbatim("pg_catalog.bit")
+    return sql.SQL("{}.{}").format(session.vectors, sql.Identifier(compared))
 
 
 def _tune(session: Session, vector: Vector, *, limit: int) -> None:
@@ -122,7 +133,7 @@ def _tune(session: Session, vector: Vector, *, limit: int) -> None:
     for name, value in settings.items():
         if old and name.endswith("iterative_scan"):
             continue
-        setting = sql.SQL("SELECT pg_catalog.set_config({}, {}, true)")
+        setting = qualified("SELECT pg_catalog.set_config({}, {}, true)")
         session.run(setting.format(sql.Literal(name), sql.Literal(value)))
 
 
@@ -137,12 +148,12 @@ def _matching(
     """Records with any of the terms, by the engine's own ranking of texts."""
     if not terms:
         return []
-    query = sql.SQL("pg_catalog.to_tsquery('simple', {})").format(
+    query = qualified("to_tsquery('pg_catalog.simple'::regconfig, {}::text)").format(
         sql.Literal(" | ".join(f"'{term}'" for term in terms))
     )
-    text = sql.SQL("pg_catalog.to_tsvector('simple'::regconfig, pg_catalog.left(text, 150000))")
+    text = qualified("to_tsvector('pg_catalog.simple'::regconfig, left(text, 150000))")
     rows = session.rows(
-        sql.SQL(
+        qualified(
             "SELECT {}, pg_catalog.ts_rank_cd({}, {})::float8 AS s FROM {} WHERE {} @@ {} AND {} "
             'ORDER BY s DESC, id COLLATE "C" LIMIT {}'
         ).format(
@@ -171,7 +182,7 @@ def _shown(collection: Collection) -> sql.Composable:
     if collection.ours:
         return sql.SQL("id, document_id, text")
     key, text = key_column(collection), collection.mapping.column("text")
-    shown: sql.Composable = sql.SQL("NULL::text")
+    shown: sql.Composable = qualified("NULL::text")
     if text is not None:
-        shown = sql.SQL("{}::text").format(text.identifier)
+        shown = text.read.format(text.identifier)
     return sql.SQL("{}, {}, {}").format(key, key, shown)

@@ -43,6 +43,7 @@ from dr_pipelines.stores.pgvector.fitted import fitted
 from dr_pipelines.stores.pgvector.glances import glance
 from dr_pipelines.stores.pgvector.label import Label
 from dr_pipelines.stores.pgvector.making import ENGINE, make_table, write_key_label
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.requests import (
     checked_alias,
     checked_batch_rows,
@@ -53,7 +54,7 @@ from dr_pipelines.stores.requests import (
 Seen = TypeVar("Seen")
 PATIENCE = 30.0
 """Seconds after which no new try begins; a try may wait for a lock as long."""
-SERVER = sql.SQL("SELECT pg_catalog.current_setting('server_version')")
+SERVER = qualified("SELECT pg_catalog.current_setting('server_version')")
 
 
 class PgvectorStore:
@@ -103,9 +104,7 @@ class PgvectorStore:
 
     def status(self, name: str) -> CollectionStatus:
         with self._holding(name) as (session, found):
-            count = session.one(
-                sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(found.rows(session))
-            )
+            count = session.one(qualified("SELECT count(*) FROM {}").format(found.rows(session)))
             return CollectionStatus(
                 records=count, indexed=found.built, size_bytes=_size(session, found)
             )
@@ -331,11 +330,7 @@ def _require_extension(session: Session) -> None:
 
 def _size(session: Session, found: Collection) -> int:
     """Bytes on disk: rows, what is kept beside them, indexes; of all partitions."""
-    query = sql.SQL(
-        "SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(relid))::int8 "
-        "FROM pg_catalog.pg_partition_tree({}::regclass)"
-    )
-    name = found.identifier(session).as_string()
-    plain = sql.SQL("SELECT pg_catalog.pg_total_relation_size({}::regclass)")
+    query = qualified("SELECT sum(pg_total_relation_size(relid))::int8 FROM pg_partition_tree({})")
+    plain = qualified("SELECT pg_total_relation_size({})")
     chosen = query if found.table.partitioned else plain
-    return int(session.one(chosen.format(sql.Literal(name))) or 0)
+    return int(session.one(chosen.format(oid(found.table.id))) or 0)

@@ -3,11 +3,10 @@ comments, storage, partitions. JSON values only, in the words of the server."""
 
 from typing import Any
 
-from psycopg import sql
-
 from dr_pipelines.stores.pgvector.catalog import Index, Table
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.names import derived, without_table
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 
 Section = dict[str, Any]
 
@@ -15,14 +14,15 @@ STORAGE = {"p": "plain", "e": "external", "m": "main", "x": "extended"}
 COMPRESSION = {"p": "pglz", "l": "lz4"}
 IDENTITY = {"a": "always", "d": "by default"}
 
-COLUMNS = sql.SQL("""
+COLUMNS = qualified("""
     SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
         CASE WHEN a.attcollation <> t.typcollation AND a.attcollation <> 0::oid THEN
-            (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(k.collname)
+            (SELECT pg_catalog.format('%I.%I', n.nspname, k.collname)
             FROM pg_collation k
             JOIN pg_namespace n ON n.oid = k.collnamespace WHERE k.oid = a.attcollation) END,
         CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END,
-        nullif(a.attcompression::text, ''), nullif(a.attstattarget, -1)::int4,
+        CASE WHEN a.attcompression <> '' THEN a.attcompression::text END,
+        CASE WHEN a.attstattarget <> -1 THEN a.attstattarget::int4 END,
         coalesce(a.attoptions, '{{}}')::text[], pg_catalog.pg_get_expr(d.adbin, d.adrelid),
         a.attgenerated::text, a.attidentity::text,
         pg_catalog.col_description(a.attrelid, a.attnum),
@@ -32,35 +32,35 @@ COLUMNS = sql.SQL("""
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE a.attrelid = {table}::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum
 """)
-SEQUENCE = sql.SQL("""
+SEQUENCE = qualified("""
     SELECT c.relname, pg_catalog.format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement,
         s.seqmin, s.seqmax, s.seqcache, s.seqcycle
     FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
-    WHERE s.seqrelid = {sequence}::int8::oid
+    WHERE s.seqrelid = {sequence}
 """)
-CONSTRAINTS = sql.SQL("""
+CONSTRAINTS = qualified("""
     SELECT conname, contype::text, pg_catalog.pg_get_constraintdef(oid),
         pg_catalog.obj_description(oid, 'pg_constraint'), convalidated
     FROM pg_constraint
-    WHERE conrelid = {table}::int8::oid AND contype IN ('c', 'f', 'p', 'u', 'x') AND conislocal
+    WHERE conrelid = {table} AND contype IN ('c', 'f', 'p', 'u', 'x') AND conislocal
         AND conparentid = 0::oid
     ORDER BY contype, conname
 """)
-TRIGGERS = sql.SQL("""
+TRIGGERS = qualified("""
     SELECT tgname, pg_catalog.pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger
-    WHERE tgrelid = {table}::int8::oid AND NOT tgisinternal AND tgparentid = 0::oid ORDER BY tgname
+    WHERE tgrelid = {table} AND NOT tgisinternal AND tgparentid = 0::oid ORDER BY tgname
 """)
-RELATION = sql.SQL("""
+RELATION = qualified("""
     SELECT pg_catalog.obj_description(c.oid, 'pg_class'), c.relpersistence::text,
         coalesce(c.reloptions, '{{}}')::text[], coalesce(t.reloptions, '{{}}')::text[],
         CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
         c.relreplident::text,
         (SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
             WHERE i.indrelid = c.oid AND i.indisreplident)
-    FROM pg_class c LEFT JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = {table}::int8::oid
+    FROM pg_class c LEFT JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = {table}
 """)
 
 
@@ -68,11 +68,11 @@ def structure(session: Session, table: Table, *, whole: bool) -> Section:
     """All parts that are there; of partitions the key. Columns, defaults and keys only with
     `whole`: of a table of ours the contract says them."""
     found: Section = {}
-    number = sql.Literal(table.id)
-    comment, persistence, options, toast, key, *identity = session.rows(
-        RELATION.format(table=number)
+    relation = oid(table.id)
+    comment, persistence, options, toast, key, *identity = session.printed(
+        RELATION.format(table=relation)
     )[0]
-    columns = session.rows(COLUMNS.format(table=number))
+    columns = session.printed(COLUMNS.format(table=relation))
     if whole:
         found |= _columns(session, table, columns)
     found["comments"] = comments_of(comment, columns)
@@ -128,7 +128,7 @@ def _columns(session: Session, table: Table, rows: list[Row]) -> Section:
 
 
 def _sequence(session: Session, table: Table, sequence: int) -> Section:
-    row = session.rows(SEQUENCE.format(sequence=sql.Literal(sequence)))[0]
+    row = session.printed(SEQUENCE.format(sequence=oid(sequence)))[0]
     name, declared, start, increment, low, high, cache, cycle = row
     return {
         "name": derived(name, table.name),
@@ -150,7 +150,7 @@ def comments_of(comment: str | None, columns: list[Row]) -> Section:
 
 def triggers_of(session: Session, relation: int) -> list[Section]:
     """Triggers that a table has for itself."""
-    rows = session.rows(TRIGGERS.format(table=sql.Literal(relation)))
+    rows = session.printed(TRIGGERS.format(table=oid(relation)))
     return [{"name": n, "definition": d, "enabled": enabled} for n, d, enabled in rows]
 
 
@@ -158,7 +158,7 @@ def constraints_of(
     session: Session, relation: int, quoted: str, *, root: str, keys: bool
 ) -> Section:
     """Constraints that a table has for itself; the primary key is one of them with `keys`."""
-    rows = session.rows(CONSTRAINTS.format(table=sql.Literal(relation)))
+    rows = session.printed(CONSTRAINTS.format(table=oid(relation)))
     kept, foreign = list[Section](), list[Section]()
     for name, kind, definition, comment, validated in rows:
         said = {

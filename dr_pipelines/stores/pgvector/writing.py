@@ -6,15 +6,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from dr_pipelines.stores.pgvector import keys
+from dr_pipelines.stores.pgvector import decoding, encoding, keys
 from dr_pipelines.stores.pgvector.columns import Column
-from dr_pipelines.stores.pgvector.connections import Session, verbatim
-from dr_pipelines.stores.pgvector.copying import load, require_kept
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.copying import load, load_texts, require_kept
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.making import section_of
+from dr_pipelines.stores.pgvector.statements import qualified, text_array, verbatim
 from dr_pipelines.stores.pgvector.texts import escaped
 
 STAGING = "dr_pipelines_staging"
+ROW = decoding.numbers(">i4", pa.int32()), encoding.numbers(">i4")
 
 
 def write(
@@ -47,18 +49,18 @@ def of_documents(collection: Collection, documents: Sequence[str] | None) -> sql
     if not collection.ours:
         return keys.with_texts(collection, documents)
     wanted = [escaped(document) for document in documents]
-    return sql.SQL("document_id = ANY ({}::text[])").format(sql.Literal(wanted))
+    return qualified("document_id = ANY ({})").format(text_array(wanted))
 
 
-MAX_ID = sql.SQL("SELECT pg_catalog.max(id) FROM {}")
-MOVE = sql.SQL("""
+MAX_ID = qualified("SELECT pg_catalog.max(id) FROM {}")
+MOVE = qualified("""
     SELECT pg_catalog.setval(q.seqrelid, r.reached) FROM pg_sequence q, (
         SELECT CASE WHEN {up} THEN pg_catalog.max({column})
             ELSE pg_catalog.min({column}) END::int8 AS reached
         FROM {target}
     ) r
     WHERE q.seqrelid = pg_catalog.pg_get_serial_sequence({table}, {name})::regclass::oid
-        AND r.reached BETWEEN q.seqmin AND q.seqmax
+        AND r.reached >= q.seqmin AND r.reached <= q.seqmax
 """)
 
 
@@ -90,14 +92,14 @@ def _remove(
     if not collection.ours:
         more = set(replaces).difference(ids)
         if ids:
-            session.run(delete.format(target, keys.with_keys(collection, ids)))
+            session.run(delete.format(target, keys.with_keys(session, collection, ids)))
         if more:
             session.run(delete.format(target, keys.with_texts(collection, sorted(more))))
         return
     if replaces:
         session.run(delete.format(target, of_documents(collection, replaces)))
     if ids and not _beyond(session, collection, batch):
-        known = sql.SQL("id = ANY ({}::text[])").format(sql.Literal([escaped(key) for key in ids]))
+        known = qualified("id = ANY ({})").format(text_array([escaped(key) for key in ids]))
         session.run(delete.format(target, known))
 
 
@@ -111,31 +113,55 @@ def _beyond(session: Session, collection: Collection, batch: pa.Table) -> bool:
 def _through_staging(
     session: Session, collection: Collection, columns: Sequence[Column], batch: pa.Table
 ) -> None:
-    staging = sql.Identifier("pg_temp", STAGING)
+    """Rows with values that only their types' input functions make of texts: those come by COPY
+    into a table of their own, where their columns have these types, and the other columns beside
+    them. A cast of text would ask for a cast, which may be somebody's."""
+    read = [column for column in columns if column.staged]
+    plain = [column for column in columns if not column.staged]
+    rows = Column(_free_name(columns), _free_name(columns), "integer", *ROW)
+    numbered = batch.append_column(rows.name, pa.array(range(len(batch)), pa.int32()))
+    beside = _staging(session, 0, [rows, *plain])
+    load(session, beside, [rows, *plain], numbered)
+    texts = _staging(session, 1, [rows, *read])
+    load_texts(session, texts, [rows, *read], numbered)
+    with session.definitions():
+        session.run(
+            qualified(
+                "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS b "
+                "JOIN {} AS t ON b.{} = t.{}"
+            ).format(
+                collection.identifier(session),
+                sql.SQL(", ").join(c.identifier for c in [*plain, *read]),
+                sql.SQL(", ").join(
+                    sql.Identifier("t" if c.staged else "b", c.native) for c in [*plain, *read]
+                ),
+                beside,
+                texts,
+                rows.identifier,
+                rows.identifier,
+            )
+        )
+
+
+def _free_name(columns: Sequence[Column]) -> str:
+    name = "row"
+    while any(name in (column.name, column.native) for column in columns):
+        name += "_"
+    return name
+
+
+def _staging(session: Session, number: int, columns: Sequence[Column]) -> sql.Identifier:
+    """A temporary table with some columns, empty."""
+    name = f"{STAGING}_{number}"
+    staging = sql.Identifier("pg_temp", name)
     session.run(sql.SQL("DROP TABLE IF EXISTS {}").format(staging))
-    session.run(
+    session.define(
         sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(
-            sql.Identifier(STAGING),
+            sql.Identifier(name),
             sql.SQL(", ").join(
-                sql.SQL("{} {}").format(
-                    column.identifier, verbatim("text" if column.staged else column.type)
-                )
+                sql.SQL("{} {}").format(column.identifier, verbatim(column.type))
                 for column in columns
             ),
         )
     )
-    load(session, staging, columns, batch)
-    values = [
-        sql.SQL("{}::{}").format(column.identifier, verbatim(column.type))
-        if column.staged
-        else column.identifier
-        for column in columns
-    ]
-    session.run(
-        sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}").format(
-            collection.identifier(session),
-            sql.SQL(", ").join(column.identifier for column in columns),
-            sql.SQL(", ").join(values),
-            staging,
-        )
-    )
+    return staging
