@@ -29,6 +29,7 @@ from dr_pipelines.model.components import (
 from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.notation import VECTOR_NAME, expand
 from dr_pipelines.model.policy import CollectionPolicy
+from dr_pipelines.permissions import Access
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.policies.file import InvalidPolicy, load_policies
 
@@ -73,17 +74,27 @@ ENGINES = {
 }
 """Scheme of a store's URL → module of its adapter, and extra that installs what it needs."""
 
+EMBEDDED = frozenset(
+    ["duckdb", "lance", "qdrant+edge", "qdrant+local", "milvus+lite", "chroma+local"]
+)
+"""Schemes of stores in a directory of this machine."""
+
 
 def place(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
     """A path of the policies, absolute unless `base` is relative."""
     return base / Path(_expanded(text, environ)).expanduser()
 
 
-def open_blobs(url: str, *, base: Path, environ: Mapping[str, str]) -> "BlobStore":
+def open_blobs(
+    url: str,
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+    access: Access = Access.PRIVATE,
+) -> "BlobStore":
     """A directory, `file:` URL, `s3://bucket/prefix?endpoint=…`, or `memory:`, which is empty."""
     full = _expanded(url, environ)
-    scheme, colon, _ = full.partition(":")
-    if scheme == "s3":
+    if full.startswith("s3:"):
         from dr_pipelines.blobs.s3 import open_s3
 
         return open_s3(full, environ)
@@ -91,11 +102,29 @@ def open_blobs(url: str, *, base: Path, environ: Mapping[str, str]) -> "BlobStor
         from dr_pipelines.blobs.memory import MemoryBlobStore
 
         return MemoryBlobStore()
-    if colon and scheme != "file":
+    root = repository_directory(url, base=base, environ=environ)
+    if root is None:
         raise InvalidRequest(f"repository {url!r}: expected a directory, file:, s3: or memory:")
     from dr_pipelines.blobs.local import LocalBlobStore
 
-    return LocalBlobStore(base / (unquote(urlsplit(full).path) if colon else full))
+    return LocalBlobStore(root, access=access)
+
+
+def repository_directory(url: str, *, base: Path, environ: Mapping[str, str]) -> Path | None:
+    """The directory of a repository that is one, or the URL `file:` of one; None for others."""
+    full = _expanded(url, environ)
+    scheme, colon, _ = full.partition(":")
+    if colon and scheme != "file":
+        return None
+    return base / (unquote(urlsplit(full).path) if colon else full)
+
+
+def store_directory(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> Path | None:
+    """The directory of an embedded store; None for a server, a bucket or a store in memory."""
+    scheme, rest = _store_url(policy, environ)
+    if scheme not in EMBEDDED or rest.startswith("s3://"):
+        return None
+    return base / Path(rest).expanduser()
 
 
 def open_store(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> "VectorStore":

@@ -5,6 +5,7 @@ process's identity and the state of this machine come from.
 """
 
 import json
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,13 @@ from dr_pipelines import __version__, config
 from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
 from dr_pipelines.model.components import StorePolicy
 from dr_pipelines.model.policy import CollectionPolicy, Policies
+from dr_pipelines.permissions import (
+    Access,
+    make_directory,
+    too_open,
+    umask_for,
+    use_temporary_directory,
+)
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.ingest.lineage import Feed, Lineage
@@ -38,12 +46,19 @@ def new_id() -> str:
 
 
 def open_project(policies_path: Path, environ: Mapping[str, str]) -> "Project":
-    """Read a policies file; nothing it names is opened yet. Raises `InvalidPolicy`."""
-    return Project(
+    """Read a policies file; nothing it names is opened yet. Raises `InvalidPolicy`.
+
+    From then on the files of this process are made for those whom `access` names, and its temporary
+    files lie under `state`.
+    """
+    project = Project(
         policies=config.load_policies(policies_path, environ),
         base=policies_path.resolve().parent,
         environ=environ,
     )
+    os.umask(umask_for(project.store_directories(), project.access))
+    use_temporary_directory(project.state / "temporary")
+    return project
 
 
 @dataclass
@@ -63,11 +78,32 @@ class Project:
         return config.place(self.policies.state, base=self.base, environ=self.environ)
 
     @property
+    def access(self) -> Access:
+        """Who may look into what is made on this machine."""
+        return Access(self.policies.access)
+
+    def store_directories(self) -> list[Path]:
+        """The directories of embedded stores."""
+        places = (
+            config.store_directory(policy, base=self.base, environ=self.environ)
+            for policy in self.policies.stores.values()
+        )
+        return [place for place in places if place is not None]
+
+    def exposed(self) -> list[str]:
+        """A sentence for each directory that others may look into than `access` says."""
+        repository = config.repository_directory(
+            self.policies.repository, base=self.base, environ=self.environ
+        )
+        places = [*([repository] if repository else []), self.state]
+        return [said for place in places if (said := too_open(place, self.access))]
+
+    @property
     def lease(self) -> "Lease":
         """The lease on a collection among the processes of this machine."""
         from dr_pipelines.repository.lease import FileLease
 
-        return FileLease(self.state / "leases")
+        return FileLease(self.state / "leases", access=self.access)
 
     def collection(self, name: str) -> CollectionPolicy:
         """The policy of a collection; raises `NotFound` with the known names."""
@@ -223,7 +259,7 @@ class Project:
         repository = Repository.open_or_create(
             blobs,
             capabilities={} if known else _capabilities(blobs),
-            witness=FileWitness(self.state / "heads" / _place(blobs)),
+            witness=FileWitness(self.state / "heads" / _place(blobs), self.access),
             writer=_writer(run),
             clock=now,
             new_id=new_id,
@@ -237,7 +273,9 @@ class Project:
         return repository
 
     def _open_blobs(self) -> "BlobStore":
-        return config.open_blobs(self.policies.repository, base=self.base, environ=self.environ)
+        return config.open_blobs(
+            self.policies.repository, base=self.base, environ=self.environ, access=self.access
+        )
 
     def _vacant(self, blobs: "BlobStore") -> "Repository":
         from dr_pipelines.blobs.vacant import VacantBlobStore
@@ -245,7 +283,7 @@ class Project:
         from dr_pipelines.repository.witness import FileWitness
 
         identity = Identity(id=new_id(), created_at=now())
-        witness = FileWitness(self.state / "heads" / _place(blobs))
+        witness = FileWitness(self.state / "heads" / _place(blobs), self.access)
         return Repository(VacantBlobStore(blobs.url), identity, witness, _writer(), now, new_id)
 
     def _exists(self, blobs: "BlobStore", remembered: str | None) -> bool:
@@ -280,7 +318,9 @@ class Project:
         path = self._memory(blobs)
         if path.exists():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent, self.access)
+        path.touch(0o600)
+        path.chmod(self.access.file_mode)
         path.write_text(json.dumps({"id": identity, "url": blobs.url}))
 
 

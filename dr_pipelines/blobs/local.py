@@ -27,6 +27,7 @@ from dr_pipelines.errors import (
     OutcomeUnknown,
     Unavailable,
 )
+from dr_pipelines.permissions import Access
 
 NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -34,11 +35,16 @@ NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
 class OsFiles:
     """The file calls of `LocalBlobStore`, so that a test can record them or make them fail."""
 
+    access = Access.PRIVATE
+
     def make_directory(self, path: Path) -> None:
-        path.mkdir()
+        path.mkdir(0o700)
+        path.chmod(self.access.directory_mode)
 
     def write_new(self, path: Path, data: bytes | memoryview) -> None:
-        with path.open("xb", buffering=0) as file:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb", buffering=0) as file:
+            os.fchmod(handle, self.access.file_mode)  # whatever the umask
             rest = memoryview(data)
             while rest:
                 rest = rest[file.write(rest) :]
@@ -80,15 +86,23 @@ class OsFiles:
 
 
 class LocalBlobStore:
-    """A `BlobStore` in a directory of a file system with hard links; `create` makes the directory.
+    """A `BlobStore` in a directory of a file system with hard links; `create` makes the directory,
+    and everything in it, for those of `access` alone.
 
     A symbolic link below the root is never followed: what it replaces is `Damaged`. A key cannot be
     the directory of another (`a` beside `a/b`): the second one raises `InvalidRequest`.
     """
 
-    def __init__(self, root: Path | str, files: OsFiles | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        files: OsFiles | None = None,
+        *,
+        access: Access = Access.PRIVATE,
+    ) -> None:
         self._root = Path(root).resolve()
         self._files = files or OsFiles()
+        self._files.access = access
         self._durable = {Path(self._root.anchor)}
 
     @property
@@ -97,7 +111,7 @@ class LocalBlobStore:
 
     def create(self, key: str, data: bytes | memoryview) -> None:
         path = self._path(key)
-        temporary = self._root / RESERVED / uuid4().hex
+        temporary = self._unlinked(self._root / RESERVED / uuid4().hex, RESERVED)
         with self._translating(key):
             try:
                 won = self._place(path, temporary, data)
@@ -160,9 +174,12 @@ class LocalBlobStore:
                 yield key
 
     def _path(self, key: str) -> Path:
-        path = self._root / check_key(key)
+        return self._unlinked(self._root / check_key(key), f"a directory of {key}")
+
+    def _unlinked(self, path: Path, what: str) -> Path:
+        """The path itself; raises `Damaged` where a directory above it is a symbolic link."""
         if os.path.realpath(path.parent) != str(path.parent):
-            raise Damaged(f"{self.url}: a directory of {key} was replaced by a symbolic link")
+            raise Damaged(f"{self.url}: {what} was replaced by a symbolic link")
         return path
 
     def _place(self, path: Path, temporary: Path, data: bytes | memoryview) -> bool:

@@ -46,11 +46,15 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
         )
         for name, policy in ordered
     ]
-    return give(_status_answer(reports, time), as_json=as_json)
+    return give(_status_answer(reports, time, warnings=project.exposed()), as_json=as_json)
 
 
-def _status_answer(reports: "list[Report]", now: "datetime") -> Answer:
-    value = {"at": now.isoformat(), "collections": [_value(report, now) for report in reports]}
+def _status_answer(reports: "list[Report]", now: "datetime", *, warnings: list[str]) -> Answer:
+    value = {
+        "at": now.isoformat(),
+        "collections": [_value(report, now) for report in reports],
+        "warnings": warnings,
+    }
 
     def show(console: "Console") -> None:
         from dr_pipelines.console import facts
@@ -60,6 +64,8 @@ def _status_answer(reports: "list[Report]", now: "datetime") -> Answer:
                 console.print()
             console.print(report.collection, style="bold")
             console.print(facts(_lines(report, now)))
+        for warning in warnings:
+            console.print(f"warning: {warning}")
 
     well = all(report.met and not report.problems for report in reports)
     return Answer(value, show, ExitCode.SUCCEEDED if well else ExitCode.PARTIAL)

@@ -310,6 +310,13 @@ class Policies(Policy):
         "space. Not shared, not backed up.",
         examples=[".dr/state"],
     )
+    access: Literal["private", "group"] = Key(
+        default="private",
+        description="Who may look into what is made on this machine (a repository in a directory, "
+        "`state`, stores in directories, temporary files): `private`: only the user who runs this; "
+        "`group`: the directory's group too. What is there already keeps its modes.",
+        examples=["group"],
+    )
     stores: dict[Name, StorePolicy] = Key(description="Vector stores, by name.", min_length=1)
     embedders: dict[Name, Annotated[EmbedderPolicy, Key(discriminator="kind")]] = Key(
         default={}, description="What makes vectors of texts, by name."

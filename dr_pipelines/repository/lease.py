@@ -4,10 +4,11 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dr_pipelines.errors import Unavailable
+from dr_pipelines.permissions import Access, make_directory
 
 POLL_SECONDS = 0.05
 
@@ -15,16 +16,25 @@ POLL_SECONDS = 0.05
 class FileLease:
     """`with lease("handbook"):` one process at a time; released by the kernel when it dies."""
 
-    def __init__(self, directory: Path, *, wait_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        wait_seconds: float = 60.0,
+        access: Access = Access.PRIVATE,
+    ) -> None:
         self._directory = directory
+        self._access = access
         self._wait_seconds = wait_seconds
 
     @contextmanager
     def __call__(self, collection: str) -> Iterator[None]:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory, self._access)
         path = self._directory / f"{collection}.lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, self._access.file_mode)
         try:
+            with suppress(PermissionError):  # another user of the group made it
+                os.fchmod(handle, self._access.file_mode)
             self._wait(handle, collection, path)
             yield
         finally:

@@ -2,14 +2,14 @@
 
 import itertools
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import duckdb
+
+from dr_pipelines.permissions import prefix_of, remove_abandoned, temporary_parent
 
 MEMORY_LIMIT = "192MB"
 
@@ -70,7 +70,9 @@ class _Engine:
 
 def _started() -> duckdb.DuckDBPyConnection:
     # the directory is made by the first spill, removed when the process ends
-    directory = Path(tempfile.gettempdir()) / f"dr-fold-{os.getpid()}-{uuid4().hex}"
+    parent = temporary_parent()
+    remove_abandoned(parent)
+    directory = parent / f"{prefix_of('fold')}{uuid4().hex}"
     config = {
         "memory_limit": MEMORY_LIMIT,
         "temp_directory": str(directory),

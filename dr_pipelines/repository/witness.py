@@ -7,13 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from dr_pipelines.errors import Damaged, Unavailable
+from dr_pipelines.permissions import Access, make_directory
 
 
 class FileWitness:
     """One small file per collection under the state directory of this machine."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, access: Access = Access.PRIVATE) -> None:
         self._directory = directory
+        self._access = access
 
     def newest(self, collection: str) -> tuple[int, str] | None:
         path = self._path(collection)
@@ -34,8 +36,9 @@ class FileWitness:
         path = self._path(collection)
         temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent, self._access)
             temporary.write_text(json.dumps({"number": number, "sha256": sha256}))
+            temporary.chmod(self._access.file_mode)
             temporary.replace(path)  # not synced: a lost witness is an older witness
         except OSError as error:
             with suppress(OSError):

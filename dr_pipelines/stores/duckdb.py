@@ -17,6 +17,7 @@ from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query, reciprocal_rank_fusion
+from dr_pipelines.permissions import make_directory
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores import duckdb_keywords as keywords
 from dr_pipelines.stores import duckdb_sql as sql
@@ -146,7 +147,7 @@ class DuckDBVectorStore:
         return " ".join(f"{state.st_ino}:{state.st_size}:{state.st_mtime_ns}" for _, state in found)
 
     def create(self, spec: CollectionSpec) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         if self._pointers.target(spec.name) is not None:
             raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
         if not self._files.path(spec.name).exists():

@@ -4,7 +4,6 @@ An external merge sort: sorted runs of a bounded size go to a temporary director
 which then are read side by side. A collection that fits into one run is never written.
 """
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
+from dr_pipelines.permissions import temporary_directory
 from dr_pipelines.stores.pointers import needing_room
 
 RUN_BYTES = 64 * 2**20
@@ -33,7 +33,7 @@ def ascending(
     megabyte for each run; what it spills is gone when the generator ends or is closed. Raises
     `Unavailable` where the temporary directory has no room.
     """
-    with tempfile.TemporaryDirectory(prefix="dr-sort-") as directory:
+    with temporary_directory("sort") as directory:
         runs, last = _spilled(batches, schema, Path(directory), run_bytes=run_bytes)
         pieces = [_pieces(path) for path in runs] + [iter(_in_order(last).to_batches())]
         yield from _of_size(_merged(pieces, schema), schema, batch_rows=batch_rows)

@@ -10,6 +10,7 @@ from subprocess import PIPE, Popen
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
 from dr_pipelines.ingest.sources.git_process import Output, run_git, started
+from dr_pipelines.permissions import temporary_parent
 
 REGULAR = frozenset([b"100644", b"100755"])
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -86,7 +87,7 @@ def changed_files(
         "--no-abbrev",
         "--no-color",
     )
-    with tempfile.TemporaryFile() as wanted:
+    with tempfile.TemporaryFile(dir=temporary_parent()) as wanted:
         commits = history.commits
         for index in range(after, min(through, len(commits))):
             parent = f" {commits[index - 1]}" if index else ""

@@ -17,6 +17,7 @@ from chromadb.api import ServerAPI
 from chromadb.config import System
 
 from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
+from dr_pipelines.permissions import make_directory
 from dr_pipelines.stores.chroma.connection import Session, started
 from dr_pipelines.stores.chroma.errors import translated
 from dr_pipelines.stores.chroma.urls import Local, Namespace
@@ -73,7 +74,7 @@ class LocalEngine:
         if not create and not (directory / DATABASE).is_file():
             raise NotFound(f"{directory} holds no Chroma collections")
         try:
-            self._local.aliases.mkdir(parents=True, exist_ok=True)
+            make_directory(self._local.aliases)
         except OSError as error:
             raise InvalidRequest(f"{directory}: {error.strerror}; name a directory") from error
 

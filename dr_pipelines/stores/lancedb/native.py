@@ -6,7 +6,6 @@ index to be built, and only this engine.
 """
 
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from typing import IO, Any
 
 from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec
+from dr_pipelines.permissions import temporary_directory
 from dr_pipelines.protocols import NativeFile, NativeVersion, OpenFile, VectorStore
 from dr_pipelines.stores.lancedb.description import BUILT, ENGINE
 from dr_pipelines.stores.lancedb.errors import translating
@@ -78,7 +78,7 @@ class LanceNativeFiles:
             with _open_existing(Path(uri) / key) as file:
                 yield file
             return
-        with tempfile.TemporaryDirectory(prefix="dr-native-") as directory:
+        with temporary_directory("native") as directory:
             copy = Path(directory) / "file"
             with translating(f"{name}: {path}"):
                 self._session().download_file(f"{stored_name(name)}{TABLE}/{key}", copy)
@@ -141,7 +141,7 @@ class LanceNativeFiles:
         """The manifest last: before it the table has no version. A new label is committed to a copy
         of the manifest on this machine, which needs no other file."""
         manifests = [file for file in version.files if _is_manifest(file)]
-        with tempfile.TemporaryDirectory(prefix="dr-native-") as directory:
+        with temporary_directory("native") as directory:
             staged = Path(directory) / f"{stored_name(name)}{TABLE}"
             for file in version.files:
                 if not _is_manifest(file):

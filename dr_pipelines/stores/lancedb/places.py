@@ -6,7 +6,6 @@ it, in both kinds of place, that holds a collection's name and is replaced by on
 
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -16,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from dr_pipelines.errors import Damaged, InvalidRequest
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
+from dr_pipelines.permissions import make_directory, temporary_directory
 from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.pointers import SUFFIX, Pointers, locked, sync_directory, sync_file
 
@@ -119,7 +119,7 @@ class LocalPlace:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self.directory)
         with locked(self.directory, wait_seconds=self._wait_seconds):
             yield
 
@@ -176,7 +176,7 @@ class S3Place:
         return target
 
     def point(self, alias: str, target: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="dr-alias-") as directory:
+        with temporary_directory("alias") as directory:
             path = Path(directory) / alias
             path.write_text(target, encoding="utf-8")
             with translating(self.about):

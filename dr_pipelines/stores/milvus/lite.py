@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dr_pipelines.errors import InvalidRequest, Unavailable
+from dr_pipelines.permissions import make_directory
 
 POLL_SECONDS = 0.05
 _lock = threading.Lock()
@@ -30,7 +31,7 @@ def acquire(path: Path, *, wait_seconds: float) -> str:
         raise InvalidRequest(f"milvus+lite:{path} is a file; milvus-lite 3 keeps a directory")
     with _lock:
         if not _users[path]:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
             with _alone(path, wait_seconds=wait_seconds):
                 pass  # held only to wait for it: milvus-lite itself does not wait
         uri = server_manager_instance.start_and_get_uri(str(path))

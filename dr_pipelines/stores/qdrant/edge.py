@@ -18,6 +18,7 @@ import qdrant_edge as edge
 
 from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound
 from dr_pipelines.model.query import FloatArray
+from dr_pipelines.permissions import make_directory
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.pointers import Pointers, locked, sync_directory
 from dr_pipelines.stores.qdrant import edge_values as values
@@ -104,7 +105,7 @@ class EdgeDriver:
 
     def create(self, name: str, config: Json, label: str) -> None:
         """Beside, then under its name in one step: a collection without its label is never seen."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         temporary = self._directory / f".{name}.{uuid.uuid4().hex}"
         try:
             temporary.mkdir()
