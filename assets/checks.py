@@ -25,6 +25,7 @@ from dr_pipelines.restorable import check_restorable
 from .failures import explained
 from .resources import ProjectResource
 from .tracked import Tracked
+from .workers import noted
 
 ONE_DAY = "dagster/partition"
 FIRST_DAY, LAST_DAY = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -138,7 +139,7 @@ def _check(tracked: Tracked, asset: str, **more: Any) -> Declare:
     """Declare a check of an asset, with what all checks of a collection have; its name is the
     function's unless another is given."""
     declare = dg.asset_check(asset=tracked.key(asset), pool=tracked.name, **more)
-    return lambda function: declare(explained(function))
+    return lambda function: declare(explained(noted(function)))
 
 
 def _repository(context: dg.AssetCheckExecutionContext, dr_project: ProjectResource) -> Repository:

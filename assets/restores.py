@@ -14,6 +14,7 @@ from dr_pipelines.restore_plan import plan_restore
 from .failures import explained
 from .reporting import TextReport, digest_metadata, head_metadata
 from .resources import ProjectResource
+from .workers import noted
 
 
 class RestoreConfig(dg.Config):
@@ -51,6 +52,7 @@ class RestoreConfig(dg.Config):
 
 @dg.op
 @explained
+@noted
 def restore_collection(
     context: dg.OpExecutionContext, config: RestoreConfig, dr_project: ProjectResource
 ) -> None:

@@ -9,7 +9,8 @@ to be switched on protects nobody.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,18 +18,17 @@ import dagster as dg
 from dr_pipelines.exposure import Sighting, sighting
 from dr_pipelines.planning.freshness import (
     Action,
-    Attempts,
     Need,
     Protection,
     Standing,
     confirmation_due,
-    expected_duration,
     exposure,
     needs,
     next_attempt,
     next_stretch,
     protection,
 )
+from dr_pipelines.planning.occupancy import Occupancy
 from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.repository import Repository
 
@@ -36,6 +36,7 @@ from .checks import FIRST_DAY, LAST_DAY
 from .failures import explained
 from .reporting import Metadata, exposure_metadata, point_metadata
 from .resources import ProjectResource
+from .runs import NEED_TAG, Runs
 from .tracked import COLLECTION_TAG, Tracked
 
 if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
@@ -43,17 +44,10 @@ if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
         UnresolvedAssetJobDefinition,
     )
 
-NEED_TAG = "dr/need"
-"""Run tag that names what a run was started for; tries are counted by it."""
+INSTEAD_TAG = "dr/instead-of"
+"""Run tag that names a run that waited too long: cancelled, where it was one of ours."""
+PRIORITY_TAG = "dagster/priority"
 INTERVAL_SECONDS = 30
-MEASURED_RUNS = 5
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dataclass(frozen=True)
@@ -64,6 +58,7 @@ class Cursor:
     protection: str = ""
     confirmed_at: datetime | None = None
     seen: Sighting | None = None
+    gone: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
@@ -74,12 +69,14 @@ class Cursor:
             value.get("protection", ""),
             datetime.fromisoformat(at) if at else None,
             Sighting.parse(value.get("seen", "")),
+            tuple(value.get("gone", ())),
         )
 
     def text(self) -> str:
         at = self.confirmed_at.isoformat() if self.confirmed_at else None
         seen = self.seen.text() if self.seen else ""
-        return json.dumps({"protection": self.protection, "confirmed_at": at, "seen": seen})
+        value = {"protection": self.protection, "confirmed_at": at, "seen": seen}
+        return json.dumps(value | ({"gone": self.gone} if self.gone else {}))
 
 
 def build_rpo_sensor(
@@ -108,14 +105,15 @@ def build_rpo_sensor(
             edited=tracked.edited,
             last=said.seen,
         )
-        tick = Tick(tracked, seen.standing, dr_project.now(), context.instance)
+        runs = Runs(tracked, context.instance, dr_project.now())
+        tick = Tick(tracked, seen.standing, runs, said.gone)
         requests, reason = tick.requests()
         events, cursor = tick.events(said, repository)
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=reason or None,
             asset_events=events,
-            cursor=replace(cursor, seen=seen).text(),
+            cursor=replace(cursor, seen=seen, gone=tick.found.gone).text(),
         )
 
     return rpo
@@ -127,24 +125,45 @@ class Tick:
 
     tracked: Tracked
     known: Standing
-    now: datetime
-    instance: dg.DagsterInstance
+    runs: Runs
+    suspected: tuple[str, ...] = ()
 
     @property
     def rpo(self) -> timedelta:
         return self.tracked.policy.objectives.rpo
 
+    @property
+    def now(self) -> datetime:
+        return self.runs.now
+
+    @cached_property
+    def found(self) -> Occupancy:
+        """Who is at work on the collection, as this tick has found it."""
+        return self.runs.occupancy()
+
     def requests(self) -> tuple[list[dg.RunRequest], str]:
         """At most one run, or why there is none."""
-        takes = {action: self.duration(action) for action in Action}
+        marked = self.runs.clear(self.found, suspected=self.suspected)
+        takes = {action: self.runs.duration(action) for action in Action}
         due = needs(self.known, rpo=self.rpo, now=self.now, takes=takes)
+        if self.found.gone:
+            state = "was marked as failed" if marked else "is marked as failed if it stays so"
+            return (
+                [],
+                f"{self.summary()}; the process of run {self.found.gone[0]} is gone: it {state}",
+            )
         if not due:
             return [], self.summary()
-        running = unfinished_runs(self.instance, self.tracked)
-        if running:
-            return [], f"{self.summary()}; run {running[0]} is at work on it"
+        if self.found.working:
+            return [], f"{self.summary()}; run {self.found.working[0]} is at work on it"
+        return self.first_of(due)
+
+    def first_of(self, due: Sequence[Need]) -> tuple[list[dg.RunRequest], str]:
+        """The run for the first need that may be tried now."""
         for need in due:
-            attempt = next_attempt(self.attempts(need), rpo=self.rpo, now=self.now)
+            attempt = next_attempt(
+                self.runs.attempts(self.need_key(need)), rpo=self.rpo, now=self.now
+            )
             if attempt is None:
                 continue
             request = self.request(need, attempt)
@@ -172,33 +191,14 @@ class Tick:
             if stretch is None:
                 return None
             tags |= {FIRST_DAY: stretch[0], LAST_DAY: stretch[1]}
+        if waited := (*self.runs.cancel(self.found), *self.found.passed):
+            tags |= {INSTEAD_TAG: waited[0], PRIORITY_TAG: "1"}  # the collection had its wait
         return dg.RunRequest(
             job_name=self.tracked.named(need.action), run_key=f"{key}:{attempt}", tags=tags
         )
 
     def need_key(self, need: Need) -> str:
         return f"{self.tracked.name}:{need.action}:{need.key}"
-
-    def attempts(self, need: Need) -> Attempts:
-        """Runs that were started for a need, whatever became of them."""
-        records = self.instance.get_run_records(dg.RunsFilter(tags={NEED_TAG: self.need_key(need)}))
-        ended = [_time(r.end_time) or r.update_timestamp.astimezone(UTC) for r in records]
-        return Attempts(len(records), max(ended, default=None))
-
-    def duration(self, action: Action) -> timedelta:
-        """How long the next run may take, from the last ones that succeeded."""
-        records = self.instance.get_run_records(
-            dg.RunsFilter(
-                job_name=self.tracked.named(action), statuses=[dg.DagsterRunStatus.SUCCESS]
-            ),
-            limit=MEASURED_RUNS,
-        )
-        measured = [
-            timedelta(seconds=r.end_time - r.start_time)
-            for r in records
-            if r.start_time and r.end_time
-        ]
-        return expected_duration(measured, rpo=self.rpo)
 
     def events(
         self, said: Cursor, repository: Repository
@@ -241,18 +241,3 @@ class Tick:
         age = "since ever" if exposed == timedelta.max else str(exposed).partition(".")[0]
         state = protection(self.known, rpo=self.rpo, now=self.now)
         return f"{state}: exposed {age} of {self.rpo}, {len(self.known.behind)} days behind"
-
-
-def unfinished_runs(instance: dg.DagsterInstance, tracked: Tracked) -> list[str]:
-    """Runs that are at work on a collection, or wait to be, whoever started them."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-    return [
-        run.run_id
-        for run in runs
-        if run.tags.get(COLLECTION_TAG) == tracked.name
-        or any(tracked.owns(key) for key in run.asset_selection or ())
-    ]
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -15,6 +15,7 @@ from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.project import Project
 
 from .failures import explained
+from .workers import noted
 
 COLLECTION_TAG = "dr/collection"
 """Run tag that names the collection a run writes to; dagster.yaml allows one run for each value."""
@@ -130,7 +131,7 @@ def asset(
         deps=deps,
         **more,
     )
-    return lambda function: declare(explained(function))
+    return lambda function: declare(explained(noted(function)))
 
 
 def asset_by_day(

@@ -77,10 +77,12 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """How often something was tried, and when the newest try ended."""
+    """How often something was tried, and when the newest try ended. `stale` of them were taken out
+    of a queue without their turn: no tries in vain."""
 
     count: int = 0
     ended: datetime | None = None
+    stale: int = 0
 
 
 def exposure(standing: Standing, *, now: datetime) -> timedelta:
@@ -149,7 +151,9 @@ def pause_after(attempts: int, *, rpo: timedelta) -> timedelta:
 def next_attempt(attempts: Attempts, *, rpo: timedelta, now: datetime) -> int | None:
     """The number of the try that may start now; None while the pause after the last one lasts."""
     ended = attempts.ended
-    waiting = ended is not None and now < ended + pause_after(attempts.count, rpo=rpo)
+    waiting = ended is not None and now < ended + pause_after(
+        attempts.count - attempts.stale, rpo=rpo
+    )
     return None if waiting else attempts.count + 1
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,9 +23,23 @@ POLL_SECONDS = 0.5
 class Server:
     """A running webserver and daemon."""
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(
+        self, port: int, log: Path, start: Callable[[], "subprocess.Popen[bytes]"]
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
+        self._start = start
+        self.daemon: subprocess.Popen[bytes] | None = None
+
+    def start_daemon(self) -> None:
+        """Start the daemon, with a code server of its own."""
+        self.daemon = self._start()
+
+    def kill_daemon(self) -> None:
+        """End the daemon, its code server and all workers at once, as a loss of power does."""
+        assert self.daemon is not None
+        os.killpg(self.daemon.pid, signal.SIGKILL)
+        self.daemon.wait()
 
     def query(self, text: str, **variables: Any) -> dict[str, Any]:
         """The data of a GraphQL query."""
@@ -58,6 +72,22 @@ class Server:
         )["runsOrError"]["results"]
         return [run | {"tags": {t["key"]: t["value"] for t in run["tags"]}} for run in found]
 
+    def messages(self, run_id: str) -> list[str]:
+        """What the log of a run says."""
+        text = (
+            "query($run:ID!){logsForRun(runId:$run){... on EventConnection"
+            "{events{... on MessageEvent{message}}}}}"
+        )
+        found = self.query(text, run=run_id)["logsForRun"]["events"]
+        return [event["message"] for event in found if event]
+
+    def worker(self, run_id: str) -> int | None:
+        """The process of a run."""
+        for message in self.messages(run_id):
+            if number := re.search(r"Started process for run \(pid: (\d+)\)", message):
+                return int(number.group(1))
+        return None
+
     def daemons(self) -> dict[str, bool]:
         """Whether each daemon that is required is healthy."""
         found = self.query(
@@ -67,30 +97,46 @@ class Server:
 
 
 @contextmanager
-def running(home: Path, policies: Path) -> Iterator[Server]:
-    """Start both, with the checkout's dagster.yaml and workspace.yaml; stop all they started."""
+def running(home: Path, policies: Path, *, hurried: bool = True) -> Iterator[Server]:
+    """Start both, with the checkout's dagster.yaml and workspace.yaml; stop all they started.
+
+    `hurried`: what watches runs looks every second, and frees slots a second after a run's end.
+    """
     home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
+    shipped = (ROOT / "dagster.yaml").read_text()
+    (home / "dagster.yaml").write_text(_hurried(shipped) if hurried else shipped)
     environment = os.environ | {"DAGSTER_HOME": str(home), "DR_POLICIES": str(policies)}
     port = free_port()
-    programs = [
-        ["dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"],
-        ["dagster._daemon", "run", "-w", "workspace.yaml"],
-    ]
+    web = ["dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"]
+    daemon = ["dagster._daemon", "run", "-w", "workspace.yaml"]
     log = home / "log.txt"
     with log.open("w") as output:
-        server, processes = Server(port, log), []
+        processes: list[subprocess.Popen[bytes]] = []
+
+        def start(program: list[str]) -> "subprocess.Popen[bytes]":
+            processes.append(_started(program, environment, output))
+            return processes[-1]
+
+        server = Server(port, log, lambda: start(daemon))
         try:
-            for program in programs:
-                processes.append(_started(program, environment, output))
-                # one at a time: two that make the instance's tables at once leave them unusable
-                server.wait("page", lambda: server.query("{version}"), seconds=120)
+            start(web)
+            # one at a time: two that make the instance's tables at once leave them unusable
+            server.wait("page", lambda: server.query("{version}"), seconds=120)
+            server.start_daemon()
             yield server
         finally:
             for process in processes:
-                os.killpg(process.pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
             for process in processes:
                 _end(process)
+
+
+def _hurried(text: str) -> str:
+    for name in ("poll_interval_seconds", "free_slots_after_run_end_seconds"):
+        text, changed = re.subn(rf"(\b{name}: )\d+", r"\g<1>1", text)
+        assert changed == 1, name
+    return text
 
 
 def _started(

@@ -1,5 +1,7 @@
-"""The code location as it is deployed: webserver, daemon, queue, sensor, backfill."""
+"""The code location as it is deployed: webserver, daemon, queue, sensor, backfill; what dies."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +20,50 @@ mutation Backfill($params: LaunchBackfillParams!) {
 }
 """
 UNFINISHED = {"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"}
+NEED = {"dr/need": "notes:ingest:1-0"}
+EVERY_DAY = ["ingest"] * 4 + ["applied"]
 
 
-def finished(server: Server, **tags: str) -> list[dict[str, Any]]:
-    """Runs with some tags, once there are some and none of them is unfinished."""
-    runs = [r for r in server.runs() if tags.items() <= r["tags"].items()]
-    return [] if any(run["status"] in UNFINISHED for run in runs) else runs
+def with_tags(server: Server, **tags: str) -> list[dict[str, Any]]:
+    return [r for r in server.runs() if tags.items() <= r["tags"].items()]
 
 
-@pytest.mark.timeout(300)
-def test_the_sensor_starts_what_is_due_and_a_backfill_replays(
-    location: Location, tmp_path: Path
+def finished(server: Server, *statuses: str, **tags: str) -> list[dict[str, Any]]:
+    """Runs with some tags, once there are some, none of them unfinished, one of the statuses."""
+    runs = with_tags(server, **tags)
+    if any(run["status"] in UNFINISHED for run in runs):
+        return []
+    return runs if {run["status"] for run in runs} >= set(statuses) else []
+
+
+def holding_its_slot(server: Server) -> tuple[str, int] | None:
+    """The sensor's run and its process, once its last step has begun."""
+    for run in with_tags(server, **NEED):
+        said = server.messages(run["runId"])
+        if any('Started execution of step "notes__collection"' in message for message in said):
+            process = server.worker(run["runId"])
+            assert process is not None
+            return run["runId"], process
+    return None
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("hurried", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_killed_worker_is_followed_by_another_and_a_backfill_replays(
+    location: Location, tmp_path: Path, hurried: bool
 ) -> None:
-    with running(tmp_path / "dagster", location.policies) as server:
-        server.wait("healthy daemons", lambda: all(server.daemons().values()), seconds=60)
-        need = {"dr/need": "notes:ingest:1-0"}
-        runs = server.wait("run of the sensor", lambda: finished(server, **need), seconds=120)
+    with running(tmp_path / "dagster", location.policies, hurried=hurried) as server:
+        with location.project.lease("notes"):  # for which its last step waits
+            server.wait("healthy daemons", lambda: all(server.daemons().values()), seconds=60)
+            killed, process = server.wait(
+                "step of the sensor's run", lambda: holding_its_slot(server), seconds=120
+            )
+            os.kill(process, signal.SIGKILL)
+        runs = server.wait("run after it", lambda: finished(server, "SUCCESS", **NEED), seconds=150)
 
-        assert [(run["status"], run["jobName"]) for run in runs] == [("SUCCESS", "ingest_notes")]
-        assert location.log_kinds() == ["ingest"] * 4 + ["applied"]
+        assert {run["jobName"] for run in runs} == {"ingest_notes"}
+        assert {r["runId"]: r["status"] for r in runs}[killed] == "FAILURE"
+        assert location.log_kinds() == EVERY_DAY
         before = location.state()
 
         params = {
@@ -56,3 +83,22 @@ def test_the_sensor_starts_what_is_due_and_a_backfill_replays(
         assert [run["status"] for run in replays] == ["SUCCESS"]
         assert location.state() == before
         assert location.log_kinds()[5:] == ["ingest", "ingest", "applied"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(420)
+def test_a_run_that_dies_with_its_daemon_is_followed_by_another(
+    location: Location, tmp_path: Path
+) -> None:
+    with running(tmp_path / "dagster", location.policies, hurried=False) as server:
+        with location.project.lease("notes"):
+            killed, _ = server.wait(
+                "step of the sensor's run", lambda: holding_its_slot(server), seconds=120
+            )
+            server.kill_daemon()
+        server.start_daemon()
+        runs = server.wait("run after it", lambda: finished(server, "SUCCESS", **NEED), seconds=240)
+
+        assert {r["runId"]: r["status"] for r in runs}[killed] == "FAILURE"
+        assert "has ended without a word" in " ".join(server.messages(killed))
+        assert location.log_kinds() == EVERY_DAY

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from assets.sensors import NEED_TAG
+from assets.runs import NEED_TAG
 from assets.tracked import COLLECTION_TAG
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.protocols import SourcePartition
