@@ -1,9 +1,11 @@
-"""What a table gets when it has its rows: constraints that older rows break."""
+"""What a table gets when it has its rows: constraints that older rows break, statistics,
+comments of indexes."""
 
 from typing import Any
 
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
+from dr_pipelines.stores.pgvector.details import complete_details
 from dr_pipelines.stores.pgvector.making import (
     add_constraint,
     comes_after_rows,
@@ -25,7 +27,7 @@ def complete(session: Session, collection: Collection) -> None:
     section = section_of(label.spec)
     found = constraints_of(session, table.id, table.quoted, root=table.name, keys=True)
     there = frozenset(part["name"] for part in found["constraints"])
-    _constraints(session, section, there, root=table.name, table=table.name)
+    _finish(session, section, there, root=table.name, table=table.name)
     if table.partitioned:
         live = live_partitions(session, table, table.id)
         _of_partitions(session, section.get("partitions", {}), live, root=table.name)
@@ -36,14 +38,15 @@ def _of_partitions(
 ) -> None:
     for part in section.get("tables", []):
         if (found := live.get(part["name"])) is not None:
-            _constraints(session, part, found.constraints, root=root, table=found.table)
+            _finish(session, part, found.constraints, root=root, table=found.table)
             _of_partitions(session, part, found.parts, root=root)
 
 
-def _constraints(
+def _finish(
     session: Session, section: Section, there: frozenset[str], *, root: str, table: str
 ) -> None:
     quoted = quoted_name(session, table)
+    complete_details(session, section, root=root, table=table, quoted=quoted)
     for constraint in section.get("constraints", []):
         late = comes_after_rows(constraint) and "using" not in constraint
         names = {

@@ -8,9 +8,11 @@ from psycopg import sql
 
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
 from dr_pipelines.planning.parts import REMARKS, UNREPORTED
+from dr_pipelines.stores.pgvector.attached import add_attached
 from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
 from dr_pipelines.stores.pgvector.columns import Mapping
 from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.details import details
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, comes_after_rows, section_of
 from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, own_mapping
@@ -37,7 +39,16 @@ METRIC_CLASSES = qualified("""
         OR i.indrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({table})))
 """)
 INVALID_INDEX = "invalid index"
-PENDING = ("indexes", "index_names", "quantization")
+PENDING = (
+    "clustered",
+    "index_comments",
+    "index_names",
+    "index_statistics",
+    "indexes",
+    "not_nulls",
+    "quantization",
+    "statistics",
+)
 """Parts that are there when the index is built."""
 
 
@@ -149,9 +160,11 @@ def described(
     require_whole(session, table)
     with session.definitions():
         section = structure(session, table, whole=not collection.ours)
+        section |= details(session, table.id, table.quoted, root=table.name, table=table.name)
         section |= rights(session, table.id, table.quoted)
         if "partitions" in section:
             section["partitions"]["tables"] = partitions(session, table)
+    add_attached(session, table, section)
     section["roles"] = described_roles(session, named_roles(section))
     carried = {column.native: column.name for column in collection.mapping.columns}
     for column in section.get("columns", []):

@@ -8,7 +8,7 @@ from dr_pipelines.planning.parts import REMARKS
 from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.pgvector.columns import vector_type
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.making import ENGINE, section_of
+from dr_pipelines.stores.pgvector.making import ENGINE, Section, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_name
 from dr_pipelines.stores.pgvector.rights import (
     missing_members,
@@ -73,11 +73,13 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
         name = placed(remark["name"], table_name(spec.name), taken=False)
         said = "INVALID, since it was never finished: not made. Build it anew where it is needed"
         yield Note(f"engine.{ENGINE}.{REMARKS}.{name}", Fate.APPROXIMATED, said)
+    yield from _attached_notes(f"engine.{ENGINE}", section)
     for part in partitions_of(section):
         name = placed(part["name"], table_name(spec.name), taken=False)
         for key, said in (NOT_MADE | OF_PARTITIONS).items():
             if part.get(key):
                 yield Note(f"engine.{ENGINE}.partitions.{name}.{key}", Fate.LOST, said)
+        yield from _attached_notes(f"engine.{ENGINE}.partitions.{name}", part)
     if members := missing_members(session, section):
         said = f"{', '.join(members)} do not exist here: their memberships are not made"
         yield Note(f"engine.{ENGINE}.roles", Fate.LOST, said)
@@ -85,3 +87,9 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     if missing:
         said = f"{', '.join(missing)} do not exist here: they are made, without login, or refused"
         yield Note(f"engine.{ENGINE}.roles", Fate.APPROXIMATED, said)
+
+
+def _attached_notes(place: str, section: Section) -> Iterator[Note]:
+    for hanging in section.get("attached", []):
+        said = f"not made; run: {hanging['definition']}" if "definition" in hanging else "not made"
+        yield Note(f"{place}.attached.{hanging['name']}", Fate.LOST, said)

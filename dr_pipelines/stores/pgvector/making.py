@@ -9,6 +9,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.pgvector.catalog import tables, taken
 from dr_pipelines.stores.pgvector.columns import own_columns
 from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.details import not_null
 from dr_pipelines.stores.pgvector.label import Label, write_label
 from dr_pipelines.stores.pgvector.names import placed, table_name, with_table
 from dr_pipelines.stores.pgvector.rights import apply_rights, revoke_defaults
@@ -41,7 +42,7 @@ def make_table(session: Session, spec: CollectionSpec) -> None:
         raise AlreadyExists(f"{spec.name!r} is taken in this schema; choose another name")
     try:
         as_it_was = section.get("layout") == AS_IT_WAS
-        lines = _as_it_was(section) if as_it_was else _own(session, spec)
+        lines = _as_it_was(section, table=name) if as_it_was else _own(session, spec)
         _create(session, name, lines, section)
         made = list[tuple[str, Section]]()
         if as_it_was:
@@ -81,12 +82,12 @@ def _own(session: Session, spec: CollectionSpec) -> list[sql.Composable]:
     return [*lines, sql.SQL("PRIMARY KEY (id)")]
 
 
-def _as_it_was(section: Section) -> list[sql.Composable]:
+def _as_it_was(section: Section, *, table: str) -> list[sql.Composable]:
     """Columns with everything that is said of them; keys come with the constraints."""
-    return [_column(column, section) for column in section["columns"]]
+    return [_column(column, section, table=table) for column in section["columns"]]
 
 
-def _column(column: Section, section: Section) -> sql.Composable:
+def _column(column: Section, section: Section, *, table: str) -> sql.Composable:
     name = column["name"]
     parts: list[sql.Composable] = [sql.Identifier(name), verbatim(column["type"])]
     if "storage" in column:
@@ -95,7 +96,7 @@ def _column(column: Section, section: Section) -> sql.Composable:
         if key in column:
             parts += [verbatim(word), verbatim(column[key])]
     if column.get("not_null"):
-        parts.append(sql.SQL("NOT NULL"))
+        parts.append(not_null(section, name, root=table))
     if name in section.get("defaults", {}):
         parts += [sql.SQL("DEFAULT"), verbatim(section["defaults"][name])]
     if name in section.get("generated", {}):
@@ -225,8 +226,14 @@ def _of_its_own(session: Session, name: str, part: Section, *, root: str) -> Non
         if expression is not None:
             how = sql.SQL("SET DEFAULT {}").format(verbatim(expression))
         session.define(alter.format(target, sql.Identifier(column), how))
+    named = {of_it["name"]: of_it for of_it in part.get("not_nulls", [])}
     for column in part.get("not_null", []):
-        session.run(alter.format(target, sql.Identifier(column), sql.SQL("SET NOT NULL")))
+        if "constraint" in named.get(column, {}):
+            add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} NOT NULL {}")
+            label = sql.Identifier(placed(named[column]["constraint"], root, taken=False))
+            session.run(add.format(target, label, sql.Identifier(column)))
+        elif named.get(column, {}).get("validated", True):
+            session.run(alter.format(target, sql.Identifier(column), sql.SQL("SET NOT NULL")))
     _constraints(session, name, part, root=root)
     _comments(session, name, part)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Row, Session
+from dr_pipelines.stores.pgvector.details import details
 from dr_pipelines.stores.pgvector.names import derived
 from dr_pipelines.stores.pgvector.rights import rights
 from dr_pipelines.stores.pgvector.statements import oid, qualified
@@ -43,6 +44,7 @@ def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[S
         part |= _relation(session, number, above)
         part |= constraints_of(session, number, quoted, root=table.name, keys=True)
         part["triggers"] = triggers_of(session, number)
+        part |= details(session, number, quoted, root=table.name, table=name)
         part["indexes"] = _local_indexes(session, number, table.name)
         part |= _rights(session, number, quoted, owner=owner)
         if key is not None:
