@@ -1,6 +1,7 @@
 """Tables in shapes that people reported: backed up, lost, put back, and then as they were."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,6 +258,28 @@ def test_pg_dump_says_of_a_restored_table_what_it_said_before(
     assert dumped(server, database) == before
 
 
+def test_what_a_partition_has_for_itself_comes_back(
+    server: Server, database: str, store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute("""
+        CREATE TABLE t (id int PRIMARY KEY, e vector(2), a int, c text) PARTITION BY RANGE (id);
+        ALTER TABLE t ALTER c SET STORAGE external;
+        CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (100);
+        ALTER TABLE t_1 ALTER c SET STORAGE main, ALTER c SET COMPRESSION pglz;
+        CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (100) TO (200);
+        ALTER TABLE t_1 REPLICA IDENTITY FULL;
+        ALTER TABLE t_2 ALTER a SET NOT NULL; CREATE UNIQUE INDEX alone ON t_2 (a);
+        ALTER TABLE t_2 REPLICA IDENTITY USING INDEX alone; ALTER TABLE t_2 CLUSTER ON alone;
+        COMMENT ON INDEX alone IS 'only here'; CREATE STATISTICS st ON a, c FROM t_2;
+        INSERT INTO t VALUES (1, '[1, 2]', 1, 'c'), (101, '[1, 3]', 2, NULL);
+    """)
+    before = dumped(server, database)
+
+    assert lost_and_restored(store, native) == set()
+
+    assert dumped(server, database) == before
+
+
 @pytest.mark.parametrize("more", COMES_BACK_18.values(), ids=COMES_BACK_18)
 def test_what_only_a_newer_server_has_comes_back_too(
     postgres: Server, tmp_path: Path, more: str
@@ -365,3 +388,34 @@ def test_what_else_depends_on_a_table_is_said(
 
 def attached_names(store: VectorStore) -> list[str]:
     return [part["name"] for part in store.describe("t").engine["pgvector"].get("attached", [])]
+
+
+REFERENCES = """
+    SELECT pg_catalog.concat(fktable::text, ' (', array_to_string(fkcols, ', '), ')')
+    FROM pg_catalog.pg_get_catalog_foreign_keys()
+    WHERE pktable IN ('pg_class'::regclass, 'pg_attribute'::regclass)
+"""
+COLUMNS = """
+    SELECT pg_catalog.concat(attrelid::regclass, '.', attname) FROM pg_attribute
+    WHERE attrelid IN ('pg_class'::regclass, 'pg_attribute'::regclass, 'pg_index'::regclass,
+        'pg_constraint'::regclass) AND attnum > 0 AND NOT attisdropped
+"""
+
+
+def test_everything_that_refers_to_a_table_is_decided_in_the_documentation(
+    native: psycopg.Connection,
+) -> None:
+    """The server says what may hang on a table; a new version of it may say more."""
+    page = Path("docs/adapters/pgvector.md").read_text()
+    first = [row.split("|")[1] for row in page.splitlines() if row.startswith("| `pg_")]
+    decided = {name for cell in first for name in re.findall(r"`(pg_\w+ \([^)]*\))`", cell)}
+    assert {row[0] for row in native.execute(REFERENCES)} - decided == set()
+    described = {
+        f"{catalog}.{column}"
+        for cell in first
+        for catalog in re.findall(r"`(pg_\w+)\.`", cell)
+        for column in re.findall(r"`([a-z]\w+)`", cell)
+    }
+    assert {row[0] for row in native.execute(COLUMNS)} - described == set()
+    assert len(decided) > 40
+    assert len(described) > 90

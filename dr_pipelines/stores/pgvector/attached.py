@@ -196,14 +196,15 @@ QUERIES = (
 
 
 TREE = qualified("""
-    SELECT c.oid::int8, c.relname FROM pg_partition_tree({table}) p JOIN pg_class c ON c.oid = p.relid
+    SELECT c.oid::int8, c.relname
+    FROM pg_partition_tree({table}) p JOIN pg_class c ON c.oid = p.relid
     WHERE p.level > 0
 """)
 
 
 def add_attached(session: Session, table: Table, section: Section) -> None:
-    """Put what hangs on a table, and on each of its partitions, into their parts. The path is empty:
-    a statement says the schema of each name."""
+    """Put what hangs on a table, and on each of its partitions, into their parts. While the path
+    is empty, a statement says the schema of each name."""
     section["attached"] = attached(session, table.id)
     if "partitions" in section:
         tree = session.rows(TREE.format(table=oid(table.id)))

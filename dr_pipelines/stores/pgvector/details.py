@@ -124,9 +124,15 @@ def complete_details(
             alter = sql.SQL("ALTER INDEX {} ALTER COLUMN {} SET STATISTICS {}")
             values = (sql.Literal(int(column)), sql.Literal(int(target)))
             session.run(alter.format(session.table(names[place]), *values))
-    if (place := section.get("clustered")) in names:
-        cluster = sql.SQL("ALTER TABLE {} CLUSTER ON {}")
-        session.run(cluster.format(session.table(table), sql.Identifier(names[place])))
+    chosen = {
+        "CLUSTER ON": section.get("clustered"),
+        "REPLICA IDENTITY USING INDEX": section.get("replica_identity", {}).get("index"),
+    }
+    for words, place in chosen.items():
+        if place in names:
+            alter = sql.SQL("ALTER TABLE {} {} {}")
+            index = sql.Identifier(names[place])
+            session.run(alter.format(session.table(table), verbatim(words), index))
 
 
 def _indexes(session: Session, table: str) -> list[tuple[Any, ...]]:

@@ -12,7 +12,6 @@ from psycopg import sql
 
 from dr_pipelines.model.collection import Vector
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.pgvector.catalog import tables
 from dr_pipelines.stores.pgvector.completing import complete
 from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.description import (
@@ -144,19 +143,7 @@ def build(
         progress(len(wanted) * STEPS, len(wanted) * STEPS)
     with connections.writing() as session:
         complete(session, collection)
-        _identify_rows(session, collection)
         session.run(sql.SQL("ANALYZE {}").format(collection.identifier(session)))
-
-
-def _identify_rows(session: Session, collection: Collection) -> None:
-    """Let the index that was the table's replica identity be it again."""
-    table, label = collection.table, collection.table.label
-    section = section_of(label.spec) if label is not None else {}
-    identity = section.get("replica_identity", {}).get("index")
-    for index in next(iter(tables(session, names=[table.name])), table).indexes:
-        if derived(index.name, table.name) == identity:
-            set_ = sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}")
-            session.run(set_.format(collection.identifier(session), sql.Identifier(index.name)))
 
 
 def _of_partitions(session: Session, collection: Collection) -> list[Wanted]:

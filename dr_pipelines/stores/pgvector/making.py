@@ -142,6 +142,15 @@ def _column_settings(session: Session, name: str, column: Section) -> None:
         session.run(alter.format(target, place, words))
 
 
+def _column_storage(session: Session, name: str, column: Section) -> None:
+    """That of a partition's column: a table's own columns are made with theirs."""
+    for key, word in (("storage", "STORAGE"), ("compression", "COMPRESSION")):
+        if key in column:
+            alter = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET {} {}")
+            words = (verbatim(word), verbatim(column[key]))
+            session.run(alter.format(session.table(name), sql.Identifier(column["name"]), *words))
+
+
 def _settings(options: dict[str, str]) -> sql.Composed:
     return sql.SQL(", ").join(
         sql.SQL("{} = {}").format(
@@ -219,6 +228,8 @@ def _of_its_own(session: Session, name: str, part: Section, *, root: str) -> Non
     """What a partition has for itself, but for rights and indexes."""
     for column in part.get("columns", []):
         _column_settings(session, name, column)
+        _column_storage(session, name, column)
+    _replica_identity(session, name, part)
     alter = sql.SQL("ALTER TABLE {} ALTER COLUMN {} {}")
     target = session.table(name)
     for column, expression in part.get("defaults", {}).items():

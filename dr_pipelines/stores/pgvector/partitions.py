@@ -11,12 +11,15 @@ from dr_pipelines.stores.pgvector.rights import rights
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.pgvector.structure import (
     COLUMNS,
+    COMPRESSION,
     RELATION,
+    STORAGE,
     Section,
     by_name,
     comments_of,
     constraints_of,
     options_of,
+    replica_identity,
     triggers_of,
 )
 
@@ -41,7 +44,7 @@ def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[S
     found = list[Section]()
     for number, name, quoted, bound, key in session.printed(PARTITIONS.format(table=oid(parent))):
         part: Section = {"name": derived(name, table.name), "bound": bound}
-        part |= _relation(session, number, above)
+        part |= _relation(session, number, above, root=table.name)
         part |= constraints_of(session, number, quoted, root=table.name, keys=True)
         part["triggers"] = triggers_of(session, number)
         part |= details(session, number, quoted, root=table.name, table=name)
@@ -53,23 +56,29 @@ def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[S
     return by_name(found)
 
 
-def _relation(session: Session, partition: int, above: dict[str, Row]) -> Section:
+def _relation(session: Session, partition: int, above: dict[str, Row], *, root: str) -> Section:
     """Settings, comments, and what is another way in its columns than in those of its table."""
     relation = oid(partition)
-    comment, persistence, options, toast, *_ = session.printed(RELATION.format(table=relation))[0]
+    found = session.printed(RELATION.format(table=relation))[0]
+    comment, persistence, options, toast, _, *identity = found
     rows = session.printed(COLUMNS.format(table=relation))
     return {
         "options": options_of(options, toast),
         "unlogged": persistence == "u",
         "comments": comments_of(comment, rows),
         "not_null": [row[0] for row in rows if row[2] and not above[row[0]][2]],
-        "columns": [column for row in rows if len(column := _settings(row)) > 1],
+        "columns": [c for row in rows if len(c := _settings(row, above[row[0]])) > 1],
+        "replica_identity": replica_identity(*identity, root=root),
         **_defaults(rows, above),
     }
 
 
-def _settings(row: Row) -> Section:
+def _settings(row: Row, above: Row) -> Section:
     column = {"name": row[0], "statistics": row[6], "options": options_of(row[7], [])}
+    if row[4] != above[4]:
+        column["storage"] = STORAGE.get(row[4] or "", "default")
+    if row[5] != above[5]:
+        column["compression"] = COMPRESSION.get(row[5] or "", "default")
     return {key: value for key, value in column.items() if value}
 
 

@@ -82,15 +82,16 @@ def structure(session: Session, table: Table, *, whole: bool) -> Section:
         storage["unlogged"] = True
     found["storage"] = {key: value for key, value in storage.items() if value}
     found["triggers"] = triggers_of(session, table.id)
-    found["replica_identity"] = _replica_identity(identity[0], identity[1], table)
+    found["replica_identity"] = replica_identity(*identity, root=table.name)
     if key is not None:
         found["partitions"] = {"key": key}
     return {key: value for key, value in found.items() if value}
 
 
-def _replica_identity(kind: str, index: str | None, table: Table) -> Section:
+def replica_identity(kind: str, index: str | None, *, root: str) -> Section:
+    """What tells rows apart for subscribers, where it is not the primary key."""
     if index is not None and kind == "i":
-        return {"index": derived(index, table.name)}
+        return {"index": derived(index, root)}
     known = {"f": "full", "n": "nothing"}
     return {"rows": known[kind]} if kind in known else {}
 
