@@ -375,8 +375,11 @@ def test_each_thing_on_a_table_is_said_with_the_statement_that_makes_it_again(
             "CREATE TYPE shape AS (id int, e vector(2), a int, b int); ALTER TABLE t OF shape",
             "type of the table public.shape",
         ),
-        ("CREATE TABLE rows_of (r t)", "dependent column r of table rows_of"),
-        ("CREATE FUNCTION f(t) RETURNS int LANGUAGE sql AS 'SELECT 1'", "dependent function f(t)"),
+        ("CREATE TABLE rows_of (r t)", "dependent column r of table public.rows_of"),
+        (
+            "CREATE FUNCTION f(t) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "dependent function public.f(public.t)",
+        ),
     ],
 )
 def test_what_else_depends_on_a_table_is_said(
