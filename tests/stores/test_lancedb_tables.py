@@ -11,6 +11,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
+from lance.arrow import bfloat16_array
 from lancedb.index import FTS, Bitmap, BTree, Fm, IvfFlat, IvfHnswSq, IvfPq, LabelList
 
 from dr_pipelines.errors import Damaged, InvalidRequest
@@ -22,6 +23,7 @@ from dr_pipelines.stores.lancedb import open_store
 
 COUNT = 300
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+PAIR = pa.list_(pa.float32(), 2)
 EVERY_TYPE: dict[str, pa.Array] = {
     "int8": pa.array([-1, None], pa.int8()),
     "uint64": pa.array([2**64 - 1, None], pa.uint64()),
@@ -54,6 +56,25 @@ EVERY_TYPE: dict[str, pa.Array] = {
             ]
         ),
     ),
+    "dictionary of bytes": pa.array([b"\xff", None]).dictionary_encode(),
+    "dictionary of doubles": pa.array([0.1, float("nan")]).dictionary_encode(),
+    "dictionary of numbers": pa.array([2**64 - 1, None], pa.uint64()).dictionary_encode(),
+    "dictionaries": pa.array(
+        [[b"\xff", None], None], pa.list_(pa.dictionary(pa.int32(), pa.binary()))
+    ),
+    "view": pa.array(["é", None], pa.string_view()),
+    "view of bytes": pa.array([b"\xff", None], pa.binary_view()),
+    "decimal256": pa.array([decimal.Decimal("1.20"), None], pa.decimal256(60, 2)),
+    "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"u" * 16, None], pa.binary(16))),
+    "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1.0}', None])),
+    "tensor": pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.float32(), [2, 1]), pa.array([[1, 2], None], PAIR)
+    ),
+    "bfloat16": bfloat16_array([1.5, None]),
+    "bfloat16 vector": pa.FixedSizeListArray.from_arrays(bfloat16_array([1.5, 2, 3, None]), 2),
+    "structs": pa.array([[{"a": 1, "b": datetime.date(2020, 1, 31)}, None], None]),
+    "map of times": pa.array([[(b"k", 5)], None], pa.map_(pa.binary(), pa.timestamp("ns"))),
+    "several doubles": pa.array([[[1, 0.1]], None], pa.list_(pa.list_(pa.float64(), 2))),
     "score": pa.array(["reserved", None]),
     "with space": pa.array([1, None]),
     "1st": pa.array([True, None]),
@@ -92,7 +113,7 @@ def seen(directory: Path, table: str) -> dict[str, Any]:
     config = dict(opened.to_lance().config())
     config.pop("dr_pipelines.indexed", None)
     return {
-        "schema": opened.schema.with_metadata(metadata).to_string(show_field_metadata=True),
+        "schema": sorted(opened.schema.with_metadata(metadata).to_string().splitlines()),
         "rows": rows.take(pa.array(order)).replace_schema_metadata(None),
         "indexes": {index.name: _said(opened, index) for index in opened.list_indices()},
         "config": config,

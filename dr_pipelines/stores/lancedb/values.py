@@ -62,7 +62,8 @@ def to_field(array: pa.Array) -> pa.Array:
         return array.cast(target)
     if pa.types.is_temporal(array.type):
         return _counted(array).cast(target)
-    return pa.array([_json(value, array.type) for value in _listed(array)], target)
+    plain = _plain(array.type)
+    return pa.array([_json(value, plain) for value in array.cast(plain).to_pylist()], target)
 
 
 def from_field(array: pa.Array, type: pa.DataType) -> pa.Array:
@@ -81,15 +82,19 @@ def from_field(array: pa.Array, type: pa.DataType) -> pa.Array:
         return array.cast(pa.int64()).cast(type)
     if kind is FieldType.NUMBER:
         return _narrowed(array, type)
-    if pa.types.is_dictionary(type):
+    if pa.types.is_dictionary(type) and _is_text(type):
         return array.cast(type.value_type).dictionary_encode().cast(type)
     if kind is not FieldType.STRING or _is_text(type) or _is(type, WRITTEN):
         return array.cast(type)
     if pa.types.is_temporal(type):
         return array.cast(pa.int64()).cast(_count_type(type)).cast(type)
-    rows = array.to_pylist()
-    values = [None if row is None else _value(json.loads(row), type) for row in rows]
-    return pa.array(values, _plain(type)).cast(type)
+    rows, plain = array.to_pylist(), _plain(type)
+    values = pa.array(
+        [None if row is None else _value(json.loads(row), plain) for row in rows], plain
+    )
+    if pa.types.is_dictionary(type):
+        return values.cast(type.value_type).dictionary_encode().cast(type)
+    return values.cast(type)
 
 
 def _narrowed(array: pa.Array, type: pa.DataType) -> pa.Array:
@@ -131,12 +136,13 @@ def _counted(array: pa.Array) -> pa.Array:
     return array.cast(_count_type(array.type)).cast(pa.int64())
 
 
-def _listed(array: pa.Array) -> list[Any]:
-    return array.cast(_plain(array.type)).to_pylist()  # type: ignore[no-any-return]  # untyped
-
-
 def _plain(type: pa.DataType) -> pa.DataType:
-    """A type whose values Python has without loss: times as counts, the rest as it is."""
+    """A type whose values Python has without loss: times as counts, those of a dictionary or an
+    extension as what these hold, the rest as it is."""
+    if isinstance(type, pa.BaseExtensionType):
+        return _plain(type.storage_type)
+    if pa.types.is_dictionary(type):
+        return _plain(type.value_type)
     if pa.types.is_date(type):
         return pa.int32() if pa.types.is_date32(type) else pa.int64()
     if pa.types.is_temporal(type):
@@ -151,6 +157,9 @@ def _plain(type: pa.DataType) -> pa.DataType:
         return pa.large_list(type.value_field.with_type(_plain(type.value_type)))
     if pa.types.is_list(type):
         return pa.list_(type.value_field.with_type(_plain(type.value_type)))
+    if pa.types.is_map(type):
+        item = type.item_field.with_type(_plain(type.item_type))
+        return pa.map_(type.key_field.with_type(_plain(type.key_type)), item)
     return type
 
 
