@@ -151,15 +151,20 @@ def _plain(type: pa.DataType) -> pa.DataType:
         return pa.float32()
     if pa.types.is_struct(type):
         return pa.struct([field.with_type(_plain(field.type)) for field in type])
+    if pa.types.is_map(type):
+        item = type.item_field.with_type(_plain(type.item_type))
+        return pa.map_(type.key_field.with_type(_plain(type.key_type)), item)
+    return _plain_list(type)
+
+
+def _plain_list(type: pa.DataType) -> pa.DataType:
+    """Of a list; any other type as it is."""
     if pa.types.is_fixed_size_list(type):
         return pa.list_(type.value_field.with_type(_plain(type.value_type)), type.list_size)
     if pa.types.is_large_list(type):
         return pa.large_list(type.value_field.with_type(_plain(type.value_type)))
     if pa.types.is_list(type):
         return pa.list_(type.value_field.with_type(_plain(type.value_type)))
-    if pa.types.is_map(type):
-        item = type.item_field.with_type(_plain(type.item_type))
-        return pa.map_(type.key_field.with_type(_plain(type.key_type)), item)
     return type
 
 

@@ -148,6 +148,12 @@ class Driver(Protocol):
         ...
 
     @property
+    def keeps_any_vector(self) -> bool:
+        """Whether any vector under cosine comes back with the bits it was given, once the
+        collection was opened again."""
+        ...
+
+    @property
     def ranks_texts(self) -> bool: ...
 
     @property

@@ -68,6 +68,7 @@ class EdgeDriver:
     variant = "Qdrant Edge"
     silent = SILENT
     keeps_unit_vectors = True
+    keeps_any_vector = False
     ranks_texts = True
     parses = 1
 

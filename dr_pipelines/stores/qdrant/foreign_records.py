@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.base import canonical_json
-from dr_pipelines.model.collection import CollectionSpec, FieldType
+from dr_pipelines.model.collection import CollectionSpec, FieldType, Vector
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.qdrant import numbers, values
@@ -22,9 +22,9 @@ from dr_pipelines.stores.qdrant.driver import Json, Page, Point, PointId, Scored
 from dr_pipelines.stores.qdrant.specs import native_name, section_of
 from dr_pipelines.stores.qdrant.vectors import (
     check_sizes,
-    check_stored,
     found_vectors,
     given_vectors,
+    held_vectors,
 )
 
 NUMBER = re.compile("0|[1-9][0-9]{0,19}")
@@ -36,8 +36,10 @@ SHARD = "dr-shard-key"
 class ForeignRecords:
     """Points of one collection as records."""
 
-    def __init__(self, spec: CollectionSpec, *, parses: int) -> None:
+    def __init__(self, spec: CollectionSpec, *, parses: int, as_given: bool = False) -> None:
+        """`as_given`: the engine keeps vectors of any length."""
         self._spec = spec
+        self._as_given = as_given
         self._parses = parses
         self._vectors = {vector.name: vector for vector in spec.vectors}
         self._keys = {
@@ -73,22 +75,22 @@ class ForeignRecords:
         for vector in self._spec.vectors if ids else ():
             column = batch.column(vector.name).chunk(0)
             check_sizes(ids, column, vector, name)
-            check_stored(ids, column, vector, name)
+            self._sent_vectors(ids, column, vector)
         self._payloads(batch)
 
     def points(self, batch: pa.Table) -> list[Point]:
         """Checked records as points under their native ids, in order."""
-        payloads = self._payloads(batch)
+        payloads, texts = self._payloads(batch), batch.column("id").to_pylist()
         vectors: list[Json] = [{} for _ in payloads]
         for column, vector in self._vectors.items():
             if not batch.num_rows:
                 break
-            rows, _ = given_vectors(batch.column(column).chunk(0), vector, trusting=True)
+            rows = self._sent_vectors(texts, batch.column(column).chunk(0), vector)
             name = native_name(self._spec, column)
             for place, row in enumerate(rows):
                 if row is not None:
                     vectors[place][name] = row
-        ids = [_point_id(text) for text in batch.column("id").to_pylist()]
+        ids = [_point_id(text) for text in texts]
         shards = [payload.pop(SHARD, None) for payload in payloads]
         return [Point(*parts) for parts in zip(ids, vectors, payloads, shards, strict=True)]
 
@@ -110,6 +112,11 @@ class ForeignRecords:
         gone = [document for document in documents if document not in kept]
         if gone:
             yield self.of_documents(gone)
+
+    def _sent_vectors(self, ids: Sequence[str], column: pa.Array, vector: Vector) -> list[Any]:
+        if self._as_given:
+            return given_vectors(column, vector, trusting=True)[0]
+        return held_vectors(ids, column, vector, self._spec.name)
 
     def _payloads(self, batch: pa.Table) -> list[Json]:
         ids = batch.column("id").to_pylist()

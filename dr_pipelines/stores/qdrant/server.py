@@ -48,6 +48,7 @@ class ServerDriver:
     variant = "a Qdrant server"
     silent = EDGE_ONLY
     keeps_unit_vectors = True
+    keeps_any_vector = False
     ranks_texts = False
     parses = 0
 
@@ -103,6 +104,7 @@ class LocalDriver:
     variant = "the local mode of qdrant-client"
     silent = LOCAL_SILENT
     keeps_unit_vectors = False
+    keeps_any_vector = True  # its file has what was given, and each operation reads it anew
     ranks_texts = False
     parses = 0
 

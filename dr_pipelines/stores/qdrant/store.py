@@ -336,7 +336,9 @@ class QdrantVectorStore:
 
     def _records(self, spec: CollectionSpec) -> Records:
         if specs.is_native(spec):
-            return ForeignRecords(spec, parses=self._driver.parses)
+            return ForeignRecords(
+                spec, parses=self._driver.parses, as_given=self._driver.keeps_any_vector
+            )
         return OwnRecords(spec, trusting=self._driver.keeps_unit_vectors)
 
     def _physical(self, name: str) -> tuple[str, dict[str, str]]:

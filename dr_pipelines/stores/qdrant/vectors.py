@@ -16,17 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import Metric, Vector, VectorKind, VectorType
+from dr_pipelines.model.collection import Metric, Vector, VectorKind
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import vector_type
+from dr_pipelines.stores.qdrant.lengths import UNIT, sent
 
-UNIT = 4e-7
-"""How far from 1 the square of a length may be, in double precision, for the engine to see a vector
-of length 1. It allows 1e-6 in its own sums, which are in single precision: of 96,000 vectors of 2
-to 4,096 components the nearest to 1 that it changed was 8.6e-7 off, the farthest it kept 1.15e-6.
-"""
-STORED_UNIT = {VectorType.FLOAT32: 1.2e-6, VectorType.FLOAT16: 2e-3}
-"""The same for a vector that the engine itself stored: after rounding to what it keeps."""
 MOST_COMPONENTS = 2**20
 """Of all the vectors of one point under one name; the engine refuses more."""
 Mask = npt.NDArray[np.bool_]
@@ -60,21 +54,24 @@ def found_vectors(found: Sequence[Any], beside: Sequence[str | None], vector: Ve
             return pa.array(rows, vector_type(vector))
 
 
-def check_stored(ids: Sequence[str], column: pa.Array, vector: Vector, name: str) -> None:
-    """Refuse vectors that a collection of another program cannot have held: the engine would not
-    keep them, and nothing is kept beside them there."""
-    allowed = STORED_UNIT.get(vector.dtype)
-    if vector.metric is not Metric.COSINE or vector.kind is VectorKind.SPARSE or allowed is None:
-        return
-    rows = _parents(column)
-    bad = ~_is_unit(_matrix(column, vector), within=allowed)
-    if bad.any():
-        record = ids[int(rows[int(np.argmax(bad))])]
-        raise InvalidRequest(
-            f"batch for {name!r}: vector {vector.name!r} of record {record!r} is not of length 1: "
-            "Qdrant divides it by its length, and in a collection that another program made "
-            "nothing is kept beside it"
-        )
+def held_vectors(ids: Sequence[str], column: pa.Array, vector: Vector, name: str) -> list[Any]:
+    """For each row what a `Point` has of this vector, so that the engine holds it as it is: in a
+    collection that another program made nothing is kept beside. `ids` and `name` are for messages.
+
+    Raises:
+        InvalidRequest: the engine cannot have held one of them, and would not.
+    """
+    if vector.metric is Metric.COSINE and vector.kind is not VectorKind.SPARSE:
+        matrix, wrong = sent(_matrix(column, vector), vector)
+        if wrong.any():
+            record = ids[int(_parents(column)[int(np.argmax(wrong))])]
+            raise InvalidRequest(
+                f"batch for {name!r}: vector {vector.name!r} of record {record!r} is not of length "
+                "1: Qdrant divides it by its length, and in a collection that another program made "
+                "nothing is kept beside it"
+            )
+        column = _with_components(column, matrix)
+    return given_vectors(column, vector, trusting=True)[0]
 
 
 def check_sizes(ids: Sequence[str], column: pa.Array, vector: Vector, name: str) -> None:
@@ -173,6 +170,20 @@ def _matrix(column: pa.Array, vector: Vector) -> FloatArray:
     flat = flat.flatten() if vector.kind is VectorKind.MULTI else flat
     matrix: FloatArray = flat.to_numpy(zero_copy_only=False).reshape(-1, vector.dimension)
     return matrix
+
+
+def _with_components(column: pa.Array, matrix: FloatArray) -> pa.Array:
+    """The column with these vectors, in the order in which `_matrix` gives them."""
+    width = matrix.shape[1]
+    mask = column.is_null() if column.null_count else None
+    if pa.types.is_fixed_size_list(column.type):
+        full = np.zeros((len(column), width), np.float32)
+        full[column.is_valid().to_numpy(zero_copy_only=False)] = matrix
+        return pa.FixedSizeListArray.from_arrays(pa.array(full.ravel()), width, mask=mask)
+    sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    inner = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), width)
+    return pa.ListArray.from_arrays(pa.array(offsets), inner, mask=mask)
 
 
 def _parents(column: pa.Array) -> npt.NDArray[np.int64]:
