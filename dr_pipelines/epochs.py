@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from dr_pipelines import __version__
 from dr_pipelines.apply import Applied, current_manifest, finish_pending, require_timeline
+from dr_pipelines.canaries import canaries_for, model_proof
 from dr_pipelines.errors import Conflict, InvalidRequest, NotFound, Refused
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.ingestion import (
@@ -143,10 +144,11 @@ def _draft(
         "since": 0,
         "partitions": {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
         "environments": grown.environments | {environment.fingerprint: environment},
+        "canaries": canaries_for(lineage, repository=repository, manifest=manifest),
         "tool_version": __version__,
     }
     ref = write_manifest(repository, grown.model_copy(update=update))
-    detail = {"epoch": epoch, "epoch_name": name, "days": len(commits)}
+    detail = {"epoch": epoch, "epoch_name": name, "days": len(commits), **model_proof(lineage)}
     pending = (*head.entry.body.pending, head.number + 1)
     return Draft(bound.id, Body(manifest=ref, pending=pending, detail=detail))
 

@@ -13,6 +13,7 @@ from dr_pipelines.apply import (
     finish_pending,
     require_timeline,
 )
+from dr_pipelines.canaries import canaries_for, model_proof
 from dr_pipelines.errors import (
     AlreadyExists,
     Conflict,
@@ -227,6 +228,7 @@ def _ingest_draft(
         | {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
         "environments": grown.environments | {environment.fingerprint: environment},
         "provenance": lineage.provenance,
+        "canaries": canaries_for(lineage, repository=repository, manifest=manifest),
         "tool_version": __version__,
     }
     ref = write_manifest(repository, grown.model_copy(update=update))
@@ -235,6 +237,7 @@ def _ingest_draft(
         "days": [commit.day.name for commit in commits],
         "records": sum(commit.rows for commit in commits),
         "again": any(commit.again for commit in commits),
+        **model_proof(lineage),
     }
     return Draft(bound.id, Body(manifest=ref, pending=(*pending, head.number + 1), detail=detail))
 

@@ -13,6 +13,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dr_pipelines.canaries import require_same_model
 from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.collection import CollectionSpec
@@ -33,6 +34,7 @@ from dr_pipelines.repository.fold import FoldInput, State, fold_inputs
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
+    count_records,
     read_chunks,
     read_index,
     read_segment,
@@ -199,6 +201,8 @@ def _embed(
         if left is not None:
             yield left, False
             continue
+        if count_records(piece):
+            require_same_model(lineage, repository=repository, manifest=point.manifest)
         embedded = embedded_rows(lineage, piece, generation=point.number, progress=progress)
         yield (
             write_embeddings(
@@ -230,6 +234,8 @@ def _kept_rows(
             )
         names = [name for name in chunk_schema(lineage.spec).names if name != "prefix"]
         chunks = rows.select(names).append_column("prefix", pa.nulls(rows.num_rows, pa.string()))
+        if records.num_rows:
+            require_same_model(lineage, repository=repository, manifest=point.manifest)
         rows = embedded_rows(lineage, chunks, generation=point.number)
     return write_segment(repository, lineage.collection, rows, spec=lineage.spec, kind="delta")
 

@@ -8,6 +8,7 @@ from functools import partial
 from dr_pipelines import __version__
 from dr_pipelines.apply import apply_pending, current_manifest
 from dr_pipelines.building import Building, Stopwatch
+from dr_pipelines.canaries import canaries_for, kept_tolerance
 from dr_pipelines.coverage import sums
 from dr_pipelines.errors import Conflict, Damaged, Refused
 from dr_pipelines.ingest.lineage import Lineage
@@ -15,6 +16,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery import Phase, Plan, Recovery, Route
 from dr_pipelines.model.recovery_point import (
     Body,
+    CanariesRef,
     Digests,
     Head,
     Made,
@@ -99,13 +101,20 @@ def _restore(
         with watch.phase("embed") as rows:
             made = reembed(point, lineage, repository=repository, progress=progress)
             rows[0] = embedded = made.embedded
-        manifest = _replayed_manifest(manifest, made.segments, lineage, point)
+        canaries = canaries_for(lineage, repository=repository, manifest=manifest)
+        manifest = _replayed_manifest(manifest, made.segments, lineage, point, canaries)
     with fold(repository, manifest) as state:
         counts, digests = state.counts(), state.digests()
         identical = _require_expected(point, digests, repository=repository, route=plan.route)
         if not identical and lineage and manifest.provenance == point.manifest.provenance:
             with watch.phase("compare"):
-                require_reproduced(point, state, repository=repository, embedder=lineage.embedder)
+                require_reproduced(
+                    point,
+                    state,
+                    repository=repository,
+                    embedder=lineage.embedder,
+                    allowed=kept_tolerance(point.manifest, repository),
+                )
         manifest = manifest.model_copy(update={"counts": counts, "digests": digests})
         make = Building(point, plan, repository=repository, store=store, watch=watch)
         if plan.route is Route.NATIVE:
@@ -260,7 +269,11 @@ def _order(position: SourcePosition) -> tuple[int, int]:
 
 
 def _replayed_manifest(
-    manifest: Manifest, made: tuple[SegmentRef, ...], lineage: Lineage, point: RecoveryPoint
+    manifest: Manifest,
+    made: tuple[SegmentRef, ...],
+    lineage: Lineage,
+    point: RecoveryPoint,
+    canaries: CanariesRef | None,
 ) -> Manifest:
     """Only the new segments: rows of two provenances never meet in one fold, and those that were
     lost are not referred to any more."""
@@ -270,6 +283,7 @@ def _replayed_manifest(
     update = {
         "spec": spec,
         "provenance": lineage.provenance,
+        "canaries": canaries,
         "environments": {environment.fingerprint: environment},
         "pages": (),
         "segments": numbered,

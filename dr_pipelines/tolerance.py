@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from dr_pipelines.errors import Damaged
+from dr_pipelines.model.canaries import Tolerance
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery_point import RecoveryPoint, SegmentRef
@@ -11,10 +12,6 @@ from dr_pipelines.protocols import Embedder
 from dr_pipelines.repository.fold import State, fold_point
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_segment
-
-MAX_COMPONENT = 1e-6
-MAX_COSINE = 1e-9
-"""Differences seen between batch sizes and instruction sets stay below 2e-7 and 5e-13."""
 
 _PAIRS = """
 SELECT k.segment AS kept_segment, k.row AS kept_row, r.segment AS made_segment, r.row AS made_row
@@ -25,12 +22,17 @@ ORDER BY 1, 3, 2
 
 
 def require_reproduced(
-    point: RecoveryPoint, made: State, *, repository: Repository, embedder: Embedder
+    point: RecoveryPoint,
+    made: State,
+    *,
+    repository: Repository,
+    embedder: Embedder,
+    allowed: Tolerance,
 ) -> int:
     """Compare vectors made again with those a point kept, where their bits differ.
 
-    In the same environment under a reproducible profile no bit may differ; otherwise components
-    agree within 1e-6 and 1 - cos is at most 1e-9. Returns how many differ in bits. Raises
+    In the same environment under a reproducible profile no bit may differ; otherwise they
+    agree within what is `allowed`. Returns how many differ in bits. Raises
     `Damaged` beyond that, and when the kept vectors cannot be read.
     """
     with fold_point(repository, point) as kept:
@@ -44,7 +46,7 @@ def require_reproduced(
                 f"{point.collection}: {pairs.num_rows} vectors made again differ from those kept, "
                 "in the same environment under a reproducible profile. Use --route load"
             )
-        _require_close(pairs, kept, made, point, repository)
+        _require_close(pairs, kept, made, point, repository, allowed)
     return int(pairs.num_rows)
 
 
@@ -54,7 +56,12 @@ def _must_be_exact(point: RecoveryPoint, embedder: Embedder) -> bool:
 
 
 def _require_close(
-    pairs: pa.Table, kept: State, made: State, point: RecoveryPoint, repository: Repository
+    pairs: pa.Table,
+    kept: State,
+    made: State,
+    point: RecoveryPoint,
+    repository: Repository,
+    allowed: Tolerance,
 ) -> None:
     name = point.manifest.spec.vectors[0].name
     groups = pairs.group_by(["kept_segment", "made_segment"]).aggregate(
@@ -76,11 +83,11 @@ def _require_close(
             name,
         )
         component, cosine = distance(ours, theirs)
-        if component > MAX_COMPONENT or cosine > MAX_COSINE:
+        if not allowed.covers(component, cosine):
             raise Damaged(
                 f"{point.collection}: vectors made again differ from those kept by up to "
                 f"{component:.1e} a component and 1 - cos = {cosine:.1e}; allowed are "
-                f"{MAX_COMPONENT:.0e} and {MAX_COSINE:.0e}. Use --route load"
+                f"{allowed.component:.0e} and {allowed.cosine:.0e}. Use --route load"
             )
 
 

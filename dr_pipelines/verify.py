@@ -20,6 +20,7 @@ from dr_pipelines.errors import Damaged, NotFound
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import index_schema
 from dr_pipelines.model.recovery_point import (
+    CanariesRef,
     CheckpointRef,
     LogEntry,
     Manifest,
@@ -30,6 +31,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.ahead import side_by_side
+from dr_pipelines.repository.canary_objects import read_canaries
 from dr_pipelines.repository.checkpoints import read_documents
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.manifests import read_manifest
@@ -220,6 +222,8 @@ def check_rows(repository: Repository, ref: ObjectRef, spec: CollectionSpec) -> 
     elif isinstance(ref, CheckpointRef):
         rows = records_only(read_chunks(repository, ref, spec=spec))
         _require(ref.key, rows["content_digest"], digest.content_digests(rows, spec))
+    elif isinstance(ref, CanariesRef):
+        read_canaries(repository, ref)
     else:
         repository.fetch(ref)
 

@@ -1,12 +1,13 @@
 """One collection's way from source to vectors: what the policy names, put together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from hashlib import sha256
 
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.lineage import Provenance
+from dr_pipelines.model.recovery_point import CanariesRef
 from dr_pipelines.protocols import Chunker, Embedder, Source
 
 
@@ -19,9 +20,22 @@ class Feed:
     start: date | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A model's canaries, and how far from them it was in this process; `first` where it made
+    them."""
+
+    canaries: CanariesRef
+    first: bool
+    exact: bool
+    component: float = 0.0
+    cosine: float = 0.0
+
+
 @dataclass(frozen=True)
 class Lineage:
-    """`spec` is named after the collection; `start` is the first day that is kept."""
+    """`spec` is named after the collection; `start` is the first day that is kept.
+    `proofs` has what this process has proven of the embedder."""
 
     collection: str
     spec: CollectionSpec
@@ -30,6 +44,7 @@ class Lineage:
     embedder: Embedder
     store_name: str = "default"
     start: date | None = None
+    proofs: list[Proof] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @cached_property
     def provenance(self) -> Provenance:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from pydantic import Field as Constraint
@@ -28,6 +29,15 @@ class ObjectRef(Stored):
     key: Key
     sha256: Sha256
     size_bytes: Count
+
+
+class CanariesRef(ObjectRef):
+    """What a model made of some texts when it was used first."""
+
+    @classmethod
+    def of(cls, key: str, data: bytes) -> "CanariesRef":
+        """A reference to these bytes."""
+        return cls(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))
 
 
 class Digests(Stored):
@@ -189,6 +199,7 @@ class Manifest(Stored):
     timeline: Count
     timelines: tuple[Timeline, ...]
     provenance: Provenance | None = None
+    canaries: CanariesRef | None = None
     environments: dict[str, Environment] = {}
     epoch: Count = 1
     epoch_name: str = "first"

@@ -28,6 +28,8 @@ def reachable(repository: Repository, entry: LogEntry, manifest: Manifest) -> It
     for file in kept.files if kept else ():
         yield from file.parts
     yield from manifest.pages
+    if manifest.canaries is not None:
+        yield manifest.canaries
     for ref in segments(repository, manifest):
         yield from segment_objects(ref)
     for partition in manifest.partitions.values():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dr_pipelines.canaries import require_same_model
 from dr_pipelines.coverage import counted_chunks
 from dr_pipelines.errors import InvalidRequest, TextTooLong
 from dr_pipelines.ingest.lineage import Lineage
@@ -22,6 +23,7 @@ from dr_pipelines.repository.checkpoints import find_embeddings, piece_of, write
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
+    count_records,
     records_only,
     row_digests,
     split_documents,
@@ -71,6 +73,7 @@ def embed_day(
             of=piece.of,
             name=piece.name,
             repository=repository,
+            manifest=manifest,
             generation=generation,
             again=again,
             progress=progress,
@@ -172,10 +175,13 @@ def _embed_piece(
     of: CheckpointRef,
     name: str,
     repository: Repository,
+    manifest: Manifest | None,
     generation: int,
     again: bool,
     progress: Progress | None,
 ) -> SegmentRef:
+    if count_records(piece):
+        require_same_model(lineage, repository=repository, manifest=manifest)
     rows = embedded_rows(lineage, piece, generation=generation, progress=progress)
     check_embeddings(rows, lineage.spec, normalized=lineage.embedder.provenance.normalized)
     return write_embeddings(

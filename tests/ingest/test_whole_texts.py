@@ -17,7 +17,8 @@ from dr_pipelines.ingest.embedders import model_card
 from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
 from dr_pipelines.ingest.embedders.sentence_transformer import SentenceTransformerEmbedder
 from dr_pipelines.protocols import Chunker
-from tests.ingest.models import WIDTH, Desk, saved_again, tiny_model, write
+from tests.ingest.desk import Desk
+from tests.ingest.models import WIDTH, saved_again, tiny_model, write
 
 Embedder = SentenceTransformerEmbedder
 PROFILES = ("reproducible", "fast")

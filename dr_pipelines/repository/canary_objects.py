@@ -1,0 +1,60 @@
+"""Canaries as objects: written once for each model, named by the manifests of its vectors."""
+
+from pydantic import ValidationError
+
+from dr_pipelines.errors import Damaged, NotFound
+from dr_pipelines.model.canaries import Canaries
+from dr_pipelines.model.lineage import EmbedderProvenance
+from dr_pipelines.model.recovery_point import CanariesRef, Manifest, ObjectRef
+from dr_pipelines.repository.json_codec import decode_json
+from dr_pipelines.repository.repository import Repository
+
+LIMIT_BYTES = 64 << 20
+
+
+def write_canaries(repository: Repository, collection: str, canaries: Canaries) -> CanariesRef:
+    """Store canaries under a name that tells their model."""
+    place = _place(collection, canaries.embedder)
+    ref = repository.put(f"{place}{repository.new_name('-')}.json", canaries.canonical())
+    return CanariesRef(**ref.model_dump())
+
+
+def read_canaries(repository: Repository, ref: ObjectRef) -> Canaries:
+    """Fetch, check and parse; raises `Damaged`."""
+    return _parsed(repository.fetch(ref), ref.key)
+
+
+def named_canaries(manifest: Manifest | None, embedder: EmbedderProvenance) -> CanariesRef | None:
+    """The canaries that a manifest names, where its vectors are of this model."""
+    if manifest is None or manifest.provenance is None or manifest.canaries is None:
+        return None
+    return manifest.canaries if manifest.provenance.embedder == embedder else None
+
+
+def left_canaries(
+    repository: Repository, collection: str, embedder: EmbedderProvenance
+) -> CanariesRef | None:
+    """The oldest canaries of a model that are stored and whole, named by a manifest or not. A
+    listing that misses them costs a comparison, nothing else."""
+    for key in sorted(repository.blobs.keys(_place(collection, embedder))):
+        try:
+            data = repository.blobs.read(key)
+            if _parsed(data, key).embedder == embedder:
+                return CanariesRef.of(key, data)
+        except (NotFound, Damaged):
+            continue
+    return None
+
+
+def _place(collection: str, embedder: EmbedderProvenance) -> str:
+    return f"{collection}/canaries/{embedder.fingerprint[:16]}/"
+
+
+def _parsed(data: bytes, key: str) -> Canaries:
+    value = decode_json(data, what=key, limit_bytes=LIMIT_BYTES)
+    try:
+        found = Canaries.model_validate(value)
+        found.data()
+    except (ValidationError, ValueError) as error:
+        raise Damaged(f"{key}: does not hold canaries") from error
+    return found
