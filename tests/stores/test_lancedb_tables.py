@@ -247,6 +247,49 @@ def test_a_column_of_any_type_comes_back(store: VectorStore, directory: Path, co
     assert read.equals(pa.Table.from_batches(store.scan("theirs")))
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[float("nan"), 1], [0.1, float("-inf")]], pa.list_(pa.float32(), 2)),
+        pa.array([[float("nan"), 1], [0.1, float("-inf")]], pa.list_(pa.float16(), 2)),
+        pa.array([[float("nan"), 1e300], [1e-320, float("-inf")]], pa.list_(pa.float64(), 2)),
+        pa.array([[[float("nan"), 1]], []], pa.list_(pa.list_(pa.float32(), 2))),
+    ],
+    ids=["float32", "float16", "float64 beyond float32", "several"],
+)
+def test_vectors_with_any_number_come_back(
+    store: VectorStore, directory: Path, column: pa.Array
+) -> None:
+    lance.write_dataset(pa.table({"id": ["a", "b"], "v": column}), directory / "theirs.lance")
+    copied(store, "theirs", "copy")
+    before, after = (seen(directory, name) for name in ("theirs", "copy"))
+    assert after["schema"] == before["schema"]
+    assert str(after["rows"].to_pylist()) == str(before["rows"].to_pylist())
+    for batch in store.scan("theirs"):
+        assert len(store.misfits(store.describe("theirs"), batch)) == 0
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[1, 2], [None, 1]], pa.list_(pa.float32(), 2)),
+        pa.array([[1, 2], [None, 1]], pa.list_(pa.float64(), 2)),
+        pa.array([[[1, 2]], [[1, 2], None]], pa.list_(pa.list_(pa.float32(), 2))),
+    ],
+    ids=["component", "double", "one of several"],
+)
+def test_a_vector_with_a_hole_is_named_as_a_misfit(
+    store: VectorStore, directory: Path, column: pa.Array
+) -> None:
+    lance.write_dataset(pa.table({"id": ["a", "b"], "v": column}), directory / "theirs.lance")
+    (batch,) = store.scan("theirs")
+    found = store.misfits(store.describe("theirs"), batch)
+    assert [(misfit.record, misfit.column) for misfit in found] == [("b", "v")]
+    store.create(store.describe("theirs").physical("copy"))
+    with pytest.raises(InvalidRequest, match="record 'b'"):
+        store.write("copy", pa.Table.from_batches([batch]))
+
+
 def test_a_table_without_a_key_comes_back(store: VectorStore, directory: Path) -> None:
     rows = pa.table(
         {

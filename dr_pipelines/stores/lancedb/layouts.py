@@ -1,6 +1,6 @@
 """How records lie in a table: as this package lays them out, or as whoever made it did."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.model.record import SPARSE, store_schema
 from dr_pipelines.stores.exact import fields_of
 from dr_pipelines.stores.lancedb import vectors
+from dr_pipelines.stores.misfits import Batch, Problem
 
 LABEL = "dr_pipelines.spec"
 """Key of the schema's metadata that holds the specification of a collection of ours: it comes and
@@ -60,6 +61,10 @@ class Layout(Protocol):
 
     def read(self, rows: pa.RecordBatch, asked: Sequence[str]) -> pa.RecordBatch:
         """Rows of the table, in those columns of `store_schema`."""
+        ...
+
+    def problems(self, rows: Batch) -> Iterable[Problem]:
+        """Rows of `store_schema` that the table has no place for, whatever their values are."""
         ...
 
     def written(self, rows: pa.Table) -> pa.Table:
@@ -128,6 +133,10 @@ class RecordsLayout:
         return (
             array if vector is None or array.type == SPARSE else vectors.from_stored(array, vector)
         )
+
+    def problems(self, rows: Batch) -> Iterable[Problem]:
+        del rows  # it has one for everything
+        return ()
 
     def written(self, rows: pa.Table) -> pa.Table:
         arrays = [

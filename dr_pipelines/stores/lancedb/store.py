@@ -21,6 +21,7 @@ from dr_pipelines.stores.lancedb.description import (
     BUILT,
     Collection,
     described,
+    layout_of,
     opened,
     wanted_indexes,
 )
@@ -30,7 +31,7 @@ from dr_pipelines.stores.lancedb.places import LocalPlace, Place, physical_name,
 from dr_pipelines.stores.lancedb.scans import ordered, unordered
 from dr_pipelines.stores.lancedb.searches import answers_natively, search_natively
 from dr_pipelines.stores.lancedb.writes import check_digests, replace_records
-from dr_pipelines.stores.misfits import misfits_of, value_problems
+from dr_pipelines.stores.misfits import Problem, misfits_of, value_problems
 from dr_pipelines.stores.requests import (
     checked_alias,
     checked_batch_rows,
@@ -126,7 +127,7 @@ class LanceDBVectorStore:
         return comes_back(self, name)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        return misfits_of(batch, value_problems(batch, spec))
+        return misfits_of(batch, _problems(batch, spec))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         return fitted(spec)
@@ -159,7 +160,7 @@ class LanceDBVectorStore:
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         collection = self._physical(name)
-        new = in_order_of_id(checked_batch(batch, collection.layout.spec))
+        new = in_order_of_id(checked_batch(batch, collection.layout.spec, check=_problems))
         with translating(name):
             check_digests(collection, new)
             replace_records(collection, new, replaces, self._place.options)
@@ -274,6 +275,12 @@ class LanceDBVectorStore:
         if not PHYSICAL_NAME.fullmatch(name):
             raise InvalidRequest(f"collection name {name!r}: expected {PHYSICAL_NAME.pattern}")
         return self._place.uri(stored_name(name))
+
+
+def _problems(batch: pa.Table | pa.RecordBatch, spec: CollectionSpec) -> Iterator[Problem]:
+    """NaN and infinities are kept as they are, like any other bits."""
+    yield from value_problems(batch, spec, finite=False)
+    yield from layout_of(spec).problems(batch)
 
 
 def _glance(collection: Collection) -> str | None:

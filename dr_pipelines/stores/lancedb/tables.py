@@ -6,7 +6,7 @@ own Arrow schema (`schema`, serialized): with them `create` makes the table agai
 
 import base64
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +29,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.lancedb import blobs, values, vectors
 from dr_pipelines.stores.lancedb.layouts import PRIMARY_KEY, TABLE, Entry, plain_filter, refused
 from dr_pipelines.stores.lancedb.rows import digests
+from dr_pipelines.stores.misfits import Batch, Problem, problem
 
 KEYS = ("id", "_id", "uuid", "pk")
 TEXTS = ("text", "content", "chunk", "page_content", "body", "document")
@@ -115,35 +116,34 @@ class TableLayout:
         return values.to_field(array)
 
     def written(self, rows: pa.Table) -> pa.Table:
-        self._check_fixed(rows)
-        arrays = []
-        for field in self.schema:
-            array = self._written(rows, field)
-            if not field.nullable and array.null_count:
-                row = pc.index(array.is_null(), pa.scalar(True)).as_py()
-                raise refused(rows, row, f"{field.name!r} of the table cannot be null")
-            arrays.append(array)
-        return pa.table(arrays, schema=self.schema)
+        return pa.table([self._written(rows, f) for f in self.schema], schema=self.schema)
 
-    def _check_fixed(self, rows: pa.Table) -> None:
-        """The table has no place for chunks, and perhaps none for texts and addresses."""
-        if not rows.column("document_id").equals(rows.column("id")):
-            row = pc.index(pc.equal(rows["document_id"], rows["id"]), pa.scalar(False)).as_py()
-            raise refused(rows, row, "in a table of its own layout a document is one record")
-        for row, key in enumerate(rows.column("id").to_pylist()):
-            if self.key_value(key) is None:
-                raise refused(rows, row, f"the table's key {self.key!r} is a number")
-        empty = ["extra"]
-        empty += [] if self.text else ["text"]
-        empty += [] if self._uri else ["uri"]
-        for column in empty:
-            if rows.column(column).null_count < rows.num_rows:
-                row = pc.index(rows.column(column).is_valid(), pa.scalar(True)).as_py()
-                raise refused(rows, row, f"the table has no column for its {column!r}")
+    def problems(self, rows: Batch) -> Iterator[Problem]:
+        """The table has no place for chunks, perhaps none for texts and addresses, and not always
+        one for nothing."""
+        ids, documents = rows.column("id"), rows.column("document_id")
+        said = "in a table of its own layout a document is one record"
+        yield problem("document_id", pc.not_equal(documents, ids), said)
+        if self.key is not None and pa.types.is_integer(self.schema.field(self.key).type):
+            number = pc.match_substring_regex(ids, f"^({NUMBER})$")
+            yield problem("id", pc.invert(number), f"the table's key {self.key!r} is a number")
+        absent = ["extra", *([] if self.text else ["text"]), *([] if self._uri else ["uri"])]
+        for column in absent:
+            there = rows.column(column).is_valid()
+            yield problem(column, there, f"the table has no column for its {column!r}")
+        for field in self.schema:
+            ours = self._column_of(field.name)
+            if not field.nullable and ours is not None:
+                empty = rows.column(ours).is_null()
+                yield problem(ours, empty, f"{field.name!r} of the table cannot be null")
+
+    def _column_of(self, source: str) -> str | None:
+        """The column of ours that is one of the table's."""
+        ours = [name for name, column in self._sources.items() if column == source]
+        return next((name for name in ours if name not in self._exact.values()), None)
 
     def _written(self, rows: pa.Table, field: pa.Field) -> pa.Array:
-        ours = [name for name, source in self._sources.items() if source == field.name]
-        column = next((name for name in ours if name not in self._exact.values()), None)
+        column = self._column_of(field.name)
         if column is None:
             raise Damaged(f"{self.spec.name!r}: nothing of it is the table's {field.name!r}")
         if field.name in self.blobs:
