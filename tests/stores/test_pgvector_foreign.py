@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
+from dr_pipelines.model.collection import Metric
 from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.query import Equals, Not, Query
 from dr_pipelines.model.record import store_schema
@@ -341,21 +342,21 @@ def test_what_is_a_collection(store: VectorStore, native: psycopg.Connection) ->
         store.describe(copy)
 
 
-def test_a_column_of_several_dimensions_is_refused_or_travels_as_text(
+def test_a_column_of_several_dimensions_is_a_vector_for_each(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
     native.execute("""
         CREATE TABLE mixed (id int PRIMARY KEY, model int, e vector, first vector(2));
         INSERT INTO mixed VALUES (1, 1, '[1, 2]', '[0, 1]'), (2, 2, '[1, 2, 3]', '[0, 1]');
     """)
-    with pytest.raises(InvalidRequest, match="several"):
-        list(store.scan("mixed"))
     native.execute("""
         CREATE INDEX ON mixed USING hnsw ((e::vector(2)) vector_l2_ops) WHERE (model = 1);
         CREATE INDEX ON mixed USING hnsw ((e::vector(3)) vector_l2_ops) WHERE (model = 2);
     """)
     rows = _moved(store, store, "mixed", "copy")
-    assert rows.column("e").to_pylist() == ["[1,2]", "[1,2,3]"]
+    assert rows.column("e_2").to_pylist() == [[1.0, 2.0], None]
+    assert rows.column("e_3").to_pylist() == [None, [1.0, 2.0, 3.0]]
+    assert {v.metric for v in store.describe("mixed").vectors if v.name != "first"} == {Metric.L2}
     assert native.execute("TABLE copy EXCEPT TABLE mixed").fetchall() == []
 
 

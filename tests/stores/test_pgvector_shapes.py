@@ -6,11 +6,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.errors import Refused
+from dr_pipelines.errors import InvalidRequest, Refused
+from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore
@@ -422,3 +424,54 @@ def test_everything_that_refers_to_a_table_is_decided_in_the_documentation(
     assert {row[0] for row in native.execute(COLUMNS)} - described == set()
     assert len(decided) > 40
     assert len(described) > 90
+
+
+MIXED = """
+    CREATE TABLE t (id int PRIMARY KEY, "E m" vector, h halfvec, s sparsevec, none vector, m text);
+    INSERT INTO t SELECT g, (CASE WHEN g % 2 = 0 THEN array_fill(g, '{8}') ELSE
+        array_fill(g, '{16}') END)::vector, (CASE WHEN g % 3 = 0 THEN '[1,2]' WHEN g % 3 = 1 THEN
+        '[1,2,3]' END)::halfvec, (CASE WHEN g % 2 = 0 THEN '{1:1}/4' ELSE '{2:3}/5' END)::sparsevec
+    FROM generate_series(1, 20) g;
+"""
+
+
+def test_a_column_with_vectors_of_several_dimensions_is_kept_by_dimension(
+    server: Server, database: str, store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(MIXED)
+    before = dumped(server, database)
+    names = ["E_m_8", "E_m_16", "h_2", "h_3", "s_4", "s_5"]
+    assert [v.name for v in store.describe("t").vectors] == names
+
+    assert lost_and_restored(store, native) == set()
+
+    assert dumped(server, database) == before
+    assert store.collections() == ["t"]
+    for name, size in (("E_m_8", 8), ("E_m_16", 16)):
+        for exact in (True, False):
+            query = Query(vector=np.ones(size, np.float32), vector_name=name, exact=exact)
+            assert len(store.search("t", query, limit=99)) == 10
+
+
+def test_another_dimension_is_another_contract(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(MIXED)
+    before = store.describe("t")
+    rows = pa.Table.from_batches(store.scan("t"))
+    native.execute("UPDATE t SET none = '[1, 2]' WHERE id = 1")
+    assert not store.describe("t").same_contract(before)
+    native.execute("UPDATE t SET none = NULL WHERE id = 1")
+    assert store.describe("t").same_contract(before)
+    both = rows.slice(0, 1).drop_columns(["E_m_16"])
+    both = both.add_column(
+        rows.schema.get_field_index("E_m_16"),
+        rows.schema.field("E_m_16"),
+        pa.array([[1.0] * 16], rows.schema.field("E_m_16").type),
+    )
+    eight = rows.schema.get_field_index("E_m_8")
+    both = both.set_column(
+        eight, rows.schema.field(eight), pa.array([[1.0] * 8], rows.schema.field(eight).type)
+    )
+    with pytest.raises(InvalidRequest, match="two dimensions"):
+        store.write("t", both)

@@ -1,12 +1,14 @@
 """Columns of a collection in a table of ours, and how each travels: one for each of `store_schema`,
 under the same name."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 from psycopg import sql
 
+from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Field,
@@ -38,7 +40,8 @@ TEXT = qualified("{0}::text")
 class Column:
     """A column of a collection in a table. `type` is how the table declares it; `read` makes of it
     what `decode` takes; a `staged` one is written as text, of which its type makes a value;
-    `any_text` is one that has texts as `texts` writes them, and holds every one."""
+    `any_text` is one that has texts as `texts` writes them, and holds every one; a `shared` one is
+    in the table one with others, of which a row has one at most."""
 
     name: str
     native: str
@@ -48,6 +51,7 @@ class Column:
     read: sql.SQL = field(default_factory=lambda: BARE)
     staged: bool = False
     any_text: bool = False
+    shared: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -196,3 +200,31 @@ def vector_codec(type: str, size: int) -> tuple[Decoder, Encoder]:
         "bit": lambda: (decoding.bits(size), encoding.bits),
     }
     return codecs[type]()
+
+
+def written(columns: Sequence[Column], batch: pa.Table) -> tuple[list[Column], pa.Table]:
+    """The columns that a table has, and a batch with one for each: those that are shared are one.
+
+    Raises:
+        InvalidRequest: a record has two values for one column; names the record.
+    """
+    found = [column for column in columns if not column.shared]
+    for native in dict.fromkeys(column.native for column in columns if column.shared):
+        parts = [column for column in columns if column.shared and column.native == native]
+        values = [batch.column(part.name).combine_chunks() for part in parts]
+        _require_one(batch, native, values)
+        name = f"{native} (any)"
+        whole = pa.StructArray.from_arrays(values, [part.name for part in parts])
+        batch = batch.append_column(name, whole)
+        encode = encoding.alternatives([part.encode for part in parts])
+        found.append(replace(parts[0], name=name, encode=encode, read=BARE))
+    return found, batch
+
+
+def _require_one(batch: pa.Table, native: str, values: list[pa.Array]) -> None:
+    several = np.sum([v.is_valid().to_numpy(zero_copy_only=False) for v in values], axis=0) > 1
+    if several.any():
+        record = batch.column("id")[int(several.argmax())].as_py()
+        raise InvalidRequest(
+            f"record {record!r}: it has vectors of two dimensions, and column {native!r} holds one"
+        )

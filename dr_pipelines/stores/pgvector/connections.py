@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -91,6 +91,8 @@ class Session:
     extension: Extension | None = None
     defining: bool = False
     """Whether the long path is set."""
+    dimensions: dict[tuple[int, str], tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    """Table and column → a state of the table, and the dimensions of vectors in it then."""
 
     def rows(self, query: Statement) -> list[Row]:
         """The answer to one query, values and all: a second statement in it is refused."""

@@ -13,6 +13,7 @@ from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
 from dr_pipelines.stores.pgvector.columns import Mapping
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.details import details
+from dr_pipelines.stores.pgvector.dimensions import dimensions, indexed
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, comes_after_rows, section_of
 from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, own_mapping
@@ -21,7 +22,7 @@ from dr_pipelines.stores.pgvector.partitions import partitions
 from dr_pipelines.stores.pgvector.rights import described_roles, named_roles, rights
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.pgvector.structure import by_name, index_part, structure
-from dr_pipelines.stores.pgvector.vector_indexes import METRICS, SEARCH, Found, found_index
+from dr_pipelines.stores.pgvector.vector_indexes import CAST, METRICS, SEARCH, Found, found_index
 
 DOCUMENTS = "USING btree (document_id)"
 KEYWORDS = "USING gin (to_tsvector('simple'::regconfig, \"left\"(text, 150000)))"
@@ -129,9 +130,10 @@ def rows_of(session: Session, table: Table) -> sql.Composed:
     return sql.SQL("{}" if table.partitioned else "ONLY {}").format(session.table(table.name))
 
 
-def collection_of(session: Session, table: Table) -> Collection | None:
-    """What a table is as a collection; None where it has no vector."""
-    mapping, ours = _mapping(session, table)
+def collection_of(session: Session, table: Table, *, whole: bool = True) -> Collection | None:
+    """What a table is as a collection; None where it has no vector. Without `whole` that is all
+    that is asked: rows are not looked through for vectors of other dimensions."""
+    mapping, ours = _mapping(session, table, whole=whole)
     if not mapping.vectors:
         return None
     found, compared = dict[str, Found](), set[str]()
@@ -140,7 +142,9 @@ def collection_of(session: Session, table: Table) -> Collection | None:
         column = mapping.column(vector.name)
         attribute = next(a for a in table.attributes if column and a.name == column.native)
         candidates = [f for i in table.indexes if (f := found_index(i, attribute)) is not None]
-        said = {f.metric for f in candidates} or _metrics(session, table, attribute)
+        said = {f.metric for f in candidates} or _metrics(
+            session, table, attribute, vector.dimension
+        )
         metric = _label_metric(table, vector.name) or min(said, default=Metric.COSINE)
         if metric in said:
             compared.add(vector.name)
@@ -166,10 +170,13 @@ def described(
             section["partitions"]["tables"] = partitions(session, table)
     add_attached(session, table, section)
     section["roles"] = described_roles(session, named_roles(section))
-    carried = {column.native: column.name for column in collection.mapping.columns}
+    carried = {c.native: c.name for c in collection.mapping.columns if not c.shared}
     for column in section.get("columns", []):
         if carried.get(column["name"], column["name"]) != column["name"]:
             column["as"] = carried[column["name"]]
+        shared = [c for c in collection.mapping.columns if c.shared and c.native == column["name"]]
+        if shared:
+            column["dimensions"] = [c.name for c in shared]
     section["key"] = [] if collection.ours else [table.attribute(n).name for n in table.key]
     others = _others(collection)
     section["indexes"] = by_name([index_part(i, table) for i in others if not i.unique])
@@ -243,72 +250,63 @@ def _others(collection: Collection) -> list[Index]:
     ]
 
 
-def _mapping(session: Session, table: Table) -> tuple[Mapping, bool]:
+def _mapping(session: Session, table: Table, *, whole: bool) -> tuple[Mapping, bool]:
     label = table.label
     if label is not None and section_of(label.spec).get("layout") != AS_IT_WAS:
         oid = session.extension.vector if session.extension else 0
         own = own_mapping(table, label.spec, vector_oid=oid)
         if own is not None:
             return own, True
-    dimensions = _dimensions(session, table)
+    sizes = _dimensions(session, table, whole=whole)
     if label is None:
-        return foreign_mapping(table, dimensions=dimensions), False
+        return foreign_mapping(table, dimensions=sizes), False
     recorded = [v.name for v in label.spec.vectors]
     bits = frozenset(
         a.name
         for a in table.attributes
         if a.kind == "bit" and _label_name(label.spec, a) in recorded
     )
-    found = foreign_mapping(table, dimensions=dimensions, bits=bits)
+    found = foreign_mapping(table, dimensions=sizes, bits=bits)
     places = {name: place for place, name in enumerate(recorded)}
     vectors = sorted(found.vectors, key=lambda v: places.get(v.name, len(places)))
     return replace(found, vectors=tuple(vectors)), False
 
 
-def _dimensions(session: Session, table: Table) -> dict[str, int]:
+def _dimensions(session: Session, table: Table, *, whole: bool) -> dict[str, list[int]]:
     """Dimensions of vector columns that declare none. The label says them, since a restore fills a
-    table before it has its indexes; else an index on a cast does, else the first row."""
+    table before it has its indexes; what came since, an index of all rows or the rows say."""
     undeclared = [
         a for a in table.attributes if a.modifier <= 0 and has_vectors(a) and not a.generated
     ]
-    found = dict[str, int | None]()
+    found = dict[str, list[int]]()
     for attribute in undeclared:
-        if table.label is not None:
-            found[attribute.name] = _label_dimension(table.label.spec, attribute)
-            continue
-        sizes = {
-            int(part.rpartition("(")[2].rstrip(")"))
-            for index in table.indexes
-            if (part := index.expression).startswith(f"({attribute.quoted})::{attribute.kind}(")
-        }
-        if not sizes:
-            found[attribute.name] = _first_dimension(session, table, attribute)
-        elif len(sizes) == 1:  # with several it travels as text: each model has its own
-            found[attribute.name] = sizes.pop()
-    return {name: size for name, size in found.items() if size}
+        known = _label_dimensions(table.label.spec, attribute) if table.label else set[int]()
+        if table.label is None or table.label.indexed:
+            sizes = indexed(table, attribute)
+            rows = dimensions(session, table, attribute, whole=whole) if sizes is None else [sizes]
+            known.update(rows)
+        found[attribute.name] = sorted(known)
+    return found
 
 
-def _first_dimension(session: Session, table: Table, attribute: Attribute) -> int | None:
-    measure = qualified("{}.vector_dims({})::int8")
-    if attribute.kind == "sparsevec":
-        measure = qualified("split_part(format('%s', {1}), '/', 2)::int8")
-    query = sql.SQL("SELECT {} FROM {} WHERE {} IS NOT NULL LIMIT 1")
-    column = sql.Identifier(attribute.name)
-    measured = measure.format(session.vectors, column)
-    size: int | None = session.one(query.format(measured, rows_of(session, table), column))
-    return size
-
-
-def _metrics(session: Session, table: Table, attribute: Attribute) -> set[Metric]:
+def _metrics(session: Session, table: Table, attribute: Attribute, size: int) -> set[Metric]:
     """Metrics of indexes that hold a part of the vectors: those of a condition, or a partition."""
     query = METRIC_CLASSES.format(table=oid(table.id), name=sql.Literal(attribute.name))
-    operators = (row[0].partition("_")[2] for row in session.rows(query))
+    casts = [
+        index.classes[0]
+        for index in table.indexes
+        if (match := CAST.fullmatch(index.expression)) is not None
+        and (match["column"], match["size"]) == (attribute.quoted, str(size))
+    ]
+    classes = [*casts, *(row[0] for row in session.rows(query))]
+    operators = (name.partition("_")[2] for name in classes)
     return {METRICS[name] for name in operators if name in METRICS}
 
 
-def _label_dimension(spec: CollectionSpec, attribute: Attribute) -> int | None:
-    name = _label_name(spec, attribute)
-    return next((v.dimension for v in spec.vectors if v.name == name), None)
+def _label_dimensions(spec: CollectionSpec, attribute: Attribute) -> set[int]:
+    columns = {column["name"]: column for column in section_of(spec).get("columns", [])}
+    names = set(columns.get(attribute.name, {}).get("dimensions", [_label_name(spec, attribute)]))
+    return {v.dimension for v in spec.vectors if v.name in names}
 
 
 def _label_name(spec: CollectionSpec, attribute: Attribute) -> str:

@@ -240,6 +240,20 @@ def bits(column: pa.Array) -> list[Piece]:
     return _fixed(column, np.hstack([np.broadcast_to(head, (len(packed), 4)), packed]))
 
 
+def alternatives(encoders: Sequence[Encoder]) -> Encoder:
+    """A field that is one of several, as a struct with one of its own for each; one is there at
+    most."""
+
+    def encode(column: pa.StructArray) -> list[Piece]:
+        first, *others = zip(column.flatten(), encoders, strict=True)
+        whole = joined(first[1](first[0]))
+        for values, one in others:
+            whole = pc.if_else(values.is_valid(), joined(one(values)), whole)
+        return [whole]
+
+    return encode
+
+
 def packed_vectors(column: pa.Array) -> list[Piece]:
     """Components in four bytes each, least significant first, for which the engine has no type."""
     return _fixed(column, matrix_of(components(column).astype("<f4"), len(column)))

@@ -22,6 +22,7 @@ from dr_pipelines.model.record import ARROW_TYPES
 from dr_pipelines.stores.pgvector import decoding, decoding_lists, encoding, encoding_lists
 from dr_pipelines.stores.pgvector.catalog import Attribute, Table
 from dr_pipelines.stores.pgvector.columns import (
+    BARE,
     TEXT,
     TEXT_OID,
     VARCHAR_OID,
@@ -30,6 +31,7 @@ from dr_pipelines.stores.pgvector.columns import (
     own_columns,
     vector_codec,
 )
+from dr_pipelines.stores.pgvector.dimensions import MOST, of_one
 from dr_pipelines.stores.pgvector.encoding import Encoder
 from dr_pipelines.stores.pgvector.statements import SHOWN, qualified
 
@@ -60,7 +62,7 @@ VECTOR_TYPES = {
 
 
 def foreign_mapping(
-    table: Table, *, dimensions: dict[str, int], bits: frozenset[str] = frozenset()
+    table: Table, *, dimensions: dict[str, list[int]], bits: frozenset[str] = frozenset()
 ) -> Mapping:
     """What the columns of a table that somebody made are. `dimensions` are those of vector columns
     that declare none, as far as they are known; `bits` are bit strings that are known to be
@@ -71,13 +73,12 @@ def foreign_mapping(
     compared = bits | indexed_bits(table)
     fields, vectors, columns = list[Field](), list[Vector](), list[Column]()
     for attribute in written:
-        vector = _vector(attribute, dimensions, taken, compared)
+        found = _vectors(attribute, dimensions, taken, compared)
         if attribute.name in roles:
             columns.append(_foreign_column(attribute, roles[attribute.name]))
-        elif vector is not None:
-            vectors.append(vector)
-            decode, encode = vector_codec(attribute.kind, vector.dimension)
-            columns.append(Column(vector.name, attribute.name, attribute.type, decode, encode))
+        elif found:
+            vectors += found
+            columns += _vector_columns(attribute, found)
         else:
             field = Field(name=_free(attribute.name, taken), type=_field_type(attribute))
             fields.append(field)
@@ -106,16 +107,38 @@ def _roles(written: Sequence[Attribute], table: Table) -> dict[str, str]:
     return roles
 
 
-def _vector(
-    attribute: Attribute, dimensions: dict[str, int], taken: set[str], bits: frozenset[str]
-) -> Vector | None:
-    size = attribute.modifier if attribute.modifier > 0 else dimensions.get(attribute.name)
-    if not (has_vectors(attribute) or attribute.name in bits) or size is None:
-        return None
+def _vectors(
+    attribute: Attribute, dimensions: dict[str, list[int]], taken: set[str], bits: frozenset[str]
+) -> list[Vector]:
+    """What a column is: a vector, or one for each dimension that it holds, `NAME_8` and `NAME_16`.
+    Nothing where it is no vector, none is known, or there are too many to be meant."""
+    declared = [attribute.modifier] if attribute.modifier > 0 else None
+    sizes = declared or dimensions.get(attribute.name, [])
+    if not (has_vectors(attribute) or attribute.name in bits) or len(sizes) > MOST:
+        return []
     kind, dtype = VECTOR_TYPES[attribute.kind]
-    if kind is VectorKind.DENSE and size > MAX_DIMENSION:
-        return None
-    return Vector(name=_free(attribute.name, taken), dimension=size, dtype=dtype, kind=kind)
+    if kind is VectorKind.DENSE and any(size > MAX_DIMENSION for size in sizes):
+        return []
+    names = [attribute.name if len(sizes) == 1 else f"{attribute.name}_{size}" for size in sizes]
+    return [
+        Vector(name=_free(name, taken), dimension=size, dtype=dtype, kind=kind)
+        for name, size in zip(names, sizes, strict=True)
+    ]
+
+
+def _vector_columns(attribute: Attribute, vectors: list[Vector]) -> list[Column]:
+    """How they travel: one of several reads only its own of the column."""
+    return [
+        Column(
+            vector.name,
+            attribute.name,
+            attribute.type,
+            *vector_codec(attribute.kind, vector.dimension),
+            of_one(attribute.kind, vector.dimension) if len(vectors) > 1 else BARE,
+            shared=len(vectors) > 1,
+        )
+        for vector in vectors
+    ]
 
 
 def has_vectors(attribute: Attribute) -> bool:
@@ -206,11 +229,10 @@ def own_mapping(table: Table, spec: CollectionSpec, *, vector_oid: int) -> Mappi
     for attribute in live.values():
         if attribute.name in known and known[attribute.name] in same:
             continue
-        vector = _vector(attribute, {}, taken, indexed_bits(table))
-        if vector is not None:
-            vectors.append(vector)
-            decode, encode = vector_codec(attribute.kind, vector.dimension)
-            same.append(Column(vector.name, attribute.name, attribute.type, decode, encode))
+        found = _vectors(attribute, {}, taken, indexed_bits(table))
+        if found:
+            vectors += found
+            same += _vector_columns(attribute, found)
         else:
             field = Field(name=_free(attribute.name, taken), type=_field_type(attribute))
             fields.append(field)

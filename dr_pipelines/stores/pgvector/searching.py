@@ -77,6 +77,10 @@ def _nearest(
     if found is not None and found.cast is not None:
         compared, size = found.cast, sql.Literal(vector.dimension)
         place = sql.SQL("({}::{}({}))").format(name, _type(session, compared), size)
+    shared = column is not None and column.shared
+    if column is not None and column.shared:  # the others have no distance to it
+        read = column.read.format(name, extension=session.vectors)
+        place = sql.SQL("({})").format(read)
     distance = sql.SQL("{} OPERATOR({}.{}) {}").format(
         place,
         session.vectors,
@@ -88,7 +92,8 @@ def _nearest(
     )
     target = collection.rows(session)
     shown, most = _shown(collection), sql.Literal(limit)
-    rows = session.rows(query.format(shown, distance, target, name, where, distance, most))
+    held = place if shared else name
+    rows = session.rows(query.format(shown, distance, target, held, where, distance, most))
     hits = [_hit(collection, row[:3], _score(row[3], vector.metric)) for row in rows]
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 

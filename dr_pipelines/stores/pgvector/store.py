@@ -254,7 +254,7 @@ def _listed(session: Session) -> tuple[list[str], list[str]]:
     """Collections, and tables that may be some."""
     found, undecided = list[str](), list[str]()
     for table in tables(session):
-        if table.damage is not None or collection_of(session, table):
+        if table.damage is not None or collection_of(session, table, whole=False):
             found.append(table.collection)
         elif any(attribute.origin == "pgvector" for attribute in table.attributes):
             undecided.append(table.collection)

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from dr_pipelines.stores.pgvector import decoding, encoding, keys
-from dr_pipelines.stores.pgvector.columns import Column
+from dr_pipelines.stores.pgvector.columns import Column, written
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.copying import load, load_texts, require_kept
 from dr_pipelines.stores.pgvector.description import Collection
@@ -35,7 +35,7 @@ def write(
     _remove(session, collection, batch, replaces)
     if batch.num_rows == 0:
         return
-    columns = collection.mapping.columns
+    columns, batch = written(collection.mapping.columns, batch)
     if any(column.staged for column in columns):
         _through_staging(session, collection, columns, batch)
     else:

@@ -1,0 +1,61 @@
+"""Vector columns that declare no dimension: each holds vectors of any, and every dimension that is
+there is a vector of the collection."""
+
+from psycopg import sql
+
+from dr_pipelines.stores.pgvector.catalog import Attribute, Table
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.glances import glance
+from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.vector_indexes import CAST
+
+MOST = 64
+"""Dimensions of one column that become vectors; a column of more is no vector, but travels as
+text."""
+MEASURES = {
+    "vector": qualified("{extension}.vector_dims({0})"),
+    "halfvec": qualified("{extension}.vector_dims({0})"),
+    "sparsevec": qualified("split_part(format('%s', {0}), '/', 2)::int4"),
+}
+
+
+def dimensions(session: Session, table: Table, attribute: Attribute, *, whole: bool) -> list[int]:
+    """The dimensions that a column holds, ascending; with `whole` of all rows, else of one. Rows
+    are read for that once for each state of the table: the engine keeps no count of them."""
+    if not whole:
+        return _measured(session, table, attribute, limit=1)
+    sign = glance(session, table)
+    known = session.dimensions.get((table.id, attribute.name))
+    if known is not None and sign is not None and known[0] == sign:
+        return list(known[1])
+    found = _measured(session, table, attribute, limit=MOST + 1)
+    if sign is not None:
+        session.dimensions[table.id, attribute.name] = sign, tuple(found)
+    return found
+
+
+def _measured(session: Session, table: Table, attribute: Attribute, *, limit: int) -> list[int]:
+    column = sql.Identifier(attribute.name)
+    measure = MEASURES[attribute.kind].format(column, extension=session.vectors)
+    only = sql.SQL("{}" if table.partitioned else "ONLY {}").format(session.table(table.name))
+    query = "SELECT {} FROM {} WHERE {} IS NOT NULL LIMIT 1"
+    if limit > 1:
+        query = "SELECT DISTINCT {} FROM {} WHERE {} IS NOT NULL ORDER BY 1 LIMIT {}"
+    rows = session.rows(sql.SQL(query).format(measure, only, column, sql.Literal(limit)))
+    return [int(row[0]) for row in rows]
+
+
+def of_one(kind: str, size: int) -> sql.SQL:
+    """What is read of a column for its vectors of one dimension."""
+    measure = MEASURES[kind].as_string()
+    return sql.SQL(f"CASE WHEN {measure} OPERATOR(pg_catalog.=) {size} THEN {{0}} END")
+
+
+def indexed(table: Table, attribute: Attribute) -> int | None:
+    """The dimension of all vectors of a column, where an index of all of them says it."""
+    for index in table.indexes:
+        match = CAST.fullmatch(index.expression)
+        of_it = match is not None and match["column"] == attribute.quoted
+        if match is not None and of_it and index.valid and not index.partial:
+            return int(match["size"])
+    return None
