@@ -11,12 +11,12 @@ from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.recovery_point import (
     Head,
     LogEntry,
-    ObjectRef,
     Partition,
     RecoveryPoint,
 )
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.reachability import evidence_ref
 from dr_pipelines.repository.repository import Repository
 
 PROOF = "recovery-point"
@@ -147,6 +147,6 @@ def _statement(repository: Repository, entry: LogEntry) -> dict[str, Any] | None
     """What an entry proves of a snapshot, if that is what it does."""
     if entry.kind != "evidence" or entry.body.detail.get("kind") != PROOF:
         return None
-    ref = ObjectRef.model_validate(entry.body.detail["evidence"])
+    ref = evidence_ref(entry)
     value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=EVIDENCE_LIMIT_BYTES)
     return value if isinstance(value, dict) else None

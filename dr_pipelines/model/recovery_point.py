@@ -6,6 +6,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator
 from pydantic import Field as Constraint
 
 from dr_pipelines.model.base import Stored
@@ -13,7 +14,21 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.lineage import Environment, Provenance
 
 Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
-Key = Annotated[str, Constraint(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,511}$")]
+MAX_OBJECT_BYTES = 1 << 30
+"""Of any object in a repository."""
+
+
+def _plain(key: str) -> str:
+    """A key that every store takes for a name below its root, whoever wrote it."""
+    names = key.split("/")
+    if any(name in ("", ".", "..") or len(name) > 255 for name in names):
+        raise ValueError("expected names of at most 255 bytes, none of them '.' or '..'")
+    return key
+
+
+Key = Annotated[
+    str, Constraint(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,511}$"), AfterValidator(_plain)
+]
 Day = Annotated[str, Constraint(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Count = Annotated[int, Constraint(ge=0)]
 
@@ -28,7 +43,7 @@ class ObjectRef(Stored):
 
     key: Key
     sha256: Sha256
-    size_bytes: Count
+    size_bytes: Annotated[int, Constraint(ge=0, le=MAX_OBJECT_BYTES)]
 
 
 class CanariesRef(ObjectRef):

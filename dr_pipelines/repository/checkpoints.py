@@ -15,7 +15,13 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import Damaged, NotFound
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import CHANGE_SCHEMA, chunk_schema, index_schema, segment_schema
-from dr_pipelines.model.recovery_point import CheckpointRef, ObjectRef, SegmentRef, Stretch
+from dr_pipelines.model.recovery_point import (
+    MAX_OBJECT_BYTES,
+    CheckpointRef,
+    ObjectRef,
+    SegmentRef,
+    Stretch,
+)
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import (
     decode_table,
@@ -171,7 +177,7 @@ def stretch_of(ref: CheckpointRef) -> Stretch:
 
 def read_documents(repository: Repository, ref: CheckpointRef) -> pa.Table:
     """The rows of a documents checkpoint, in `CHANGE_SCHEMA`; raises `Damaged`."""
-    return decode_table(repository.fetch(ref), CHANGE_SCHEMA, what=ref.key)
+    return decode_table(repository.fetch(ref), CHANGE_SCHEMA, what=ref.key, rows=ref.rows)
 
 
 def checkpoint_key(repository: Repository, collection: str, stage: Stage, day: str) -> str:
@@ -213,7 +219,7 @@ def _listed(
         if key.endswith(".index.parquet") or key in skip:
             continue
         try:
-            data = repository.blobs.read(key)
+            data = repository.blobs.read(key, (0, MAX_OBJECT_BYTES + 1))
         except NotFound:
             continue
         ref = ObjectRef(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))
@@ -273,7 +279,7 @@ def _adopted_index(
 ) -> ObjectRef | None:
     key = ref.key.removesuffix(".parquet") + ".index.parquet"
     try:
-        data = repository.blobs.read(key)
+        data = repository.blobs.read(key, (0, MAX_OBJECT_BYTES + 1))
     except NotFound:
         return None
     index = _decode_or_none(data, index_schema(spec), what=key)

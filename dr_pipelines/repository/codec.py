@@ -1,18 +1,27 @@
 """Tables to Parquet bytes and back: the only place that knows how tables are encoded."""
 
 from hashlib import sha256
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dr_pipelines.errors import Damaged, Refused
+from dr_pipelines.model.recovery_point import MAX_OBJECT_BYTES
 from dr_pipelines.repository.json_codec import first_line
 
-MAX_OBJECT_BYTES = 1 << 30
+MAX_DECODED_BYTES = 1 << 31
+"""Of a table in memory, by what an object says of itself before it is decoded."""
+MAX_COLUMNS = 4096
 ROW_GROUP_ROWS = 16_384
 THREADED_BYTES = 1 << 20
 WRITE_BATCH = 65_536  # values: by Arrow's default vectors take half as long again
+ENCODINGS = frozenset(
+    ["PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"]
+)
+"""Others can say a long text once and repeat it for nothing."""
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 SEAL = "seal"
 UNSEALED = "-" * 64
 
@@ -49,22 +58,95 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
 
 
 def decode_table(
-    data: bytes, schema: pa.Schema, *, what: str, columns: list[str] | None = None
+    data: bytes,
+    schema: pa.Schema,
+    *,
+    what: str,
+    columns: list[str] | None = None,
+    rows: int | None = None,
 ) -> pa.Table:
-    """The table behind Parquet bytes, in exactly this schema (or these columns of it).
+    """The table behind Parquet bytes, in exactly this schema (or these columns of it), with that
+    many rows where they are known.
 
-    Raises `Damaged` naming `what` when the bytes are not such a table.
+    Raises `Damaged` naming `what` when the bytes are not such a table, or would become more than
+    `MAX_DECODED_BYTES`: that is decided from the footer and the dictionaries, before any row.
     """
     if len(data) > MAX_OBJECT_BYTES:
         raise Damaged(f"{what}: {len(data)} bytes, more than the limit of {MAX_OBJECT_BYTES}")
     expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
+        require_bounded(data, what=what, rows=rows)
         table = _parse(data, columns)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise Damaged(f"{what}: not readable as Parquet ({first_line(error)})") from error
     if not table.schema.remove_metadata().equals(expected):
         raise Damaged(f"{what}: its columns are {table.schema.names}, not {expected.names}")
     return table
+
+
+def require_bounded(data: bytes, *, what: str, rows: int | None) -> None:
+    """Raise `Damaged` where a footer says that a table has other rows, or that it would become
+    larger, than any that this package writes. No page is decoded for it but dictionaries."""
+    footer = pq.read_metadata(pa.BufferReader(data))
+    if rows is not None and footer.num_rows != rows:
+        raise Damaged(f"{what}: {footer.num_rows} rows, not {rows}")
+    if footer.num_columns > MAX_COLUMNS:
+        raise Damaged(f"{what}: {footer.num_columns} columns, more than {MAX_COLUMNS}")
+    chunks = [
+        footer.row_group(group).column(place)
+        for group in range(footer.num_row_groups)
+        for place in range(footer.num_columns)
+    ]
+    unusual = sorted({name for chunk in chunks for name in chunk.encodings} - ENCODINGS)
+    if unusual:
+        raise Damaged(f"{what}: encoded as {', '.join(unusual)}, which no object here is")
+    size = sum(_decoded_bytes(chunk) for chunk in chunks)
+    if size > MAX_DECODED_BYTES:
+        size = _exact_bytes(data, chunks)
+    if size > MAX_DECODED_BYTES:
+        raise Damaged(
+            f"{what}: {size} bytes once decoded, more than the limit of {MAX_DECODED_BYTES}"
+        )
+
+
+def _decoded_bytes(chunk: Any) -> int:
+    """At most so many bytes in memory. A value from a dictionary may be all of the dictionary, and
+    the pages of what repeats take next to nothing: so values are counted, too."""
+    width = WIDTHS.get(chunk.physical_type)
+    if width is not None:
+        return max(int(chunk.total_uncompressed_size), int(chunk.num_values) * width)
+    if chunk.dictionary_page_offset is None:
+        return int(chunk.total_uncompressed_size) + 4 * int(chunk.num_values)
+    return int(chunk.num_values) * int(chunk.total_uncompressed_size)
+
+
+def _exact_bytes(data: bytes, chunks: list[Any]) -> int:
+    """As `_decoded_bytes`, with the texts of dictionaries measured instead of guessed."""
+    texts = {c.path_in_schema for c in chunks if c.dictionary_page_offset is not None}
+    rest = [c for c in chunks if c.path_in_schema not in texts or c.physical_type in WIDTHS]
+    known = sum(_decoded_bytes(chunk) for chunk in rest)
+    values = sum(int(chunk.num_values) for chunk in chunks)
+    pages = sum(int(chunk.total_uncompressed_size) for chunk in chunks)
+    if known + 4 * values + pages > MAX_DECODED_BYTES:
+        return known + 4 * values + pages
+    names = sorted({path.partition(".")[0] for path in texts})
+    file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=sorted(texts))
+    return known + sum(
+        _expanded_bytes(batch.column(name))
+        for name in names
+        for batch in file.iter_batches(columns=[name], batch_size=ROW_GROUP_ROWS)
+    )
+
+
+def _expanded_bytes(column: pa.Array) -> int:
+    """Bytes of a column once each value is written out."""
+    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+        return 4 * len(column) + _expanded_bytes(column.flatten())
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary)
+    each = pc.take(lengths, column.indices)
+    return 4 * len(column) + int(pc.sum(each.cast(pa.int64())).as_py() or 0)
 
 
 def sealed_metadata(data: bytes) -> dict[str, str]:

@@ -4,24 +4,26 @@ import json
 import math
 import re
 from hashlib import sha256
-from itertools import accumulate
 from typing import Any
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.base import canonical_json
 
 MAX_JSON_DEPTH = 16
+MAX_JSON_VALUES = 1_500_000
+"""A value takes up to 64 bytes of memory, however few it takes in an object."""
+PAIR = re.compile(rb"\[\]|\{\}")
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-NO_BRACKETS = bytes(sorted({*range(256)} - {*b"[]{}"}))
+NO_MARKS = bytes(sorted({*range(256)} - {*b"[]{},"}))
 
 
 def decode_json(data: bytes, *, what: str, limit_bytes: int) -> Any:
-    """Parse JSON within limits of size and nesting; raises `Damaged` naming `what`."""
+    """Parse JSON within limits of size, nesting and number of values, which are looked at before
+    anything is made of it; raises `Damaged` naming `what`."""
     if len(data) > limit_bytes:
         raise Damaged(f"{what}: {len(data)} bytes, more than the limit of {limit_bytes}")
-    if _nesting(data) > MAX_JSON_DEPTH:
-        raise Damaged(f"{what}: nested deeper than {MAX_JSON_DEPTH}")
-    try:  # decoded first: `_nesting` looks at UTF-8, and `json` would accept UTF-16 too
+    _require_small(data, what)
+    try:  # decoded first: the limits look at UTF-8, and `json` would accept UTF-16 too
         return json.loads(data.decode(), parse_constant=_number, parse_float=_number)
     except (ValueError, UnicodeDecodeError) as error:
         raise Damaged(f"{what}: not JSON ({first_line(error)})") from error
@@ -58,7 +60,23 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _nesting(data: bytes) -> int:
-    """Deepest nesting, strings skipped; looks at bytes only, so it is safe on any input."""
-    brackets = STRING.sub(b"", data).translate(None, NO_BRACKETS)
-    return max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
+def _require_small(data: bytes, what: str) -> None:
+    """Raise `Damaged` for deep nesting or very many values; looks at bytes only, so it is safe on
+    any input."""
+    marks = _marks(data)
+    values = marks.count(b",") + marks.count(b"[") + marks.count(b"{")
+    if values > MAX_JSON_VALUES:
+        raise Damaged(f"{what}: about {values} values, more than the limit of {MAX_JSON_VALUES}")
+    brackets = marks.translate(None, b",")
+    for _ in range(MAX_JSON_DEPTH):
+        brackets = PAIR.sub(b"", brackets)
+        if not brackets:
+            return
+    raise Damaged(f"{what}: nested deeper than {MAX_JSON_DEPTH}, or brackets without a partner")
+
+
+def _marks(data: bytes) -> bytes:
+    """Brackets and commas outside of strings."""
+    if data.count(b'"') == 0:
+        return data.translate(None, NO_MARKS)
+    return STRING.sub(b"", data).translate(None, NO_MARKS)

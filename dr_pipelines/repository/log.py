@@ -80,7 +80,7 @@ class Log:
     def read(self, number: int) -> tuple[LogEntry, str]:
         """An entry and the SHA-256 of its bytes; raises `NotFound` or `Damaged`."""
         try:
-            data = self._blobs.read(self.key(number))
+            data = self._blobs.read(self.key(number), (0, ENTRY_LIMIT_BYTES + 1))
         except NotFound as error:
             raise NotFound(f"{self._collection}: no log entry {number}") from error
         entry = parse_entry(data, number=number, what=self.key(number))

@@ -2,6 +2,9 @@
 collection of garbage use it."""
 
 from collections.abc import Iterator
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.recovery_point import (
@@ -15,6 +18,7 @@ from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 
+Ref = TypeVar("Ref", bound=ObjectRef)
 NATIVE = "native"
 """The kind of evidence that lists an engine's own files."""
 LIMIT_BYTES = 64 * 2**20
@@ -47,7 +51,7 @@ def kept_version(repository: Repository, entry: LogEntry) -> KeptVersion | None:
     detail = entry.body.detail
     if entry.kind != "evidence" or detail.get("kind") != NATIVE:
         return None
-    ref = ObjectRef.model_validate(detail["evidence"])
+    ref = evidence_ref(entry)
     said = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=LIMIT_BYTES)
     try:
         return KeptVersion.model_validate(said["files"])
@@ -58,6 +62,21 @@ def kept_version(repository: Repository, entry: LogEntry) -> KeptVersion | None:
 def _attachments(entry: LogEntry) -> Iterator[ObjectRef]:
     """Pre-images and evidence that an entry's detail names."""
     for value in entry.body.detail.get("preimages", ()):
-        yield from segment_objects(SegmentRef.model_validate(value))
+        yield from segment_objects(_parsed(SegmentRef, value, entry))
     if "evidence" in entry.body.detail:
-        yield ObjectRef.model_validate(entry.body.detail["evidence"])
+        yield evidence_ref(entry)
+
+
+def evidence_ref(entry: LogEntry) -> ObjectRef:
+    """The object that an entry with evidence names; raises `Damaged`."""
+    return _parsed(ObjectRef, entry.body.detail.get("evidence"), entry)
+
+
+def _parsed(kind: type[Ref], value: object, entry: LogEntry) -> Ref:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise Damaged(
+            f"log entry {entry.i} of {entry.collection}: what it refers to is no object of a "
+            f"repository ({error.error_count()} errors)"
+        ) from error

@@ -113,7 +113,7 @@ class Repository:
         """Open an existing repository; raises `NotFound` where there is none, `Damaged` where its
         identity cannot be read, `Refused` where it needs a newer version."""
         try:
-            data = blobs.read(IDENTITY_KEY)
+            data = blobs.read(IDENTITY_KEY, (0, IDENTITY_LIMIT_BYTES + 1))
         except NotFound as error:
             raise NotFound(f"{blobs.url} holds no repository yet") from error
         identity = _parse_identity(data, what=f"{blobs.url} {IDENTITY_KEY}")
@@ -152,11 +152,13 @@ class Repository:
     def fetch(self, ref: ObjectRef) -> bytes:
         """The object's bytes, proven to be the ones that were written; raises `Damaged`."""
         try:
-            data = self.blobs.read(ref.key)
+            # no more than it should have: whatever lies there, it does not fill the memory
+            data = self.blobs.read(ref.key, (0, ref.size_bytes + 1))
         except NotFound as error:
             raise Damaged(f"{ref.key} is missing from {self.blobs.url}") from error
         if len(data) != ref.size_bytes:
-            raise Damaged(f"{ref.key} has {len(data)} bytes, not {ref.size_bytes}")
+            found = self.blobs.size(ref.key) if len(data) > ref.size_bytes else len(data)
+            raise Damaged(f"{ref.key} has {found} bytes, not {ref.size_bytes}")
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise Damaged(f"{ref.key} has been altered: its SHA-256 is not {ref.sha256[:12]}…")
         return data

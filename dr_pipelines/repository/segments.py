@@ -134,14 +134,16 @@ def read_segment(
 ) -> pa.Table:
     """The rows of a segment, proven to be the bytes that were written; raises `Damaged`."""
     data = repository.fetch(ref)
-    table = decode_table(data, segment_schema(spec), what=ref.key, columns=columns)
+    table = decode_table(data, segment_schema(spec), what=ref.key, columns=columns, rows=ref.rows)
     return _expect_rows(table, ref)
 
 
 def read_index(repository: Repository, ref: SegmentRef, *, spec: CollectionSpec) -> pa.Table:
     """The index of a segment, row for row; raises `Damaged`."""
     data = repository.fetch(ref.index)
-    return _expect_rows(decode_table(data, index_schema(spec), what=ref.index.key), ref)
+    return _expect_rows(
+        decode_table(data, index_schema(spec), what=ref.index.key, rows=ref.rows), ref
+    )
 
 
 def read_chunks(repository: Repository, ref: ObjectRef, *, spec: CollectionSpec) -> pa.Table:

@@ -455,7 +455,7 @@ def test_nesting_is_limited_and_brackets_in_strings_do_not_count() -> None:
     for deep in ("[" * 17 + "]" * 17, '{"a":' * 17 + "1" + "}" * 17, "[" * 500_000):
         with pytest.raises(Damaged, match=r"^here: nested deeper than 16"):
             parse(deep)
-    with pytest.raises(Damaged, match=r"^here: not JSON"):
+    with pytest.raises(Damaged, match=r"^here: .* brackets without a partner"):
         parse("]" * 100 + "[" * 100)
 
 

@@ -393,7 +393,7 @@ def test_a_segment_whose_index_has_other_rows_is_damaged() -> None:
     home = repository()
     one, other = store(home, [Written(1, (OLD,)), Written(1, (Version("b"),))])
     mixed = one.model_copy(update={"index": other.index})
-    message = rf"{one.key} has 2 rows, not 3"
+    message = rf"{other.index.key}: 2 rows, not 3"
     with pytest.raises(Damaged, match=message), fold(home, manifest(segments=(mixed,))):
         pass
 
