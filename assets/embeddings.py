@@ -21,8 +21,9 @@ def build_embeddings(tracked: Tracked) -> dg.AssetsDefinition:
 
     @declare
     def embeddings(context: dg.AssetExecutionContext, dr_project: ProjectResource) -> None:
-        """Chunks with their vectors: the segments that the log will name. A day that the log holds
-        already is embedded again, for a replay. What a killed run finished is used."""
+        """Chunks with their vectors: the segments that the log will name. Materializing a day again
+        embeds it again, for a replay; a day that the log holds, but Dagster has not seen, is taken
+        as it is. What a killed run finished is used."""
         opened = dr_project.open()
         report = DayReport(context, dr_project.elapsed)
         embed_days(
@@ -30,6 +31,7 @@ def build_embeddings(tracked: Tracked) -> dg.AssetsDefinition:
             context.partition_keys,
             repository=opened.repository(run=context.run.run_id),
             on_day=report.day,
+            again=context.instance.get_materialized_partitions(context.asset_key),
             progress=report.texts,
         )
 

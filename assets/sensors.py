@@ -32,6 +32,7 @@ from dr_pipelines.planning.occupancy import Occupancy
 from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.repository import Repository
 
+from .by_hand import ByHand, Heard
 from .checks import FIRST_DAY, LAST_DAY
 from .failures import explained
 from .reporting import Metadata, exposure_metadata, point_metadata
@@ -59,6 +60,8 @@ class Cursor:
     confirmed_at: datetime | None = None
     seen: Sighting | None = None
     gone: tuple[str, ...] = ()
+    heard: int = 0
+    heard_proof: int = 0
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
@@ -70,13 +73,16 @@ class Cursor:
             datetime.fromisoformat(at) if at else None,
             Sighting.parse(value.get("seen", "")),
             tuple(value.get("gone", ())),
+            value.get("heard", 0),
+            value.get("heard_proof", 0),
         )
 
     def text(self) -> str:
         at = self.confirmed_at.isoformat() if self.confirmed_at else None
         seen = self.seen.text() if self.seen else ""
         value = {"protection": self.protection, "confirmed_at": at, "seen": seen}
-        return json.dumps(value | ({"gone": self.gone} if self.gone else {}))
+        more = {"gone": self.gone, "heard": self.heard, "heard_proof": self.heard_proof}
+        return json.dumps(value | {name: each for name, each in more.items() if each})
 
 
 def build_rpo_sensor(
@@ -109,10 +115,14 @@ def build_rpo_sensor(
         tick = Tick(tracked, seen.standing, runs, said.gone)
         requests, reason = tick.requests()
         events, cursor = tick.events(said, repository)
+        heard, proof = tick.by_hand(said, repository)
+        if heard.summary:
+            context.log.info(heard.summary)
+        cursor = replace(cursor, heard=heard.through, heard_proof=proof)
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=reason or None,
-            asset_events=events,
+            skip_reason="; ".join(filter(None, (reason, heard.summary))) if reason else None,
+            asset_events=[*events, *heard.events],
             cursor=replace(cursor, seen=seen, gone=tick.found.gone).text(),
         )
 
@@ -223,6 +233,18 @@ class Tick:
         if now == said.protection:
             return [], kept
         return [dg.AssetObservation(asset_key=key, metadata=self.facts(now))], kept
+
+    def by_hand(self, said: Cursor, repository: Repository) -> tuple[Heard, int]:
+        """What was done without Dagster, and the proof that was reported last. Nothing while a run
+        is at work: it reports by itself what it does."""
+        if self.found.working or self.found.gone:
+            return Heard((), said.heard), said.heard_proof
+        hand = ByHand(self.tracked, self.runs.instance, repository, self.known.head)
+        heard = hand.days(since=said.heard, today=self.now.date().isoformat())
+        proof, at = self.known.proven, self.known.proven_at
+        if at is not None and proof != said.heard_proof:
+            hand.report_proof(proof, at)
+        return heard, proof
 
     def facts(self, now: Protection) -> Metadata:
         """What an event says of how the collection stands."""

@@ -8,7 +8,7 @@ Every step works on what the step before has left in the repository, and tells e
 - again: the log holds it, and it is embedded and appended once more: a replay.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -106,10 +106,11 @@ def embed_days(
     *,
     repository: Repository,
     on_day: OnDay,
+    again: Container[str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[DayDone, ...]:
-    """Embed the chunks that `cut_days` has left; where it left none that the log does not hold, the
-    day is embedded again.
+    """Embed the chunks that `cut_days` has left. A day of which the log holds everything is
+    embedded once more, where it is one of `again`; by default each of them is.
 
     Raises `ProvenanceChanged` before anything is embedded, `NotFound` where no chunks were left.
     """
@@ -123,6 +124,10 @@ def embed_days(
             done.append(DayDone(day.name, Outcome.QUIET))
         else:
             read = _left_documents(lineage, day, repository=repository)
+            if not (read.fresh or again is None or day.name in again):
+                done.append(_kept(day, Outcome.KEPT))
+                on_day(done[-1])
+                continue
             chunks = chunk_day(
                 lineage, day, read, repository=repository, generation=0, adopt_only=True
             )

@@ -49,17 +49,35 @@ def test_days_in_any_order_lead_to_the_same_state(location: Location, beside: Lo
     assert location.state() == beside.state()
 
 
-def test_materializing_again_is_a_replay_through_the_log(ingested: Location) -> None:
-    before = ingested.state()
+def test_materializing_again_is_a_replay_through_the_log(location: Location) -> None:
+    assert location.ingest().success
+    before = location.state()
 
-    again = ingested.ingest(days=("2026-01-05", "2026-01-06"))
+    again = location.ingest(days=("2026-01-05", "2026-01-06"))
 
     assert again.success
     assert told(again, "documents", "outcome") == {"2026-01-05": "kept", "2026-01-06": "kept"}
     assert told(again, "embeddings", "outcome") == {"2026-01-05": "again", "2026-01-06": "again"}
     assert told(again, "collection", "outcome") == {"2026-01-05": "again", "2026-01-06": "again"}
-    assert ingested.state() == before
-    assert ingested.log_kinds()[8:] == ["ingest", "ingest", "applied"]
+    assert location.state() == before
+    assert location.log_kinds()[5:] == ["ingest", "ingest", "applied"]
+
+
+def test_what_dagster_has_not_seen_is_taken_as_the_log_has_it(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ingested.log_kinds()
+    monkeypatch.setattr(HashingEmbedder, "embed", dying(0, []))
+
+    done = ingested.ingest()
+
+    assert done.success
+    outcomes = {"2026-01-07": "quiet"}
+    expected = {day: outcomes.get(day, "kept") for day in ALL_DAYS}
+    assert told(done, "embeddings", "outcome") == expected
+    assert told(done, "collection", "outcome") == expected
+    assert told(done, "collection", "dagster/partition_row_count")["2026-01-05"] == 3
+    assert ingested.log_kinds() == before
 
 
 def test_a_day_that_goes_on_is_read_where_it_ended(ingested: Location) -> None:
@@ -72,14 +90,15 @@ def test_a_day_that_goes_on_is_read_where_it_ended(ingested: Location) -> None:
     assert ingested.state()[2] == 4  # a, c, d, e: one chunk each
 
 
-def test_a_replay_does_without_the_source(ingested: Location) -> None:
-    before = ingested.state()
-    ingested.feed.rename(ingested.directory / "elsewhere")
+def test_a_replay_does_without_the_source(location: Location) -> None:
+    assert location.ingest().success
+    before = location.state()
+    location.feed.rename(location.directory / "elsewhere")
 
-    again = ingested.ingest("embeddings", "collection", days=("2026-01-05", "2026-01-05"))
+    again = location.ingest("embeddings", "collection", days=("2026-01-05", "2026-01-05"))
 
     assert told(again, "collection", "outcome") == {"2026-01-05": "again"}
-    assert ingested.state() == before
+    assert location.state() == before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,163 @@
+"""What was done without Dagster, as Dagster's events: days that `dr` ingested, points it proved.
+
+So "materialize missing" leaves out what the log holds, and a recovery point has an age from the
+first one on. Reported is only what Dagster has not seen in the very same state.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    INPUT_DATA_VERSION_TAG_PREFIX,
+    INPUT_EVENT_POINTER_TAG_PREFIX,
+    NULL_EVENT_POINTER,
+)
+from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+
+from dr_pipelines.model.recovery_point import Manifest, Partition
+from dr_pipelines.planning.catching_up import unheard
+from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.repository import Repository
+
+from .jobs import DAILY, PROOF
+from .reporting import digest_metadata, point_metadata
+from .tracked import VERSION_DIGITS, Tracked
+
+DAYS_A_TICK = 50
+"""Days that are reported at once, of four events each: about a second where SQLite keeps them."""
+EVENTS_READ = 1000
+OUTCOME = "without Dagster"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Events to store, the log entry up to which all days were looked at, and days left."""
+
+    events: Sequence[dg.AssetMaterialization]
+    through: int
+    left: int = 0
+
+    @property
+    def summary(self) -> str:
+        """What was reported, in words; empty where nothing was."""
+        days = len({event.partition for event in self.events})
+        more = f", {self.left} more to come" if self.left else ""
+        return f"{days} days were made without Dagster and are reported{more}" if days else ""
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """Of one collection, as the log's entry `head` has it."""
+
+    tracked: Tracked
+    instance: dg.DagsterInstance
+    repository: Repository
+    head: int
+
+    def days(self, *, since: int, today: str) -> Heard:
+        """Days that the log covers since an entry, and Dagster has not seen so."""
+        if self.head == since or not self.tracked.has_source or not self.head:
+            return Heard((), self.head)
+        manifest = read_point(self.repository, self.tracked.name, self.head).manifest
+        entries = {day: partition.entry for day, partition in manifest.partitions.items()}
+        names, through, left = unheard(
+            entries, since=since if since <= self.head else 0, today=today, limit=DAYS_A_TICK
+        )
+        seen = self._seen(names)
+        events = [
+            event
+            for name in sorted(names)
+            if seen.get(name) != digest_metadata(manifest.partitions[name].digests)
+            for event in self._day(manifest, name)
+        ]
+        return Heard(events, through if left else self.head, left)
+
+    def report_proof(self, number: int, at: datetime) -> None:
+        """Report a proven point, and the snapshot that it is, as of when its scan began: its age is
+        what freshness is about."""
+        point = read_point(self.repository, self.tracked.name, number)
+        missing = [name for name in PROOF if self._newest_entry(name) < number]
+        for name in missing:
+            event = dg.AssetMaterialization(
+                self.tracked.key(name),
+                description="Proven without Dagster.",
+                metadata=point_metadata(point, repository=self.repository),
+            )
+            _report_at(self.instance, event, at)
+
+    def _seen(self, days: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The digests of each day's newest event."""
+        if not days:
+            return {}
+        chosen = dg.AssetRecordsFilter(self.tracked.key("collection"), asset_partitions=list(days))
+        found = dict[str, dict[str, Any]]()
+        for record in self.instance.fetch_materializations(chosen, limit=EVENTS_READ).records:
+            made = record.asset_materialization
+            if made is not None and made.partition is not None:
+                names = ("content_digest", "vector_digest")
+                told = {n: made.metadata[n].value for n in names if n in made.metadata}
+                found.setdefault(made.partition, told)
+        return found
+
+    def _day(self, manifest: Manifest, name: str) -> Iterator[dg.AssetMaterialization]:
+        partition, before = manifest.partitions[name], None
+        for stage in DAILY:
+            rows, size, parts, code = _of_stage(manifest, partition, stage)
+            version = sha256("\n".join(parts).encode()).hexdigest()[:VERSION_DIGITS]
+            tags = {DATA_VERSION_TAG: version, CODE_VERSION_TAG: code[:VERSION_DIGITS]}
+            if before:
+                parent = self.tracked.key(before[0]).to_user_string()
+                tags[f"{INPUT_DATA_VERSION_TAG_PREFIX}/{parent}"] = before[1]
+                tags[f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{parent}"] = NULL_EVENT_POINTER
+            before = stage, version
+            facts = {
+                "dagster/partition_row_count": rows,
+                "outcome": OUTCOME,
+                "quarantined": partition.quarantined,
+                "log_entry": partition.entry,
+                **({"size_bytes": size} if size else {}),
+                **digest_metadata(partition.digests),
+            }
+            yield dg.AssetMaterialization(
+                self.tracked.key(stage),
+                description="Made without Dagster.",
+                metadata=facts,
+                partition=name,
+                tags=tags,
+            )
+
+    def _newest_entry(self, asset: str) -> int:
+        event = self.instance.get_latest_materialization_event(self.tracked.key(asset))
+        made = event.asset_materialization if event else None
+        entry = made.metadata.get("log_entry") if made else None
+        return entry.value if entry and isinstance(entry.value, int) else 0
+
+
+def _of_stage(
+    manifest: Manifest, partition: Partition, stage: str
+) -> tuple[int, int, list[str], str]:
+    """Rows and bytes, what identifies the data, and what made it."""
+    if stage in ("documents", "chunks"):
+        refs = partition.documents if stage == "documents" else partition.chunks
+        rows, size = sum(ref.rows for ref in refs), sum(ref.size_bytes for ref in refs)
+        return rows, size, [ref.sha256 for ref in refs], refs[-1].provenance if refs else ""
+    digests, made = partition.digests, manifest.provenance
+    versions = [digests.content, digests.vectors]
+    return partition.records, 0, versions, made.fingerprint if made else ""
+
+
+def _report_at(instance: dg.DagsterInstance, made: dg.AssetMaterialization, at: datetime) -> None:
+    """Store an event without a run, as of a time; `report_runless_asset_event` knows only now."""
+    event = DagsterEvent(
+        dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+        RUNLESS_JOB_NAME,
+        event_specific_data=StepMaterializationData(made),
+    )
+    instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID, timestamp=at.timestamp())
