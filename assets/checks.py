@@ -11,6 +11,7 @@ import dagster as dg
 
 from dr_pipelines import audit
 from dr_pipelines.audit import Audit
+from dr_pipelines.exposure import look
 from dr_pipelines.proof import (
     claims_missing,
     equality_problems,
@@ -23,6 +24,7 @@ from dr_pipelines.repository.repository import Repository
 from dr_pipelines.restorable import check_restorable
 
 from .failures import explained
+from .reporting import unread_metadata
 from .resources import ProjectResource
 from .tracked import Tracked
 from .workers import noted
@@ -53,7 +55,8 @@ def build_checks(tracked: Tracked) -> list[dg.AssetChecksDefinition]:
     """All checks of a collection."""
     audits = [_audit(tracked, name) for name in AUDITS] if tracked.has_source else []
     listing = [_lists_every_partition(tracked)] if tracked.has_source else []
-    return [*audits, _equal(tracked), _restorable(tracked), *listing]
+    reading = [_nothing_unread(tracked)] if tracked.has_source else []
+    return [*audits, _equal(tracked), _restorable(tracked), *listing, *reading]
 
 
 def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
@@ -133,6 +136,32 @@ def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
         return _result(not problems, "; ".join(problems[:NAMED]), facts)
 
     return lists_every_partition
+
+
+def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
+    @_check(tracked, "snapshot")
+    def nothing_unread(
+        context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
+    ) -> dg.AssetCheckResult:
+        """The source holds nothing that cannot be read. What it holds is in no recovery point, and
+        those that are made without it are recovery points all the same."""
+        opened = dr_project.open()
+        seen = look(
+            tracked.name,
+            repository=opened.repository(run=context.run.run_id),
+            feed=opened.feed(tracked.name),
+            edited=tracked.edited,
+        )
+        if seen.standing is None:
+            return _result(False, seen.problem or "", {})
+        unread = seen.standing.unread
+        said = [*unread.sentences(), *(line.sentence for line in unread.lines[:NAMED])]
+        late = unread.tail_since is not None and (
+            dr_project.now() - unread.tail_since >= tracked.policy.objectives.rpo
+        )
+        return _result(not unread.count and not late, "; ".join(said), unread_metadata(unread))
+
+    return nothing_unread
 
 
 def _check(tracked: Tracked, asset: str, **more: Any) -> Declare:

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from dr_pipelines.exposure import exposed_now
+from dr_pipelines.exposure import look
 from dr_pipelines.staged_ingestion import commit_days
 
-from .reporting import DayReport, exposure_metadata
+from .reporting import DayReport, look_metadata
 from .resources import ProjectResource
 from .tracked import Tracked, asset_by_day
 
@@ -37,17 +37,16 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
             lease=opened.lease,
             on_day=DayReport(context, dr_project.elapsed).day,
         )
-        exposed = exposed_now(
+        seen = look(
             tracked.name,
             repository=repository,
             feed=opened.feed(tracked.name),
             edited=tracked.edited,
-            now=dr_project.now(),
         )
         facts = {
             "documents_written": done.applied.written,
             "direct_edits_kept": len(done.applied.kept),
-            **exposure_metadata(exposed),
+            **look_metadata(seen, dr_project.now()),
         }
         for day in done.days:
             context.add_asset_metadata(facts, partition_key=day.name)

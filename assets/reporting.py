@@ -1,12 +1,14 @@
 """What verbs said, as Dagster shows it: metadata, and progress in the run's log."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
+from dr_pipelines.exposure import Look
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
+from dr_pipelines.model.unread import Unread
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
@@ -106,10 +108,24 @@ def exposure_metadata(exposed: timedelta | None) -> Metadata:
     return {} if exposed is None else {"exposure_seconds": round(exposed.total_seconds(), 3)}
 
 
+def look_metadata(look: Look, now: datetime) -> Metadata:
+    """How exposed a collection is, and what of its source is unread; or why neither is known."""
+    if look.standing is None:
+        return {"source_problem": look.problem or "unknown"}
+    return exposure_metadata(look.exposed(now)) | unread_metadata(look.standing.unread)
+
+
+def unread_metadata(unread: Unread) -> Metadata:
+    """What a source holds beyond its changes."""
+    return {name: value for name, value in unread.facts().items() if value is not None}
+
+
 def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
     """What is shown of a recovery point."""
     manifest = point.manifest
+    held = point.entry.body.detail.get("source") or {}
     return {
+        **{name: value for name, value in held.items() if value is not None},
         "dagster/row_count": manifest.counts.records,
         "dagster/uri": repository.blobs.url,
         "documents": manifest.counts.documents,

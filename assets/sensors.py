@@ -35,7 +35,7 @@ from dr_pipelines.repository.repository import Repository
 from .by_hand import ByHand, Heard
 from .checks import FIRST_DAY, LAST_DAY
 from .failures import explained
-from .reporting import Metadata, exposure_metadata, point_metadata
+from .reporting import Metadata, exposure_metadata, point_metadata, unread_metadata
 from .resources import ProjectResource
 from .runs import NEED_TAG, Runs
 from .tracked import COLLECTION_TAG, Tracked
@@ -254,6 +254,7 @@ class Tick:
             "days_behind": len(self.known.behind),
             "head_entry": self.known.head,
             "head_sha256": self.known.head_sha256,
+            **unread_metadata(self.known.unread),
             **exposure_metadata(None if exposed == timedelta.max else exposed),
         }
 
@@ -262,4 +263,5 @@ class Tick:
         exposed = exposure(self.known, now=self.now)
         age = "since ever" if exposed == timedelta.max else str(exposed).partition(".")[0]
         state = protection(self.known, rpo=self.rpo, now=self.now)
-        return f"{state}: exposed {age} of {self.rpo}, {len(self.known.behind)} days behind"
+        unread = "".join(f"; {sentence}" for sentence in self.known.unread.sentences())
+        return f"{state}: exposed {age} of {self.rpo}, {len(self.known.behind)} days behind{unread}"

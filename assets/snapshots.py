@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import dagster as dg
 
 from dr_pipelines.backup import backup
-from dr_pipelines.exposure import exposed_now
+from dr_pipelines.exposure import look
 from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.planning.freshness import freshness_windows
 from dr_pipelines.proof import newest_snapshot, record_proof
 from dr_pipelines.protocols import VectorReader
 
-from .reporting import exposure_metadata, point_metadata
+from .reporting import look_metadata, point_metadata
 from .resources import ProjectResource
 from .tracked import Tracked, asset
 
@@ -31,6 +31,12 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
         opened = dr_project.open()
         repository = opened.repository(run=context.run.run_id)
         store = opened.store_of(tracked.name)
+        seen = look(
+            tracked.name,
+            repository=repository,
+            feed=opened.feed(tracked.name) if tracked.has_source else None,
+            edited=tracked.edited,
+        )
         started = dr_project.elapsed()
         taken = backup(
             tracked.name,
@@ -38,6 +44,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             store=store,
             lease=opened.lease,
             adopt=_adopted(tracked, store),
+            unread=seen.standing.unread if seen.standing else None,
         )
         seconds = dr_project.elapsed() - started
         facts = {
@@ -81,18 +88,17 @@ def build_recovery_point(
         proof = record_proof(
             repository, tracked.name, checks=sorted(check.name for check in proving)
         )
-        exposed = exposed_now(
+        seen = look(
             tracked.name,
             repository=repository,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
-            now=dr_project.now(),
         )
         facts = {"proof_entry": proof.number, "proof_sha256": proof.sha256}
         return dg.MaterializeResult(
             metadata=point_metadata(point, repository=repository)
             | facts
-            | exposure_metadata(exposed)
+            | look_metadata(seen, dr_project.now())
         )
 
     return recovery_point

@@ -30,6 +30,7 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     Timeline,
 )
+from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.parts import compare_parts, namespace
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
 from dr_pipelines.repository.accounting import advance
@@ -67,6 +68,7 @@ class _Commit:
     glance: str | None
     started: int
     unapplied: tuple[int, ...]
+    unread: Unread | None
     base: Manifest
     live: CollectionSpec
     inspection: Inspection
@@ -94,6 +96,7 @@ class _Commit:
         self.said = self.report(head, grown, delta, moving_set)
         ref = write_manifest(self.repository, grown)
         detail = _detail(self.said, began=self.began, glance=self.glance)
+        detail |= {} if self.unread is None else {"source": self.unread.facts()}
         body = Body(manifest=ref, pending=pending, detail=detail)
         return Draft(manifest.timeline, body)
 
@@ -161,6 +164,7 @@ def backup(
     lease: Lease,
     adopt: Timeline | None = None,
     accept_absence: bool = False,
+    unread: Unread | None = None,
 ) -> Snapshot:
     """Finish what is pending, take a snapshot, and repair what a displaced writer left behind.
 
@@ -174,6 +178,7 @@ def backup(
         repository=repository,
         adopt=adopt,
         accept_absence=accept_absence,
+        unread=unread,
     )
     if snapshot.findings.stale:
         stale = pa.array(snapshot.findings.stale, pa.string())
@@ -216,12 +221,14 @@ def take_snapshot(
     repository: Repository,
     adopt: Timeline | None = None,
     accept_absence: bool = False,
+    unread: Unread | None = None,
 ) -> Snapshot:
     """Compare every record of the live store with the log and commit what differs.
 
     The position is read before the scan. A document that an entry touched since, or that is not
     applied yet, is left out and listed. A document is recorded whole, with its version from the
-    log. `adopt` names the physical collection to begin a log with, where there is none yet.
+    log. `adopt` names the physical collection to begin a log with, where there is none yet;
+    `unread` is what the source holds beyond its changes: the entry says that it is not in here.
     """
     log = repository.log(collection)
     began = repository.clock()  # first: an edit made during the scan may not have been seen
@@ -239,7 +246,16 @@ def take_snapshot(
         )
     unapplied = head.entry.body.pending if head.entry else ()
     commit = _Commit(
-        repository, store.engine, began, glance, head.number, unapplied, base, live, inspection
+        repository,
+        store.engine,
+        began,
+        glance,
+        head.number,
+        unapplied,
+        unread,
+        base,
+        live,
+        inspection,
     )
     committed = log.append("snapshot", commit.build)
     if commit.said is None:

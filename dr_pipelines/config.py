@@ -5,7 +5,7 @@ where `${NAME}` and credentials are looked up. Opening reads and writes nothing 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ __all__ = [
     "InvalidPolicy",
     "collection_provenance",
     "collection_spec",
+    "declared_fields",
     "load_policies",
     "open_blobs",
     "open_catalog",
@@ -174,17 +175,21 @@ def _open_engine(scheme: str, rest: str, *, base: Path) -> "VectorStore":
     return opened
 
 
-def open_source(policy: SourcePolicy, *, base: Path, environ: Mapping[str, str]) -> "Source":
-    """The source of a collection."""
-    path = place(policy.path, base=base, environ=environ)
+def open_source(
+    policy: SourcePolicy, *, base: Path, environ: Mapping[str, str], fields: Sequence[Field] = ()
+) -> "Source":
+    """The source of a collection that declares some fields."""
+    from dr_pipelines.ingest.values import misfit_of
+
+    path, misfit = place(policy.path, base=base, environ=environ), misfit_of(fields)
     if isinstance(policy, JsonlSourcePolicy):
         from dr_pipelines.ingest.sources.jsonl import JsonlSource
 
-        return JsonlSource(path)
+        return JsonlSource(path, misfit=misfit)
     from dr_pipelines.ingest.sources.git import GitSource
 
     ref = _expanded(policy.ref, environ)
-    return GitSource(path, ref=ref, include=policy.include, exclude=policy.exclude)
+    return GitSource(path, ref=ref, include=policy.include, exclude=policy.exclude, misfit=misfit)
 
 
 def open_chunker(
@@ -255,6 +260,14 @@ def require_readable(name: str, chunker: "Chunker", model: "Embedder", *, embedd
         )
 
 
+def declared_fields(policy: CollectionPolicy) -> tuple[Field, ...]:
+    """The fields that a collection declares."""
+    return tuple(
+        Field(name=column, type=field.type, filterable=field.filterable, role=field.role)
+        for column, field in policy.fields.items()
+    )
+
+
 def collection_spec(
     name: str, policy: CollectionPolicy, *, embedder_dimension: int | None = None
 ) -> CollectionSpec:
@@ -262,10 +275,6 @@ def collection_spec(
     dimension = policy.dimension or embedder_dimension
     if dimension is None:
         raise InvalidRequest(f"collection {name!r}: its embedder's dimension is needed")
-    fields = [
-        Field(name=column, type=field.type, filterable=field.filterable, role=field.role)
-        for column, field in policy.fields.items()
-    ]
     return CollectionSpec(
         name=name,
         vectors=(
@@ -276,7 +285,7 @@ def collection_spec(
                 index=policy.index and VectorIndex(**policy.index.model_dump()),
             ),
         ),
-        fields=tuple(fields),
+        fields=declared_fields(policy),
         keyword_index=policy.keyword_index,
     )
 

@@ -31,6 +31,7 @@ from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema
 from dr_pipelines.model.recovery_point import Body, Head, Manifest, SegmentRef, Timeline
 from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.quarantine import open_lines
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.fold import NEWEST_FIRST, fold
 from dr_pipelines.repository.log import Draft
@@ -100,7 +101,7 @@ def accept_epoch(
     return Ingested(
         days=tuple(commit.day.name for commit in commits),
         records=sum(commit.rows for commit in commits),
-        quarantined=sum(commit.read.quarantined for commit in commits),
+        unread=open_lines(repository, manifest, lineage.source.unread()),
         entries=(head.number,),
         applied=applied,
     )

@@ -35,8 +35,10 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     Timeline,
 )
+from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
 from dr_pipelines.planning.serving import require_store
 from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.quarantine import open_lines
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.log import Draft
@@ -69,12 +71,12 @@ class DayCommit:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What an ingestion did. `unapplied` says why the live store could not follow, if it could
-    not: what was ingested is safe in the log."""
+    """What an ingestion did. `unread` is what of the source waits for somebody. `unapplied` says
+    why the live store could not follow, if it could not: what was ingested is safe in the log."""
 
     days: tuple[str, ...] = ()
     records: int = 0
-    quarantined: int = 0
+    unread: Unread = NOTHING_UNREAD
     entries: tuple[int, ...] = ()
     applied: Applied = field(default_factory=Applied)
     unapplied: str | None = None
@@ -104,7 +106,6 @@ def ingest(
     for name in [found.day.isoformat() for found in source]:
         reading = Reading.of(_manifest(lineage, repository))
         (day,) = plan_days(lineage, reading, [name], source=source)
-        report = replace(report, quarantined=report.quarantined + day.quarantined)
         if day.fresh is None:
             continue
         if on_day:
@@ -118,7 +119,8 @@ def ingest(
             entries=(*report.entries, head.number),
         )
         report = _apply_into(report, lineage, repository=repository, store=store, lease=lease)
-    return report
+    held = lineage.source.unread()
+    return replace(report, unread=open_lines(repository, _manifest(lineage, repository), held))
 
 
 def bind(lineage: Lineage, *, repository: Repository, store: VectorStore, lease: Lease) -> Timeline:

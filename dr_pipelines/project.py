@@ -29,6 +29,7 @@ from dr_pipelines.permissions import (
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.ingest.lineage import Feed, Lineage
     from dr_pipelines.model.recovery_point import Manifest, Writer
+    from dr_pipelines.planning.freshness import Standing
     from dr_pipelines.protocols import BlobStore, Catalog, Lease, NativeFiles, VectorStore
     from dr_pipelines.repository.repository import Repository
 
@@ -195,8 +196,31 @@ class Project:
         policy = self.collection(name)
         if policy.source is None:
             raise _without_source(name)
-        source = config.open_source(policy.source, base=self.base, environ=self.environ)
+        source = config.open_source(
+            policy.source,
+            base=self.base,
+            environ=self.environ,
+            fields=config.declared_fields(policy),
+        )
         return Feed(name, source, policy.partitions_start)
+
+    def standing(self, name: str) -> "Standing":
+        """Where a collection stands, by its source and its log. The source is read only where it or
+        the log changed since this machine last looked. Raises as `exposure.standing` does."""
+        from dr_pipelines.exposure import SightingFile, sighting
+
+        policy, kept = self.collection(name), SightingFile(self.state / "sightings", name)
+        last = kept.last()
+        seen = sighting(
+            name,
+            repository=self.reading(),
+            feed=self.feed(name) if policy.source else None,
+            edited=policy.authority != "source",
+            last=last,
+        )
+        if seen != last:
+            kept.keep(seen)
+        return seen.standing
 
     def repository(self, *, run: str = "") -> "Repository":
         """The repository, made on first use where there was none; `run` labels what is written.
@@ -242,7 +266,9 @@ class Project:
             spec=config.collection_spec(
                 name, policy, embedder_dimension=model.provenance.dimension
             ),
-            source=config.open_source(policy.source, base=base, environ=environ),
+            source=config.open_source(
+                policy.source, base=base, environ=environ, fields=config.declared_fields(policy)
+            ),
             chunker=chunker,
             embedder=model,
             store_name=policy.store,

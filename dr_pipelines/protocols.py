@@ -19,6 +19,7 @@ from dr_pipelines.model.lineage import (
 )
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import FloatArray, Hit, Query
+from dr_pipelines.model.unread import Quarantined, Unread
 
 if TYPE_CHECKING:  # Arrow is imported by those who have rows
     import pyarrow as pa
@@ -265,15 +266,6 @@ class SourcePartition:
     changes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """Something in the source that could not be read; it follows position `after`."""
-
-    place: str
-    reason: str
-    after: int
-
-
 class Source(Protocol):
     """A history of document changes in a fixed order. Positions ascend from 1."""
 
@@ -297,7 +289,12 @@ class Source(Protocol):
         ...
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
-        """What could not be read between those positions."""
+        """What could not be read between those positions and waits for somebody; of very many only
+        the first."""
+        ...
+
+    def unread(self) -> Unread:
+        """All that the source holds beyond its changes, as `partitions` last read it."""
         ...
 
 

@@ -8,6 +8,7 @@ import typer
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
 from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies
 from dr_pipelines.cli.session import open_project, point_at
+from dr_pipelines.cli.unread import SourceLook, look_at_source
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
@@ -65,13 +66,15 @@ def backup(
       dr backup handbook --if-changed
       dr backup handbook --native
 
-    Exit code 3: the store was being written to, and some documents are left for the next backup.
+    Exit code 3: the store was being written to, and some documents are left for the next backup;
+    or the source holds something that cannot be read, so that it is in no backup.
     """
     from dr_pipelines import backup as verb
     from dr_pipelines.model.recovery_point import Timeline
 
     project = open_project(policies, collection)
     policy, store = project.collection(collection), project.store_of(collection)
+    source = look_at_source(project, collection)
     files = project.native(policy.store) if native else None
     if native and files is None:
         raise Mistake(f"--native: {store.engine} has no files of its own to keep; only lance: has")
@@ -80,7 +83,9 @@ def backup(
         seen = verb.unchanged_since(collection, repository=project.reading(), store=store)
     if seen is not None:
         kept = _keep_files(project, collection, files) if files else None
-        return give(_unchanged_answer(collection, seen, kept), as_json=as_json)
+        return give(
+            _with_source(_unchanged_answer(collection, seen, kept), source), as_json=as_json
+        )
     adopt = None
     if policy.authority == "store":
         physical = store.aliases().get(collection) or collection
@@ -92,11 +97,13 @@ def backup(
         lease=project.lease,
         adopt=adopt,
         accept_absence=accept_absence,
+        unread=source.unread,
     )
     proof = _prove(project, collection) if snapshot.equal else None
     kept = _keep_files(project, collection, files) if files and snapshot.equal else None
     unkept = files is not None and not snapshot.equal
-    return give(_backup_answer(collection, snapshot, proof, kept, unkept=unkept), as_json=as_json)
+    answer = _backup_answer(collection, snapshot, proof, kept, unkept=unkept)
+    return give(_with_source(answer, source), as_json=as_json)
 
 
 def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:
@@ -146,6 +153,20 @@ def _keep_files(project: "Project", collection: str, files: "NativeFiles") -> "K
         return keep_native(
             collection, repository=repository, store=store, native=files, progress=meter.rows
         )
+
+
+def _with_source(answer: Answer, source: "SourceLook") -> Answer:
+    """An answer that also says what of the source is in no backup, and ends accordingly."""
+
+    def show(console: "Console") -> None:
+        answer.show(console)
+        for line in source.lines():
+            console.print(f"  not in it: {line}", soft_wrap=True)
+
+    code = answer.code
+    if code is ExitCode.SUCCEEDED and source.wanting:
+        code = ExitCode.PARTIAL
+    return Answer(answer.value | {"source": source.value()}, show, code)
 
 
 def _unchanged_answer(collection: str, seen: "LogEntry", kept: "Kept | None") -> Answer:

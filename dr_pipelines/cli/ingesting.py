@@ -1,13 +1,16 @@
 """The command that reads the source: ingest."""
 
+import socket
 from datetime import date
+from getpass import getuser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
+from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, asking, give
 from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies, a_day
 from dr_pipelines.cli.session import open_project
+from dr_pipelines.cli.unread import unread_lines, unread_value
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
@@ -16,7 +19,11 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.ingestion import Ingested
     from dr_pipelines.meter import Meter
     from dr_pipelines.project import Project
-    from dr_pipelines.protocols import Quarantined
+
+WAY_OUT = (
+    "Say it again in a form that can be read, or let it go, as a decision that the log keeps: "
+    "dr ingest {collection} --accept-quarantine PLACE:HASH --reason TEXT"
+)
 
 
 def ingest(
@@ -38,6 +45,19 @@ def ingest(
             "and read all of it again.",
         ),
     ] = None,
+    accept_quarantine: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-quarantine",
+            metavar="PLACE:HASH",
+            help="Let a line go that cannot be read, by the name under which it is printed; may be "
+            "given several times. The log keeps who did and the --reason.",
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option("--reason", metavar="TEXT", help="Why a line is let go."),
+    ] = None,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -49,6 +69,7 @@ def ingest(
       dr ingest handbook
       dr ingest handbook --from 2026-01-05 --to 2026-01-09
       dr ingest handbook --accept-epoch "feed rebuilt in May"
+      dr ingest handbook --accept-quarantine "line 7:2c26b46b68ffc68f" --reason "a test record"
 
     Exit code 3: some lines of the source could not be read, or the store could not follow.
     """
@@ -64,13 +85,30 @@ def ingest(
             f"{collection!r} is backed up from its store alone (authority: store): there is no "
             f"source to ingest. Run: dr backup {collection}"
         )
+    if accept_quarantine or reason is not None:
+        _accept_quarantine(project, collection, accept_quarantine or [], reason)
     from dr_pipelines.meter import metering
 
     lineage = project.lineage(collection)
     with metering(collection) as meter:
         report = _ingest(project, lineage, first, last, accept_epoch, meter)
-    bad = _quarantined(lineage) if report.quarantined else []
-    return give(_ingest_answer(collection, report, bad), as_json=as_json)
+    return give(_ingest_answer(collection, report), as_json=as_json)
+
+
+def _accept_quarantine(
+    project: "Project", collection: str, names: list[str], reason: str | None
+) -> None:
+    """Record that lines are let go; what is read afterwards does without them."""
+    from dr_pipelines.quarantine import accept, decide, open_lines
+
+    if not names or reason is None:
+        raise Mistake("--accept-quarantine PLACE:HASH and --reason TEXT go together: give both")
+    source = project.feed(collection).source
+    source.partitions()
+    held = open_lines(project.reading(), project.newest(collection), source.unread())
+    with asking():
+        decision = decide(held, names, reason=reason, by=f"{getuser()}@{socket.gethostname()}")
+    accept(collection, decision, repository=project.repository())
 
 
 def _ingest(
@@ -109,12 +147,7 @@ def _ingest(
     )
 
 
-def _quarantined(lineage: "Lineage") -> "list[Quarantined]":
-    days = lineage.source.partitions()
-    return lineage.source.quarantined(0, days[-1].through if days else 0)
-
-
-def _ingest_answer(collection: str, report: "Ingested", bad: "list[Quarantined]") -> Answer:
+def _ingest_answer(collection: str, report: "Ingested") -> Answer:
     value = {
         "collection": collection,
         "days": list(report.days),
@@ -123,13 +156,12 @@ def _ingest_answer(collection: str, report: "Ingested", bad: "list[Quarantined]"
         "applied": list(report.applied.entries),
         "documents_written": report.applied.written,
         "documents_kept_as_edited": list(report.applied.kept),
-        "quarantined": report.quarantined,
-        "unreadable": [{"place": q.place, "reason": q.reason} for q in bad],
+        "unread": unread_value(report.unread),
         "unapplied": report.unapplied,
     }
 
     def show(console: "Console") -> None:
-        from dr_pipelines.console import SHOWN, number, plural, some
+        from dr_pipelines.console import number, plural, some
 
         days = report.days
         span = f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
@@ -145,12 +177,12 @@ def _ingest_answer(collection: str, report: "Ingested", bad: "list[Quarantined]"
             console.print(
                 f"left alone, because they were edited in the store: {some(report.applied.kept)}"
             )
-        if report.quarantined:
-            console.print(f"{report.quarantined} {plural('line', bad)} could not be read:")
-        for line in bad[:SHOWN]:
-            console.print(f"  {line.place}: {line.reason}")
+        for line in unread_lines(report.unread):
+            console.print(line, soft_wrap=True)
+        if any(line.sha256 for line in report.unread.lines):
+            console.print(WAY_OUT.format(collection=collection), soft_wrap=True)
         if report.unapplied:
             console.print(f"safe in the log, but not in the store: {report.unapplied}")
 
-    partial = bool(report.quarantined or report.unapplied)
+    partial = bool(report.unread.count or report.unapplied)
     return Answer(value, show, ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED)

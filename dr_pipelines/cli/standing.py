@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dr_pipelines.cli.answers import Answer, ExitCode, give
 from dr_pipelines.cli.options import POLICIES, Json, Policies
 from dr_pipelines.cli.session import open_project
+from dr_pipelines.cli.unread import unread_lines, unread_value
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from datetime import datetime, timedelta
@@ -41,7 +42,7 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
             repository=project.reading,
             catalog=partial(project.catalog_of, name),
             require_whole=partial(project.require_whole, name),
-            feed=partial(project.feed, name),
+            stands=partial(project.standing, name),
             now=time,
         )
         for name, policy in ordered
@@ -89,6 +90,7 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "records": report.records,
         "pending": list(report.pending),
         "days_behind": report.behind,
+        "unread": None if report.unread is None else unread_value(report.unread),
         "exposed_seconds": _total(report.exposed),
         "rpo_seconds": _total(report.rpo),
         "met": report.met,
@@ -113,6 +115,8 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
     if report.pending:
         lines.append(("not in store", f"{len(report.pending)} log entries; dr ingest applies them"))
     lines.append(("exposed", _exposed(report)))
+    if report.unread is not None:
+        lines += [("unread", line) for line in unread_lines(report.unread)]
     lines.append(("owner", f"{report.owner}; call {report.escalation}"))
     lines += [("problem", problem) for problem in report.problems]
     return lines

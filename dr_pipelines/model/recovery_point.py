@@ -223,6 +223,7 @@ class Manifest(Stored):
     segments: tuple[SegmentRef, ...] = ()
     since: Count = 0  # every version from this source position on is here
     taken_over: tuple[int, ...] = ()
+    accepted: ObjectRef | None = None  # lines of the source that a decision let go
     counts: Counts = Counts()
     digests: Digests = Digests()
     vectors: VectorStatistics = VectorStatistics()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
+
 LATENCY = timedelta(seconds=75)
 """From the moment a decision is due to the start of its run: a sensor's interval of 30 s, its loop
 of 5 s, the queue's 5 s, a start of up to 30 s."""
@@ -39,6 +41,7 @@ class Standing:
     `behind` are the days of such changes, `complete` those that were read to their end.
     `unproven_since` is when the oldest entry was committed that no proven recovery point covers.
     With `edited`, the store is changed directly too, at times that only a snapshot reveals.
+    `unread` is what the source holds beyond its changes: no run can read it.
     """
 
     head: int
@@ -53,6 +56,7 @@ class Standing:
     proven: int = 0
     proven_at: datetime | None = None
     edited: bool = False
+    unread: Unread = NOTHING_UNREAD
 
     @property
     def never_protected(self) -> bool:
@@ -89,7 +93,11 @@ def exposure(standing: Standing, *, now: datetime) -> timedelta:
     """Age of the oldest change that no recovery point covers; `timedelta.max` when unknowable."""
     if standing.never_protected:
         return timedelta.max
-    since = [standing.exposed_since(now), standing.proven_at if standing.edited else None]
+    since = [
+        standing.exposed_since(now),
+        standing.proven_at if standing.edited else None,
+        standing.unread.oldest,
+    ]
     known = [time for time in since if time is not None]
     return max(now - min(known), timedelta(0)) if known else timedelta(0)
 
@@ -99,7 +107,8 @@ def protection(standing: Standing, *, rpo: timedelta, now: datetime) -> Protecti
     exposed = exposure(standing, now=now)
     if exposed >= rpo:
         return Protection.BREACHED
-    if exposed or standing.unproven_since or standing.edited or not standing.proven:
+    waiting = standing.unread.count or standing.unread.tail_bytes or standing.unproven_since
+    if exposed or waiting or standing.edited or not standing.proven:
         return Protection.WITHIN
     return Protection.QUIET
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr_pipelines.errors import DrError
-from dr_pipelines.exposure import standing
-from dr_pipelines.ingest.lineage import Feed
 from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.model.recovery_point import Head, Manifest
+from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.freshness import Protection, Standing, exposure, protection
 from dr_pipelines.planning.serving import elsewhere
 from dr_pipelines.protocols import Catalog
@@ -41,6 +40,7 @@ class Report:
     records: int | None = None
     pending: tuple[int, ...] = ()
     behind: int | None = None
+    unread: Unread | None = None
     exposed: timedelta | None = None
     met: bool | None = None
     problems: tuple[str, ...] = ()
@@ -53,16 +53,17 @@ def report(
     repository: Callable[[], Repository],
     catalog: Callable[[], Catalog],
     require_whole: Callable[[Manifest], None],
-    feed: Callable[[], Feed],
+    stands: Callable[[], Standing],
     now: datetime,
 ) -> Report:
     """Look at everything that can be looked at; each is opened here, so that one that cannot be is
     a problem and not the end. `require_whole` raises where a restore has not ended."""
     problems = list[str]()
     head, manifest = _log(collection, policy, repository, problems)
-    stands = _standing(collection, policy, repository, feed, problems)
+    known = _standing(stands, problems)
     store, physical = _served(collection, policy, manifest, catalog, require_whole, problems)
-    exposed, met = _exposure(policy, stands, now)
+    exposed, met = _exposure(policy, known, now)
+    problems += known.unread.sentences()[: 1 if known.unread.count else 0] if known else []
     entry = head.entry if head else None
     return Report(
         collection=collection,
@@ -74,13 +75,14 @@ def report(
         log=head.number if head else None,
         kind=entry.kind if entry else None,
         at=entry.at if entry else None,
-        proven=stands.proven if stands else None,
-        proven_at=stands.proven_at if stands else None,
+        proven=known.proven if known else None,
+        proven_at=known.proven_at if known else None,
         frontier=manifest.frontier() if manifest else None,
         documents=manifest.counts.documents if manifest else None,
         records=manifest.counts.records if manifest else None,
         pending=entry.body.pending if entry else (),
-        behind=len(stands.behind) if stands else None,
+        behind=len(known.behind) if known else None,
+        unread=known.unread if known else None,
         exposed=exposed,
         met=met,
         problems=tuple(problems),
@@ -106,20 +108,12 @@ def _log(
         return None, None
 
 
-def _standing(
-    collection: str,
-    policy: CollectionPolicy,
-    repository: Callable[[], Repository],
-    feed: Callable[[], Feed],
-    problems: list[str],
-) -> Standing | None:
+def _standing(stands: Callable[[], Standing], problems: list[str]) -> Standing | None:
     """Nothing where the repository cannot be read: that is said already."""
     if problems and problems[0].startswith("repository: "):
         return None
     try:
-        read = feed() if policy.source else None
-        edited = policy.authority != "source"
-        return standing(collection, repository=repository(), feed=read, edited=edited)
+        return stands()
     except DrError as error:
         problems.append(f"source: {error}")
         return None

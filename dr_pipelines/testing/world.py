@@ -28,13 +28,13 @@ from dr_pipelines.model.lineage import SourceProvenance
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.model.recovery_point import RecoveryPoint, Writer
+from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.protocols import (
     BlobStore,
     Clock,
     Embedder,
     Lease,
     NativeFiles,
-    Quarantined,
     Source,
     SourcePartition,
     VectorReader,
@@ -125,6 +125,9 @@ class ListedSource:
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
         del after, through  # everything can be read
         return []
+
+    def unread(self) -> Unread:
+        return Unread()
 
     def _append(self, document: str, at: datetime, **content: Any) -> Change:
         time = microseconds_of(at)

@@ -60,6 +60,21 @@ def test_a_quarantined_line_fails_the_count(location: Location) -> None:
     assert "2026-01-09: line 7 was quarantined" in said(found, "counts")
 
 
+def test_an_unread_line_fails_a_check_and_is_in_the_metadata_of_what_is_made_without_it(
+    ingested: Location,
+) -> None:
+    ingested.say_line("not json")
+
+    made = ingested.run("snapshot_notes")
+
+    assert made.success
+    assert verdicts(made)["nothing_unread"] is False
+    assert "line 7: invalid JSON" in said(made, "nothing_unread")
+    for asset in ("snapshot", "recovery_point"):
+        assert told(made, asset, "unread") == {None: 1}
+        assert str(told(made, asset, "unread_such_as")[None]).startswith("line 7: invalid JSON")
+
+
 def test_changes_that_were_not_read_fail_the_count(ingested: Location) -> None:
     ingested.say(7, "2026-01-12T10:00:00Z", "e", "on a new day")
 
@@ -99,7 +114,12 @@ def test_a_check_in_a_run_looks_at_the_days_of_the_run(ingested: Location) -> No
 def test_a_proven_snapshot_becomes_a_recovery_point(ingested: Location) -> None:
     done = ingested.run("snapshot_notes")
 
-    assert verdicts(done) == {"equal": True, "restorable": True, "lists_every_partition": True}
+    assert verdicts(done) == {
+        "equal": True,
+        "restorable": True,
+        "lists_every_partition": True,
+        "nothing_unread": True,
+    }
     assert told(done, "recovery_point", "log_entry") == told(done, "snapshot", "log_entry")
     assert told(done, "recovery_point", "dagster/row_count") == {None: 3}
     assert ingested.log_kinds()[-2:] == ["snapshot", "evidence"]

@@ -307,3 +307,38 @@ def test_a_first_tick_asks_for_a_backup_and_makes_nothing(location: Location) ->
 
     assert len(requested(tick(location, LAST_CHANGE))) == 1
     assert sorted(path.name for path in location.directory.iterdir()) == before
+
+
+def test_an_unreadable_line_breaches_the_objective_and_is_never_confirmed_away(
+    ingested: Location,
+) -> None:
+    assert ingested.run("snapshot_notes").success
+    quiet = tick(ingested, datetime.now(UTC) + timedelta(hours=2))
+    assert [type(event).__name__ for event in quiet.asset_events] == ["AssetMaterialization"]
+    ingested.say_line("not json")
+
+    result = tick(ingested, datetime.now(UTC) + timedelta(hours=2), cursor=quiet.cursor)
+
+    assert requested(result) == []  # no run can read it
+    assert "breached" in str(result.skip_reason)
+    assert "1 line or file of the source cannot be read since 2026-01-09" in str(result.skip_reason)
+    [event] = result.asset_events
+    assert isinstance(event, dg.AssetObservation)
+    said = {name: value.value for name, value in event.metadata.items()}
+    assert (said["protection"], said["unread"]) == ("breached", 1)
+    assert str(said["unread_such_as"]).startswith("line 7: invalid JSON")
+
+
+def test_bytes_without_a_line_end_are_not_confirmed_away_either(ingested: Location) -> None:
+    assert ingested.run("snapshot_notes").success
+    with ingested.feed.open("a") as file:
+        file.write('{"seq": 7')
+
+    soon = tick(ingested, datetime.now(UTC) + timedelta(minutes=5))
+    late = tick(ingested, datetime.now(UTC) + timedelta(hours=2))
+
+    assert "within" in str(soon.skip_reason)
+    assert "9 bytes without a line end since" in str(soon.skip_reason)
+    assert "breached" in str(late.skip_reason)
+    for result in (soon, late):
+        assert not [e for e in result.asset_events if isinstance(e, dg.AssetMaterialization)]

@@ -28,15 +28,14 @@ def test_lines_that_cannot_be_read_make_an_ingestion_partial(fresh: Workplace) -
     fresh.write_feed(feed_lines() + '{"seq": 7, "op": "upsert"}\nnot json\n')
     result = fresh.dr("ingest", "notes", "--json")
     assert result.code == 3
-    assert result.json["quarantined"] == 2
-    assert [line["place"] for line in result.json["unreadable"]] == ["line 7", "line 8"]
+    assert result.json["unread"]["count"] == 2
+    assert [line["place"] for line in result.json["unread"]["lines"]] == ["line 7", "line 8"]
     again = fresh.dr("ingest", "notes")
     assert again.code == 3
-    assert again.out.splitlines()[:2] == [
-        "notes: nothing new in the source",
-        "2 lines could not be read:",
-    ]
-    assert again.out.splitlines()[2].startswith("  line 7: ")
+    first, second, third = again.out.splitlines()[:3]
+    assert first == "notes: nothing new in the source"
+    assert second.startswith("2 lines or files of the source cannot be read since 2026-01-07T09:00")
+    assert third.startswith("line 7: ")
 
 
 def test_an_ingestion_whose_store_is_gone_is_partial(kept: Workplace) -> None:

@@ -38,8 +38,16 @@ def test_a_feed_is_ingested_once(fresh: Workplace) -> None:
         "applied": [1, 3, 5],
         "documents_written": 5,
         "documents_kept_as_edited": [],
-        "quarantined": 0,
-        "unreadable": [],
+        "unread": {
+            "count": 0,
+            "since": None,
+            "lines": [],
+            "accepted": 0,
+            "superseded": 0,
+            "duplicates": 0,
+            "tail_bytes": 0,
+            "tail_since": None,
+        },
         "unapplied": None,
     }
     again = fresh.dr("ingest", "notes")

@@ -1,8 +1,11 @@
 """A Git repository as a source, tried on real repositories."""
 
+import hashlib
+import re
+import shlex
 import shutil
 import subprocess
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
 from dr_pipelines.ingest.sources import git_history
 from dr_pipelines.ingest.sources.git import GitSource
-from dr_pipelines.protocols import Quarantined, Source, SourcePartition
+from dr_pipelines.protocols import Source, SourcePartition
 from dr_pipelines.testing.source_contract import FOR_EVER, SourceContract, rows
 from tests.ingest.feeds import Repository
 
@@ -219,8 +222,14 @@ def test_what_is_no_text_is_quarantined_with_its_path_and_commit(
     assert changed(source) == [(1, "good.md", "1"), (3, "good.md", "2")]
     raw = name if isinstance(name, bytes) else name.encode()
     place = f"{commit}:{raw.decode('utf-8', 'backslashreplace')!r}"
-    assert source.quarantined(0, 3) == [Quarantined(place, reason, 1)]
+    [found] = source.quarantined(0, 3)
+    assert (found.place, found.reason, found.after) == (place, reason, 1)
+    assert (found.since, source.unread().count) == (datetime(2026, 1, 1, tzinfo=UTC), 1)
     assert source.quarantined(1, 3) == []
+    (repository.path / raw.decode("utf-8", "surrogateescape")).unlink()
+    repository.commit()
+    assert source.partitions()
+    assert (source.unread().count, source.unread().superseded) == (0, 1)
 
 
 def test_links_and_submodules_are_no_documents(repository: Repository, tmp_path: Path) -> None:
@@ -390,3 +399,93 @@ def test_a_git_that_says_nothing_is_given_up(
     monkeypatch.setattr("dr_pipelines.ingest.sources.git_process.TIMEOUT_SECONDS", 0.5)
     with pytest.raises(Unavailable, match=r"git cat-file in .* was silent for 0.5 seconds"):
         GitSource(repository.path).partitions()
+
+
+def test_a_file_that_is_no_longer_text_is_said_while_its_last_version_stays(
+    repository: Repository,
+) -> None:
+    for content in ("readable", b"\xff", "readable again", b"\xfe"):
+        repository.write("a.md", content)
+        repository.commit()
+    source = GitSource(repository.path)
+    assert changed(source)[-1] == (3, "a.md", "readable again")
+    assert (source.unread().count, source.unread().superseded) == (1, 1)
+    [found] = source.unread().lines
+    assert found.sentence.endswith(
+        "the file is not UTF-8 at byte 0; document 'a.md' stays as it was"
+    )
+
+
+def test_a_value_of_the_wrong_type_costs_its_document_alone(repository: Repository) -> None:
+    repository.write("a.md", "# 5")
+    repository.write("b/c.md", "# C")
+    repository.commit()
+    source = GitSource(
+        repository.path,
+        misfit=lambda metadata, _: "directory is not empty" if metadata["directory"] else None,
+    )
+    assert changed(source) == [(1, "a.md", "# 5")]
+    assert source.unread().lines[0].reason == "directory is not empty"
+
+
+LARGE = b"What Git LFS keeps elsewhere."
+OID = hashlib.sha256(LARGE).hexdigest()
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{OID}\nsize {len(LARGE)}\n"
+
+
+def test_an_lfs_pointer_is_named_until_its_file_is_fetched(repository: Repository) -> None:
+    repository.write("a.md", POINTER)
+    repository.write("about.md", f"This is how a pointer looks:\n\n{POINTER}")
+    repository.commit()
+    source = GitSource(repository.path)
+    assert [id_ for _, id_, _ in changed(source)] == ["about.md"]
+    [found] = source.unread().lines
+    assert found.reason == (
+        f"the file is a Git LFS pointer, and its 29 bytes are not here: run `git -C "
+        f"{repository.path} lfs fetch --all`, or exclude it"
+    )
+    before, place = source.glance(), repository.path / f".git/lfs/objects/{OID[:2]}/{OID[2:4]}"
+    place.mkdir(parents=True)
+    (place / OID).write_bytes(LARGE)
+    assert source.glance() != before
+    source.partitions()
+    assert (changed(source)[0], source.unread().count) == ((1, "a.md", LARGE.decode()), 0)
+    (place / OID).write_bytes(b"something else")
+    source.partitions()
+    assert source.unread().count == 1
+
+
+def test_a_partial_clone_is_named_and_the_command_that_is_printed_completes_it(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.write("a.md", "1")
+    repository.commit()
+    repository.write("a.md", "2")
+    repository.commit()
+    repository.git("config", "uploadpack.allowFilter", "true")
+    clone, url = tmp_path / "a clone", f"file://{repository.path}"
+    repository.git("clone", "-q", "--no-checkout", "--filter=blob:none", url, str(clone))
+    with pytest.raises(Unavailable, match=r"is a partial clone, and object \w+") as refused:
+        GitSource(clone).partitions()
+    command = re.search(r"`(.+)`", str(refused.value))
+    assert command
+    subprocess.run(shlex.split(command[1]), check=True, capture_output=True)
+    assert changed(GitSource(clone)) == [(1, "a.md", "1"), (2, "a.md", "2")]
+
+
+def test_somebody_elses_repository_is_named_with_the_command_that_trusts_it(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("a.md", "1")
+    repository.commit()
+    real, ours = shutil.which("git"), tmp_path / "bin" / "git"
+    ours.parent.mkdir()
+    ours.write_text(f'#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {real} "$@"\n')
+    ours.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ours.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InvalidRequest, match="belongs to another user") as refused:
+        GitSource(repository.path).partitions()
+    command = str(refused.value).partition("ingests: ")[2]
+    subprocess.run(shlex.split(command), check=True)
+    assert changed(GitSource(repository.path)) == [(1, "a.md", "1")]

@@ -16,7 +16,8 @@ from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.model.lineage import ChunkerProvenance, EmbedderProvenance
 from dr_pipelines.model.query import FloatArray
-from dr_pipelines.protocols import Progress, Quarantined, SourcePartition
+from dr_pipelines.model.unread import Quarantined
+from dr_pipelines.protocols import Progress, SourcePartition
 from dr_pipelines.testing.chunker_contract import ChunkerContract
 from dr_pipelines.testing.embedder_contract import EmbedderContract
 from dr_pipelines.testing.source_contract import SourceContract

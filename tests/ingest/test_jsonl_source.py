@@ -1,10 +1,13 @@
 """The JSONL change feed: what it yields, what it quarantines, and how it notices a rewrite."""
 
+import bz2
+import gzip
 import hashlib
 import json
+import lzma
 import os
 import tracemalloc
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr_pipelines.errors import NotFound, SourceRewritten
-from dr_pipelines.ingest.sources import jsonl
+from dr_pipelines.errors import InvalidRequest, NotFound, SourceRewritten
+from dr_pipelines.ingest.sources import jsonl_index, jsonl_reading
 from dr_pipelines.ingest.sources.changes import BATCH_BYTES, Unreadable
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.ingest.sources.jsonl_line import CONTENT, REQUIRED, parse_line
-from dr_pipelines.protocols import Quarantined, Source, SourcePartition
+from dr_pipelines.ingest.values import misfit_of
+from dr_pipelines.model.collection import Field, FieldType
+from dr_pipelines.model.unread import Quarantined, Unread
+from dr_pipelines.protocols import Source, SourcePartition
 from dr_pipelines.testing.source_contract import SourceContract, rows
 from tests.ingest.feeds import line, written
 
@@ -42,7 +48,7 @@ class TestJsonlSource(SourceContract):
 class TestJsonlSourceWithAMarkAtEveryLine(SourceContract):
     @pytest.fixture
     def source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
-        monkeypatch.setattr(jsonl, "MARK_BYTES", 1)
+        monkeypatch.setattr(jsonl_index, "MARK_BYTES", 1)
         return JsonlSource(written(tmp_path / "feed.jsonl", FEED))
 
 
@@ -73,12 +79,16 @@ def test_a_change_has_exactly_what_its_line_says(tmp_path: Path) -> None:
 def test_each_quarantined_line_has_its_place_and_follows_a_position(tmp_path: Path) -> None:
     source = JsonlSource(written(tmp_path / "feed.jsonl", FEED))
     reason = "invalid JSON: Expecting value at character 0"
-    assert source.quarantined(0, 3) == [
-        Quarantined("line 1", reason, 0),
-        Quarantined("line 4", "missing key seq, ts, op, id", 3),
+    assert said(source.quarantined(0, 3)) == [
+        ("line 1", reason, 0),
+        ("line 4", "missing key seq, ts, op, id", 3),
     ]
     assert source.quarantined(3, 7) == []
-    assert source.quarantined(7, 8) == [Quarantined("line 8", "[] is not an object", 8)]
+    assert said(source.quarantined(7, 8)) == [("line 8", "[] is not an object", 8)]
+
+
+def said(lines: list[Quarantined]) -> list[tuple[str, str, int]]:
+    return [(q.place, q.reason, q.after) for q in lines]
 
 
 def raw(seq: int = 2, **changed: Any) -> bytes:
@@ -108,7 +118,7 @@ BAD_LINES = [
     (raw(ts="yesterday"), "ts is 'yesterday'; expected an ISO 8601 time with a zone"),
     (raw(ts=5), "ts is 5; expected an ISO 8601 time with a zone"),
     (raw(ts="0001-01-01T00:00:00+23:00"), "ISO 8601"),
-    (raw(seq=1), "seq 1 is not greater than 1"),
+    (raw(seq=1, text="other"), "seq 1 is not greater than 1"),
     (raw(seq=0), "seq is 0; expected an integer from 1"),
     (raw(seq=2**63), "integer from 1"),
     (raw(seq="2"), "integer from 1"),  # type: ignore[arg-type]
@@ -179,12 +189,12 @@ def test_any_bytes_are_read_or_refused_with_a_reason(data: bytes) -> None:
 def test_a_line_over_the_limit_is_quarantined_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 200)
+    monkeypatch.setattr(jsonl_reading, "MAX_LINE_BYTES", 200)
     path = written(tmp_path / "feed.jsonl", [line(1), b"x" * 5000, line(3)])
     source = JsonlSource(path)
     assert [row["position"] for row in rows(source)] == [1, 3]
-    assert source.quarantined(0, 9) == [
-        Quarantined("line 2", "line of 5001 bytes; at most 200 are read", 1)
+    assert said(source.quarantined(0, 9)) == [
+        ("line 2", "line of 5001 bytes; at most 200 are read", 1)
     ]
     assert source.anchor(3) == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -280,10 +290,136 @@ def test_an_empty_feed_has_no_partitions(tmp_path: Path) -> None:
     assert (source.partitions(), rows(source), source.quarantined(0, 0)) == ([], [], [])
 
 
-def test_a_feed_of_bad_lines_alone_quarantines_them_at_the_start(tmp_path: Path) -> None:
-    source = JsonlSource(written(tmp_path / "feed.jsonl", [b"x", b"y"]))
-    assert source.partitions() == []
-    assert [q.place for q in source.quarantined(0, 0)] == ["line 1", "line 2"]
+GOOD = b"".join(json.dumps(line(n)).encode() + b"\n" for n in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("data", "looks"),
+    [
+        (b"x\ny\n", "not one line can be read, of 2. It begins with 78 0a 79 0a"),
+        (GOOD.decode().encode("utf-16"), "It looks like UTF-16: write it as UTF-8"),
+        (GOOD.decode().encode("utf-16-le"), "It looks like UTF-16: write it as UTF-8"),
+        (GOOD.decode().encode("utf-16-be"), "It looks like UTF-16: write it as UTF-8"),
+        (GOOD.decode().encode("utf-32"), "It looks like UTF-32: write it as UTF-8"),
+        (gzip.compress(GOOD), "begins with 1f 8b .* It looks like gzip: decompress it"),
+        (bz2.compress(GOOD), "It looks like bzip2: decompress it"),
+        (lzma.compress(GOOD), "It looks like xz: decompress it"),
+        (b"PK\x03\x04 and so on", "It looks like a ZIP archive"),
+        (b"PAR1 and so on", "It looks like Parquet"),
+        (b"[" + GOOD.replace(b"\n", b",\n"), "It looks like one JSON array"),
+        (b"<html>\n", "It looks like XML or HTML"),
+        (GOOD.replace(b"}", b', "extra": 1}'), "line 1: unknown key 'extra'"),
+    ],
+)
+def test_bytes_without_one_readable_line_are_a_failure_that_says_what_they_look_like(
+    tmp_path: Path, data: bytes, looks: str
+) -> None:
+    path = tmp_path / "feed.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(InvalidRequest, match=looks):
+        JsonlSource(path).partitions()
+
+
+def test_a_byte_order_mark_does_not_cost_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "feed.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD)
+    source = JsonlSource(path)
+    assert [row["position"] for row in rows(source)] == [1, 2]
+    assert source.unread() == Unread()
+    assert source.anchor(2) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_line_delivered_twice_is_a_duplicate_and_another_with_its_position_is_not(
+    tmp_path: Path,
+) -> None:
+    lines = [line(1), line(2), line(3), line(2), line(3), line(4), line(3, text="other"), line(5)]
+    source = JsonlSource(written(tmp_path / "feed.jsonl", lines))
+    assert [row["position"] for row in rows(source)] == [1, 2, 3, 4, 5]
+    assert source.unread().duplicates == 2
+    assert said(source.quarantined(0, 9)) == [
+        ("line 7", "seq 3 is not greater than 4 before it", 4)
+    ]
+
+
+def test_a_document_that_is_said_again_readably_waits_for_nobody(tmp_path: Path) -> None:
+    bad = [line(2, id="a", author="x"), line(3, id="b", author="x")]
+    source = JsonlSource(written(tmp_path / "f", [line(1), *bad, line(4, id="a")]))
+    source.partitions()
+    assert [q.document for q in source.unread().lines] == ["b"]
+    assert (source.unread().count, source.unread().superseded) == (1, 1)
+
+
+def test_a_line_has_the_hash_of_its_bytes_and_waits_since_its_time_or_its_day(
+    tmp_path: Path,
+) -> None:
+    bad = [
+        line(2, "2026-01-02T10:00:00Z", author="x"),
+        b"not json",
+        line(3, "2025-12-01T00:00:00Z", author="x"),
+    ]
+    path = written(tmp_path / "f", [line(1, "2026-01-02T09:00:00Z"), *bad])
+    found = JsonlSource(path).quarantined(0, 1)
+    assert [q.since for q in found] == [
+        datetime(2026, 1, 2, hour, tzinfo=UTC) for hour in (10, 9, 0)
+    ]
+    raws = path.read_bytes().splitlines(keepends=True)
+    assert [q.sha256 for q in found] == [hashlib.sha256(r).hexdigest() for r in raws[1:]]
+
+
+def test_what_an_unreadable_line_says_of_the_future_is_not_believed(tmp_path: Path) -> None:
+    path = written(tmp_path / "f", [line(1), line(2, "2099-01-01T00:00:00Z", author="x")])
+    os.utime(path, (1_800_000_000, 1_800_000_000))
+    [found] = JsonlSource(path).quarantined(0, 1)
+    assert found.since == datetime.fromtimestamp(1_800_000_000, UTC)
+
+
+def test_bytes_without_a_line_end_are_counted_since_the_file_was_written(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed.jsonl", [line(1)])
+    with path.open("ab") as file:
+        file.write(raw(2)[:9])
+    os.utime(path, (1_800_000_000, 1_800_000_000))
+    source = JsonlSource(path)
+    assert len(rows(source)) == 1
+    assert source.unread() == Unread(
+        tail_bytes=9, tail_since=datetime.fromtimestamp(1_800_000_000, UTC)
+    )
+
+
+def typed(path: Path) -> JsonlSource:
+    return JsonlSource(path, misfit=misfit_of([Field(name="rank", type=FieldType.INTEGER)]))
+
+
+def test_a_value_of_the_wrong_type_costs_its_document_and_no_day(tmp_path: Path) -> None:
+    lines = [
+        line(1, id="a", metadata={"rank": 1}),
+        line(2, "2026-01-02T00:00:00Z", id="a", metadata={"rank": "two"}),
+        line(3, "2026-01-03T00:00:00Z", id="b", metadata={"rank": 3}),
+        line(4, "2026-01-04T00:00:00Z", id="c", metadata={"rank": 4.5}),
+    ]
+    source = typed(written(tmp_path / "f", lines))
+    assert [(p.after, p.through, p.changes) for p in source.partitions()] == [(0, 1, 1), (1, 3, 1)]
+    assert [row["position"] for row in rows(source)] == [1, 3]
+    assert said(source.quarantined(0, 9)) == [
+        ("line 2", "seq 2: rank is 'two', expected integer", 1),
+        ("line 4", "seq 4: rank is 4.5, expected integer", 3),
+    ]
+    assert source.unread().lines[0].sentence.endswith("; document 'a' stays as it was")
+    assert source.anchor(2) == JsonlSource(tmp_path / "f").anchor(2)  # it keeps its place
+
+
+class TestJsonlSourceWithWrongTypes(SourceContract):
+    @pytest.fixture
+    def source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+        monkeypatch.setattr(jsonl_index, "MARK_BYTES", 1)
+        lines = [
+            line(1, metadata={"rank": "x"}),
+            line(2),
+            line(3, metadata={"rank": None}),
+            line(4, "2026-01-02T00:00:00Z", metadata={"rank": []}),
+            line(5, "2026-01-02T00:00:00Z"),
+            line(6, "2026-01-03T00:00:00Z", metadata={"rank": True}),
+        ]
+        return typed(written(tmp_path / "feed.jsonl", lines))
 
 
 def test_a_moved_feed_has_the_same_provenance(tmp_path: Path) -> None:

@@ -21,7 +21,25 @@ BEFORE_ALL_TIMES = -(2**62)
 
 
 class Unreadable(ValueError):
-    """Why a change cannot be read; its source quarantines it under this reason."""
+    """Why a change cannot be read; its source quarantines it under this reason. `document` and
+    `updated_at` are what could be read of it all the same."""
+
+    document: str | None = None
+    updated_at: int | None = None
+
+
+class Repeated(Unreadable):
+    """A position that does not follow the one before it."""
+
+    position: int = 0
+
+
+class Misfit(Unreadable):
+    """A change whose values are not of the types that the collection's fields declare: it has its
+    place in the order, and is not read."""
+
+    position: int = 0
+    newest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,21 @@ def day_of(microseconds: int) -> date:
 def microseconds_of(time: datetime) -> int:
     """An aware time as microseconds since 1970; exact."""
     return (time - EPOCH) // MICROSECOND
+
+
+def time_of(microseconds: int) -> datetime:
+    """Microseconds since 1970 as an aware time."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def waiting_since(updated_at: int | None, newest: int) -> datetime | None:
+    """Since when something unread may have been there: its own time, but not before the day on
+    which it came; the time of what came before it, where its own cannot be read; None at the
+    beginning."""
+    if newest < 0 and updated_at is None:
+        return None
+    began = max(newest, 0) // MICROSECONDS_A_DAY * MICROSECONDS_A_DAY
+    return time_of(max(updated_at, began) if updated_at is not None else newest)
 
 
 def readable_id(text: str) -> str:

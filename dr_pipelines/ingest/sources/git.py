@@ -3,7 +3,8 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from dr_pipelines.ingest.sources.changes import (
     day_of,
     in_batches,
     readable_id,
+    time_of,
 )
 from dr_pipelines.ingest.sources.git_history import (
     MAX_FILE_BYTES,
@@ -26,9 +28,12 @@ from dr_pipelines.ingest.sources.git_history import (
     read_history,
     resolve_ref,
 )
+from dr_pipelines.ingest.sources.git_lfs import last_brought, pointed_at
+from dr_pipelines.ingest.values import FindMisfit
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.lineage import SourceProvenance
-from dr_pipelines.protocols import Quarantined, SourcePartition
+from dr_pipelines.model.unread import Quarantined, Unread, unread
+from dr_pipelines.protocols import SourcePartition
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +53,7 @@ class _Index:
     positions: tuple[int, ...]
     newest: tuple[int, ...]
     partitions: tuple[SourcePartition, ...]
-    quarantined: tuple[Quarantined, ...]
+    unread: Unread
 
 
 class GitSource:
@@ -58,7 +63,8 @@ class GitSource:
     document is a path, and a rename deletes one and inserts another. Merges count as what they
     changed against their first parent, at the committer's date. `include` and `exclude` are Git's
     glob pathspecs (`**/*.md` is every Markdown file). Symbolic links and submodules are no
-    documents; files that are not UTF-8 text, and paths that could not be ids, are quarantined.
+    documents; files that are not UTF-8 text, Git LFS pointers whose files are not here, and paths
+    that could not be ids, are quarantined until a later commit has them readable, or not at all.
 
     The ref is resolved by the first call, and again by each call of `partitions`.
     """
@@ -70,6 +76,7 @@ class GitSource:
         ref: str = "HEAD",
         include: Sequence[str] = ("**/*.md",),
         exclude: Sequence[str] = (),
+        misfit: FindMisfit | None = None,
     ) -> None:
         if not include or not all([*include, *exclude]):
             raise InvalidRequest("include and exclude: expected patterns such as '**/*.md'")
@@ -77,6 +84,7 @@ class GitSource:
         self._ref = ref
         self._include = tuple(include)
         self._exclude = tuple(exclude)
+        self._misfit = misfit
         self._known: _Index | None = None
 
     @property
@@ -89,9 +97,10 @@ class GitSource:
         return SourceProvenance(connector="git", settings=settings)
 
     def glance(self) -> str:
-        """The commit that the ref names, and what is read of it."""
+        """The commit of the ref, what is read of it, and when Git LFS last brought files."""
         commit = resolve_ref(self._repository, self._ref)
-        return f"{self._repository}:{commit}:{self.provenance.fingerprint}"
+        brought = last_brought(self._repository)
+        return f"{self._repository}:{commit}:{self.provenance.fingerprint}:{brought}"
 
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the ref is now; the head is its last commit with changes."""
@@ -108,14 +117,17 @@ class GitSource:
         known = bisect_right(index.positions, after)
         newest = index.newest[known - 1] if known else BEFORE_ALL_TIMES
         found = self._walk(index.history, after, through, newest)
-        return in_batches(change for change in found if isinstance(change, Change))
+        return in_batches(change for _, change in found if isinstance(change, Change))
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
         return [
             q
-            for q in self._index.quarantined
+            for q in self._index.unread.lines
             if after < q.after <= through or q.after == after == 0
         ]
+
+    def unread(self) -> Unread:
+        return self._index.unread
 
     @property
     def _index(self) -> _Index:
@@ -126,28 +138,33 @@ class GitSource:
     def _read_index(self) -> _Index:
         history = read_history(self._repository, self._ref)
         positions, newest, counts = list[int](), list[int](), list[int]()
-        unread = list[tuple[int, Quarantined]]()
-        for found in self._walk(history, 0, len(history.commits), BEFORE_ALL_TIMES):
+        waiting, superseded = dict[bytes, Quarantined](), 0
+        for path, found in self._walk(history, 0, len(history.commits), BEFORE_ALL_TIMES):
+            superseded += waiting.pop(path, None) is not None
+            if found is None:
+                continue
             if isinstance(found, Quarantined):
-                unread.append((found.after, found))
+                waiting[path] = found
             elif positions and positions[-1] == found.position:
                 counts[-1] += 1
             else:
                 positions.append(found.position)
                 newest.append(found.newest)
                 counts.append(1)
+        lines = tuple(_placed(q, positions) for q in waiting.values())
         return _Index(
             history,
             tuple(positions),
             tuple(newest),
             tuple(_partitions(history, positions, newest, counts)),
-            tuple(_placed(q, at, positions) for at, q in unread),
+            unread(lines, count=len(lines), superseded=superseded),
         )
 
     def _walk(
         self, history: History, after: int, through: int, newest: int
-    ) -> Iterator[Change | Quarantined]:
-        """Every change; what is quarantined says its own commit's position as `after`."""
+    ) -> Iterator[tuple[bytes, Change | Quarantined | None]]:
+        """Every path that changed, and how; what is quarantined says its own commit's position as
+        `after`. Nothing is to be said of a path that could not be an id, and is gone."""
         files = changed_files(
             self._repository,
             history,
@@ -161,19 +178,41 @@ class GitSource:
                 commit = history.commits[file.index]
                 try:
                     time = _time(history, file.index)
-                    change = _change(file, blobs, time, max(newest, time))
+                    change = _change(file, blobs, time, max(newest, time), self._misfit)
                 except Unreadable as error:
-                    place = f"{commit}:{file.path.decode('utf-8', 'backslashreplace')!r}"
-                    yield Quarantined(place, str(error), file.index + 1)
+                    gone = file.blob is None and _path_of(file) is None
+                    time = history.times[file.index]
+                    yield file.path, None if gone else _quarantined(error, file, commit, time)
                     continue
                 newest = change.newest
-                yield change
+                yield file.path, change
 
 
-def _placed(found: Quarantined, position: int, positions: list[int]) -> Quarantined:
+def _quarantined(error: Unreadable, file: FileChange, commit: str, time: int) -> Quarantined:
+    """A file that could not be read, with its own commit's position as `after`. A commit and a path
+    are its bytes' identity: they are not read again to be hashed."""
+    place = f"{commit}:{file.path.decode('utf-8', 'backslashreplace')!r}"
+    return Quarantined(
+        place=place,
+        reason=str(error),
+        after=file.index + 1,
+        sha256=sha256(file.blob or b"").hexdigest(),
+        since=time_of(time * 1_000_000) if 0 <= time <= LAST_SECOND else None,
+        document=_path_of(file),
+    )
+
+
+def _path_of(file: FileChange) -> str | None:
+    try:
+        return readable_id(file.path.decode())
+    except (UnicodeDecodeError, Unreadable):
+        return None
+
+
+def _placed(found: Quarantined, positions: list[int]) -> Quarantined:
     """The same, after the last position at or before its commit that has changes."""
-    known = bisect_right(positions, position)
-    return Quarantined(found.place, found.reason, positions[known - 1] if known else 0)
+    known = bisect_right(positions, found.after)
+    return replace(found, after=positions[known - 1] if known else 0)
 
 
 def _partitions(
@@ -200,14 +239,16 @@ def _time(history: History, index: int) -> int:
     return seconds * 1_000_000
 
 
-def _change(file: FileChange, blobs: Blobs, time: int, newest: int) -> Change:
+def _change(
+    file: FileChange, blobs: Blobs, time: int, newest: int, misfit: FindMisfit | None
+) -> Change:
     try:
         path = readable_id(file.path.decode())
     except UnicodeDecodeError as error:
         raise Unreadable("the path is not UTF-8") from error
     if file.blob is None:
         return Change(path, file.index + 1, file.ordinal, time, newest)
-    text = _text(blobs.read(file.blob))
+    text = _text(blobs.read(file.blob), blobs.directory)
     name = PurePosixPath(path)
     metadata = {
         "path": path,
@@ -215,13 +256,17 @@ def _change(file: FileChange, blobs: Blobs, time: int, newest: int) -> Change:
         "directory": "" if name.parent == PurePosixPath() else str(name.parent),
         "extension": name.suffix.lower(),
     }
+    title = (_heading(text) if name.suffix.lower() in MARKDOWN else None) or name.name
+    wrong = misfit(metadata, title) if misfit else None
+    if wrong is not None:
+        raise Unreadable(wrong)
     return Change(
         document_id=path,
         position=file.index + 1,
         ordinal=file.ordinal,
         updated_at=time,
         newest=newest,
-        title=(_heading(text) if name.suffix.lower() in MARKDOWN else None) or name.name,
+        title=title,
         text=text,
         uri=path,
         metadata=canonical_json(metadata).decode(),
@@ -229,7 +274,9 @@ def _change(file: FileChange, blobs: Blobs, time: int, newest: int) -> Change:
     )
 
 
-def _text(data: bytes | None) -> str:
+def _text(data: bytes | None, directory: Path) -> str:
+    if data is not None:
+        data = pointed_at(data, directory, limit_bytes=MAX_FILE_BYTES)
     if data is None:
         raise Unreadable(f"the file has more than {MAX_FILE_BYTES} bytes")
     if b"\0" in data:

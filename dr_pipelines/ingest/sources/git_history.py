@@ -1,5 +1,6 @@
 """The history of one ref as git tells it: commits, changed paths, and the files' bytes."""
 
+import shlex
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
@@ -123,7 +124,7 @@ class Blobs:
 
     def __init__(self, process: "Popen[bytes]", directory: Path) -> None:
         self._process = process
-        self._directory = directory
+        self.directory = directory
         self._output = Output(process, directory, "cat-file")
 
     def read(self, blob: bytes) -> bytes | None:
@@ -138,14 +139,26 @@ class Blobs:
         except BrokenPipeError:
             header = b""
         if b" blob " not in header:  # missing, or no answer at all
-            raise Unavailable(
-                f"object {blob.decode()} of {self._directory} cannot be read: run `git fsck` there"
-            )
+            raise _missing(self.directory, blob.decode())
         size = int(header.rsplit(b" ", 1)[1])
         if size > MAX_FILE_BYTES:
             self._output.skip(size + 1)
             return None
         return self._output.exactly(size + 1)[:-1]
+
+
+def _missing(directory: Path, blob: str) -> Unavailable:
+    """Why an object is not there, and what brings it. Nothing is fetched here: where a clone
+    fetches from is not ours to contact."""
+    names = "config", "--get-regexp", r"^remote\..*\.partialclonefilter$"
+    try:
+        remote = run_git(directory, *names).split(".")[1]
+    except NotFound:
+        return Unavailable(f"object {blob} of {directory} cannot be read: run `git fsck` there")
+    return Unavailable(
+        f"{directory} is a partial clone, and object {blob} of its history was left out: bring all "
+        f"of them with `git -C {shlex.quote(str(directory))} fetch --refetch --no-filter {remote}`"
+    )
 
 
 @contextmanager

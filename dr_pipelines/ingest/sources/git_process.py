@@ -2,6 +2,7 @@
 
 import os
 import select
+import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ def git_environment(directory: Path) -> dict[str, str]:
     return kept | {
         "LC_ALL": "C",
         "GIT_CEILING_DIRECTORIES": str(directory.resolve().parent),
+        "GIT_NO_LAZY_FETCH": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
@@ -37,7 +39,7 @@ def run_git(directory: Path, *arguments: str) -> str:
         except subprocess.TimeoutExpired as late:
             raise _too_late(directory, arguments[0]) from late
     if process.returncode:
-        raise NotFound(f"git {arguments[0]} in {directory}: {_said(error)}")
+        raise _refused(directory, arguments[0], _said(error))
     return out.decode("utf-8", "surrogateescape")
 
 
@@ -119,6 +121,16 @@ class Output:
         return Unavailable(
             f"git {self._command} in {self._directory} ended early: run `git fsck` there"
         )
+
+
+def _refused(directory: Path, command: str, said: str) -> InvalidRequest:
+    if "dubious ownership" not in said:
+        return NotFound(f"git {command} in {directory}: {said}")
+    return InvalidRequest(
+        f"{directory} belongs to another user, so git does not read it. If you trust what is in "
+        f"it, run as the user who ingests: git config --global --add safe.directory "
+        f"{shlex.quote(str(directory.resolve()))}"
+    )
 
 
 def _too_late(directory: Path, command: str) -> Unavailable:

@@ -7,11 +7,14 @@ from typing import Any
 from dr_pipelines.ingest.sources.changes import (
     MAX_NESTING,
     Change,
+    Misfit,
+    Repeated,
     Unreadable,
     encoded,
     microseconds_of,
     readable_id,
 )
+from dr_pipelines.ingest.values import FindMisfit
 from dr_pipelines.model.base import canonical_json
 
 REQUIRED = ("seq", "ts", "op", "id")
@@ -19,10 +22,22 @@ CONTENT = ("title", "text", "metadata")
 MAX_POSITION = 2**63 - 1
 
 
-def parse_line(raw: bytes, *, after: int, newest: int) -> Change:
+def parse_line(raw: bytes, *, after: int, newest: int, misfit: FindMisfit | None = None) -> Change:
     """The change on a line that follows position `after`, where `newest` is the running maximum
-    of `ts` so far. Raises `Unreadable` with what is wrong."""
+    of `ts` so far. `misfit` says what of its values does not fit the collection. Raises
+    `Unreadable` with what is wrong."""
     row = _decode(raw)
+    try:
+        change = _change(row, after=after, newest=newest, size_bytes=len(raw))
+        if misfit is not None and change.text is not None:
+            _require_fit(row, change, misfit)
+    except Unreadable as error:
+        error.document, error.updated_at = _document(row), _said_at(row)
+        raise
+    return change
+
+
+def _change(row: dict[str, Any], *, after: int, newest: int, size_bytes: int) -> Change:
     _check_keys(row)
     position = _position(row["seq"], after)
     updated_at = _time(row["ts"])
@@ -30,16 +45,14 @@ def parse_line(raw: bytes, *, after: int, newest: int) -> Change:
     id_ = readable_id(_string(row, "id"))
     if row["op"] == "delete":
         _check_delete(row)
-        return Change(id_, position, 0, updated_at, newest, size_bytes=len(raw))
+        return Change(id_, position, 0, updated_at, newest, size_bytes=size_bytes)
     if row["op"] != "upsert":
         raise Unreadable(f"op is {_shown(row['op'])}; expected 'upsert' or 'delete'")
     text = _string(row, "text")
     encoded(text, "text")
     title = _string(row, "title") if row.get("title") is not None else None
     encoded(title or "", "title")
-    metadata = {} if row.get("metadata") is None else row["metadata"]
-    if not isinstance(metadata, dict):
-        raise Unreadable(f"metadata is {_shown(metadata)}; expected an object")
+    metadata = _metadata(row)
     return Change(
         document_id=id_,
         position=position,
@@ -50,8 +63,38 @@ def parse_line(raw: bytes, *, after: int, newest: int) -> Change:
         text=text,
         uri=_uri(metadata),
         metadata=_canonical(metadata),
-        size_bytes=len(raw),
+        size_bytes=size_bytes,
     )
+
+
+def _metadata(row: dict[str, Any]) -> dict[str, Any]:
+    metadata = {} if row.get("metadata") is None else row["metadata"]
+    if not isinstance(metadata, dict):
+        raise Unreadable(f"metadata is {_shown(metadata)}; expected an object")
+    return metadata
+
+
+def _require_fit(row: dict[str, Any], change: Change, misfit: FindMisfit) -> None:
+    wrong = misfit(_metadata(row), change.title)
+    if wrong is not None:
+        refused = Misfit(f"seq {change.position}: {wrong}")
+        refused.position, refused.newest = change.position, change.newest
+        raise refused
+
+
+def _document(row: dict[str, Any]) -> str | None:
+    """The document that a line is about, where it names one."""
+    try:
+        return readable_id(row.get("id", ""))
+    except (Unreadable, TypeError, AttributeError):
+        return None
+
+
+def _said_at(row: dict[str, Any]) -> int | None:
+    try:
+        return _time(row.get("ts"))
+    except Unreadable:
+        return None
 
 
 def _decode(raw: bytes) -> dict[str, Any]:
@@ -114,7 +157,9 @@ def _position(seq: Any, after: int) -> int:
     if not isinstance(seq, int) or isinstance(seq, bool) or not 1 <= seq <= MAX_POSITION:
         raise Unreadable(f"seq is {_shown(seq)}; expected an integer from 1")
     if seq <= after:
-        raise Unreadable(f"seq {seq} is not greater than {after} before it")
+        repeated = Repeated(f"seq {seq} is not greater than {after} before it")
+        repeated.position = seq
+        raise repeated
     return seq
 
 

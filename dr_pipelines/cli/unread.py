@@ -1,0 +1,86 @@
+"""What of a source is unread, for people and as JSON."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dr_pipelines.errors import DrError
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from dr_pipelines.model.unread import Unread
+    from dr_pipelines.project import Project
+
+SHOWN = 10
+
+
+def unread_value(unread: "Unread") -> dict[str, Any]:
+    """All of it that is known one by one, and how much there is in all."""
+    return {
+        "count": unread.count,
+        "since": unread.since.isoformat() if unread.since else None,
+        "lines": [
+            {
+                "place": q.place,
+                "sha256": q.sha256,
+                "reason": q.reason,
+                "since": q.since.isoformat() if q.since else None,
+                "document": q.document,
+            }
+            for q in unread.lines
+        ],
+        "accepted": unread.accepted,
+        "superseded": unread.superseded,
+        "duplicates": unread.duplicates,
+        "tail_bytes": unread.tail_bytes,
+        "tail_since": unread.tail_since.isoformat() if unread.tail_since else None,
+    }
+
+
+def unread_lines(unread: "Unread") -> list[str]:
+    """A line about each kind of it, and its first lines by the names that a decision takes."""
+    said = [*unread.sentences()[:1]] if unread.count else []
+    said += [f"{q.sentence} [{q.name}]" if q.sha256 else q.sentence for q in unread.lines[:SHOWN]]
+    if unread.count > SHOWN:
+        said.append(f"and {unread.count - SHOWN} more")
+    said += unread.sentences()[1 if unread.count else 0 :]
+    others = ((unread.accepted, "let go by decision"), (unread.duplicates, "delivered twice"))
+    return said + [f"{number} {what}" for number, what in others if number]
+
+
+@dataclass(frozen=True)
+class SourceLook:
+    """What of a collection's source no backup can hold; `problem` says why that is not known."""
+
+    unread: "Unread | None" = None
+    behind: int = 0
+    problem: str | None = None
+
+    @property
+    def wanting(self) -> bool:
+        """Whether somebody has to see to it."""
+        return self.problem is not None or bool(self.unread and self.unread.count)
+
+    def lines(self) -> list[str]:
+        """What there is to say, for people."""
+        said = unread_lines(self.unread) if self.unread else []
+        if self.behind:
+            said.append(f"{self.behind} days of the source are not ingested")
+        return [*said, *([f"source: {self.problem}"] if self.problem else [])]
+
+    def value(self) -> dict[str, Any] | None:
+        """The same as JSON; None for a collection without a source."""
+        if self.problem is not None:
+            return {"problem": self.problem}
+        if self.unread is None:
+            return None
+        return {"unread": unread_value(self.unread), "days_behind": self.behind}
+
+
+def look_at_source(project: "Project", collection: str) -> SourceLook:
+    """What is unread of a collection's source now; never raises because of the source."""
+    if project.collection(collection).source is None:
+        return SourceLook()
+    try:
+        known = project.standing(collection)
+    except DrError as error:
+        return SourceLook(problem=str(error))
+    return SourceLook(known.unread, len(known.behind))

@@ -1,0 +1,120 @@
+"""Lines of a source that nobody could read, and the decision to let some of them go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from dr_pipelines.errors import InvalidRequest, NotFound
+from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.recovery_point import Head, Manifest, ObjectRef
+from dr_pipelines.model.unread import SHOWN_DIGITS, Quarantined, Unread
+from dr_pipelines.repository.json_codec import decode_json
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import read_manifest, write_manifest
+from dr_pipelines.repository.repository import Repository
+
+ACCEPTED = "accepted-quarantine"
+"""The kind of evidence that lines were let go."""
+ACCEPTED_LIMIT_BYTES = 64 << 20
+REASON_CHARACTERS = 1000
+
+Names = frozenset[tuple[str, str]]
+"""Place and hash of lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Lines to let go, by whom and why."""
+
+    lines: tuple[Quarantined, ...]
+    reason: str
+    by: str
+
+
+def accepted_lines(repository: Repository, manifest: Manifest | None) -> Names:
+    """Lines that were let go, by place and hash. Raises `Damaged`."""
+    if manifest is None or manifest.accepted is None:
+        return frozenset()
+    return frozenset(
+        (str(line["place"]), str(line["sha256"])) for line in _kept(repository, manifest)
+    )
+
+
+def open_lines(repository: Repository, manifest: Manifest | None, held: Unread) -> Unread:
+    """What of a source waits for somebody: without the lines that were let go."""
+    return held.without(accepted_lines(repository, manifest)) if held.count else held
+
+
+def decide(held: Unread, names: Sequence[str], *, reason: str, by: str) -> Decision:
+    """The decision to let lines go that are named by place and the beginning of their hash.
+
+    Raises `InvalidRequest` for a name that no line has, or without a reason.
+    """
+    if not reason.strip() or len(reason) > REASON_CHARACTERS:
+        raise InvalidRequest(f"a reason of 1 to {REASON_CHARACTERS} characters is expected")
+    return Decision(tuple(_named(held, name) for name in dict.fromkeys(names)), reason, by)
+
+
+def accept(collection: str, decision: Decision, *, repository: Repository) -> Head:
+    """Record in the log that lines are let go; the state is unchanged. Raises `NotFound` where
+    nothing is logged yet."""
+    build = partial(_draft, collection, decision, repository)
+    return repository.log(collection).append("evidence", build)
+
+
+def _draft(collection: str, decision: Decision, repository: Repository, head: Head) -> Draft:
+    if head.entry is None:
+        raise NotFound(
+            f"{collection}: nothing is ingested yet, so there is no log to write this decision to. "
+            f"Run first: dr ingest {collection}"
+        )
+    body = head.entry.body
+    manifest = read_manifest(repository, body.manifest, collection=collection)
+    at = repository.clock().isoformat()
+    new = [
+        {
+            "place": q.place,
+            "sha256": q.sha256,
+            "unreadable": q.reason,
+            "reason": decision.reason,
+            "by": decision.by,
+            "at": at,
+        }
+        for q in decision.lines
+    ]
+    value = {"kind": ACCEPTED, "lines": [*_kept(repository, manifest), *new]}
+    key = f"{collection}/evidence/{ACCEPTED}/{repository.new_name('-')}.json"
+    kept = repository.put(key, canonical_json(value))
+    manifest_ref = write_manifest(repository, manifest.model_copy(update={"accepted": kept}))
+    detail = {
+        "kind": ACCEPTED,
+        "evidence": kept.model_dump(mode="json"),
+        "lines": len(new),
+        "reason": decision.reason,
+        "by": decision.by,
+    }
+    return Draft(
+        head.entry.timeline, body.model_copy(update={"manifest": manifest_ref, "detail": detail})
+    )
+
+
+def _kept(repository: Repository, manifest: Manifest) -> list[dict[str, str]]:
+    ref: ObjectRef | None = manifest.accepted
+    if ref is None:
+        return []
+    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=ACCEPTED_LIMIT_BYTES)
+    return list(value["lines"])
+
+
+def _named(held: Unread, name: str) -> Quarantined:
+    place, _, digits = name.rpartition(":")
+    if len(digits) < SHOWN_DIGITS:
+        raise InvalidRequest(
+            f"{name!r}: expected PLACE:HASH, as `dr ingest` and `dr status` print it"
+        )
+    for line in held.lines:
+        if line.place == place and line.sha256.startswith(digits.lower()):
+            return line
+    at = next((q for q in held.lines if q.place == place), None)
+    other = f"; what is there now is {at.name}" if at else ""
+    raise InvalidRequest(f"{name!r}: no such line waits for a decision{other}")

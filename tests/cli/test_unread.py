@@ -1,0 +1,175 @@
+"""Whatever of a source cannot be read is said by every command, until it is read or let go."""
+
+import json
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.cli.workplace import CHANGES, Workplace, feed_lines
+
+BAD = '{"seq": 7, "ts": "2026-01-07T10:00:00Z", "op": "upsert", "id": "a", "txt": "typo"}\n'
+
+
+def unread_of(place: Workplace) -> dict[str, object]:
+    """What status says of the feed, as JSON."""
+    found: dict[str, object] = place.dr("status", "--json").json["collections"][0]
+    return found
+
+
+def test_a_line_that_cannot_be_read_is_said_by_ingest_status_and_backup(kept: Workplace) -> None:
+    kept.write_feed(feed_lines() + BAD)
+    ingest = kept.dr("ingest", "notes")
+    assert ingest.code == 3
+    assert "nothing new in the source" in ingest.out
+    assert "line 7: missing key text; document 'a' stays as it was" in ingest.out
+    status = unread_of(kept)
+    assert status["met"] is False  # it waits since January
+    assert status["problems"] == [
+        "1 line or file of the source cannot be read since 2026-01-07T10:00:00+00:00"
+    ]
+    assert status["unread"]["lines"][0]["document"] == "a"  # type: ignore[index]
+    shown = kept.dr("status")
+    assert shown.code == 3
+    assert "line 7: missing key text" in " ".join(shown.out.split())
+    backup = kept.dr("backup", "notes", "--json")
+    assert (backup.code, backup.json["equal"]) == (3, True)
+    assert backup.json["source"]["unread"]["count"] == 1
+    assert "not in it: line 7: missing key text" in kept.dr("backup", "notes").out
+    unchanged = kept.dr("backup", "notes", "--if-changed")
+    assert (unchanged.code, "not in it: line 7" in unchanged.out) == (3, True)
+
+
+def test_a_recovery_point_says_what_was_unread(kept: Workplace) -> None:
+    from dr_pipelines.project import open_project
+    from dr_pipelines.proof import newest_snapshot
+
+    kept.write_feed(feed_lines() + BAD)
+    kept.dr("backup", "notes")
+    repository = open_project(kept.directory / "policies.yaml", {}).reading()
+    said = newest_snapshot(repository, "notes").entry.body.detail["source"]
+    assert (said["unread"], said["unread_since"]) == (1, "2026-01-07T10:00:00+00:00")
+
+
+def test_a_line_that_is_let_go_is_silent_and_another_in_its_place_is_not(kept: Workplace) -> None:
+    kept.write_feed(feed_lines() + BAD)
+    [line] = kept.dr("ingest", "notes", "--json").json["unread"]["lines"]
+    name = f"{line['place']}:{line['sha256'][:16]}"
+    assert f"[{name}]" in kept.dr("ingest", "notes").out
+    done = kept.dr(
+        "ingest", "notes", "--accept-quarantine", name, "--reason", "a test record", "--json"
+    )
+    assert (done.code, done.json["unread"]["count"], done.json["unread"]["accepted"]) == (0, 0, 1)
+    status = unread_of(kept)
+    assert (status["met"], status["problems"]) == (True, [])
+    assert status["unread"]["accepted"] == 1  # type: ignore[index]
+    assert kept.dr("backup", "notes").code == 0
+    kept.write_feed(feed_lines() + BAD.replace("typo", "another"))
+    again = kept.dr("ingest", "notes", "--json")
+    assert (again.code, again.json["unread"]["count"]) == (3, 1)
+
+
+def test_the_log_keeps_who_let_a_line_go_and_why(kept: Workplace) -> None:
+    from dr_pipelines.project import open_project
+
+    kept.write_feed(feed_lines() + BAD + "not json\n")
+    lines = kept.dr("ingest", "notes", "--json").json["unread"]["lines"]
+    names = [f"{line['place']}:{line['sha256']}" for line in lines]
+    for name in names:
+        kept.dr("ingest", "notes", "--accept-quarantine", name, "--reason", f"why {name[:6]}")
+    repository = open_project(kept.directory / "policies.yaml", {}).reading()
+    entry = repository.log("notes").head().entry
+    assert entry is not None
+    detail = entry.body.detail
+    assert (entry.kind, detail["kind"], detail["lines"]) == ("evidence", "accepted-quarantine", 1)
+    assert (detail["reason"], "@" in detail["by"]) == ("why line 8", True)
+    kept_lines = json.loads(repository.blobs.read(detail["evidence"]["key"]))["lines"]
+    assert [line["reason"] for line in kept_lines] == ["why line 7", "why line 8"]
+    assert kept.dr("verify", "notes", "--level", "3").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--accept-quarantine", "line 7:0123456789abcdef"], "give both"),
+        (["--reason", "x"], "give both"),
+        (["--accept-quarantine", "line 7:0123456789abcdef", "--reason", "x"], "what is there now"),
+        (["--accept-quarantine", "line 9:0123456789abcdef", "--reason", "x"], "no such line"),
+        (["--accept-quarantine", "line 7:01", "--reason", "x"], "expected PLACE:HASH"),
+        (["--accept-quarantine", "line 7", "--reason", "x"], "expected PLACE:HASH"),
+        (["--accept-quarantine", "line 9:0123456789abcdef", "--reason", " "], "a reason of"),
+    ],
+)
+def test_a_decision_that_names_no_line_is_refused(
+    kept: Workplace, words: list[str], said: str
+) -> None:
+    kept.write_feed(feed_lines() + BAD)
+    result = kept.dr("ingest", "notes", *words)
+    assert (result.code, said in result.err) == (2, True), result.err
+
+
+def test_bytes_without_a_line_end_expose_the_collection_from_the_files_time_on(
+    kept: Workplace,
+) -> None:
+    kept.write_feed(feed_lines() + BAD[:20])
+    now = datetime.now(UTC).timestamp()
+    os.utime(kept.directory / "feed.jsonl", (now - 60, now - 60))
+    young = unread_of(kept)
+    assert (young["met"], young["unread"]["tail_bytes"]) == (True, 20)  # type: ignore[index]
+    assert kept.dr("ingest", "notes").code == 0  # somebody may be writing it
+    os.utime(kept.directory / "feed.jsonl", (now - 7200, now - 7200))
+    old = unread_of(kept)
+    assert old["met"] is False
+    since = datetime.fromtimestamp(now - 7200, UTC).isoformat(timespec="seconds")
+    assert f"20 bytes without a line end since {since}" in " ".join(kept.dr("status").out.split())
+    assert f"20 bytes without a line end since {since}" in kept.dr("ingest", "notes").out
+
+
+def test_a_line_delivered_twice_is_no_alarm(kept: Workplace) -> None:
+    lines = feed_lines().splitlines(keepends=True)
+    kept.write_feed(feed_lines() + lines[2] + lines[5])
+    result = kept.dr("ingest", "notes", "--json")
+    assert (result.code, result.json["unread"]["duplicates"]) == (0, 2)
+    assert unread_of(kept)["met"] is True
+    kept.write_feed(feed_lines() + lines[2].replace("Now they do", "Never"))
+    assert kept.dr("ingest", "notes").code == 3
+
+
+def test_a_value_of_the_wrong_type_stops_no_day_and_its_document_stays(kept: Workplace) -> None:
+    wrong = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "a", "text": "new",
+             "metadata": {"rank": "first"}}  # fmt: skip
+    fine = {"ts": "2026-01-09T08:00:00Z", "op": "upsert", "id": "f", "text": "Fern."}
+    kept.write_feed(feed_lines([*CHANGES, wrong, fine]))
+    result = kept.dr("ingest", "notes", "--json")
+    assert (result.code, result.json["days"]) == (3, ["2026-01-09"])
+    [line] = result.json["unread"]["lines"]
+    assert (line["place"], line["document"]) == ("line 7", "a")
+    assert line["reason"] == "seq 7: rank is 'first', expected integer"
+    rows = {row["id"]: row for row in kept.dr("documents", "notes", "--json").json["documents"]}
+    assert rows["a"]["version"]["position"] == 3  # the one before is served
+    assert "document 'a' stays as it was" in " ".join(kept.dr("status").out.split())
+
+
+@pytest.mark.parametrize("data", [feed_lines().encode("utf-16"), BAD.encode() * 3])
+def test_a_feed_of_which_no_line_can_be_read_is_a_failure_everywhere(
+    kept: Workplace, data: bytes
+) -> None:
+    (kept.directory / "feed.jsonl").write_bytes(data)
+    result = kept.dr("ingest", "notes")
+    assert (result.code, "not one line can be read" in result.err) == (1, True)
+    status = unread_of(kept)
+    assert status["met"] is None
+    assert "not one line can be read" in status["problems"][0]  # type: ignore[index]
+    backup = kept.dr("backup", "notes", "--json")
+    assert (backup.code, backup.json["equal"]) == (3, True)
+    assert "not one line can be read" in backup.json["source"]["problem"]
+
+
+def test_status_does_not_read_a_source_again_that_has_not_changed(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.write_feed(feed_lines() + BAD)
+    first = unread_of(kept)
+    monkeypatch.setattr("dr_pipelines.ingest.sources.jsonl.read_index", None)
+    again = unread_of(kept)
+    assert again["unread"] == first["unread"]

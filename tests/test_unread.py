@@ -1,0 +1,79 @@
+"""What waits unread counts against the objective, and nothing readable is passed over."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+from dr_pipelines.exposure import standing
+from dr_pipelines.ingest.lineage import Feed
+from dr_pipelines.ingest.sources.git import GitSource
+from dr_pipelines.model.unread import Quarantined, Unread, unread
+from dr_pipelines.planning.freshness import Protection, Standing, exposure, protection
+from tests.campaigns.machine import new_world
+from tests.ingest.feeds import Repository
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+PROVEN = Standing(head=3, head_sha256="", proven=2, proven_at=NOON)
+LINES = tuple(
+    Quarantined(f"line {n}", "bad", n, sha256=f"{n}" * 64, since=NOON + n * HOUR) for n in (1, 2)
+)
+
+
+def test_an_unread_change_is_exposed_since_the_oldest_of_it() -> None:
+    held = unread(LINES, count=2)
+    assert exposure(replace(PROVEN, unread=held), now=NOON + 3 * HOUR) == 2 * HOUR
+    tail = Unread(tail_bytes=1, tail_since=NOON)
+    assert exposure(replace(PROVEN, unread=tail), now=NOON + 3 * HOUR) == 3 * HOUR
+
+
+def test_what_is_unread_is_never_quiet_and_breaches_in_its_time() -> None:
+    held = replace(PROVEN, unread=unread(LINES[:1], count=1))
+    times = (NOON, NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR)
+    assert [protection(held, rpo=HOUR, now=now) for now in times] == [
+        Protection.WITHIN,
+        Protection.WITHIN,
+        Protection.BREACHED,
+        Protection.BREACHED,
+    ]
+    assert protection(PROVEN, rpo=HOUR, now=NOON + 9 * HOUR) is Protection.QUIET
+
+
+def test_lines_that_were_let_go_leave_the_others_their_times() -> None:
+    held = unread(LINES, count=2).without({("line 1", "1" * 64), ("line 2", "other")})
+    assert (held.count, held.accepted, held.since) == (1, 1, NOON + 2 * HOUR)
+    assert held.without({("line 2", "2" * 64)}) == Unread(accepted=2)
+
+
+def test_what_becomes_readable_after_its_day_was_ingested_is_not_passed_over(
+    tmp_path: Path,
+) -> None:
+    data, repository = b"kept elsewhere", Repository(tmp_path / "repository")
+    oid = sha256(data).hexdigest()
+    repository.write(
+        "a.md", f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(data)}\n"
+    )
+    repository.write("b.md", "here")
+    repository.commit("2026-01-05T00:00:00Z")
+    world, _ = new_world()
+    source = GitSource(repository.path)
+    process = replace(world, source=source).process()
+    assert process.ingest().unread.count == 1
+
+    def stands() -> Standing:
+        feed = Feed(process.collection, source)
+        return standing(process.collection, repository=process.repository, feed=feed, edited=False)
+
+    assert [q.document for q in stands().unread.lines] == ["a.md"]
+    place = repository.path / f".git/lfs/objects/{oid[:2]}/{oid[2:4]}"
+    place.mkdir(parents=True)
+    (place / oid).write_bytes(data)
+
+    [missed] = stands().unread.lines
+
+    assert missed.place == "2026-01-05"
+    assert missed.reason == (
+        "1 changes can be read now and could not when the day was ingested: read everything again "
+        f"with dr ingest {process.collection} --accept-epoch NAME"
+    )
