@@ -54,20 +54,24 @@ August 2024 know the setting."""
 SINCE_MINOR = {120000: 20, 130000: 16, 140000: 13, 150000: 8, 160000: 4}
 EXTENSION = qualified("""
     SELECT n.nspname, e.extversion, t.oid::int8, ARRAY(
-        SELECT pg_catalog.format('%s', p.oid::regprocedure) FROM pg_proc p
-        JOIN pg_language l ON l.oid = p.prolang AND l.lanpltrusted
-        WHERE p.pronamespace = n.oid AND p.proname IN ('vector_dims', 'sparsevec_send')
-            OR EXISTS (SELECT FROM pg_operator o JOIN pg_type a ON a.oid = o.oprleft
-                WHERE o.oprcode::oid = p.oid AND o.oprnamespace = n.oid
-                AND o.oprright = o.oprleft
-                AND a.typname IN ('vector', 'halfvec', 'sparsevec', 'bit')
-                AND o.oprname IN ('<->', '<#>', '<=>', '<+>', '<~>', '<%>', '='))
+        SELECT pg_catalog.format('%s', p.oid::regprocedure)
+        FROM pg_type a, pg_proc p JOIN pg_language l ON l.oid = p.prolang AND l.lanpltrusted
+        WHERE (a.typname IN ('vector', 'halfvec', 'sparsevec') AND a.typnamespace = n.oid
+            OR a.oid = 'pg_catalog.bit'::regtype::oid)
+        AND (p.pronamespace = n.oid AND p.pronargs = 1 AND p.proargtypes[0] = a.oid
+                AND p.proname IN ('vector_dims', 'sparsevec_send')
+            OR EXISTS (SELECT FROM pg_operator o
+                WHERE o.oprnamespace = n.oid AND o.oprcode::oid = p.oid
+                AND o.oprleft = a.oid AND o.oprright = a.oid
+                AND o.oprname IN ('<->', '<#>', '<=>', '<+>', '<~>', '<%>', '=')))
     )
     FROM pg_extension e
     JOIN pg_namespace n ON n.oid = e.extnamespace
     JOIN pg_type t ON t.typnamespace = n.oid AND t.typname = 'vector' AND t.typtype = 'b'
     WHERE e.extname = 'vector'
 """)
+"""Where pgvector is, and which of its functions and operators, as far as statements here name them,
+are written in a language for everybody: its own are not."""
 
 Row = tuple[Any, ...]
 Statement = sql.SQL | sql.Composed

@@ -5,6 +5,7 @@ from psycopg import sql
 
 from dr_pipelines.stores.pgvector.catalog import Attribute, Table
 from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.foreign_code import require_readable
 from dr_pipelines.stores.pgvector.glances import glance
 from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.vector_indexes import CAST
@@ -35,6 +36,7 @@ def dimensions(session: Session, table: Table, attribute: Attribute, *, whole: b
 
 
 def _measured(session: Session, table: Table, attribute: Attribute, *, limit: int) -> list[int]:
+    require_readable(session, table)
     column = sql.Identifier(attribute.name)
     measure = MEASURES[attribute.kind].format(column, extension=session.vectors)
     only = sql.SQL("{}" if table.partitioned else "ONLY {}").format(session.table(table.name))

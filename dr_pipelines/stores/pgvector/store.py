@@ -40,6 +40,7 @@ from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import Collection, collection_of, described, rows_of
 from dr_pipelines.stores.pgvector.fitted import fitted
+from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.glances import glance
 from dr_pipelines.stores.pgvector.label import Label
 from dr_pipelines.stores.pgvector.making import ENGINE, make_table, write_key_label
@@ -64,6 +65,9 @@ class PgvectorStore:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._connections = Connections(address)
+        self._made = set[str]()
+        """Collections of definitions that somebody accepted: until they have their indexes, what is
+        in these runs as rows come."""
 
     @property
     def engine(self) -> str:
@@ -104,6 +108,7 @@ class PgvectorStore:
 
     def status(self, name: str) -> CollectionStatus:
         with self._holding(name) as (session, found):
+            require_readable(session, found.table)
             count = session.one(qualified("SELECT count(*) FROM {}").format(found.rows(session)))
             return CollectionStatus(
                 records=count, indexed=found.built, size_bytes=_size(session, found)
@@ -120,12 +125,14 @@ class PgvectorStore:
         """The state at the first `next`: a transaction is open until the end or `close`."""
         rows = checked_batch_rows(batch_rows)
         with self._holding(name) as (session, found):
+            require_readable(session, found.table)
             asked = checked_columns(columns, found.spec)
             where = writing.of_documents(found, documents)
             yield from scanned(session, found, asked, where=where, batch_rows=rows)
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         with self._holding(name) as (session, found):
+            require_readable(session, found.table)
             request = checked_query(query, found.spec, limit=limit, indexed=found.built)
             hits = None
             if not query.exact:
@@ -182,6 +189,7 @@ class PgvectorStore:
 
     def create(self, spec: CollectionSpec) -> None:
         """The extension is made where the database lacks it and this user may."""
+        self._made.add(spec.name)
         try:
             with self._connections.writing() as session:
                 if self._is_there(session, spec):
@@ -219,6 +227,8 @@ class PgvectorStore:
         with self._connections.writing() as session:
             found = _physical(session, name)
             new = checked_batch(batch, found.spec)
+            if found.built or name not in self._made:
+                require_writable(session, found.table)
             writing.write(session, found, new, replaces=replaces)
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
@@ -254,11 +264,18 @@ def _listed(session: Session) -> tuple[list[str], list[str]]:
     """Collections, and tables that may be some."""
     found, undecided = list[str](), list[str]()
     for table in tables(session):
-        if table.damage is not None or collection_of(session, table, whole=False):
+        if table.damage is not None or _holds_vectors(session, table):
             found.append(table.collection)
         elif any(attribute.origin == "pgvector" for attribute in table.attributes):
             undecided.append(table.collection)
     return found, undecided
+
+
+def _holds_vectors(session: Session, table: Table) -> bool:
+    try:
+        return collection_of(session, table, whole=False) is not None
+    except Refused:  # its rows may not be looked at: for whoever opens it
+        return True
 
 
 def _tree(session: Session, name: str) -> tuple[Table, sql.Composed, frozenset[int]]:
