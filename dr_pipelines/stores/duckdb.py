@@ -31,6 +31,7 @@ from dr_pipelines.stores.duckdb_files import (
     in_enough_memory,
     transaction,
 )
+from dr_pipelines.stores.duckdb_others import others
 from dr_pipelines.stores.duckdb_scan import all_records, records_of
 from dr_pipelines.stores.fitting import fit_exact
 from dr_pipelines.stores.misfits import misfits_of, value_problems
@@ -97,6 +98,11 @@ class DuckDBVectorStore:
         with self._files.reading(physical) as connection:
             return _state(connection, physical)[0]
 
+    def _others(self, physical: str) -> tuple[Note, ...]:
+        with self._files.reading(physical) as connection:
+            _state(connection, physical)
+            return others(connection)
+
     def _status(self, physical: str) -> CollectionStatus:
         with self._files.reading(physical) as connection:
             _, indexed = _state(connection, physical)
@@ -125,8 +131,7 @@ class DuckDBVectorStore:
             return in_enough_memory(connection, answer)
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        self.describe(name)  # raises where there is none; of others everything is kept as given
-        return ()
+        return followed(name, self._pointers.target, self._others)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, KEPT(batch, spec))

@@ -30,6 +30,7 @@ from dr_pipelines.stores.lancedb.indexes import build_all
 from dr_pipelines.stores.lancedb.places import LocalPlace, Place, physical_name, stored_name
 from dr_pipelines.stores.lancedb.scans import ordered, unordered
 from dr_pipelines.stores.lancedb.searches import answers_natively, search_natively
+from dr_pipelines.stores.lancedb.unkept import unkept
 from dr_pipelines.stores.lancedb.writes import check_digests, replace_records
 from dr_pipelines.stores.misfits import Problem, misfits_of, value_problems
 from dr_pipelines.stores.requests import (
@@ -124,7 +125,8 @@ class LanceDBVectorStore:
         return self._followed(name, lambda found: _searched(found, query, limit), session=session)
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        return comes_back(self, name)
+        hanging = self._followed(name, lambda collection: unkept(collection.dataset))
+        return (*comes_back(self, name), *hanging)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, _problems(batch, spec))

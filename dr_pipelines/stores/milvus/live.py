@@ -11,6 +11,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.milvus import errors, indexes
 from dr_pipelines.stores.milvus.column import Column, of_message
 from dr_pipelines.stores.milvus.connection import Connection
+from dr_pipelines.stores.milvus.unkept import unkept
 
 LABEL, INDEXED = "dr.spec", "dr.indexed"
 """Properties of a collection: the specification that it was created with, and whether
@@ -39,6 +40,8 @@ class Live:
     indexes: tuple[dict[str, Any], ...]
     label: CollectionSpec | None
     indexed: bool
+    unkept: tuple[str, ...] = ()
+    """What is set and not carried."""
 
     def index_of(self, column: str) -> dict[str, Any] | None:
         return next((index for index in self.indexes if index["field"] == column), None)
@@ -82,6 +85,7 @@ def look(connection: Connection, native: str) -> Live:
         indexes=_indexes(connection, native),
         label=None if label is None else _label(label, native),
         indexed=indexed == "true",
+        unkept=unkept(found),
     )
 
 

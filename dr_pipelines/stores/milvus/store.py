@@ -9,7 +9,7 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from dr_pipelines.errors import AlreadyExists, NotFound, Refused, Unavailable
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.fit import Fate, Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress
@@ -104,7 +104,10 @@ class MilvusVectorStore:
         return self._followed(name, lambda live: self._searched(live, query, limit=limit))
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        return comes_back(self, name)
+        unkept = self._followed(name, lambda live: live.unkept)
+        said = "it is not carried: a restored collection is without it"
+        notes = (Note(f"engine.milvus.{part}", Fate.LOST, said) for part in unkept)
+        return (*comes_back(self, name), *notes)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, value_problems(batch, spec))

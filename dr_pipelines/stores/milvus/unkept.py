@@ -1,0 +1,100 @@
+"""What a server says of a collection and this adapter does not carry: told, not passed over.
+
+A message of Milvus names all that it has; whatever is set in one, and is neither carried nor the
+server's own bookkeeping, is something that a restore would not make again.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+COLLECTION = frozenset(
+    [
+        "aliases",
+        "collection_name",
+        "consistency_level",
+        "num_partitions",
+        "properties",
+        "schema",
+        "shards_num",
+        "status",
+    ]
+)
+OF_SERVER = frozenset(
+    [
+        "collectionID",
+        "created_timestamp",
+        "created_utc_timestamp",
+        "db_id",
+        "db_name",
+        "physical_channel_names",
+        "request_time",
+        "start_positions",
+        "update_timestamp",
+        "update_timestamp_str",
+        "virtual_channel_names",
+    ]
+)
+"""Numbers, times and channels that a server gives, and the database that a store is opened with."""
+SCHEMA = frozenset(
+    [
+        "autoID",
+        "dbName",
+        "description",
+        "enable_dynamic_field",
+        "fields",
+        "functions",
+        "name",
+        "properties",
+        "struct_array_fields",
+        "version",
+    ]
+)
+FIELD = frozenset(
+    [
+        "autoID",
+        "data_type",
+        "default_value",
+        "description",
+        "element_type",
+        "fieldID",
+        "index_params",
+        "is_clustering_key",
+        "is_dynamic",
+        "is_function_output",
+        "is_partition_key",
+        "is_primary_key",
+        "name",
+        "nullable",
+        "state",
+        "type_params",
+    ]
+)
+FUNCTION = frozenset(
+    [
+        "description",
+        "id",
+        "input_field_ids",
+        "input_field_names",
+        "name",
+        "output_field_ids",
+        "output_field_names",
+        "params",
+        "type",
+    ]
+)
+
+
+def unkept(found: Any) -> tuple[str, ...]:
+    """Paths of what is set in a description and not carried, ascending."""
+    schema = found.schema
+    said = set(_beyond(found, COLLECTION | OF_SERVER, ""))
+    said |= set(_beyond(schema, SCHEMA, "schema."))
+    for field in schema.fields:
+        said |= set(_beyond(field, FIELD, f"columns.{field.name}."))
+    for function in schema.functions:
+        said |= set(_beyond(function, FUNCTION, f"functions.{function.name}."))
+    return tuple(sorted(said))
+
+
+def _beyond(message: Any, known: frozenset[str], prefix: str) -> Iterator[str]:
+    return (f"{prefix}{f.name}" for f, _ in message.ListFields() if f.name not in known)
