@@ -23,7 +23,8 @@ class RestoreConfig(dg.Config):
     collection: str = Field(description="The collection, by the name that users query.")
     at: str = Field(
         default="latest",
-        description="latest, log:N, seq:N, or a time in the source's own clock.",
+        description="latest, log:N, seq:N, or a time: in the source's own clock, or, where records "
+        "are changed in the store, in that of the log.",
     )
     route: Literal["load", "replay", "native"] = Field(
         default="load",
@@ -66,7 +67,12 @@ def restore_collection(
     usual = opened.collection(config.collection).store
     store_name = config.store or usual
     store = opened.store(store_name)
-    point = resolve(repository, config.collection, config.at)
+    point = resolve(
+        repository,
+        config.collection,
+        config.at,
+        clock="source" if opened.collection(config.collection).authority == "source" else "log",
+    )
     plan = plan_restore(
         point,
         repository=repository,

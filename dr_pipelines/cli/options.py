@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-AT = "latest, log:N, seq:N (a position of the source), or a time in the source's clock."
+AT = (
+    "latest, log:N, seq:N (a position of the source), or a time: in the source's clock, or, where "
+    "records are changed in the store, as `dr points` prints it."
+)
 
 
 def a_day(text: str) -> date:

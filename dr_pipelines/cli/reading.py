@@ -17,7 +17,7 @@ from dr_pipelines.cli.options import (
     Policies,
     a_number,
 )
-from dr_pipelines.cli.session import live_store, open_project, point_at
+from dr_pipelines.cli.session import clock_of, live_store, open_project, point_at
 from dr_pipelines.errors import DrError
 from dr_pipelines.model.display import displayed, displayed_json, displayed_line
 
@@ -44,7 +44,8 @@ def points(collection: Collection, policies: Policies = POLICIES, as_json: Json 
     found = list(of.points(project.reading(), collection))
     if not found:
         point_at(project, collection, "latest")  # raises: there is none yet
-    return give(_points_answer(collection, found, now()), as_json=as_json)
+    by_log = clock_of(project.collection(collection)) == "log"
+    return give(_points_answer(collection, found, now(), by_log=by_log), as_json=as_json)
 
 
 def documents(
@@ -156,7 +157,10 @@ def _print_documents_json(
     return code
 
 
-def _points_answer(collection: str, found: "list[RecoveryPoint]", now: "datetime") -> Answer:
+def _points_answer(
+    collection: str, found: "list[RecoveryPoint]", now: "datetime", *, by_log: bool
+) -> Answer:
+    """A table of recovery points; with `by_log`, a time in it is a way to ask for its point."""
     value = {
         "collection": collection,
         "points": [_point_value(point, now) for point in found],
@@ -165,15 +169,16 @@ def _points_answer(collection: str, found: "list[RecoveryPoint]", now: "datetime
     def show(console: "Console") -> None:
         from dr_pipelines.console import number, rough_age, table
 
-        shown = table(
-            "log", "time (UTC)", "kind", "line", "seq", "docs", "records", "applied", "age",
-            right=("log", "line", "seq", "docs", "records", "age"),
-        )  # fmt: skip
+        columns = ["log", "time (UTC)", "kind", "line", "seq", "docs", "records", "applied", "age"]
+        if by_log:
+            columns.remove("age")  # there would not be room for the whole time
+        right = ("log", "line", "seq", "docs", "records", "age")
+        shown = table(*columns, right=right)
         for point in found:
             counts, pending = point.manifest.counts, point.entry.body.pending
-            shown.add_row(
+            row = (
                 str(point.number),
-                f"{point.entry.at:%Y-%m-%d %H:%M}",
+                _exact(point.entry.at) if by_log else f"{point.entry.at:%Y-%m-%d %H:%M}",
                 point.entry.kind,
                 str(point.entry.timeline),
                 str(point.manifest.frontier()),
@@ -182,9 +187,15 @@ def _points_answer(collection: str, found: "list[RecoveryPoint]", now: "datetime
                 f"{len(pending)} left" if pending else "yes",
                 rough_age(now - point.entry.at),
             )
+            shown.add_row(*row[: len(columns)])
         console.print(shown)
 
     return Answer(value, show)
+
+
+def _exact(time: "datetime") -> str:
+    """A time as `--at` takes it, to the microsecond."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _point_value(point: "RecoveryPoint", now: "datetime") -> dict[str, Any]:

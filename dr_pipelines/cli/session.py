@@ -8,9 +8,11 @@ from dr_pipelines.cli.answers import Mistake
 from dr_pipelines.errors import Damaged, NotFound, Unavailable
 
 if TYPE_CHECKING:  # imported by the commands that need them
+    from dr_pipelines.model.policy import CollectionPolicy
     from dr_pipelines.model.recovery_point import RecoveryPoint
     from dr_pipelines.project import Project
     from dr_pipelines.protocols import VectorStore
+    from dr_pipelines.repository.points import PointClock
 
 
 def open_project(policies: Path, *collections: str) -> "Project":
@@ -48,6 +50,11 @@ def live_store(project: "Project", collection: str) -> "VectorStore":
     return project.served_from(collection, manifest)
 
 
+def clock_of(policy: "CollectionPolicy") -> "PointClock":
+    """By what a time names a recovery point of a collection."""
+    return "source" if policy.authority == "source" else "log"
+
+
 def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
     """The recovery point that `--at` names."""
     from dr_pipelines.cli.answers import asking
@@ -57,4 +64,4 @@ def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
     if policy.source is None and repository.log(collection).head().entry is None:
         raise NotFound(f"{collection}: nothing is backed up yet. Run: dr backup {collection}")
     with asking():
-        return resolve(repository, collection, at)
+        return resolve(repository, collection, at, clock=clock_of(policy))

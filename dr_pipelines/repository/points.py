@@ -1,8 +1,10 @@
-"""Finding a recovery point: `latest`, `log:N`, `seq:N`, or a time in the source's own clock."""
+"""Finding a recovery point: `latest`, `log:N`, `seq:N`, or a time, in the source's own clock or in
+that of the log."""
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Literal
 
 from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint, SourcePosition
@@ -12,7 +14,14 @@ from dr_pipelines.repository.repository import Repository
 EXPECTED = "latest, log:N, seq:N or a time such as 2026-05-31 or 2026-05-31T10:00:00Z"
 
 
-def resolve(repository: Repository, collection: str, at: str) -> RecoveryPoint:
+PointClock = Literal["source", "log"]
+"""By what a time names a point: by what the source said until then, or, where records are changed
+in the store, by what was logged until then."""
+
+
+def resolve(
+    repository: Repository, collection: str, at: str, *, clock: PointClock = "source"
+) -> RecoveryPoint:
     """The recovery point that `at` names.
 
     Raises `InvalidRequest` for a word that names none, `NotFound` where the log is empty, does not
@@ -24,7 +33,8 @@ def resolve(repository: Repository, collection: str, at: str) -> RecoveryPoint:
         return _at_number(repository, collection, int(match[1]))
     if match := re.fullmatch(r"seq:(\d{1,18})", at):
         return at_position(repository, collection, int(match[1]))
-    return _at_time(repository, collection, _parse_time(at))
+    find = _at_time if clock == "source" else _logged_by
+    return find(repository, collection, _parse_time(at))
 
 
 def latest(repository: Repository, collection: str) -> RecoveryPoint:
@@ -105,6 +115,20 @@ def _at_time(repository: Repository, collection: str, time: datetime) -> Recover
     if position is None:
         raise NotFound(f"{collection}: the source says nothing at or before {time.isoformat()}")
     return at_position(repository, collection, position)
+
+
+def _logged_by(repository: Repository, collection: str, time: datetime) -> RecoveryPoint:
+    """The newest entry at or before a time, by the clocks of those who wrote."""
+    newest = latest(repository, collection)
+    log = repository.log(collection)
+    for number in range(newest.number, 0, -1):
+        entry = newest.entry if number == newest.number else log.read(number)[0]
+        if entry.at <= time:
+            return _at_number(repository, collection, number)
+    raise NotFound(
+        f"{collection}: nothing was logged at or before {time.isoformat()}; the first entry is of "
+        f"{entry.at.isoformat()}"
+    )
 
 
 def _every_version(repository: Repository, newest: RecoveryPoint) -> Iterator[Manifest]:

@@ -1,7 +1,7 @@
 """Manifests with pages, and every way to name a recovery point."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -307,3 +307,19 @@ def test_a_time_needs_an_intact_index_and_names_the_damaged_one() -> None:
     with pytest.raises(Damaged, match=rf"{ref.index.key} has been altered"):
         at(home, 1)
     assert named(resolve(home, "books", "seq:1")) == (1, 1)
+
+
+def test_in_the_logs_clock_a_time_is_the_newest_entry_at_or_before_it() -> None:
+    home = repository()
+    for _ in range(3):
+        commit(home, manifest())
+    entries = [entry for entry, _ in home.log("books").entries()]
+    second = timedelta(seconds=1)
+
+    def found(time: datetime) -> int:
+        return resolve(home, "books", time.isoformat(), clock="log").number
+
+    assert [found(entry.at) for entry in entries] == [1, 2, 3]
+    assert [found(entry.at + second / 2) for entry in entries] == [1, 2, 3]
+    with pytest.raises(NotFound, match=f"the first entry is of {entries[0].at.isoformat()[:19]}"):
+        found(entries[0].at - second / 2)
