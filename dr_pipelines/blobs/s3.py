@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BUCKET = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+"""S3's names, and the longer and older ones that some servers still have."""
+EXPECTED = "s3://bucket/prefix"
 OPTIONS = ("endpoint", "region", "checksums")
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CONNECT_TIMEOUT_SECONDS = 5
@@ -239,10 +242,7 @@ def open_s3(url: str, environ: Mapping[str, str]) -> S3BlobStore:
     Credentials come from `environ` (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
     AWS_PROFILE), else from boto3's usual chain. With an endpoint, buckets are addressed by path.
     """
-    parts = urlsplit(url)
-    options = _options(url)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise InvalidRequest(f"{parts.scheme}://{parts.hostname}: expected s3://bucket/prefix")
+    options, parts = _options(url), urlsplit(url)
     endpoint = options.get("endpoint")
     region = options.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     client = _client(endpoint=endpoint, region=region or "us-east-1", environ=environ)
@@ -254,24 +254,28 @@ def open_s3(url: str, environ: Mapping[str, str]) -> S3BlobStore:
 
 
 def _options(url: str) -> dict[str, str]:
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
-        raise InvalidRequest(
-            f"s3://{parts.hostname}: unknown option {', '.join(unknown)};"
-            f" known: {', '.join(OPTIONS)}"
-        )
-    endpoint = urlsplit(options.get("endpoint", "https://none"))
+    """The options of a URL that can be used; no message repeats more of it than its bucket."""
+    try:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+        endpoint = urlsplit(options.get("endpoint", "https://none"))
+    except ValueError:
+        raise InvalidRequest(f"the URL is malformed: expected {EXPECTED}") from None
     if "@" in parts.netloc or "@" in endpoint.netloc:
         raise InvalidRequest(
             "an S3 URL holds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
+    if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc) or parts.fragment:
+        raise InvalidRequest(f"not the URL of a bucket: expected {EXPECTED}")
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        known = ", ".join(OPTIONS)
+        raise InvalidRequest(f"s3://{parts.netloc}: unknown option; known: {known}")
     if options.get("checksums", "yes") not in ("yes", "no"):
-        raise InvalidRequest(f"s3://{parts.hostname}: checksums must be yes or no")
+        raise InvalidRequest(f"s3://{parts.netloc}: checksums must be yes or no")
     if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.query:
         raise InvalidRequest(
-            f"s3://{parts.hostname}: the endpoint must be http://host:port or https://host:port"
+            f"s3://{parts.netloc}: the endpoint must be http://host:port or https://host:port"
         )
     return options
 

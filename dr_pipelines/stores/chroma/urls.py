@@ -79,8 +79,8 @@ def _remote(url: str) -> Remote:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise _wrong("its host or port is none") from error
+    except ValueError:
+        raise _wrong("its host or port is none") from None
     if parts.username is not None or parts.password is not None:
         raise _wrong("credentials do not belong into it; set CHROMA_TOKEN")
     if not host or parts.path not in ("", "/") or parts.fragment:

@@ -5,6 +5,7 @@ it, in both kinds of place, that holds a collection's name and is replaced by on
 """
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ TABLE = ".lance"
 VERSIONS = "_versions"
 MANIFEST = ".manifest"
 DROPPED = ".dropped-"
+BUCKET = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 OPTIONS = ("endpoint", "region")
 EXPECTED = "expected lance:DIRECTORY or lance:s3://BUCKET/PREFIX?endpoint=URL&region=REGION"
 ALIAS_BYTES = 256
@@ -211,14 +213,15 @@ def open_place(url: str, *, base: Path, wait_seconds: float = 30) -> LocalPlace 
         if "://" in rest:
             raise InvalidRequest(f"lance:{rest.partition('://')[0]}://…: {EXPECTED}")
         return LocalPlace(base / Path(rest).expanduser(), wait_seconds=wait_seconds)
-    parts = urlsplit(rest)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    unknown = sorted(set(options) - set(OPTIONS))
-    endpoint = urlsplit(options.get("endpoint", ""))
-    if parts.scheme != "s3" or not parts.netloc or parts.fragment or unknown:
-        raise InvalidRequest(f"a Lance store on S3 (options {unknown or 'fine'}): {EXPECTED}")
-    if "@" in parts.netloc or "@" in endpoint.netloc:
-        raise InvalidRequest(f"a Lance store on S3: credentials are taken from AWS_*; {EXPECTED}")
+    try:
+        parts = urlsplit(rest)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        endpoint = urlsplit(options.get("endpoint", ""))
+    except ValueError:
+        raise InvalidRequest(f"a Lance store on S3: {EXPECTED}") from None
+    known = set(options) <= set(OPTIONS)
+    if not known or not BUCKET.fullmatch(parts.netloc) or "@" in endpoint.netloc or parts.fragment:
+        raise InvalidRequest(f"a Lance store on S3: {EXPECTED}")
     return S3Place(f"s3://{parts.netloc}{parts.path.rstrip('/')}", _s3_options(options, os.environ))
 
 

@@ -36,8 +36,8 @@ def server_address(url: str) -> ServerAddress:
             parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         )
         port = parts.port
-    except ValueError as error:
-        raise InvalidRequest(f"the URL of a Qdrant store is malformed: {EXPECTED}") from error
+    except ValueError:
+        raise InvalidRequest(f"the URL of a Qdrant store is malformed: {EXPECTED}") from None
     unknown = sorted(options.keys() - {"https", "grpc_port"})
     https, grpc = SWITCH.get(options.get("https", "0")), options.get("grpc_port")
     good = https is not None and (grpc is None or _is_port(grpc)) and not unknown
