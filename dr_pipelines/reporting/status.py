@@ -1,6 +1,7 @@
 """How a collection stands, from whatever can be reached: log, source, store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -89,13 +90,29 @@ def report(
     )
 
 
+@contextmanager
+def _noted(part: str, problems: list[str]) -> Iterator[None]:
+    """Whatever goes wrong inside is a problem of that part of this collection: it never keeps the
+    others from being looked at."""
+    try:
+        yield
+    except DrError as error:
+        problems.append(f"{part}: {error}")
+    except Exception as error:  # noqa: BLE001 - a defect, and said to be one
+        first = (str(error).splitlines() or [""])[0]
+        problems.append(
+            f"{part}: {type(error).__name__}: {first}. This is a defect in dr_pipelines: please "
+            "report it"
+        )
+
+
 def _log(
     collection: str,
     policy: CollectionPolicy,
     repository: Callable[[], Repository],
     problems: list[str],
 ) -> tuple[Head | None, Manifest | None]:
-    try:
+    with _noted("repository", problems):
         head = repository().log(collection).head()
         if head.entry is None:
             verb = "ingest" if policy.source else "backup"
@@ -103,20 +120,16 @@ def _log(
             return head, None
         ref = head.entry.body.manifest
         return head, read_manifest(repository(), ref, collection=collection)
-    except DrError as error:
-        problems.append(f"repository: {error}")
-        return None, None
+    return None, None
 
 
 def _standing(stands: Callable[[], Standing], problems: list[str]) -> Standing | None:
     """Nothing where the repository cannot be read: that is said already."""
     if problems and problems[0].startswith("repository: "):
         return None
-    try:
+    with _noted("source", problems):
         return stands()
-    except DrError as error:
-        problems.append(f"source: {error}")
-        return None
+    return None
 
 
 def _served(
@@ -144,7 +157,8 @@ def _there(
     problems: list[str],
 ) -> str | None:
     """The physical collection behind the name, if it is there."""
-    try:
+    physical, there = None, None
+    with _noted("store", problems):
         opened = catalog()
         physical = opened.aliases().get(collection)
         there = set(opened.collections())
@@ -153,8 +167,7 @@ def _there(
                 require_whole(manifest)
                 problems.extend(_by_another_name(collection, manifest.current.physical))
             return collection
-    except DrError as error:
-        problems.append(f"store: {error}")
+    if there is None:
         return None
     if physical is not None and physical not in there:
         problems.append(
