@@ -267,6 +267,7 @@ def _first_manifest(collection: str, adopt: Timeline | None, store: VectorReader
     if adopt is None:
         raise NotFound(f"{collection}: nothing is known of it yet. Run: dr ingest {collection}")
     if adopt.physical not in store.collections():
+        store.describe(adopt.physical)  # which says why there is none
         raise NotFound(f"{collection}: the store has no collection {adopt.physical!r}")
     spec = store.describe(adopt.physical).physical(collection)
     return Manifest(collection=collection, spec=spec, timeline=adopt.id, timelines=(adopt,))

@@ -14,6 +14,11 @@ REMARKS = "remarks"
 """Key of an engine's section: objects that were there and of which a restore makes nothing, because
 nobody misses them. They are no parts."""
 
+OWN_NAME = "own_name"
+"""Key of an engine's section: what the engine calls the collection, where no collection can be
+called so. A copy has another name; the collection itself comes back under it."""
+NOTES = frozenset([UNREPORTED, REMARKS, OWN_NAME])
+
 CONSEQUENCES = {
     "vectors.index": "recall may fall, latency may change",
     "vectors.metric": "vectors are compared differently: every ranking changes",
@@ -90,7 +95,7 @@ def _parts(spec: CollectionSpec, engine: str) -> Iterator[tuple[str, Any]]:
     yield "shards", spec.shards
     yield "replicas", spec.replicas
     for key, value in spec.engine.get(engine, {}).items():
-        if key not in (UNREPORTED, REMARKS):
+        if key not in NOTES:
             yield from _entries(f"engine.{engine}.{key}", value)
 
 

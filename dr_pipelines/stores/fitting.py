@@ -12,7 +12,7 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.model.fit import Fate, Fit, Note
-from dr_pipelines.planning.parts import REMARKS, UNREPORTED, compare_parts, namespace
+from dr_pipelines.planning.parts import NOTES, UNREPORTED, compare_parts, namespace
 from dr_pipelines.planning.way_back import VECTOR_INDEXES
 from dr_pipelines.protocols import VectorStore
 
@@ -41,9 +41,7 @@ are lost. Other parts (`indexes`, `layout`, `optimizers`, `quantization`, `stora
 engine does its work, and another one does it by its own defaults."""
 
 
-BOOKKEEPING = frozenset(
-    [UNREPORTED, REMARKS, VECTOR_INDEXES, "index_names", "key", "layout", "text", "uri"]
-)
+BOOKKEEPING = frozenset([*NOTES, VECTOR_INDEXES, "index_names", "key", "layout", "text", "uri"])
 """What an adapter notes for itself, of which nobody misses anything in another engine: in whose
 layout records are, which column is which, what an index is called."""
 

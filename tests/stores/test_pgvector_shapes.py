@@ -11,7 +11,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.errors import InvalidRequest, Refused
+from dr_pipelines.errors import InvalidRequest, NotFound, Refused
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
@@ -52,12 +52,14 @@ def store(server: Server, database: str) -> VectorStore:
     return open_store(server.url(database), base=Path())
 
 
-def lost_and_restored(store: VectorStore, native: psycopg.Connection, name: str = "t") -> set[str]:
+def lost_and_restored(
+    store: VectorStore, native: psycopg.Connection, name: str = "t", quoted: str = "t"
+) -> set[str]:
     """Take what a backup takes of a table, drop it, and put it back under its name: parts that are
     not as they were."""
     before = store.describe(name)
     rows = pa.Table.from_batches(store.scan(name), store_schema(before))
-    native.execute(f'DROP TABLE "{name}" CASCADE')
+    native.execute(f"DROP TABLE {quoted} CASCADE")
     store.create(before.model_copy(update={"origin": "12-ab", "aliases": ()}))
     store.write(name, rows)
     store.build_index(name)
@@ -475,3 +477,61 @@ def test_another_dimension_is_another_contract(
     )
     with pytest.raises(InvalidRequest, match="two dimensions"):
         store.write("t", both)
+
+
+OWN_NAMES = ["Моя таблица", 'it\'s "quoted"', "a.b", "MixedCase", "l" * 63, "я" * 31, "table"]
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_a_table_of_any_name_comes_back_under_it(
+    server: Server, database: str, store: VectorStore, native: psycopg.Connection, name: str
+) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    native.execute(f"""
+        CREATE TABLE {quoted} ("и д" int PRIMARY KEY, "в.'е""к" vector(2), a int CHECK (a > 0),
+            n serial) PARTITION BY RANGE ("и д");
+        CREATE TABLE part PARTITION OF {quoted} DEFAULT;
+        CREATE INDEX ON {quoted} (a); INSERT INTO {quoted} VALUES (1, '[1, 2]', 1);
+    """)
+    before = dumped(server, database)
+    (collection,) = store.collections()
+    assert store.describe(name) == store.describe(collection)
+
+    assert lost_and_restored(store, native, collection, quoted) == set()
+
+    assert dumped(server, database) == before
+
+
+@pytest.mark.parametrize("name", OWN_NAMES[:4])
+def test_a_copy_beside_a_table_of_any_name_is_like_it(
+    store: VectorStore, native: psycopg.Connection, name: str
+) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    native.execute(f"CREATE TABLE {quoted} (id int PRIMARY KEY, e vector(2), CHECK (id > 0))")
+    copy = store.describe(name).physical("copy@1")
+    store.create(copy)
+    store.build_index("copy@1")
+    found = compare_parts(copy, store.describe("copy@1"), engine="pgvector")
+    assert [part.part for part in found if not part.unreported] == []
+
+
+REASONS = {
+    "CREATE TABLE t (e vector(2))": "key that tells its rows apart, and it has none.*PRIMARY KEY",
+    "CREATE TABLE t (id int UNIQUE, e vector(2))": "its unique columns may be null",
+    "CREATE TABLE t (id int PRIMARY KEY)": "no column of type vector",
+    "CREATE TABLE t (id int PRIMARY KEY, e vector)": "hold no vector yet",
+    "CREATE VIEW t AS SELECT 1": "it is a view",
+    "CREATE TABLE u (i int) PARTITION BY LIST (i); CREATE TABLE t PARTITION OF u DEFAULT": (
+        "is a partition"
+    ),
+    "SELECT 1": "no table of that name in schema 'public'",
+}
+
+
+@pytest.mark.parametrize("made", REASONS)
+def test_why_a_table_is_no_collection_is_said(
+    store: VectorStore, native: psycopg.Connection, made: str
+) -> None:
+    native.execute(made)
+    with pytest.raises(NotFound, match=REASONS[made]):
+        store.describe("t")

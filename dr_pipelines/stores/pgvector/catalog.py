@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from dr_pipelines.errors import Damaged, NotFound
+from dr_pipelines.errors import Damaged
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.label import Label, read_label
 from dr_pipelines.stores.pgvector.names import collection_name, table_name
@@ -202,13 +202,14 @@ def _label(comment: str | None, table: str) -> tuple[Label | None, Damaged | Non
 
 
 def find_table(session: Session, collection: str) -> Table | None:
-    """The table of a collection, by its physical name."""
+    """The table of a collection, by its physical name, or by its own where no collection can have
+    that."""
     for table in tables(session, names=[table_name(collection)]):
         if table.collection == collection:
             return table
-    if "@table-" not in collection:
-        return None
-    return next((t for t in tables(session) if t.collection == collection), None)
+    if "@table-" in collection:
+        return next((t for t in tables(session) if t.collection == collection), None)
+    return next(iter(tables(session, names=[collection])), None)
 
 
 def aliases(session: Session) -> dict[str, str]:
@@ -233,11 +234,6 @@ def taken(session: Session, name: str) -> bool:
         "WHERE n.nspname = {} AND c.relname = {})"
     )
     return bool(session.one(query.format(sql.Literal(session.schema), sql.Literal(name))))
-
-
-def unknown(name: str) -> NotFound:
-    """There is no such collection."""
-    return NotFound(f"no collection {name!r} here: no table of that name with a key and a vector")
 
 
 def _grouped(rows: Sequence[Row]) -> dict[int, list[Row]]:

@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import sql
 
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
-from dr_pipelines.planning.parts import REMARKS, UNREPORTED
+from dr_pipelines.planning.parts import OWN_NAME, REMARKS, UNREPORTED
 from dr_pipelines.stores.pgvector.attached import add_attached
 from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
 from dr_pipelines.stores.pgvector.columns import Mapping
@@ -17,7 +17,7 @@ from dr_pipelines.stores.pgvector.dimensions import dimensions, indexed
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, comes_after_rows, section_of
 from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, own_mapping
-from dr_pipelines.stores.pgvector.names import derived
+from dr_pipelines.stores.pgvector.names import collection_name, derived
 from dr_pipelines.stores.pgvector.partitions import partitions
 from dr_pipelines.stores.pgvector.rights import described_roles, named_roles, rights
 from dr_pipelines.stores.pgvector.statements import oid, qualified
@@ -184,6 +184,7 @@ def described(
     unique = [index_part(i, table) for i in others if i.unique]
     section["constraints"] = by_name([*section.get("constraints", []), *unique])
     section[REMARKS] = remarks(table)
+    section[OWN_NAME] = table.name if collection_name(table.name) != table.name else None
     names = {
         f"vectors.{vector}.index": derived(found.name, table.name)
         for vector, found in collection.found.items()

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorKind, VectorType
 from dr_pipelines.model.fit import Fate, Fit, Note
-from dr_pipelines.planning.parts import REMARKS
+from dr_pipelines.planning.parts import OWN_NAME, REMARKS
 from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.pgvector.columns import vector_type
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import ENGINE, Section, section_of
-from dr_pipelines.stores.pgvector.names import placed, table_name
+from dr_pipelines.stores.pgvector.names import placed, table_of
 from dr_pipelines.stores.pgvector.rights import (
     missing_members,
     missing_roles,
@@ -70,12 +70,12 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
         if section.get(key):
             yield Note(f"engine.{ENGINE}.{key}", Fate.LOST, said)
     for remark in section.get(REMARKS, []):
-        name = placed(remark["name"], table_name(spec.name), taken=False)
+        name = placed(remark["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
         said = "INVALID, since it was never finished: not made. Build it anew where it is needed"
         yield Note(f"engine.{ENGINE}.{REMARKS}.{name}", Fate.APPROXIMATED, said)
     yield from _attached_notes(f"engine.{ENGINE}", section)
     for part in partitions_of(section):
-        name = placed(part["name"], table_name(spec.name), taken=False)
+        name = placed(part["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
         for key, said in (NOT_MADE | OF_PARTITIONS).items():
             if part.get(key):
                 yield Note(f"engine.{ENGINE}.partitions.{name}.{key}", Fate.LOST, said)

@@ -6,12 +6,13 @@ from psycopg import sql
 
 from dr_pipelines.errors import AlreadyExists, InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.planning.parts import OWN_NAME
 from dr_pipelines.stores.pgvector.catalog import tables, taken
 from dr_pipelines.stores.pgvector.columns import own_columns
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.details import not_null
 from dr_pipelines.stores.pgvector.label import Label, write_label
-from dr_pipelines.stores.pgvector.names import placed, table_name, with_table
+from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
 from dr_pipelines.stores.pgvector.rights import apply_rights, revoke_defaults
 from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 
@@ -37,7 +38,8 @@ def make_table(session: Session, spec: CollectionSpec) -> None:
         InvalidRequest: a part of the section is not what `describe` gives, or names what is not
             there.
     """
-    name, section = table_name(spec.name), section_of(spec)
+    section = section_of(spec)
+    name = table_of(spec.name, section.get(OWN_NAME))
     if taken(session, name):
         raise AlreadyExists(f"{spec.name!r} is taken in this schema; choose another name")
     try:

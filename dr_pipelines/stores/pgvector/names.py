@@ -25,6 +25,14 @@ def table_name(collection: str) -> str:
     return f"{collection[:CUT]}~{_digest(collection)}"
 
 
+def table_of(collection: str, own: str | None) -> str:
+    """The table that a collection is made in: `own` is what one was called whose name no collection
+    can have, and which comes back under it."""
+    if own is not None and collection == collection_name(own):
+        return own
+    return table_name(collection)
+
+
 def collection_name(table: str) -> str:
     """The collection of a table that was made by somebody else."""
     if PHYSICAL_NAME.fullmatch(table):

@@ -26,6 +26,7 @@ from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.fitting import comes_back
 from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.pgvector import alias_views, indexing, searching, writing
+from dr_pipelines.stores.pgvector.absence import unknown
 from dr_pipelines.stores.pgvector.address import Address
 from dr_pipelines.stores.pgvector.catalog import (
     Table,
@@ -34,7 +35,6 @@ from dr_pipelines.stores.pgvector.catalog import (
     held_tables,
     tables,
     taken,
-    unknown,
 )
 from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.copying import scanned
@@ -299,7 +299,7 @@ def _table(session: Session, name: str) -> Table:
     else:
         found = next(iter(tables(session, names=[alias])), None)
     if found is None:
-        raise unknown(name)
+        raise unknown(session, name)
     return found
 
 
@@ -308,7 +308,7 @@ def _collection(session: Session, table: Table, name: str) -> Collection:
         raise table.damage
     collection = collection_of(session, table)
     if collection is None:
-        raise unknown(name)
+        raise unknown(session, name)
     return collection
 
 
@@ -316,7 +316,7 @@ def _physical(session: Session, name: str) -> Collection:
     _require_no_alias(session, name)
     table = find_table(session, name)
     if table is None:
-        raise unknown(name)
+        raise unknown(session, name)
     return _collection(session, table, name)
 
 
