@@ -12,6 +12,7 @@ import dagster as dg
 from dr_pipelines import audit
 from dr_pipelines.audit import Audit
 from dr_pipelines.exposure import look
+from dr_pipelines.model.display import displayed, displayed_values
 from dr_pipelines.proof import (
     claims_missing,
     equality_problems,
@@ -72,7 +73,7 @@ def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
             repository=opened.repository(run=context.run.run_id),
             days=days_of_run(context.run.tags),
         )
-        return _result(found.passed, found.summary, {"examined": found.examined})
+        return check_result(found.passed, found.summary, {"examined": found.examined})
 
     return audited
 
@@ -86,7 +87,7 @@ def _equal(tracked: Tracked) -> dg.AssetChecksDefinition:
         point = newest_snapshot(_repository(context, dr_project), tracked.name)
         problems = equality_problems(point)
         rows = {"rows": point.entry.body.detail["rows"], "log_entry": point.number}
-        return _result(not problems, "; ".join(problems), rows)
+        return check_result(not problems, "; ".join(problems), rows)
 
     return equal
 
@@ -110,7 +111,7 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
             "seconds": round(found.seconds, 3),
             "log_entry": point.number,
         }
-        return _result(found.sound, "; ".join(said), facts)
+        return check_result(found.sound, "; ".join(said), facts)
 
     return restorable
 
@@ -133,7 +134,7 @@ def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
             *claims_missing(dr_project.open().lineage(tracked.name), claimed, listed),
         ]
         facts = {"days": len(listed), "claimed": len(claimed), "log_entry": point.number}
-        return _result(not problems, "; ".join(problems[:NAMED]), facts)
+        return check_result(not problems, "; ".join(problems[:NAMED]), facts)
 
     return lists_every_partition
 
@@ -153,13 +154,13 @@ def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
             edited=tracked.edited,
         )
         if seen.standing is None:
-            return _result(False, seen.problem or "", {})
+            return check_result(False, seen.problem or "", {})
         unread = seen.standing.unread
         said = [*unread.sentences(), *(line.sentence for line in unread.lines[:NAMED])]
         late = unread.tail_since is not None and (
             dr_project.now() - unread.tail_since >= tracked.policy.objectives.rpo
         )
-        return _result(not unread.count and not late, "; ".join(said), unread_metadata(unread))
+        return check_result(not unread.count and not late, "; ".join(said), unread_metadata(unread))
 
     return nothing_unread
 
@@ -175,12 +176,12 @@ def _repository(context: dg.AssetCheckExecutionContext, dr_project: ProjectResou
     return dr_project.open().repository(run=context.run.run_id)
 
 
-def _result(passed: bool, problems: str, facts: dict[str, Any]) -> dg.AssetCheckResult:
+def check_result(passed: bool, problems: str, facts: dict[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=problems or None,
-        metadata=facts,
+        description=displayed(problems) or None,
+        metadata=displayed_values(facts),
     )
 
 

@@ -19,6 +19,7 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.extras import missing_extra
+from dr_pipelines.model.display import displayed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,4 +60,6 @@ def failure_of(error: DrError) -> dg.Failure:
     """What Dagster shows of an error."""
     then = next((text for kind, text in NEXT if isinstance(error, kind)), "")
     facts = {"error": type(error).__name__} | ({"next": then} if then else {})
-    return dg.Failure(str(error), metadata=facts, allow_retries=isinstance(error, REPEATABLE))
+    return dg.Failure(
+        displayed(str(error)), metadata=facts, allow_retries=isinstance(error, REPEATABLE)
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from dr_pipelines.exposure import Look
+from dr_pipelines.model.display import displayed_values
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.protocols import Progress
@@ -117,7 +118,9 @@ def look_metadata(look: Look, now: datetime) -> Metadata:
 
 def unread_metadata(unread: Unread) -> Metadata:
     """What a source holds beyond its changes."""
-    return {name: value for name, value in unread.facts().items() if value is not None}
+    facts = {name: value for name, value in unread.facts().items() if value is not None}
+    shown: Metadata = displayed_values(facts)
+    return shown
 
 
 def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
@@ -125,7 +128,7 @@ def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
     manifest = point.manifest
     held = point.entry.body.detail.get("source") or {}
     return {
-        **{name: value for name, value in held.items() if value is not None},
+        **displayed_values({name: value for name, value in held.items() if value is not None}),
         "dagster/row_count": manifest.counts.records,
         "dagster/uri": repository.blobs.url,
         "documents": manifest.counts.documents,

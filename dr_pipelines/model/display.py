@@ -1,6 +1,7 @@
 """Text of others, made fit to be shown: nothing in it acts on a terminal or changes its order."""
 
 import re
+from typing import Any
 
 _ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and line feed, DEL, C1 (U+009B begins a sequence)
@@ -21,6 +22,17 @@ def displayed(text: str, *, limit: int | None = None) -> str:
 def displayed_line(text: str, *, limit: int | None = None) -> str:
     """`displayed`, on one line: tabs and line feeds are escaped too."""
     return displayed(text, limit=limit).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def displayed_values(value: Any) -> Any:
+    """The same lists and mappings with every text in them `displayed`; anything else as it is."""
+    if isinstance(value, str):
+        return displayed(value)
+    if isinstance(value, dict):
+        return {displayed_values(key): displayed_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [displayed_values(item) for item in value]
+    return value
 
 
 def displayed_json(document: str) -> str:

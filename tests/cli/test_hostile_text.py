@@ -9,6 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from assets.checks import check_result
+from assets.failures import failure_of
+from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.display import displayed, displayed_json, displayed_line
 from dr_pipelines.model.record import store_schema
@@ -136,3 +139,15 @@ def test_json_says_the_same_with_escapes() -> None:
     text = displayed_json(json.dumps(value, ensure_ascii=False))
     assert json.loads(text) == value
     assert not ACTS.search(text)
+
+
+def test_dagster_shows_text_and_no_control_characters() -> None:
+    failure = failure_of(Damaged(EVIL))
+    assert failure.description == NAMED
+    result = check_result(False, EVIL, {"problems": [EVIL], "nested": {"id": EVIL}, "count": 3})
+    assert result.description == NAMED
+    assert {name: value.value for name, value in result.metadata.items()} == {
+        "problems": [NAMED],
+        "nested": {"id": NAMED},
+        "count": 3,
+    }
