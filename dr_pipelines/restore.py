@@ -137,6 +137,8 @@ def _restore(
                 store=store,
                 lease=lease,
             )
+    # what waits for its place is there by now
+    found = _described(plan, store=store) if plan.switch else described
     return Recovery(
         plan=plan,
         phases=tuple(watch.phases),
@@ -147,7 +149,7 @@ def _restore(
         switched=plan.switch,
         entry=entry,
         embedded=embedded,
-        findings=compare_parts(plan.spec, described, engine=namespace(store.engine)),
+        findings=compare_parts(plan.spec, found, engine=namespace(store.engine)),
     )
 
 

@@ -185,7 +185,7 @@ def _dumped(server: Server, database: str, *options: str) -> str:
 
 def _schema(server: Server, database: str) -> list[str]:
     """What makes the tables, without what differs by intent: the label, and what is not made."""
-    made_by_hand = ("COMMENT ON INDEX", "FOREIGN KEY", "CREATE TRIGGER")
+    made_by_hand = ("COMMENT ON INDEX", "CREATE TRIGGER")
     statements = _dumped(server, database, "--schema-only").split(";\n")
     return [s.strip() for s in statements if not any(words in s for words in made_by_hand)]
 
@@ -238,7 +238,7 @@ def test_a_table_beside_the_first_has_the_same_parts(
 
     found = compare_parts(before, store.describe(f"{name}@12-ab"), engine="pgvector")
     lost = {".".join(f.part.split(".")[:3]) for f in found if not f.unreported}
-    made_by_hand = {"engine.pgvector.foreign_keys", "engine.pgvector.triggers"}
+    made_by_hand = {"engine.pgvector.triggers"}
     assert lost == (made_by_hand if name == "docs" else set())
     assert store.describe(name) == before
     count = f'SELECT count(*) FROM (TABLE {name} EXCEPT TABLE "{name}@12-ab") d'
@@ -278,10 +278,7 @@ def test_what_would_not_be_made_is_said_before(
     ]
     assert not any(part["unique"] for part in section["indexes"])
     notes = store.fit(store.describe("docs")).lost
-    assert {note.part for note in notes} == {
-        "engine.pgvector.foreign_keys",
-        "engine.pgvector.triggers",
-    }
+    assert {note.part for note in notes} == {"engine.pgvector.triggers"}
     assert all(note.fate is Fate.LOST for note in notes)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
+from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
@@ -535,3 +536,71 @@ def test_why_a_table_is_no_collection_is_said(
     native.execute(made)
     with pytest.raises(NotFound, match=REASONS[made]):
         store.describe("t")
+
+
+REFERRING = """
+    CREATE TABLE parents (id int PRIMARY KEY); INSERT INTO parents VALUES (1), (2);
+    CREATE TABLE t (id int PRIMARY KEY, e vector(2), up int REFERENCES t ON DELETE CASCADE,
+        p int CONSTRAINT holds REFERENCES parents, q int);
+    COMMENT ON CONSTRAINT holds ON t IS 'a parent';
+    INSERT INTO t VALUES (1, '[1, 2]', NULL, 1, 7), (2, '[1, 3]', 1, 2, 1);
+    ALTER TABLE t ADD CONSTRAINT broken FOREIGN KEY (q) REFERENCES parents NOT VALID;
+"""
+
+
+def test_foreign_keys_come_back_as_they_were(
+    server: Server, database: str, store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(REFERRING)
+    before = dumped(server, database)
+    notes = store.fit(store.describe("t")).notes
+    assert [(n.part, n.fate) for n in notes] == [
+        ("engine.pgvector.foreign_keys", Fate.APPROXIMATED)
+    ]
+
+    assert lost_and_restored(store, native) == set()
+
+    assert dumped(server, database) == before
+
+
+def test_a_foreign_key_that_does_not_hold_any_more_is_for_new_rows(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(REFERRING)
+    before = store.describe("t")
+    rows = pa.Table.from_batches(store.scan("t"))
+    native.execute("DROP TABLE t; DELETE FROM parents WHERE id = 2")
+    store.create(before)
+    store.write("t", rows)
+    store.build_index("t")
+    found = compare_parts(before, store.describe("t"), engine="pgvector")
+    assert {part.part for part in found if not part.unreported} == {
+        "engine.pgvector.foreign_keys.holds"
+    }
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        native.execute("INSERT INTO t (id, p) VALUES (3, 2)")
+
+
+def test_a_copy_beside_keeps_nobody_from_deleting_what_it_refers_to(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(REFERRING)
+    before = store.describe("t")
+    rows = pa.Table.from_batches(store.scan("t"))
+    store.create(before.physical("t@2-ab"))
+    store.write("t@2-ab", rows)
+    store.build_index("t@2-ab")
+    found = compare_parts(before, store.describe("t@2-ab"), engine="pgvector")
+    assert {part.part for part in found if not part.unreported} == set()
+    native.execute("DROP TABLE t")
+    native.execute("DELETE FROM parents WHERE id = 1")
+    native.execute("INSERT INTO parents VALUES (1)")
+
+    store.promote("t@2-ab", alias="t")
+
+    after = store.describe("t").engine["pgvector"]["foreign_keys"]
+    assert after == before.engine["pgvector"]["foreign_keys"]
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        native.execute("DELETE FROM parents WHERE id = 1")
+    native.execute('DELETE FROM "t@2-ab" WHERE id = 1')
+    assert store.status("t").records == 0  # its own rows went with it

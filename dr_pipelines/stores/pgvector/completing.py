@@ -6,6 +6,7 @@ from typing import Any
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.details import complete_details
+from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys, is_beside
 from dr_pipelines.stores.pgvector.making import (
     add_constraint,
     comes_after_rows,
@@ -28,6 +29,8 @@ def complete(session: Session, collection: Collection) -> None:
     found = constraints_of(session, table.id, table.quoted, root=table.name, keys=True)
     there = frozenset(part["name"] for part in found["constraints"])
     _finish(session, section, there, root=table.name, table=table.name)
+    if not is_beside(table.name):
+        add_foreign_keys(session, table, section)
     if table.partitioned:
         live = live_partitions(session, table, table.id)
         _of_partitions(session, section.get("partitions", {}), live, root=table.name)

@@ -14,6 +14,7 @@ from dr_pipelines.stores.pgvector.columns import Mapping
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.details import details
 from dr_pipelines.stores.pgvector.dimensions import dimensions, indexed
+from dr_pipelines.stores.pgvector.foreign_keys import is_beside
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, comes_after_rows, section_of
 from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, own_mapping
@@ -39,9 +40,11 @@ METRIC_CLASSES = qualified("""
     WHERE a.attname = {name} AND (i.indrelid = {table}
         OR i.indrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({table})))
 """)
+FOREIGN_KEYS = "foreign_keys"
 INVALID_INDEX = "invalid index"
 PENDING = (
     "clustered",
+    "foreign_keys",
     "index_comments",
     "index_names",
     "index_statistics",
@@ -203,8 +206,12 @@ def described(
         later = [c for c in kept.get("constraints", []) if comes_after_rows(c)]
         made = [c for c in section["constraints"] if not comes_after_rows(c)]
         section["constraints"] = by_name([*made, *later])
-    section = {key: value for key, value in section.items() if value}
-    section[UNREPORTED] = unreported(collection)
+    waiting = dict[str, Any]()
+    if label is not None and is_beside(table.name) and not aliases:
+        declared = section_of(label.spec).get(FOREIGN_KEYS)
+        waiting = {FOREIGN_KEYS: declared} if declared else {}
+    section = {key: value for key, value in (section | waiting).items() if value}
+    section[UNREPORTED] = [*unreported(collection), *(f"engine.{ENGINE}.{key}" for key in waiting)]
     if not section[UNREPORTED]:
         del section[UNREPORTED]
     engine = {**spec.engine, ENGINE: section}

@@ -30,6 +30,10 @@ NOT_MADE = {
     "foreign_keys": "not made: what they refer to may be of another time; add them by hand",
     "triggers": "not made: a restore must not set off what they do; add them by hand",
 }
+ADDED_LAST = (
+    "added when the collection takes the place of the one that had them, for new rows at first, "
+    "and for all where what they refer to is there"
+)
 OF_PARTITIONS = {"sequences": "not made: the columns have no default there; add it by hand"}
 
 
@@ -66,9 +70,10 @@ def _vector_notes(vector: Vector) -> Iterator[Note]:
 
 def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     section = section_of(spec)
-    for key, said in NOT_MADE.items():
-        if section.get(key):
-            yield Note(f"engine.{ENGINE}.{key}", Fate.LOST, said)
+    if section.get("foreign_keys"):
+        yield Note(f"engine.{ENGINE}.foreign_keys", Fate.APPROXIMATED, ADDED_LAST)
+    if section.get("triggers"):
+        yield Note(f"engine.{ENGINE}.triggers", Fate.LOST, NOT_MADE["triggers"])
     for remark in section.get(REMARKS, []):
         name = placed(remark["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
         said = "INVALID, since it was never finished: not made. Build it anew where it is needed"

@@ -41,9 +41,10 @@ from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import Collection, collection_of, described, rows_of
 from dr_pipelines.stores.pgvector.fitted import fitted
 from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
+from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
 from dr_pipelines.stores.pgvector.glances import glance
 from dr_pipelines.stores.pgvector.label import Label
-from dr_pipelines.stores.pgvector.making import ENGINE, make_table, write_key_label
+from dr_pipelines.stores.pgvector.making import ENGINE, make_table, section_of, write_key_label
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.requests import (
     checked_alias,
@@ -248,6 +249,8 @@ class PgvectorStore:
             found = _physical(session, name)
             if checked_alias(alias) not in aliases(session) and taken(session, alias):
                 raise AlreadyExists(f"{alias!r} is a table or view; choose another alias")
+            if (label := found.table.label) is not None:
+                add_foreign_keys(session, found.table, section_of(label.spec))
             alias_views.point(session, alias, found)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from dr_pipelines.stores.pgvector.catalog import Index, Table
 from dr_pipelines.stores.pgvector.connections import Row, Session
-from dr_pipelines.stores.pgvector.names import derived, without_table
+from dr_pipelines.stores.pgvector.names import PLACEHOLDER, derived, without_table
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 
 Section = dict[str, Any]
@@ -43,7 +43,7 @@ SEQUENCE = qualified("""
 """)
 CONSTRAINTS = qualified("""
     SELECT conname, contype::text, pg_catalog.pg_get_constraintdef(oid),
-        pg_catalog.obj_description(oid, 'pg_constraint'), convalidated
+        pg_catalog.obj_description(oid, 'pg_constraint'), convalidated, confrelid = conrelid
     FROM pg_constraint
     WHERE conrelid = {table} AND contype IN ('c', 'f', 'p', 'u', 'x') AND conislocal
         AND conparentid = 0::oid
@@ -161,7 +161,7 @@ def constraints_of(
     """Constraints that a table has for itself; the primary key is one of them with `keys`."""
     rows = session.printed(CONSTRAINTS.format(table=oid(relation)))
     kept, foreign = list[Section](), list[Section]()
-    for name, kind, definition, comment, validated in rows:
+    for name, kind, definition, comment, validated, to_itself in rows:
         said = {
             "name": derived(name, root),
             "definition": without_table(definition, quoted),
@@ -169,6 +169,9 @@ def constraints_of(
             **({} if validated else {"validated": False}),
         }
         if kind == "f":
+            of_it, placed = f"REFERENCES {quoted}(", f"REFERENCES {PLACEHOLDER}("
+            if to_itself:
+                said["definition"] = str(said["definition"]).replace(of_it, placed, 1)
             foreign.append(said)
         elif keys or kind != "p":
             kept.append(said)
