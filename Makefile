@@ -1,6 +1,8 @@
 # The developer manual: `make help`. CI runs `.ci/run`, which runs `make test`.
 PYTHON ?= python3
 VENV ?= .venv
+DR_POLICIES ?= policies.yaml
+PORT ?= 3000
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 INSTALLED := $(VENV)/.installed
@@ -35,11 +37,12 @@ format: $(INSTALLED) ## Rewrite what can be rewritten
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# `dagster dev`, although its help calls it superseded: `dg dev` is in a package of its own.
-dev: $(INSTALLED) ## Dagster's web pages and daemon over this checkout, on http://127.0.0.1:3000
+# From its own directory, where Dagster finds one dagster.yaml and not two.
+dev: $(INSTALLED) ## Dagster's web pages and daemon over this checkout; DR_POLICIES=FILE PORT=3000
 	mkdir -p .dagster
 	ln -sfn ../dagster.yaml .dagster/dagster.yaml
-	DAGSTER_HOME="$(CURDIR)/.dagster" $(BIN)/dagster dev -w workspace.yaml $(ARGS)
+	cd .dagster && DAGSTER_HOME="$(CURDIR)/.dagster" DR_POLICIES="$(abspath $(DR_POLICIES))" \
+	  $(abspath $(BIN))/dg dev -w ../workspace.yaml -p $(PORT) $(ARGS)
 
 clean: ## Remove caches and Dagster's history; the environment and all data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

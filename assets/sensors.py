@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dr_pipelines.exposure import Sighting, sighting
+from dr_pipelines.model.notation import duration_text
 from dr_pipelines.planning.freshness import (
     Action,
     Need,
@@ -97,7 +98,7 @@ def build_rpo_sensor(
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Keeps every change of {tracked.name} younger than "
-        f"{tracked.policy.objectives.rpo} until a recovery point covers it.",
+        f"{duration_text(tracked.policy.objectives.rpo)} until a recovery point covers it.",
     )
     @explained
     def rpo(context: dg.SensorEvaluationContext, dr_project: ProjectResource) -> dg.SensorResult:

@@ -1,6 +1,7 @@
 """A collection as the builders see it: names, owner, partitions, versions. Nothing that runs."""
 
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -145,16 +146,18 @@ def asset_by_day(
 ) -> Decorator:
     """Declare an asset by day, each day made of the same day of the stage before; a range of days
     is made in one run."""
-    return asset(
-        tracked,
-        name,
-        kinds=kinds,
-        deps=[dg.AssetDep(tracked.key(after))] if after else [],
-        partitions_def=tracked.days,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        code_version=version,
-        **more,
-    )
+    with warnings.catch_warnings():  # of a parameter that Dagster's own pages recommend
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+        return asset(
+            tracked,
+            name,
+            kinds=kinds,
+            deps=[dg.AssetDep(tracked.key(after))] if after else [],
+            partitions_def=tracked.days,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            code_version=version,
+            **more,
+        )
 
 
 def _facts(tracked: Tracked) -> dict[str, Any]:

@@ -8,15 +8,6 @@ import pytest
 from tests.assets.location import Location
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Dagster calls a parameter beta that its own documentation recommends."""
-    here = Path(__file__).parent
-    ignored = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:Warning")
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(ignored)
-
-
 @pytest.fixture
 def location(tmp_path: Path) -> Location:
     """Five days of which the third is quiet, and nothing ingested."""

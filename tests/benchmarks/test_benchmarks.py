@@ -41,7 +41,6 @@ QUICK = {"full", "verification"}
 """Seconds; the others load a model or Dagster, or start processes: a minute of CPU together."""
 
 
-@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:Warning")
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in CASES],
