@@ -1,18 +1,22 @@
 """What the wheel carries, and how another code location includes it."""
 
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.packaging.conftest import ROOT
-from tests.packaging.somebody import scaffold
+from tests.packaging.somebody import POLICIES, scaffold
 
 DAILY = ("documents", "chunks", "embeddings", "collection")
 INCLUDED = {f"vectors/notes/{name}" for name in (*DAILY, "snapshot", "recovery_point")}
@@ -112,3 +116,34 @@ def test_dg_checks_and_lists_them_where_the_wheel_is_installed(wheel: Path, tmp_
     assert {asset["asset_key"] for asset in listed["assets"]} == INCLUDED | {"report"}
     assert {check["name"] for check in listed["asset_checks"]} >= CHECKS
     assert "dr_pipelines_dagster.DrPipelines" in dg("list", "components", "--json")
+
+
+def blocks(kind: str) -> list[str]:
+    """The README's blocks in a language that are about the assets."""
+    found = re.findall(rf"```{kind}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [block for block in found if "dr_pipelines_dagster" in block]
+
+
+@pytest.fixture
+def furnished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "policies.yaml").write_text(POLICIES)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("way", ["component", "call"])
+def test_the_readme_includes_the_assets(furnished: Path, way: str) -> None:
+    if way == "component":
+        ((kind, attributes),) = [yaml.safe_load(b).values() for b in blocks("yaml")]
+        package, _, name = kind.rpartition(".")
+        component = getattr(importlib.import_module(package), name).model_validate(attributes)
+        defs = component.build_defs(SimpleNamespace(path=furnished))
+    else:
+        (code,) = blocks("python")
+        names: dict[str, Any] = {}
+        exec(code, names)
+        defs = names["defs"]
+
+    keys = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
+    assert keys >= INCLUDED
+    assert "vectors/memories/recovery_point" in keys
