@@ -6,6 +6,7 @@ where `${NAME}` and credentials are looked up. Opening reads and writes nothing 
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,9 +177,25 @@ def _open_engine(scheme: str, rest: str, *, base: Path) -> "VectorStore":
 
 
 def open_source(
-    policy: SourcePolicy, *, base: Path, environ: Mapping[str, str], fields: Sequence[Field] = ()
+    policy: SourcePolicy,
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+    fields: Sequence[Field] = (),
+    start: date | None = None,
 ) -> "Source":
-    """The source of a collection that declares some fields."""
+    """The source of a collection that declares some fields and is kept from a first day on."""
+    opened = _open_source(policy, base=base, environ=environ, fields=fields)
+    if start is None:
+        return opened
+    from dr_pipelines.ingest.baseline import BaselinedSource
+
+    return BaselinedSource(opened, start)
+
+
+def _open_source(
+    policy: SourcePolicy, *, base: Path, environ: Mapping[str, str], fields: Sequence[Field]
+) -> "Source":
     from dr_pipelines.ingest.values import misfit_of
 
     path, misfit = place(policy.path, base=base, environ=environ), misfit_of(fields)

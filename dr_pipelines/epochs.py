@@ -142,7 +142,8 @@ def _draft(
     update = {
         "epoch": epoch,
         "epoch_name": name,
-        "since": 0,
+        "since": lineage.source.baseline,
+        "baseline": lineage.source.baseline,
         "partitions": {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
         "environments": grown.environments | {environment.fingerprint: environment},
         "canaries": canaries_for(lineage, repository=repository, manifest=manifest),

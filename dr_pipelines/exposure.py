@@ -89,7 +89,7 @@ def sighting(
 
     The source is read only if it or the log did. Raises as `standing` does.
     """
-    source = [feed.source.glance(), str(feed.start)] if feed else []  # first: see `of`
+    source = feed.source.glance() if feed else ""  # first: see `of`
     head = repository.log(collection).head()
     of = sha256(canonical_json([__version__, source, head.sha256, edited])).hexdigest()
     if last is not None and last.of == of:

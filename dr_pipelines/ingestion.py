@@ -297,6 +297,8 @@ def _first_manifest(lineage: Lineage, bound: Timeline) -> Manifest:
         timeline=bound.id,
         timelines=(bound,),
         provenance=lineage.provenance,
+        since=lineage.source.baseline,
+        baseline=lineage.source.baseline,
     )
 
 

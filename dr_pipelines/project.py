@@ -201,8 +201,9 @@ class Project:
             base=self.base,
             environ=self.environ,
             fields=config.declared_fields(policy),
+            start=policy.partitions_start,
         )
-        return Feed(name, source, policy.partitions_start)
+        return Feed(name, source)
 
     def standing(self, name: str) -> "Standing":
         """Where a collection stands, by its source and its log. The source is read only where it or
@@ -267,12 +268,15 @@ class Project:
                 name, policy, embedder_dimension=model.provenance.dimension
             ),
             source=config.open_source(
-                policy.source, base=base, environ=environ, fields=config.declared_fields(policy)
+                policy.source,
+                base=base,
+                environ=environ,
+                fields=config.declared_fields(policy),
+                start=policy.partitions_start,
             ),
             chunker=chunker,
             embedder=model,
             store_name=policy.store,
-            start=policy.partitions_start,
         )
 
     def _open_repository(self, run: str) -> "Repository":

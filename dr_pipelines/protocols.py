@@ -272,6 +272,11 @@ class Source(Protocol):
     @property
     def provenance(self) -> SourceProvenance: ...
 
+    @property
+    def baseline(self) -> int:
+        """Up to this position there is one state, and not every change; 0 where all are there."""
+        ...
+
     def glance(self) -> str:
         """Equal as long as the source holds the same, and cheap: reads none of its changes."""
         ...

@@ -1,7 +1,6 @@
 """One collection's way from source to vectors: what the policy names, put together."""
 
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cached_property
 from hashlib import sha256
 
@@ -13,11 +12,10 @@ from dr_pipelines.protocols import Chunker, Embedder, Source
 
 @dataclass(frozen=True)
 class Feed:
-    """What a collection reads; `start` is the first day that is kept."""
+    """What a collection reads."""
 
     collection: str
     source: Source
-    start: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,6 @@ class Lineage:
     chunker: Chunker
     embedder: Embedder
     store_name: str = "default"
-    start: date | None = None
     proofs: list[Proof] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @cached_property

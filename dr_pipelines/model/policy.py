@@ -221,8 +221,8 @@ class CollectionPolicy(Policy):
     partitions_start: date | None = Key(
         default=None,
         validate_default=True,
-        description="First day of the date partitions, UTC. Needed, but refused with authority "
-        "`store`.",
+        description="First day of the date partitions, UTC. What the source said before is read as "
+        "one state, in the partition of this day. Needed, but refused with authority `store`.",
         examples=["2026-01-05"],
     )
     dimension: Annotated[int, Key(ge=1, le=MAX_DIMENSION)] | None = Key(

@@ -222,6 +222,7 @@ class Manifest(Stored):
     pages: tuple[ObjectRef, ...] = ()
     segments: tuple[SegmentRef, ...] = ()
     since: Count = 0  # every version from this source position on is here
+    baseline: Count = 0  # what the source said up to here was only ever kept as one state
     taken_over: tuple[int, ...] = ()
     accepted: ObjectRef | None = None  # lines of the source that a decision let go
     counts: Counts = Counts()

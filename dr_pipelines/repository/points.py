@@ -61,6 +61,11 @@ def at_position(repository: Repository, collection: str, position: int) -> Recov
             return RecoveryPoint(
                 collection, point.number, point.sha256, point.entry, point.manifest, cut
             )
+    if position < newest.manifest.baseline:
+        raise NotFound(
+            f"{collection}: source position {position} lies before partitions_start: what the "
+            f"source said up to position {newest.manifest.baseline} is kept as one state"
+        )
     raise NotFound(
         f"{collection}: source position {position} is not covered: the source was read without a "
         f"gap up to position {newest.manifest.frontier()}"
@@ -135,7 +140,7 @@ def _every_version(repository: Repository, newest: RecoveryPoint) -> Iterator[Ma
     """The newest manifest, and as many older ones as hold the versions that it has not kept."""
     since = newest.manifest.since + 1
     for point in _newest_first(repository, newest):
-        if since == 0 or point.manifest.epoch != newest.manifest.epoch:
+        if since <= newest.manifest.baseline or point.manifest.epoch != newest.manifest.epoch:
             return
         if point.manifest.since < since:
             since = point.manifest.since

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from dr_pipelines.errors import InvalidRequest, NotFound, SourceRewritten
+from dr_pipelines.errors import NotFound, SourceRewritten
 from dr_pipelines.ingest.lineage import Feed, Lineage
 from dr_pipelines.model.recovery_point import Manifest, Partition, Stretch
 from dr_pipelines.protocols import SourcePartition
@@ -60,16 +60,10 @@ def require_same_source(feed: Feed | Lineage, reading: Reading) -> None:
 def source_days(
     feed: Feed | Lineage, *, first: date | None = None, last: date | None = None
 ) -> list[SourcePartition]:
-    """Days with changes, oldest first; raises `InvalidRequest` when some precede the start."""
-    days = feed.source.partitions()
-    if days and feed.start and days[0].day < feed.start:
-        raise InvalidRequest(
-            f"{feed.collection}: the source begins on {days[0].day}, before partitions_start "
-            f"{feed.start}; set partitions_start to {days[0].day} or earlier"
-        )
+    """Days with changes, oldest first."""
     return [
         day
-        for day in days
+        for day in feed.source.partitions()
         if (first is None or day.day >= first) and (last is None or day.day <= last)
     ]
 

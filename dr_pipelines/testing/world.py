@@ -101,6 +101,10 @@ class ListedSource:
         """The last position."""
         return len(self.history)
 
+    @property
+    def baseline(self) -> int:
+        return 0
+
     def glance(self) -> str:
         return self.anchor(self.head) or ""
 

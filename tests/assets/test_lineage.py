@@ -247,3 +247,20 @@ def test_a_day_outside_the_source_is_quiet_and_says_so(location: Location) -> No
     assert told(done, "collection", "dagster/partition_row_count") == {"2026-01-07": 0}
     assert told(done, "collection", "outcome") == {"2026-01-07": "quiet"}
     assert location.log_kinds() == []
+
+
+def test_a_feed_older_than_its_first_day_begins_with_what_stood_then(location: Location) -> None:
+    twin = Location(shutil.copytree(location.directory, location.directory.parent / "twin"))
+    for place in (location, twin):
+        text = place.policies.read_text()
+        place.policies.write_text(text.replace("start: 2026-01-05", "start: 2026-01-08"))
+
+    made = location.ingest(days=("2026-01-08", "2026-01-09"))
+    twin.ingest_without_dagster()
+
+    assert made.success
+    assert told(made, "documents", "dagster/partition_row_count") == {
+        "2026-01-08": 3,  # two that stood, and the day's own
+        "2026-01-09": 2,
+    }
+    assert location.state() == twin.state()

@@ -96,6 +96,10 @@ class GitSource:
         }
         return SourceProvenance(connector="git", settings=settings)
 
+    @property
+    def baseline(self) -> int:
+        return 0
+
     def glance(self) -> str:
         """The commit of the ref, what is read of it, and when Git LFS last brought files."""
         commit = resolve_ref(self._repository, self._ref)

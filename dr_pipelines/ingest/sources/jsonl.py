@@ -38,6 +38,10 @@ class JsonlSource:
     def provenance(self) -> SourceProvenance:
         return SourceProvenance(connector="jsonl")
 
+    @property
+    def baseline(self) -> int:
+        return 0
+
     def glance(self) -> str:
         """Which file it is, its size and when it was last written."""
         with opened(self._path) as file:
