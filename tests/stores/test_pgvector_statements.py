@@ -21,6 +21,7 @@ from dr_pipelines.stores.pgvector.statements import qualified
         ("{}.vector_dims({})", "{}.vector_dims({})"),
         ("a::int8::pg_catalog.oid", "a::pg_catalog.int8::pg_catalog.oid"),
         ("k IN ('r', 'p')", "k OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p'])"),
+        ("k IN (\n  SELECT a", "k OPERATOR(pg_catalog.=) ANY (SELECT a"),
         ("k IN (SELECT a FROM b)", "k OPERATOR(pg_catalog.=) ANY (SELECT a FROM b)"),
         ('a COLLATE "C"', 'a COLLATE pg_catalog."C"'),
         ("CASE WHEN a THEN b END", "CASE WHEN a THEN b END"),
@@ -40,6 +41,9 @@ def test_names_get_the_engines_schema(written: LiteralString, meant: str) -> Non
         "a LIKE b",
         "CASE a WHEN b THEN c END",
         "JOIN a USING (b)",
+        "a IS DISTINCT FROM b",
+        "a IS NOT DISTINCT FROM b",
+        "a IN (b, c)",
     ],
 )
 def test_a_form_whose_operator_has_no_schema_is_refused(written: LiteralString) -> None:

@@ -42,7 +42,7 @@ VIEWS = qualified("""
     FROM (SELECT id, pg_catalog.max(depth) AS depth FROM seen GROUP BY id) s
     JOIN pg_class v ON v.oid = s.id AND s.depth > 0
     JOIN pg_namespace n ON n.oid = v.relnamespace
-    WHERE pg_catalog.obj_description(v.oid, 'pg_class') IS DISTINCT FROM {mark}
+    WHERE coalesce(pg_catalog.obj_description(v.oid, 'pg_class'), '') <> {mark}
 """)
 RULES = qualified("""
     SELECT 0, 'rule', pg_catalog.format('%I', r.rulename),

@@ -8,7 +8,8 @@
   stands between blanks; a call has no blank before its parenthesis. The extension's names are
   written with its own schema: `{extension}.vector_dims({column})`.
 - There is no way to say whose operator is meant in `BETWEEN`, `NULLIF`, `NOT IN`, `LIKE`,
-  `CASE x WHEN`, `(a, b) = (c, d)`: they are not used, and `qualified` refuses them.
+  `CASE x WHEN`, `JOIN … USING`, `a IS DISTINCT FROM b`: they are not used, and `qualified` refuses
+  them. `IN` becomes `= ANY`; `IS DISTINCT FROM NULL` asks for no operator.
 - A value is cast only where its type is the engine's or the extension's (`Attribute.plain`): a cast
   of somebody's type is somebody's function, and so is an implicit one, to call a function or an
   operator with it. Other values come out through `SHOWN` (`format('%s', …)`, the output function)
@@ -25,10 +26,12 @@ LITERAL = re.compile(r"('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")")
 SYNTAX = frozenset(["array", "coalesce", "exists"])
 """What looks like a call and is none: it asks for no operator by name."""
 NAMELESS = re.compile(
-    r"\bBETWEEN\b|\bNULLIF\b|\bNOT IN\b|\bI?LIKE\b|\bSIMILAR\b|\bCASE\b(?!\s+WHEN\b)|\bUSING \(",
+    r"\bBETWEEN\b|\bNULLIF\b|\bIN \(|\bI?LIKE\b|\bSIMILAR\b|\bCASE\b(?!\s+WHEN\b)|\bUSING \(|"
+    r"\bDISTINCT FROM (?!NULL\b)",
     re.IGNORECASE,
 )
-LIST = re.compile(r"\bIN \(\s*('[^()]*)\)")
+LIST = re.compile(r"(?<!NOT )\bIN \(\s*('[^()]*)\)")
+QUERY = re.compile(r"(?<!NOT )\bIN \(\s*SELECT\b")
 OPERATOR = re.compile(r"(?<=\s)(<>|<=|>=|<|>|=|\|\||\+|-|@@)(?=\s)")
 TYPE = re.compile(r"::(?=[a-z])(?!pg_catalog\.)")
 CATALOG = re.compile(r"(?<![.\w])pg_(?!catalog\.|temp\b)(?=\w+\b(?!\())")
@@ -42,9 +45,9 @@ def qualified(text: LiteralString) -> sql.SQL:
     Raises:
         ValueError: a form of SQL whose operators cannot be given a schema.
     """
-    if found := NAMELESS.search(LITERAL.sub("''", text)):
+    whole = QUERY.sub("= ANY (SELECT", LIST.sub(r"= ANY (ARRAY[\1])", text))
+    if found := NAMELESS.search(LITERAL.sub("''", whole)):
         raise ValueError(f"{found[0]!r} looks for an operator by its name alone")
-    whole = LIST.sub(r"= ANY (ARRAY[\1])", text).replace("IN (SELECT", "= ANY (SELECT")
     parts = LITERAL.split(whole.replace('COLLATE "C"', 'COLLATE pg_catalog."C"'))
     parts[::2] = [_qualified(part) for part in parts[::2]]
     return sql.SQL("".join(parts))
