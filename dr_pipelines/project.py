@@ -7,7 +7,7 @@ process's identity and the state of this machine come from.
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dr_pipelines import __version__, config
 from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
 from dr_pipelines.model.components import StorePolicy
+from dr_pipelines.model.notation import did_you_mean
 from dr_pipelines.model.policy import CollectionPolicy, Policies
 from dr_pipelines.permissions import (
     Access,
@@ -111,8 +112,7 @@ class Project:
         try:
             return self.policies.collections[name]
         except KeyError:
-            known = ", ".join(sorted(self.policies.collections))
-            raise NotFound(f"no collection {name!r} in the policies; known are: {known}") from None
+            raise _unknown("collection", name, self.policies.collections) from None
 
     def store_of(self, collection: str) -> "VectorStore":
         """The store that a collection is served from and its policy names.
@@ -162,7 +162,7 @@ class Project:
 
     def store(self, name: str) -> "VectorStore":
         """A named store; raises `NotFound` with the known names."""
-        policy = self._store_policy(name)
+        policy = self.store_policy(name)
         if name not in self._stores:
             self._stores[name] = config.open_store(policy, base=self.base, environ=self.environ)
         return self._stores[name]
@@ -174,7 +174,7 @@ class Project:
     def catalog_of(self, collection: str) -> "Catalog":
         """The names in the store that a collection's policy names; reads no collection."""
         name = self.collection(collection).store
-        policy, opened = self._store_policy(name), self._stores.get(name)
+        policy, opened = self.store_policy(name), self._stores.get(name)
         return opened or config.open_catalog(policy, base=self.base, environ=self.environ)
 
     def lineage(self, name: str, *, embedder: str | None = None) -> "Lineage":
@@ -241,12 +241,17 @@ class Project:
                 return self._vacant(blobs)
         return self.repository()
 
-    def _store_policy(self, name: str) -> StorePolicy:
+    def require_embedder(self, name: str) -> None:
+        """Raise `NotFound`, with the known names, for one that the policies do not name."""
+        if name not in self.policies.embedders:
+            raise _unknown("embedder", name, self.policies.embedders)
+
+    def store_policy(self, name: str) -> StorePolicy:
+        """The policy of a store; raises `NotFound` with the known names."""
         try:
             return self.policies.stores[name]
         except KeyError:
-            known = ", ".join(sorted(self.policies.stores))
-            raise NotFound(f"no store {name!r} in the policies; known are: {known}") from None
+            raise _unknown("store", name, self.policies.stores) from None
 
     def _open_lineage(self, name: str, embedder: str | None) -> "Lineage":
         from dr_pipelines.ingest.lineage import Lineage
@@ -255,9 +260,7 @@ class Project:
         chosen = embedder or policy.embedder
         if policy.source is None or chosen is None:
             raise _without_source(name)
-        if chosen not in self.policies.embedders:
-            known = ", ".join(sorted(self.policies.embedders))
-            raise NotFound(f"no embedder {chosen!r} in the policies; known are: {known}")
+        self.require_embedder(chosen)
         base, environ, embedders = self.base, self.environ, self.policies.embedders
         model = config.open_embedder(embedders[chosen], base=base, environ=environ)
         chunker = config.open_chunker(policy, embedders, base=base, environ=environ)
@@ -358,6 +361,14 @@ def _capabilities(blobs: "BlobStore") -> dict[str, Any]:
     from dr_pipelines.blobs.capabilities import probe
 
     return probe(blobs, prefix="probe", now=now()).model_dump(mode="json")
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> NotFound:
+    names = sorted(known)
+    return NotFound(
+        f"no {what} {name!r} in the policies; known are: {', '.join(names)}"
+        f"{did_you_mean(name, names)}"
+    )
 
 
 def _without_source(name: str) -> InvalidRequest:

@@ -1,5 +1,6 @@
 """Arguments and options that several commands take, and how their words are read."""
 
+import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -46,8 +47,29 @@ def a_number(least: int, most: int | None = None) -> Callable[[str | int], int]:
     return read
 
 
+def collection_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Names that complete a word; none where the policies cannot be read: a shell that asks shows
+    no message."""
+    from dr_pipelines.errors import DrError
+    from dr_pipelines.project import open_project
+
+    file = context.params.get("policies") or os.environ.get("DR_POLICIES") or POLICIES
+    try:
+        names = open_project(Path(file), os.environ).policies.collections
+    except (DrError, OSError):
+        return []
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+POLICIES = Path("policies.yaml")
+
 Collection = Annotated[
-    str, typer.Argument(metavar="COLLECTION", help="A collection that the policies name.")
+    str,
+    typer.Argument(
+        metavar="COLLECTION",
+        help="A collection that the policies name.",
+        autocompletion=collection_names,
+    ),
 ]
 At = Annotated[str, typer.Option("--at", metavar="AT", help=AT)]
 Policies = Annotated[
@@ -64,5 +86,3 @@ StoreName = Annotated[
     str | None,
     typer.Option("--store", metavar="STORE", help="A store that the policies name."),
 ]
-
-POLICIES = Path("policies.yaml")

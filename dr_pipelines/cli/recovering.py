@@ -19,6 +19,7 @@ from dr_pipelines.cli.options import (
     one_of,
 )
 from dr_pipelines.cli.session import named_store, open_project, point_at
+from dr_pipelines.errors import NotFound
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from collections.abc import Sequence
@@ -188,9 +189,11 @@ def replay(
 
 
 def _lineage(project: "Project", collection: str, embedder: str | None) -> "Lineage":
-    if embedder is not None and embedder not in project.policies.embedders:
-        known = ", ".join(sorted(project.policies.embedders))
-        raise Mistake(f"no embedder {embedder!r} in the policies; known are: {known}")
+    if embedder is not None:
+        try:
+            project.require_embedder(embedder)
+        except NotFound as error:
+            raise Mistake(str(error)) from error
     with asking():
         return project.lineage(collection, embedder=embedder)
 

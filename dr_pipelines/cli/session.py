@@ -31,9 +31,10 @@ def open_project(policies: Path, *collections: str) -> "Project":
 def named_store(project: "Project", name: str | None, collection: str) -> str:
     """The store that an option names, or else the collection's own."""
     chosen = name or project.collection(collection).store
-    if chosen not in project.policies.stores:
-        known = ", ".join(sorted(project.policies.stores))
-        raise Mistake(f"no store {chosen!r} in the policies; known are: {known}")
+    try:
+        project.store_policy(chosen)
+    except NotFound as error:
+        raise Mistake(str(error)) from error
     return chosen
 
 

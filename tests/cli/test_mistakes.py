@@ -11,6 +11,7 @@ from tests.cli.workplace import Workplace
 
 KNOWN = "known are: memories, notes"
 DAY = "expected a day such as 2026-01-31, not 'someday'"
+NODES = f"no collection 'nodes' in the policies; {KNOWN}; did you mean 'notes'?"
 AT = "expected latest, log:N, seq:N or a time such as 2026-05-31 or 2026-05-31T10:00:00Z"
 NO_FILE = (
     "nowhere.yaml: there is no such file; give another file with --policies FILE, or start from "
@@ -134,10 +135,7 @@ USAGE: list[tuple[str, str]] = [
     ("status notes", "dr status: Got unexpected extra argument(s) (notes)"),
     ("recover notes", "dr: No such command 'recover'."),
     *((f"{words} --policies nowhere.yaml", NO_FILE) for words in (*TAKES_COLLECTION, "status")),
-    *(
-        (words.replace("notes", "nodes"), f"no collection 'nodes' in the policies; {KNOWN}")
-        for words in TAKES_COLLECTION
-    ),
+    *((words.replace("notes", "nodes"), NODES) for words in TAKES_COLLECTION),
     *(
         (f"{words} --json=1", "dr: Option '--json' does not take a value.")
         for words in (*TAKES_COLLECTION, "status", "demo")
