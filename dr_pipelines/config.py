@@ -33,6 +33,7 @@ from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.permissions import Access
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.policies.file import InvalidPolicy, load_policies
+from dr_pipelines.stores.naming import StoredNames
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.protocols import (
@@ -75,6 +76,9 @@ ENGINES = {
     "chroma+local": "chroma",
 }
 """Scheme of a store's URL → module of its adapter, and extra that installs what it needs."""
+
+NAMED = frozenset(["lancedb", "qdrant"])
+"""Adapters that can be told what a store calls a collection."""
 
 EMBEDDED = frozenset(
     ["duckdb", "lance", "qdrant+edge", "qdrant+local", "milvus+lite", "chroma+local"]
@@ -129,10 +133,18 @@ def store_directory(policy: StorePolicy, *, base: Path, environ: Mapping[str, st
     return base / Path(rest).expanduser()
 
 
-def open_store(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> "VectorStore":
-    """The store of a policy; `memory:` is a new, empty one each time. Raises `InvalidRequest` where
+def open_store(
+    policy: StorePolicy,
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+    names: Mapping[str, str] | None = None,
+) -> "VectorStore":
+    """The store of a policy; `memory:` is a new, empty one each time. `names` are what it calls
+    collections that it calls otherwise (`stored_as`). Raises `InvalidRequest` where
     the packages of its engine are not installed, with the command that installs them."""
     scheme, rest = _store_url(policy, environ)
+    _require_names(scheme, names or {})
     if scheme == "memory":
         from dr_pipelines.stores.memory import MemoryVectorStore
 
@@ -141,14 +153,21 @@ def open_store(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -
         from dr_pipelines.stores.duckdb import DuckDBVectorStore
 
         return DuckDBVectorStore(base / Path(rest).expanduser())
-    return _open_engine(scheme, rest, base=base)
+    return _open_engine(scheme, rest, base=base, names=names or {})
 
 
-def open_catalog(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> "Catalog":
+def open_catalog(
+    policy: StorePolicy,
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+    names: Mapping[str, str] | None = None,
+) -> "Catalog":
     """The names in the store of a policy, without its engine where it has one."""
     scheme, rest = _store_url(policy, environ)
     if scheme != "duckdb":
-        return open_store(policy, base=base, environ=environ)
+        return open_store(policy, base=base, environ=environ, names=names)
+    _require_names(scheme, names or {})
     from dr_pipelines.stores.duckdb_catalog import DuckDBCatalog
 
     return DuckDBCatalog(base / Path(rest).expanduser())
@@ -163,12 +182,22 @@ def open_native(store: "VectorStore") -> "NativeFiles | None":
     return native_files_of(store)
 
 
-def _open_engine(scheme: str, rest: str, *, base: Path) -> "VectorStore":
+def _require_names(scheme: str, names: Mapping[str, str]) -> None:
+    if names and ENGINES.get(scheme) not in NAMED:
+        collection, stored = next(iter(names.items()))
+        raise InvalidRequest(
+            f"collection {collection!r} is stored_as {stored!r}: only stores of "
+            f"{' and '.join(sorted(NAMED))} have names of their own here, not {scheme}:"
+        )
+
+
+def _open_engine(scheme: str, rest: str, *, base: Path, names: Mapping[str, str]) -> "VectorStore":
     """An engine that lives in an extra of this package: its module opens what a URL names."""
     extra = ENGINES[scheme]
     try:
         module = import_module(f"dr_pipelines.stores.{extra}")
-        opened: VectorStore = module.open_store(f"{scheme}:{rest}", base=base)
+        named = {"names": StoredNames(dict(names))} if names else {}
+        opened: VectorStore = module.open_store(f"{scheme}:{rest}", base=base, **named)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dr_pipelines"):
             raise  # a defect, and no package to install

@@ -164,7 +164,12 @@ class Project:
         """A named store; raises `NotFound` with the known names."""
         policy = self.store_policy(name)
         if name not in self._stores:
-            self._stores[name] = config.open_store(policy, base=self.base, environ=self.environ)
+            self._stores[name] = config.open_store(
+                policy,
+                base=self.base,
+                environ=self.environ,
+                names=self.policies.stored_names(name),
+            )
         return self._stores[name]
 
     def native(self, name: str) -> "NativeFiles | None":
@@ -175,7 +180,12 @@ class Project:
         """The names in the store that a collection's policy names; reads no collection."""
         name = self.collection(collection).store
         policy, opened = self.store_policy(name), self._stores.get(name)
-        return opened or config.open_catalog(policy, base=self.base, environ=self.environ)
+        return opened or config.open_catalog(
+            policy,
+            base=self.base,
+            environ=self.environ,
+            names=self.policies.stored_names(name),
+        )
 
     def lineage(self, name: str, *, embedder: str | None = None) -> "Lineage":
         """A collection's way from source to vectors, by its own embedder or a named other one.

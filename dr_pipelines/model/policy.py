@@ -4,6 +4,7 @@ from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     PlainValidator,
     ValidationInfo,
@@ -37,6 +38,7 @@ from dr_pipelines.model.notation import (
     Text,
     form,
     one_of,
+    refuse_variables,
     surroundings,
 )
 
@@ -117,6 +119,19 @@ Parameters = Annotated[
         }
     ),
 ]
+
+
+MOST_NAME_BYTES = 200
+"""Of what a store calls a collection: an engine in a directory puts something around it."""
+
+
+def _stored_name(text: str) -> str:
+    if not text.isprintable() or text != text.strip() or len(text.encode()) > MOST_NAME_BYTES:
+        raise ValueError(
+            f"expected at most {MOST_NAME_BYTES} bytes of text that can be printed, without spaces "
+            "around it"
+        )
+    return refuse_variables(text)
 
 
 class IndexPolicy(Policy):
@@ -200,6 +215,14 @@ class CollectionPolicy(Policy):
     )
     store: StoreName = Key(
         description="The store that serves it, one of `stores`.", examples=["local"]
+    )
+    stored_as: Annotated[str, AfterValidator(_stored_name)] | None = Key(
+        default=None,
+        min_length=1,
+        description="What the store calls it, where that is no name that a collection may have "
+        "here: with spaces, in any script. By default the collection's own name. LanceDB and "
+        "Qdrant only; names that this package gives (`NAME@…`) follow the collection's own.",
+        examples=["Моя таблица"],
     )
     source: Annotated[SourcePolicy, Key(discriminator="kind")] | None = Key(
         default=None,
@@ -333,9 +356,23 @@ class Policies(Policy):
             )
         return self.collections[name]
 
+    def stored_names(self, store: str) -> dict[str, str]:
+        """Collection → what a store calls it, for those that it calls otherwise; raises
+        `ValueError` where one name is given twice."""
+        here = {name: policy for name, policy in self.collections.items() if policy.store == store}
+        called = {name: p.stored_as for name, p in here.items() if p.stored_as not in (None, name)}
+        names = {name: stored for name, stored in called.items() if stored is not None}
+        taken = [*names.values(), *(name for name in here if name not in names)]
+        twice = sorted(name for name in set(taken) if taken.count(name) > 1)
+        if twice:
+            raise ValueError(f"expected one collection of {store!r} that is stored as {twice[0]!r}")
+        return names
+
     @model_validator(mode="after")
     def _names_are_declared(self, info: ValidationInfo) -> Self:
         """Policies made in code are checked here, those of a file where each name stands."""
+        for store in self.stores:
+            self.stored_names(store)
         if surroundings(info) is None:
             kinds = {name: embedder.kind for name, embedder in self.embedders.items()}
             around = Surroundings(stores=tuple(self.stores), embedders=kinds)

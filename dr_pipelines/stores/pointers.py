@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from dr_pipelines.errors import Damaged, NotFound, Unavailable
+from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
 
 T = TypeVar("T")
@@ -58,6 +58,10 @@ class Pointers:
 
     def point(self, alias: str, target: str) -> None:
         """Replace the file; a reader sees the old name or the new one, also after a power cut."""
+        if not PHYSICAL_NAME.fullmatch(target):
+            raise InvalidRequest(
+                f"alias {alias!r} cannot stand for {target!r}; restore it as NAME@…"
+            )
         temporary = self._directory / f".{alias}.{uuid.uuid4().hex}"
         with needing_room(self._path(alias)):
             try:

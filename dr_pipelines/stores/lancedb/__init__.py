@@ -6,9 +6,12 @@ from pathlib import Path
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.lancedb.places import open_place
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
+from dr_pipelines.stores.naming import StoredNames, checked_as_file
+
+NO_NAMES = StoredNames()
 
 
-def open_store(url: str, *, base: Path) -> VectorStore:
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> VectorStore:
     """The store of a URL; relative directories are under `base`. Touches nothing.
 
     Raises:
@@ -19,4 +22,4 @@ def open_store(url: str, *, base: Path) -> VectorStore:
     os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
     import lance  # noqa: F401 - says now that it is missing, not at the first call
 
-    return LanceDBVectorStore(open_place(url, base=base))
+    return LanceDBVectorStore(open_place(url, base=base, names=checked_as_file(names)))

@@ -24,7 +24,6 @@ from dr_pipelines.stores.lancedb.places import (
     VERSIONS,
     LocalPlace,
     S3Place,
-    stored_name,
     sync_tree,
 )
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
@@ -81,7 +80,7 @@ class LanceNativeFiles:
         with temporary_directory("native") as directory:
             copy = Path(directory) / "file"
             with translating(f"{name}: {path}"):
-                self._session().download_file(f"{stored_name(name)}{TABLE}/{key}", copy)
+                self._session().download_file(f"{self._place.table(name)}{TABLE}/{key}", copy)
             with copy.open("rb") as file:
                 yield file
 
@@ -107,7 +106,7 @@ class LanceNativeFiles:
         """Also where a table of that name is no collection: nothing that has a version goes."""
         if not PHYSICAL_NAME.fullmatch(name):
             raise InvalidRequest(f"collection name {name!r}: expected {PHYSICAL_NAME.pattern}")
-        if self._place.holds(stored_name(name)) or self._place.target(name) is not None:
+        if self._place.holds(self._place.table(name)) or self._place.target(name) is not None:
             raise AlreadyExists(f"{name!r} is taken; choose another name or drop it")
 
     def _restore_locally(
@@ -119,7 +118,7 @@ class LanceNativeFiles:
         directory: Path,
     ) -> None:
         """Beside the others under a hidden name, then renamed."""
-        staged = directory / f"{STAGED}{stored_name(name)}"
+        staged = directory / f"{STAGED}{self._place.table(name)}"
         shutil.rmtree(staged, ignore_errors=True)  # what an interrupted restore has left
         try:
             _lay_out(staged, version.files, read)
@@ -128,7 +127,7 @@ class LanceNativeFiles:
                 sync_tree(staged)
             with self._place.alone(), translating(name):
                 self._refuse_taken(name)
-                target = Path(self._place.uri(stored_name(name)))
+                target = Path(self._place.uri(self._place.table(name)))
                 shutil.rmtree(target, ignore_errors=True)  # without a version it is no table
                 staged.rename(target)
                 sync_directory(directory)
@@ -142,7 +141,7 @@ class LanceNativeFiles:
         of the manifest on this machine, which needs no other file."""
         manifests = [file for file in version.files if _is_manifest(file)]
         with temporary_directory("native") as directory:
-            staged = Path(directory) / f"{stored_name(name)}{TABLE}"
+            staged = Path(directory) / f"{self._place.table(name)}{TABLE}"
             for file in version.files:
                 if not _is_manifest(file):
                     _lay_out(staged, [file], read)
@@ -159,7 +158,7 @@ class LanceNativeFiles:
 
     def _upload(self, name: str, staged: Path, path: str) -> None:
         with translating(f"{name}: {path}"):
-            self._session().upload_file(staged / path, f"{stored_name(name)}{TABLE}/{path}")
+            self._session().upload_file(staged / path, f"{self._place.table(name)}{TABLE}/{path}")
 
     def _session(self) -> Any:
         if not isinstance(self._place, S3Place):

@@ -18,6 +18,7 @@ from dr_pipelines.errors import Damaged, InvalidRequest
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
 from dr_pipelines.permissions import make_directory, temporary_directory
 from dr_pipelines.stores.lancedb.errors import translating
+from dr_pipelines.stores.naming import StoredNames
 from dr_pipelines.stores.pointers import SUFFIX, Pointers, locked, sync_directory, sync_file
 
 TABLE = ".lance"
@@ -28,6 +29,7 @@ BUCKET = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 OPTIONS = ("endpoint", "region")
 EXPECTED = "expected lance:DIRECTORY or lance:s3://BUCKET/PREFIX?endpoint=URL&region=REGION"
 ALIAS_BYTES = 256
+NO_NAMES = StoredNames()
 
 
 class Place(Protocol):
@@ -41,6 +43,14 @@ class Place(Protocol):
     @property
     def options(self) -> dict[str, str] | None:
         """What Lance needs to reach it, beside a URI."""
+        ...
+
+    def table(self, physical: str) -> str:
+        """The name of a collection's table."""
+        ...
+
+    def collection(self, table: str) -> str | None:
+        """The collection that a table is; None for a table whose name cannot be one."""
         ...
 
     def tables(self) -> list[str]:
@@ -77,8 +87,11 @@ class Place(Protocol):
 class LocalPlace:
     """A directory; it need not exist before something is written."""
 
-    def __init__(self, directory: Path, *, wait_seconds: float) -> None:
+    def __init__(
+        self, directory: Path, *, wait_seconds: float, names: StoredNames = NO_NAMES
+    ) -> None:
         self.directory = directory
+        self._names = names
         self._wait_seconds = wait_seconds
         self._pointers = Pointers(directory)
 
@@ -89,6 +102,12 @@ class LocalPlace:
     @property
     def options(self) -> dict[str, str] | None:
         return None
+
+    def table(self, physical: str) -> str:
+        return self._names.native(physical, stored_name)
+
+    def collection(self, table: str) -> str | None:
+        return self._names.collection(table, physical_name)
 
     def tables(self) -> list[str]:
         # a directory without a version is what a process that died has left of making a table
@@ -109,7 +128,7 @@ class LocalPlace:
         return self._pointers.target(alias)
 
     def point(self, alias: str, target: str) -> None:
-        sync_tree(Path(self.uri(stored_name(target))))  # first: Lance leaves that to the system
+        sync_tree(Path(self.uri(self.table(target))))  # first: Lance leaves that to the system
         self._pointers.point(alias, target)
 
     def remove(self, table: str) -> None:
@@ -129,8 +148,9 @@ class LocalPlace:
 class S3Place:
     """A prefix of a bucket. Names are changed by one process at a time: nothing locks them."""
 
-    def __init__(self, url: str, options: dict[str, str]) -> None:
+    def __init__(self, url: str, options: dict[str, str], names: StoredNames = NO_NAMES) -> None:
         self._url = url
+        self._names = names
         self._options = options
 
     @property
@@ -140,6 +160,12 @@ class S3Place:
     @property
     def options(self) -> dict[str, str] | None:
         return dict(self._options)
+
+    def table(self, physical: str) -> str:
+        return self._names.native(physical, stored_name)
+
+    def collection(self, table: str) -> str | None:
+        return self._names.collection(table, physical_name)
 
     def tables(self) -> list[str]:
         with translating(self.about):
@@ -200,7 +226,9 @@ class S3Place:
         return LanceFileSession(self._url, storage_options=self._options)
 
 
-def open_place(url: str, *, base: Path, wait_seconds: float = 30) -> LocalPlace | S3Place:
+def open_place(
+    url: str, *, base: Path, wait_seconds: float = 30, names: StoredNames = NO_NAMES
+) -> LocalPlace | S3Place:
     """What a URL names; relative directories are under `base`, nothing is touched.
 
     Raises:
@@ -212,7 +240,8 @@ def open_place(url: str, *, base: Path, wait_seconds: float = 30) -> LocalPlace 
     if not rest.startswith("s3:"):
         if "://" in rest:
             raise InvalidRequest(f"lance:{rest.partition('://')[0]}://…: {EXPECTED}")
-        return LocalPlace(base / Path(rest).expanduser(), wait_seconds=wait_seconds)
+        directory = base / Path(rest).expanduser()
+        return LocalPlace(directory, wait_seconds=wait_seconds, names=names)
     try:
         parts = urlsplit(rest)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -222,7 +251,8 @@ def open_place(url: str, *, base: Path, wait_seconds: float = 30) -> LocalPlace 
     known = set(options) <= set(OPTIONS)
     if not known or not BUCKET.fullmatch(parts.netloc) or "@" in endpoint.netloc or parts.fragment:
         raise InvalidRequest(f"a Lance store on S3: {EXPECTED}")
-    return S3Place(f"s3://{parts.netloc}{parts.path.rstrip('/')}", _s3_options(options, os.environ))
+    prefix = f"s3://{parts.netloc}{parts.path.rstrip('/')}"
+    return S3Place(prefix, _s3_options(options, os.environ), names)
 
 
 def _s3_options(asked: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:

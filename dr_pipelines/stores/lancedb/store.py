@@ -27,7 +27,7 @@ from dr_pipelines.stores.lancedb.description import (
 )
 from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.lancedb.indexes import build_all
-from dr_pipelines.stores.lancedb.places import LocalPlace, Place, physical_name, stored_name
+from dr_pipelines.stores.lancedb.places import LocalPlace, Place
 from dr_pipelines.stores.lancedb.scans import ordered, unordered
 from dr_pipelines.stores.lancedb.searches import answers_natively, search_natively
 from dr_pipelines.stores.lancedb.unkept import unkept
@@ -79,7 +79,7 @@ class LanceDBVectorStore:
 
     def collections(self) -> list[str]:
         """Tables that have a vector and a name that a collection can have."""
-        names = [physical_name(table) for table in self._place.tables()]
+        names = [self._place.collection(table) for table in self._place.tables()]
         return sorted(name for name in names if name is not None and self._is_collection(name))
 
     def aliases(self) -> dict[str, str]:
@@ -158,7 +158,7 @@ class LanceDBVectorStore:
             if pointing:
                 raise Refused(f"{name!r} is served as {pointing}; promote another collection first")
             if self._found(name) is not None:
-                self._place.remove(stored_name(name))
+                self._place.remove(self._place.table(name))
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         collection = self._physical(name)
@@ -276,7 +276,7 @@ class LanceDBVectorStore:
     def _uri(self, name: str) -> str:
         if not PHYSICAL_NAME.fullmatch(name):
             raise InvalidRequest(f"collection name {name!r}: expected {PHYSICAL_NAME.pattern}")
-        return self._place.uri(stored_name(name))
+        return self._place.uri(self._place.table(name))
 
 
 def _problems(batch: pa.Table | pa.RecordBatch, spec: CollectionSpec) -> Iterator[Problem]:

@@ -5,16 +5,28 @@ What only one of them needs is imported when its URL is opened: the client takes
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.extras import ExtraMissing
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.stores.naming import StoredNames, checked_as_file
 from dr_pipelines.stores.qdrant.address import EXPECTED, directory, server_address
 
+if TYPE_CHECKING:
+    from dr_pipelines.stores.qdrant.driver import Driver
+
 WAIT_SECONDS = 30.0
+NO_NAMES = StoredNames()
 
 
-def open_store(url: str, *, base: Path, wait_seconds: float = WAIT_SECONDS) -> VectorStore:
+def open_store(
+    url: str,
+    *,
+    base: Path,
+    wait_seconds: float = WAIT_SECONDS,
+    names: StoredNames = NO_NAMES,
+) -> VectorStore:
     """The store that a URL names: `qdrant://HOST:PORT`, `qdrant+local:DIRECTORY` or
     `qdrant+edge:DIRECTORY`. Nothing is read, and nobody is asked, before its first use.
 
@@ -24,34 +36,39 @@ def open_store(url: str, *, base: Path, wait_seconds: float = WAIT_SECONDS) -> V
     scheme, _, rest = url.partition(":")
     try:
         if scheme == "qdrant+edge":
-            return _edge(directory(rest, base=base), wait_seconds)
+            return _edge(directory(rest, base=base), wait_seconds, checked_as_file(names))
         if scheme == "qdrant+local":
-            return _local(directory(rest, base=base), wait_seconds)
+            return _local(directory(rest, base=base), wait_seconds, checked_as_file(names))
         if scheme == "qdrant":
-            return _server(url)
+            return _server(url, names)
     except ModuleNotFoundError as error:
         raise ExtraMissing(error.name or scheme, extra="qdrant", purpose=f"{scheme}:") from error
     raise InvalidRequest(f"the URL of a Qdrant store cannot be used: {EXPECTED}")
 
 
-def _edge(path: Path, wait_seconds: float) -> VectorStore:
+def _edge(path: Path, wait_seconds: float, names: StoredNames) -> VectorStore:
     from dr_pipelines.stores.qdrant.edge import EdgeDriver
-    from dr_pipelines.stores.qdrant.store import QdrantVectorStore
 
-    return QdrantVectorStore(EdgeDriver(path, wait_seconds=wait_seconds))
+    return _store(EdgeDriver(path, wait_seconds=wait_seconds), names, translates_aliases=False)
 
 
-def _local(path: Path, wait_seconds: float) -> VectorStore:
+def _local(path: Path, wait_seconds: float, names: StoredNames) -> VectorStore:
     from dr_pipelines.stores.qdrant.server import LocalDriver
-    from dr_pipelines.stores.qdrant.store import QdrantVectorStore
 
-    return QdrantVectorStore(LocalDriver(path, wait_seconds=wait_seconds))
+    return _store(LocalDriver(path, wait_seconds=wait_seconds), names, translates_aliases=True)
 
 
-def _server(url: str) -> VectorStore:
+def _server(url: str, names: StoredNames) -> VectorStore:
     from dr_pipelines.stores.qdrant.server import ServerDriver
+
+    driver = ServerDriver(server_address(url), api_key=os.environ.get("QDRANT_API_KEY"))
+    return _store(driver, names, translates_aliases=True)
+
+
+def _store(driver: "Driver", names: StoredNames, *, translates_aliases: bool) -> VectorStore:
+    from dr_pipelines.stores.qdrant.named import NamedDriver
     from dr_pipelines.stores.qdrant.store import QdrantVectorStore
 
-    return QdrantVectorStore(
-        ServerDriver(server_address(url), api_key=os.environ.get("QDRANT_API_KEY"))
-    )
+    if names.stored:
+        driver = NamedDriver(driver, names, translates_aliases=translates_aliases)
+    return QdrantVectorStore(driver)

@@ -1,0 +1,42 @@
+"""What a store calls a collection whose own name is none of ours: `stored_as` in the policies."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from dr_pipelines.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNames:
+    """Collection → what the store calls it, for those that it calls otherwise. All other names are
+    translated by the adapter's own rule; where that gives the name of a collection in here, it is
+    of something else, and stands for nothing."""
+
+    stored: Mapping[str, str] = field(default_factory=dict)
+
+    def native(self, collection: str, usual: Callable[[str], str]) -> str:
+        """What the store calls a collection, or an alias."""
+        return self.stored.get(collection) or usual(collection)
+
+    def collection(self, native: str, usual: Callable[[str], str | None]) -> str | None:
+        """What is called so here; None where nothing can be."""
+        for collection, stored in self.stored.items():
+            if stored == native:
+                return collection
+        found = usual(native)
+        return None if found in self.stored else found
+
+
+def checked_as_file(names: StoredNames) -> StoredNames:
+    """The names, where a collection is a file or a directory that has its name.
+
+    Raises:
+        InvalidRequest: one of them cannot be a single, visible component of a path.
+    """
+    for collection, stored in names.stored.items():
+        if stored.startswith(".") or set("/\\\0") & set(stored) or stored.endswith(".lance"):
+            raise InvalidRequest(
+                f"collection {collection!r} is stored_as {stored!r}: expected a name that a file "
+                "can have, without a dot before it or a slash in it"
+            )
+    return names

@@ -1,0 +1,142 @@
+"""Collections whose store calls them by names that are none of ours: with spaces, in any script."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pytest
+import qdrant_edge as edge
+from qdrant_client import QdrantClient, models
+
+from tests.cli.workplace import POLICIES, Workplace
+
+ROWS = 12
+VECTORS = np.random.default_rng(0).normal(size=(ROWS, 8)).astype(np.float32)
+NAMES = ["Моя таблица", "2024.docs", "日本語のメモ", 'it\'s "mine" & yours', "docs@v2@x"]
+
+
+def made_by_lance(stores: Path, name: str) -> None:
+    vectors = pa.array(VECTORS.tolist(), pa.list_(pa.float32(), 8))
+    table = pa.table(
+        {"id": [f"m{n}" for n in range(ROWS)], "text": ["memory"] * ROWS, "v": vectors}
+    )
+    lance.write_dataset(table, stores / f"{name}.lance")
+
+
+def rows_of_lance(stores: Path, name: str) -> int:
+    return int(lance.dataset(str(stores / f"{name}.lance")).count_rows())
+
+
+def made_by_edge(stores: Path, name: str) -> None:
+    (stores / name).mkdir(parents=True)
+    params = edge.EdgeVectorParams(8, edge.Distance.Euclid)
+    shard = edge.EdgeShard.create(str(stores / name), edge.EdgeConfig({"v": params}))
+    points = [edge.Point(n, {"v": v.tolist()}, {"text": "memory"}) for n, v in enumerate(VECTORS)]
+    shard.update(edge.UpdateOperation.upsert_points(points))
+    shard.flush()
+    shard.close()
+
+
+def rows_of_edge(stores: Path, name: str) -> int:
+    shard = edge.EdgeShard.load(str(stores / name))
+    found = int(shard.count(edge.CountRequest(exact=True)))
+    shard.close()
+    return found
+
+
+def made_by_the_client(stores: Path, name: str) -> None:
+    client = QdrantClient(path=str(stores))
+    params = models.VectorParams(size=8, distance=models.Distance.EUCLID)
+    client.create_collection(name, vectors_config={"v": params})
+    points = [
+        models.PointStruct(id=n, vector={"v": v.tolist()}, payload={"text": "memory"})
+        for n, v in enumerate(VECTORS)
+    ]
+    client.upsert(name, points)
+    client.close()
+
+
+def rows_of_the_client(stores: Path, name: str) -> int:
+    client = QdrantClient(path=str(stores))
+    found = client.count(name).count
+    client.close()
+    return found
+
+
+def lost_by_the_client(stores: Path, name: str) -> None:
+    client = QdrantClient(path=str(stores))
+    client.delete_collection(name)
+    client.close()
+
+
+ENGINES: dict[str, tuple[Callable[..., None], Callable[..., None], Callable[..., int]]] = {
+    "lance": (
+        made_by_lance,
+        lambda stores, name: shutil.rmtree(stores / f"{name}.lance"),
+        rows_of_lance,
+    ),
+    "qdrant+edge": (
+        made_by_edge,
+        lambda stores, name: shutil.rmtree(stores / name),
+        rows_of_edge,
+    ),
+    "qdrant+local": (made_by_the_client, lost_by_the_client, rows_of_the_client),
+}
+
+
+def policies(scheme: str, name: str) -> str:
+    quoted = name.replace("'", "''")
+    text = POLICIES.replace("duckdb:stores", f"{scheme}:stores")
+    return text.replace("  memories:\n", f"  memories:\n    stored_as: '{quoted}'\n")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"), [(s, NAMES[0]) for s in ENGINES] + [("lance", name) for name in NAMES[1:]]
+)
+def test_a_collection_of_any_name_is_backed_up_lost_and_comes_back(
+    fresh: Workplace, scheme: str, name: str
+) -> None:
+    make, lose, count = ENGINES[scheme]
+    stores = fresh.directory / "stores"
+    stores.mkdir(exist_ok=True)
+    make(stores, name)
+    (fresh.directory / "policies.yaml").write_text(policies(scheme, name), encoding="utf-8")
+    done = fresh.dr("backup", "memories", "--json")
+    assert (done.json["records"], done.json["equal"]) == (ROWS, True)
+    assert "memories" in fresh.dr("status").out
+    assert fresh.dr("documents", "memories", "--store", "--json").code == 0
+    lose(stores, name)
+    back = fresh.dr("restore", "memories", "--into", "memories", "--json")
+    assert back.code in (0, 3), back.err
+    assert count(stores, name) == ROWS
+    again = fresh.dr("backup", "memories", "--json")
+    assert (again.json["records"], again.json["equal"]) == (ROWS, True)
+    assert not list(fresh.directory.rglob("memories.lance"))
+
+
+def test_a_restore_beside_has_a_name_of_ours(fresh: Workplace) -> None:
+    stores = fresh.directory / "stores"
+    made_by_lance(stores, NAMES[0])
+    (fresh.directory / "policies.yaml").write_text(policies("lance", NAMES[0]), encoding="utf-8")
+    fresh.dr("backup", "memories")
+    assert fresh.dr("restore", "memories", "--json").code == 0
+    tables = [path.stem for path in stores.glob("*.lance")]
+    assert [table.split(".")[0] for table in tables if table != NAMES[0]] == ["memories"]
+
+
+@pytest.mark.parametrize("name", ["../other", "a/b", ".hidden"])
+def test_a_name_that_leads_elsewhere_is_refused(fresh: Workplace, name: str) -> None:
+    (fresh.directory / "policies.yaml").write_text(policies("lance", name), encoding="utf-8")
+    refused = fresh.dr("backup", "memories")
+    assert refused.code != 0
+    assert "stored_as" in refused.err
+
+
+def test_an_engine_without_such_names_says_so(fresh: Workplace) -> None:
+    (fresh.directory / "policies.yaml").write_text(policies("duckdb", NAMES[0]), encoding="utf-8")
+    refused = fresh.dr("backup", "memories")
+    assert refused.code != 0
+    assert "stored_as" in " ".join(refused.err.split())
