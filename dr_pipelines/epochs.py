@@ -78,7 +78,7 @@ def accept_epoch(
     )
     if manifest is None:
         raise NotFound(f"{lineage.collection}: nothing was ingested yet: no epoch to leave")
-    _require_new_name(manifest, name)
+    require_new_name(manifest, name)
     bound = bind(lineage, repository=repository, store=store, lease=lease)
     finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
     reading = Reading(manifest.epoch + 1, {})
@@ -107,7 +107,8 @@ def accept_epoch(
     )
 
 
-def _require_new_name(manifest: Manifest, name: str) -> None:
+def require_new_name(manifest: Manifest, name: str) -> None:
+    """Refuse a name that is none, or that of the epoch in force."""
     if not name.strip() or len(name) > NAME_LIMIT:
         raise InvalidRequest(f"epoch {name!r}: expected a name of 1 to {NAME_LIMIT} characters")
     if name == manifest.epoch_name:

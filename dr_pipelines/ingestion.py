@@ -162,7 +162,8 @@ def require_contract(lineage: Lineage, manifest: Manifest) -> None:
         return
     raise Refused(
         f"{lineage.collection}: the policy's fields, vectors or keyword index differ from the "
-        "collection's. Undo the change, or give the new schema a collection of its own"
+        f"collection's. Undo the change, or read everything again with the new schema: dr ingest "
+        f"{lineage.collection} --accept-schema NAME"
     )
 
 
@@ -318,9 +319,24 @@ def _new_collection(lineage: Lineage, *, repository: Repository, store: VectorSt
     return name
 
 
-def _left_over(lineage: Lineage, store: VectorStore) -> str | None:
+def new_collection_beside(
+    lineage: Lineage, *, repository: Repository, store: VectorStore, used: frozenset[str]
+) -> str:
+    """An empty collection that nothing is served from, none of those that were used before; one
+    that a killed run left is used again. The caller holds the lease."""
+    left = _left_over(lineage, store, used=used)
+    name = left if left and not store.status(left).records else None
+    name = name or _physical_name(lineage, repository)
+    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW_COLLECTION))
+    store.build_index(name)
+    return name
+
+
+def _left_over(
+    lineage: Lineage, store: VectorStore, *, used: frozenset[str] = frozenset()
+) -> str | None:
     for name in store.collections():
-        if not name.startswith(f"{lineage.collection}@"):
+        if name in used or not name.startswith(f"{lineage.collection}@"):
             continue
         with suppress(Damaged):  # it is nobody's then, and stays for somebody to look at
             spec = store.describe(name)

@@ -45,6 +45,15 @@ def ingest(
             "and read all of it again.",
         ),
     ] = None,
+    accept_schema: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-schema",
+            metavar="NAME",
+            help="Accept, under a name of your choice, that the policy's fields are others than "
+            "the collection's: read everything again into a new collection, then serve that.",
+        ),
+    ] = None,
     accept_quarantine: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,10 +84,10 @@ def ingest(
     """
     if first and last and first > last:
         raise Mistake(f"--from {first} is after --to {last}")
-    if accept_epoch is not None and not accept_epoch.strip():
-        raise Mistake("--accept-epoch is empty: give the new history a name")
-    if accept_epoch is not None and (first or last):
-        raise Mistake("--accept-epoch reads the whole source: leave out --from and --to")
+    if accept_epoch is not None and accept_schema is not None:
+        raise Mistake("--accept-schema reads everything again: leave out --accept-epoch")
+    for option, name in (("--accept-epoch", accept_epoch), ("--accept-schema", accept_schema)):
+        _require_name(option, name, span=bool(first or last))
     project = open_project(policies, collection)
     if project.collection(collection).source is None:
         raise Mistake(
@@ -91,8 +100,33 @@ def ingest(
 
     lineage = project.lineage(collection)
     with metering(collection) as meter:
-        report = _ingest(project, lineage, first, last, accept_epoch, meter)
+        if accept_schema is not None:
+            report = _change_schema(project, lineage, accept_schema, meter)
+        else:
+            report = _ingest(project, lineage, first, last, accept_epoch, meter)
     return give(_ingest_answer(collection, report), as_json=as_json)
+
+
+def _require_name(option: str, name: str | None, *, span: bool) -> None:
+    if name is not None and not name.strip():
+        raise Mistake(f"{option} is empty: give the new history a name")
+    if name is not None and span:
+        raise Mistake(f"{option} reads the whole source: leave out --from and --to")
+
+
+def _change_schema(project: "Project", lineage: "Lineage", name: str, meter: "Meter") -> "Ingested":
+    from dr_pipelines.schema_change import accept_schema
+
+    return accept_schema(
+        lineage,
+        name,
+        repository=project.repository(),
+        store=project.store_of(lineage.collection),
+        lease=project.lease,
+        authority=project.collection(lineage.collection).authority,
+        progress=meter.rows,
+        on_day=meter.day,
+    )
 
 
 def _accept_quarantine(

@@ -173,3 +173,47 @@ def test_status_does_not_read_a_source_again_that_has_not_changed(
     monkeypatch.setattr("dr_pipelines.ingest.sources.jsonl.read_index", None)
     again = unread_of(kept)
     assert again["unread"] == first["unread"]
+
+
+def test_a_fields_type_is_changed_by_the_command_that_is_printed(kept: Workplace) -> None:
+    wrong = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "a", "text": "new",
+             "metadata": {"rank": "first"}}  # fmt: skip
+    changes = [*CHANGES, wrong]
+    kept.write_feed(feed_lines(changes))
+    assert kept.dr("ingest", "notes").code == 3
+    policies = kept.directory / "policies.yaml"
+    policies.write_text(
+        policies.read_text().replace("rank: {type: integer}", "rank: {type: string}")
+    )
+    texts = feed_lines(changes)
+    for number in range(1, 5):
+        texts = texts.replace(f'"rank": {number}', f'"rank": "{number}"')
+    kept.write_feed(texts)
+
+    refused = kept.dr("ingest", "notes")
+    assert refused.code == 1
+    command = refused.err.rpartition(": ")[2].split()
+    assert command == ["dr", "ingest", "notes", "--accept-schema", "NAME"]
+    done = kept.dr(*command[1:], "--json")
+
+    assert (done.code, done.json["unread"]["count"]) == (0, 0)
+    hits = kept.dr("search", "notes", "new", "--filter", "rank = 'first'", "--json").json["hits"]
+    assert [hit["document_id"] for hit in hits] == ["a"]
+    assert kept.dr("ingest", "notes").out == "notes: nothing new in the source\n"
+    assert kept.dr("backup", "notes").code == 0
+    assert kept.dr("verify", "notes", "--level", "3").code == 0
+    kept.lose()
+    assert kept.dr("restore", "notes", "--switch").code == 0
+    assert kept.dr("backup", "notes", "--json").json["equal"] is True
+    again = kept.dr("ingest", "notes", "--accept-schema", "another")
+    assert (again.code, "has the policy's fields" in again.err) == (1, True)
+
+
+def test_an_older_point_with_the_former_schema_still_comes_back(kept: Workplace) -> None:
+    policies = kept.directory / "policies.yaml"
+    policies.write_text(policies.read_text().replace(", rank: {type: integer}", ""))
+    assert kept.dr("ingest", "notes", "--accept-schema", "without ranks").code == 0
+    former = kept.dr("restore", "notes", "--at", "log:7", "--into", "notes-before", "--json")
+    assert former.code == 0
+    newest = kept.dr("documents", "notes", "--json").json["documents"]
+    assert [row["id"] for row in newest] == ["a", "c", "d"]
