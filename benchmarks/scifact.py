@@ -65,7 +65,7 @@ def campaign(
     """
     judgements = read_judgements(data / "qrels.tsv")
     queries = {key: text for key, text in read_queries(data).items() if key in judgements}
-    vectors = dict(zip(queries, embedder.embed(list(queries.values())), strict=True))
+    vectors = dict(zip(queries, embedder.embed_queries(list(queries.values())), strict=True))
     directory.mkdir(parents=True)
     feed = Path(shutil.copy(data / "feed.jsonl", directory / "feed.jsonl"))
     made = lineage(feed, embedder, chunker)

@@ -36,6 +36,7 @@ from dr_pipelines.policies.file import InvalidPolicy, load_policies
 from dr_pipelines.stores.naming import StoredNames
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
+    from dr_pipelines.ingest.embedders.light import LightQueries
     from dr_pipelines.protocols import (
         BlobStore,
         Catalog,
@@ -51,6 +52,7 @@ __all__ = [
     "collection_provenance",
     "collection_spec",
     "declared_fields",
+    "light_way",
     "load_policies",
     "open_blobs",
     "open_catalog",
@@ -288,6 +290,15 @@ def open_embedder(policy: EmbedderPolicy, *, base: Path, environ: Mapping[str, s
         threads=policy.threads,
         expected_weights_sha256=policy.weights_sha256,
     )
+
+
+def light_way(embedder: "Embedder") -> "LightQueries | str":
+    """The way to an embedder's query vectors without its library, or why there is none."""
+    from dr_pipelines.ingest.embedders.sentence_transformer import SentenceTransformerEmbedder
+
+    if isinstance(embedder, SentenceTransformerEmbedder):
+        return embedder.light()
+    return "it needs no library"
 
 
 def require_readable(name: str, chunker: "Chunker", model: "Embedder", *, embedder: str) -> None:

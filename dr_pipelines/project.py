@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.ingest.lineage import Feed, Lineage
     from dr_pipelines.model.recovery_point import Manifest, Writer
     from dr_pipelines.planning.freshness import Standing
-    from dr_pipelines.protocols import BlobStore, Catalog, Lease, NativeFiles, VectorStore
+    from dr_pipelines.protocols import BlobStore, Catalog, Embedder, Lease, NativeFiles, VectorStore
     from dr_pipelines.repository.repository import Repository
 
 
@@ -72,6 +72,7 @@ class Project:
     environ: Mapping[str, str]
     _stores: "dict[str, VectorStore]" = field(default_factory=dict, repr=False)
     _lineages: "dict[tuple[str, str | None], Lineage]" = field(default_factory=dict, repr=False)
+    _embedders: "dict[str, Embedder]" = field(default_factory=dict, repr=False)
     _repository: "Repository | None" = field(default=None, repr=False)
 
     @property
@@ -196,6 +197,16 @@ class Project:
             self._lineages[name, embedder] = self._open_lineage(name, embedder)
         return self._lineages[name, embedder]
 
+    def embedder(self, name: str) -> "Embedder":
+        """A named embedder; raises `NotFound` with the known names."""
+        self.require_embedder(name)
+        if name not in self._embedders:
+            policy = self.policies.embedders[name]
+            self._embedders[name] = config.open_embedder(
+                policy, base=self.base, environ=self.environ
+            )
+        return self._embedders[name]
+
     def feed(self, name: str) -> "Feed":
         """What a collection reads; its chunker and embedder are left alone.
 
@@ -270,9 +281,8 @@ class Project:
         chosen = embedder or policy.embedder
         if policy.source is None or chosen is None:
             raise _without_source(name)
-        self.require_embedder(chosen)
+        model = self.embedder(chosen)
         base, environ, embedders = self.base, self.environ, self.policies.embedders
-        model = config.open_embedder(embedders[chosen], base=base, environ=environ)
         chunker = config.open_chunker(policy, embedders, base=base, environ=environ)
         config.require_readable(name, chunker, model, embedder=chosen)
         return Lineage(

@@ -1,5 +1,5 @@
-"""The vector of a query: by which model, computed how, and what proves that it is the model that made
-the collection's vectors."""
+"""The vector of a query: by which model, computed how, and what proves that it is the model that
+made the collection's vectors."""
 
 from dataclasses import dataclass
 
@@ -62,8 +62,9 @@ def _require_same(embedder: Embedder, manifest: Manifest | None) -> str:
         return "fingerprint"
     changed = "; ".join(kept.differences(kept.model_copy(update={"embedder": embedder.provenance})))
     raise ProvenanceChanged(
-        f"{manifest.collection}: the query would be embedded by another model than the collection's "
-        f"vectors were ({changed}), so nothing could be compared. Use that model, or --mode keyword"
+        f"{manifest.collection}: the query would be embedded by another model than the "
+        f"collection's vectors were ({changed}), so nothing could be compared. Use that model, or "
+        "--mode keyword"
     )
 
 
@@ -80,5 +81,3 @@ def _reproduces(
         return None  # the search answers all the same; `verify` says what is damaged
     theirs = np.frombuffer(kept.data()[1], "<f4").reshape(len(kept.queries), -1)
     return kept.tolerance.covers(*distance(light.embed_queries(kept.queries), theirs))
-
-

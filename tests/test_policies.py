@@ -114,6 +114,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
         "collections.handbook.objectives.degradation.recall",
         "collections.guides.embedder",
         "collections.notes.embedder",
+        "collections.memories.search_embedder",
     ]
 
 

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from dr_pipelines import __version__
-from dr_pipelines.cli import backing, ingesting, questions, reading, recovering, standing, trying
+from dr_pipelines.cli import (
+    backing,
+    ingesting,
+    questions,
+    reading,
+    recovering,
+    searching,
+    standing,
+    trying,
+)
 
 app = typer.Typer(
     name="dr",
@@ -66,7 +75,7 @@ for command in (
     recovering.restore,
     recovering.replay,
     backing.compact,
-    questions.search,
+    searching.search,
     questions.diff,
     standing.status,
     trying.demo,

@@ -63,7 +63,7 @@ def ask(store: VectorReader, collection: str, question: Question, embedder: Embe
     query = Query(
         mode=Mode.VECTOR,
         text=question.text,
-        vector=embedder.embed([question.text])[0],
+        vector=embedder.embed_queries([question.text])[0],
         filter=_allowed(question, spec),
     )
     return store.search(collection, query, limit=ANSWERS)

@@ -241,6 +241,13 @@ class CollectionPolicy(Policy):
         "authority `store`.",
         examples=["minilm"],
     )
+    search_embedder: EmbedderName | None = Key(
+        default=None,
+        description="What embeds the queries of `dr search`, one of `embedders`, for a collection "
+        "with authority `store`; refused elsewhere, where `embedder` does. Nothing proves that it "
+        "is the model that made the vectors.",
+        examples=["minilm"],
+    )
     partitions_start: date | None = Key(
         default=None,
         validate_default=True,
@@ -284,6 +291,13 @@ class CollectionPolicy(Policy):
         if authority in ("source", "mixed") and value is None:
             raise ValueError(f"expected one, because authority is {authority}")
         return value
+
+    @field_validator("search_embedder")
+    @classmethod
+    def _queries_have_one_model(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and info.data.get("authority") in ("source", "mixed"):
+            raise ValueError("expected none: queries are embedded by the collection's embedder")
+        return name
 
     @field_validator("dimension")
     @classmethod

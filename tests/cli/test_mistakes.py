@@ -101,8 +101,8 @@ USAGE: list[tuple[str, str]] = [
         "replay memories --from 2026-01-05 --to 2026-01-05",
         "'memories' is backed up from its store alone (authority: store): it has no source",
     ),
-    ("search notes", "dr search: Missing argument 'TEXT'."),
-    ("search notes ", "TEXT is empty: say what to look for"),
+    ("search notes", "TEXT is empty: say what to look for, or give --like ID"),
+    ("search notes ", "TEXT is empty: say what to look for, or give --like ID"),
     (
         "search notes crow --mode smell",
         "dr search: Invalid value for '--mode': expected vector, keyword or hybrid, not 'smell'",
@@ -115,7 +115,11 @@ USAGE: list[tuple[str, str]] = [
         "search notes crow --limit many",
         "dr search: Invalid value for '--limit': expected a whole number from 1, not 'many'",
     ),
-    ("search memories crow", "'memories' has no embedder in the policies: use --mode keyword"),
+    (
+        "search memories crow",
+        "'memories' has no embedder in the policies: name one with --embedder (or as its "
+        "search_embedder), use --mode keyword, or --like ID",
+    ),
     ("diff notes latest", "dr diff: Missing argument 'AT'."),
     ("diff notes soon latest", f"'soon' names no recovery point: {AT}"),
     ("diff notes latest soon", f"'soon' names no recovery point: {AT}"),

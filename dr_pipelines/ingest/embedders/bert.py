@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from dr_pipelines.model.query import FloatArray
 
@@ -74,8 +75,8 @@ class Bert:
 def weight_names(layers: int) -> set[str]:
     """The names of all weights of a BERT of so many layers, its pooler left out."""
     names = {f"embeddings.{part}_embeddings.weight" for part in ("word", "position", "token_type")}
-    linear = ("attention.self.query", "attention.self.key", "attention.self.value")
-    linear += ("attention.output.dense", "intermediate.dense", "output.dense")
+    attention = [f"attention.self.{part}" for part in ("query", "key", "value")]
+    linear = (*attention, "attention.output.dense", "intermediate.dense", "output.dense")
     norms = ("attention.output.LayerNorm", "output.LayerNorm")
     for place in ("weight", "bias"):
         names.add(f"embeddings.LayerNorm.{place}")
@@ -95,7 +96,7 @@ def gelu(values: FloatArray) -> FloatArray:
 
 
 @cache
-def _error_function() -> tuple[FloatArray, FloatArray]:
+def _error_function() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     grid = np.linspace(0, REACH, GRID)
     return grid, np.fromiter((math.erf(x) for x in grid), np.float64)
 

@@ -20,12 +20,12 @@ from dr_pipelines.ingest.model_files import read_json
 from dr_pipelines.model.query import FloatArray
 
 MAX_LAYERS = 12
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "model_type": "bert",
     "architectures": ["BertModel"],
     "hidden_act": "gelu",
 }
-SAID = {
+SAID: dict[str, Any] = {
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused, TextTooLong
+from dr_pipelines.ingest.embedders.light import LightQueries, light_queries
 from dr_pipelines.ingest.embedders.loading import load_model, missing
 from dr_pipelines.ingest.embedders.model_card import ModelCard, Reading
 from dr_pipelines.ingest.embedders.prompts import prompt_tokens
@@ -105,6 +106,11 @@ class SentenceTransformerEmbedder:
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:
         return self._embed(texts, self.provenance.query_prompt, None)
+
+    def light(self) -> LightQueries | str:
+        """The way to query vectors without the library, or what of the model it does not know."""
+        _ = self.provenance  # first: what is refused is not read
+        return light_queries(self._card)
 
     def _embed(self, texts: Sequence[str], prompt: str, progress: Progress | None) -> FloatArray:
         vectors = np.empty((len(texts), self.provenance.dimension), np.float32)
