@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind, VectorType
 from dr_pipelines.model.misfit import NAMED, Misfit, Misfits
 from dr_pipelines.model.query import FloatArray
@@ -66,6 +67,33 @@ def value_problems(batch: Batch, spec: CollectionSpec, *, finite: bool = True) -
     for vector in spec.vectors:
         column = _one(batch.column(vector.name))
         yield from _CHECKS[vector.kind](column, vector, finite)
+
+
+def refused_by(
+    batch: Batch, refuse: Callable[[pa.Table], object], *, known: Iterable[Problem] = ()
+) -> Iterator[Problem]:
+    """Rows for which a write's own check raises `InvalidRequest`, beside those of `known` problems,
+    which are yielded first. All rows are asked about at once, and halves of them only where there
+    is one."""
+    known = list(known)
+    yield from known
+    whole = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+    taken = np.concatenate([np.empty(0, np.int64), *(each.rows for each in known)])
+    left = np.setdiff1d(np.arange(len(whole)), taken)
+    asked = whole.take(left) if len(taken) else whole
+    pending, rows, reasons = [(0, len(asked))] if len(asked) else [], list[int](), list[str]()
+    while pending:
+        start, count = pending.pop()
+        try:
+            refuse(asked.slice(start, count).combine_chunks())
+        except InvalidRequest as error:
+            if count == 1:
+                rows.append(int(left[start]))
+                reasons.append(str(error))
+            else:
+                half = count // 2
+                pending += [(start, half), (start + half, count - half)]
+    yield Problem("record", np.array(rows, np.int64), reasons.__getitem__)
 
 
 def _dense(column: pa.Array, vector: Vector, finite: bool) -> Iterator[Problem]:

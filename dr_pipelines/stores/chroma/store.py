@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import chromadb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
@@ -35,7 +36,7 @@ from dr_pipelines.stores.chroma.vectors import SPACES, TOLERANCE
 from dr_pipelines.stores.chroma.writing import delete_rows, write_rows
 from dr_pipelines.stores.exact import search_exactly
 from dr_pipelines.stores.fitting import Native, comes_back, fit_to
-from dr_pipelines.stores.misfits import misfits_of, value_problems
+from dr_pipelines.stores.misfits import misfits_of, refused_by, value_problems
 from dr_pipelines.stores.pointers import followed
 from dr_pipelines.stores.requests import (
     checked_alias,
@@ -134,7 +135,11 @@ class ChromaVectorStore:
         return comes_back(self, name)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        return misfits_of(batch, value_problems(batch, spec))
+        def refuse(rows: pa.Table) -> None:
+            self._encoded(rows, spec)
+
+        known = value_problems(batch, spec)
+        return misfits_of(batch, refused_by(batch, refuse, known=known))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         fitted = fit_to(spec, ABILITIES)
@@ -181,19 +186,23 @@ class ChromaVectorStore:
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         found = self._physical(name)
-        spec, space = found.spec, space_of(found.spec)
+        spec = found.spec
         new = checked_batch(batch, spec)
         ids = set(new.column("id").to_pylist())
-        if "" in ids:
-            raise InvalidRequest(f"batch for {name!r}: record '' has no id, and Chroma needs one")
-        is_native = layout_of(spec) == NATIVE
-        if is_native:
-            encoded = native.encoded(new, spec, space, parses=self._engine.parses)
-        else:
-            encoded = rows.encoded(new, spec, space)
+        encoded, is_native = self._encoded(new, spec), layout_of(spec) == NATIVE
         doomed = [key for key in ids_of(found, replaces) if key not in ids] if replaces else []
         write_rows(self._engine, found.model, encoded, keep_nothing=is_native)
         delete_rows(self._engine, found.model, doomed)
+
+    def _encoded(self, new: pa.Table, spec: CollectionSpec) -> rows.Rows:
+        """Records as Chroma takes them; raises `InvalidRequest` for one that it would not."""
+        if pc.any(pc.equal(new.column("id"), "")).as_py():
+            raise InvalidRequest(
+                f"batch for {spec.name!r}: record '' has no id, and Chroma needs one"
+            )
+        if layout_of(spec) == NATIVE:
+            return native.encoded(new, spec, space_of(spec), parses=self._engine.parses)
+        return rows.encoded(new, spec, space_of(spec))
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         del progress  # Chroma builds its index by itself and says nothing meanwhile

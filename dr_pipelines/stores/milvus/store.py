@@ -30,11 +30,13 @@ from dr_pipelines.stores.milvus import (
 )
 from dr_pipelines.stores.milvus.address import Address
 from dr_pipelines.stores.milvus.connection import Connection
-from dr_pipelines.stores.milvus.describing import described, layout
+from dr_pipelines.stores.milvus.describing import ENGINE, NATIVE, described, layout, layout_of
 from dr_pipelines.stores.milvus.filters import Inexpressible
 from dr_pipelines.stores.milvus.fitted import fitted
+from dr_pipelines.stores.milvus.limits import native_problems
 from dr_pipelines.stores.milvus.live import Live, look
-from dr_pipelines.stores.misfits import misfits_of, value_problems
+from dr_pipelines.stores.milvus.own import OwnLayout
+from dr_pipelines.stores.misfits import misfits_of, refused_by, value_problems
 from dr_pipelines.stores.requests import (
     checked_alias,
     checked_batch_rows,
@@ -110,7 +112,10 @@ class MilvusVectorStore:
         return (*comes_back(self, name), *notes)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        return misfits_of(batch, value_problems(batch, spec))
+        known = value_problems(batch, spec)
+        if layout_of(spec.engine.get(ENGINE, {})) == NATIVE:
+            return misfits_of(batch, chain(known, native_problems(batch, spec)))
+        return misfits_of(batch, refused_by(batch, OwnLayout(spec).to_parts, known=known))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         return fitted(spec, is_lite=self._connection.is_lite)

@@ -16,7 +16,7 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.exact import search_exactly
 from dr_pipelines.stores.fitting import comes_back
-from dr_pipelines.stores.misfits import misfits_of, value_problems
+from dr_pipelines.stores.misfits import misfits_of, refused_by, value_problems
 from dr_pipelines.stores.qdrant import specs
 from dr_pipelines.stores.qdrant.driver import Driver, Json, OpenCollection
 from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
@@ -141,7 +141,8 @@ class QdrantVectorStore:
         return comes_back(self, name)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        return misfits_of(batch, value_problems(batch, spec))
+        known = value_problems(batch, spec)
+        return misfits_of(batch, refused_by(batch, self._records(spec).check, known=known))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         return fit(spec, self._driver)
