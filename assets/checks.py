@@ -13,6 +13,7 @@ from dr_pipelines import audit
 from dr_pipelines.audit import Audit
 from dr_pipelines.exposure import look
 from dr_pipelines.model.display import displayed, displayed_values
+from dr_pipelines.model.fitness import unaccepted
 from dr_pipelines.proof import (
     claims_missing,
     equality_problems,
@@ -25,7 +26,7 @@ from dr_pipelines.repository.repository import Repository
 from dr_pipelines.restorable import check_restorable
 
 from .failures import explained
-from .reporting import unread_metadata
+from .reporting import fit_metadata, unread_metadata
 from .resources import ProjectResource
 from .tracked import Tracked
 from .workers import noted
@@ -57,7 +58,8 @@ def build_checks(tracked: Tracked) -> list[dg.AssetChecksDefinition]:
     audits = [_audit(tracked, name) for name in AUDITS] if tracked.has_source else []
     listing = [_lists_every_partition(tracked)] if tracked.has_source else []
     reading = [_nothing_unread(tracked)] if tracked.has_source else []
-    return [*audits, _equal(tracked), _restorable(tracked), *listing, *reading]
+    proving = [_equal(tracked), _restorable(tracked), _fits(tracked)]
+    return [*audits, *proving, *listing, *reading]
 
 
 def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
@@ -114,6 +116,25 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
         return check_result(found.sound, "; ".join(said), facts)
 
     return restorable
+
+
+def _fits(tracked: Tracked) -> dg.AssetChecksDefinition:
+    @_check(tracked, "snapshot", blocking=False)
+    def fits(
+        context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
+    ) -> dg.AssetCheckResult:
+        """What the snapshot holds can be put back into the engine that it was taken from, but for
+        what somebody accepted as lost. Not blocking: what is there is worth keeping, and the
+        objective is missed until the loss is gone or accepted."""
+        point = newest_snapshot(_repository(context, dr_project), tracked.name)
+        fitness, accepted = point.manifest.fitness, point.manifest.accepted_losses
+        if fitness is None:
+            return check_result(False, "the snapshot does not say", {"log_entry": point.number})
+        lost = [f"{loss.part}: {loss.consequence}" for loss in unaccepted(fitness, accepted)]
+        facts = {"log_entry": point.number, **fit_metadata(point)}
+        return check_result(not lost, "; ".join(lost[:NAMED]), facts)
+
+    return fits
 
 
 def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from dr_pipelines.exposure import Look
 from dr_pipelines.model.display import displayed_values
+from dr_pipelines.model.fitness import tolerance_text
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.protocols import Progress
@@ -123,6 +124,26 @@ def unread_metadata(unread: Unread) -> Metadata:
     return shown
 
 
+def fit_metadata(point: RecoveryPoint) -> Metadata:
+    """Whether a recovery point can be put back into the engine that it was taken from."""
+    fitness, accepted = point.manifest.fitness, point.manifest.accepted_losses
+    if fitness is None:
+        return {"fits": "not known"}
+    trial = fitness.trial
+    facts = {
+        "fits": fitness.word,
+        "losses": [f"{loss.part}: {loss.consequence}" for loss in fitness.losses()],
+        "remarks": [f"{p.part}: {p.fate}: {p.consequence}" for p in fitness.remarks()],
+        "accepted_losses": [f"{a.part}: {a.reason} ({a.by})" for a in accepted],
+        "equal": tolerance_text(fitness.tolerance),
+        "vectors_not_finite": point.manifest.vectors.not_finite,
+        "tried": trial.at.isoformat() if trial and not fitness.untried else "not tried",
+        "not_tried_because": fitness.untried,
+    }
+    shown: Metadata = displayed_values(facts)
+    return shown
+
+
 def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
     """What is shown of a recovery point."""
     manifest = point.manifest
@@ -138,6 +159,7 @@ def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
         "size_bytes": sum(ref.size_bytes for ref in segments(repository, manifest)),
         **head_metadata(point.number, point.sha256),
         **digest_metadata(manifest.digests),
+        **fit_metadata(point),
         "restore": dg.MetadataValue.md(
             f"`dr restore {point.collection} --at log:{point.number} --switch`, or the job "
             f"`restore` with `collection: {point.collection}` and `at: log:{point.number}`"

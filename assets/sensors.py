@@ -256,6 +256,7 @@ class Tick:
             "head_entry": self.known.head,
             "head_sha256": self.known.head_sha256,
             **unread_metadata(self.known.unread),
+            "cannot_be_put_back": list(self.known.unfit),
             **exposure_metadata(None if exposed == timedelta.max else exposed),
         }
 
@@ -265,4 +266,6 @@ class Tick:
         age = "since ever" if exposed == timedelta.max else str(exposed).partition(".")[0]
         state = protection(self.known, rpo=self.rpo, now=self.now)
         unread = "".join(f"; {sentence}" for sentence in self.known.unread.sentences())
-        return f"{state}: exposed {age} of {self.rpo}, {len(self.known.behind)} days behind{unread}"
+        unfit = f"; cannot be put back: {', '.join(self.known.unfit)}" if self.known.unfit else ""
+        behind = f"{len(self.known.behind)} days behind"
+        return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}"

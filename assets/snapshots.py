@@ -45,6 +45,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             lease=opened.lease,
             adopt=_adopted(tracked, store),
             unread=seen.standing.unread if seen.standing else None,
+            scratch=opened.scratch(tracked.name),
         )
         seconds = dr_project.elapsed() - started
         facts = {

@@ -17,9 +17,16 @@ from dr_pipelines.apply import (
     rewrite_documents,
     touched_documents,
 )
-from dr_pipelines.errors import NotFound, Refused
+from dr_pipelines.errors import InvalidRequest, NotFound, Refused
 from dr_pipelines.inspection import Findings, Inspection, inspect
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.fitness import (
+    Acceptance,
+    Fitness,
+    Part,
+    still_given,
+    unaccepted,
+)
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -38,13 +45,18 @@ from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_segment, write_segment
+from dr_pipelines.trial import Scratch, trial_due, tried
+
+NOWHERE = Scratch(why_not="no scratch place was given")
+"""Of a caller that has none: nothing is tried."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """What a snapshot found. `equal`: the live store was proven to hold exactly what the log says
     at `number`. Documents that an entry touched meanwhile are `indeterminate`; `reconfigured` are
-    parts of its configuration that the log had otherwise, and has as they are now."""
+    parts of its configuration that the log had otherwise, and has as they are now. `fitness` is
+    what is known of putting it back, `accepted` the losses that somebody takes."""
 
     number: int
     sha256: str
@@ -55,7 +67,24 @@ class Snapshot:
     equal: bool
     counts: Counts
     size_bytes: int
+    began: datetime
+    fitness: Fitness
     reconfigured: tuple[PartFinding, ...] = ()
+    accepted: tuple[Acceptance, ...] = ()
+
+    @property
+    def unaccepted(self) -> tuple[Part, ...]:
+        """What cannot be put back, and nobody said that it need not."""
+        return unaccepted(self.fitness, self.accepted)
+
+
+@dataclass(frozen=True, slots=True)
+class LossAccepted:
+    """Losses of these parts are taken, by whom and why."""
+
+    parts: tuple[str, ...] = ()
+    reason: str = ""
+    by: str = ""
 
 
 @dataclass
@@ -72,6 +101,8 @@ class _Commit:
     base: Manifest
     live: CollectionSpec
     inspection: Inspection
+    fitness: Fitness
+    accepting: LossAccepted
     said: Snapshot | None = None
 
     def build(self, head: Head) -> Draft:
@@ -91,6 +122,8 @@ class _Commit:
                 "engine": self.engine,
                 "tool_version": __version__,
                 "vectors": self.inspection.statistics,
+                "fitness": self.fitness,
+                "accepted_losses": self.accepted(manifest),
             }
         )
         self.said = self.report(head, grown, delta, moving_set)
@@ -99,6 +132,23 @@ class _Commit:
         detail |= {} if self.unread is None else {"source": self.unread.facts()}
         body = Body(manifest=ref, pending=pending, detail=detail)
         return Draft(manifest.timeline, body)
+
+    def accepted(self, manifest: Manifest) -> tuple[Acceptance, ...]:
+        """Acceptances in force: those from before that still name what would be lost, and new
+        ones."""
+        given = still_given(self.fitness, manifest.accepted_losses)
+        new = (
+            Acceptance(
+                part=loss.part,
+                consequence=loss.consequence,
+                reason=self.accepting.reason,
+                by=self.accepting.by,
+                at=self.began,
+            )
+            for loss in unaccepted(self.fitness, given)
+            if loss.part in self.accepting.parts
+        )
+        return (*given, *new)
 
     def without(self, moving: pa.Array) -> list[SegmentRef]:
         """The delta without documents whose store value cannot be told apart from work in
@@ -144,7 +194,10 @@ class _Commit:
             equal=not moving & seen and not stale and observed.agrees_with(grown.digests),
             counts=grown.counts,
             size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in delta),
+            began=self.began,
             reconfigured=self.reconfigured(),
+            fitness=self.fitness,
+            accepted=grown.accepted_losses,
         )
 
     def reconfigured(self) -> tuple[PartFinding, ...]:
@@ -165,6 +218,8 @@ def backup(
     adopt: Timeline | None = None,
     accept_absence: bool = False,
     unread: Unread | None = None,
+    accepting: LossAccepted = LossAccepted(),
+    scratch: Scratch = NOWHERE,
 ) -> Snapshot:
     """Finish what is pending, take a snapshot, and repair what a displaced writer left behind.
 
@@ -179,6 +234,8 @@ def backup(
         adopt=adopt,
         accept_absence=accept_absence,
         unread=unread,
+        accepting=accepting,
+        scratch=scratch,
     )
     if snapshot.findings.stale:
         stale = pa.array(snapshot.findings.stale, pa.string())
@@ -188,11 +245,16 @@ def backup(
 
 
 def unchanged_since(
-    collection: str, *, repository: Repository, store: VectorReader
+    collection: str,
+    *,
+    repository: Repository,
+    store: VectorReader,
+    scratch: Scratch = NOWHERE,
 ) -> LogEntry | None:
     """The snapshot that found the live store equal to the log, if the engine says by a glance that
-    no record changed since, its configuration and aliases are those that were recorded, and nothing
-    was logged but evidence. None where that is not certain.
+    no record changed since, its configuration and aliases are those that were recorded, what can be
+    put back of it is what was said, no trial is due, and nothing was logged but evidence. None
+    where that is not certain.
 
     It reads no record: what changed behind the engine's back is only found by a snapshot.
     """
@@ -209,7 +271,12 @@ def unchanged_since(
     if not equal or seen is None or physical not in store.collections():
         return None
     same = (
-        store.glance(physical) == seen and _live_spec(manifest, store, repository) == manifest.spec
+        store.glance(physical) == seen
+        and _live_spec(manifest, store, repository) == manifest.spec
+        and manifest.fitness is not None
+        and (manifest.fitness.engine, manifest.fitness.parts)
+        == (store.engine, _parts(physical, store))
+        and not trial_due(manifest.fitness.trial, scratch=scratch, now=repository.clock())
     )
     return entry if same else None
 
@@ -222,6 +289,8 @@ def take_snapshot(
     adopt: Timeline | None = None,
     accept_absence: bool = False,
     unread: Unread | None = None,
+    accepting: LossAccepted = LossAccepted(),
+    scratch: Scratch = NOWHERE,
 ) -> Snapshot:
     """Compare every record of the live store with the log and commit what differs.
 
@@ -229,6 +298,10 @@ def take_snapshot(
     applied yet, is left out and listed. A document is recorded whole, with its version from the
     log. `adopt` names the physical collection to begin a log with, where there is none yet;
     `unread` is what the source holds beyond its changes: the entry says that it is not in here.
+
+    What would not come back into this engine is found on the way, tried in `scratch` where a trial
+    is due, and is part of the snapshot. `accepting` takes some of it by name; `InvalidRequest`
+    where there is no such loss.
     """
     log = repository.log(collection)
     began = repository.clock()  # first: an edit made during the scan may not have been seen
@@ -238,12 +311,34 @@ def take_snapshot(
         base = _first_manifest(collection, adopt, store)
     live = _live_spec(base, store, repository)
     glance = store.glance(base.current.physical)  # before the scan: what comes later is not in it
-    inspection = inspect(base, store=store, repository=repository, accept_absence=accept_absence)
+    parts = _parts(base.current.physical, store)
+    inspection = inspect(
+        base, store=store, repository=repository, live=live, accept_absence=accept_absence
+    )
     if head.entry is None and inspection.observed.rows == 0:
         raise Refused(
             f"{base.current.physical!r} is empty and nothing is known of it: there is nothing to "
             "back up yet"
         )
+    trial, untried = tried(
+        collection,
+        live,
+        inspection.sample,
+        store=store,
+        scratch=scratch,
+        before=base.fitness.trial if base.fitness else None,
+        now=began,
+    )
+    fitness = Fitness(
+        engine=store.engine,
+        parts=parts,
+        misfits=inspection.misfits.total,
+        named=inspection.misfits.named,
+        tolerance=store.vector_tolerance,
+        trial=trial,
+        untried=untried,
+    )
+    _require_losses(collection, accepting.parts, fitness)
     unapplied = head.entry.body.pending if head.entry else ()
     commit = _Commit(
         repository,
@@ -256,11 +351,28 @@ def take_snapshot(
         base,
         live,
         inspection,
+        fitness,
+        accepting,
     )
     committed = log.append("snapshot", commit.build)
     if commit.said is None:
         raise Refused(f"{collection}: the snapshot was not built")
     return replace(commit.said, number=committed.number, sha256=committed.sha256)
+
+
+def _parts(physical: str, store: VectorReader) -> tuple[Part, ...]:
+    return tuple(Part.of(note) for note in store.compatibility(physical))
+
+
+def _require_losses(collection: str, parts: Sequence[str], fitness: Fitness) -> None:
+    """Nobody accepts by a slip of the pen what is not lost."""
+    there = [loss.part for loss in fitness.losses()]
+    for part in parts:
+        if part not in there:
+            raise InvalidRequest(
+                f"{collection}: {part!r} is nothing that would be lost; there are: "
+                f"{', '.join(there) or 'none'}"
+            )
 
 
 def _first_manifest(collection: str, adopt: Timeline | None, store: VectorReader) -> Manifest:
@@ -309,6 +421,9 @@ def _detail(said: Snapshot, *, began: datetime, glance: str | None) -> dict[str,
         "rows": said.rows,
         "reconfigured": mentioned([finding.part for finding in said.reconfigured]),
         "equal": said.equal,
+        "fit": said.fitness.word,
+        "unaccepted": mentioned([loss.part for loss in said.unaccepted]),
+        "unaccepted_total": len(said.unaccepted),
         "began": began.isoformat(),
         "glance": glance,
     }

@@ -78,6 +78,8 @@ ENGINES = {
     "chroma+local": "chroma",
 }
 """Scheme of a store's URL → module of its adapter, and extra that installs what it needs."""
+SERVERS = frozenset(["postgresql", "qdrant", "milvus", "chroma"])
+"""Schemes of engines that run elsewhere."""
 
 NAMED = frozenset(["lancedb", "qdrant"])
 """Adapters that can be told what a store calls a collection."""
@@ -156,6 +158,17 @@ def open_store(
 
         return DuckDBVectorStore(base / Path(rest).expanduser())
     return _open_engine(scheme, rest, base=base, names=names or {})
+
+
+def is_embedded(policy: StorePolicy, environ: Mapping[str, str]) -> bool:
+    """Whether a store's engine runs in this process: a twin of it costs a directory."""
+    return _store_url(policy, environ)[0] not in SERVERS
+
+
+def open_twin(policy: StorePolicy, directory: Path, environ: Mapping[str, str]) -> "VectorStore":
+    """An empty store of the same embedded engine, in a directory that is there for it alone."""
+    scheme, _ = _store_url(policy, environ)
+    return open_store(StorePolicy(url=f"{scheme}:{directory}"), base=directory, environ=environ)
 
 
 def open_catalog(

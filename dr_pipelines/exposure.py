@@ -55,6 +55,7 @@ def standing(
         proven_at=proof.at,
         edited=edited,
         unread=_unread(feed, manifest, source, repository=repository) if feed else Unread(),
+        unfit=proof.unfit,
     )
 
 

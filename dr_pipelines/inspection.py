@@ -5,12 +5,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.apply import SCAN_DOCUMENTS, scan_documents
 from dr_pipelines.errors import Refused
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Manifest, SegmentRef, VectorStatistics
 from dr_pipelines.nearness import as_read, observe_store
@@ -19,11 +21,13 @@ from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.ahead import ahead, side_by_side
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.misfit_tally import MisfitTally
 from dr_pipelines.repository.observation import Observed, differences
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import NEWEST_OF_OBSERVED, observed_rows, strings
 from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
 from dr_pipelines.repository.statistics import VectorTally
+from dr_pipelines.sampling import EdgeSample
 
 FIRST_DOCUMENTS = 256
 """Read before anything is known of how long records are."""
@@ -53,12 +57,50 @@ class Findings:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was read, what differs, and the segments that record the difference."""
+    """What was read, what differs, the segments that record the difference, the records that the
+    engine would not take back, and a sample of those that it would."""
 
     observed: Observed
     findings: Findings
     delta: tuple[SegmentRef, ...]
     statistics: VectorStatistics
+    misfits: MisfitTally
+    sample: EdgeSample
+
+
+class _Passing:
+    """Looks at records while they pass by: statistics of vectors, what would not be taken, and the
+    edges of what would."""
+
+    def __init__(self, spec: CollectionSpec, store: VectorReader) -> None:
+        self._spec = spec
+        self._store = store
+        self._vectors = VectorTally(spec)
+        self._misfits = MisfitTally()
+        self._sample = EdgeSample(spec)
+
+    def through(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self._vectors.add(batch)
+            misfits = self._store.misfits(self._spec, batch)
+            self._misfits.add(misfits)
+            self._sample.add(_without(batch, misfits))
+            yield batch
+
+    def inspection(
+        self, observed: Observed, findings: Findings, delta: tuple[SegmentRef, ...]
+    ) -> Inspection:
+        return Inspection(
+            observed, findings, delta, self._vectors.result(), self._misfits, self._sample
+        )
+
+
+def _without(batch: pa.RecordBatch, misfits: Misfits) -> pa.RecordBatch:
+    if not len(misfits):
+        return batch
+    keep = np.ones(batch.num_rows, bool)
+    keep[misfits.rows] = False
+    return batch.filter(pa.array(keep))
 
 
 def inspect(
@@ -66,21 +108,24 @@ def inspect(
     *,
     store: VectorReader,
     repository: Repository,
+    live: CollectionSpec | None = None,
     accept_absence: bool = False,
 ) -> Inspection:
     """Scan the collection that a manifest's timeline is served from, and write what differs as
-    delta segments that no entry names yet.
+    delta segments that no entry names yet. `live` is its specification as it is now.
 
     Raises `Refused` on mass absence, and when an empty log meets an empty collection.
     """
+    live = live or manifest.spec
     if not manifest.segments and not manifest.pages:
-        whole = _first_inspection(manifest, store=store, repository=repository)
+        passing = _Passing(live, store)
+        whole = _first_inspection(manifest, passing, store=store, repository=repository)
         if whole is not None:
             return whole
-    tally = VectorTally(manifest.spec)
+    passing = _Passing(live, store)
     physical = manifest.current.physical
     with fold(repository, manifest) as state:
-        batches = _tallied(store.scan(physical), tally)
+        batches = passing.through(store.scan(physical))
         observed = observe_store(
             state, batches, store=store, physical=physical, repository=repository
         )
@@ -89,7 +134,7 @@ def inspect(
         _require_presence(manifest, findings, observed, accepted=accept_absence)
         observed = as_read(state, observed, findings.recorded)
         delta = tuple(_record(manifest, findings, state, store=store, repository=repository))
-    return Inspection(observed, findings, delta, tally.result())
+    return passing.inspection(observed, findings, delta)
 
 
 def _findings(plan: pa.Table) -> Findings:
@@ -165,15 +210,15 @@ def _versioned(stored: pa.Table, wanted: pa.Array, state: State, spec: Collectio
 
 
 def _first_inspection(
-    manifest: Manifest, *, store: VectorReader, repository: Repository
+    manifest: Manifest, passing: _Passing, *, store: VectorReader, repository: Repository
 ) -> Inspection | None:
     """A collection that no entry describes yet, in one pass: everything is new.
 
     None when its documents are not contiguous in the order of ids; what was written for it stays
     behind, unnamed.
     """
-    tally, delta = VectorTally(manifest.spec), list[SegmentRef]()
-    batches = _tallied(store.scan(manifest.current.physical), tally)
+    delta = list[SegmentRef]()
+    batches = passing.through(store.scan(manifest.current.physical))
     with closing(ahead(_contiguous(batches, manifest.spec))) as observed_ahead:
         for ref in side_by_side(partial(_base, manifest, repository), observed_ahead):
             if ref is None:
@@ -186,7 +231,7 @@ def _first_inspection(
         content=combine(add=[ref.digests.content for ref in delta]),
         vectors=combine(add=[ref.digests.vectors for ref in delta]),
     )
-    return Inspection(observed, Findings(), tuple(delta), tally.result())
+    return passing.inspection(observed, Findings(), tuple(delta))
 
 
 def _base(manifest: Manifest, repository: Repository, rows: pa.Table | None) -> SegmentRef | None:
@@ -229,9 +274,3 @@ def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Ite
 def _ascending(documents: pa.Array) -> bool:
     steps = pc.less_equal(documents.slice(0, len(documents) - 1), documents.slice(1))
     return bool(pc.all(steps).as_py() is not False)
-
-
-def _tallied(batches: Iterator[pa.RecordBatch], tally: VectorTally) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        tally.add(batch)
-        yield batch

@@ -7,11 +7,14 @@ process's identity and the state of this machine come from.
 import json
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from dr_pipelines import __version__, config
@@ -33,6 +36,7 @@ if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.planning.freshness import Standing
     from dr_pipelines.protocols import BlobStore, Catalog, Embedder, Lease, NativeFiles, VectorStore
     from dr_pipelines.repository.repository import Repository
+    from dr_pipelines.trial import Scratch
 
 
 def now() -> datetime:
@@ -172,6 +176,41 @@ class Project:
                 names=self.policies.stored_names(name),
             )
         return self._stores[name]
+
+    def scratch(self, collection: str) -> "Scratch":
+        """Where a collection may be tried: what its policy names; for an embedded engine a
+        directory that is made for it; else nowhere, and why."""
+        from dr_pipelines.trial import EVERY, Scratch
+
+        policy = self.collection(collection)
+        trial, served = policy.trial, self._store_policy(policy.store)
+        every, machine = trial.every if trial else EVERY, _machine()
+        if trial is not None and trial.store is not None:
+            named = partial(self._scratch_store, collection, trial.store)
+            return Scratch(f"store {trial.store}", named, machine=machine, every=every)
+        if config.is_embedded(served, self.environ):
+            twin = partial(self._twin, collection, served)
+            place = "a directory of its own"
+            return Scratch(place, twin, machine=machine, every=every)
+        why = f"the policy names no scratch store (collections.{collection}.trial.store)"
+        return Scratch(why_not=why, every=every)
+
+    @contextmanager
+    def _scratch_store(self, collection: str, name: str) -> "Iterator[VectorStore]":
+        with self.lease(f"{collection}.trial"):
+            yield self.store(name)
+
+    @contextmanager
+    def _twin(self, collection: str, policy: StorePolicy) -> "Iterator[VectorStore]":
+        """What a killed trial left goes first: the lease says that nobody is at it."""
+        place = self.state / "trials" / collection
+        with self.lease(f"{collection}.trial"):
+            rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True, mode=0o700)
+            try:
+                yield config.open_twin(policy, place, self.environ)
+            finally:
+                rmtree(place, ignore_errors=True)
 
     def native(self, name: str) -> "NativeFiles | None":
         """A named store's collections as files of their engine, where it has such files."""
@@ -389,6 +428,10 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> NotFound:
         f"no {what} {name!r} in the policies; known are: {', '.join(names)}"
         f"{did_you_mean(name, names)}"
     )
+
+
+def _machine() -> str:
+    return sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def _without_source(name: str) -> InvalidRequest:

@@ -32,11 +32,13 @@ does not count: a new one is due then, whatever the entries since were."""
 @dataclass(frozen=True, slots=True)
 class Proof:
     """The newest proven snapshot, its log number (0: none) and when its scan began, since edits
-    made during it may be missing; since when there are entries that it does not cover."""
+    made during it may be missing; since when there are entries that it does not cover; and the
+    parts of it that cannot be put back and that nobody accepted (a few of them)."""
 
     number: int = 0
     at: datetime | None = None
     unproven_since: datetime | None = None
+    unfit: tuple[str, ...] = ()
 
 
 def newest_snapshot(repository: Repository, collection: str) -> RecoveryPoint:
@@ -57,8 +59,9 @@ def newest_proof(repository: Repository, collection: str) -> Proof:
         if statement is not None:
             number = int(statement["number"])
             later = [other.at for other in unproven if other.i > number]
-            at = _began(repository.log(collection).read(number)[0])
-            return Proof(number, at, min(later, default=None))
+            snapshot = repository.log(collection).read(number)[0]
+            unfit = tuple(str(part) for part in snapshot.body.detail.get("unaccepted", ()))
+            return Proof(number, _began(snapshot), min(later, default=None), unfit)
         out_of_sight = head.number - entry.i == LOOK_BACK - 1 and entry.i > 1
         if entry.kind not in UNCHANGING or out_of_sight:
             unproven.append(entry)

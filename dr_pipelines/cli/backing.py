@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
+from dr_pipelines.cli.fitting import fit_lines, fit_phrase, fit_value
 from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies
 from dr_pipelines.cli.session import open_project, point_at
 from dr_pipelines.cli.unread import SourceLook, look_at_source
@@ -13,7 +14,7 @@ from dr_pipelines.cli.unread import SourceLook, look_at_source
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
-    from dr_pipelines.backup import Snapshot
+    from dr_pipelines.backup import LossAccepted, Snapshot
     from dr_pipelines.compaction import Compacted
     from dr_pipelines.model.recovery_point import LogEntry
     from dr_pipelines.native import Kept
@@ -52,22 +53,37 @@ def backup(
             help="Also keep the engine's own files, for a restore without building an index.",
         ),
     ] = False,
+    accept_loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-loss",
+            metavar="PART",
+            help="Take it that this part cannot be put back; may be repeated. Needs --reason.",
+        ),
+    ] = None,
+    reason: Annotated[
+        str,
+        typer.Option("--reason", metavar="TEXT", help="Why, for those who read the log later."),
+    ] = "",
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
     """Compare every record of the live store with the log, record what differs, and prove that
-    the two are equal.
+    the two are equal, and that it can be put back.
 
-    Where the store is the authority, the first backup begins the log.
+    Where the store is the authority, the first backup begins the log. What the engine would not
+    take back is kept all the same, and named.
 
     Examples:
       dr backup handbook
       dr backup handbook --accept-absence
       dr backup handbook --if-changed
       dr backup handbook --native
+      dr backup memories --accept-loss records --reason "two test vectors"
 
     Exit code 3: the store was being written to, and some documents are left for the next backup;
-    or the source holds something that cannot be read, so that it is in no backup.
+    or the source holds something that cannot be read, so that it is in no backup; or something
+    cannot be put back, and nobody accepted that.
     """
     from dr_pipelines import backup as verb
     from dr_pipelines.model.recovery_point import Timeline
@@ -78,14 +94,17 @@ def backup(
     files = project.native(policy.store) if native else None
     if native and files is None:
         raise Mistake(f"--native: {store.engine} has no files of its own to keep; only lance: has")
+    accepting, scratch = _accepting(accept_loss or [], reason), project.scratch(collection)
     seen = None
-    if if_changed:
-        seen = verb.unchanged_since(collection, repository=project.reading(), store=store)
+    if if_changed and not accepting.parts:
+        seen = verb.unchanged_since(
+            collection, repository=project.reading(), store=store, scratch=scratch
+        )
     if seen is not None:
         kept = _keep_files(project, collection, files) if files else None
-        return give(
-            _with_source(_unchanged_answer(collection, seen, kept), source), as_json=as_json
-        )
+        unfit = tuple(seen.body.detail.get("unaccepted", ()))
+        unchanged = _unchanged_answer(collection, seen, kept, unfit)
+        return give(_with_source(unchanged, source), as_json=as_json)
     adopt = None
     if policy.authority == "store":
         physical = store.aliases().get(collection) or collection
@@ -98,6 +117,8 @@ def backup(
         adopt=adopt,
         accept_absence=accept_absence,
         unread=source.unread,
+        accepting=accepting,
+        scratch=scratch,
     )
     proof = _prove(project, collection) if snapshot.equal else None
     kept = _keep_files(project, collection, files) if files and snapshot.equal else None
@@ -123,6 +144,16 @@ def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json
         lease=project.lease,
     )
     return give(_compact_answer(collection, done), as_json=as_json)
+
+
+def _accepting(parts: "list[str]", reason: str) -> "LossAccepted":
+    from getpass import getuser
+
+    from dr_pipelines.backup import LossAccepted
+
+    if bool(parts) != bool(reason.strip()):
+        raise Mistake("--accept-loss PART and --reason TEXT go together: say what, and why")
+    return LossAccepted(tuple(parts), reason.strip(), getuser() if parts else "")
 
 
 def _prove(project: "Project", collection: str) -> "Verification":
@@ -169,12 +200,15 @@ def _with_source(answer: Answer, source: "SourceLook") -> Answer:
     return Answer(answer.value | {"source": source.value()}, show, code)
 
 
-def _unchanged_answer(collection: str, seen: "LogEntry", kept: "Kept | None") -> Answer:
+def _unchanged_answer(
+    collection: str, seen: "LogEntry", kept: "Kept | None", unfit: tuple[str, ...]
+) -> Answer:
     value = {
         "collection": collection,
         "log": seen.i,
         "unchanged": True,
         "equal": True,
+        "unaccepted": list(unfit),
         "native": kept and asdict(kept),
     }
 
@@ -183,9 +217,11 @@ def _unchanged_answer(collection: str, seen: "LogEntry", kept: "Kept | None") ->
             f"{collection}: nothing changed since log:{seen.i}, by the engine's own word; "
             "no record was read"
         )
+        for part in unfit:
+            console.print(f"  CANNOT BE PUT BACK: {part}, as log:{seen.i} says")
         _show_kept(console, kept)
 
-    return Answer(value, show)
+    return Answer(value, show, ExitCode.PARTIAL if unfit else ExitCode.SUCCEEDED)
 
 
 def _show_kept(console: "Console", kept: "Kept | None") -> None:
@@ -223,6 +259,7 @@ def _backup_answer(
         "records": snapshot.counts.records,
         "documents": snapshot.counts.documents,
         "equal": snapshot.equal,
+        "fit": fit_value(snapshot.fitness, snapshot.accepted),
         "native": kept and asdict(kept),
         "reconfigured": [asdict(part) for part in snapshot.reconfigured],
         "restorable": None if proof is None else proof.sound,
@@ -234,7 +271,9 @@ def _backup_answer(
     def show(console: "Console") -> None:
         from dr_pipelines.console import number, size, some
 
-        proven = "proven equal to the live store" if snapshot.equal else "not proven equal"
+        proven = (
+            fit_phrase(snapshot.fitness, snapshot.began) if snapshot.equal else "not proven equal"
+        )
         console.print(
             f"{collection}: recovery point log:{snapshot.number}, {proven}: "
             f"{number(snapshot.counts.documents)} documents, "
@@ -252,10 +291,13 @@ def _backup_answer(
             console.print(
                 f"  configured differently: {part.part} was {part.expected}, is {part.found}"
             )
+        for line in fit_lines(snapshot.fitness, snapshot.accepted):
+            console.print(f"  {line}")
         for problem in problems:
             console.print(f"  NOT RESTORABLE: {problem.key}: {problem.problem}")
 
-    code = ExitCode.SUCCEEDED if snapshot.equal else ExitCode.PARTIAL
+    well = snapshot.equal and not snapshot.unaccepted
+    code = ExitCode.SUCCEEDED if well else ExitCode.PARTIAL
     return Answer(value, show, ExitCode.FAILED if problems else code)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, code_of, give
+from dr_pipelines.cli.fitting import fit_summary, fit_word
 from dr_pipelines.cli.options import (
     AT,
     POLICIES,
@@ -169,9 +170,9 @@ def _points_answer(
     def show(console: "Console") -> None:
         from dr_pipelines.console import number, rough_age, table
 
-        columns = ["log", "time (UTC)", "kind", "line", "seq", "docs", "records", "applied", "age"]
-        if by_log:
-            columns.remove("age")  # there would not be room for the whole time
+        columns = ["log", "time (UTC)", "kind", "line", "seq", "docs", "records", "applied", "fits"]
+        if not by_log:  # with the whole time there would not be room
+            columns.append("age")
         right = ("log", "line", "seq", "docs", "records", "age")
         shown = table(*columns, right=right)
         for point in found:
@@ -185,6 +186,7 @@ def _points_answer(
                 number(counts.documents),
                 number(counts.records),
                 f"{len(pending)} left" if pending else "yes",
+                fit_word(point.entry),
                 rough_age(now - point.entry.at),
             )
             shown.add_row(*row[: len(columns)])
@@ -212,6 +214,7 @@ def _point_value(point: "RecoveryPoint", now: "datetime") -> dict[str, Any]:
         "documents": point.manifest.counts.documents,
         "records": point.manifest.counts.records,
         "pending": list(point.entry.body.pending),
+        "fit": fit_summary(point.manifest.fitness, point.manifest.accepted_losses),
         "writer": point.entry.writer.model_dump(),
     }
 

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dr_pipelines.cli.answers import Answer, ExitCode, give
+from dr_pipelines.cli.fitting import fit_facts, fit_value
 from dr_pipelines.cli.options import POLICIES, Json, Policies
 from dr_pipelines.cli.session import open_project
 from dr_pipelines.cli.unread import unread_lines, unread_value
@@ -94,6 +95,7 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "exposed_seconds": _total(report.exposed),
         "rpo_seconds": _total(report.rpo),
         "met": report.met,
+        "fit": fit_value(report.fitness, report.accepted),
         "problems": list(report.problems),
     }
 
@@ -117,6 +119,7 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
     lines.append(("exposed", _exposed(report)))
     if report.unread is not None:
         lines += [("unread", line) for line in unread_lines(report.unread)]
+    lines += fit_facts(report.fitness, report.accepted, now)
     lines.append(("owner", f"{report.owner}; call {report.escalation}"))
     lines += [("problem", problem) for problem in report.problems]
     return lines

@@ -1,6 +1,6 @@
 """What a team asks for: where things are, and what may be lost of each collection."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -182,6 +182,25 @@ class Objective(Policy):
     )
 
 
+class TrialPolicy(Policy):
+    """Where and how often it is tried whether a collection can be put back."""
+
+    store: StoreName | None = Key(
+        default=None,
+        description="A scratch store of the same engine, one of `stores`, in which this may make "
+        "and drop collections of its own (`dr_trial_…`). An embedded engine needs none: it is "
+        "tried in a directory that is made for it.",
+        examples=["scratch"],
+    )
+    every: Duration = Key(
+        default=timedelta(days=7),
+        description="How old a trial may be while nothing changes. It is repeated by the next "
+        "backup whenever the configuration, the edges of the values or the engine's version "
+        "changed.",
+        examples=["7d"],
+    )
+
+
 NEEDS_SOURCE = ("source", "chunker", "embedder", "partitions_start")
 BY_AUTHORITY: JsonDict = {
     "if": {"properties": {"authority": {"const": "store"}}, "required": ["authority"]},
@@ -281,6 +300,9 @@ class CollectionPolicy(Policy):
         default=100, description="Order of recovery, 1 first, then by name.", examples=[1]
     )
     objectives: Objective = Key(description="What may be lost.")
+    trial: TrialPolicy | None = Key(
+        default=None, description="Where it is tried whether it can be put back."
+    )
 
     @field_validator(*NEEDS_SOURCE)
     @classmethod

@@ -11,6 +11,7 @@ from pydantic import Field as Constraint
 
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.fitness import Acceptance, Fitness
 from dr_pipelines.model.lineage import Environment, Provenance
 
 Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
@@ -195,11 +196,13 @@ class Timeline(Stored):
 
 
 class VectorStatistics(Stored):
-    """Norms of the first vector over the rows that a snapshot or compaction looked at."""
+    """Norms of the first vector over the rows that a snapshot or compaction looked at. Vectors
+    with a component that is NaN or infinite are counted, and have no norm."""
 
     rows: Count = 0
     nulls: Count = 0
     zeros: Count = 0
+    not_finite: Count = 0
     norm_min: float = 0.0
     norm_mean: float = 0.0
     norm_max: float = 0.0
@@ -228,6 +231,8 @@ class Manifest(Stored):
     counts: Counts = Counts()
     digests: Digests = Digests()
     vectors: VectorStatistics = VectorStatistics()
+    fitness: Fitness | None = None
+    accepted_losses: tuple[Acceptance, ...] = ()
     engine: str = ""
     tool_version: str = ""
     crypto: None = None

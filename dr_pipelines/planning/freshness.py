@@ -28,7 +28,7 @@ class Protection(StrEnum):
 
     QUIET = "quiet"  # nothing changed since the newest proven recovery point
     WITHIN = "within"  # something did, and is younger than the objective
-    BREACHED = "breached"  # the oldest unprotected change is older than the objective
+    BREACHED = "breached"  # the oldest unprotected change is older, or the point cannot be put back
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Standing:
     which counts where the former lies ahead. `unread_after` is the position that it follows;
     `behind` are the days of such changes, `complete` those that were read to their end.
     `unproven_since` is when the oldest entry was committed that no proven recovery point covers.
+    `unfit` are parts of the newest proven point that cannot be put back, and nobody accepted that.
     With `edited`, the store is changed directly too, at times that only a snapshot reveals.
     `unread` is what the source holds beyond its changes: no run can read it.
     """
@@ -57,6 +58,7 @@ class Standing:
     proven_at: datetime | None = None
     edited: bool = False
     unread: Unread = NOTHING_UNREAD
+    unfit: tuple[str, ...] = ()
 
     @property
     def never_protected(self) -> bool:
@@ -103,7 +105,11 @@ def exposure(standing: Standing, *, now: datetime) -> timedelta:
 
 
 def protection(standing: Standing, *, rpo: timedelta, now: datetime) -> Protection:
-    """How a collection stands against its objective."""
+    """How a collection stands against its objective. A point that cannot be put back in full
+    protects nothing of what is missing from it, and what that is, is not known to be dispensable.
+    """
+    if standing.unfit:
+        return Protection.BREACHED
     exposed = exposure(standing, now=now)
     if exposed >= rpo:
         return Protection.BREACHED

@@ -24,7 +24,7 @@ class Target:
     begins: int | None = None
 
 
-ORDER = (Fate.LOST, Fate.APPROXIMATED, Fate.CARRIED)
+ORDER = (Fate.REFUSED, Fate.LOST, Fate.CODE, Fate.APPROXIMATED, Fate.CARRIED)
 ORIGIN = re.compile(r"restore:(?P<point>[^:]+):[^:]*:[^:]*(?::(?P<begins>[0-9]+))?")
 
 
@@ -79,7 +79,8 @@ def next_timeline(timelines: Sequence[Timeline]) -> int:
 
 
 def least_first(notes: Sequence[Note]) -> list[Note]:
-    """What is lost, what works differently, what is carried; each as it came."""
+    """What is refused or lost, what runs code, what works differently, what is carried; each as it
+    came."""
     return sorted(notes, key=lambda note: ORDER.index(note.fate))
 
 

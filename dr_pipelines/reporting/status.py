@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr_pipelines.errors import DrError
+from dr_pipelines.model.fitness import Acceptance, Fitness
 from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.model.recovery_point import Head, Manifest
 from dr_pipelines.model.unread import Unread
@@ -22,7 +23,8 @@ class Report:
     `problems` says what is wrong, or could not be looked at, and what to do.
 
     `exposed` is the age of the oldest change that no recovery point covers; `met` says whether it
-    is younger than the objective.
+    is younger than the objective, and the point can be put back but for what was accepted.
+    `fitness` is what the newest snapshot found.
     """
 
     collection: str
@@ -44,6 +46,8 @@ class Report:
     unread: Unread | None = None
     exposed: timedelta | None = None
     met: bool | None = None
+    fitness: Fitness | None = None
+    accepted: tuple[Acceptance, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -86,6 +90,8 @@ def report(
         unread=known.unread if known else None,
         exposed=exposed,
         met=met,
+        fitness=manifest.fitness if manifest else None,
+        accepted=manifest.accepted_losses if manifest else (),
         problems=tuple(problems),
     )
 

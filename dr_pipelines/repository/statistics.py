@@ -13,7 +13,7 @@ class VectorTally:
     def __init__(self, spec: CollectionSpec) -> None:
         dense = (v.name for v in spec.vectors if v.kind is VectorKind.DENSE)
         self._column = next(dense, None)
-        self._rows = self._nulls = self._zeros = 0
+        self._rows = self._nulls = self._zeros = self._not_finite = 0
         self._low, self._high, self._sum = np.inf, 0.0, 0.0
 
     def add(self, batch: pa.RecordBatch | pa.Table) -> None:
@@ -28,21 +28,28 @@ class VectorTally:
         values = array.drop_null()
         if len(values) == 0:
             return
-        matrix = values.flatten().to_numpy().reshape(len(values), -1)
-        norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+        matrix = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
+        with np.errstate(invalid="ignore"):
+            norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+        finite = np.isfinite(norms)  # in double precision no finite float32 overflows
+        self._not_finite += int(len(norms) - np.count_nonzero(finite))
+        norms = norms[finite]
+        if len(norms) == 0:
+            return
         self._zeros += int(np.count_nonzero(norms == 0))
         self._low, self._high = min(self._low, norms.min()), max(self._high, norms.max())
         self._sum += float(norms.sum())
 
     def result(self) -> VectorStatistics:
         """What was counted so far."""
-        counted = self._rows - self._nulls
+        counted = self._rows - self._nulls - self._not_finite
         if counted == 0:
-            return VectorStatistics(rows=self._rows, nulls=self._nulls)
+            return VectorStatistics(rows=self._rows, nulls=self._nulls, not_finite=self._not_finite)
         return VectorStatistics(
             rows=self._rows,
             nulls=self._nulls,
             zeros=self._zeros,
+            not_finite=self._not_finite,
             norm_min=float(self._low),
             norm_mean=self._sum / counted,
             norm_max=float(self._high),

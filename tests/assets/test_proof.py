@@ -221,7 +221,7 @@ def test_a_collection_that_is_all_there_is_is_backed_up_from_its_store(
     done = location.run("snapshot_memories")
 
     assert done.success
-    assert verdicts(done) == {"equal": True, "restorable": True}
+    assert verdicts(done) == {"equal": True, "restorable": True, "fits": True}
     assert told(done, "recovery_point", "dagster/row_count") == {None: 1}
     assert location.log_kinds("memories") == ["snapshot", "evidence"]
 

@@ -63,10 +63,10 @@ def test_days_are_ingested_as_asked(fresh: Workplace) -> None:
 
 def test_a_backup_is_proven_and_says_so(kept: Workplace) -> None:
     result = kept.dr("backup", "notes")
-    assert (result.code, result.out) == (
+    assert (result.code, plain(result.out)) == (
         0,
-        "notes: recovery point log:9, proven equal to the live store: 3 documents, 3 \n"
-        "records, source position 6\n",
+        "notes: recovery point log:9, proven equal to the live store, bit for bit, fits \n"
+        "(tried SPAN ago): 3 documents, 3 records, source position 6\n",
     )
     assert kept.dr("points", "notes", "--json").json["points"][-1]["kind"] == "evidence"
 
@@ -95,6 +95,7 @@ def test_points_are_listed_in_eighty_columns(kept: Workplace) -> None:
         "docs",
         "records",
         "applied",
+        "fits",
         "age",
     ]
     assert first == "  1  TIME  ingest       1    2     2        3  1 left SPAN"
@@ -118,6 +119,7 @@ def test_points_say_everything_in_json(kept: Workplace) -> None:
         "documents": 3,
         "records": 3,
         "pending": [],
+        "fit": {"verdict": "tried", "unaccepted": [], "misfits": 0, "untried": ""},
     }
 
 
@@ -272,11 +274,13 @@ def test_status_of_everything_fits_eighty_columns(kept: Workplace) -> None:
         "newest point  log:8 (evidence), SPAN old; proven: log:7, SPAN old",
         "holds         3 documents, 3 records, source position 6",
         "exposed       nothing; objective 1 h met",
+        "put back      fits (tried SPAN ago); equal bit for bit",
         "owner         you; call you",
         "",
         "memories",
         "served from  nowhere in store local",
         "exposed      everything, since nothing is proven yet; objective SPAN MISSED",
+        "put back     not known until the next backup",
         "owner        team:assistant; call oncall",
         "problem      nothing is backed up yet. Run: dr backup memories",
     ]

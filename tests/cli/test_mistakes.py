@@ -51,6 +51,14 @@ USAGE: list[tuple[str, str]] = [
         "backup notes --native",
         "--native: duckdb 2.0.0 has no files of its own to keep; only lance: has",
     ),
+    (
+        "backup notes --accept-loss records",
+        "--accept-loss PART and --reason TEXT go together: say what, and why",
+    ),
+    (
+        "backup notes --reason because",
+        "--accept-loss PART and --reason TEXT go together: say what, and why",
+    ),
     ("backup notes --if-changed=1", "dr: Option '--if-changed' does not take a value."),
     ("restore notes --accept-loss=1", "dr: Option '--accept-loss' does not take a value."),
     ("documents notes --at soon", f"'soon' names no recovery point: {AT}"),

@@ -1,0 +1,134 @@
+"""Whether a recovery point can be put back into the engine that it was taken from."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field as Constraint
+
+from dr_pipelines.model.base import Stored
+from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.misfit import NAMED, Misfit
+
+Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Constraint(ge=0)]
+
+RECORDS = "records"
+"""The part that stands for records which the engine would not take."""
+TRIAL = "trial"
+"""The part that stands for what a trial found."""
+SHOWN = 3
+LOSSES = (Fate.LOST, Fate.REFUSED)
+
+
+class Part(Stored):
+    """A note of `compatibility`, as it is kept."""
+
+    part: str
+    fate: Fate
+    consequence: str
+
+    @classmethod
+    def of(cls, note: Note) -> "Part":
+        return cls(part=note.part, fate=note.fate, consequence=note.consequence)
+
+
+class Acceptance(Stored):
+    """Somebody takes a loss: this part, as long as this is what follows. A loss that becomes
+    another one is not accepted."""
+
+    part: str
+    consequence: str
+    reason: str
+    by: str
+    at: datetime
+
+    def covers(self, loss: Part) -> bool:
+        return (self.part, self.consequence) == (loss.part, loss.consequence)
+
+
+class Trial(Stored):
+    """A sample of records was made in a scratch place of the same engine, read back and compared.
+    `of` identifies what was tried: specification, edges of the values, engine."""
+
+    of: Sha256
+    at: datetime
+    place: str
+    records: Count
+    findings: tuple[Part, ...] = ()
+
+
+class Fitness(Stored):
+    """What is known of putting a recovery point back into the engine `engine`: `parts` are what
+    would be refused, lost, approximated or run as code, `misfits` counts records that the engine
+    would not take, of which some are `named`. `trial` is the newest one; `untried` says why there
+    is none, or none of what there is now. `tolerance` is that of the proof: 0 is bit for bit."""
+
+    engine: str
+    parts: tuple[Part, ...] = ()
+    misfits: Count = 0
+    named: tuple[Misfit, ...] = ()
+    tolerance: float = 0.0
+    trial: Trial | None = None
+    untried: str = ""
+
+    def losses(self) -> tuple[Part, ...]:
+        """What cannot be put back: parts that are lost or refused, records, what a trial found."""
+        return tuple(self._losses())
+
+    def _losses(self) -> Iterator[Part]:
+        yield from (part for part in self.parts if part.fate in LOSSES)
+        if self.misfits:
+            yield Part(part=RECORDS, fate=Fate.REFUSED, consequence=self._records())
+        if self.trial is not None and not self.untried:
+            yield from (part for part in self.trial.findings if part.fate in LOSSES)
+
+    def _records(self) -> str:
+        shown = "; ".join(str(misfit) for misfit in self.named[:SHOWN])
+        more = f"; and {self.misfits - SHOWN} more" if self.misfits > SHOWN else ""
+        noun = "record" if self.misfits == 1 else "records"
+        return f"{self.misfits} {noun} the engine would not take: {shown}{more}"
+
+    def remarks(self) -> tuple[Part, ...]:
+        """Parts that come back, and work differently or run code."""
+        found = self.trial.findings if self.trial and not self.untried else ()
+        return tuple(part for part in (*self.parts, *found) if part.fate not in LOSSES)
+
+    @property
+    def word(self) -> str:
+        """`fits`, `tried`, or `does not fit`."""
+        if self.losses():
+            return "does not fit"
+        return "tried" if self.trial is not None and not self.untried else "fits"
+
+
+def unaccepted(fitness: Fitness, accepted: Sequence[Acceptance]) -> tuple[Part, ...]:
+    """Losses that nobody has accepted as they are."""
+    return tuple(
+        loss for loss in fitness.losses() if not any(given.covers(loss) for given in accepted)
+    )
+
+
+def still_given(fitness: Fitness, accepted: Sequence[Acceptance]) -> tuple[Acceptance, ...]:
+    """Acceptances of losses that are there: what is gone, or became another loss, is let go."""
+    losses = fitness.losses()
+    return tuple(given for given in accepted if any(given.covers(loss) for loss in losses))
+
+
+def tolerance_text(tolerance: float) -> str:
+    """How equal a proof means."""
+    return "bit for bit" if tolerance == 0 else f"vectors within {tolerance:.1e} of a length of 1"
+
+
+__all__ = [
+    "NAMED",
+    "RECORDS",
+    "TRIAL",
+    "Acceptance",
+    "Fitness",
+    "Part",
+    "Trial",
+    "still_given",
+    "tolerance_text",
+    "unaccepted",
+]
