@@ -117,6 +117,7 @@ def test_a_proven_snapshot_becomes_a_recovery_point(ingested: Location) -> None:
     assert verdicts(done) == {
         "equal": True,
         "restorable": True,
+        "fits": True,
         "lists_every_partition": True,
         "nothing_unread": True,
     }
