@@ -183,7 +183,7 @@ class Project:
         from dr_pipelines.trial import EVERY, Scratch
 
         policy = self.collection(collection)
-        trial, served = policy.trial, self._store_policy(policy.store)
+        trial, served = policy.trial, self.store_policy(policy.store)
         every, machine = trial.every if trial else EVERY, _machine()
         if trial is not None and trial.store is not None:
             named = partial(self._scratch_store, collection, trial.store)
