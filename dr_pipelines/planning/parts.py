@@ -17,7 +17,9 @@ nobody misses them. They are no parts."""
 OWN_NAME = "own_name"
 """Key of an engine's section: what the engine calls the collection, where no collection can be
 called so. A copy has another name; the collection itself comes back under it."""
-NOTES = frozenset([UNREPORTED, REMARKS, OWN_NAME])
+NEEDS = "needs"
+"""Key of an engine's section: objects of others that must be there before the collection is."""
+NOTES = frozenset([UNREPORTED, REMARKS, OWN_NAME, NEEDS])
 
 CONSEQUENCES = {
     "vectors.index": "recall may fall, latency may change",

@@ -604,3 +604,64 @@ def test_a_copy_beside_keeps_nobody_from_deleting_what_it_refers_to(
         native.execute("DELETE FROM parents WHERE id = 1")
     native.execute('DELETE FROM "t@2-ab" WHERE id = 1')
     assert store.status("t").records == 0  # its own rows went with it
+
+
+NEEDED = {
+    "type public.mood": "CREATE TYPE mood AS ENUM ('sad', 'it''s ok')",
+    "type public.positive": "CREATE DOMAIN positive AS int DEFAULT 7 CHECK (value > 0)",
+    "type public.pair": "CREATE TYPE pair AS (x int, y text)",
+    "function public.twice(integer)": """CREATE FUNCTION twice(int) RETURNS int IMMUTABLE
+        LANGUAGE sql AS 'SELECT 2 * $1'""",
+}
+
+
+def test_what_a_table_needs_is_recorded_and_asked_for_before_a_restore(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    for made in NEEDED.values():
+        native.execute(made)
+    native.execute("""
+        CREATE TABLE t (id int PRIMARY KEY, e vector(2), m mood, n positive, p pair,
+            CHECK (twice(id) > 0));
+    """)
+    before = store.describe("t")
+    needs = {part["name"]: part for part in before.engine["pgvector"]["needs"]}
+    assert set(needs) == {*NEEDED, "extension vector"}
+    assert store.fit(before).notes == ()
+    native.execute("DROP TABLE t; DROP TYPE mood, pair; DROP DOMAIN positive; DROP FUNCTION twice")
+
+    missing = {n.part.rpartition("needs.")[2]: n for n in store.fit(before).notes}
+    assert set(missing) == set(NEEDED)
+    assert all(note.fate is Fate.REFUSED for note in missing.values())
+    for name in missing:
+        native.execute(needs[name]["definition"])
+    assert store.fit(before).notes == ()
+    store.create(before)
+    store.build_index("t")
+    assert compare_parts(before, store.describe("t"), engine="pgvector") == compare_parts(
+        before, before, engine="pgvector"
+    )
+
+
+def test_what_a_restore_would_not_do_is_known_by_reading(
+    server: Server, database: str, store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(TABLE + "CREATE RULE quiet AS ON DELETE TO t DO ALSO NOTHING")
+    native.execute("INSERT INTO t (id, a) VALUES (7, 1)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        native.execute("CREATE UNIQUE INDEX CONCURRENTLY once ON t (a)")
+    for role, rights in (("maker", "GRANT CREATE ON SCHEMA public TO"), ("looker", "")):
+        if native.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+            native.execute(f"CREATE ROLE {role} LOGIN")
+        native.execute(f"GRANT SELECT ON t TO {role}")
+        if rights:
+            native.execute(f"{rights} {role}")
+
+    def noted(user: str) -> set[str]:
+        opened = open_store(server.url(database, user=user), base=Path())
+        return {n.part.removeprefix("engine.pgvector.") for n in opened.compatibility("t")}
+
+    always = {"attached.rule quiet", "remarks.once"}
+    assert noted("postgres") == always
+    assert noted("looker") == always
+    assert noted("maker") == {*always, "owner"}

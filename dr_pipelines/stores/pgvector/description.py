@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import sql
 
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
-from dr_pipelines.planning.parts import OWN_NAME, REMARKS, UNREPORTED
+from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS, UNREPORTED
 from dr_pipelines.stores.pgvector.attached import add_attached
 from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
 from dr_pipelines.stores.pgvector.columns import Mapping
@@ -19,6 +19,7 @@ from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, comes_after_rows, section_of
 from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, own_mapping
 from dr_pipelines.stores.pgvector.names import collection_name, derived
+from dr_pipelines.stores.pgvector.needs import needs
 from dr_pipelines.stores.pgvector.partitions import partitions
 from dr_pipelines.stores.pgvector.rights import described_roles, named_roles, rights
 from dr_pipelines.stores.pgvector.statements import oid, qualified
@@ -172,6 +173,7 @@ def described(
         if "partitions" in section:
             section["partitions"]["tables"] = partitions(session, table)
     add_attached(session, table, section)
+    section[NEEDS] = needs(session, table.id)
     section["roles"] = described_roles(session, named_roles(section))
     carried = {c.native: c.name for c in collection.mapping.columns if not c.shared}
     for column in section.get("columns", []):

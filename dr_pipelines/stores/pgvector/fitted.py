@@ -2,20 +2,24 @@
 
 from collections.abc import Iterator
 
+from psycopg import sql
+
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorKind, VectorType
 from dr_pipelines.model.fit import Fate, Fit, Note
-from dr_pipelines.planning.parts import OWN_NAME, REMARKS
+from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS
 from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.pgvector.columns import vector_type
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import ENGINE, Section, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of
+from dr_pipelines.stores.pgvector.needs import missing as missing_needs
 from dr_pipelines.stores.pgvector.rights import (
     missing_members,
     missing_roles,
     named_roles,
     partitions_of,
 )
+from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS, SEARCH, indexed_as, searched
 
 NATIVE = Native(
@@ -78,6 +82,10 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
         name = placed(remark["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
         said = "INVALID, since it was never finished: not made. Build it anew where it is needed"
         yield Note(f"engine.{ENGINE}.{REMARKS}.{name}", Fate.APPROXIMATED, said)
+    for need in missing_needs(session, section):
+        made = f"; make it first: {need['definition']}" if "definition" in need else ""
+        said = f"it is not in this database, and the table cannot be made without it{made}"
+        yield Note(f"engine.{ENGINE}.{NEEDS}.{need['name']}", Fate.REFUSED, said)
     yield from _attached_notes(f"engine.{ENGINE}", section)
     for part in partitions_of(section):
         name = placed(part["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
@@ -98,3 +106,29 @@ def _attached_notes(place: str, section: Section) -> Iterator[Note]:
     for hanging in section.get("attached", []):
         said = f"not made; run: {hanging['definition']}" if "definition" in hanging else "not made"
         yield Note(f"{place}.attached.{hanging['name']}", Fate.LOST, said)
+
+
+MAY = qualified("""
+    SELECT pg_catalog.has_schema_privilege({schema}, 'CREATE'),
+        pg_catalog.pg_has_role(current_user, {owner}, 'MEMBER')
+""")
+
+
+def restorable_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
+    """What a restore by this user would not do as it was, and nobody loses data by: indexes that
+    were never finished, an owner for whom this user may not act. A user who may make no tables
+    only backs up: of his rights a restore will not ask."""
+    section = section_of(spec)
+    yield from (note for note in _section_notes(session, spec) if REMARKS in note.part.split("."))
+    owner = section.get("owner")
+    if owner is None or missing_roles(session, [owner]):
+        return
+    query = MAY.format(schema=sql.Literal(session.schema), owner=sql.Literal(owner))
+    makes, acts = session.rows(query)[0]
+    if makes and not acts:
+        table = session.table(table_of(spec.name, section.get(OWN_NAME))).as_string()
+        to = sql.Identifier(owner).as_string()
+        said = (
+            f"this user may not act for {owner}; run as who may: ALTER TABLE {table} OWNER TO {to}"
+        )
+        yield Note(f"engine.{ENGINE}.owner", Fate.APPROXIMATED, said)

@@ -39,7 +39,7 @@ from dr_pipelines.stores.pgvector.catalog import (
 from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import Collection, collection_of, described, rows_of
-from dr_pipelines.stores.pgvector.fitted import fitted
+from dr_pipelines.stores.pgvector.fitted import fitted, restorable_notes
 from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
 from dr_pipelines.stores.pgvector.glances import glance
@@ -179,7 +179,10 @@ class PgvectorStore:
             return look(session)
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        return comes_back(self, name)
+        spec = self.describe(name)
+        with self._connections.reading() as session:
+            notes = tuple(restorable_notes(session, spec))
+        return (*comes_back(self, name), *notes)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, value_problems(batch, spec))
