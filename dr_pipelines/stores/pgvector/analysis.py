@@ -1,0 +1,268 @@
+"""What the definitions of a section call, by the server's own parse and before it executes any.
+
+Each expression is parsed as the column of a temporary view over an empty table with the same
+columns, in a transaction that is undone: to define a view is to parse, and nothing else. The DDL
+that an expression is meant for would do more: it folds constants, which runs immutable functions,
+and evaluates bounds. Expressions that call what needs consent are replaced in a copy of the
+section, so that the rest of it can be rehearsed.
+
+Reading a constant may run the check of a domain. Where a database has domains with checks that need
+consent, a section that could read such a value is not parsed at all.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.definitions import Call
+from dr_pipelines.stores.pgvector import clauses
+from dr_pipelines.stores.pgvector.columns import own_columns
+from dr_pipelines.stores.pgvector.connections import Session, verbatim
+from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
+from dr_pipelines.stores.pgvector.names import table_name, with_table
+from dr_pipelines.stores.pgvector.trust import Armed, armed_types, callees
+
+Section = dict[str, Any]
+PARSED = "dr_pipelines_parsed"
+ALONE = (
+    sql.SQL("CASE WHEN true THEN {}\n END"),
+    sql.SQL("({}\n)"),
+)
+"""What is an expression in both of these is one, and ends where it ends."""
+TREE = sql.SQL("""
+    SELECT r.ev_action::text FROM pg_catalog.pg_rewrite r
+    JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+    WHERE c.relname = {} AND c.relnamespace = pg_catalog.pg_my_temp_schema()
+""")
+RESULT = sql.SQL("""
+    SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    WHERE c.relname = {} AND c.relnamespace = pg_catalog.pg_my_temp_schema() AND a.attnum = 1
+""")
+TYPE = sql.SQL("SELECT pg_catalog.to_regtype({})::oid::int8")
+STORAGES = frozenset(["plain", "external", "main", "extended"])
+COMPRESSIONS = frozenset(["pglz", "lz4"])
+SERIALS = frozenset(["smallint", "integer", "bigint"])
+NAME = r'(?:[A-Za-z_][A-Za-z0-9_$]*|"(?:[^"]|"")+")'
+COLLATION = re.compile(rf"{NAME}(?:\.{NAME})?")
+CASTS = frozenset(["vector", "halfvec"])
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in a section that has SQL, and which part of the table it is."""
+
+    holder: Any
+    key: Any
+    kind: str
+    caller: str
+
+    @property
+    def text(self) -> str:
+        """The SQL that stands there."""
+        found = self.holder[self.key]
+        if not isinstance(found, str):
+            raise InvalidRequest(f"{self.caller}: expected a text, not {found!r}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """`calls` need consent; `harmless` is the specification without them, in which `replaced` has
+    what stands for which expression, and what that one calls."""
+
+    calls: tuple[Call, ...]
+    harmless: CollectionSpec
+    replaced: dict[str, tuple[str, tuple[Call, ...]]]
+    unread: str | None = None
+
+
+def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -> Analysis:
+    """Parse all that a specification's section would have the server execute; executes none of it.
+    With `accepted`, definitions that cannot be parsed without running something are parsed too.
+
+    Raises:
+        InvalidRequest: something in it is not what it should be: one expression, one type, one
+            constraint, one index, one bound.
+    """
+    section = copy.deepcopy(section_of(spec))
+    slots = list(_slots(section))
+    name = table_name(spec.name)
+    for slot in slots:
+        _require_shape(slot)
+    armed = armed_types(session)
+    reading = _reading(session, spec, slots, armed)
+    if reading and not accepted:
+        unread = "parsing them would already run it: what else they do is not analysed"
+        return Analysis(reading, spec, {}, unread)
+    calls, replaced = list(reading), dict[str, tuple[str, tuple[Call, ...]]]()
+    with session.connection.transaction(force_rollback=True):
+        _stand_in(session, spec, name)
+        parser = _Parser(session, name, replaced)
+        for slot in slots:
+            calls += parser.of_slot(slot)
+    harmless = spec.model_copy(update={"engine": {**spec.engine, ENGINE: section}})
+    return Analysis(tuple(dict.fromkeys(calls)), harmless if section else spec, replaced)
+
+
+def _slots(section: Section, partition: str = "") -> Iterator[Slot]:
+    """Every place of a section, and of its partitions, that has SQL of the server's."""
+    where = f" of partition {partition}" if partition else ""
+    for column in section.get("columns", []):
+        for kind in ("type", "collation", "storage", "compression"):
+            if kind in column:
+                yield Slot(column, kind, kind, f"column {column['name']}{where}")
+    defaults = section.get("defaults", {})
+    for column, text in defaults.items():
+        if text is not None:
+            yield Slot(defaults, column, "expression", f"default of column {column}{where}")
+    for column, how in section.get("generated", {}).items():
+        yield Slot(how, "expression", "expression", f"generated column {column}{where}")
+    for column, identity in section.get("identity", {}).items():
+        yield Slot(identity, "type", "serial", f"sequence of column {column}{where}")
+    casts = section.get("quantization", {})
+    for vector in casts:
+        yield Slot(casts, vector, "cast", f"index of vector {vector}")
+    for part in (*section.get("constraints", []), *section.get("indexes", [])):
+        if "using" in part:
+            yield Slot(part, "using", "clause", f"index {part['name']}{where}")
+        else:
+            yield Slot(part, "definition", "clause", f"constraint {part['name']}{where}")
+    for rule in section.get("policies", {}).get("rules", []):
+        for key in ("using", "check"):
+            if key in rule:
+                yield Slot(rule, key, "expression", f"policy {rule['name']}{where}")
+    parts = section.get("partitions", {}) if not partition else section
+    if "key" in parts and (partition or "partitions" in section):
+        yield Slot(parts, "key", "clause", f"partition key{where}")
+    for child in parts.get("tables", []):
+        yield Slot(child, "bound", "clause", f"bound of partition {child['name']}")
+        yield from _slots(child, child["name"])
+
+
+def _require_shape(slot: Slot) -> None:
+    known = {"storage": STORAGES, "compression": COMPRESSIONS, "serial": SERIALS, "cast": CASTS}
+    words = known.get(slot.kind)
+    if words is not None and slot.text not in words:
+        raise InvalidRequest(f"{slot.caller}: expected one of {sorted(words)}, not {slot.text!r}")
+    if slot.kind == "collation" and not COLLATION.fullmatch(slot.text):
+        raise InvalidRequest(f"{slot.caller}: {slot.text!r} is not the name of a collation")
+    try:
+        if slot.kind == "clause":
+            clauses.pieces_of(slot.text)
+        elif slot.kind in ("expression", "type"):
+            clauses.tree(slot.text)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{slot.caller}: {error}") from None
+
+
+def _reading(
+    session: Session, spec: CollectionSpec, slots: list[Slot], armed: Armed
+) -> tuple[Call, ...]:
+    """Calls that reading a value makes already: of a column's type, or of a type that an
+    expression names, or may get by a function that takes one."""
+    if not armed.types:
+        return ()
+    found = list[Call]()
+    of_names = tuple(dict.fromkeys(c for called in armed.types.values() for c in called))
+    for slot in slots:
+        called = of_names if clauses.identifiers(slot.text) & armed.names else ()
+        if slot.kind == "type":
+            number = session.one(TYPE.format(sql.Literal(slot.text)))
+            called = armed.types.get(number, ())
+        found += [Call(slot.caller, callee.name, callee.reason) for callee in called]
+    return tuple(dict.fromkeys(found))
+
+
+def _stand_in(session: Session, spec: CollectionSpec, name: str) -> None:
+    """An empty temporary table with the columns and nothing else."""
+    section = section_of(spec)
+    if section.get("layout") == AS_IT_WAS:
+        columns = [_declared(session, column) for column in section["columns"]]
+    else:
+        oid = session.extension.vector if session.extension else 0
+        columns = [
+            sql.SQL("{} {}").format(column.identifier, verbatim(column.type))
+            for column in own_columns(spec, vector_oid=oid)
+        ]
+    session.run(
+        sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(
+            sql.Identifier(name), sql.SQL(", ").join(columns)
+        )
+    )
+
+
+def _declared(session: Session, column: Section) -> sql.Composed:
+    declared = column["type"]
+    if session.one(TYPE.format(sql.Literal(declared))) is None:
+        raise InvalidRequest(f"column {column['name']}: there is no type {declared!r} here")
+    collation = column.get("collation")
+    words = sql.SQL(" COLLATE {}").format(verbatim(collation)) if collation else sql.SQL("")
+    return sql.SQL("{} {}{}").format(sql.Identifier(column["name"]), verbatim(declared), words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parser:
+    """Asks the server for its parse of one expression after the other."""
+
+    session: Session
+    table: str
+    replaced: dict[str, tuple[str, tuple[Call, ...]]]
+
+    def of_slot(self, slot: Slot) -> list[Call]:
+        """What a place calls; where that needs consent, something harmless stands there then."""
+        if slot.kind == "expression":
+            text, calls = self._of_expression(slot.text, slot.caller)
+            slot.holder[slot.key] = text
+            return calls
+        if slot.kind != "clause":
+            return []
+        pieces, found = list[clauses.Piece](), list[Call]()
+        for piece in clauses.pieces_of(slot.text):
+            if not piece.expression:
+                pieces.append(piece)
+                continue
+            text, calls = self._of_expression(piece.text, slot.caller)
+            pieces.append(clauses.Piece(text, expression=True))
+            found += calls
+        if found:
+            slot.holder[slot.key] = clauses.joined(pieces)
+        return found
+
+    def _of_expression(self, text: str, caller: str) -> tuple[str, list[Call]]:
+        tree, result = self._parsed(text, caller)
+        found = callees(self.session, [tree])
+        if not found:
+            return text, []
+        calls = [Call(caller, callee.name, callee.reason) for callee in found]
+        number = len(self.replaced)
+        instead = f"(CASE WHEN 'code {number}' IS NULL THEN NULL::{result} END)"
+        self.replaced[instead] = (text, tuple(calls))
+        return instead, calls
+
+    def _parsed(self, text: str, caller: str) -> tuple[str, str]:
+        """The parse of one expression as the server keeps it, and the type of its result."""
+        quoted = sql.Identifier(self.table).as_string()
+        expression = verbatim(with_table(text, quoted))
+        create = sql.SQL("CREATE TEMPORARY VIEW {} AS SELECT {} AS e FROM pg_temp.{}")
+        view = sql.Identifier(PARSED)
+        for context in ALONE:
+            whole = create.format(view, context.format(expression), sql.Identifier(self.table))
+            try:
+                with self.session.connection.transaction(force_rollback=True):
+                    self.session.run(whole)
+                    tree = str(self.session.one(TREE.format(sql.Literal(PARSED))))
+                    result = str(self.session.one(RESULT.format(sql.Literal(PARSED))))
+            except psycopg.errors.InsufficientPrivilege:
+                raise
+            except psycopg.Error as error:
+                said = error.diag.message_primary or str(error)
+                raise InvalidRequest(f"{caller}: no expression of this server: {said}") from None
+        return tree, result

@@ -1,0 +1,173 @@
+"""Which functions a definition may call without anybody's consent, by the server's catalogs."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from dr_pipelines.stores.pgvector.connections import Session
+
+DENIED = {
+    r"lo_.*|loread|lowrite": "reads, writes or exports large objects",
+    r"pg_(read|write|ls|file)_.*|pg_stat_file|pg_current_logfile": "reaches the server's files",
+    r"(query|table|schema|database|cursor)_to_xml.*|ts_stat|xpath_table": "runs SQL in a text",
+    r"ts_rewrite": "may run SQL in a text",
+    r"dblink.*|postgres_fdw_.*": "reaches other servers",
+    r"set_config|pg_reload_conf|pg_rotate_logfile": "changes settings",
+    r"pg_(try_)?advisory_.*": "takes locks that others wait for",
+    r"pg_sleep.*": "holds whoever calls it",
+    r"pg_(terminate|cancel)_backend|pg_log_backend_memory_contexts": "acts on other sessions",
+    r"pg_notify": "speaks to other sessions",
+    r"setval": "moves a sequence",
+    r"pg_(create|drop|copy|advance|replication|logical|sync)_.*|pg_export_snapshot": (
+        "acts on replication"
+    ),
+    r"pg_(backup|switch|promote|wal|create_restore).*|pg_stat_reset.*|binary_upgrade_.*": (
+        "is for administrators"
+    ),
+    r"pg_import_system_collations|pg_extension_config_dump|pg_stat_get_activity": (
+        "is for administrators"
+    ),
+}
+"""Functions of the engine, or of an extension, that do more than compute; `nextval` is not among
+them: a default of a column that everybody has calls it."""
+FOREIGN = "is neither the engine's nor an extension's"
+
+OF_FUNCTION = re.compile(r":(?:funcid|opfuncid|hashfuncid|negfuncid|aggfnoid|winfnoid|tsmhandler) (\d+)")
+OF_OPERATOR = re.compile(r":(?:opno|eqop|sortop) (\d+)")
+OPERATORS = re.compile(r":opnos \(o ([\d ]+)\)")
+OF_TYPE = re.compile(r":\w*type(?:id)? (\d+)")
+OF_RELATION = re.compile(r":relid (\d+)")
+
+FUNCTIONS = sql.SQL("""
+    WITH called (id) AS (
+        SELECT u.id FROM pg_catalog.unnest({functions}::int8[]) AS u (id)
+        UNION SELECT o.oprcode::oid::int8 FROM pg_catalog.pg_operator o
+        WHERE o.oid = ANY ({operators}::int8[]::oid[])
+    )
+    SELECT pg_catalog.format('%I.%I(%s)', n.nspname, p.proname,
+            pg_catalog.pg_get_function_identity_arguments(p.oid)),
+        p.proname,
+        n.nspname = 'pg_catalog' OR (r.rolsuper AND EXISTS (
+            SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e'
+            AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass::oid))
+    FROM called c JOIN pg_catalog.pg_proc p ON p.oid = c.id::oid
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
+    ORDER BY 1
+""")
+RELATIONS = sql.SQL("""
+    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
+        CASE WHEN c.relrowsecurity THEN 'has policies of its own' ELSE 'is a view' END
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = ANY ({relations}::int8[]::oid[]) AND n.nspname <> 'pg_catalog'
+        AND n.nspname <> 'information_schema' AND (c.relkind IN ('v', 'f') OR c.relrowsecurity)
+    ORDER BY 1
+""")
+CHECKS = sql.SQL("""
+    SELECT c.contypid::int8, pg_catalog.format('%I.%I', n.nspname, t.typname), c.conbin::text
+    FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
+    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+    WHERE c.contypid <> 0::oid AND c.conbin IS NOT NULL
+    ORDER BY 2, c.conname
+""")
+BUILT_OF = sql.SQL("""
+    WITH RECURSIVE part (whole, of) AS (
+        SELECT t.oid, t.typelem FROM pg_catalog.pg_type t WHERE t.typelem <> 0::oid
+        UNION ALL SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t
+            WHERE t.typbasetype <> 0::oid
+        UNION ALL SELECT c.reltype, a.atttypid FROM pg_catalog.pg_attribute a
+            JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+            WHERE c.reltype <> 0::oid AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL SELECT r.rngtypid, r.rngsubtype FROM pg_catalog.pg_range r
+        UNION ALL SELECT r.rngmultitypid, r.rngsubtype FROM pg_catalog.pg_range r
+    ), found (id, root) AS (
+        SELECT u.id::oid, u.id::oid FROM pg_catalog.unnest({types}::int8[]) AS u (id)
+        UNION SELECT p.whole, f.root FROM part p JOIN found f ON p.of = f.id
+    )
+    SELECT f.id::int8, f.root::int8, t.typname FROM found f
+    JOIN pg_catalog.pg_type t ON t.oid = f.id
+""")
+TAKING = sql.SQL("""
+    SELECT p.proname::text FROM pg_catalog.pg_proc p
+    WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.proargtypes::oid[]) AS u (id)
+        WHERE u.id = ANY ({types}::int8[]::oid[]))
+    UNION SELECT o.oprname::text FROM pg_catalog.pg_operator o
+    WHERE o.oprleft = ANY ({types}::int8[]::oid[]) OR o.oprright = ANY ({types}::int8[]::oid[])
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """Something that would run: a function, or a relation that brings code; and why it counts."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """Types of which reading a value may run somebody's function: domains with such a check, and
+    what is built of them. `names` are what a definition would have to name to read one."""
+
+    types: dict[int, tuple[Callee, ...]]
+    names: frozenset[str]
+
+
+def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
+    """What needs consent of all that expressions call; they come as the server keeps them, after
+    its own parse (`pg_node_tree`)."""
+    whole = "\n".join(trees)
+    if not whole:
+        return ()
+    operators = {*OF_OPERATOR.findall(whole)}
+    operators.update(number for found in OPERATORS.findall(whole) for number in found.split())
+    functions = {*OF_FUNCTION.findall(whole)}
+    found = [*functions_among(session, functions, operators)]
+    relations = sql.Literal([int(number) for number in {*OF_RELATION.findall(whole)}])
+    found += [Callee(*row) for row in session.rows(RELATIONS.format(relations=relations))]
+    types = {int(number) for number in OF_TYPE.findall(whole)}
+    armed = armed_types(session)
+    for number in sorted(types & armed.types.keys()):
+        found += armed.types[number]
+    return tuple(dict.fromkeys(found))
+
+
+def functions_among(
+    session: Session, functions: Iterable[str], operators: Iterable[str] = ()
+) -> Iterator[Callee]:
+    """Those of functions, and of functions of operators, that need consent."""
+    query = FUNCTIONS.format(
+        functions=sql.Literal([int(number) for number in functions]),
+        operators=sql.Literal([int(number) for number in operators]),
+    )
+    for signature, name, exempt in session.rows(query):
+        reason = _denied(name) if exempt else FOREIGN
+        if reason:
+            yield Callee(signature, reason)
+
+
+def armed_types(session: Session) -> Armed:
+    """Types whose values call something that needs consent as soon as they are read."""
+    checks = dict[int, tuple[Callee, ...]]()
+    for number, domain, tree in session.rows(CHECKS):
+        called = functions_among(
+            session,
+            {*OF_FUNCTION.findall(tree)},
+            {*OF_OPERATOR.findall(tree)},
+        )
+        said = tuple(Callee(c.name, f"{c.reason}, and is called by {domain}") for c in called)
+        if said:
+            checks[number] = (*checks.get(number, ()), *said)
+    if not checks:
+        return Armed({}, frozenset())
+    built = session.rows(BUILT_OF.format(types=sql.Literal(list(checks))))
+    types = {number: checks[root] for number, root, _ in built}
+    taking = session.rows(TAKING.format(types=sql.Literal(list(types))))
+    names = {name.removeprefix("_") for _, _, name in built} | {name for _, _, name in built}
+    return Armed(types, frozenset(names | {row[0] for row in taking}))
+
+
+def _denied(name: str) -> str | None:
+    return next((why for words, why in DENIED.items() if re.fullmatch(words, name)), None)
