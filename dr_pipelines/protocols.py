@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.lineage import (
     ChunkerProvenance,
@@ -196,6 +197,28 @@ class VectorStore(VectorReader, Protocol):
     def promote(self, name: str, *, alias: str) -> None:
         """Point the alias at the collection; durable when it returns. In one step: readers through
         the alias see the old collection or the new one, never none."""
+        ...
+
+
+@runtime_checkable
+class Definer(Protocol):
+    """A store whose collections are definitions that its engine executes: code may be in them, and
+    rights of others."""
+
+    def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
+        """What `create`, `build_index` and `open_up` will execute for a specification, by the
+        engine's own parse. Executes nothing that needs consent, and leaves nothing behind. Without
+        `with_roles` nobody becomes a member of a role.
+
+        Raises:
+            InvalidRequest: the specification brings more than the definitions that it should.
+            Unavailable: the engine, which alone can parse them, is out of reach.
+        """
+        ...
+
+    def open_up(self, name: str) -> None:
+        """Give others their rights in a collection that is whole: policies, grants, roles, owner;
+        all of it or nothing, idempotent. The last step before it is served."""
         ...
 
 

@@ -1,11 +1,11 @@
 """What a store would execute to make a collection again, known before anything is touched."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fit import Note
-from hashlib import sha256
 
 
 @dataclass(frozen=True, slots=True)

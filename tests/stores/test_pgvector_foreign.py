@@ -14,7 +14,7 @@ from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.query import Equals, Not, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
-from dr_pipelines.protocols import VectorStore
+from dr_pipelines.protocols import Definer, VectorStore
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.testing.store_samples import vector
 from tests.servers.pgvector import Server
@@ -203,6 +203,8 @@ def _moved(source: VectorStore, target: VectorStore, name: str, to: str) -> pa.T
     target.write(to, rows.slice(half))
     target.write(to, rows.slice(0, half))
     target.build_index(to)
+    assert isinstance(target, Definer)
+    target.open_up(to)
     return rows
 
 

@@ -24,9 +24,10 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call
 from dr_pipelines.stores.pgvector import clauses
 from dr_pipelines.stores.pgvector.columns import own_columns
-from dr_pipelines.stores.pgvector.connections import Session, verbatim
+from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
-from dr_pipelines.stores.pgvector.names import table_name, with_table
+from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
+from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 from dr_pipelines.stores.pgvector.trust import Armed, armed_types, callees
 
 Section = dict[str, Any]
@@ -36,23 +37,24 @@ ALONE = (
     sql.SQL("({}\n)"),
 )
 """What is an expression in both of these is one, and ends where it ends."""
-TREE = sql.SQL("""
+TREE = qualified("""
     SELECT r.ev_action::text FROM pg_catalog.pg_rewrite r
     JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
     WHERE c.relname = {} AND c.relnamespace = pg_catalog.pg_my_temp_schema()
 """)
-RESULT = sql.SQL("""
+RESULT = qualified("""
     SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     WHERE c.relname = {} AND c.relnamespace = pg_catalog.pg_my_temp_schema() AND a.attnum = 1
 """)
-TYPE = sql.SQL("SELECT pg_catalog.to_regtype({})::oid::int8")
+TYPE = qualified("SELECT pg_catalog.to_regtype({})::oid::int8")
 STORAGES = frozenset(["plain", "external", "main", "extended"])
 COMPRESSIONS = frozenset(["pglz", "lz4"])
 SERIALS = frozenset(["smallint", "integer", "bigint"])
 NAME = r'(?:[A-Za-z_][A-Za-z0-9_$]*|"(?:[^"]|"")+")'
 COLLATION = re.compile(rf"{NAME}(?:\.{NAME})?")
 CASTS = frozenset(["vector", "halfvec"])
+PIECES = {"clause": clauses.pieces_of, "elements": clauses.elements_of}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,12 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
             constraint, one index, one bound.
     """
     section = copy.deepcopy(section_of(spec))
-    slots = list(_slots(section))
-    name = table_name(spec.name)
+    name = table_of(spec)
+    slots = list(_slots(section, name))
     for slot in slots:
         _require_shape(slot)
     armed = armed_types(session)
-    reading = _reading(session, spec, slots, armed)
+    reading = _reading(session, slots, armed)
     if reading and not accepted:
         unread = "parsing them would already run it: what else they do is not analysed"
         return Analysis(reading, spec, {}, unread)
@@ -112,9 +114,21 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
     return Analysis(tuple(dict.fromkeys(calls)), harmless if section else spec, replaced)
 
 
-def _slots(section: Section, partition: str = "") -> Iterator[Slot]:
+def _slots(section: Section, table: str, partition: str = "") -> Iterator[Slot]:
     """Every place of a section, and of its partitions, that has SQL of the server's."""
     where = f" of partition {partition}" if partition else ""
+    yield from _of_columns(section, where)
+    yield from _of_objects(section, table, where)
+    parts = section if partition else section.get("partitions", {})
+    if "key" in parts and (partition or "partitions" in section):
+        yield Slot(parts, "key", "clause", f"partition key{where}")
+    for child in parts.get("tables", []):
+        name = placed(child["name"], table, taken=False)
+        yield Slot(child, "bound", "clause", f"bound of partition {name}")
+        yield from _slots(child, table, name)
+
+
+def _of_columns(section: Section, where: str) -> Iterator[Slot]:
     for column in section.get("columns", []):
         for kind in ("type", "collation", "storage", "compression"):
             if kind in column:
@@ -130,21 +144,33 @@ def _slots(section: Section, partition: str = "") -> Iterator[Slot]:
     casts = section.get("quantization", {})
     for vector in casts:
         yield Slot(casts, vector, "cast", f"index of vector {vector}")
+
+
+def _of_objects(section: Section, table: str, where: str) -> Iterator[Slot]:
     for part in (*section.get("constraints", []), *section.get("indexes", [])):
+        name = placed(part["name"], table, taken=False)
         if "using" in part:
-            yield Slot(part, "using", "clause", f"index {part['name']}{where}")
+            yield Slot(part, "using", "clause", f"index {name}{where}")
         else:
-            yield Slot(part, "definition", "clause", f"constraint {part['name']}{where}")
+            yield Slot(part, "definition", "clause", f"constraint {name}{where}")
+    for part in section.get("statistics", []):
+        yield Slot(
+            part,
+            "columns",
+            "elements",
+            f"statistics {placed(part['name'], table, taken=False)}{where}",
+        )
+    for part in section.get("foreign_keys", []):
+        yield Slot(
+            part,
+            "definition",
+            "clause",
+            f"constraint {placed(part['name'], table, taken=False)}{where}",
+        )
     for rule in section.get("policies", {}).get("rules", []):
         for key in ("using", "check"):
             if key in rule:
                 yield Slot(rule, key, "expression", f"policy {rule['name']}{where}")
-    parts = section.get("partitions", {}) if not partition else section
-    if "key" in parts and (partition or "partitions" in section):
-        yield Slot(parts, "key", "clause", f"partition key{where}")
-    for child in parts.get("tables", []):
-        yield Slot(child, "bound", "clause", f"bound of partition {child['name']}")
-        yield from _slots(child, child["name"])
 
 
 def _require_shape(slot: Slot) -> None:
@@ -155,17 +181,15 @@ def _require_shape(slot: Slot) -> None:
     if slot.kind == "collation" and not COLLATION.fullmatch(slot.text):
         raise InvalidRequest(f"{slot.caller}: {slot.text!r} is not the name of a collation")
     try:
-        if slot.kind == "clause":
-            clauses.pieces_of(slot.text)
+        if slot.kind in PIECES:
+            PIECES[slot.kind](slot.text)
         elif slot.kind in ("expression", "type"):
             clauses.tree(slot.text)
     except InvalidRequest as error:
         raise InvalidRequest(f"{slot.caller}: {error}") from None
 
 
-def _reading(
-    session: Session, spec: CollectionSpec, slots: list[Slot], armed: Armed
-) -> tuple[Call, ...]:
+def _reading(session: Session, slots: list[Slot], armed: Armed) -> tuple[Call, ...]:
     """Calls that reading a value makes already: of a column's type, or of a type that an
     expression names, or may get by a function that takes one."""
     if not armed.types:
@@ -192,7 +216,7 @@ def _stand_in(session: Session, spec: CollectionSpec, name: str) -> None:
             sql.SQL("{} {}").format(column.identifier, verbatim(column.type))
             for column in own_columns(spec, vector_oid=oid)
         ]
-    session.run(
+    session.define(
         sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(
             sql.Identifier(name), sql.SQL(", ").join(columns)
         )
@@ -222,10 +246,10 @@ class _Parser:
             text, calls = self._of_expression(slot.text, slot.caller)
             slot.holder[slot.key] = text
             return calls
-        if slot.kind != "clause":
+        if slot.kind not in PIECES:
             return []
         pieces, found = list[clauses.Piece](), list[Call]()
-        for piece in clauses.pieces_of(slot.text):
+        for piece in PIECES[slot.kind](slot.text):
             if not piece.expression:
                 pieces.append(piece)
                 continue
@@ -257,7 +281,7 @@ class _Parser:
             whole = create.format(view, context.format(expression), sql.Identifier(self.table))
             try:
                 with self.session.connection.transaction(force_rollback=True):
-                    self.session.run(whole)
+                    self.session.define(whole)
                     tree = str(self.session.one(TREE.format(sql.Literal(PARSED))))
                     result = str(self.session.one(RESULT.format(sql.Literal(PARSED))))
             except psycopg.errors.InsufficientPrivilege:

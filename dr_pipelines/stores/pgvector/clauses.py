@@ -8,6 +8,7 @@ than it says: a second clause, a second action, a comment that swallows what fol
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dr_pipelines.errors import InvalidRequest
 
@@ -31,9 +32,40 @@ KEYWORDS = (
     | NAMES
     | CONSTANTS
     | frozenset(
-        "EXCLUDE USING PRIMARY FOREIGN NULLS NOT VALID NO INHERIT ENFORCED DEFERRABLE INITIALLY "
-        "DEFERRED IMMEDIATE TABLESPACE INDEX FOR VALUES DEFAULT MATCH FULL PARTIAL SIMPLE ON "
-        "DELETE UPDATE CASCADE RESTRICT SET ACTION WITHOUT OVERLAPS".split()
+        [
+            "EXCLUDE",
+            "USING",
+            "PRIMARY",
+            "FOREIGN",
+            "NULLS",
+            "NOT",
+            "VALID",
+            "NO",
+            "INHERIT",
+            "ENFORCED",
+            "DEFERRABLE",
+            "INITIALLY",
+            "DEFERRED",
+            "IMMEDIATE",
+            "TABLESPACE",
+            "INDEX",
+            "FOR",
+            "VALUES",
+            "DEFAULT",
+            "MATCH",
+            "FULL",
+            "PARTIAL",
+            "SIMPLE",
+            "ON",
+            "DELETE",
+            "UPDATE",
+            "CASCADE",
+            "RESTRICT",
+            "SET",
+            "ACTION",
+            "WITHOUT",
+            "OVERLAPS",
+        ]
     )
 )
 NAMING = frozenset(["USING", "TABLESPACE", "REFERENCES"])
@@ -103,7 +135,7 @@ def tokens(text: str) -> list[Token]:
             raise _refused(text, "it has a comment")
         found.append(Token(match.lastgroup, word))
         place = match.end()
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         if before.word == "U" and after.text.startswith("&"):
             raise _refused(text, "it has an escaped quote")
     return found
@@ -160,6 +192,19 @@ def pieces_of(text: str) -> tuple[Piece, ...]:
     return tuple(found)
 
 
+def elements_of(text: str) -> tuple[Piece, ...]:
+    """Columns and expressions with commas between them, as statistics have them.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    found = list[Piece]()
+    for number, element in enumerate(_split(tree(text))):
+        found.append(Piece(", " if number else ""))
+        found += _element(element, text)
+    return tuple(found)
+
+
 def _group(node: Group, last: str, text: str) -> Iterator[Piece]:
     if last in EXPRESSION:
         yield Piece(node.inner, expression=True)
@@ -201,13 +246,18 @@ def _element(nodes: "list[Token | Group]", text: str) -> Iterator[Piece]:
     for node in nodes[end:]:
         if isinstance(node, Group):
             _require_plain(node.nodes, text, names=True, operators=last == "OPERATOR")
-        elif node.kind == "operator" and last != "WITH":
-            raise _refused(text, f"{node.text!r} has no place in it")
-        elif node.kind not in ("name", "space", "operator", "table") and node.text != ".":
+        elif not _follows(node, last):
             raise _refused(text, f"{node.text!r} has no place in it")
         elif node.kind != "space":
             last = node.word
         yield Piece(f"({node.inner})" if isinstance(node, Group) else node.text)
+
+
+def _follows(node: Token, last: str) -> bool:
+    """Whether a word may follow a column or an expression: a name, or an operator after WITH."""
+    if node.kind == "operator":
+        return last == "WITH"
+    return node.kind in ("name", "space", "table") or node.text == "."
 
 
 def _call(nodes: "list[Token | Group]") -> int:

@@ -14,7 +14,6 @@ from dr_pipelines.stores.pgvector.making import ENGINE, Section, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of
 from dr_pipelines.stores.pgvector.needs import missing as missing_needs
 from dr_pipelines.stores.pgvector.rights import (
-    missing_members,
     missing_roles,
     named_roles,
     partitions_of,
@@ -93,9 +92,6 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
             if part.get(key):
                 yield Note(f"engine.{ENGINE}.partitions.{name}.{key}", Fate.LOST, said)
         yield from _attached_notes(f"engine.{ENGINE}.partitions.{name}", part)
-    if members := missing_members(session, section):
-        said = f"{', '.join(members)} do not exist here: their memberships are not made"
-        yield Note(f"engine.{ENGINE}.roles", Fate.LOST, said)
     missing = missing_roles(session, named_roles(section))
     if missing:
         said = f"{', '.join(missing)} do not exist here: they are made, without login, or refused"

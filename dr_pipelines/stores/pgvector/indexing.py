@@ -126,14 +126,13 @@ def build(
     """Build every index that is missing, each in a transaction of its own: what is there stays,
     when one fails or the process ends."""
     with connections.reading() as session:
-        parts = _of_partitions(session, collection)
-    wanted = [*wanted_indexes(collection), *parts]
+        wanted = all_wanted(session, collection)
     for number, index in enumerate(wanted):
         with connections.writing() as session:
             _prepare(session, collection, settings)
             _execute(
                 session,
-                _command(session, index, collection.table.name),
+                command(session, index, collection.table.name),
                 connections,
                 progress=progress,
                 done=number * STEPS,
@@ -144,6 +143,11 @@ def build(
     with connections.writing() as session:
         complete(session, collection)
         session.run(sql.SQL("ANALYZE {}").format(collection.identifier(session)))
+
+
+def all_wanted(session: Session, collection: Collection) -> list[Wanted]:
+    """Indexes that a table and its partitions are to have and do not have."""
+    return [*wanted_indexes(collection), *_of_partitions(session, collection)]
 
 
 def _of_partitions(session: Session, collection: Collection) -> list[Wanted]:
@@ -167,7 +171,8 @@ def _missing(wanted: list[dict[str, Any]], live: dict[str, LivePartition]) -> It
         yield from _missing(part.get("tables", []), partition.parts)
 
 
-def _command(session: Session, index: Wanted, table: str) -> sql.Composed:
+def command(session: Session, index: Wanted, table: str) -> sql.Composed:
+    """What makes an index."""
     partition = index.partition
     return index_command(
         session, index.name, index.using, unique=index.unique, root=table, partition=partition

@@ -1,4 +1,5 @@
-"""A table from a specification: all but its indexes, which are built when it holds its rows."""
+"""A table from a specification: all but its indexes, which are built when it holds its rows, and
+the rights of others, which come last (`opening`)."""
 
 from typing import Any
 
@@ -13,7 +14,7 @@ from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.details import not_null
 from dr_pipelines.stores.pgvector.label import Label, write_label
 from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
-from dr_pipelines.stores.pgvector.rights import apply_rights, revoke_defaults
+from dr_pipelines.stores.pgvector.rights import revoke_defaults
 from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 
 Section = dict[str, Any]
@@ -46,20 +47,15 @@ def make_table(session: Session, spec: CollectionSpec) -> None:
         as_it_was = section.get("layout") == AS_IT_WAS
         lines = _as_it_was(section, table=name) if as_it_was else _own(session, spec)
         _create(session, name, lines, section)
-        made = list[tuple[str, Section]]()
         if as_it_was:
             _sequences(session, name, section)
-            made += _partitions(session, name, name, section.get("partitions", {}))
+            _partitions(session, name, name, section.get("partitions", {}))
         _constraints(session, name, section, root=name)
         _key_index(session, name, section)
         _comments(session, name, section)
         _replica_identity(session, name, section)
         write_key_label(session, name, Label(spec, indexed=False))
         revoke_defaults(session, name)
-        apply_rights(session, name, quoted_name(session, name), section)
-        for partition, part in made:
-            part = {**part, "owner": part.get("owner", section.get("owner"))}
-            apply_rights(session, partition, quoted_name(session, partition), part)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidRequest(
             f"{spec.name!r}: the section {ENGINE!r} is not one that a description gives: {error!r}"
@@ -100,7 +96,7 @@ def _column(column: Section, section: Section, *, table: str) -> sql.Composable:
     if column.get("not_null"):
         parts.append(not_null(section, name, root=table))
     if name in section.get("defaults", {}):
-        parts += [sql.SQL("DEFAULT"), verbatim(section["defaults"][name])]
+        parts.append(sql.SQL("DEFAULT ({})").format(verbatim(section["defaults"][name])))
     if name in section.get("generated", {}):
         how = section["generated"][name]
         kind = sql.SQL("STORED" if how["stored"] else "VIRTUAL")
@@ -200,11 +196,8 @@ def _sequences(session: Session, name: str, section: Section) -> None:
         session.run(owned.format(target, owner))
 
 
-def _partitions(
-    session: Session, root: str, parent: str, part: Section
-) -> list[tuple[str, Section]]:
-    """Make the partitions of a part; gives each that was made, below it too."""
-    made = list[tuple[str, Section]]()
+def _partitions(session: Session, root: str, parent: str, part: Section) -> None:
+    """Make the partitions of a part, and those below them."""
     for child in part.get("tables", []):
         wanted = placed(child["name"], root, taken=False)
         name = placed(child["name"], root, taken=taken(session, wanted))
@@ -222,8 +215,7 @@ def _partitions(
             words.append(sql.SQL("WITH ({})").format(_settings(child["options"])))
         session.define(sql.SQL(" ").join(words))
         _of_its_own(session, name, child, root=root)
-        made += [(name, child), *_partitions(session, root, name, child)]
-    return made
+        _partitions(session, root, name, child)
 
 
 def _of_its_own(session: Session, name: str, part: Section, *, root: str) -> None:
@@ -237,7 +229,7 @@ def _of_its_own(session: Session, name: str, part: Section, *, root: str) -> Non
     for column, expression in part.get("defaults", {}).items():
         how: sql.Composable = sql.SQL("DROP DEFAULT")
         if expression is not None:
-            how = sql.SQL("SET DEFAULT {}").format(verbatim(expression))
+            how = sql.SQL("SET DEFAULT ({})").format(verbatim(expression))
         session.define(alter.format(target, sql.Identifier(column), how))
     named = {of_it["name"]: of_it for of_it in part.get("not_nulls", [])}
     for column in part.get("not_null", []):

@@ -135,12 +135,7 @@ def revoke_defaults(session: Session, table: str) -> None:
 
 
 def apply_rights(session: Session, table: str, quoted: str, section: Section) -> None:
-    """Give a new table the policies, grants and owner of a section.
-
-    Raises:
-        InvalidRequest: roles that are named do not exist and may not be made by this user.
-    """
-    _require_roles(session, section)
+    """Give a table the policies and grants of a section; roles that they name are there."""
     target = session.table(table)
     policies = section.get("policies", {})
     for rule in policies.get("rules", []):
@@ -151,15 +146,6 @@ def apply_rights(session: Session, table: str, quoted: str, section: Section) ->
             session.run(command.format(target, verbatim(words)))
     for grant in section.get("grants", []):
         session.run(_grant(session, grant, table))
-    _apply_owner(session, target, section.get("owner"))
-
-
-def missing_members(session: Session, section: Section) -> list[str]:
-    """Members of granted roles that do not exist and would not be made."""
-    roles = section.get("roles", [])
-    made = {role["name"] for role in roles}
-    members = {member for role in roles for member in role.get("members", [])}
-    return missing_roles(session, members - made)
 
 
 def missing_roles(session: Session, names: Iterable[str]) -> list[str]:
@@ -192,33 +178,6 @@ def described_roles(session: Session, names: list[str]) -> list[Section]:
         role |= {"members": members} if members else {}
         found.append(role | ({"bypasses_policies": True} if bypass else {}))
     return found
-
-
-def _require_roles(session: Session, section: Section) -> None:
-    """Make the roles that are missing: without login, password or attributes, but with their
-    memberships, and with those members that exist: no member is made."""
-    described = {role["name"]: role for role in section.get("roles", [])}
-    missing = missing_roles(session, {*described, *named_roles(section)})
-    if not missing:
-        return
-    try:
-        with session.connection.transaction():
-            for name in missing:
-                session.run(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
-            for name in missing:
-                for parent in described.get(name, {}).get("member_of", []):
-                    command = sql.SQL("GRANT {} TO {}")
-                    session.run(command.format(sql.Identifier(parent), sql.Identifier(name)))
-            for name in missing:
-                members = described.get(name, {}).get("members", [])
-                for member in set(members) - set(missing_roles(session, members)):
-                    command = sql.SQL("GRANT {} TO {}")
-                    session.run(command.format(sql.Identifier(name), sql.Identifier(member)))
-    except psycopg.errors.InsufficientPrivilege:
-        raise InvalidRequest(
-            f"roles {', '.join(missing)} do not exist here, and this user may not make them: "
-            "create them first, so that grants and policies name somebody"
-        ) from None
 
 
 def _policy(rule: Section, target: sql.Identifier, quoted: str) -> sql.Composed:
@@ -273,7 +232,7 @@ def _grant(session: Session, grant: Section, table: str) -> sql.Composed:
     )
 
 
-def _apply_owner(session: Session, target: sql.Identifier, owner: str | None) -> None:
+def apply_owner(session: Session, target: sql.Identifier, owner: str | None) -> None:
     """The owner, where he exists and this user may act for him; else it is this user, which a
     description says."""
     if owner is None or session.one(qualified("SELECT current_user::text")) == owner:

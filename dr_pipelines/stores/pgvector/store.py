@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
@@ -28,6 +30,7 @@ from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.pgvector import alias_views, indexing, searching, writing
 from dr_pipelines.stores.pgvector.absence import unknown
 from dr_pipelines.stores.pgvector.address import Address
+from dr_pipelines.stores.pgvector.analysis import analyse
 from dr_pipelines.stores.pgvector.catalog import (
     Table,
     aliases,
@@ -43,8 +46,9 @@ from dr_pipelines.stores.pgvector.fitted import fitted, restorable_notes
 from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
 from dr_pipelines.stores.pgvector.glances import glance
-from dr_pipelines.stores.pgvector.label import Label
 from dr_pipelines.stores.pgvector.making import ENGINE, make_table, section_of, write_key_label
+from dr_pipelines.stores.pgvector.opening import open_up
+from dr_pipelines.stores.pgvector.rehearsal import rehearsed, remove
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.requests import (
     checked_alias,
@@ -199,6 +203,7 @@ class PgvectorStore:
                 if self._is_there(session, spec):
                     return
                 _require_extension(session)
+                analyse(session, spec, accepted=True)  # nothing but definitions is in it
                 make_table(session, spec)
                 _require_made(session, spec)
         except (AlreadyExists, Conflict):
@@ -225,7 +230,7 @@ class PgvectorStore:
             pointing = sorted(a for a, to in aliases(session).items() if to == table.name)
             if pointing:
                 raise Refused(f"{name!r} is served as {pointing}; promote another collection first")
-            session.run(sql.SQL("DROP TABLE IF EXISTS {}").format(session.table(table.name)))
+            remove(session, table)
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         with self._connections.writing() as session:
@@ -245,7 +250,17 @@ class PgvectorStore:
         with self._connections.writing() as session:
             found = _physical(session, name)
             writing.move_sequences(session, found)
-            write_key_label(session, found.table.name, Label(label.spec, indexed=True))
+            write_key_label(session, found.table.name, replace(label, indexed=True))
+
+    def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
+        """Analysed and rehearsed in a transaction that is undone."""
+        with self._connections.writing() as session:
+            return rehearsed(session, spec, with_roles=with_roles)
+
+    def open_up(self, name: str) -> None:
+        """In one transaction, with the roles that are made for it."""
+        with self._connections.writing() as session:
+            open_up(session, _physical(session, name))
 
     def promote(self, name: str, *, alias: str) -> None:
         with self._connections.writing() as session:
@@ -255,6 +270,9 @@ class PgvectorStore:
             if (label := found.table.label) is not None:
                 add_foreign_keys(session, found.table, section_of(label.spec))
             alias_views.point(session, alias, found)
+            if found.table.label is not None and found.table.label.made:
+                # it is served: its roles are somebody's from now on
+                write_key_label(session, found.table.name, replace(found.table.label, made={}))
 
 
 def _tries() -> Iterator[None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.statements import qualified
 
 DENIED = {
     r"lo_.*|loread|lowrite": "reads, writes or exports large objects",
@@ -26,21 +27,21 @@ DENIED = {
     r"pg_(backup|switch|promote|wal|create_restore).*|pg_stat_reset.*|binary_upgrade_.*": (
         "is for administrators"
     ),
-    r"pg_import_system_collations|pg_extension_config_dump|pg_stat_get_activity": (
-        "is for administrators"
-    ),
+    r"pg_import_system_collations|pg_extension_config_dump": "is for administrators",
 }
 """Functions of the engine, or of an extension, that do more than compute; `nextval` is not among
 them: a default of a column that everybody has calls it."""
 FOREIGN = "is neither the engine's nor an extension's"
 
-OF_FUNCTION = re.compile(r":(?:funcid|opfuncid|hashfuncid|negfuncid|aggfnoid|winfnoid|tsmhandler) (\d+)")
+OF_FUNCTION = re.compile(
+    r":(?:funcid|opfuncid|hashfuncid|negfuncid|aggfnoid|winfnoid|tsmhandler) (\d+)"
+)
 OF_OPERATOR = re.compile(r":(?:opno|eqop|sortop) (\d+)")
 OPERATORS = re.compile(r":opnos \(o ([\d ]+)\)")
 OF_TYPE = re.compile(r":\w*type(?:id)? (\d+)")
 OF_RELATION = re.compile(r":relid (\d+)")
 
-FUNCTIONS = sql.SQL("""
+FUNCTIONS = qualified("""
     WITH called (id) AS (
         SELECT u.id FROM pg_catalog.unnest({functions}::int8[]) AS u (id)
         UNION SELECT o.oprcode::oid::int8 FROM pg_catalog.pg_operator o
@@ -57,7 +58,7 @@ FUNCTIONS = sql.SQL("""
     JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
     ORDER BY 1
 """)
-RELATIONS = sql.SQL("""
+RELATIONS = qualified("""
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
         CASE WHEN c.relrowsecurity THEN 'has policies of its own' ELSE 'is a view' END
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -65,14 +66,14 @@ RELATIONS = sql.SQL("""
         AND n.nspname <> 'information_schema' AND (c.relkind IN ('v', 'f') OR c.relrowsecurity)
     ORDER BY 1
 """)
-CHECKS = sql.SQL("""
+CHECKS = qualified("""
     SELECT c.contypid::int8, pg_catalog.format('%I.%I', n.nspname, t.typname), c.conbin::text
     FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
     WHERE c.contypid <> 0::oid AND c.conbin IS NOT NULL
     ORDER BY 2, c.conname
 """)
-BUILT_OF = sql.SQL("""
+BUILT_OF = qualified("""
     WITH RECURSIVE part (whole, of) AS (
         SELECT t.oid, t.typelem FROM pg_catalog.pg_type t WHERE t.typelem <> 0::oid
         UNION ALL SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t
@@ -89,7 +90,7 @@ BUILT_OF = sql.SQL("""
     SELECT f.id::int8, f.root::int8, t.typname FROM found f
     JOIN pg_catalog.pg_type t ON t.oid = f.id
 """)
-TAKING = sql.SQL("""
+TAKING = qualified("""
     SELECT p.proname::text FROM pg_catalog.pg_proc p
     WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.proargtypes::oid[]) AS u (id)
         WHERE u.id = ANY ({types}::int8[]::oid[]))

@@ -111,6 +111,8 @@ def definition(vector: Vector, index: VectorIndex, column: str, *, cast: str | N
         InvalidRequest: a kind or parameter that the engine does not have.
     """
     kind = index.kind
+    if cast not in (None, "vector", "halfvec"):
+        raise InvalidRequest(f"vector {vector.name!r}: no index is built on {cast!r}")
     built = cast or indexed_as(vector, kind)
     if built is None:
         raise InvalidRequest(

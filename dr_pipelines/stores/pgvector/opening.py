@@ -1,0 +1,46 @@
+"""What a table gets last, when it is whole and proven: roles, policies, grants, owner. Until then
+nobody but who restores sees it, and in one transaction, so that a restore that ends here leaves
+all of it or nothing."""
+
+from typing import Any
+
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.description import Collection
+from dr_pipelines.stores.pgvector.label import Label
+from dr_pipelines.stores.pgvector.making import quoted_name, section_of, write_key_label
+from dr_pipelines.stores.pgvector.membership import make_roles
+from dr_pipelines.stores.pgvector.partitions import LivePartition, live_partitions
+from dr_pipelines.stores.pgvector.rights import apply_owner, apply_rights
+
+Section = dict[str, Any]
+
+
+def open_up(session: Session, collection: Collection) -> None:
+    """Give a table of ours, and its partitions, the rights that its label says; idempotent."""
+    table, label = collection.table, collection.table.label
+    if label is None or label.opened:
+        return
+    section = section_of(label.spec)
+    made = make_roles(session, section)
+    # before the owner: who restores may be none of his
+    write_key_label(session, table.name, Label(label.spec, indexed=True, opened=True, made=made))
+    parts: list[tuple[str, Section]] = [(table.name, section)]
+    if table.partitioned:
+        live = live_partitions(session, table, table.id)
+        parts += _below(section.get("partitions", {}), live, section.get("owner"))
+    for name, part in parts:
+        apply_rights(session, name, quoted_name(session, name), part)
+    for name, part in reversed(parts):
+        apply_owner(session, session.table(name), part.get("owner"))
+
+
+def _below(
+    part: Section, live: dict[str, LivePartition], owner: str | None
+) -> list[tuple[str, Section]]:
+    found = list[tuple[str, Section]]()
+    for child in part.get("tables", []):
+        here = live.get(child["name"])
+        if here is not None:  # else dropped since
+            found.append((here.table, {**child, "owner": child.get("owner", owner)}))
+            found += _below(child, here.parts, owner)
+    return found

@@ -1,0 +1,193 @@
+"""A restore up to its rows, in a transaction that is undone: what it would execute, exactly, and
+what the server then says that this calls. The real one goes through the same functions."""
+
+import re
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from dr_pipelines.errors import InvalidRequest, NotFound
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.definitions import Call, Definitions, Statement
+from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.stores.pgvector import connections, indexing
+from dr_pipelines.stores.pgvector.analysis import Analysis, analyse
+from dr_pipelines.stores.pgvector.catalog import Table, find_table
+from dr_pipelines.stores.pgvector.completing import complete
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.description import Collection, collection_of
+from dr_pipelines.stores.pgvector.label import MARK
+from dr_pipelines.stores.pgvector.making import ENGINE, make_table, section_of
+from dr_pipelines.stores.pgvector.membership import Roles, decided, undo_roles, without_others
+from dr_pipelines.stores.pgvector.opening import open_up
+from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.trust import FOREIGN, callees, functions_among
+
+NOT_DEFINITIONS = ("SELECT ", "SET ", "ANALYZE ")
+INDEX_LABEL = re.compile(rf"('{re.escape(MARK)}).*", re.DOTALL)
+TREES = qualified("""
+    WITH tree (id) AS (
+        SELECT {table}::int8::oid
+        UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_tree({table}::int8::oid) p
+    )
+    SELECT pg_catalog.format('default of column %I', a.attname), d.adbin::text
+    FROM pg_catalog.pg_attrdef d JOIN tree t ON t.id = d.adrelid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    UNION ALL SELECT pg_catalog.format('constraint %I', c.conname), c.conbin::text
+    FROM pg_catalog.pg_constraint c JOIN tree t ON t.id = c.conrelid WHERE c.conbin IS NOT NULL
+    UNION ALL SELECT pg_catalog.format('policy %I', p.polname),
+        pg_catalog.concat(p.polqual::text, ' ', p.polwithcheck::text)
+    FROM pg_catalog.pg_policy p JOIN tree t ON t.id = p.polrelid
+    UNION ALL SELECT pg_catalog.format('index %I', c.relname),
+        pg_catalog.concat(i.indexprs::text, ' ', i.indpred::text)
+    FROM pg_catalog.pg_index i JOIN tree t ON t.id = i.indrelid
+    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    UNION ALL SELECT pg_catalog.format('partition key of %I', c.relname), p.partexprs::text
+    FROM pg_catalog.pg_partitioned_table p JOIN tree t ON t.id = p.partrelid
+    JOIN pg_catalog.pg_class c ON c.oid = p.partrelid
+    UNION ALL SELECT pg_catalog.format('statistics %I', s.stxname), s.stxexprs::text
+    FROM pg_catalog.pg_statistic_ext s JOIN tree t ON t.id = s.stxrelid
+    WHERE s.stxexprs IS NOT NULL
+    UNION ALL SELECT pg_catalog.format('trigger %I', g.tgname),
+        pg_catalog.concat(g.tgqual::text, ' :funcid ', g.tgfoid::oid::text, ' ')
+    FROM pg_catalog.pg_trigger g JOIN tree t ON t.id = g.tgrelid WHERE NOT g.tgisinternal
+    ORDER BY 1, 2
+""")
+CLASSES = qualified("""
+    SELECT pg_catalog.format('index %I', c.relname), p.amproc::oid::int8::text
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_opclass o ON o.oid = ANY (i.indclass::oid[])
+    JOIN pg_catalog.pg_amproc p ON p.amprocfamily = o.opcfamily
+    WHERE i.indrelid = {table}::int8::oid
+        OR i.indrelid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({table}::int8::oid))
+    UNION SELECT pg_catalog.format('constraint %I', k.conname), o.oprcode::oid::int8::text
+    FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_operator o ON o.oid = ANY (k.conexclop)
+    WHERE k.conrelid = {table}::int8::oid
+    ORDER BY 1, 2
+""")
+
+
+@dataclass
+class Rehearsal(Session):
+    """A session that keeps what it is told to do."""
+
+    step: str = "table"
+    executed: list[tuple[str, str]] = field(default_factory=list)
+
+    def run(self, command: connections.Statement) -> None:
+        super().run(command)
+        text = command.as_string(self.connection)
+        if not text.startswith(NOT_DEFINITIONS):
+            self.executed.append((self.step, text))
+
+
+def rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
+    """What creating, indexing and opening a collection will execute, and what of it needs consent.
+    Executes nothing that does.
+
+    Raises:
+        InvalidRequest: the section is not one that a description gives.
+    """
+    try:
+        return _rehearsed(session, spec, with_roles=with_roles)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InvalidRequest(
+            f"{spec.name!r}: the section {ENGINE!r} is not one that a description gives: {error!r}"
+        ) from error
+
+
+def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
+    with session.connection.transaction(force_rollback=True):
+        there = find_table(session, spec.name)
+        if there is not None:  # what an unfinished restore left: this one ends like a first one
+            remove(session, there)
+        roles = decided(session, section_of(spec), with_roles=with_roles)
+        spec = _with_section(spec, without_others(section_of(spec), roles))
+        notes = tuple(_notes(roles, with_roles=with_roles))
+        found = analyse(session, spec)
+        if found.unread:
+            return Definitions(
+                spec, code=found.calls, notes=notes, memberships=roles.granted, unread=found.unread
+            )
+        executed, more = _executed(session, found)
+    statements = tuple(_statement(step, text, found) for step, text in executed)
+    code = tuple(dict.fromkeys([*found.calls, *more]))
+    return Definitions(spec, statements, code, notes, roles.granted)
+
+
+def _with_section(spec: CollectionSpec, section: dict[str, object]) -> CollectionSpec:
+    if ENGINE not in spec.engine:
+        return spec
+    return spec.model_copy(update={"engine": {**spec.engine, ENGINE: section}})
+
+
+def _executed(session: Session, found: Analysis) -> tuple[list[tuple[str, str]], list[Call]]:
+    """Make the table without what needs consent; what was executed, and what the server says that
+    this calls and the analysis did not."""
+    rehearsal = Rehearsal(session.connection, session.schema, session.extension)
+    make_table(rehearsal, found.harmless)
+    collection = _made(rehearsal, found.harmless)
+    rehearsal.step = "indexes"
+    for index in indexing.all_wanted(rehearsal, collection):
+        rehearsal.define(indexing.command(rehearsal, index, collection.table.name))
+    complete(rehearsal, collection)
+    rehearsal.step = "rights"
+    open_up(rehearsal, _made(rehearsal, found.harmless))
+    return rehearsal.executed, _called(session, collection.table)
+
+
+def _made(session: Session, spec: CollectionSpec) -> Collection:
+    table = find_table(session, spec.name)
+    collection = collection_of(session, table) if table else None
+    if collection is None:
+        raise NotFound(f"{spec.name!r}: its section {ENGINE!r} makes no collection")
+    return collection
+
+
+def _called(session: Session, table: Table) -> list[Call]:
+    number = sql.Literal(table.id)
+    found = list[Call]()
+    for caller, tree in session.rows(TREES.format(table=number)):
+        found += [Call(caller, c.name, c.reason) for c in callees(session, [tree or ""])]
+    for caller, function in session.rows(CLASSES.format(table=number)):
+        foreign = [c for c in functions_among(session, [function]) if c.reason == FOREIGN]
+        found += [Call(caller, c.name, c.reason) for c in foreign]
+    return found
+
+
+def _statement(step: str, text: str, found: Analysis) -> Statement:
+    """As it will be: with what was replaced for the rehearsal, and without the whole label."""
+    calls = list[Call]()
+    text = INDEX_LABEL.sub(r"\1…'", text)
+    if found.replaced:
+        places = re.compile("|".join(re.escape(instead) for instead in found.replaced))
+
+        def original(match: re.Match[str]) -> str:
+            expression, called = found.replaced[match.group()]
+            calls.extend(called)
+            return expression
+
+        text = places.sub(original, text)
+    return Statement(text, step, tuple(dict.fromkeys(calls)))
+
+
+def _notes(roles: Roles, *, with_roles: bool) -> list[Note]:
+    part = f"engine.{ENGINE}.roles"
+    found = [
+        Note(f"{part}.{to}", Fate.LOST, f"never becomes a member of {role}, which {why}")
+        for role, to, why in roles.refused
+    ]
+    if roles.absent:
+        said = f"{', '.join(roles.absent)} do not exist here: their memberships are not made"
+        found.append(Note(part, Fate.LOST, said))
+    if not with_roles and roles.made:
+        said = f"{', '.join(roles.made)} are made without memberships: --with-roles grants them"
+        found.append(Note(f"{part}.members", Fate.APPROXIMATED, said))
+    return found
+
+
+def remove(session: Session, table: Table) -> None:
+    """Drop a table, and the roles that were made for it if it was never served."""
+    session.run(sql.SQL("DROP TABLE IF EXISTS {}").format(session.table(table.name)))
+    if table.label is not None and table.label.made:
+        undo_roles(session, dict(table.label.made))
