@@ -5,11 +5,12 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from dr_pipelines.model.recovery import Recovery, Route
+from dr_pipelines.model.recovery import Plan, Recovery, Route
+from dr_pipelines.planning.recovery import require_allowed
 from dr_pipelines.planning.serving import elsewhere
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
+from dr_pipelines.restore_plan import outline_restore
 
 from .failures import explained
 from .reporting import TextReport, digest_metadata, head_metadata
@@ -45,6 +46,19 @@ class RestoreConfig(dg.Config):
         default=False,
         description="Go on although parts of the collection cannot be kept in the store.",
     )
+    accept_code: str | None = Field(
+        default=None,
+        description="The digest of the code that definitions of the collection call, as the "
+        "refusal, or `dr restore --plan`, says it.",
+    )
+    with_roles: bool = Field(
+        default=False,
+        description="Grant roles that are made again the memberships that they had.",
+    )
+    plan_only: bool = Field(
+        default=False,
+        description="Only log what would be done, statement by statement; touch nothing.",
+    )
     switch: bool = Field(
         default=False,
         description="Serve it once it is proven. Without, it stays beside what is being served.",
@@ -73,7 +87,7 @@ def restore_collection(
         config.at,
         clock="source" if opened.collection(config.collection).authority == "source" else "log",
     )
-    plan = plan_restore(
+    plan = outline_restore(
         point,
         repository=repository,
         store=store,
@@ -82,11 +96,13 @@ def restore_collection(
         lineage=lineage,
         into=config.into,
         switch=config.switch,
-        accept_loss=config.accept_loss,
+        with_roles=config.with_roles,
     )
-    for note in plan.notes:
-        context.log.info(f"{note.part}: {note.fate}: {note.consequence}")
-    context.log.info(f"{plan.point} by {plan.route} into {plan.physical}: {plan.records} records")
+    _log_plan(context, plan)
+    if config.plan_only:
+        context.add_output_metadata(_plan_metadata(plan))
+        return
+    require_allowed(plan, accept_loss=config.accept_loss, accept_code=config.accept_code)
     done = restore(
         point,
         plan,
@@ -120,6 +136,37 @@ def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:
         restore_collection()
 
     return restore_job
+
+
+def _log_plan(context: dg.OpExecutionContext, plan: Plan) -> None:
+    """Everything that `dr restore --plan` shows."""
+    for note in plan.notes:
+        context.log.info(f"{note.part}: {note.fate}: {note.consequence}")
+    context.log.info(f"{plan.point} by {plan.route} into {plan.physical}: {plan.records} records")
+    definitions = plan.definitions
+    if definitions is None:
+        return
+    for statement in definitions.statements:
+        context.log.info(f"{statement.step}: {statement.sql}")
+    for role, member in definitions.memberships:
+        context.log.warning(f"{member} becomes a member of role {role}")
+    for call in definitions.code:
+        context.log.warning(f"code: {call}")
+    if definitions.unread:
+        context.log.warning(f"no statements: {definitions.unread}")
+
+
+def _plan_metadata(plan: Plan) -> dict[str, Any]:
+    definitions = plan.definitions
+    return {
+        "touched": False,
+        "point": plan.point,
+        "collection": plan.physical,
+        "store": plan.store,
+        "statements": len(definitions.statements) if definitions else 0,
+        "code": [str(call) for call in definitions.code] if definitions else [],
+        "code_digest": (definitions.digest if definitions else None) or "",
+    }
 
 
 def recovery_metadata(done: Recovery) -> dict[str, Any]:

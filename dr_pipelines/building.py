@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.errors import Damaged, InvalidRequest, Refused
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Phase, Plan
@@ -15,7 +15,7 @@ from dr_pipelines.native import OpenKept, as_version, kept_for
 from dr_pipelines.nearness import observe_store
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.planning.recovery import left_as_it_is, origin_of
-from dr_pipelines.protocols import NativeFiles, Progress, VectorStore
+from dr_pipelines.protocols import Definer, NativeFiles, Progress, VectorStore
 from dr_pipelines.repository.ahead import ahead
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.observation import Observed, differences
@@ -53,9 +53,31 @@ class Building:
     def of_rows(self, state: State, manifest: Manifest) -> None:
         """Schema, then records."""
         with self.watch.phase("schema"):
-            self.store.create(self._spec(manifest))
+            spec = self._spec(manifest)
+            self._require_as_planned(spec)
+            self.store.create(spec)
         with self.watch.phase("records") as rows, self._kept_whole():
             rows[0] = _fill(state, self.plan.physical, store=self.store, repository=self.repository)
+
+    def _require_as_planned(self, spec: CollectionSpec) -> None:
+        """Whoever consented did so to what the definitions called then."""
+        planned = self.plan.definitions
+        if planned is None or not isinstance(self.store, Definer):
+            return
+        if self.store.definitions(spec, with_roles=True).digest != planned.digest:
+            raise Refused(
+                f"{self.plan.physical!r}: what its definitions call is not what it was when the "
+                "restore was planned. Nothing was touched: run the command again"
+            )
+
+    def open_up(self) -> bool:
+        """The rights of others, when there is nothing left that may fail but the switch. Whether
+        the engine has such rights."""
+        if not isinstance(self.store, Definer):
+            return False
+        with self.watch.phase("rights"):
+            self.store.open_up(self.plan.physical)
+        return True
 
     @contextmanager
     def _kept_whole(self) -> Iterator[None]:

@@ -124,6 +124,8 @@ def _restore(
         make.index(progress)
         observed = make.verified(state, manifest)
     described = _described(plan, store=store)
+    if make.open_up():
+        described = _described(plan, store=store)
     update = {"spec": described, "engine": store.engine, "fitness": None, "accepted_losses": ()}
     manifest = manifest.model_copy(update=update)  # what fits is for the next snapshot to say
     entry = None

@@ -1,7 +1,5 @@
 """What a restore will do, decided and said before anything is touched."""
 
-from collections.abc import Callable
-
 from dr_pipelines.apply import current_manifest
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
 from dr_pipelines.ingest.lineage import Lineage
@@ -18,11 +16,11 @@ from dr_pipelines.planning.recovery import (
     configured_like,
     name_notes,
     origin_of,
-    require_acceptable,
+    require_allowed,
     target_of,
 )
 from dr_pipelines.planning.way_back import kept_for_return, taken_up
-from dr_pipelines.protocols import VectorStore
+from dr_pipelines.protocols import Definer, VectorStore
 from dr_pipelines.repository.repository import Repository
 
 UNREADABLE = "unreadable"
@@ -39,16 +37,45 @@ def plan_restore(
     into: str | None = None,
     switch: bool = False,
     accept_loss: bool = False,
-    told: Callable[[Fit], None] | None = None,
+    accept_code: str | None = None,
+    with_roles: bool = False,
 ) -> Plan:
-    """What a restore will do; nothing is touched. `told` is called with what becomes of the
-    collection in this store, before anything of that is refused.
+    """What a restore will do; nothing is touched.
 
     To build under the name that is served is to serve it: such a plan switches, asked to or not.
 
     Raises `Refused` for a target being served, where a part would be lost without `accept_loss`,
-    and where no files of the engine were kept for route `native`.
+    where code would be run whose digest is not `accept_code`, and where no files of the engine were
+    kept for route `native`.
     """
+    plan = outline_restore(
+        point,
+        repository=repository,
+        store=store,
+        store_name=store_name,
+        route=route,
+        lineage=lineage,
+        into=into,
+        switch=switch,
+        with_roles=with_roles,
+    )
+    require_allowed(plan, accept_loss=accept_loss, accept_code=accept_code)
+    return plan
+
+
+def outline_restore(
+    point: RecoveryPoint,
+    *,
+    repository: Repository,
+    store: VectorStore,
+    store_name: str,
+    route: Route = Route.LOAD,
+    lineage: Lineage | None = None,
+    into: str | None = None,
+    switch: bool = False,
+    with_roles: bool = False,
+) -> Plan:
+    """`plan_restore` for who wants to read it first: neither losses nor code are refused."""
     if route is Route.REPLAY and lineage is None:
         raise InvalidRequest(f"{point.collection}: --route replay needs an embedder in the policy")
     engine = namespace(store.engine)
@@ -89,9 +116,6 @@ def plan_restore(
         target, point.collection, route=route, switch=switch, store=store_name, current=current
     )
     fit = Fit(fit.spec, (*fit.notes, *about_name))
-    if told is not None:
-        told(fit)
-    require_acceptable(fit, store=store_name, accept_loss=accept_loss)
     physical = choose_physical(
         point.collection,
         point=point.id if route is Route.LOAD else f"{point.id}-{route}",
@@ -101,6 +125,13 @@ def plan_restore(
         aliases=store.aliases(),
         known=known,
     )
+    definitions = None
+    if isinstance(store, Definer):
+        whole = fit.spec.physical(physical, origin=origin)
+        definitions = store.definitions(whole, with_roles=with_roles)
+        as_it_was = {"name": fit.spec.name, "origin": fit.spec.origin}
+        spec = definitions.spec.model_copy(update=as_it_was)
+        fit = Fit(spec, (*fit.notes, *definitions.notes))
     return Plan(
         collection=point.collection,
         point=point.id,
@@ -119,6 +150,7 @@ def plan_restore(
             records=point.manifest.counts.records,
         ),
         begins=target.begins,
+        definitions=definitions,
     )
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +17,7 @@ from dr_pipelines.cli.options import (
     a_day,
     one_of,
 )
+from dr_pipelines.cli.plans import membership_lines, note_lines, plan_answer
 from dr_pipelines.cli.session import named_store, open_project, point_at
 from dr_pipelines.errors import NotFound
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
     from dr_pipelines.ingest.lineage import Lineage
-    from dr_pipelines.model.fit import Fit, Note
     from dr_pipelines.model.parts import PartFinding
     from dr_pipelines.model.recovery import Plan, Recovery
     from dr_pipelines.model.recovery_point import RecoveryPoint
@@ -78,6 +77,27 @@ def restore(
             help="Go on although parts of the collection cannot be kept in the store.",
         ),
     ] = False,
+    accept_code: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-code",
+            metavar="DIGEST",
+            help="Go on although definitions of the collection call code of others: exactly the "
+            "calls and statements of which --plan prints this digest.",
+        ),
+    ] = None,
+    with_roles: Annotated[
+        bool,
+        typer.Option(
+            "--with-roles",
+            help="Grant roles that are made again the memberships that they had; never one in a "
+            "role that may more than use data.",
+        ),
+    ] = False,
+    plan_only: Annotated[
+        bool,
+        typer.Option("--plan", help="Say what would be done, with the exact SQL; touch nothing."),
+    ] = False,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -99,13 +119,15 @@ def restore(
       dr restore handbook --route replay --embedder minilm --switch
       dr restore handbook --store other-engine --accept-loss
       dr restore handbook --route native --switch
+      dr restore handbook --plan
 
     Exit code 3: it is restored, and some part of its configuration is not as it was.
     """
     from dr_pipelines.meter import metering
     from dr_pipelines.model.recovery import Route
+    from dr_pipelines.planning.recovery import require_allowed
     from dr_pipelines.restore import restore as carry_out
-    from dr_pipelines.restore_plan import plan_restore
+    from dr_pipelines.restore_plan import outline_restore
 
     if embedder is not None and route != "replay":
         raise Mistake("--embedder is for --route replay: load takes the vectors that were kept")
@@ -113,11 +135,12 @@ def restore(
     store_name = named_store(project, store, collection)
     point = point_at(project, collection, at)
     lineage = _lineage(project, collection, embedder) if route == "replay" else None
-    target, repository = project.store(store_name), project.repository()
+    target = project.store(store_name)
+    repository = project.reading() if plan_only else project.repository()
     if route == "auto":
         route = _quickest(project, point, store_name)
     with asking():
-        plan = plan_restore(
+        plan = outline_restore(
             point,
             repository=repository,
             store=target,
@@ -126,9 +149,12 @@ def restore(
             lineage=lineage,
             into=into,
             switch=switch,
-            accept_loss=accept_loss,
-            told=partial(_tell, collection, store_name),
+            with_roles=with_roles,
         )
+    if plan_only:
+        return give(plan_answer(plan, accepted=accept_code), as_json=as_json)
+    _tell(plan)
+    require_allowed(plan, accept_loss=accept_loss, accept_code=accept_code)
     _tell_estimate(plan)
     with metering(f"restoring {collection}") as meter:
         done = carry_out(
@@ -208,32 +234,18 @@ def _quickest(project: "Project", point: "RecoveryPoint", store: str) -> str:
     return "native" if kept else "load"
 
 
-def _tell(collection: str, store: str, fit: "Fit") -> None:
+def _tell(plan: "Plan") -> None:
     """What becomes of the collection in the store, where not everything is plainly the same; to
     standard error, which is read before the answer and stays out of it."""
     from dr_pipelines.console import output, wrapped
 
-    if not fit.notes:
+    granted = plan.definitions.memberships if plan.definitions else ()
+    if not plan.notes and not granted:
         return
     console = output(errors=True)
-    console.print(f"{collection} in store {store}:")
-    for line in _note_lines(fit.notes):
+    console.print(f"{plan.collection} in store {plan.store}:")
+    for line in [*note_lines(plan.notes), *membership_lines(plan)]:
         console.print(wrapped(line, console=console), soft_wrap=True)
-
-
-def _note_lines(notes: "Sequence[Note]") -> list[str]:
-    """What is lost first. Parts that are as they were are counted."""
-    from dr_pipelines.model.fit import AS_IT_WAS
-    from dr_pipelines.planning.recovery import least_first
-
-    same = [note for note in notes if note.consequence == AS_IT_WAS]
-    lines = [
-        f"{note.fate}: {note.part}: {note.consequence}"
-        for note in least_first(notes)
-        if note not in same
-    ]
-    count = f"{len(same)} {'part' if len(same) == 1 else 'parts'}"
-    return [*lines, f"{count} carried over as they were"] if same else lines
 
 
 def _tell_estimate(plan: "Plan") -> None:

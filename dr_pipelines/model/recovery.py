@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Note
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import Digests
@@ -32,7 +33,8 @@ class Plan:
     """Decided before anything is touched. `spec` is what the store will be asked to create, `notes`
     say what becomes of parts that are not plainly the same there. `estimate` is how long each phase
     will take, going by the last recovery into such an engine; empty where there was none. `begins`
-    is the timeline that a name begins which an earlier one had; None for a name that is new."""
+    is the timeline that a name begins which an earlier one had; None for a name that is new.
+    `definitions` is what the engine will be told to execute, where it takes statements."""
 
     collection: str
     point: str
@@ -46,6 +48,7 @@ class Plan:
     notes: tuple[Note, ...] = ()
     estimate: tuple[Phase, ...] = ()
     begins: int | None = None
+    definitions: Definitions | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,18 @@
 """A layer around any vector store that says what is being called, and may interfere."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from threading import Lock
 from typing import Literal, TypeVar
 
 import pyarrow as pa
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import Progress, VectorStore
+from dr_pipelines.protocols import Definer, Progress, VectorStore
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ CallName = Literal[
     "drop",
     "write",
     "build_index",
+    "open_up",
     "promote",
 ]
 Moment = Literal["before", "after"]
@@ -112,6 +115,15 @@ class RecordingStore:
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         build = self._store.build_index
         self._called("build_index", name, lambda: build(name, progress=progress))
+
+    def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
+        if isinstance(self._store, Definer):
+            return self._store.definitions(spec, with_roles=with_roles)
+        return Definitions(spec)
+
+    def open_up(self, name: str) -> None:
+        if isinstance(self._store, Definer):
+            self._called("open_up", name, partial(self._store.open_up, name))
 
     def promote(self, name: str, *, alias: str) -> None:
         self._called("promote", name, lambda: self._store.promote(name, alias=alias))

@@ -17,7 +17,7 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import record_id, store_schema
-from dr_pipelines.protocols import VectorReader
+from dr_pipelines.protocols import Definer, VectorReader, VectorStore
 
 SPEC = CollectionSpec(
     name="handbook@20260101T120000Z",
@@ -183,3 +183,9 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _comparable(item) for key, item in value.items()}
     return [_comparable(item) for item in value] if isinstance(value, list) else value
+
+
+def opened(store: VectorStore, name: str) -> None:
+    """Take the last step of a restore, where a store has one: the rights of others."""
+    if isinstance(store, Definer):
+        store.open_up(name)

@@ -30,7 +30,15 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.store import PgvectorStore
-from dr_pipelines.testing.store_samples import SPEC, contents, document, expected, record, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    document,
+    expected,
+    opened,
+    record,
+    table,
+)
 from tests.servers.pgvector import Server, running_postgres
 
 HNSW = VectorIndex(kind="hnsw", parameters={"m": 8, "ef_construction": 32})
@@ -245,6 +253,7 @@ def test_a_section_cannot_bring_another_statement_along(
     def make() -> None:
         store.create(spec)
         store.build_index("x")
+        opened(store, "x")
 
     if "comments" in section:  # a value, whatever is in it
         make()
@@ -339,6 +348,7 @@ def test_an_alias_of_other_columns_keeps_its_readers_and_their_policies(
     other = _spec("other", 3, None).model_copy(update={"engine": granted})
     for spec, count in ((one, 2), (other, 1)):
         store.create(spec)
+        opened(store, spec.name)
         rows = [record("a", n) for n in range(count)]
         store.write(spec.name, pa.Table.from_pylist(rows, schema=store_schema(spec)))
     store.promote(one.name, alias="served")
@@ -368,6 +378,7 @@ def test_who_may_only_read_can_take_a_backup(
     granted = {"pgvector": {"grants": [{"role": "only_reads", "privileges": ["SELECT"]}]}}
     spec = SPEC.model_copy(update={"engine": granted})
     store.create(spec)
+    opened(store, spec.name)
     store.write(spec.name, table(*document("a", chunks=3)))
     reader = open_store(postgres.url(database, user="only_reads"), base=Path())
 

@@ -25,7 +25,7 @@ from dr_pipelines.model.definitions import Call
 from dr_pipelines.stores.pgvector import clauses
 from dr_pipelines.stores.pgvector.columns import own_columns
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
+from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, OWN_NAME, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
 from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 from dr_pipelines.stores.pgvector.trust import Armed, armed_types, callees
@@ -54,6 +54,13 @@ SERIALS = frozenset(["smallint", "integer", "bigint"])
 NAME = r'(?:[A-Za-z_][A-Za-z0-9_$]*|"(?:[^"]|"")+")'
 COLLATION = re.compile(rf"{NAME}(?:\.{NAME})?")
 CASTS = frozenset(["vector", "halfvec"])
+OBJECTS = (
+    ("constraints", "definition", "clause", "constraint"),
+    ("constraints", "using", "clause", "index"),
+    ("indexes", "using", "clause", "index"),
+    ("statistics", "columns", "elements", "statistics"),
+    ("foreign_keys", "definition", "clause", "constraint"),
+)
 PIECES = {"clause": clauses.pieces_of, "elements": clauses.elements_of}
 
 
@@ -95,7 +102,7 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
             constraint, one index, one bound.
     """
     section = copy.deepcopy(section_of(spec))
-    name = table_of(spec)
+    name = table_of(spec.name, section.get(OWN_NAME))
     slots = list(_slots(section, name))
     for slot in slots:
         _require_shape(slot)
@@ -147,26 +154,11 @@ def _of_columns(section: Section, where: str) -> Iterator[Slot]:
 
 
 def _of_objects(section: Section, table: str, where: str) -> Iterator[Slot]:
-    for part in (*section.get("constraints", []), *section.get("indexes", [])):
-        name = placed(part["name"], table, taken=False)
-        if "using" in part:
-            yield Slot(part, "using", "clause", f"index {name}{where}")
-        else:
-            yield Slot(part, "definition", "clause", f"constraint {name}{where}")
-    for part in section.get("statistics", []):
-        yield Slot(
-            part,
-            "columns",
-            "elements",
-            f"statistics {placed(part['name'], table, taken=False)}{where}",
-        )
-    for part in section.get("foreign_keys", []):
-        yield Slot(
-            part,
-            "definition",
-            "clause",
-            f"constraint {placed(part['name'], table, taken=False)}{where}",
-        )
+    for key, field, kind, what in OBJECTS:
+        for part in section.get(key, []):
+            if field in part:
+                name = placed(part["name"], table, taken=False)
+                yield Slot(part, field, kind, f"{what} {name}{where}")
     for rule in section.get("policies", {}).get("rules", []):
         for key in ("using", "check"):
             if key in rule:

@@ -1,6 +1,8 @@
 """A table from a specification: all but its indexes, which are built when it holds its rows, and
 the rights of others, which come last (`opening`)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from psycopg import sql
@@ -25,6 +27,22 @@ REQUIRED = frozenset(["id", "document_id", "chunk_index"])
 QUOTED = qualified("SELECT pg_catalog.quote_ident({})")
 
 
+@contextmanager
+def as_described(name: str) -> Iterator[None]:
+    """A section may come from anywhere: one that lacks what a description has is the caller's
+    mistake.
+
+    Raises:
+        InvalidRequest: something that is looked for in it is missing or of another type.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InvalidRequest(
+            f"{name!r}: the section {ENGINE!r} is not one that a description gives: {error!r}"
+        ) from error
+
+
 def section_of(spec: CollectionSpec) -> Section:
     """The engine's own section of a specification."""
     found: Section = spec.engine.get(ENGINE, {})
@@ -43,7 +61,7 @@ def make_table(session: Session, spec: CollectionSpec) -> None:
     name = table_of(spec.name, section.get(OWN_NAME))
     if taken(session, name):
         raise AlreadyExists(f"{spec.name!r} is taken in this schema; choose another name")
-    try:
+    with as_described(spec.name):
         as_it_was = section.get("layout") == AS_IT_WAS
         lines = _as_it_was(section, table=name) if as_it_was else _own(session, spec)
         _create(session, name, lines, section)
@@ -56,10 +74,6 @@ def make_table(session: Session, spec: CollectionSpec) -> None:
         _replica_identity(session, name, section)
         write_key_label(session, name, Label(spec, indexed=False))
         revoke_defaults(session, name)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidRequest(
-            f"{spec.name!r}: the section {ENGINE!r} is not one that a description gives: {error!r}"
-        ) from error
 
 
 def quoted_name(session: Session, name: str) -> str:

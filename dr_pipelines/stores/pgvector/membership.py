@@ -47,7 +47,7 @@ Membership = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Roles:
     """What becomes of roles: `made` are new, `granted` memberships in or of them, `refused` those
-    that nobody gets, each with why; `absent` members do not exist and are not made."""
+    that nobody gets, each with why; `absent` ones do not exist and are not made."""
 
     made: tuple[str, ...] = ()
     granted: tuple[Membership, ...] = ()
@@ -62,7 +62,7 @@ def decided(session: Session, section: Section, *, with_roles: bool) -> Roles:
     wanted = {*named_roles(section), *(described if with_roles else ())}
     made = missing_roles(session, wanted)
     if not with_roles:
-        return Roles(tuple(made))
+        return Roles(tuple(made), absent=tuple(missing_roles(session, set(described) - set(made))))
     edges = list[Membership]()
     for name in made:
         edges += [(parent, name) for parent in described.get(name, {}).get("member_of", [])]

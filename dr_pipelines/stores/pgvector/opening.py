@@ -2,11 +2,11 @@
 nobody but who restores sees it, and in one transaction, so that a restore that ends here leaves
 all of it or nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
-from dr_pipelines.stores.pgvector.label import Label
 from dr_pipelines.stores.pgvector.making import quoted_name, section_of, write_key_label
 from dr_pipelines.stores.pgvector.membership import make_roles
 from dr_pipelines.stores.pgvector.partitions import LivePartition, live_partitions
@@ -23,7 +23,7 @@ def open_up(session: Session, collection: Collection) -> None:
     section = section_of(label.spec)
     made = make_roles(session, section)
     # before the owner: who restores may be none of his
-    write_key_label(session, table.name, Label(label.spec, indexed=True, opened=True, made=made))
+    write_key_label(session, table.name, replace(label, opened=True, made=made))
     parts: list[tuple[str, Section]] = [(table.name, section)]
     if table.partitioned:
         live = live_partitions(session, table, table.id)

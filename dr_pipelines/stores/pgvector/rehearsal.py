@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from dr_pipelines.errors import InvalidRequest, NotFound
+from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call, Definitions, Statement
 from dr_pipelines.model.fit import Fate, Note
@@ -17,7 +17,7 @@ from dr_pipelines.stores.pgvector.completing import complete
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection, collection_of
 from dr_pipelines.stores.pgvector.label import MARK
-from dr_pipelines.stores.pgvector.making import ENGINE, make_table, section_of
+from dr_pipelines.stores.pgvector.making import ENGINE, as_described, make_table, section_of
 from dr_pipelines.stores.pgvector.membership import Roles, decided, undo_roles, without_others
 from dr_pipelines.stores.pgvector.opening import open_up
 from dr_pipelines.stores.pgvector.statements import qualified
@@ -88,12 +88,8 @@ def rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> De
     Raises:
         InvalidRequest: the section is not one that a description gives.
     """
-    try:
+    with as_described(spec.name):
         return _rehearsed(session, spec, with_roles=with_roles)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InvalidRequest(
-            f"{spec.name!r}: the section {ENGINE!r} is not one that a description gives: {error!r}"
-        ) from error
 
 
 def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
@@ -177,7 +173,7 @@ def _notes(roles: Roles, *, with_roles: bool) -> list[Note]:
         Note(f"{part}.{to}", Fate.LOST, f"never becomes a member of {role}, which {why}")
         for role, to, why in roles.refused
     ]
-    if roles.absent:
+    if with_roles and roles.absent:
         said = f"{', '.join(roles.absent)} do not exist here: their memberships are not made"
         found.append(Note(part, Fate.LOST, said))
     if not with_roles and roles.made:

@@ -46,7 +46,13 @@ from dr_pipelines.stores.pgvector.fitted import fitted, restorable_notes
 from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
 from dr_pipelines.stores.pgvector.glances import glance
-from dr_pipelines.stores.pgvector.making import ENGINE, make_table, section_of, write_key_label
+from dr_pipelines.stores.pgvector.making import (
+    ENGINE,
+    as_described,
+    make_table,
+    section_of,
+    write_key_label,
+)
 from dr_pipelines.stores.pgvector.opening import open_up
 from dr_pipelines.stores.pgvector.rehearsal import rehearsed, remove
 from dr_pipelines.stores.pgvector.statements import oid, qualified
@@ -203,7 +209,8 @@ class PgvectorStore:
                 if self._is_there(session, spec):
                     return
                 _require_extension(session)
-                analyse(session, spec, accepted=True)  # nothing but definitions is in it
+                with as_described(spec.name):
+                    analyse(session, spec, accepted=True)  # each is what it should be
                 make_table(session, spec)
                 _require_made(session, spec)
         except (AlreadyExists, Conflict):
@@ -259,7 +266,7 @@ class PgvectorStore:
 
     def open_up(self, name: str) -> None:
         """In one transaction, with the roles that are made for it."""
-        with self._connections.writing() as session:
+        with self._connections.writing() as session, as_described(name):
             open_up(session, _physical(session, name))
 
     def promote(self, name: str, *, alias: str) -> None:

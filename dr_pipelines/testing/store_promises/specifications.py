@@ -11,7 +11,7 @@ from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.store_promises.given import NAME, filled
-from dr_pipelines.testing.store_samples import SPEC, document, record, table
+from dr_pipelines.testing.store_samples import SPEC, document, opened, record, table
 
 
 class Specifications:
@@ -39,6 +39,7 @@ class Specifications:
         for spec in self.tuned:
             store.create(spec)
             store.build_index(spec.name)
+            opened(store, spec.name)
             found = store.describe(spec.name)
             assert found.same_contract(spec)
             assert self._missing(spec, found) == []
@@ -56,10 +57,12 @@ class Specifications:
         for number, spec in enumerate((SPEC, *self.tuned)):
             store.create(spec)
             store.build_index(spec.name)
+            opened(store, spec.name)
             described = store.describe(spec.name)
             copy = described.physical(f"copy-{number}", origin="copy")
             store.create(copy)
             store.build_index(copy.name)
+            opened(store, copy.name)
             again = store.describe(copy.name)
             assert again == copy
             assert self._missing(described, again) == []
