@@ -18,6 +18,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.pgvector import open_store
+from dr_pipelines.testing.store_samples import opened
 from tests.servers.pgvector import Server
 
 INDEXES = """
@@ -65,6 +66,7 @@ def lost_and_restored(
     store.write(name, rows)
     store.build_index(name)
     store.build_index(name)  # again: it does nothing twice
+    opened(store, name)
     after = store.describe(name)
     again = pa.Table.from_batches(store.scan(name), store_schema(after))
     assert repr(again.to_pylist()) == repr(rows.to_pylist()) != "[]"  # NaN is not equal to NaN
@@ -362,6 +364,7 @@ def test_each_thing_on_a_table_is_said_with_the_statement_that_makes_it_again(
     store.create(before)
     store.write("t", rows)
     store.build_index("t")
+    opened(store, "t")
     parts = compare_parts(before, store.describe("t"), engine="pgvector")
     named = {part.part.partition("attached.")[2] for part in parts if not part.unreported}
     assert named == notes

@@ -191,8 +191,8 @@ def _reading(session: Session, slots: list[Slot], armed: Armed) -> tuple[Call, .
     for slot in slots:
         called = of_names if clauses.identifiers(slot.text) & armed.names else ()
         if slot.kind == "type":
-            number = session.one(TYPE.format(sql.Literal(slot.text)))
-            called = armed.types.get(number, ())
+            number = _type(session, slot.text)
+            called = armed.types.get(number or 0, ())
         found += [Call(slot.caller, callee.name, callee.reason) for callee in called]
     return tuple(dict.fromkeys(found))
 
@@ -215,9 +215,16 @@ def _stand_in(session: Session, spec: CollectionSpec, name: str) -> None:
     )
 
 
+def _type(session: Session, text: str) -> int | None:
+    """The number of a type. A text that is not one type, and nothing besides, has none."""
+    (row,) = session.printed(TYPE.format(sql.Literal(text)))
+    number: int | None = row[0]
+    return number
+
+
 def _declared(session: Session, column: Section) -> sql.Composed:
     declared = column["type"]
-    if session.one(TYPE.format(sql.Literal(declared))) is None:
+    if _type(session, declared) is None:
         raise InvalidRequest(f"column {column['name']}: there is no type {declared!r} here")
     collation = column.get("collation")
     words = sql.SQL(" COLLATE {}").format(verbatim(collation)) if collation else sql.SQL("")

@@ -102,7 +102,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a definition; an `expression` stands in parentheses when it is put together."""
+    """A part of a definition. An `expression` is in parentheses that are parts of their own, or
+    needs none where it is: what takes its place has some."""
 
     text: str
     expression: bool = False
@@ -115,7 +116,7 @@ def written(nodes: "Sequence[Token | Group]") -> str:
 
 def joined(pieces: Sequence[Piece]) -> str:
     """The definition of its pieces."""
-    return "".join(f"({piece.text})" if piece.expression else piece.text for piece in pieces)
+    return "".join(piece.text for piece in pieces)
 
 
 def tokens(text: str) -> list[Token]:
@@ -206,10 +207,11 @@ def elements_of(text: str) -> tuple[Piece, ...]:
 
 
 def _group(node: Group, last: str, text: str) -> Iterator[Piece]:
+    yield Piece("(")
     if last in EXPRESSION:
         yield Piece(node.inner, expression=True)
+        yield Piece(")")
         return
-    yield Piece("(")
     if last in ELEMENTS:
         for number, element in enumerate(_split(node.nodes)):
             yield Piece(", " if number else "")
@@ -238,7 +240,9 @@ def _element(nodes: "list[Token | Group]", text: str) -> Iterator[Piece]:
     operator class, with their settings, and operators after WITH."""
     end = _call(nodes)
     if nodes and isinstance(nodes[0], Group):
+        yield Piece("(")
         yield Piece(nodes[0].inner, expression=True)
+        yield Piece(")")
         end = 1
     elif end:
         yield Piece(written(nodes[:end]), expression=True)
