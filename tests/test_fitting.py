@@ -16,10 +16,11 @@ from dr_pipelines.model.recovery import Phase, Plan, Recovery
 from dr_pipelines.model.recovery_point import Made, RecoveryPoint, Timeline, Writer
 from dr_pipelines.planning.estimate import estimated
 from dr_pipelines.planning.parts import compare_parts
+from dr_pipelines.planning.recovery import require_allowed
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
+from dr_pipelines.restore_plan import outline_restore, plan_restore
 from dr_pipelines.stores.fitting import Native, fit_exact, fit_to
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
@@ -181,14 +182,9 @@ def restored(
     repository: Repository, store: MemoryVectorStore, *, accept_loss: bool, told: list[Fit]
 ) -> Recovery:
     point = latest(repository, "items")
-    plan = plan_restore(
-        point,
-        repository=repository,
-        store=store,
-        store_name="second",
-        accept_loss=accept_loss,
-        told=told.append,
-    )
+    plan = outline_restore(point, repository=repository, store=store, store_name="second")
+    told.append(Fit(plan.spec, plan.notes))
+    require_allowed(plan, accept_loss=accept_loss, accept_code=None)
     return restore(point, plan, repository=repository, store=store, lease=OneAtATime())
 
 

@@ -22,10 +22,11 @@ from psycopg import sql
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call
+from dr_pipelines.planning.parts import OWN_NAME
 from dr_pipelines.stores.pgvector import clauses
 from dr_pipelines.stores.pgvector.columns import own_columns
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, OWN_NAME, section_of
+from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
 from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 from dr_pipelines.stores.pgvector.trust import Armed, armed_types, callees

@@ -4,6 +4,7 @@ what the server then says that this calls. The real one goes through the same fu
 import re
 from dataclasses import dataclass, field
 
+import psycopg
 from psycopg import sql
 
 from dr_pipelines.errors import NotFound
@@ -16,6 +17,7 @@ from dr_pipelines.stores.pgvector.catalog import Table, find_table
 from dr_pipelines.stores.pgvector.completing import complete
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection, collection_of
+from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys, is_beside
 from dr_pipelines.stores.pgvector.label import MARK
 from dr_pipelines.stores.pgvector.making import ENGINE, as_described, make_table, section_of
 from dr_pipelines.stores.pgvector.membership import Roles, decided, undo_roles, without_others
@@ -23,6 +25,8 @@ from dr_pipelines.stores.pgvector.opening import open_up
 from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.trust import FOREIGN, callees, functions_among
 
+PATIENCE = sql.SQL("SET LOCAL lock_timeout = '500ms'")
+"""Foreign keys lock what they refer to: others are not to wait for a rehearsal."""
 NOT_DEFINITIONS = ("SELECT ", "SET ", "ANALYZE ")
 INDEX_LABEL = re.compile(rf"('{re.escape(MARK)}).*", re.DOTALL)
 TREES = qualified("""
@@ -75,7 +79,14 @@ class Rehearsal(Session):
     executed: list[tuple[str, str]] = field(default_factory=list)
 
     def run(self, command: connections.Statement) -> None:
-        super().run(command)
+        try:
+            super().run(command)
+        except psycopg.errors.LockNotAvailable:  # only that it was not tried
+            self._keep(command)
+            raise
+        self._keep(command)
+
+    def _keep(self, command: connections.Statement) -> None:
         text = command.as_string(self.connection)
         if not text.startswith(NOT_DEFINITIONS):
             self.executed.append((self.step, text))
@@ -121,6 +132,7 @@ def _executed(session: Session, found: Analysis) -> tuple[list[tuple[str, str]],
     """Make the table without what needs consent; what was executed, and what the server says that
     this calls and the analysis did not."""
     rehearsal = Rehearsal(session.connection, session.schema, session.extension)
+    rehearsal.run(PATIENCE)
     make_table(rehearsal, found.harmless)
     collection = _made(rehearsal, found.harmless)
     rehearsal.step = "indexes"
@@ -129,6 +141,10 @@ def _executed(session: Session, found: Analysis) -> tuple[list[tuple[str, str]],
     complete(rehearsal, collection)
     rehearsal.step = "rights"
     open_up(rehearsal, _made(rehearsal, found.harmless))
+    if is_beside(collection.table.name):
+        rehearsal.step = "switch"
+        section = section_of(found.harmless)
+        add_foreign_keys(rehearsal, _made(rehearsal, found.harmless).table, section)
     return rehearsal.executed, _called(session, collection.table)
 
 
