@@ -81,7 +81,7 @@ ENGINES = {
 SERVERS = frozenset(["postgresql", "qdrant", "milvus", "chroma"])
 """Schemes of engines that run elsewhere."""
 
-NAMED = frozenset(["lancedb", "qdrant"])
+NAMED = frozenset(["lancedb", "pgvector", "qdrant"])
 """Adapters that can be told what a store calls a collection."""
 
 EMBEDDED = frozenset(
@@ -202,7 +202,7 @@ def _require_names(scheme: str, names: Mapping[str, str]) -> None:
         collection, stored = next(iter(names.items()))
         raise InvalidRequest(
             f"collection {collection!r} is stored_as {stored!r}: only stores of "
-            f"{' and '.join(sorted(NAMED))} have names of their own here, not {scheme}:"
+            f"{', '.join(sorted(NAMED))} have names of their own here, not {scheme}:"
         )
 
 

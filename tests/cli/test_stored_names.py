@@ -6,12 +6,14 @@ from pathlib import Path
 
 import lance
 import numpy as np
+import psycopg
 import pyarrow as pa
 import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
 from tests.cli.workplace import POLICIES, Workplace
+from tests.servers.pgvector import Server
 
 ROWS = 12
 VECTORS = np.random.default_rng(0).normal(size=(ROWS, 8)).astype(np.float32)
@@ -125,6 +127,29 @@ def test_a_restore_beside_has_a_name_of_ours(fresh: Workplace) -> None:
     assert fresh.dr("restore", "memories", "--json").code == 0
     tables = [path.stem for path in stores.glob("*.lance")]
     assert [table.split(".")[0] for table in tables if table != NAMES[0]] == ["memories"]
+
+
+@pytest.mark.parametrize("name", ["Моя таблица", "2024.docs", 'it\'s "mine" & yours', "plain"])
+def test_a_table_of_postgresql_of_any_name_is_lost_and_comes_back(
+    fresh: Workplace, postgres: Server, name: str
+) -> None:
+    database, quoted = postgres.create_database(), '"' + name.replace('"', '""') + '"'
+    text = policies("duckdb", name).replace("duckdb:stores", postgres.url(database))
+    (fresh.directory / "policies.yaml").write_text(text, encoding="utf-8")
+    with psycopg.connect(postgres.conninfo(database), autocommit=True) as clients:
+        clients.execute(f"CREATE TABLE {quoted} (id int PRIMARY KEY, embedding vector(8))")
+        rows = [(n, str(v.tolist())) for n, v in enumerate(VECTORS)]
+        clients.cursor().executemany(f"INSERT INTO {quoted} VALUES (%s, %s)", rows)
+        done = fresh.dr("backup", "memories", "--json")
+        assert (done.json["records"], done.json["equal"]) == (ROWS, True), done.err
+        clients.execute(f"DROP TABLE {quoted}")
+        back = fresh.dr("restore", "memories", "--into", "memories", "--json")
+        assert back.code in (0, 3), back.err
+        assert clients.execute(f"SELECT count(*) FROM {quoted}").fetchone() == (ROWS,)
+        found = clients.execute("SELECT count(*) FROM pg_class WHERE relname = 'memories'")
+        assert found.fetchone() == (0,)
+    again = fresh.dr("backup", "memories", "--json")
+    assert (again.json["records"], again.json["equal"]) == (ROWS, True)
 
 
 @pytest.mark.parametrize("name", ["../other", "a/b", ".hidden"])

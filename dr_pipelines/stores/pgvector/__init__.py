@@ -3,14 +3,23 @@
 from pathlib import Path
 
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.stores.naming import StoredNames
 from dr_pipelines.stores.pgvector.address import parsed
+from dr_pipelines.stores.pgvector.names import collection_name
 from dr_pipelines.stores.pgvector.store import PgvectorStore
+from dr_pipelines.stores.renamed import RenamedStore
 
 __all__ = ["PgvectorStore", "open_store"]
 
+NO_NAMES = StoredNames()
 
-def open_store(url: str, *, base: Path) -> VectorStore:
+
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> VectorStore:
     """The schema that `postgresql://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?schema=NAME]` names;
-    connects when it is first asked something. Nothing of it depends on `base`."""
+    connects when it is first asked something. Nothing of it depends on `base`. `names` are tables
+    that have another name here than their own."""
     del base
-    return PgvectorStore(parsed(url))
+    store = PgvectorStore(parsed(url))
+    if not names.stored:
+        return store
+    return RenamedStore(store, {ours: collection_name(own) for ours, own in names.stored.items()})
