@@ -44,10 +44,13 @@ class Runs:
         return self.tracked.policy.objectives.rpo
 
     def occupancy(self) -> Occupancy:
-        """Runs that are at work on the collection or wait to be, whoever started them."""
+        """Runs that are at work on the collection or wait to be, whoever started them. A restore
+        builds beside and keeps nobody from starting, but it may be gone."""
         records = self.instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
-        ours = [record for record in records if self._concerns(record.dagster_run)]
-        return occupancy((self._seen(record) for record in ours), rpo=self.rpo, now=self.now)
+        runs = [self._seen(record) for record in records if self._concerns(record.dagster_run)]
+        restores = [self._seen(r) for r in records if self._restores(r.dagster_run)]
+        runs += [run for run in restores if run.gone]
+        return occupancy(runs, rpo=self.rpo, now=self.now)
 
     def clear(self, found: Occupancy, *, suspected: Collection[str]) -> tuple[str, ...]:
         """Mark runs as failed whose processes are gone, where that was so the last time too: what
@@ -95,6 +98,11 @@ class Runs:
             return True
         checks = [check.asset_key for check in run.asset_check_selection or ()]
         return any(self.tracked.owns(key) for key in [*(run.asset_selection or ()), *checks])
+
+    def _restores(self, run: dg.DagsterRun) -> bool:
+        ops = run.run_config.get("ops", {}) if isinstance(run.run_config, dict) else {}
+        asked = ops.get("restore_collection", {}).get("config", {})
+        return bool(asked.get("collection") == self.tracked.name)
 
     def _seen(self, record: dg.RunRecord) -> Run:
         run = record.dagster_run

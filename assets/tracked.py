@@ -11,6 +11,7 @@ import dagster as dg
 
 from dr_pipelines.errors import DrError
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.display import displayed
 from dr_pipelines.model.notation import duration_text
 from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.project import Project
@@ -223,5 +224,5 @@ def _tracked(project: Project, name: str, label: str) -> Tracked:
             vectors=lineage.provenance.fingerprint[:VERSION_DIGITS],
         )
     except DrError as error:  # a model that is gone must not keep other collections from recovery
-        return Tracked(name, label, policy, place, unknown=str(error))
+        return Tracked(name, label, policy, place, unknown=displayed(str(error)))
     return Tracked(name, label, policy, place, versions, column_schema(lineage.spec))

@@ -1,12 +1,15 @@
 """What `dr` did is seen by Dagster: days that it ingested, points that it proved."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from assets.by_hand import ByHand
+from assets.tracked import track
 from dr_pipelines.backup import backup
 from dr_pipelines.proof import newest_proof, record_proof
 from tests.assets import test_lineage as lineage
@@ -138,6 +141,19 @@ def test_nothing_is_reported_while_a_run_is_at_work(ingested: Location) -> None:
     )
 
     assert made(hear(ingested)) == []
+
+
+def test_days_before_the_first_partition_are_not_reported(ingested: Location) -> None:
+    head = ingested.project.reading().log("notes").head().number
+    (tracked,) = track(ingested.project)
+    later = tracked.policy.model_copy(update={"partitions_start": date(2026, 1, 6)})
+    hand = ByHand(
+        replace(tracked, policy=later), ingested.instance, ingested.project.reading(), head
+    )
+
+    heard = hand.days(since=0, today="2026-01-10")
+
+    assert {event.partition for event in heard.events} == WITH_CHANGES - {"2026-01-05"}
 
 
 def test_a_tick_reports_some_days_and_says_how_many_are_left(

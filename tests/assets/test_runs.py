@@ -45,10 +45,22 @@ def queued(location: Location, tags: dict[str, str]) -> str:
     return run.run_id
 
 
-def started(location: Location, *, machine: str = "", process: int | None = None) -> str:
+def started(
+    location: Location,
+    *,
+    machine: str = "",
+    process: int | None = None,
+    restores: str | None = None,
+) -> str:
     """A run that Dagster takes for started, and what it knows of where."""
-    tags = OURS | {MACHINE_TAG: machine or this_machine()}
-    run = create_run_for_test(location.instance, job_name="ingest_notes", tags=tags)
+    tags = {MACHINE_TAG: machine or this_machine()} | ({} if restores else OURS)
+    config = {"ops": {"restore_collection": {"config": {"collection": restores}}}}
+    run = create_run_for_test(
+        location.instance,
+        job_name="restore" if restores else "ingest_notes",
+        tags=tags,
+        run_config=config if restores else None,
+    )
     if process is not None:
         location.instance.report_engine_event(
             f"Started process for run (pid: {process}).", run, EngineEventData.in_process(process)
@@ -167,6 +179,27 @@ def test_a_run_whose_process_is_gone_is_found_although_nothing_is_due(ingested: 
     tick(ingested, datetime.now(UTC), cursor=first.cursor)
 
     assert status(ingested, run) is STATUS.FAILURE
+
+
+@pytest.mark.parametrize(("collection", "expected"), [("notes", "FAILURE"), ("other", "STARTED")])
+def test_a_restore_whose_process_is_gone_is_found_by_its_collection(
+    location: Location, collection: str, expected: str
+) -> None:
+    name = this_machine().rpartition("/")[0]
+    run = started(location, machine=f"{name}/another-boot", restores=collection)
+
+    first = tick(location, datetime.now(UTC))
+    tick(location, datetime.now(UTC), cursor=first.cursor)
+
+    assert status(location, run).value == expected
+
+
+def test_a_restore_at_work_keeps_nobody_from_starting(
+    location: Location, process: "subprocess.Popen[bytes]"
+) -> None:
+    started(location, process=process.pid, restores="notes")
+
+    assert len(requested(tick(location, datetime.now(UTC)))) == 1
 
 
 def test_what_a_step_records_of_its_machine_is_this_one(location: Location) -> None:
