@@ -1,5 +1,6 @@
 """Ingest: append to the log what the source said, then bring the live store to it."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
 from dr_pipelines.planning.serving import require_store
-from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.protocols import Lease, Progress, SourcePartition, VectorStore
 from dr_pipelines.quarantine import open_lines
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.digest import combine
@@ -56,13 +57,14 @@ CHECKED_BY = ("pandera",)
 
 @dataclass(frozen=True)
 class DayCommit:
-    """What one log entry will say of a day."""
+    """What one log entry will say of a day; `seconds` is how long it took, in one run."""
 
     day: Day
     read: DocumentsRead
     chunks: tuple[CheckpointRef, ...]
     segments: tuple[SegmentRef, ...]
     again: bool = False
+    seconds: float | None = None
 
     @property
     def rows(self) -> int:
@@ -92,18 +94,25 @@ def ingest(
     last: date | None = None,
     progress: Progress | None = None,
     on_day: Callable[[str], None] | None = None,
+    on_changes: Progress | None = None,
 ) -> Ingested:
     """Ingest every day of the source that is not covered yet, oldest first, a log entry each.
 
     Idempotent: what is covered is not read again. Entries that an earlier run left unapplied are
-    finished first. Raises `SourceRewritten`, `ProvenanceChanged` before anything is written.
+    finished first. `on_changes` is told after each day how many of the source's changes are done.
+    Raises `SourceRewritten`, `ProvenanceChanged` before anything is written.
     """
     bound = bind(lineage, repository=repository, store=store, lease=lease)
     report = _apply_into(Ingested(), lineage, repository=repository, store=store, lease=lease)
     manifest = _manifest(lineage, repository)
     require_same_source(lineage, Reading.of(manifest))
     source = source_days(lineage, first=first, last=last)
+    waiting = {p.day.isoformat(): p.changes for p in source if not covers(manifest, p)}
+    done, total = 0, sum(waiting.values())
     for name in [found.day.isoformat() for found in source]:
+        if on_changes:
+            on_changes(done, total)
+        done += waiting.get(name, 0)
         reading = Reading.of(_manifest(lineage, repository))
         (day,) = plan_days(lineage, reading, [name], source=source)
         if day.fresh is None:
@@ -119,8 +128,16 @@ def ingest(
             entries=(*report.entries, head.number),
         )
         report = _apply_into(report, lineage, repository=repository, store=store, lease=lease)
+    if on_changes:
+        on_changes(done, total)
     held = lineage.source.unread()
     return replace(report, unread=open_lines(repository, _manifest(lineage, repository), held))
+
+
+def covers(manifest: Manifest | None, found: SourcePartition) -> bool:
+    """Whether the log holds all that the source said on a day."""
+    covered = manifest.partitions.get(found.day.isoformat()) if manifest else None
+    return covered is not None and covered.through >= found.through
 
 
 def bind(lineage: Lineage, *, repository: Repository, store: VectorStore, lease: Lease) -> Timeline:
@@ -176,6 +193,7 @@ def prepare_day(
     progress: Progress | None = None,
 ) -> DayCommit:
     """Run the three stages of a day. With `again`, also what is covered is embedded once more."""
+    started = time.monotonic()
     head = repository.log(lineage.collection).head()
     manifest = current_manifest(repository, lineage.collection, head)
     read = read_day(lineage, day, repository=repository)
@@ -190,7 +208,7 @@ def prepare_day(
         again=again,
         progress=progress,
     )
-    return DayCommit(day, read, chunks, made, again)
+    return DayCommit(day, read, chunks, made, again, time.monotonic() - started)
 
 
 def append_days(
@@ -240,9 +258,15 @@ def _ingest_draft(
         "days": [commit.day.name for commit in commits],
         "records": sum(commit.rows for commit in commits),
         "again": any(commit.again for commit in commits),
+        "seconds": _seconds(commits),
         **model_proof(lineage),
     }
     return Draft(bound.id, Body(manifest=ref, pending=(*pending, head.number + 1), detail=detail))
+
+
+def _seconds(commits: Sequence[DayCommit]) -> float | None:
+    measured = [commit.seconds for commit in commits if commit.seconds is not None]
+    return round(sum(measured), 3) if measured and len(measured) == len(commits) else None
 
 
 def partition_of(commit: DayCommit, *, entry: int) -> Partition:

@@ -15,6 +15,7 @@ from dr_pipelines.cli.unread import unread_lines, unread_value
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
+    from dr_pipelines.forecast import Forecast
     from dr_pipelines.ingest.lineage import Lineage
     from dr_pipelines.ingestion import Ingested
     from dr_pipelines.meter import Meter
@@ -67,6 +68,12 @@ def ingest(
         str | None,
         typer.Option("--reason", metavar="TEXT", help="Why a line is let go."),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Say how much there is to read and embed, and how long; do nothing."
+        ),
+    ] = False,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -76,6 +83,7 @@ def ingest(
 
     Examples:
       dr ingest handbook
+      dr ingest handbook --plan
       dr ingest handbook --from 2026-01-05 --to 2026-01-09
       dr ingest handbook --accept-epoch "feed rebuilt in May"
       dr ingest handbook --accept-quarantine "line 7:2c26b46b68ffc68f" --reason "a test record"
@@ -94,6 +102,10 @@ def ingest(
             f"{collection!r} is backed up from its store alone (authority: store): there is no "
             f"source to ingest. Run: dr backup {collection}"
         )
+    if plan:
+        if first or last or accept_epoch or accept_schema or accept_quarantine:
+            raise Mistake("--plan is of everything that is new, and does nothing: give it alone")
+        return give(_plan_answer(project, collection), as_json=as_json)
     if accept_quarantine or reason is not None:
         _accept_quarantine(project, collection, accept_quarantine or [], reason)
     from dr_pipelines.meter import metering
@@ -105,6 +117,53 @@ def ingest(
         else:
             report = _ingest(project, lineage, first, last, accept_epoch, meter)
     return give(_ingest_answer(collection, report), as_json=as_json)
+
+
+def _plan_answer(project: "Project", collection: str) -> Answer:
+    from dr_pipelines.forecast import forecast
+
+    found = forecast(project.lineage(collection), repository=project.reading())
+    seconds = found.duration.total_seconds() if found.duration is not None else None
+    value = {
+        "collection": collection,
+        "days": list(found.days),
+        "changes": found.changes,
+        "sampled_changes": found.sampled,
+        "records": found.records,
+        "records_counted": found.counted,
+        "size_bytes": found.size_bytes,
+        "size_measured": found.bytes_measured,
+        "records_a_second": found.rate,
+        "seconds": seconds,
+        "unread": unread_value(found.unread),
+    }
+
+    def show(console: "Console") -> None:
+        for line in _plan_lines(collection, found):
+            console.print(line, soft_wrap=True)
+
+    return Answer(value, show, ExitCode.PARTIAL if found.unread.count else ExitCode.SUCCEEDED)
+
+
+def _plan_lines(collection: str, found: "Forecast") -> list[str]:
+    from dr_pipelines.console import number, plural, seconds, size
+
+    if not found.days:
+        return [f"{collection}: nothing new in the source", *unread_lines(found.unread)]
+    span = f"{found.days[0]} to {found.days[-1]}" if len(found.days) > 1 else found.days[0]
+    how = "counted" if found.counted else f"estimated from {number(found.sampled)} changes"
+    by = "as records took so far" if found.bytes_measured else "by their vectors and texts"
+    took = "not measured: no ingest of it was timed yet"
+    if found.rate and found.duration is not None:
+        took = f"{seconds(found.duration.total_seconds())}, at {found.rate:.1f} records a second"
+    return [
+        f"{collection}: {len(found.days)} {plural('day', found.days)} ({span}), "
+        f"{number(found.changes)} changes",
+        f"records: {number(found.records)}, {how}",
+        f"size: {size(found.size_bytes)}, {by}",
+        f"time: {took}",
+        *unread_lines(found.unread),
+    ]
 
 
 def _require_name(option: str, name: str | None, *, span: bool) -> None:
@@ -178,6 +237,7 @@ def _ingest(
         last=last,
         progress=meter.rows,
         on_day=meter.day,
+        on_changes=meter.changes,
     )
 
 

@@ -40,6 +40,19 @@ USAGE: list[tuple[str, str]] = [
         "ingest notes --accept-epoch new --from 2026-01-05",
         "--accept-epoch reads the whole source: leave out --from and --to",
     ),
+    ("ingest notes --accept-schema=", "--accept-schema is empty: give the new history a name"),
+    (
+        "ingest notes --accept-quarantine x",
+        "--accept-quarantine PLACE:HASH and --reason TEXT go together: give both",
+    ),
+    (
+        "ingest notes --reason x",
+        "--accept-quarantine PLACE:HASH and --reason TEXT go together: give both",
+    ),
+    (
+        "ingest notes --plan --accept-epoch x",
+        "--plan is of everything that is new, and does nothing: give it alone",
+    ),
     ("ingest notes --accept-epoch=", "--accept-epoch is empty: give the new history a name"),
     (
         "ingest memories",
