@@ -113,7 +113,13 @@ def outline_restore(
         own=set(known),
     )
     about_name = name_notes(
-        target, point.collection, route=route, switch=switch, store=store_name, current=current
+        target,
+        point.collection,
+        route=route,
+        switch=switch,
+        store=store_name,
+        engine=engine,
+        current=current,
     )
     fit = Fit(fit.spec, (*fit.notes, *about_name))
     physical = choose_physical(

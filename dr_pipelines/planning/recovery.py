@@ -78,6 +78,16 @@ def next_timeline(timelines: Sequence[Timeline]) -> int:
     return max(timeline.id for timeline in timelines) + 1
 
 
+ALIAS_LIMITS = {
+    "pgvector": (
+        "an alias is a view here. Reading and writing rows go through it; COPY to or from it, "
+        "TRUNCATE, CREATE INDEX, ALTER TABLE, REFERENCES, pg_get_serial_sequence and tableoid do "
+        "not: these need the name of the table"
+    )
+}
+"""Engine → how an alias of its kind is less than a collection of that name."""
+
+
 def least_first(notes: Sequence[Note]) -> list[Note]:
     """What is refused or lost, what runs code, what works differently, what is carried; each as it
     came."""
@@ -91,22 +101,29 @@ def name_notes(
     route: Route,
     switch: bool,
     store: str,
+    engine: str,
     current: Timeline,
 ) -> list[Note]:
-    """What follows from the name for those who ask for it."""
+    """Consequences of the name for those who ask for the collection by it."""
     if target.own or target.served:
         native = route is Route.NATIVE
         when = "before it is proven" if native else "while it is built, before it is proven"
         said = f"whoever asks for it by this name sees it {when}"
         return [Note("name", Fate.APPROXIMATED, said)]
-    if switch and (current.physical, current.store) == (collection, store):
+    if not switch:
+        return []
+    itself = f"--into {collection} builds it under the name itself"
+    notes = []
+    if (current.physical, current.store) == (collection, store):
         said = (
             "it was a collection of this name and becomes an alias. Programs that follow no "
-            "aliases of this store do not find it: "
-            f"--into {collection} builds it under the name itself"
+            f"aliases of this store do not find it: {itself}"
         )
-        return [Note("name", Fate.APPROXIMATED, said)]
-    return []
+        notes.append(Note("name", Fate.APPROXIMATED, said))
+    if engine in ALIAS_LIMITS:
+        said = f"{ALIAS_LIMITS[engine]}. Where the name is free, {itself}"
+        notes.append(Note("alias", Fate.APPROXIMATED, said))
+    return notes
 
 
 def choose_physical(

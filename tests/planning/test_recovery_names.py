@@ -71,9 +71,17 @@ def test_an_unfinished_collection_says_so_until_its_timeline_is_that_of_the_log(
 
 
 def test_what_follows_from_a_name_is_said() -> None:
-    def said(into: str | None, *, switch: bool, route: Route = Route.LOAD) -> list[str]:
+    def said(
+        into: str | None, *, switch: bool, route: Route = Route.LOAD, engine: str = "duckdb"
+    ) -> list[str]:
         notes = name_notes(
-            target(into, FIRST), "docs", route=route, switch=switch, store="here", current=FIRST
+            target(into, FIRST),
+            "docs",
+            route=route,
+            switch=switch,
+            store="here",
+            engine=engine,
+            current=FIRST,
         )
         return [note.consequence for note in notes]
 
@@ -85,3 +93,6 @@ def test_what_follows_from_a_name_is_said() -> None:
     assert "becomes an alias" in alias
     assert "--into docs" in alias
     assert said(None, switch=False) == said("copy", switch=False) == []
+    _, limited = said(None, switch=True, engine="pgvector")
+    assert limited.startswith("an alias is a view here")
+    assert said(None, switch=False, engine="pgvector") == []

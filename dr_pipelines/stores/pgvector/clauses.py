@@ -180,7 +180,7 @@ def pieces_of(text: str) -> tuple[Piece, ...]:
         found.append(Piece(node.text))
         if node.kind == "space":
             continue
-        if naming and (node.kind == "name" or node.text == "."):
+        if naming and (node.kind in ("name", "table") or node.text == "."):
             last = "INCLUDE" if last in ("REFERENCES", "INCLUDE") else "DISTINCT"
             naming = node.text == "." or last == "INCLUDE"
         elif node.word == "WHERE" and nodes[0] == Token("name", "USING"):
