@@ -7,8 +7,8 @@ import typer
 
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
 from dr_pipelines.cli.fitting import fit_lines, fit_phrase, fit_value
-from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies
-from dr_pipelines.cli.session import open_project, point_at
+from dr_pipelines.cli.options import POLICIES, Collection, ExpectHead, Json, Policies
+from dr_pipelines.cli.session import open_project, point_at, require_head
 from dr_pipelines.cli.unread import SourceLook, look_at_source
 
 if TYPE_CHECKING:  # imported by the commands that need them
@@ -65,6 +65,7 @@ def backup(
         str,
         typer.Option("--reason", metavar="TEXT", help="Why, for those who read the log later."),
     ] = "",
+    expect_head: ExpectHead = None,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -89,6 +90,7 @@ def backup(
     from dr_pipelines.model.recovery_point import Timeline
 
     project = open_project(policies, collection)
+    require_head(project, collection, expect_head)
     policy, store = project.collection(collection), project.store_of(collection)
     source = look_at_source(project, collection)
     files = project.native(policy.store) if native else None

@@ -1,6 +1,7 @@
 """Arguments and options that several commands take, and how their words are read."""
 
 import os
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -61,6 +62,13 @@ def collection_names(context: typer.Context, incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
+def a_hash(text: str) -> str:
+    """A SHA-256 in hexadecimal digits."""
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return text
+    raise typer.BadParameter(f"expected 64 hexadecimal digits, not {text!r}")
+
+
 POLICIES = Path("policies.yaml")
 
 Collection = Annotated[
@@ -79,6 +87,16 @@ Policies = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON document.")]
+ExpectHead = Annotated[
+    str | None,
+    typer.Option(
+        "--expect-head",
+        parser=a_hash,
+        metavar="SHA256",
+        help="Refuse unless the newest log entry is the one of this hash, or follows it: for a "
+        "machine that has seen nothing of the repository yet.",
+    ),
+]
 Limit = Annotated[
     int, typer.Option("--limit", parser=a_number(1), metavar="N", help="At most so many.")
 ]

@@ -14,11 +14,12 @@ from dr_pipelines.cli.options import (
     AT,
     POLICIES,
     Collection,
+    ExpectHead,
     Json,
     Policies,
     a_number,
 )
-from dr_pipelines.cli.session import clock_of, live_store, open_project, point_at
+from dr_pipelines.cli.session import clock_of, live_store, open_project, point_at, require_head
 from dr_pipelines.errors import DrError
 from dr_pipelines.model.display import displayed, displayed_json, displayed_line
 
@@ -32,7 +33,12 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.verify import Verification
 
 
-def points(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:
+def points(
+    collection: Collection,
+    expect_head: ExpectHead = None,
+    policies: Policies = POLICIES,
+    as_json: Json = False,
+) -> int:
     """List the recovery points of a collection, oldest first. Any of them can be restored.
 
     Example:
@@ -42,6 +48,7 @@ def points(collection: Collection, policies: Policies = POLICIES, as_json: Json 
     from dr_pipelines.repository import points as of
 
     project = open_project(policies, collection)
+    require_head(project, collection, expect_head)
     found = list(of.points(project.reading(), collection))
     if not found:
         point_at(project, collection, "latest")  # raises: there is none yet
@@ -97,6 +104,7 @@ def verify(
             "store keeps. 2: read and hash everything. 3: also recompute every digest.",
         ),
     ] = 2,
+    expect_head: ExpectHead = None,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -112,6 +120,7 @@ def verify(
     from dr_pipelines.meter import metering
 
     project = open_project(policies, collection)
+    require_head(project, collection, expect_head)
     point = None if at is None else point_at(project, collection, at)
     with metering(f"verifying {collection}") as meter:
         found = verb.verify(

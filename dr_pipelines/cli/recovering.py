@@ -11,6 +11,7 @@ from dr_pipelines.cli.options import (
     POLICIES,
     At,
     Collection,
+    ExpectHead,
     Json,
     Policies,
     StoreName,
@@ -18,7 +19,7 @@ from dr_pipelines.cli.options import (
     one_of,
 )
 from dr_pipelines.cli.plans import membership_lines, note_lines, plan_answer
-from dr_pipelines.cli.session import named_store, open_project, point_at
+from dr_pipelines.cli.session import named_store, open_project, point_at, require_head
 from dr_pipelines.errors import NotFound
 
 if TYPE_CHECKING:  # imported by the commands that need them
@@ -98,6 +99,7 @@ def restore(
         bool,
         typer.Option("--plan", help="Say what would be done, with the exact SQL; touch nothing."),
     ] = False,
+    expect_head: ExpectHead = None,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -132,6 +134,7 @@ def restore(
     if embedder is not None and route != "replay":
         raise Mistake("--embedder is for --route replay: load takes the vectors that were kept")
     project = open_project(policies, collection)
+    require_head(project, collection, expect_head)
     store_name = named_store(project, store, collection)
     point = point_at(project, collection, at)
     lineage = _lineage(project, collection, embedder) if route == "replay" else None

@@ -51,6 +51,12 @@ def live_store(project: "Project", collection: str) -> "VectorStore":
     return project.served_from(collection, manifest)
 
 
+def require_head(project: "Project", collection: str, sha256: str | None) -> None:
+    """What `--expect-head` asks for; nothing without it. Raises `Refused`."""
+    if sha256 is not None:
+        project.reading().log(collection).require_descent(sha256)
+
+
 def clock_of(policy: "CollectionPolicy") -> "PointClock":
     """By what a time names a recovery point of a collection."""
     return "source" if policy.authority == "source" else "log"

@@ -289,8 +289,17 @@ class Body(Stored):
     detail: dict[str, Any] = {}
 
 
+class Signature(Stored):
+    """Reserved: whose key signed an entry, and what came of it. It is of the canonical JSON of the
+    entry without `signature` and `checksum`."""
+
+    key: Annotated[str, Constraint(min_length=1, max_length=128)]
+    value: Annotated[str, Constraint(pattern=r"^[A-Za-z0-9+/=_-]{1,8192}$")]
+
+
 class LogEntry(Stored):
-    """One commit. `previous` is the SHA-256 of the entry before it, as stored."""
+    """One commit. `previous` is the SHA-256 of the entry before it, as stored. `signature` is kept
+    by who reads an entry and not looked at; this version writes none."""
 
     v: Literal[1] = 1
     collection: str
@@ -302,6 +311,7 @@ class LogEntry(Stored):
     writer: Writer
     at: datetime
     body: Body
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)

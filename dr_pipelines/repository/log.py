@@ -102,6 +102,30 @@ class Log:
             previous = sha256
             yield entry, sha256
 
+    def require_descent(self, sha256: str) -> None:
+        """The head is the entry of this hash, or follows it; reads back to it, proving each link.
+
+        Raises:
+            Refused: no entry of the log has the hash. Another log, an older state of this one, or
+                a forged one: nothing of it may be trusted.
+            Damaged: an entry does not follow the one before.
+        """
+        head = self.head()
+        number, found, entry = head.number, head.sha256, head.entry
+        while entry is not None and found != sha256 and number > 1:
+            expected = entry.previous
+            number -= 1
+            entry, found = self.read(number)
+            if found != expected:
+                raise Damaged(f"{self.key(number)} is not what entry {number + 1} follows")
+        if entry is None or found != sha256:
+            said = f"ends at log:{head.number} with {head.sha256}" if head.number else "is empty"
+            raise Refused(
+                f"{self._collection}: no entry of the log has the expected hash {sha256}; it "
+                f"{said}. "
+                "It is an older state of this log, another one, or forged: nothing was done"
+            )
+
     def append(self, kind: Kind, build: Callable[[Head], Draft]) -> Head:
         """Commit one entry.
 
@@ -231,7 +255,8 @@ class Log:
 
 def encode_entry(entry: LogEntry) -> bytes:
     """Canonical JSON with the entry's own checksum; raises `Refused` over 64 KiB."""
-    data = seal_json(entry.model_dump(mode="json"))
+    unsigned = {"signature"} if entry.signature is None else None
+    data = seal_json(entry.model_dump(mode="json", exclude=unsigned))
     if len(data) > ENTRY_LIMIT_BYTES:
         raise Refused(f"log entry {entry.i}: {len(data)} bytes, more than {ENTRY_LIMIT_BYTES}")
     return data

@@ -8,7 +8,7 @@ import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Refused, Unavailable
-from dr_pipelines.model.recovery_point import ZERO, Body, Head, LogEntry
+from dr_pipelines.model.recovery_point import ZERO, Body, Head, LogEntry, Signature
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository import log as rules
 from dr_pipelines.repository.json_codec import seal_json
@@ -401,3 +401,47 @@ def test_an_entry_with_our_transaction_and_other_bytes_is_an_alarm() -> None:
 
     with pytest.raises(Damaged, match=r"reads back differently from what was written"):
         log(Altering()).append("evidence", draft)
+
+
+def test_a_head_descends_from_each_entry_of_its_log_and_from_no_other() -> None:
+    _, _, written = filled(5)
+    for _, sha256 in written.entries():
+        written.require_descent(sha256)
+    other, _, _ = filled(1)
+    log(other, writer="w2").append("evidence", draft)
+    _, foreign = log(other, writer="w2").read(2)
+    for unknown in (foreign, ZERO):
+        with pytest.raises(
+            Refused, match=rf"{unknown}; it ends at log:5 with {written.head().sha256}"
+        ):
+            written.require_descent(unknown)
+    _, _, empty = filled(0)
+    with pytest.raises(Refused, match="is empty"):
+        empty.require_descent(foreign)
+
+
+def test_a_log_cut_off_before_an_entry_does_not_descend_from_it() -> None:
+    blobs, _, written = filled(4)
+    _, newest = written.read(4)
+    remove(blobs, written.key(4))
+    elsewhere = log(blobs, witness=MemoryWitness())
+    assert elsewhere.head().number == 3
+    with pytest.raises(Refused, match="ends at log:3"):
+        elsewhere.require_descent(newest)
+
+
+def test_descent_is_proven_link_by_link() -> None:
+    blobs, _, written = filled(4)
+    _, first = written.read(1)
+    entry = written.read(3)[0].model_copy(update={"at": written.read(2)[0].at})
+    replace(blobs, written.key(3), encode_entry(entry))
+    with pytest.raises(Damaged, match=r"0003\.json is not what entry 4 follows"):
+        log(blobs, witness=MemoryWitness()).require_descent(first)
+
+
+def test_a_signature_is_kept_by_who_reads_and_left_out_by_who_writes() -> None:
+    _, _, written = filled(1)
+    entry, _ = written.read(1)
+    assert b"signature" not in encode_entry(entry)
+    signed = entry.model_copy(update={"signature": Signature(key="k1", value="AAAA")})
+    assert parse_entry(encode_entry(signed), number=1, what="here") == signed

@@ -88,6 +88,13 @@ def _mighty(session: Session, names: Iterable[str]) -> dict[str, str]:
     }
 
 
+def bare_roles(section: Section, roles: Roles) -> list[str]:
+    """Roles that are made and had memberships."""
+    described = {role["name"]: role for role in section.get("roles", [])}
+    had = {name for name, role in described.items() if role.get("member_of") or role.get("members")}
+    return [name for name in roles.made if name in had]
+
+
 def without_others(section: Section, roles: Roles) -> Section:
     """A section with those memberships alone that are granted, for roles that are made; of roles
     that exist it says what it said."""

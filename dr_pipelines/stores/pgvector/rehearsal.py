@@ -20,7 +20,13 @@ from dr_pipelines.stores.pgvector.description import Collection, collection_of
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys, is_beside
 from dr_pipelines.stores.pgvector.label import MARK
 from dr_pipelines.stores.pgvector.making import ENGINE, as_described, make_table, section_of
-from dr_pipelines.stores.pgvector.membership import Roles, decided, undo_roles, without_others
+from dr_pipelines.stores.pgvector.membership import (
+    Roles,
+    bare_roles,
+    decided,
+    undo_roles,
+    without_others,
+)
 from dr_pipelines.stores.pgvector.opening import open_up
 from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.trust import FOREIGN, callees, functions_among
@@ -109,8 +115,9 @@ def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> D
         if there is not None:  # what an unfinished restore left: this one ends like a first one
             remove(session, there)
         roles = decided(session, section_of(spec), with_roles=with_roles)
+        bare = [] if with_roles else bare_roles(section_of(spec), roles)
         spec = _with_section(spec, without_others(section_of(spec), roles))
-        notes = tuple(_notes(roles, with_roles=with_roles))
+        notes = tuple(_notes(roles, bare, with_roles=with_roles))
         found = analyse(session, spec)
         if found.unread:
             return Definitions(
@@ -183,7 +190,7 @@ def _statement(step: str, text: str, found: Analysis) -> Statement:
     return Statement(text, step, tuple(dict.fromkeys(calls)))
 
 
-def _notes(roles: Roles, *, with_roles: bool) -> list[Note]:
+def _notes(roles: Roles, bare: list[str], *, with_roles: bool) -> list[Note]:
     part = f"engine.{ENGINE}.roles"
     found = [
         Note(f"{part}.{to}", Fate.LOST, f"never becomes a member of {role}, which {why}")
@@ -192,8 +199,8 @@ def _notes(roles: Roles, *, with_roles: bool) -> list[Note]:
     if with_roles and roles.absent:
         said = f"{', '.join(roles.absent)} do not exist here: their memberships are not made"
         found.append(Note(part, Fate.LOST, said))
-    if not with_roles and roles.made:
-        said = f"{', '.join(roles.made)} are made without memberships: --with-roles grants them"
+    if bare:
+        said = f"{', '.join(bare)}: made without memberships; --with-roles grants them"
         found.append(Note(f"{part}.members", Fate.APPROXIMATED, said))
     return found
 

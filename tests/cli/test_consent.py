@@ -1,0 +1,241 @@
+"""A restore into PostgreSQL runs no code that nobody consented to, and makes nobody mighty."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from dr_pipelines.errors import Refused
+from dr_pipelines.model.recovery_point import Body, Head
+from dr_pipelines.project import open_project
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import read_manifest, write_manifest
+from dr_pipelines.stores.pgvector import open_store
+from dr_pipelines.stores.pgvector.store import PgvectorStore
+from tests.cli.workplace import POLICIES, Workplace
+from tests.servers.pgvector import Server
+
+TABLE = """
+    CREATE SEQUENCE ran;
+    CREATE FUNCTION f(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE
+        AS $$ BEGIN PERFORM nextval('public.ran'); RETURN true; END $$;
+    CREATE TABLE memories (id int PRIMARY KEY, content text, embedding vector(8) NOT NULL);
+    INSERT INTO memories SELECT g, 'said ' || g, array_fill(g, ARRAY[8])::vector
+    FROM generate_series(1, 9) g;
+"""
+
+
+@pytest.fixture
+def database(postgres: Server) -> str:
+    return postgres.create_database()
+
+
+@pytest.fixture
+def native(postgres: Server, database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(postgres.conninfo(database), autocommit=True) as connection:
+        connection.execute(TABLE)
+        yield connection
+
+
+@pytest.fixture
+def place(
+    fresh: Workplace, postgres: Server, database: str, native: psycopg.Connection
+) -> Workplace:
+    policies = POLICIES.replace("duckdb:stores", postgres.url(database))
+    (fresh.directory / "policies.yaml").write_text(policies)
+    return fresh
+
+
+def _tables(native: psycopg.Connection) -> list[str]:
+    query = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 2200"
+    return sorted(name for (name,) in native.execute(query))
+
+
+def test_code_is_shown_refused_and_run_with_consent(
+    place: Workplace, native: psycopg.Connection
+) -> None:
+    native.execute("CREATE POLICY p ON memories USING (f(id)); CREATE INDEX ON memories (content)")
+    assert place.dr("backup", "memories").code in (0, 3)
+    native.execute("DROP TABLE memories")
+
+    plan = place.dr("restore", "memories", "--plan", "--json")
+    assert plan.code == 0
+    (call,) = plan.json["code"]
+    assert (call["caller"], call["callee"]) == ("policy p", "public.f(integer)")
+    steps = [statement["step"] for statement in plan.json["statements"]]
+    assert list(dict.fromkeys(steps)) == ["table", "indexes", "rights"]
+    shown = place.dr("restore", "memories", "--plan")
+    assert 'CREATE POLICY "p" ON' in shown.out
+    assert f"--accept-code {plan.json['code_digest']}" in shown.out
+    assert _tables(native) == []
+
+    refused = place.dr("restore", "memories", "--switch")
+    assert refused.code == 1
+    assert "policy p calls public.f(integer)" in refused.err
+    assert f"--accept-code {plan.json['code_digest']}" in refused.err
+    other = place.dr("restore", "memories", "--switch", "--accept-code", "0" * 64)
+    assert other.code == 1
+    assert "not what the digest that was given stands for" in other.err
+    assert _tables(native) == []
+
+    accepted = ("--accept-code", plan.json["code_digest"])
+    assert "accepted:" in place.dr("restore", "memories", "--plan", *accepted).out
+    done = place.dr("restore", "memories", "--switch", *accepted)
+    assert done.code == 0, done.err
+    policies = native.execute("SELECT polname FROM pg_policy").fetchall()
+    assert policies == [("p",)]
+    assert native.execute("SELECT is_called FROM ran").fetchone() == (False,)
+
+
+def _forge(place: Workplace, **parts: Any) -> None:
+    """Write a manifest that says something else of the table, as whoever may write can."""
+    repository = open_project(place.directory / "policies.yaml", {}).repository()
+    log = repository.log("memories")
+    entry = log.head().entry
+    assert entry is not None
+    manifest = read_manifest(repository, entry.body.manifest, collection="memories")
+    section = {**manifest.spec.engine["pgvector"], **parts}
+    spec = manifest.spec.model_copy(update={"engine": {"pgvector": section}})
+    ref = write_manifest(repository, manifest.model_copy(update={"spec": spec}))
+
+    def build(head: Head) -> Draft:
+        return Draft(1, Body(manifest=ref))
+
+    log.append("snapshot", build)
+
+
+def _members(native: psycopg.Connection, role: str) -> list[str]:
+    query = """
+        SELECT m.member::regrole::text FROM pg_auth_members m
+        JOIN pg_roles r ON r.oid = m.roleid WHERE r.rolname = %s ORDER BY 1
+    """
+    return [name for (name,) in native.execute(query, [role])]
+
+
+@pytest.fixture
+def roles(native: psycopg.Connection) -> Iterator[None]:
+    made = (
+        "CREATE ROLE forged_tenant LOGIN; CREATE ROLE forged_team;"
+        "CREATE ROLE forged_super SUPERUSER; CREATE ROLE forged_chain; CREATE ROLE forged_maker "
+        "CREATEROLE; CREATE ROLE forged_databases CREATEDB; CREATE ROLE forged_bypass BYPASSRLS;"
+        "CREATE ROLE forged_replica REPLICATION; GRANT forged_super TO forged_chain"
+    )
+    native.execute(made)
+    yield
+    native.execute("DROP VIEW IF EXISTS memories; DROP TABLE IF EXISTS memories CASCADE")
+    for (table,) in native.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+        native.execute(f'DROP TABLE "{table}"')
+    for (role,) in native.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'forged\\_%'"):
+        native.execute(f"DROP ROLE {role}")
+
+
+MIGHTY = (
+    "forged_super",
+    "forged_chain",
+    "forged_maker",
+    "forged_databases",
+    "forged_bypass",
+    "forged_replica",
+    "pg_execute_server_program",
+    "pg_read_all_data",
+    "postgres",
+)
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_forged_manifest_makes_nobody_mighty(
+    place: Workplace, native: psycopg.Connection, postgres: Server, database: str
+) -> None:
+    assert place.dr("backup", "memories").code in (0, 3)
+    before = {role: _members(native, role) for role in MIGHTY}
+    new = {
+        "name": "forged_new",
+        "members": ["forged_tenant"],
+        "member_of": ["forged_team", *MIGHTY],
+    }
+    _forge(
+        place,
+        grants=[{"role": "forged_new", "privileges": ["SELECT"]}],
+        roles=[new, *({"name": role, "members": ["forged_new"]} for role in MIGHTY)],
+    )
+    native.execute("DROP TABLE memories")
+
+    plain = place.dr("restore", "memories", "--plan", "--json")
+    assert plain.json["memberships"] == []
+    refused = place.dr("restore", "memories", "--with-roles")
+    assert refused.code == 1
+    for role in MIGHTY:
+        assert f"never becomes a member of {role}" in " ".join(refused.err.split())
+    assert native.execute("SELECT 1 FROM pg_roles WHERE rolname = 'forged_new'").fetchone() is None
+
+    done = place.dr("restore", "memories", "--with-roles", "--accept-loss")
+    assert done.code in (0, 3), done.err
+    said = " ".join(done.err.split())
+    assert "granted: forged_tenant becomes a member of role forged_new" in said
+    assert "granted: forged_new becomes a member of role forged_team" in said
+    assert {role: _members(native, role) for role in MIGHTY} == before
+    assert _members(native, "forged_new") in (["forged_tenant"], ["forged_tenant", "postgres"])
+    assert "forged_new" in _members(native, "forged_team")
+
+    store = open_store(postgres.url(database), base=Path())
+    store.drop(next(name for name in store.collections() if name.startswith("memories@")))
+    assert native.execute("SELECT 1 FROM pg_roles WHERE rolname = 'forged_new'").fetchone() is None
+    assert native.execute("SELECT 1 FROM pg_roles WHERE rolname = 'forged_team'").fetchone()
+
+
+@pytest.mark.usefixtures("roles")
+def test_roles_are_made_last_and_go_with_a_restore_that_fails(
+    place: Workplace, native: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert place.dr("backup", "memories").code in (0, 3)
+    _forge(
+        place,
+        grants=[{"role": "forged_new", "privileges": ["SELECT"]}],
+        policies={
+            "enabled": True,
+            "forced": False,
+            "rules": [
+                {
+                    "name": "p",
+                    "permissive": True,
+                    "command": "all",
+                    "roles": ["forged_new"],
+                    "using": "id > 0",
+                }
+            ],
+        },
+    )
+    native.execute("DROP TABLE memories")
+    made = list[bool]()
+    exists = "SELECT 1 FROM pg_roles WHERE rolname = 'forged_new'"
+
+    for method in ("write", "build_index", "open_up"):
+        call = getattr(PgvectorStore, method)
+
+        def failing(self: PgvectorStore, *words: Any, _call: Any = call, **more: Any) -> None:
+            _call(self, *words, **more)
+            made.append(native.execute(exists).fetchone() is not None)
+            raise Refused("it ends here")
+
+        if method == "open_up":
+            from dr_pipelines.stores.pgvector import opening
+
+            grant = opening.apply_owner
+
+            def owner(*words: Any, _grant: Any = grant) -> None:
+                _grant(*words)
+                raise Refused("it ends here")
+
+            monkeypatch.setattr(opening, "apply_owner", owner)
+        else:
+            monkeypatch.setattr(PgvectorStore, method, failing)
+        assert place.dr("restore", "memories").code == 1, method
+        assert native.execute(exists).fetchone() is None, method
+        monkeypatch.undo()
+        monkeypatch.chdir(place.directory)
+    assert made == [False, False]
+    done = place.dr("restore", "memories", "--json")
+    assert (done.code, done.json["resumed"]) == (3, True), done.err  # a role of no table before
+    assert native.execute(exists).fetchone() == (1,)
