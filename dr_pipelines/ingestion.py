@@ -38,6 +38,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
 from dr_pipelines.planning.serving import require_store
+from dr_pipelines.planning.stored import NEW
 from dr_pipelines.protocols import Lease, Progress, SourcePartition, VectorStore
 from dr_pipelines.quarantine import open_lines
 from dr_pipelines.repository.accounting import advance
@@ -50,7 +51,7 @@ from dr_pipelines.stages.days import Day, Reading, plan_days, require_same_sourc
 from dr_pipelines.stages.documents import DocumentsRead, read_day
 from dr_pipelines.stages.embeddings import embed_day
 
-NEW_COLLECTION = "new"
+NEW = NEW
 CHECKED_BY = ("pandera",)
 """Checks rows before they are kept."""
 
@@ -330,13 +331,13 @@ def _first_manifest(lineage: Lineage, bound: Timeline) -> Manifest:
 def _new_collection(lineage: Lineage, *, repository: Repository, store: VectorStore) -> str:
     """An empty collection of our own making; one that a killed run left is used again."""
     served = store.aliases().get(lineage.collection)
-    if served and store.describe(served).origin != NEW_COLLECTION:
+    if served and store.describe(served).origin != NEW:
         raise AlreadyExists(
             f"the store already serves {lineage.collection!r} from {served!r}, which no log knows. "
             f"Back it up as it is (authority: store), or name the collection differently"
         )
     name = served or _left_over(lineage, store) or _physical_name(lineage, repository)
-    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW_COLLECTION))
+    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW))
     store.build_index(name)
     if served is None:
         store.promote(name, alias=lineage.collection)
@@ -351,7 +352,7 @@ def new_collection_beside(
     left = _left_over(lineage, store, used=used)
     name = left if left and not store.status(left).records else None
     name = name or _physical_name(lineage, repository)
-    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW_COLLECTION))
+    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW))
     store.build_index(name)
     return name
 
@@ -364,7 +365,7 @@ def _left_over(
             continue
         with suppress(Damaged):  # it is nobody's then, and stays for somebody to look at
             spec = store.describe(name)
-            if spec.origin == NEW_COLLECTION and spec.same_contract(lineage.spec):
+            if spec.origin == NEW and spec.same_contract(lineage.spec):
                 return name
     return None
 

@@ -14,6 +14,7 @@ from dr_pipelines.cli import (
     recovering,
     searching,
     standing,
+    stored,
     trying,
 )
 
@@ -78,6 +79,8 @@ for command in (
     searching.search,
     questions.diff,
     standing.status,
+    stored.stores,
+    stored.drop,
     trying.demo,
 ):
     text = help_of(command.__doc__ or "")

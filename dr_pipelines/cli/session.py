@@ -30,12 +30,19 @@ def open_project(policies: Path, *collections: str) -> "Project":
 
 def named_store(project: "Project", name: str | None, collection: str) -> str:
     """The store that an option names, or else the collection's own."""
-    chosen = name or project.collection(collection).store
+    [chosen] = stores_asked_for(project, name or project.collection(collection).store)
+    return chosen
+
+
+def stores_asked_for(project: "Project", name: str | None) -> list[str]:
+    """The store that an option names, or all of the policies, ascending."""
+    if name is None:
+        return sorted(project.policies.stores)
     try:
-        project.store_policy(chosen)
+        project.store_policy(name)
     except NotFound as error:
         raise Mistake(str(error)) from error
-    return chosen
+    return [name]
 
 
 def live_store(project: "Project", collection: str) -> "VectorStore":

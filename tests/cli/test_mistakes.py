@@ -12,6 +12,8 @@ from tests.cli.workplace import Workplace
 KNOWN = "known are: memories, notes"
 DAY = "expected a day such as 2026-01-31, not 'someday'"
 NODES = f"no collection 'nodes' in the policies; {KNOWN}; did you mean 'notes'?"
+LOKAL = "no store 'lokal' in the policies; known are: local, other; did you mean 'local'?"
+TOGETHER = "--accept-quarantine PLACE:HASH and --reason TEXT go together: give both"
 AT = "expected latest, log:N, seq:N or a time such as 2026-05-31 or 2026-05-31T10:00:00Z"
 NO_FILE = (
     "nowhere.yaml: there is no such file; give another file with --policies FILE, or start from "
@@ -74,6 +76,15 @@ USAGE: list[tuple[str, str]] = [
     ),
     ("backup notes --if-changed=1", "dr: Option '--if-changed' does not take a value."),
     ("restore notes --accept-loss=1", "dr: Option '--accept-loss' does not take a value."),
+    ("stores --store lokal", LOKAL),
+    ("drop notes@1 --store lokal", LOKAL),
+    ("drop", "dr drop: Missing argument 'NAME'."),
+    *(
+        (f"{words} --json=1", "dr: Option '--json' does not take a value.")
+        for words in ("stores", "drop notes@1")
+    ),
+    ("ingest notes --reason x", TOGETHER),
+    ("ingest notes --accept-quarantine x", TOGETHER),
     ("documents notes --at soon", f"'soon' names no recovery point: {AT}"),
     (
         "documents notes --at latest --store",
@@ -159,7 +170,10 @@ USAGE: list[tuple[str, str]] = [
     ),
     ("status notes", "dr status: Got unexpected extra argument(s) (notes)"),
     ("recover notes", "dr: No such command 'recover'."),
-    *((f"{words} --policies nowhere.yaml", NO_FILE) for words in (*TAKES_COLLECTION, "status")),
+    *(
+        (f"{words} --policies nowhere.yaml", NO_FILE)
+        for words in (*TAKES_COLLECTION, "status", "stores", "drop notes@1")
+    ),
     *((words.replace("notes", "nodes"), NODES) for words in TAKES_COLLECTION),
     *(
         (f"{words} --json=1", "dr: Option '--json' does not take a value.")
@@ -182,9 +196,12 @@ FAILING: list[tuple[str, str]] = [
         "notes: no day from 2025-01-05 to 2025-01-06 was ingested; the days that were run from "
         "2026-01-05 to 2026-01-07",
     ),
+    (
+        "drop nothing --store local",
+        "store 'local' has no collection 'nothing'. See: dr stores",
+    ),
     ("points memories", "memories: nothing is backed up yet. Run: dr backup memories"),
     ("restore memories", "memories: nothing is backed up yet. Run: dr backup memories"),
-    ("backup memories", "memories: the store has no collection 'memories'"),
     (
         "ingest notes --accept-epoch first",
         "notes: epoch 'first' is in force already; a new one needs a new name",
@@ -212,6 +229,12 @@ def test_a_mistake_is_named_and_nothing_is_done(kept: Workplace, line: str, said
 def test_what_is_not_there_is_named(kept: Workplace, line: str, said: str) -> None:
     result = kept.dr(*_words(line))
     assert (result.code, result.out, result.err) == (1, "", f"{said}\n")
+
+
+def test_a_collection_that_the_store_lacks_is_told_with_those_it_has(kept: Workplace) -> None:
+    result = kept.dr("backup", "memories")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("no collection 'memories'; there are: notes@")
 
 
 def test_a_filter_is_read_with_its_position(kept: Workplace) -> None:

@@ -1,0 +1,39 @@
+"""Dropping: what a restore or an ingestion left in a store, and never what is served."""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+
+from dr_pipelines.errors import NotFound
+from dr_pipelines.planning.stored import Known, require_droppable
+from dr_pipelines.protocols import Lease, VectorStore
+from dr_pipelines.reporting.stores import Stored, stored
+from dr_pipelines.repository.repository import Repository
+
+
+def drop(
+    name: str,
+    *,
+    store: VectorStore,
+    store_name: str,
+    known: Callable[[], Iterable[Known]],
+    repository: Repository,
+    lease: Lease,
+) -> Stored:
+    """Remove a physical collection that is left over, and return what it was.
+
+    It is looked at with the leases held of its name and of every collection of the policies, so
+    that no restore on this machine builds it or switches to it meanwhile.
+
+    Raises `NotFound` where the store has none, `Refused` for what is served or was made by others.
+    """
+    with ExitStack() as held:
+        held.enter_context(lease(name))
+        for collection in sorted({each.name for each in known()} - {name}):
+            held.enter_context(lease(collection))
+        found = stored(store, store=store_name, known=known(), repository=repository)
+        each = next((each for each in found if each.name == name), None)
+        if each is None:
+            raise NotFound(f"store {store_name!r} has no collection {name!r}. See: dr stores")
+        require_droppable(name, each.part, each.collection, store=store_name, aliases=each.aliases)
+        store.drop(name)
+    return each

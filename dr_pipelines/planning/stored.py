@@ -1,0 +1,109 @@
+"""The part that a physical collection of a store plays: served, left over, unfinished, foreign."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dr_pipelines.errors import Refused
+from dr_pipelines.model.recovery_point import Timeline
+from dr_pipelines.planning.recovery import ORIGIN
+
+NEW = "new"
+"""The origin of a collection that ingestion made, empty."""
+
+
+class Part(StrEnum):
+    """`served`: readers ask for it, or may. `replaced`: it was served before a restore was switched
+    to. `restored`: a restore built it beside, whole, and nothing was switched. `unfinished`: a
+    restore or a first ingestion was interrupted. `foreign`: something else made it."""
+
+    SERVED = "served"
+    REPLACED = "replaced"
+    RESTORED = "restored"
+    UNFINISHED = "unfinished"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A collection of the policies, by its log: `store` and `timelines` are where it is and was
+    served; `points` are records of its recovery points by their short ids, as far as they were
+    looked up, None where nobody counted them."""
+
+    name: str
+    store: str
+    current: Timeline | None
+    timelines: tuple[Timeline, ...] = ()
+    points: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A physical collection as its store says it is; `origin` None where nothing is said of it."""
+
+    name: str
+    origin: str | None
+    aliases: tuple[str, ...]
+    records: int | None
+
+
+def part_of(found: Found, *, store: str, known: Iterable[Known]) -> tuple[Part, str | None]:
+    """The part of a physical collection of a store, and the collection of the policies whose it is.
+
+    An alias that no policy names is somebody's all the same: what it stands for is served.
+    """
+    collections = tuple(known)
+    for each in collections:
+        if _is_current(each, found, store):
+            return Part.SERVED, each.name
+    if found.aliases:
+        return Part.SERVED, None
+    for each in collections:
+        if any((t.physical, t.store) == (found.name, store) for t in each.timelines):
+            # what was only adopted may have users that no restore has moved
+            return (Part.FOREIGN if found.origin is None else Part.REPLACED), each.name
+    return _made_by_us(found, collections)
+
+
+def _is_current(known: Known, found: Found, store: str) -> bool:
+    here = known.current is not None and known.current.store == store
+    if known.current is not None and here and known.current.physical == found.name:
+        return True
+    return known.store == store and known.name in (found.name, *found.aliases)
+
+
+def _made_by_us(found: Found, known: tuple[Known, ...]) -> tuple[Part, str | None]:
+    if found.origin == NEW:
+        owner = found.name.partition("@")[0]
+        return Part.UNFINISHED, owner if owner in {each.name for each in known} else None
+    made = ORIGIN.fullmatch(found.origin or "")
+    for each in known:
+        if made is not None and made["point"] in each.points:
+            whole = each.points[made["point"]] in (None, found.records)
+            return (Part.RESTORED if whole else Part.UNFINISHED), each.name
+    return Part.FOREIGN, None
+
+
+def point_named(origin: str | None) -> str | None:
+    """The short id of the recovery point that a collection says it was built from."""
+    made = ORIGIN.fullmatch(origin or "")
+    return made["point"] if made else None
+
+
+def require_droppable(
+    name: str, part: Part, collection: str | None, *, store: str, aliases: Iterable[str]
+) -> None:
+    """Raise `Refused`, with the reason, for what is served, or belongs to no `collection` of these
+    policies."""
+    if part is Part.SERVED:
+        named = ", ".join(aliases)
+        through = f" as {named}" if named else ""
+        raise Refused(
+            f"{name!r} in store {store!r} is served{through}: it is never dropped. Switch to "
+            "another collection first: dr restore COLLECTION --switch"
+        )
+    if part is Part.FOREIGN or collection is None:
+        raise Refused(
+            f"{name!r} in store {store!r} was made by neither a restore nor an ingestion of these "
+            "policies, and may be in use: remove it with the engine's own tools"
+        )
