@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dr_pipelines.model.collection import PHYSICAL_NAME
-from dr_pipelines.stores.pointers import Pointers
+from dr_pipelines.stores.pointers import Pointers, entries
 
 SUFFIX = ".duckdb"
 
@@ -15,7 +15,8 @@ def collection_file(directory: Path, name: str) -> Path:
 
 def collection_names(directory: Path) -> list[str]:
     """The collections that exist, ascending."""
-    found = (p.name.removesuffix(SUFFIX) for p in directory.glob(f"*{SUFFIX}"))
+    there = entries(directory)
+    found = (name.removesuffix(SUFFIX) for name in there if name.endswith(SUFFIX))
     return sorted(name for name in found if PHYSICAL_NAME.fullmatch(name))
 
 

@@ -20,6 +20,25 @@ POLL_SECONDS = 0.02
 MISSES = 3
 
 
+def entries(directory: Path) -> list[str]:
+    """The names in a directory, in any order; none where there is no such directory. Raises
+    `Unavailable` where it cannot be read: what is out of reach is not gone."""
+    try:
+        return [path.name for path in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise out_of_reach(directory, error) from None
+
+
+def out_of_reach(path: Path, error: OSError) -> Unavailable:
+    """For a place that cannot be read now."""
+    return Unavailable(
+        f"{path} cannot be read ({error.strerror}): what it holds is not known. Check that it is "
+        "mounted, and who may read it"
+    )
+
+
 class Pointers:
     """`<directory>/<alias>.alias` holds the name of the collection that the alias stands for."""
 
@@ -49,6 +68,8 @@ class Pointers:
             target = path.read_bytes().decode(errors="replace")  # what is no text is no name
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise out_of_reach(path, error) from None
         if not PHYSICAL_NAME.fullmatch(target):
             raise Damaged(
                 f"alias file {path} does not hold a collection's name; delete the file and promote "
@@ -75,7 +96,8 @@ class Pointers:
             sync_directory(self._directory)
 
     def _names(self) -> list[str]:
-        return sorted(p.name.removesuffix(SUFFIX) for p in self._directory.glob(f"*{SUFFIX}"))
+        found = entries(self._directory)
+        return sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
 
     def _path(self, alias: str) -> Path:
         return self._directory / f"{alias}{SUFFIX}"

@@ -21,7 +21,7 @@ from dr_pipelines.permissions import make_directory
 from dr_pipelines.stores.chroma.connection import Session, started
 from dr_pipelines.stores.chroma.errors import translated
 from dr_pipelines.stores.chroma.urls import Local, Namespace
-from dr_pipelines.stores.pointers import locked
+from dr_pipelines.stores.pointers import entries, locked
 
 DATABASE = "chroma.sqlite3"
 
@@ -71,7 +71,7 @@ class LocalEngine:
 
     def _prepare(self, *, create: bool) -> None:
         directory = self._local.directory
-        if not create and not (directory / DATABASE).is_file():
+        if DATABASE not in entries(directory) and not create:
             raise NotFound(f"{directory} holds no Chroma collections")
         try:
             make_directory(self._local.aliases)

@@ -19,7 +19,14 @@ from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
 from dr_pipelines.permissions import make_directory, temporary_directory
 from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.naming import StoredNames
-from dr_pipelines.stores.pointers import SUFFIX, Pointers, locked, sync_directory, sync_file
+from dr_pipelines.stores.pointers import (
+    SUFFIX,
+    Pointers,
+    entries,
+    locked,
+    sync_directory,
+    sync_file,
+)
 
 TABLE = ".lance"
 VERSIONS = "_versions"
@@ -111,12 +118,13 @@ class LocalPlace:
 
     def tables(self) -> list[str]:
         # a directory without a version is what a process that died has left of making a table
-        found = [path.parent for path in self.directory.glob(f"*{TABLE}/{VERSIONS}")]
-        names = [path.name.removesuffix(TABLE) for path in found]
+        found = [name for name in entries(self.directory) if name.endswith(TABLE)]
+        names = [name.removesuffix(TABLE) for name in found]
         return [name for name in names if self.holds(name)]
 
     def holds(self, table: str) -> bool:
-        return any(Path(self.uri(table)).glob(f"{VERSIONS}/*{MANIFEST}"))
+        found = entries(Path(self.uri(table)) / VERSIONS)
+        return any(name.endswith(MANIFEST) for name in found)
 
     def uri(self, table: str) -> str:
         return str(self.directory / f"{table}{TABLE}")

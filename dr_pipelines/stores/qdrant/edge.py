@@ -20,7 +20,7 @@ from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.permissions import make_directory
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.pointers import Pointers, locked, sync_directory
+from dr_pipelines.stores.pointers import Pointers, entries, locked, sync_directory
 from dr_pipelines.stores.qdrant import edge_values as values
 from dr_pipelines.stores.qdrant import numbers
 from dr_pipelines.stores.qdrant.driver import (
@@ -87,8 +87,8 @@ class EdgeDriver:
             raise InvalidRequest(
                 f"{self._directory} is a shard itself; name the directory that holds it"
             )
-        found = self._directory.iterdir() if self._directory.is_dir() else []
-        return [p.name for p in found if not p.name.startswith(".") and _is_shard(p)]
+        found = [name for name in entries(self._directory) if not name.startswith(".")]
+        return [name for name in found if _is_shard(self._directory / name)]
 
     def aliases(self) -> dict[str, str]:
         return self._pointers.all()

@@ -12,6 +12,7 @@ from pathlib import Path
 from qdrant_client import QdrantClient
 
 from dr_pipelines.errors import Damaged, NotFound, Unavailable
+from dr_pipelines.stores.pointers import out_of_reach
 from dr_pipelines.stores.qdrant import client as calls
 from dr_pipelines.stores.qdrant.address import ServerAddress
 from dr_pipelines.stores.qdrant.driver import Json, OpenCollection
@@ -159,6 +160,8 @@ class LocalDriver:
             found: Json = json.loads((self._directory / "meta.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {"collections": {}, "aliases": {}}
+        except OSError as error:
+            raise out_of_reach(self._directory, error) from None
         except ValueError as error:
             raise Damaged(f"{self._directory / 'meta.json'} is unreadable: {error}") from error
         return found
