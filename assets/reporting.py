@@ -85,6 +85,7 @@ def day_metadata(done: DayDone, *, seconds: float) -> Metadata:
         "outcome": done.outcome.value,
         "size_bytes": done.size_bytes,
         "quarantined": done.quarantined,
+        "without_chunks": done.empty,
         "seconds": round(seconds, 3),
     }
     if done.rows:
@@ -154,6 +155,7 @@ def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
         "dagster/uri": repository.blobs.url,
         "documents": manifest.counts.documents,
         "deleted": manifest.counts.deleted,
+        "versions_without_chunks": manifest.empty_versions(),
         "position": manifest.frontier(),
         "days": len(manifest.partitions),
         "size_bytes": sum(ref.size_bytes for ref in segments(repository, manifest)),

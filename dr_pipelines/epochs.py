@@ -101,6 +101,7 @@ def accept_epoch(
     return Ingested(
         days=tuple(commit.day.name for commit in commits),
         records=sum(commit.rows for commit in commits),
+        empty=sum(commit.empty for commit in commits),
         unread=open_lines(repository, manifest, lineage.source.unread()),
         entries=(head.number,),
         applied=applied,

@@ -71,14 +71,22 @@ class DayCommit:
     def rows(self) -> int:
         return sum(ref.records for ref in self.segments)
 
+    @property
+    def empty(self) -> int:
+        """Versions read now of which no chunk was made."""
+        known = self.day.covered.chunks if self.day.covered else ()
+        return sum(ref.empty for ref in self.chunks if ref not in known)
+
 
 @dataclass(frozen=True)
 class Ingested:
-    """What an ingestion did. `unread` is what of the source waits for somebody. `unapplied` says
-    why the live store could not follow, if it could not: what was ingested is safe in the log."""
+    """What an ingestion did. `empty` versions gave no chunk, so no search finds them. `unread` is
+    what of the source waits for somebody. `unapplied` says why the live store could not follow, if
+    it could not: what was ingested is safe in the log."""
 
     days: tuple[str, ...] = ()
     records: int = 0
+    empty: int = 0
     unread: Unread = NOTHING_UNREAD
     entries: tuple[int, ...] = ()
     applied: Applied = field(default_factory=Applied)
@@ -126,6 +134,7 @@ def ingest(
             report,
             days=(*report.days, day.name),
             records=report.records + commit.rows,
+            empty=report.empty + commit.empty,
             entries=(*report.entries, head.number),
         )
         report = _apply_into(report, lineage, repository=repository, store=store, lease=lease)

@@ -233,6 +233,7 @@ def _switch_draft(
         "timeline": timeline.id,
         "timelines": (*latest.timelines, timeline),
         "taken_over": (),
+        "accepted": latest.accepted,  # a decision is about the source, not about this state
         "tool_version": __version__,
     }
     ref = write_manifest(repository, manifest.model_copy(update=update))

@@ -45,6 +45,7 @@ class DayDone:
     size_bytes: int = 0
     records: int = 0
     quarantined: int = 0
+    empty: int = 0
     reused: int = 0
     digests: Digests | None = None
     head: Head | None = None
@@ -238,6 +239,7 @@ def _counted(day: Day, outcome: Outcome, refs: Sequence[ObjectRef], *, reused: i
         rows=sum(getattr(ref, "rows", 0) for ref in refs),
         size_bytes=sum(ref.size_bytes for ref in refs),
         quarantined=day.quarantined,
+        empty=sum(getattr(ref, "empty", 0) for ref in refs),
         reused=reused,
     )
 
@@ -275,6 +277,7 @@ def _committed(commit: DayCommit, head: Head) -> DayDone:
         size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in commit.segments),
         records=now.records,
         quarantined=now.quarantined,
+        empty=commit.empty,
         digests=now.digests,
         head=head,
     )

@@ -246,6 +246,7 @@ def _ingest_answer(collection: str, report: "Ingested") -> Answer:
         "collection": collection,
         "days": list(report.days),
         "records": report.records,
+        "without_chunks": report.empty,
         "entries": list(report.entries),
         "applied": list(report.applied.entries),
         "documents_written": report.applied.written,
@@ -267,6 +268,12 @@ def _ingest_answer(collection: str, report: "Ingested") -> Answer:
             )
         else:
             console.print(f"{collection}: nothing new in the source")
+        if report.empty:
+            console.print(
+                f"{number(report.empty)} of the documents read gave no chunk, such as one without "
+                "text: no search finds them",
+                soft_wrap=True,
+            )
         if report.applied.kept:
             console.print(
                 f"left alone, because they were edited in the store: {some(report.applied.kept)}"

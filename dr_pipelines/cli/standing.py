@@ -89,6 +89,7 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "frontier": report.frontier,
         "documents": report.documents,
         "records": report.records,
+        "versions_without_chunks": report.empty,
         "pending": list(report.pending),
         "days_behind": report.behind,
         "unread": None if report.unread is None else unread_value(report.unread),
@@ -114,6 +115,8 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
             newest += f"; proven: log:{report.proven}, {age(now - report.proven_at)} old"
         held = f"{number(report.documents)} documents, {number(report.records)} records"
         lines += [("newest point", newest), ("holds", f"{held}, source position {report.frontier}")]
+    if report.empty:
+        lines.append(("no chunk", f"versions read without one: {number(report.empty)}"))
     if report.pending:
         lines.append(("not in store", f"{len(report.pending)} log entries; dr ingest applies them"))
     lines.append(("exposed", _exposed(report)))

@@ -118,7 +118,8 @@ class SegmentRef(ObjectRef):
 
 
 class CheckpointRef(ObjectRef):
-    """What a stage made of the source's changes in (after, through]."""
+    """What a stage made of the source's changes in (after, through]; `empty` counts versions of
+    which no chunk was made, such as an empty text."""
 
     stage: Literal["documents", "chunks"]
     partition: Day
@@ -127,6 +128,7 @@ class CheckpointRef(ObjectRef):
     through: Count
     rows: Count
     provenance: Sha256
+    empty: Count = 0
 
 
 class Partition(Stored):
@@ -240,6 +242,11 @@ class Manifest(Stored):
     @property
     def current(self) -> Timeline:
         return next(t for t in self.timelines if t.id == self.timeline)
+
+    def empty_versions(self) -> int:
+        """Versions of documents that were read and of which no chunk was made: no search finds
+        them."""
+        return sum(ref.empty for p in self.partitions.values() for ref in p.chunks)
 
     def frontier(self) -> int:
         """The last position up to which the source was read without a gap."""

@@ -41,6 +41,7 @@ class Report:
     frontier: int | None = None
     documents: int | None = None
     records: int | None = None
+    empty: int | None = None
     pending: tuple[int, ...] = ()
     behind: int | None = None
     unread: Unread | None = None
@@ -85,6 +86,7 @@ def report(
         frontier=manifest.frontier() if manifest else None,
         documents=manifest.counts.documents if manifest else None,
         records=manifest.counts.records if manifest else None,
+        empty=manifest.empty_versions() if manifest else None,
         pending=entry.body.pending if entry else (),
         behind=len(known.behind) if known else None,
         unread=known.unread if known else None,

@@ -14,7 +14,13 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import Damaged, NotFound
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.record import CHANGE_SCHEMA, chunk_schema, index_schema, segment_schema
+from dr_pipelines.model.record import (
+    CHANGE_SCHEMA,
+    Presence,
+    chunk_schema,
+    index_schema,
+    segment_schema,
+)
 from dr_pipelines.model.recovery_point import (
     MAX_OBJECT_BYTES,
     CheckpointRef,
@@ -52,7 +58,7 @@ def write_checkpoint(
     metadata = _labels(stage, stretch, provenance=provenance, input_sha256=input_sha256)
     key = checkpoint_key(repository, collection, stage, stretch.day)
     ref = repository.put(key, encode_table(rows, metadata=metadata))
-    return _checkpoint_ref(ref, stage, stretch, rows=rows.num_rows, provenance=provenance)
+    return _checkpoint_ref(ref, stage, stretch, rows=rows, provenance=provenance)
 
 
 def find_documents(
@@ -68,9 +74,7 @@ def find_documents(
             continue
         rows = _decode_or_none(data, CHANGE_SCHEMA, what=ref.key)
         if rows is not None:
-            made_ref = _checkpoint_ref(
-                ref, "documents", made, rows=rows.num_rows, provenance=provenance
-            )
+            made_ref = _checkpoint_ref(ref, "documents", made, rows=rows, provenance=provenance)
             found.append((made_ref, labels.get("input", "")))
     return found
 
@@ -89,9 +93,7 @@ def find_chunks(
             continue
         rows = _decode_or_none(data, chunk_schema(spec), what=ref.key)
         if rows is not None and _content_holds(rows, spec):
-            return _checkpoint_ref(
-                ref, "chunks", stretch_of(of), rows=rows.num_rows, provenance=provenance
-            )
+            return _checkpoint_ref(ref, "chunks", stretch_of(of), rows=rows, provenance=provenance)
     return None
 
 
@@ -239,7 +241,7 @@ def _checkpoint_ref(
     stage: Literal["documents", "chunks"],
     stretch: Stretch,
     *,
-    rows: int,
+    rows: pa.Table,
     provenance: str,
 ) -> CheckpointRef:
     return CheckpointRef(
@@ -249,9 +251,16 @@ def _checkpoint_ref(
         epoch=stretch.epoch,
         after=stretch.after,
         through=stretch.through,
-        rows=rows,
+        rows=rows.num_rows,
         provenance=provenance,
+        empty=_without_records(rows) if stage == "chunks" else 0,
     )
+
+
+def _without_records(rows: pa.Table) -> int:
+    """Versions of documents that are there and of which no chunk was made."""
+    present = pc.equal(pc.fill_null(rows["presence"], ""), Presence.PRESENT)
+    return pc.sum(pc.and_(present, pc.equal(rows["chunk_count"], 0))).as_py() or 0
 
 
 def _segment_ref(

@@ -264,3 +264,27 @@ def test_a_feed_older_than_its_first_day_begins_with_what_stood_then(location: L
         "2026-01-09": 2,
     }
     assert location.state() == twin.state()
+
+
+def test_a_value_of_the_wrong_type_stops_no_day_and_both_paths_agree(location: Location) -> None:
+    feed = location.feed.read_text().splitlines()
+    feed[2] = feed[2].replace('"op"', '"metadata": {"rank": "two"}, "op"')
+    feed[4] = feed[4].replace('"op"', '"metadata": {"rank": 5}, "op"')
+    location.feed.write_text("\n".join(feed) + "\n")
+    text = location.policies.read_text()
+    location.policies.write_text(text + "    fields: {rank: {type: integer}}\n")
+    twin = Location(shutil.copytree(location.directory, location.directory.parent / "twin"))
+    twin.policies.write_text(location.policies.read_text())
+
+    made = location.ingest()
+    twin.ingest_without_dagster()
+
+    assert made.success
+    assert told(made, "documents", "quarantined") == {
+        "2026-01-05": 1,
+        "2026-01-06": 0,
+        "2026-01-07": 0,
+        "2026-01-08": 0,
+        "2026-01-09": 0,
+    }
+    assert location.state() == twin.state()

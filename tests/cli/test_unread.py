@@ -217,3 +217,19 @@ def test_an_older_point_with_the_former_schema_still_comes_back(kept: Workplace)
     assert former.code == 0
     newest = kept.dr("documents", "notes", "--json").json["documents"]
     assert [row["id"] for row in newest] == ["a", "c", "d"]
+
+
+def test_a_decision_outlives_a_restore_to_a_point_before_it(kept: Workplace) -> None:
+    kept.write_feed(feed_lines() + BAD)
+    [line] = kept.dr("ingest", "notes", "--json").json["unread"]["lines"]
+    name = f"{line['place']}:{line['sha256']}"
+    assert kept.dr("ingest", "notes", "--accept-quarantine", name, "--reason", "x").code == 0
+    assert kept.dr("restore", "notes", "--at", "log:1", "--switch").code == 0
+    done = kept.dr("ingest", "notes", "--json")
+    assert (done.code, done.json["unread"]["accepted"]) == (0, 1)
+
+
+def test_documents_that_give_no_chunk_are_counted_and_said(fresh: Workplace) -> None:
+    assert "1 of the documents read gave no chunk" in fresh.dr("ingest", "notes").out
+    assert unread_of(fresh)["versions_without_chunks"] == 1
+    assert "no chunk versions read without one: 1" in " ".join(fresh.dr("status").out.split())

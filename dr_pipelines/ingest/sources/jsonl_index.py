@@ -132,8 +132,12 @@ class _Lines:
             self._hashes.append(hash(step.raw))
         if isinstance(step.found, Change):
             self._supersede(step.found.document_id)
-        elif step.repeats and self._said_before(step):
-            self._duplicates += 1
+        elif step.repeats and (known := self._hash_of(step)) is not None:
+            if known == hash(step.raw):
+                self._duplicates += 1
+            else:
+                reason = f"seq {step.own} was said before with other content"
+                self._wait(replace(step.found, reason=reason), repeats=True)
         else:
             self._wait(step.found, repeats=step.repeats)
 
@@ -146,10 +150,11 @@ class _Lines:
             duplicates=self._duplicates,
         )
 
-    def _said_before(self, step: Step) -> bool:
+    def _hash_of(self, step: Step) -> int | None:
+        """The hash of the line that said this position first; None where none did."""
         at = bisect_left(self._said, step.own or 0)
         known = at < len(self._said) and self._said[at] == step.own
-        return known and self._hashes[at] == hash(step.raw)
+        return self._hashes[at] if known else None
 
     def _wait(self, found: Quarantined, *, repeats: bool) -> None:
         number, self._count = self._count, self._count + 1
