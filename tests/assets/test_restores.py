@@ -7,6 +7,9 @@ import pytest
 from assets.resources import policies_path
 from assets.tracked import unique_labels
 from dr_pipelines.config import InvalidPolicy
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.definitions import Call, Definitions, Statement
+from dr_pipelines.stores.duckdb import DuckDBVectorStore
 from tests.assets.location import STORE_ONLY, Location, failure_of
 
 
@@ -56,6 +59,36 @@ def test_each_phase_of_a_restore_is_timed(ingested: Location) -> None:
     (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
     timed = {name for name in output.metadata if name.startswith("seconds_")}
     assert timed == {"seconds_schema", "seconds_records", "seconds_index", "seconds_verify"}
+
+
+def test_a_plan_alone_touches_nothing(ingested: Location) -> None:
+    store = ingested.project.store_of("notes")
+    before = (store.collections(), store.aliases(), ingested.log_kinds())
+
+    done = ingested.run("restore", config=config(plan_only=True, switch=True))
+
+    (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
+    assert output.metadata["touched"].value is False
+    assert output.metadata["code_digest"].value == ""
+    assert (store.collections(), store.aliases(), ingested.log_kinds()) == before
+
+
+def test_code_without_consent_is_named_with_its_digest(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Call("policy p", "public.f(integer)", "is somebody's")
+
+    def definitions(_: object, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
+        return Definitions(spec, (Statement("CREATE POLICY p", "rights", (call,)),), (call,))
+
+    monkeypatch.setattr(DuckDBVectorStore, "definitions", definitions, raising=False)
+    monkeypatch.setattr(DuckDBVectorStore, "open_up", lambda _, name: None, raising=False)
+
+    said = failure_of(ingested.run("restore", config=config()))
+
+    assert "policy p calls public.f(integer), which is somebody's" in said
+    digest = said.partition("--accept-code ")[2][:64]
+    assert ingested.run("restore", config=config(accept_code=digest)).success
 
 
 def test_a_point_that_does_not_exist_is_named(ingested: Location) -> None:

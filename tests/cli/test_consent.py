@@ -12,7 +12,9 @@ from dr_pipelines.model.recovery_point import Body, Head
 from dr_pipelines.project import open_project
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import read_manifest, write_manifest
-from dr_pipelines.stores.pgvector import open_store
+from dr_pipelines.stores.pgvector import open_store, opening
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.rehearsal import Rehearsal
 from dr_pipelines.stores.pgvector.store import PgvectorStore
 from tests.cli.workplace import POLICIES, Workplace
 from tests.servers.pgvector import Server
@@ -87,6 +89,40 @@ def test_code_is_shown_refused_and_run_with_consent(
     policies = native.execute("SELECT polname FROM pg_policy").fetchall()
     assert policies == [("p",)]
     assert native.execute("SELECT is_called FROM ran").fetchone() == (False,)
+
+
+def test_a_domain_s_check_is_consented_to_unseen(
+    place: Workplace, native: psycopg.Connection
+) -> None:
+    native.execute("CREATE DOMAIN odd AS int CHECK (f(VALUE)); ALTER TABLE memories ADD d odd")
+    native.execute("ALTER SEQUENCE ran RESTART")
+    assert place.dr("backup", "memories").code in (0, 3)
+    native.execute("DROP TABLE memories")
+
+    plan = place.dr("restore", "memories", "--plan", "--json")
+    assert (plan.json["statements"], plan.json["code_accepted"]) == ([], False)
+    assert "not analysed" in plan.json["unread"]
+    refused = place.dr("restore", "memories")
+    assert refused.code == 1
+    assert "column d calls public.f(integer)" in refused.err
+    assert "public.odd" in refused.err
+    assert native.execute("SELECT is_called FROM ran").fetchone() == (False,)
+
+    done = place.dr("restore", "memories", "--accept-code", plan.json["code_digest"])
+    assert done.code == 0, done.err
+    assert native.execute("SELECT is_called FROM ran").fetchone() == (True,)  # as consented to
+
+
+def test_without_a_server_nothing_is_said_to_be_harmless(
+    place: Workplace, native: psycopg.Connection
+) -> None:
+    native.execute("CREATE POLICY p ON memories USING (f(id))")
+    assert place.dr("backup", "memories").code in (0, 3)
+    policies = place.directory / "policies.yaml"
+    policies.write_text(POLICIES.replace("duckdb:stores", "postgresql://127.0.0.1:1/nowhere"))
+    plan = place.dr("restore", "memories", "--plan", "--json")
+    assert plan.code == 1
+    assert plan.json["kind"] == "Unavailable"
 
 
 def _forge(place: Workplace, **parts: Any) -> None:
@@ -185,6 +221,18 @@ def test_a_forged_manifest_makes_nobody_mighty(
     assert native.execute("SELECT 1 FROM pg_roles WHERE rolname = 'forged_team'").fetchone()
 
 
+def _refuse(session: Session, *_: object) -> None:
+    """Also rehearsed: only the real one is to fail."""
+    if not isinstance(session, Rehearsal):
+        raise Refused("it ends here")
+
+
+def _kill(session: Session, *_: object) -> None:
+    """What the server sees of a process that is killed."""
+    if not isinstance(session, Rehearsal):
+        session.connection.execute("SELECT pg_catalog.pg_terminate_backend(pg_backend_pid())")
+
+
 @pytest.mark.usefixtures("roles")
 def test_roles_are_made_last_and_go_with_a_restore_that_fails(
     place: Workplace, native: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
@@ -211,7 +259,7 @@ def test_roles_are_made_last_and_go_with_a_restore_that_fails(
     made = list[bool]()
     exists = "SELECT 1 FROM pg_roles WHERE rolname = 'forged_new'"
 
-    for method in ("write", "build_index", "open_up"):
+    for method in ("write", "build_index"):
         call = getattr(PgvectorStore, method)
 
         def failing(self: PgvectorStore, *words: Any, _call: Any = call, **more: Any) -> None:
@@ -219,22 +267,14 @@ def test_roles_are_made_last_and_go_with_a_restore_that_fails(
             made.append(native.execute(exists).fetchone() is not None)
             raise Refused("it ends here")
 
-        if method == "open_up":
-            from dr_pipelines.stores.pgvector import opening
-
-            grant = opening.apply_owner
-
-            def owner(*words: Any, _grant: Any = grant) -> None:
-                _grant(*words)
-                raise Refused("it ends here")
-
-            monkeypatch.setattr(opening, "apply_owner", owner)
-        else:
-            monkeypatch.setattr(PgvectorStore, method, failing)
-        assert place.dr("restore", "memories").code == 1, method
-        assert native.execute(exists).fetchone() is None, method
-        monkeypatch.undo()
-        monkeypatch.chdir(place.directory)
+        with monkeypatch.context() as patched:
+            patched.setattr(PgvectorStore, method, failing)
+            assert place.dr("restore", "memories").code == 1, method
+    for end in (_refuse, _kill):  # when all else is done
+        with monkeypatch.context() as patched:
+            patched.setattr(opening, "apply_owner", end)
+            assert place.dr("restore", "memories", "--accept-loss").code == 1
+        assert native.execute(exists).fetchone() is None, end
     assert made == [False, False]
     done = place.dr("restore", "memories", "--json")
     assert (done.code, done.json["resumed"]) == (3, True), done.err  # a role of no table before
