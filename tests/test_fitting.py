@@ -356,3 +356,26 @@ def test_an_alias_that_cannot_move_any_more_does_not_end_a_recovery() -> None:
     restore(point, plan, repository=repository, store=store, lease=OneAtATime())
     assert store.aliases() == {"items": plan.physical}
     assert backup("items", repository=repository, store=store, lease=OneAtATime()).equal
+
+
+@pytest.mark.parametrize(
+    ("engine", "key"),
+    [
+        ("chroma", "functions"),
+        ("chroma", "properties"),
+        ("lancedb", "comments"),
+        ("lancedb", "properties"),
+        ("qdrant", "properties"),
+    ],
+)
+def test_what_users_wrote_on_a_collection_is_not_lost(engine: str, key: str) -> None:
+    spec = CollectionSpec(
+        name="items@1",
+        vectors=(Vector(dimension=2),),
+        engine={engine: {key: {"purpose": "tests"}}, "milvus": {"properties": {"ttl": "1"}}},
+    )
+    notes = {note.part: note for note in fit_exact(spec).notes}
+    assert notes[f"engine.{engine}.{key}"].fate is Fate.APPROXIMATED
+    assert "kept" in notes[f"engine.{engine}.{key}"].consequence
+    assert "tests" not in notes[f"engine.{engine}.{key}"].consequence
+    assert notes["engine.milvus.properties"].fate is Fate.LOST

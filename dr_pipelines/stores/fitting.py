@@ -41,6 +41,23 @@ are lost. Other parts (`indexes`, `layout`, `optimizers`, `quantization`, `stora
 engine does its work, and another one does it by its own defaults."""
 
 
+METADATA = {
+    ("chroma", "functions"): "clients here embed by themselves: the name of the function is kept",
+    (
+        "chroma",
+        "properties",
+    ): "the collection's own metadata is kept, and clients here do not see it",
+    ("lancedb", "comments"): "the table's own metadata is kept, and clients here do not see it",
+    ("lancedb", "properties"): "the schema's own metadata is kept, and clients here do not see it",
+    (
+        "qdrant",
+        "properties",
+    ): "the collection's own metadata is kept, and clients here do not see it",
+}
+"""What users wrote on a collection and the engine itself does not act on: nothing of it is lost, for
+it is in the recovery point and in the label."""
+
+
 BOOKKEEPING = frozenset([*NOTES, VECTOR_INDEXES, "index_names", "key", "layout", "text", "uri"])
 """What an adapter notes for itself, of which nobody misses anything in another engine: in whose
 layout records are, which column is which, what an index is called."""
@@ -195,7 +212,9 @@ def _section_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
             if key in BOOKKEEPING or value in (None, [], {}):
                 continue
             part = f"engine.{name}.{key}"
-            if key in RULES:
+            if (name, key) in METADATA:
+                yield Note(part, Fate.APPROXIMATED, METADATA[name, key])
+            elif key in RULES:
                 said = f"not in force here: what {name} enforced by its {key} nobody enforces"
                 yield Note(part, Fate.LOST, said)
             else:
