@@ -42,7 +42,7 @@ engine does its work, and another one does it by its own defaults."""
 
 
 METADATA = {
-    ("chroma", "functions"): "clients here embed by themselves: the name of the function is kept",
+    ("chroma", "functions"): "clients here embed by themselves; the function's name is kept",
     (
         "chroma",
         "properties",
@@ -54,8 +54,8 @@ METADATA = {
         "properties",
     ): "the collection's own metadata is kept, and clients here do not see it",
 }
-"""What users wrote on a collection and the engine itself does not act on: nothing of it is lost, for
-it is in the recovery point and in the label."""
+"""What users wrote on a collection and the engine itself does not act on: nothing of it is lost,
+for it is in the recovery point and in the label."""
 
 
 BOOKKEEPING = frozenset([*NOTES, VECTOR_INDEXES, "index_names", "key", "layout", "text", "uri"])
