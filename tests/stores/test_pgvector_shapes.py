@@ -697,3 +697,39 @@ def test_what_an_alias_is_said_not_to_do_it_does_not(
         return
     with pytest.raises((psycopg.errors.WrongObjectType, psycopg.errors.UndefinedColumn)):
         native.execute(statement)
+
+
+def test_a_long_key_that_the_table_holds_comes_back(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    """The engine compresses keys: a long one may have a place in an index."""
+    native.execute("""
+        CREATE TABLE t (id text PRIMARY KEY, e vector(2));
+        INSERT INTO t VALUES (repeat('long ', 4000), '[1, 2]'), ('short', '[1, 3]');
+    """)
+    rows = pa.Table.from_batches(store.scan("t"))
+    assert len(store.misfits(store.describe("t"), rows)) == 0
+    assert lost_and_restored(store, native) == set()
+
+
+def test_records_that_a_table_would_refuse_are_named_beforehand(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute("""
+        CREATE TABLE t (id text PRIMARY KEY, e vector(2), at timestamptz, tags text[]);
+        INSERT INTO t SELECT g::text, '[1, 2]' FROM generate_series(1, 5) g;
+    """)
+    rows = pa.Table.from_batches(store.scan("t"))
+    odd = {
+        "at": pa.array([None, -(10**18) * 9, None, None, None], pa.timestamp("us", tz="UTC")),
+        "tags": pa.array([["a"], None, None, ["b", "c\0"], None]),
+    }
+    for name, column in odd.items():
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, rows.schema.field(place), column)
+    found = store.misfits(store.describe("t"), rows)
+    assert found.rows.tolist() == [1, 3]
+    assert [(m.record, m.column) for m in found] == [("2", "at"), ("4", "tags")]
+    with pytest.raises(InvalidRequest, match="'2'"):
+        store.write("t", rows)
+    store.write("t", rows.take([0, 2, 4]))

@@ -4,32 +4,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import sql
 
-from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import FieldType
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.pgvector.columns import Column
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.decoding import EPOCH, INFINITY, Message, decoded, strings
+from dr_pipelines.stores.pgvector.decoding import Message, decoded, strings
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.encoding import HEADER, TRAILER, encoded, lines
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.keys import key_column
 from dr_pipelines.stores.pgvector.statements import qualified
-from dr_pipelines.stores.pgvector.texts import escaped_column, has_nul
 
 PIECE_BYTES = 8 * 2**20
 """Rows are decoded when this much of them has come, and encoded about so many bytes at a time."""
 PIECE_ROWS = 8192
-MAX_KEY_BYTES = 2_600
-"""A third of a page: longer texts have no place in the index of a key."""
-NAMED = 200
-"""Characters of an id in a message."""
-FIRST_MOMENT = -210_866_803_200_000_000
-"""4713 BC, in microseconds from 1970."""
-LAST_MOMENT = INFINITY - EPOCH
 
 
 def scanned(
@@ -137,49 +126,3 @@ def load_texts(
 def _one(column: pa.ChunkedArray) -> pa.Array:
     whole = column.combine_chunks()
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-
-
-def require_kept(batch: pa.Table, collection: Collection) -> None:
-    """Refuse what the engine cannot keep.
-
-    Raises:
-        InvalidRequest: a text with a NUL character in a table of others, an id or a document's id
-            that is too long for an index, a moment before 4713 BC or after the year 294246; names
-            the record.
-    """
-    for field in batch.schema:
-        column = collection.mapping.column(field.name)
-        any_text = column is not None and column.any_text
-        if field.type in (pa.string(), pa.list_(pa.string())) and not any_text:
-            _require_no_nul(batch, field.name)
-    for name in ("id", "document_id"):
-        long = pc.greater(pc.binary_length(escaped_column(_one(batch.column(name)))), MAX_KEY_BYTES)
-        _refuse(batch, long, f"{name} has more than {MAX_KEY_BYTES} bytes")
-    for declared in collection.spec.fields:
-        if declared.type is FieldType.TIMESTAMP:
-            moments = batch.column(declared.name).cast(pa.int64())
-            outside = pc.or_(
-                pc.and_(pc.less(moments, FIRST_MOMENT), pc.greater(moments, -INFINITY)),
-                pc.and_(pc.greater(moments, LAST_MOMENT), pc.less(moments, INFINITY)),
-            )
-            _refuse(batch, outside, f"{declared.name} is before 4713 BC or after 294246")
-
-
-def _require_no_nul(batch: pa.Table, name: str) -> None:
-    column = _one(batch.column(name))
-    values = column.flatten() if pa.types.is_list(column.type) else column
-    if not has_nul(values):
-        return
-    found = pc.fill_null(pc.match_substring(values, "\0"), False)
-    if pa.types.is_list(column.type):
-        owners = pc.list_parent_indices(column).filter(found)
-        found = pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=owners)
-    _refuse(batch, found, f"{name} holds the character NUL, which PostgreSQL does not keep")
-
-
-def _refuse(batch: pa.Table, wrong: pa.ChunkedArray | pa.Array, said: str) -> None:
-    place = pc.index(pc.fill_null(wrong, False), True).as_py()
-    if place >= 0:
-        key = batch.column("id")[place].as_py()
-        named = repr(key if len(key) <= NAMED else f"{key[:NAMED]}…")
-        raise InvalidRequest(f"record {named}: {said}; another engine may keep it")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 import pyarrow as pa
@@ -46,6 +47,7 @@ from dr_pipelines.stores.pgvector.fitted import fitted, restorable_notes
 from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
 from dr_pipelines.stores.pgvector.glances import glance
+from dr_pipelines.stores.pgvector.keeping import kept_problems
 from dr_pipelines.stores.pgvector.making import (
     ENGINE,
     as_described,
@@ -195,7 +197,7 @@ class PgvectorStore:
         return (*comes_back(self, name), *notes)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        return misfits_of(batch, value_problems(batch, spec))
+        return misfits_of(batch, chain(value_problems(batch, spec), kept_problems(batch, spec)))
 
     def fit(self, spec: CollectionSpec) -> Fit:
         with self._connections.reading() as session:

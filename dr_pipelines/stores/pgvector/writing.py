@@ -9,8 +9,9 @@ from psycopg import sql
 from dr_pipelines.stores.pgvector import decoding, encoding, keys
 from dr_pipelines.stores.pgvector.columns import Column, written
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.copying import load, load_texts, require_kept
+from dr_pipelines.stores.pgvector.copying import load, load_texts
 from dr_pipelines.stores.pgvector.description import Collection
+from dr_pipelines.stores.pgvector.keeping import require_kept
 from dr_pipelines.stores.pgvector.making import section_of
 from dr_pipelines.stores.pgvector.statements import qualified, text_array, verbatim
 from dr_pipelines.stores.pgvector.texts import escaped
