@@ -4,12 +4,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from dr_pipelines import schema_change
+from dr_pipelines.apply import finish_pending
+from dr_pipelines.errors import Refused
 from dr_pipelines.exposure import standing
 from dr_pipelines.ingest.lineage import Feed
 from dr_pipelines.ingest.sources.git import GitSource
+from dr_pipelines.ingestion import ingest
 from dr_pipelines.model.unread import Quarantined, Unread, unread
 from dr_pipelines.planning.freshness import Protection, Standing, exposure, protection
+from dr_pipelines.testing.world import START
 from tests.campaigns.machine import new_world
 from tests.ingest.feeds import Repository
 
@@ -77,3 +85,58 @@ def test_what_becomes_readable_after_its_day_was_ingested_is_not_passed_over(
         "1 changes can be read now and could not when the day was ingested: read everything again "
         f"with dr ingest {process.collection} --accept-epoch NAME"
     )
+
+
+class _Killed(BaseException):
+    """What a SIGKILL leaves: nothing after it runs."""
+
+
+def test_a_schema_change_that_was_killed_before_it_was_applied_is_finished_by_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, source = new_world()
+    for hour, document in enumerate(("a", "b")):
+        source.upsert(document, f"text of {document}", at=START + timedelta(hours=hour), team="x")
+    world.process().ingest()
+    before = world.store.aliases()[world.collection]
+    process = world.process()
+    narrow = process.lineage.spec.model_copy(update={"fields": process.lineage.spec.fields[:1]})
+    lineage = replace(process.lineage, spec=narrow)
+    given = {"repository": process.repository, "store": process.store, "lease": process.lease}
+    calls = iter((False, True))
+
+    def dying(*words: Any, **more: Any) -> Any:
+        if next(calls):
+            raise _Killed
+        return finish_pending(*words, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema_change, "finish_pending", dying)
+        with pytest.raises(_Killed):
+            schema_change.accept_schema(lineage, "narrow", **given)
+    assert world.store.aliases()[world.collection] == before  # nothing half-made is served
+
+    ingest(lineage, **given)
+
+    now = world.store.aliases()[world.collection]
+    assert now != before
+    assert world.store.describe(now).fields == narrow.fields
+    assert world.store.status(now).records > 0
+    assert process.backup().equal
+
+
+def test_edits_in_the_store_keep_a_schema_from_being_changed() -> None:
+    world, source = new_world()
+    source.upsert("a", "text", at=START)
+    process = world.process()
+    process.ingest()
+    lineage = replace(process.lineage, spec=process.lineage.spec.model_copy(update={"fields": ()}))
+    with pytest.raises(Refused, match="would be lost"):
+        schema_change.accept_schema(
+            lineage,
+            "narrow",
+            repository=process.repository,
+            store=process.store,
+            lease=process.lease,
+            authority="mixed",
+        )
