@@ -10,6 +10,7 @@ import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.fit import Fate
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.testing.store_samples import contents
 
@@ -120,3 +121,14 @@ def test_a_vector_that_edge_cannot_have_held_is_refused_by_name(
     fifth = rows.column("id")[5].as_py()
     with pytest.raises(InvalidRequest, match=f"record '{fifth}' is not of length 1"):
         store.write("theirs", rows.set_column(place, rows.schema.field(place), column))
+
+
+@pytest.mark.parametrize("datatype", ["Turbo16", "Turbo8", "Turbo4", "Float16"])
+def test_a_form_that_the_engine_rounds_to_again_is_said_beforehand(
+    tmp_path: Path, datatype: str
+) -> None:
+    kind = getattr(edge.VectorStorageDatatype, datatype)
+    made_with_edge(tmp_path / "theirs", of_lengths(8, 1.0)[:5], kind)
+    notes = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path).compatibility("theirs")
+    found = [(note.part, note.fate) for note in notes]
+    assert found == ([("vectors.v", Fate.REFUSED)] if datatype.startswith("Turbo") else [])

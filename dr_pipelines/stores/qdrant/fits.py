@@ -48,3 +48,20 @@ def _lacking(spec: CollectionSpec, driver: Driver) -> Iterator[Note]:
         yield Note(
             part, fate, f"kept for a way back; not in force, or in part, in {driver.variant}"
         )
+
+
+def rounding(spec: CollectionSpec) -> tuple[Note, ...]:
+    """A note for each vector that the engine keeps in a form that it rounds to whenever it is
+    written: what is read is not what was given, and what is given is not what will be read."""
+    vectors = spec.engine.get("qdrant", {}).get("storage", {}).get("vectors", {})
+    kept = {name: str(said.get("datatype", "")) for name, said in vectors.items()}
+    return tuple(
+        Note(
+            f"vectors.{name}",
+            Fate.REFUSED,
+            f"kept as {datatype}, which Qdrant rounds to at every write: a restore into Qdrant is "
+            "not proven equal. Restore into another engine, or keep them as float32",
+        )
+        for name, datatype in sorted(kept.items())
+        if datatype.startswith("turbo")
+    )

@@ -20,7 +20,7 @@ from dr_pipelines.stores.misfits import misfits_of, refused_by, value_problems
 from dr_pipelines.stores.qdrant import specs
 from dr_pipelines.stores.qdrant.driver import Driver, Json, OpenCollection
 from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
-from dr_pipelines.stores.qdrant.fits import fit
+from dr_pipelines.stores.qdrant.fits import fit, rounding
 from dr_pipelines.stores.qdrant.foreign_records import ForeignRecords
 from dr_pipelines.stores.qdrant.own_records import OwnRecords
 from dr_pipelines.stores.requests import (
@@ -138,7 +138,7 @@ class QdrantVectorStore:
             return search_exactly(scan, request, limit=limit)
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        return comes_back(self, name)
+        return (*comes_back(self, name), *rounding(self.describe(name)))
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         known = value_problems(batch, spec)
