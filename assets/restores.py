@@ -5,6 +5,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
+from dr_pipelines.model.display import displayed, displayed_values
 from dr_pipelines.model.recovery import Plan, Recovery, Route
 from dr_pipelines.planning.recovery import require_allowed
 from dr_pipelines.planning.serving import elsewhere
@@ -115,6 +116,8 @@ def restore_collection(
     )
     for finding in done.findings:
         context.log.warning(f"{finding.part}: {finding.consequence}")
+    for misfit in done.refused:
+        context.log.warning(f"left out, the engine refused it: {displayed(str(misfit))}")
     told = recovery_metadata(done)
     if done.switched and (wrong := elsewhere(store_name, usual)):
         told["to_do"] = f"{wrong}; until then nothing is ingested or backed up"
@@ -181,6 +184,8 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "store": done.plan.store,
         "embedded": done.embedded,
         "bit_identical": done.bit_identical,
+        "left_out": done.left_out,
+        "refused": displayed_values([str(misfit) for misfit in done.refused]),
         "switched": done.switched,
         "seconds": round(sum(phase.seconds for phase in done.phases), 3),
         **phases,

@@ -20,6 +20,7 @@ from dr_pipelines.errors import (
     NotFound,
     TimelineClosed,
 )
+from dr_pipelines.left_out import held_ids, with_held, without
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import (
@@ -199,7 +200,9 @@ class _Work:
                 return written, (), preimages
             with fold(self.repository, manifest, documents=documents) as state:
                 for _ in rounds:
-                    wrote, kept, saved = self.one_round(state, documents, pending=_pending(head))
+                    wrote, kept, saved = self.one_round(
+                        state, documents, manifest=manifest, pending=_pending(head)
+                    )
                     written, preimages = written + wrote, preimages + saved
                     if not wrote:
                         return written, kept, preimages
@@ -212,30 +215,33 @@ class _Work:
                     )
 
     def one_round(
-        self, state: State, documents: pa.Array, *, pending: tuple[int, ...]
+        self, state: State, documents: pa.Array, *, manifest: Manifest, pending: tuple[int, ...]
     ) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
         physical = self.bound.physical
         stored = scan_documents(self.store, physical, documents)
-        observe_store(
+        observed = observe_store(
             state, stored, store=self.store, physical=physical, repository=self.repository
         )
+        with_held(state, observed, manifest=manifest, repository=self.repository)
         plan = differences(state, pending=pending)
         overwrite = pc.or_(plan["fresh"], plan["logged"])
         unlogged = pc.invert(pc.or_(plan["logged"], plan["empty"]))
         saved = self.save_preimages(state.spec, plan.filter(pc.and_(plan["fresh"], unlogged)))
         write = strings(plan.filter(overwrite)["document_id"])
-        self.write(state, write)
+        self.write(state, write, held=held_ids(state, manifest))
         kept = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
         return len(write), tuple(kept), saved
 
-    def write(self, state: State, documents: pa.Array) -> None:
-        """Write the newest rows of documents; those without rows are removed."""
+    def write(self, state: State, documents: pa.Array, *, held: pa.Array) -> None:
+        """Write the newest rows of documents, but for records that a restore left out; documents
+        without rows are removed."""
         if len(documents) == 0:
             return
         left = set[str]()
         for rows in newest_rows(self.repository, state, documents=documents):
             present = pc.unique(rows["document_id"])
-            self.store.write(self.bound.physical, rows, replaces=present.to_pylist())
+            taken = without(rows, held)
+            self.store.write(self.bound.physical, taken, replaces=present.to_pylist())
             left |= set(present.to_pylist())
         gone = [document for document in documents.to_pylist() if document not in left]
         empty = store_schema(state.spec).empty_table()
@@ -327,10 +333,13 @@ def rewrite_documents(
     with fold(repository, manifest, documents=documents) as state:
         physical = manifest.current.physical
         stored = scan_documents(store, physical, documents)
-        observe_store(state, stored, store=store, physical=physical, repository=repository)
+        observed = observe_store(
+            state, stored, store=store, physical=physical, repository=repository
+        )
+        with_held(state, observed, manifest=manifest, repository=repository)
         plan = differences(state)
         stale = plan.filter(plan["logged"])
         work.save_preimages(manifest.spec, stale)
         documents = strings(stale["document_id"])
-        work.write(state, documents)
+        work.write(state, documents, held=held_ids(state, manifest))
         return len(documents)

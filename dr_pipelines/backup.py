@@ -27,6 +27,7 @@ from dr_pipelines.model.fitness import (
     still_given,
     unaccepted,
 )
+from dr_pipelines.model.misfit import NAMED, Misfit
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -62,6 +63,7 @@ class Snapshot:
     sha256: str
     position: int
     rows: int
+    held: int
     findings: Findings
     indeterminate: tuple[str, ...]
     equal: bool
@@ -124,6 +126,7 @@ class _Commit:
                 "vectors": self.inspection.statistics,
                 "fitness": self.fitness,
                 "accepted_losses": self.accepted(manifest),
+                "left_out": self.inspection.left_out,
             }
         )
         self.said = self.report(head, grown, delta, moving_set)
@@ -189,6 +192,7 @@ class _Commit:
             sha256="",
             position=grown.frontier(),
             rows=observed.rows,
+            held=observed.held,
             findings=findings.without(moving),
             indeterminate=tuple(sorted(moving & seen)),
             equal=not moving & seen and not stale and observed.agrees_with(grown.digests),
@@ -332,8 +336,8 @@ def take_snapshot(
     fitness = Fitness(
         engine=store.engine,
         parts=parts,
-        misfits=inspection.misfits.total,
-        named=inspection.misfits.named,
+        misfits=inspection.misfits.total + inspection.observed.held,
+        named=_named(inspection),
         tolerance=store.vector_tolerance,
         trial=trial,
         untried=untried,
@@ -358,6 +362,12 @@ def take_snapshot(
     if commit.said is None:
         raise Refused(f"{collection}: the snapshot was not built")
     return replace(commit.said, number=committed.number, sha256=committed.sha256)
+
+
+def _named(inspection: Inspection) -> tuple[Misfit, ...]:
+    """Records that the engine would not take: those it refused already, and those it has."""
+    before = inspection.left_out.named if inspection.left_out else ()
+    return (*before, *inspection.misfits.named)[:NAMED]
 
 
 def _parts(physical: str, store: VectorReader) -> tuple[Part, ...]:
@@ -419,6 +429,7 @@ def _detail(said: Snapshot, *, began: datetime, glance: str | None) -> dict[str,
         **named,
         **totals,
         "rows": said.rows,
+        "held": said.held,
         "reconfigured": mentioned([finding.part for finding in said.reconfigured]),
         "equal": said.equal,
         "fit": said.fitness.word,

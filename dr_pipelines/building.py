@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
+from dr_pipelines.left_out import Filling
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Phase, Plan
@@ -18,7 +21,7 @@ from dr_pipelines.planning.recovery import left_as_it_is, origin_of
 from dr_pipelines.protocols import Definer, NativeFiles, Progress, VectorStore
 from dr_pipelines.repository.ahead import ahead
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.observation import Observed, differences
+from dr_pipelines.repository.observation import Observed, differences, hold
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, strings
 
@@ -49,15 +52,17 @@ class Building:
     repository: Repository
     store: VectorStore
     watch: Stopwatch
+    filling: Filling | None = None
 
     def of_rows(self, state: State, manifest: Manifest) -> None:
-        """Schema, then records."""
+        """Schema, then records; what the engine refuses of them is left out."""
         with self.watch.phase("schema"):
             spec = self._spec(manifest)
             self._require_as_planned(spec)
             self.store.create(spec)
         with self.watch.phase("records") as rows, self._kept_whole():
-            rows[0] = _fill(state, self.plan.physical, store=self.store, repository=self.repository)
+            self.filling = Filling(self.store, self.plan.physical, self._spec(manifest))
+            rows[0] = _fill(state, self.filling, repository=self.repository)
 
     def _require_as_planned(self, spec: CollectionSpec) -> None:
         """Whoever consented did so to what the definitions called then."""
@@ -117,7 +122,12 @@ class Building:
         """Every record read back and compared."""
         with self.watch.phase("verify") as rows:
             observed = _require_equal(
-                state, manifest, self.plan, store=self.store, repository=self.repository
+                state,
+                manifest,
+                self.plan,
+                store=self.store,
+                repository=self.repository,
+                left_out=self.filling.left_out() if self.filling else None,
             )
             rows[0] = observed.rows
         return observed
@@ -129,13 +139,13 @@ class Building:
         return self.plan.spec.physical(self.plan.physical, origin=origin)
 
 
-def _fill(state: State, physical: str, *, store: VectorStore, repository: Repository) -> int:
+def _fill(state: State, filling: Filling, *, repository: Repository) -> int:
     """Write what is not there yet; returns the rows written."""
+    store, physical = filling.store, filling.physical
     if store.status(physical).records == 0:
         written = 0
         for rows in ahead(newest_rows(repository, state)):
-            store.write(physical, rows)
-            written += rows.num_rows
+            written += filling.write(rows)
         return written
     scan = store.scan(physical)
     observe_store(state, scan, store=store, physical=physical, repository=repository)
@@ -143,9 +153,8 @@ def _fill(state: State, physical: str, *, store: VectorStore, repository: Reposi
     written, found = 0, set[str]()
     for rows in ahead(newest_rows(repository, state, documents=documents)):
         present = rows["document_id"].unique().to_pylist()
-        store.write(physical, rows, replaces=present)
+        written += filling.write(rows, replaces=present)
         found.update(present)
-        written += rows.num_rows
     extra = [document for document in documents.to_pylist() if document not in found]
     store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
     return written
@@ -158,12 +167,16 @@ def _require_equal(
     *,
     store: VectorStore,
     repository: Repository,
+    left_out: pa.Table | None,
 ) -> Observed:
     """Scan what was restored and compare it with the fold, record by record, and with the counts
-    and digests that a manifest says."""
+    and digests that a manifest says. What was left out must not be there, and counts as what the
+    fold has of it: all else is equal by itself."""
     physical = plan.physical
     scan = store.scan(physical)
     observed = observe_store(state, scan, store=store, physical=physical, repository=repository)
+    if left_out is not None and left_out.num_rows:
+        observed = hold(state, observed, left_out)
     differing = strings(differences(state)["document_id"]).to_pylist()
     if differing or not observed.agrees_with(manifest.digests):
         raise Damaged(
@@ -171,6 +184,6 @@ def _require_equal(
             f"differ, such as {differing[:NAMED]}. {left_as_it_is(plan)}"
         )
     expected = manifest.counts.records
-    if observed.rows != expected:
-        raise Damaged(f"{physical!r} holds {observed.rows} records, not {expected}")
+    if observed.rows + observed.held != expected:
+        raise Damaged(f"{physical!r} holds {observed.rows} records, not {expected - observed.held}")
     return observed

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from dr_pipelines.apply import SCAN_DOCUMENTS, scan_documents
 from dr_pipelines.errors import Refused
+from dr_pipelines.left_out import held_ids, only, still_left_out, with_held
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.model.recovery_point import Manifest, SegmentRef, VectorStatistics
+from dr_pipelines.model.recovery_point import LeftOut, Manifest, SegmentRef, VectorStatistics
 from dr_pipelines.nearness import as_read, observe_store
 from dr_pipelines.planning.verdict import is_mass_absence
 from dr_pipelines.protocols import VectorReader
@@ -24,7 +25,12 @@ from dr_pipelines.repository.fold import State, fold
 from dr_pipelines.repository.misfit_tally import MisfitTally
 from dr_pipelines.repository.observation import Observed, differences
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.rows import NEWEST_OF_OBSERVED, observed_rows, strings
+from dr_pipelines.repository.rows import (
+    NEWEST_OF_OBSERVED,
+    newest_rows,
+    observed_rows,
+    strings,
+)
 from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
 from dr_pipelines.repository.statistics import VectorTally
 from dr_pipelines.sampling import EdgeSample
@@ -66,6 +72,7 @@ class Inspection:
     statistics: VectorStatistics
     misfits: MisfitTally
     sample: EdgeSample
+    left_out: LeftOut | None = None
 
 
 class _Passing:
@@ -129,12 +136,14 @@ def inspect(
         observed = observe_store(
             state, batches, store=store, physical=physical, repository=repository
         )
+        observed = with_held(state, observed, manifest=manifest, repository=repository)
         plan = differences(state, taken_over=manifest.taken_over)
         findings = _findings(plan)
         _require_presence(manifest, findings, observed, accepted=accept_absence)
         observed = as_read(state, observed, findings.recorded)
         delta = tuple(_record(manifest, findings, state, store=store, repository=repository))
-    return passing.inspection(observed, findings, delta)
+        left_out = still_left_out(state, manifest, repository=repository)
+    return replace(passing.inspection(observed, findings, delta), left_out=left_out)
 
 
 def _findings(plan: pa.Table) -> Findings:
@@ -171,8 +180,21 @@ def _record(
     """Delta segments with every record of each differing document; versions come from the log."""
     documents = pa.array(findings.recorded, pa.string())
     for wanted, stored in _in_pieces(documents, manifest, store):
+        stored = _whole(stored, wanted, state, manifest, repository)
         rows = _versioned(stored, wanted, state, manifest.spec)
         yield write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="delta")
+
+
+def _whole(
+    stored: pa.Table, wanted: pa.Array, state: State, manifest: Manifest, repository: Repository
+) -> pa.Table:
+    """Records as the store has them, with those of their documents that a restore left out: a
+    document that somebody edits does not lose them."""
+    held = held_ids(state, manifest)
+    if not len(held):
+        return stored
+    logged = newest_rows(repository, state, documents=wanted)
+    return pa.concat_tables([stored, *(only(rows, held) for rows in logged)])
 
 
 def _in_pieces(

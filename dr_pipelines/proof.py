@@ -94,8 +94,12 @@ def equality_problems(point: RecoveryPoint) -> list[str]:
             f"the live store was not equal to the log: {detail.get('stale_total')} documents were "
             f"stale, {detail.get('indeterminate_total')} were being written"
         )
-    if detail.get("rows") != counts.records:
-        problems.append(f"{detail.get('rows')} rows were read, the log has {counts.records}")
+    held = int(detail.get("held", 0))
+    if detail.get("rows") != counts.records - held:
+        beside = f", {held} of them left out by a restore" if held else ""
+        problems.append(
+            f"{detail.get('rows')} rows were read, the log has {counts.records}{beside}"
+        )
     if not counts.records + counts.deleted:
         problems.append("there is nothing in it, not even a deleted document")
     return problems

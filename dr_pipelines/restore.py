@@ -12,6 +12,7 @@ from dr_pipelines.canaries import canaries_for, kept_tolerance
 from dr_pipelines.coverage import sums
 from dr_pipelines.errors import Conflict, Damaged, Refused
 from dr_pipelines.ingest.lineage import Lineage
+from dr_pipelines.left_out import named_first, write_left_out
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery import Phase, Plan, Recovery, Route
 from dr_pipelines.model.recovery_point import (
@@ -19,6 +20,7 @@ from dr_pipelines.model.recovery_point import (
     CanariesRef,
     Digests,
     Head,
+    LeftOut,
     Made,
     Manifest,
     RecoveryPoint,
@@ -124,10 +126,22 @@ def _restore(
         make.index(progress)
         observed = make.verified(state, manifest)
     described = _described(plan, store=store)
+<<<<<<< HEAD
     if make.open_up():
         described = _described(plan, store=store)
     update = {"spec": described, "engine": store.engine, "fitness": None, "accepted_losses": ()}
     manifest = manifest.model_copy(update=update)  # what fits is for the next snapshot to say
+=======
+    refused = make.filling.refused if make.filling else {}
+    update = {
+        "spec": described,
+        "engine": store.engine,
+        "fitness": None,  # what fits is for the next snapshot to say
+        "accepted_losses": (),
+        "left_out": _left_out(make, repository=repository) if plan.switch else None,
+    }
+    manifest = manifest.model_copy(update=update)
+>>>>>>> f9a8264 (A record that an engine refuses keeps no other from coming back: left out, named, kept, and not taken for deleted)
     entry = None
     if plan.switch:
         with watch.phase("switch"):
@@ -153,7 +167,18 @@ def _restore(
         entry=entry,
         embedded=embedded,
         findings=compare_parts(plan.spec, found, engine=namespace(store.engine)),
+        left_out=len(refused),
+        refused=named_first(refused),
     )
+
+
+def _left_out(make: Building, *, repository: Repository) -> LeftOut | None:
+    """The list of what the engine refused, kept where the next snapshot finds it."""
+    if make.filling is None:
+        return None
+    named = named_first(make.filling.refused)
+    table = make.filling.left_out()
+    return write_left_out(repository, make.plan.collection, table, named=named)
 
 
 def _described(plan: Plan, *, store: VectorStore) -> CollectionSpec:

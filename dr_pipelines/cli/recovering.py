@@ -286,6 +286,8 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]", *, same_model: bool
         "log": done.entry,
         "notes": [asdict(note) for note in plan.notes],
         "findings": [asdict(finding) for finding in done.findings],
+        "left_out": done.left_out,
+        "refused": [misfit.model_dump() for misfit in done.refused],
         "estimate": [asdict(phase) for phase in plan.estimate],
         "phases": [asdict(phase) for phase in done.phases],
         "seconds": sum(phase.seconds for phase in done.phases),
@@ -304,11 +306,26 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]", *, same_model: bool
             rows = number(phase.rows) if phase.rows else ""
             phases.add_row(phase.name, seconds(phase.seconds), rows)
         console.print(phases)
-        for line in _finding_lines(done.findings):
+        for line in (*_refused_lines(done), *_finding_lines(done.findings)):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         console.print(" ".join(then))
 
-    return Answer(value, show, ExitCode.PARTIAL if done.missing else ExitCode.SUCCEEDED)
+    partial = done.missing or done.left_out
+    return Answer(value, show, ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED)
+
+
+def _refused_lines(done: "Recovery") -> list[str]:
+    """What the engine refused of the records, and where it is."""
+    if not done.left_out:
+        return []
+    more = done.left_out - len(done.refused)
+    lines = [f"left out: {misfit}" for misfit in done.refused]
+    lines += [f"left out: {more} more"] if more else []
+    return [
+        f"NOT ALL OF IT: the engine refused {done.left_out} records; they stay in the recovery "
+        "point, and all others are equal",
+        *lines,
+    ]
 
 
 def _finding_lines(findings: "Sequence[PartFinding]") -> list[str]:

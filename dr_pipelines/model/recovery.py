@@ -6,6 +6,7 @@ from enum import StrEnum
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Note
+from dr_pipelines.model.misfit import Misfit
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import Digests
 
@@ -54,7 +55,9 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """What a recovery did. `digests` were recomputed by scanning what was restored; `findings` are
-    parts of the specification that the store does not report as they were asked for."""
+    parts of the specification that the store does not report as they were asked for. `left_out`
+    records were refused by the engine, of which `refused` names the first: they are in the point.
+    """
 
     plan: Plan
     phases: tuple[Phase, ...]
@@ -66,6 +69,8 @@ class Recovery:
     entry: int | None
     embedded: int = 0
     findings: tuple[PartFinding, ...] = ()
+    left_out: int = 0
+    refused: tuple[Misfit, ...] = ()
 
     @property
     def missing(self) -> tuple[PartFinding, ...]:

@@ -13,6 +13,7 @@ from dr_pipelines.model.base import Stored
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fitness import Acceptance, Fitness
 from dr_pipelines.model.lineage import Environment, Provenance
+from dr_pipelines.model.misfit import Misfit
 
 Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
 MAX_OBJECT_BYTES = 1 << 30
@@ -210,6 +211,15 @@ class VectorStatistics(Stored):
     norm_max: float = 0.0
 
 
+class LeftOut(Stored):
+    """Records that are in the state and not in the store, because its engine refused them when they
+    were restored: the object lists all of them with their digests, of which some are `named`."""
+
+    records: ObjectRef
+    total: Count
+    named: tuple[Misfit, ...] = ()
+
+
 class Manifest(Stored):
     """Everything a recovery point consists of; it never needs its parent."""
 
@@ -235,6 +245,7 @@ class Manifest(Stored):
     vectors: VectorStatistics = VectorStatistics()
     fitness: Fitness | None = None
     accepted_losses: tuple[Acceptance, ...] = ()
+    left_out: LeftOut | None = None
     engine: str = ""
     tool_version: str = ""
     crypto: None = None

@@ -26,6 +26,13 @@ WHERE r.document_id IS DISTINCT FROM o.document_id
    OR r.vector_digest IS DISTINCT FROM o.vector_digest;
 DELETE FROM differing WHERE document_id IS NULL;
 """
+_HELD = """
+CREATE OR REPLACE TABLE held AS
+SELECT r.id, r.document_id, r.content_digest, r.vector_digest
+FROM records r JOIN left_out l ON l.id = r.id
+    AND l.content_digest = r.content_digest AND l.vector_digest = r.vector_digest
+ANTI JOIN observed o ON o.id = r.id
+"""
 _STORED = f"""
 CREATE OR REPLACE TABLE stored_values AS
 SELECT document_id, {_VALUE} AS value
@@ -56,12 +63,14 @@ ORDER BY d.document_id
 @dataclass(frozen=True, slots=True)
 class Observed:
     """How much was read, and the sums of its digests. `rounded` records came back near a logged
-    vector, within the store's tolerance, and count as that vector."""
+    vector, within the store's tolerance, and count as that vector. `held` records were left out of
+    a restore, are not in the store, and count as what the log says; they are not among `rows`."""
 
     rows: int
     content: str
     vectors: str
     rounded: int = 0
+    held: int = 0
 
     def agrees_with(self, digests: Digests) -> bool:
         """Whether the store holds exactly the records of a state."""
@@ -84,6 +93,30 @@ def observe(state: State, batches: Iterable[pa.RecordBatch], *, spec: Collection
         vectors += digest.total(narrow["vector_digest"])
     state.sql.execute(_DIFFERING)
     return Observed(rows, digest.to_hex(content), digest.to_hex(vectors))
+
+
+def hold(state: State, observed: Observed, left_out: pa.Table) -> Observed:
+    """What was observed, with records that a restore left out (`id` and both digests): each counts
+    as what the log has, if that is what was left out and the store has no record of that id.
+
+    Their ids stay in the table `held`. Everything else must be equal by itself.
+    """
+    state.sql.register("left_out", left_out)
+    state.sql.execute(_HELD)
+    state.sql.unregister("left_out")
+    held = state.sql.sql("SELECT * FROM held").to_arrow_table()
+    if not held.num_rows:
+        return observed
+    content = int(observed.content, 16) + digest.total(held["content_digest"].cast(pa.binary(32)))
+    vectors = int(observed.vectors, 16) + digest.total(held["vector_digest"].cast(pa.binary(32)))
+    state.sql.execute("INSERT INTO observed SELECT * FROM held")
+    state.sql.execute(_DIFFERING)
+    return replace(
+        observed,
+        content=digest.to_hex(content),
+        vectors=digest.to_hex(vectors),
+        held=held.num_rows,
+    )
 
 
 def recount(state: State, observed: Observed) -> Observed:

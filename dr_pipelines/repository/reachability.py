@@ -34,6 +34,8 @@ def reachable(repository: Repository, entry: LogEntry, manifest: Manifest) -> It
     yield from manifest.pages
     if manifest.canaries is not None:
         yield manifest.canaries
+    if manifest.left_out is not None:
+        yield manifest.left_out.records
     for ref in segments(repository, manifest):
         yield from segment_objects(ref)
     for partition in manifest.partitions.values():

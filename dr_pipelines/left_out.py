@@ -1,0 +1,171 @@
+"""Records that an engine refused when they were restored: left out, listed, and kept in the point.
+
+A store without them is not one from which they were deleted: until the log says something else of
+them, each counts as there.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.misfit import NAMED, Misfit
+from dr_pipelines.model.recovery_point import LeftOut, Manifest
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.repository import digest
+from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.json_codec import decode_json
+from dr_pipelines.repository.observation import Observed, hold
+from dr_pipelines.repository.repository import Repository
+
+LIMIT_BYTES = 64 * 2**20
+MOST_UNFORESEEN = 1000
+"""Records that an engine may refuse although nothing foresaw it. More are no odd rows: then
+something is wrong with the whole, and the restore ends."""
+_SCHEMA = pa.schema(
+    [("id", pa.string()), ("content_digest", pa.binary(32)), ("vector_digest", pa.binary(32))]
+)
+
+
+@dataclass
+class Filling:
+    """Writes records into a collection and leaves out what its engine refuses."""
+
+    store: VectorStore
+    physical: str
+    spec: CollectionSpec
+    refused: dict[str, Misfit] = field(default_factory=dict)
+    _tables: list[pa.Table] = field(default_factory=list)
+    _unforeseen: int = 0
+
+    def write(self, rows: pa.Table, *, replaces: list[str] | None = None) -> int:
+        """Write some rows, whole documents; returns how many were written."""
+        misfits = self.store.misfits(self.spec, rows)
+        if len(misfits):
+            named = {misfit.record: misfit for misfit in misfits}
+            bad = np.zeros(rows.num_rows, bool)
+            bad[misfits.rows] = True
+            self._leave_out(rows.filter(pa.array(bad)), named)
+            rows = rows.filter(pa.array(~bad))
+        return self._write(rows, replaces or [])
+
+    def left_out(self) -> pa.Table:
+        """What was left out: id and digests, each record once."""
+        if not self._tables:
+            return _SCHEMA.empty_table()
+        return pa.concat_tables(self._tables)
+
+    def _write(self, rows: pa.Table, replaces: list[str]) -> int:
+        """A record that nothing foresaw is found by halves."""
+        try:
+            self.store.write(self.physical, rows, replaces=replaces)
+        except InvalidRequest as error:
+            if rows.num_rows > 1:
+                half = rows.num_rows // 2
+                done = self._write(rows.slice(0, half), replaces)
+                return done + self._write(rows.slice(half), [])
+            self._unforeseen += 1
+            if rows.num_rows == 0 or self._unforeseen > MOST_UNFORESEEN:
+                raise
+            key = rows["id"][0].as_py()
+            reason = str(error)
+            self._leave_out(rows, {key: Misfit(record=key, column="", reason=reason)})
+            if replaces:
+                self.store.write(self.physical, rows.slice(0, 0), replaces=replaces)
+            return 0
+        return len(rows)
+
+    def _leave_out(self, rows: pa.Table, named: dict[str, Misfit]) -> None:
+        rows = rows.combine_chunks()
+        fresh = pa.array([key not in self.refused for key in rows["id"].to_pylist()], pa.bool_())
+        rows = rows.filter(fresh)
+        if not rows.num_rows:
+            return
+        usual = "refused for its values, like those that are named"
+        for key in rows["id"].to_pylist():
+            found = Misfit(record=key, column="", reason=usual)
+            self.refused[key] = named.get(key, found)
+        columns = [
+            rows["id"].combine_chunks(),
+            digest.content_digests(rows, self.spec),
+            digest.vector_digests(rows, self.spec),
+        ]
+        self._tables.append(pa.table(columns, schema=_SCHEMA))
+
+
+def named_first(refused: dict[str, Misfit]) -> tuple[Misfit, ...]:
+    """The first of those that were left out, those with a reason of their own before others."""
+    return tuple(sorted(refused.values(), key=lambda m: (not m.column, m.record))[:NAMED])
+
+
+def write_left_out(
+    repository: Repository, collection: str, table: pa.Table, *, named: tuple[Misfit, ...]
+) -> LeftOut | None:
+    """Keep the list of what was left out; None where nothing was."""
+    if not table.num_rows:
+        return None
+    rows = [
+        [key, content.hex(), vectors.hex()]
+        for key, content, vectors in zip(*(c.to_pylist() for c in table.columns), strict=True)
+    ]
+    value = {"kind": "left-out", "records": rows}
+    key = f"{collection}/evidence/left-out/{repository.new_name('-')}.json"
+    ref = repository.put(key, canonical_json(value))
+    return LeftOut(records=ref, total=len(rows), named=named)
+
+
+def read_left_out(repository: Repository, manifest: Manifest) -> pa.Table:
+    """Id and digests of what a restore left out; raises `Damaged`."""
+    if manifest.left_out is None:
+        return _SCHEMA.empty_table()
+    ref = manifest.left_out.records
+    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=LIMIT_BYTES)
+    try:
+        rows = [(k, bytes.fromhex(c), bytes.fromhex(v)) for k, c, v in value["records"]]
+        return pa.table([list(column) for column in zip(*rows, strict=True)], schema=_SCHEMA)
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise Damaged(f"{ref.key}: does not list records") from error
+
+
+def with_held(
+    state: State, observed: Observed, *, manifest: Manifest, repository: Repository
+) -> Observed:
+    """`hold` what a manifest says was left out; nothing to do for most."""
+    if manifest.left_out is None:
+        return observed
+    return hold(state, observed, read_left_out(repository, manifest))
+
+
+def held_ids(state: State, manifest: Manifest) -> pa.Array:
+    """Of what `with_held` held."""
+    if manifest.left_out is None:
+        return pa.array([], pa.string())
+    found = state.sql.sql("SELECT id FROM held").to_arrow_table()["id"].combine_chunks()
+    return found.chunk(0) if isinstance(found, pa.ChunkedArray) else found
+
+
+def still_left_out(state: State, manifest: Manifest, *, repository: Repository) -> LeftOut | None:
+    """What is left out by now: without what somebody put back, or the log has otherwise."""
+    if manifest.left_out is None:
+        return None
+    names = "id, content_digest, vector_digest"
+    held = state.sql.sql(f"SELECT {names} FROM held ORDER BY id").to_arrow_table()  # noqa: S608
+    if held.num_rows == manifest.left_out.total:
+        return manifest.left_out
+    there = set(held["id"].to_pylist())
+    named = tuple(m for m in manifest.left_out.named if m.record in there)
+    return write_left_out(repository, manifest.collection, held.cast(_SCHEMA), named=named)
+
+
+def without(rows: pa.Table, ids: pa.Array) -> pa.Table:
+    """Rows but for some ids."""
+    return rows.filter(pc.invert(pc.is_in(rows["id"], value_set=ids))) if len(ids) else rows
+
+
+def only(rows: pa.Table, ids: pa.Array) -> pa.Table:
+    """Rows of some ids."""
+    return rows.filter(pc.is_in(rows["id"], value_set=ids))
