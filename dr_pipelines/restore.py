@@ -126,12 +126,8 @@ def _restore(
         make.index(progress)
         observed = make.verified(state, manifest)
     described = _described(plan, store=store)
-<<<<<<< HEAD
     if make.open_up():
         described = _described(plan, store=store)
-    update = {"spec": described, "engine": store.engine, "fitness": None, "accepted_losses": ()}
-    manifest = manifest.model_copy(update=update)  # what fits is for the next snapshot to say
-=======
     refused = make.filling.refused if make.filling else {}
     update = {
         "spec": described,
@@ -141,7 +137,6 @@ def _restore(
         "left_out": _left_out(make, repository=repository) if plan.switch else None,
     }
     manifest = manifest.model_copy(update=update)
->>>>>>> f9a8264 (A record that an engine refuses keeps no other from coming back: left out, named, kept, and not taken for deleted)
     entry = None
     if plan.switch:
         with watch.phase("switch"):
