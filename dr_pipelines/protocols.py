@@ -83,6 +83,11 @@ class Catalog(Protocol):
         """Alias → physical name."""
         ...
 
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever runs the store should mend, a sentence for each: rights that this program
+        has there and does not need. Cheap, and about no single collection."""
+        ...
+
 
 class VectorReader(Catalog, Protocol):
     """All that a backup gets of a store: it cannot write.

@@ -48,7 +48,9 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
         )
         for name, policy in ordered
     ]
-    return give(_status_answer(reports, time, warnings=project.exposed()), as_json=as_json)
+    of_stores = dict.fromkeys(warning for report in reports for warning in report.warnings)
+    warnings = [*project.exposed(), *of_stores]  # one store has many collections
+    return give(_status_answer(reports, time, warnings=warnings), as_json=as_json)
 
 
 def _status_answer(reports: "list[Report]", now: "datetime", *, warnings: list[str]) -> Answer:

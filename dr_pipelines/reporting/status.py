@@ -50,6 +50,8 @@ class Report:
     fitness: Fitness | None = None
     accepted: tuple[Acceptance, ...] = ()
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What should be mended in the store, which says nothing of this collection."""
 
 
 def report(
@@ -67,7 +69,14 @@ def report(
     problems = list[str]()
     head, manifest = _log(collection, policy, repository, problems)
     known = _standing(stands, problems)
-    store, physical = _served(collection, policy, manifest, catalog, require_whole, problems)
+    warnings = list[str]()
+
+    def opened() -> Catalog:
+        found = catalog()
+        warnings.extend(f"store {policy.store}: {warning}" for warning in found.warnings())
+        return found
+
+    store, physical = _served(collection, policy, manifest, opened, require_whole, problems)
     exposed, met = _exposure(policy, known, now)
     problems += known.unread.sentences()[: 1 if known.unread.count else 0] if known else []
     entry = head.entry if head else None
@@ -95,6 +104,7 @@ def report(
         fitness=manifest.fitness if manifest else None,
         accepted=manifest.accepted_losses if manifest else (),
         problems=tuple(problems),
+        warnings=tuple(warnings),
     )
 
 

@@ -88,6 +88,9 @@ class DuckDBVectorStore:
     def aliases(self) -> dict[str, str]:
         return self._pointers.all()
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def describe(self, name: str) -> CollectionSpec:
         return followed(name, self._pointers.target, self._described)
 

@@ -31,3 +31,6 @@ class DuckDBCatalog:
 
     def aliases(self) -> dict[str, str]:
         return Pointers(self._directory).all()
+
+    def warnings(self) -> tuple[str, ...]:
+        return ()

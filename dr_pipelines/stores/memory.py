@@ -63,6 +63,9 @@ class MemoryVectorStore:
         with self._lock:
             return dict(sorted(self._aliases.items()))
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def describe(self, name: str) -> CollectionSpec:
         return self._resolved(name).spec
 

@@ -65,6 +65,9 @@ class RecordingStore:
     def aliases(self) -> dict[str, str]:
         return self._called("aliases", "", self._store.aliases)
 
+    def warnings(self) -> tuple[str, ...]:
+        return self._store.warnings()
+
     def describe(self, name: str) -> CollectionSpec:
         return self._called("describe", name, lambda: self._store.describe(name))
 

@@ -121,6 +121,9 @@ class ParquetVectorStore:
     def aliases(self) -> dict[str, str]:
         return self._pointers.all()
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def describe(self, name: str) -> CollectionSpec:
         version = self._open(name)
         asked, first = version.label.spec, version.file.metadata.row_group(0).column(0)

@@ -107,6 +107,9 @@ class ChromaVectorStore:
     def aliases(self) -> dict[str, str]:
         return self._aliases.all()
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, lambda found: found.spec)
 

@@ -85,6 +85,9 @@ class LanceDBVectorStore:
     def aliases(self) -> dict[str, str]:
         return self._place.aliases()
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, described)
 

@@ -75,6 +75,9 @@ class MilvusVectorStore:
     def aliases(self) -> dict[str, str]:
         return aliases.all_of(self._connection)
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, self._described)
 

@@ -57,6 +57,7 @@ from dr_pipelines.stores.pgvector.making import (
 )
 from dr_pipelines.stores.pgvector.opening import open_up
 from dr_pipelines.stores.pgvector.rehearsal import rehearsed, remove
+from dr_pipelines.stores.pgvector.role import role_warnings
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.requests import (
     checked_alias,
@@ -109,6 +110,10 @@ class PgvectorStore:
 
     def aliases(self) -> dict[str, str]:
         return self._looked(_aliases)
+
+    def warnings(self) -> tuple[str, ...]:
+        with self._connections.reading() as session:
+            return role_warnings(session)
 
     def describe(self, name: str) -> CollectionSpec:
         with self._holding(name) as (session, found):

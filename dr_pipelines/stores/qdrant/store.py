@@ -71,6 +71,9 @@ class QdrantVectorStore:
     def aliases(self) -> dict[str, str]:
         return dict(sorted(self._driver.aliases().items()))
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, self._description)
 
