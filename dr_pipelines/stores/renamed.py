@@ -39,6 +39,9 @@ class RenamedStore:
     def aliases(self) -> dict[str, str]:
         return {alias: self._ours.get(to, to) for alias, to in self._store.aliases().items()}
 
+    def warnings(self) -> tuple[str, ...]:
+        return self._store.warnings()
+
     def describe(self, name: str) -> CollectionSpec:
         return self._outside(self._store.describe(self._inside(name)))
 

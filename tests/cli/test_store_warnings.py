@@ -1,4 +1,4 @@
-"""`dr status` says what should be mended in a store, once for each store; no objective is missed."""
+"""`dr status` says what should be mended in a store, once for each; no objective is missed."""
 
 import psycopg
 import pytest

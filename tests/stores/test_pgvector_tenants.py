@@ -58,6 +58,7 @@ def _everything(store: VectorStore, name: str, *, key: str, field: str | None = 
     store.write("copy", rows)
     store.write("copy", rows, replaces=[key])
     store.build_index("copy")
+    store.open_up("copy")
     store.promote(name, alias="served")
     store.promote("copy", alias="served")
     for exact in (True, False):

@@ -24,7 +24,6 @@ from dr_pipelines.model.query import (
     Query,
     Range,
 )
-from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.pgvector import PgvectorStore, connections
 from dr_pipelines.stores.pgvector.address import Address, parsed
 from dr_pipelines.stores.pgvector.connections import Connections, Session
@@ -86,18 +85,22 @@ FILTERS: tuple[Filter, ...] = (
 )
 
 
-def _foreign(store: VectorStore, name: str) -> None:
+def _foreign(store: PgvectorStore, name: str) -> None:
     spec = store.describe(name)
     store.fit(spec)
+    store.compatibility(name)
     store.glance(name)
+    copy = spec.physical(f"{name}@1")
+    store.definitions(copy, with_roles=True)
     rows = pa.Table.from_batches(store.scan(name))
     key = rows.column("id")[0].as_py()
     assert pa.Table.from_batches(store.scan(name, documents=[key])).num_rows == 1
     assert store.status(name).records == len(rows)
-    store.create(spec.physical(f"{name}@1"))
+    store.create(copy)
     store.write(f"{name}@1", rows)
     store.write(f"{name}@1", rows, replaces=[key])
     store.build_index(f"{name}@1", progress=lambda done, total: None)
+    store.open_up(f"{name}@1")
     store.promote(name, alias=f"{name}-served")
     store.promote(f"{name}@1", alias=f"{name}-served")
     store.describe(f"{name}-served")
@@ -109,9 +112,10 @@ def _foreign(store: VectorStore, name: str) -> None:
                 store.search(f"{name}@1", query, limit=9)
 
 
-def _everything(store: VectorStore) -> None:
+def _everything(store: PgvectorStore) -> None:
     """Every operation, on tables of others and on a collection of ours."""
     assert {"one", "two", "three"} <= set(store.collections())
+    store.warnings()
     for name in ("one", "two", "three"):
         _foreign(store, name)
     for condition in (Equals("mood", "good"), Range("label", gte="a"), Equals("price", "1.50")):

@@ -4,10 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from psycopg import sql
-
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.statements import oids, qualified
 
 DENIED = {
     r"lo_.*|loread|lowrite": "reads, writes or exports large objects",
@@ -126,7 +124,7 @@ def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
     operators.update(number for found in OPERATORS.findall(whole) for number in found.split())
     functions = {*OF_FUNCTION.findall(whole)}
     found = [*functions_among(session, functions, operators)]
-    relations = sql.Literal([int(number) for number in {*OF_RELATION.findall(whole)}])
+    relations = oids([int(number) for number in {*OF_RELATION.findall(whole)}])
     found += [Callee(*row) for row in session.rows(RELATIONS.format(relations=relations))]
     types = {int(number) for number in OF_TYPE.findall(whole)}
     armed = armed_types(session)
@@ -140,8 +138,8 @@ def functions_among(
 ) -> Iterator[Callee]:
     """Those of functions, and of functions of operators, that need consent."""
     query = FUNCTIONS.format(
-        functions=sql.Literal([int(number) for number in functions]),
-        operators=sql.Literal([int(number) for number in operators]),
+        functions=oids([int(number) for number in functions]),
+        operators=oids([int(number) for number in operators]),
     )
     for signature, name, exempt in session.rows(query):
         reason = _denied(name) if exempt else FOREIGN
@@ -163,9 +161,9 @@ def armed_types(session: Session) -> Armed:
             checks[number] = (*checks.get(number, ()), *said)
     if not checks:
         return Armed({}, frozenset())
-    built = session.rows(BUILT_OF.format(types=sql.Literal(list(checks))))
+    built = session.rows(BUILT_OF.format(types=oids(list(checks))))
     types = {number: checks[root] for number, root, _ in built}
-    taking = session.rows(TAKING.format(types=sql.Literal(list(types))))
+    taking = session.rows(TAKING.format(types=oids(list(types))))
     names = {name.removeprefix("_") for _, _, name in built} | {name for _, _, name in built}
     return Armed(types, frozenset(names | {row[0] for row in taking}))
 
