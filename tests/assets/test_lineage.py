@@ -148,7 +148,7 @@ def dying(after: int, texts: list[int]) -> Callable[..., FloatArray]:
     def die(
         self: HashingEmbedder, given: Sequence[str], *, progress: Progress | None = None
     ) -> FloatArray:
-        if set(given) <= {*TEXTS, *QUERIES}:
+        if given and set(given) <= {*TEXTS, *QUERIES}:
             return embed(self, given, progress=progress)
         if len(texts) == after:
             raise Killed
