@@ -38,6 +38,7 @@ TEXTS = (
 )
 """Case, accents, signs, scripts, one letter, and lengths that reach far into the positions."""
 QUERIES = ("how do I restore yesterday's index?", "Straße", "backup 2026")
+DENSE, ENDING = "% & ", "Nothing is lost. "
 MARGIN = 4
 """What is measured once is allowed so many times over."""
 MOST = Tolerance(component=1e-2, cosine=1e-3)
@@ -107,6 +108,8 @@ def _first_canaries(lineage: Lineage, repository: Repository) -> Canaries:
     embedder = lineage.embedder
     texts = _readable(embedder)
     made = _embedded(embedder, texts, QUERIES)
+    if not embedder.reproducible:
+        _require_read_whole(embedder)
     return Canaries(
         embedder=embedder.provenance,
         environment=embedder.environment,
@@ -126,6 +129,34 @@ def _readable(embedder: Embedder) -> tuple[str, ...]:
     except TextTooLong as error:
         return tuple(text for place, text in enumerate(TEXTS) if place not in error.counts)
     return TEXTS
+
+
+def _require_read_whole(embedder: Embedder) -> None:
+    """Raise `InvalidRequest` where the end of the longest text that a model says to read decides
+    nothing: who counts what it reads here cannot see what a service cuts off there."""
+    limit, name = embedder.provenance.max_tokens, embedder.provenance.name
+    if limit is None:
+        return
+    most = _dense(limit)
+    try:
+        embedder.embed([most])
+    except TextTooLong as error:
+        most = _dense(limit * len(most) // (len(DENSE) * max(error.counts.values())))
+    beginning = most[: max(len(DENSE), len(most) - 2 * len(ENDING))]
+    try:
+        short, whole = embedder.embed([beginning, beginning + ENDING])
+    except TextTooLong:
+        return  # a limit of a few tokens: the canaries have reached it already
+    if distance(short[None], whole[None])[0] <= Tolerance().component:
+        raise InvalidRequest(
+            f"model {name!r} is said to read {limit} tokens, but the end of a text of that length "
+            "does not change its vector: it is cut off there. Set max_tokens to what it reads"
+        )
+
+
+def _dense(units: int) -> str:
+    """A text in which nearly every character is a token."""
+    return DENSE * max(1, units)
 
 
 def _embedded(embedder: Embedder, texts: tuple[str, ...], queries: tuple[str, ...]) -> _Made:

@@ -21,6 +21,7 @@ from dr_pipelines.model.components import (
     CharacterChunkerPolicy,
     EmbedderPolicy,
     HashingPolicy,
+    HttpPolicy,
     JsonlSourcePolicy,
     SentenceTransformerPolicy,
     SourcePolicy,
@@ -289,6 +290,8 @@ def open_embedder(policy: EmbedderPolicy, *, base: Path, environ: Mapping[str, s
         from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
 
         return HashingEmbedder(policy.dimension)
+    if isinstance(policy, HttpPolicy):
+        return _hosted(policy, base=base, environ=environ)
     from dr_pipelines.ingest.embedders.sentence_transformer import SentenceTransformerEmbedder
 
     return SentenceTransformerEmbedder(
@@ -302,6 +305,35 @@ def open_embedder(policy: EmbedderPolicy, *, base: Path, environ: Mapping[str, s
         pooling=policy.pooling,
         threads=policy.threads,
         expected_weights_sha256=policy.weights_sha256,
+    )
+
+
+def _hosted(policy: HttpPolicy, *, base: Path, environ: Mapping[str, str]) -> "Embedder":
+    from dr_pipelines.ingest.embedders.http import HostedModel, HttpEmbedder
+    from dr_pipelines.ingest.embedders.http_client import Limits
+    from dr_pipelines.ingest.model_files import locate
+
+    tokenizer = policy.tokenizer and _model(policy.tokenizer, base=base, environ=environ)
+    model = HostedModel(
+        name=policy.model,
+        dimension=policy.dimension,
+        max_tokens=policy.max_tokens,
+        revision=policy.revision,
+        prompt=policy.prompt or "",
+        query_prompt=policy.query_prompt or "",
+        normalize=policy.normalize,
+        request_dimension=policy.request_dimension,
+        encoding=policy.encoding,
+        batch_size=policy.batch_size,
+        tokenizer=locate(tokenizer) if tokenizer else None,
+    )
+    limits = Limits(policy.timeout.total_seconds(), policy.retries, policy.requests_per_minute)
+    return HttpEmbedder(
+        _expanded(policy.url, environ),
+        model,
+        key=policy.api_key and _expanded(policy.api_key, environ),
+        key_name=(policy.api_key or "").strip("${}"),
+        limits=limits,
     )
 
 

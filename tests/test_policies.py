@@ -133,14 +133,14 @@ def test_the_value_of_a_variable_never_shows(tmp_path: Path) -> None:
 def test_what_a_variable_holds_is_checked_and_not_shown(tmp_path: Path) -> None:
     text = COMPLETE.replace('"duckdb:.dr/stores"', "${PLACE}")
     assert problems(tmp_path, text) == []
-    assert problems(tmp_path, text, {"PLACE": f"http://{SECRET}"}) == [
+    assert problems(tmp_path, text, ENVIRON | {"PLACE": f"http://{SECRET}"}) == [
         f"6:10: stores.local.url: found '${{PLACE}}', expected {STORE_URL_SAID}"
     ]
 
 
 def test_a_variable_is_not_expanded_twice(tmp_path: Path) -> None:
     text = COMPLETE.replace('"duckdb:.dr/stores"', "${PLACE}")
-    assert problems(tmp_path, text, {"PLACE": "duckdb:${NOT_SET}"}) == []
+    assert problems(tmp_path, text, ENVIRON | {"PLACE": "duckdb:${NOT_SET}"}) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The parts that policies name: stores, embedders, sources and chunkers."""
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, ValidationInfo, field_validator
@@ -10,11 +11,13 @@ from dr_pipelines.model.collection import MAX_DIMENSION
 from dr_pipelines.model.notation import (
     LOCAL,
     Digest,
+    Duration,
     Place,
     Positive,
     Text,
     TokenizerName,
     form,
+    form_as_written,
     refuse_variables,
 )
 
@@ -25,6 +28,8 @@ class Policy(Stored):
     model_config = ConfigDict(strict=True)
 
 
+KEY = form_as_written(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "a variable that holds the key: ${NAME}")
+EMBEDDINGS_URL = form(r"https?://[^/?#@\s]+/[^?#@\s]*", "https://HOST/v1/embeddings")
 STORE_URL = (
     "memory:|(duckdb|qdrant\\+local|qdrant\\+edge|milvus\\+lite|chroma\\+local|lance):.+"
     "|(postgresql|qdrant|milvus|chroma)://.+"
@@ -111,6 +116,82 @@ class SentenceTransformerPolicy(Policy):
         default=None,
         description="Threads of the computation; by default what the library chooses.",
         examples=[2],
+    )
+
+
+class HttpPolicy(Policy):
+    """A model behind HTTP, in the request form of OpenAI's embeddings."""
+
+    kind: Literal["http"] = Key(description="Which embedder this is.")
+    url: Annotated[Place, EMBEDDINGS_URL] = Key(
+        description="The whole address that takes requests. Plain http only without a key, or on "
+        "this machine.",
+        examples=["https://embeddings.example.com/v1/embeddings"],
+    )
+    model: Text = Key(description="The model's name there.", examples=["bge-small-en-v1.5"])
+    revision: Text | None = Key(
+        default=None,
+        description="Your own mark for what stands behind the name. Another revision is another "
+        "model, whose vectors are never mixed with those before.",
+        examples=["2026-01"],
+    )
+    api_key: Annotated[Place, KEY] | None = Key(
+        default=None,
+        description="A variable that holds the key, sent as a bearer token.",
+        examples=["${EMBEDDINGS_KEY}"],
+    )
+    dimension: Annotated[int, Key(ge=1, le=MAX_DIMENSION)] = Key(
+        description="Components of its vectors.", examples=[384]
+    )
+    request_dimension: bool = Key(
+        default=False,
+        description="Ask the service for so many components, where the model can give fewer.",
+        examples=[True],
+    )
+    max_tokens: Positive = Key(
+        description="The longest text that the model reads, prompt included; longer ones are "
+        "refused before they are sent. Without `tokenizer` the bytes of a text are counted, which "
+        "are never fewer than its tokens.",
+        examples=[8191],
+    )
+    tokenizer: Place | None = Key(
+        default=None,
+        description="A directory that holds the model's tokenizer.json, or `package:NAME`: counts "
+        "tokens.",
+        examples=["models/bge-small"],
+    )
+    prompt: Prompt = Key(
+        default=None,
+        description="Put before every text that is kept.",
+        examples=["passage: "],
+    )
+    query_prompt: Prompt = Key(
+        default=None,
+        description="Put before every text that is looked for.",
+        examples=["query: "],
+    )
+    normalize: bool = Key(default=True, description="Scale vectors to length 1.", examples=[False])
+    encoding: Literal["float", "base64"] = Key(
+        default="float",
+        description="How the service is asked to write vectors.",
+        examples=["base64"],
+    )
+    batch_size: Annotated[int, Key(ge=1, le=2048)] = Key(
+        default=64, description="Texts of one request.", examples=[16]
+    )
+    timeout: Duration = Key(
+        default=timedelta(seconds=60),
+        description="How long one request may take.",
+        examples=["30s"],
+    )
+    retries: Annotated[int, Key(ge=0, le=20)] = Key(
+        default=5,
+        description="How often a request is sent again when the service is busy or gone, after "
+        "pauses that grow, or that it asks for.",
+        examples=[2],
+    )
+    requests_per_minute: Positive | None = Key(
+        default=None, description="Send no more than so many requests.", examples=[600]
     )
 
 
@@ -204,6 +285,6 @@ class CharacterChunkerPolicy(Policy):
     )
 
 
-EmbedderPolicy = SentenceTransformerPolicy | HashingPolicy
+EmbedderPolicy = SentenceTransformerPolicy | HttpPolicy | HashingPolicy
 SourcePolicy = JsonlSourcePolicy | GitSourcePolicy
 ChunkerPolicy = TokenChunkerPolicy | DocumentChunkerPolicy | CharacterChunkerPolicy

@@ -85,7 +85,7 @@ def refuse_variables(text: str) -> str:
     if "${" in text:
         raise ValueError(
             "expected text without variables; ${NAME} may stand in repository, state, url, path, "
-            "ref and model"
+            "ref, model, tokenizer and api_key"
         )
     return text
 
@@ -147,6 +147,17 @@ def form(pattern: str, said: str) -> AfterValidator:
     def check(text: str, info: ValidationInfo) -> str:
         full = _expanded(text, info)
         if "${" in full or re.fullmatch(pattern, full):
+            return text
+        raise ValueError(f"expected {said}")
+
+    return AfterValidator(check)
+
+
+def form_as_written(pattern: str, said: str) -> AfterValidator:
+    """Expect text of a form before its variables are known."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text):
             return text
         raise ValueError(f"expected {said}")
 
