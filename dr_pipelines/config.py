@@ -241,9 +241,9 @@ def open_source(
 def _open_source(
     policy: SourcePolicy, *, base: Path, environ: Mapping[str, str], fields: Sequence[Field]
 ) -> "Source":
-    from dr_pipelines.ingest.values import misfit_of
+    from dr_pipelines.ingest.values import FieldTypes
 
-    path, misfit = place(policy.path, base=base, environ=environ), misfit_of(fields)
+    path, misfit = place(policy.path, base=base, environ=environ), FieldTypes(tuple(fields))
     if isinstance(policy, JsonlSourcePolicy):
         from dr_pipelines.ingest.sources.jsonl import JsonlSource
 

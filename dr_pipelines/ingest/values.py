@@ -1,6 +1,7 @@
 """Values of declared fields: whether a source's JSON value is of its field's type."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,11 +20,15 @@ class WrongType(ValueError):
     """A value that is not of its field's type."""
 
 
-def misfit_of(fields: Sequence[Field]) -> FindMisfit:
-    """How a source finds documents whose values are not of the types that a collection declares."""
+@dataclass(frozen=True, slots=True)
+class FieldTypes:
+    """How a source finds documents whose values are not of the types that a collection declares.
+    Equal ones look equal when they are printed: a glance at a source goes by that."""
 
-    def find(metadata: dict[str, Any], title: str | None) -> str | None:
-        for field in fields:
+    fields: tuple[Field, ...]
+
+    def __call__(self, metadata: dict[str, Any], title: str | None) -> str | None:
+        for field in self.fields:
             value = metadata.get(field.name)
             if value is None and field.name == TITLE and TITLE not in metadata:
                 value = title
@@ -33,8 +38,6 @@ def misfit_of(fields: Sequence[Field]) -> FindMisfit:
             except WrongType:
                 return described(field, value)
         return None
-
-    return find
 
 
 def described(field: Field, value: Any) -> str:

@@ -233,3 +233,12 @@ def test_documents_that_give_no_chunk_are_counted_and_said(fresh: Workplace) -> 
     assert "1 of the documents read gave no chunk" in fresh.dr("ingest", "notes").out
     assert unread_of(fresh)["versions_without_chunks"] == 1
     assert "no chunk versions read without one: 1" in " ".join(fresh.dr("status").out.split())
+
+
+def test_other_fields_in_the_policy_are_another_sight_of_the_same_feed(kept: Workplace) -> None:
+    assert unread_of(kept)["unread"]["count"] == 0  # type: ignore[index]
+    policies = kept.directory / "policies.yaml"
+    policies.write_text(
+        policies.read_text().replace("team: {type: string}", "team: {type: boolean}")
+    )
+    assert unread_of(kept)["unread"]["count"] == 3  # type: ignore[index]

@@ -20,7 +20,7 @@ from dr_pipelines.ingest.sources import jsonl_index, jsonl_reading
 from dr_pipelines.ingest.sources.changes import BATCH_BYTES, Unreadable
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.ingest.sources.jsonl_line import CONTENT, REQUIRED, parse_line
-from dr_pipelines.ingest.values import misfit_of
+from dr_pipelines.ingest.values import FieldTypes
 from dr_pipelines.model.collection import Field, FieldType
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.protocols import Source, SourcePartition
@@ -386,7 +386,7 @@ def test_bytes_without_a_line_end_are_counted_since_the_file_was_written(tmp_pat
 
 
 def typed(path: Path) -> JsonlSource:
-    return JsonlSource(path, misfit=misfit_of([Field(name="rank", type=FieldType.INTEGER)]))
+    return JsonlSource(path, misfit=FieldTypes((Field(name="rank", type=FieldType.INTEGER),)))
 
 
 def test_a_value_of_the_wrong_type_costs_its_document_and_no_day(tmp_path: Path) -> None:

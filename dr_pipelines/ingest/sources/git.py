@@ -104,7 +104,8 @@ class GitSource:
         """The commit of the ref, what is read of it, and when Git LFS last brought files."""
         commit = resolve_ref(self._repository, self._ref)
         brought = last_brought(self._repository)
-        return f"{self._repository}:{commit}:{self.provenance.fingerprint}:{brought}"
+        read = f"{self.provenance.fingerprint}:{self._misfit!r}"
+        return f"{self._repository}:{commit}:{read}:{brought}"
 
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the ref is now; the head is its last commit with changes."""

@@ -43,10 +43,11 @@ class JsonlSource:
         return 0
 
     def glance(self) -> str:
-        """Which file it is, its size and when it was last written."""
+        """Which file it is, its size, when it was last written, and what values are expected."""
         with opened(self._path) as file:
             found = os.fstat(file.fileno())
-        return f"{self._path}:{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+        file_ = f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+        return f"{self._path}:{file_}:{self._misfit!r}"
 
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the file is now. Raises `InvalidRequest` where the file has
