@@ -241,6 +241,24 @@ def test_what_is_shown_is_what_is_executed(
     assert shown[-1] == 'GRANT SELECT ON TABLE "public"."t@1-ab" TO PUBLIC'
 
 
+def test_a_database_without_the_extension_is_rehearsed_too(
+    postgres_of_both: Server, store: PgvectorStore
+) -> None:
+    spec = store.describe("t").physical("copy")
+    section = {**spec.engine["pgvector"], "columns": spec.engine["pgvector"]["columns"][:2]}
+    spec = spec.model_copy(update={"fields": (), "engine": {"pgvector": section}})
+    empty = f"without_{postgres_of_both.version}"
+    with psycopg.connect(postgres_of_both.conninfo(), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {empty}")
+    there = open_store(postgres_of_both.url(empty), base=Path())
+    assert isinstance(there, PgvectorStore)
+    first = there.definitions(spec, with_roles=False).statements[0].sql
+    assert first == 'CREATE EXTENSION IF NOT EXISTS vector SCHEMA "public"'
+    assert there.engine.startswith("pgvector none")
+    there.create(spec)
+    assert there.collections() == ["copy"]
+
+
 def test_a_function_of_an_extension_is_trusted_only_as_a_superuser_s(
     postgres_of_both: Server, database: str, store: PgvectorStore, native: psycopg.Connection
 ) -> None:

@@ -107,6 +107,8 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
     slots = list(_slots(section, name))
     for slot in slots:
         _require_shape(slot)
+    if not slots:
+        return Analysis((), spec, {})
     armed = armed_types(session)
     reading = _reading(session, slots, armed)
     if reading and not accepted:

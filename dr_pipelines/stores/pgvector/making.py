@@ -49,6 +49,18 @@ def section_of(spec: CollectionSpec) -> Section:
     return found
 
 
+def require_extension(session: Session) -> sql.Composed | None:
+    """Make pgvector where the database lacks it; what was executed for that."""
+    if session.extension is not None:
+        return None
+    command = sql.SQL("CREATE EXTENSION IF NOT EXISTS vector SCHEMA {}").format(
+        sql.Identifier(session.schema)
+    )
+    session.run(command)
+    session.load_extension()
+    return command
+
+
 def make_table(session: Session, spec: CollectionSpec) -> None:
     """Create the table of a collection, with its label, in the session's transaction.
 

@@ -19,7 +19,13 @@ from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection, collection_of
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys, is_beside
 from dr_pipelines.stores.pgvector.label import MARK
-from dr_pipelines.stores.pgvector.making import ENGINE, as_described, make_table, section_of
+from dr_pipelines.stores.pgvector.making import (
+    ENGINE,
+    as_described,
+    make_table,
+    require_extension,
+    section_of,
+)
 from dr_pipelines.stores.pgvector.membership import (
     Roles,
     bare_roles,
@@ -114,6 +120,8 @@ def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> D
         there = find_table(session, spec.name)
         if there is not None:  # what an unfinished restore left: this one ends like a first one
             remove(session, there)
+        extension = require_extension(session)
+        executed = [("table", extension.as_string(session.connection))] if extension else []
         roles = decided(session, section_of(spec), with_roles=with_roles)
         bare = [] if with_roles else bare_roles(section_of(spec), roles)
         spec = _with_section(spec, without_others(section_of(spec), roles))
@@ -123,7 +131,7 @@ def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> D
             return Definitions(
                 spec, code=found.calls, notes=notes, memberships=roles.granted, unread=found.unread
             )
-        executed, more = _executed(session, found)
+        more = _execute(session, found, executed)
     statements = tuple(_statement(step, text, found) for step, text in executed)
     code = tuple(dict.fromkeys([*found.calls, *more]))
     return Definitions(spec, statements, code, notes, roles.granted)
@@ -135,10 +143,10 @@ def _with_section(spec: CollectionSpec, section: dict[str, object]) -> Collectio
     return spec.model_copy(update={"engine": {**spec.engine, ENGINE: section}})
 
 
-def _executed(session: Session, found: Analysis) -> tuple[list[tuple[str, str]], list[Call]]:
-    """Make the table without what needs consent; what was executed, and what the server says that
-    this calls and the analysis did not."""
-    rehearsal = Rehearsal(session.connection, session.schema, session.extension)
+def _execute(session: Session, found: Analysis, executed: list[tuple[str, str]]) -> list[Call]:
+    """Make the table without what needs consent, and keep what is `executed`; what the server says
+    that this calls and the analysis did not."""
+    rehearsal = Rehearsal(session.connection, session.schema, session.extension, executed=executed)
     rehearsal.run(PATIENCE)
     make_table(rehearsal, found.harmless)
     collection = _made(rehearsal, found.harmless)
@@ -152,7 +160,7 @@ def _executed(session: Session, found: Analysis) -> tuple[list[tuple[str, str]],
         rehearsal.step = "switch"
         section = section_of(found.harmless)
         add_foreign_keys(rehearsal, _made(rehearsal, found.harmless).table, section)
-    return rehearsal.executed, _called(session, collection.table)
+    return _called(session, collection.table)
 
 
 def _made(session: Session, spec: CollectionSpec) -> Collection:

@@ -52,6 +52,7 @@ from dr_pipelines.stores.pgvector.making import (
     ENGINE,
     as_described,
     make_table,
+    require_extension,
     section_of,
     write_key_label,
 )
@@ -215,7 +216,7 @@ class PgvectorStore:
             with self._connections.writing() as session:
                 if self._is_there(session, spec):
                     return
-                _require_extension(session)
+                require_extension(session)
                 with as_described(spec.name):
                     analyse(session, spec, accepted=True)  # each is what it should be
                 make_table(session, spec)
@@ -269,7 +270,11 @@ class PgvectorStore:
     def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
         """Analysed and rehearsed in a transaction that is undone."""
         with self._connections.writing() as session:
-            return rehearsed(session, spec, with_roles=with_roles)
+            known = session.extension
+            try:
+                return rehearsed(session, spec, with_roles=with_roles)
+            finally:
+                session.extension = known  # one that the rehearsal made is gone
 
     def open_up(self, name: str) -> None:
         """In one transaction, with the roles that are made for it."""
@@ -371,16 +376,6 @@ def _require_made(session: Session, spec: CollectionSpec) -> None:
         raise InvalidRequest(
             f"{spec.name!r}: its section {ENGINE!r} is of a table with other columns; leave it out"
         )
-
-
-def _require_extension(session: Session) -> None:
-    if session.extension is None:
-        session.run(
-            sql.SQL("CREATE EXTENSION IF NOT EXISTS vector SCHEMA {}").format(
-                sql.Identifier(session.schema)
-            )
-        )
-        session.load_extension()
 
 
 def _size(session: Session, found: Collection) -> int:
