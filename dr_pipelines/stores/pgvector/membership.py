@@ -15,12 +15,12 @@ from psycopg import sql
 from dr_pipelines.errors import InvalidRequest, Refused
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.rights import missing_roles, named_roles
-from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.statements import qualified, text_array
 
 Section = dict[str, Any]
 MIGHTY = qualified("""
     WITH RECURSIVE above (start, id) AS (
-        SELECT r.rolname, r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({names}::text[])
+        SELECT r.rolname, r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({names})
         UNION SELECT a.start, m.roleid FROM above a
         JOIN pg_catalog.pg_auth_members m ON m.member = a.id
     )
@@ -38,7 +38,7 @@ MIGHTY = qualified("""
 """)
 OIDS = qualified("""
     SELECT r.rolname, r.oid::int8 FROM pg_catalog.pg_roles r
-    WHERE r.rolname = ANY ({names}::text[]) ORDER BY 1
+    WHERE r.rolname = ANY ({names}) ORDER BY 1
 """)
 Membership = tuple[str, str]
 """A role, and who becomes a member of it."""
@@ -81,7 +81,7 @@ def decided(session: Session, section: Section, *, with_roles: bool) -> Roles:
 
 def _mighty(session: Session, names: Iterable[str]) -> dict[str, str]:
     """Roles of which nobody becomes a member, and why."""
-    rows = session.rows(MIGHTY.format(names=sql.Literal(sorted(names))))
+    rows = session.rows(MIGHTY.format(names=text_array(sorted(names))))
     return {
         start: f"is {why}" if start == role else f"is a member of {role}, which is {why}"
         for start, role, why in rows
@@ -140,13 +140,13 @@ def make_roles(session: Session, section: Section) -> dict[str, int]:
             f"roles {', '.join(roles.made)} do not exist here, and this user may not make them: "
             "create them first, so that grants and policies name somebody"
         ) from None
-    return dict(session.rows(OIDS.format(names=sql.Literal(list(roles.made)))))
+    return dict(session.rows(OIDS.format(names=text_array(list(roles.made)))))
 
 
 def undo_roles(session: Session, made: dict[str, int]) -> None:
     """Remove roles that a restore made. One that has been made anew since, or that has got
     something by now, is somebody's and stays."""
-    rows = session.rows(OIDS.format(names=sql.Literal(list(made))))
+    rows = session.rows(OIDS.format(names=text_array(list(made))))
     found: dict[str, int] = dict(rows)
     for name in sorted(name for name, number in made.items() if found.get(name) == number):
         try:

@@ -34,7 +34,7 @@ from dr_pipelines.stores.pgvector.membership import (
     without_others,
 )
 from dr_pipelines.stores.pgvector.opening import open_up
-from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.pgvector.trust import FOREIGN, callees, functions_among
 
 PATIENCE = sql.SQL("SET LOCAL lock_timeout = '500ms'")
@@ -43,8 +43,8 @@ NOT_DEFINITIONS = ("SELECT ", "SET ", "ANALYZE ")
 INDEX_LABEL = re.compile(rf"('{re.escape(MARK)}).*", re.DOTALL)
 TREES = qualified("""
     WITH tree (id) AS (
-        SELECT {table}::int8::oid
-        UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_tree({table}::int8::oid) p
+        SELECT {table}
+        UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_tree({table}) p
     )
     SELECT pg_catalog.format('default of column %I', a.attname), d.adbin::text
     FROM pg_catalog.pg_attrdef d JOIN tree t ON t.id = d.adrelid
@@ -74,11 +74,11 @@ CLASSES = qualified("""
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
     JOIN pg_catalog.pg_opclass o ON o.oid = ANY (i.indclass::oid[])
     JOIN pg_catalog.pg_amproc p ON p.amprocfamily = o.opcfamily
-    WHERE i.indrelid = {table}::int8::oid
-        OR i.indrelid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({table}::int8::oid))
+    WHERE i.indrelid = {table}
+        OR i.indrelid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({table}))
     UNION SELECT pg_catalog.format('constraint %I', k.conname), o.oprcode::oid::int8::text
     FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_operator o ON o.oid = ANY (k.conexclop)
-    WHERE k.conrelid = {table}::int8::oid
+    WHERE k.conrelid = {table}
     ORDER BY 1, 2
 """)
 
@@ -172,7 +172,7 @@ def _made(session: Session, spec: CollectionSpec) -> Collection:
 
 
 def _called(session: Session, table: Table) -> list[Call]:
-    number = sql.Literal(table.id)
+    number = oid(table.id)
     found = list[Call]()
     for caller, tree in session.rows(TREES.format(table=number)):
         found += [Call(caller, c.name, c.reason) for c in callees(session, [tree or ""])]

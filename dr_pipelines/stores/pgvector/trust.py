@@ -41,9 +41,9 @@ OF_RELATION = re.compile(r":relid (\d+)")
 
 FUNCTIONS = qualified("""
     WITH called (id) AS (
-        SELECT u.id FROM pg_catalog.unnest({functions}::int8[]) AS u (id)
-        UNION SELECT o.oprcode::oid::int8 FROM pg_catalog.pg_operator o
-        WHERE o.oid = ANY ({operators}::int8[]::oid[])
+        SELECT u.id FROM pg_catalog.unnest({functions}) AS u (id)
+        UNION SELECT o.oprcode::oid FROM pg_catalog.pg_operator o
+        WHERE o.oid = ANY ({operators})
     )
     SELECT pg_catalog.format('%I.%I(%s)', n.nspname, p.proname,
             pg_catalog.pg_get_function_identity_arguments(p.oid)),
@@ -51,7 +51,7 @@ FUNCTIONS = qualified("""
         n.nspname = 'pg_catalog' OR (r.rolsuper AND EXISTS (
             SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e'
             AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass::oid))
-    FROM called c JOIN pg_catalog.pg_proc p ON p.oid = c.id::oid
+    FROM called c JOIN pg_catalog.pg_proc p ON p.oid = c.id
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
     ORDER BY 1
@@ -60,7 +60,7 @@ RELATIONS = qualified("""
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
         CASE WHEN c.relrowsecurity THEN 'has policies of its own' ELSE 'is a view' END
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = ANY ({relations}::int8[]::oid[]) AND n.nspname <> 'pg_catalog'
+    WHERE c.oid = ANY ({relations}) AND n.nspname <> 'pg_catalog'
         AND n.nspname <> 'information_schema' AND (c.relkind IN ('v', 'f') OR c.relrowsecurity)
     ORDER BY 1
 """)
@@ -82,7 +82,7 @@ BUILT_OF = qualified("""
         UNION ALL SELECT r.rngtypid, r.rngsubtype FROM pg_catalog.pg_range r
         UNION ALL SELECT r.rngmultitypid, r.rngsubtype FROM pg_catalog.pg_range r
     ), found (id, root) AS (
-        SELECT u.id::oid, u.id::oid FROM pg_catalog.unnest({types}::int8[]) AS u (id)
+        SELECT u.id, u.id FROM pg_catalog.unnest({types}) AS u (id)
         UNION SELECT p.whole, f.root FROM part p JOIN found f ON p.of = f.id
     )
     SELECT f.id::int8, f.root::int8, t.typname FROM found f
@@ -91,9 +91,9 @@ BUILT_OF = qualified("""
 TAKING = qualified("""
     SELECT p.proname::text FROM pg_catalog.pg_proc p
     WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.proargtypes::oid[]) AS u (id)
-        WHERE u.id = ANY ({types}::int8[]::oid[]))
+        WHERE u.id = ANY ({types}))
     UNION SELECT o.oprname::text FROM pg_catalog.pg_operator o
-    WHERE o.oprleft = ANY ({types}::int8[]::oid[]) OR o.oprright = ANY ({types}::int8[]::oid[])
+    WHERE o.oprleft = ANY ({types}) OR o.oprright = ANY ({types})
 """)
 
 
