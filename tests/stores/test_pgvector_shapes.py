@@ -39,6 +39,9 @@ def server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
+on_one_server = pytest.mark.parametrize("server", [18], indirect=True)
+
+
 @pytest.fixture
 def database(server: Server) -> str:
     return server.create_database()
@@ -178,6 +181,7 @@ def test_an_index_that_was_never_finished_is_not_made_and_is_said(
     assert [row[0] for row in native.execute(INDEXES)] == ["t_pkey"]
 
 
+@on_one_server
 def test_a_table_that_others_inherit_from_is_refused_by_name(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
@@ -376,6 +380,7 @@ def test_each_thing_on_a_table_is_said_with_the_statement_that_makes_it_again(
     assert store.describe("t").engine == before.engine
 
 
+@on_one_server
 @pytest.mark.parametrize(
     ("made", "name"),
     [
@@ -460,6 +465,7 @@ def test_a_column_with_vectors_of_several_dimensions_is_kept_by_dimension(
             assert len(store.search("t", query, limit=99)) == 10
 
 
+@on_one_server
 def test_another_dimension_is_another_contract(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
@@ -487,6 +493,7 @@ def test_another_dimension_is_another_contract(
 OWN_NAMES = ["Моя таблица", 'it\'s "quoted"', "a.b", "MixedCase", "l" * 63, "я" * 31, "table"]
 
 
+@on_one_server
 @pytest.mark.parametrize("name", OWN_NAMES)
 def test_a_table_of_any_name_comes_back_under_it(
     server: Server, database: str, store: VectorStore, native: psycopg.Connection, name: str
@@ -507,6 +514,7 @@ def test_a_table_of_any_name_comes_back_under_it(
     assert dumped(server, database) == before
 
 
+@on_one_server
 @pytest.mark.parametrize("name", OWN_NAMES[:4])
 def test_a_copy_beside_a_table_of_any_name_is_like_it(
     store: VectorStore, native: psycopg.Connection, name: str
@@ -533,6 +541,7 @@ REASONS = {
 }
 
 
+@on_one_server
 @pytest.mark.parametrize("made", REASONS)
 def test_why_a_table_is_no_collection_is_said(
     store: VectorStore, native: psycopg.Connection, made: str
@@ -567,6 +576,7 @@ def test_foreign_keys_come_back_as_they_were(
     assert dumped(server, database) == before
 
 
+@on_one_server
 def test_a_foreign_key_that_does_not_hold_any_more_is_for_new_rows(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
@@ -619,6 +629,7 @@ NEEDED = {
 }
 
 
+@on_one_server
 def test_what_a_table_needs_is_recorded_and_asked_for_before_a_restore(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
@@ -671,6 +682,7 @@ def test_what_a_restore_would_not_do_is_known_by_reading(
     assert noted("maker") == {*always, "owner"}
 
 
+@on_one_server
 @pytest.mark.parametrize(
     ("word", "statement"),
     [
@@ -699,6 +711,7 @@ def test_what_an_alias_is_said_not_to_do_it_does_not(
         native.execute(statement)
 
 
+@on_one_server
 def test_a_long_key_that_the_table_holds_comes_back(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
@@ -712,6 +725,7 @@ def test_a_long_key_that_the_table_holds_comes_back(
     assert lost_and_restored(store, native) == set()
 
 
+@on_one_server
 def test_records_that_a_table_would_refuse_are_named_beforehand(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
