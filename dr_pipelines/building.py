@@ -63,6 +63,13 @@ class Building:
         with self.watch.phase("records") as rows, self._kept_whole():
             self.filling = Filling(self.store, self.plan.physical, self._spec(manifest))
             rows[0] = _fill(state, self.filling, repository=self.repository)
+            self._require_some()
+
+    def _require_some(self) -> None:
+        """An engine that refuses every record is no place to restore into."""
+        refused = self.filling.refused if self.filling else {}
+        if refused and self.store.status(self.plan.physical).records == 0:
+            raise InvalidRequest(str(next(iter(refused.values()))))
 
     def _require_as_planned(self, spec: CollectionSpec) -> None:
         """Whoever consented did so to what the definitions called then."""
