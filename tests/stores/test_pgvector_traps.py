@@ -101,6 +101,7 @@ def _foreign(store: PgvectorStore, name: str) -> None:
     store.write(f"{name}@1", rows, replaces=[key])
     store.build_index(f"{name}@1", progress=lambda done, total: None)
     store.open_up(f"{name}@1")
+    store.open_up(f"{name}@1")
     store.promote(name, alias=f"{name}-served")
     store.promote(f"{name}@1", alias=f"{name}-served")
     store.describe(f"{name}-served")
