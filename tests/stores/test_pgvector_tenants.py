@@ -7,7 +7,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.errors import Refused
+from dr_pipelines.errors import DrError, Refused
 from dr_pipelines.model.query import Equals, In, Query, Range
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
@@ -296,3 +296,20 @@ def test_conditions_of_partitions_are_not_computed(
     assert pa.Table.from_batches(store.scan("t", documents=["1"])).num_rows == 1
     query = Query(vector=vector(1, 2), exact=False)
     assert len(store.search("t", query, limit=9)) == 2
+
+
+def test_a_trusted_function_that_names_no_schema_is_named_with_the_way_out(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute("""
+        CREATE TABLE t (id int PRIMARY KEY, e vector(2), body text);
+        CREATE FUNCTION same(text) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT $1 $$;
+        CREATE FUNCTION pathless(text) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT $1 $$;
+        CREATE INDEX ON t (pathless(body));
+        CREATE OR REPLACE FUNCTION pathless(text) RETURNS text IMMUTABLE LANGUAGE sql
+            AS $$ SELECT same($1) $$;
+    """)
+    with pytest.raises(DrError, match=r"function 'pathless', which an index .* SET search_path"):
+        store.status("t")
+    native.execute("ALTER FUNCTION pathless(text) SET search_path = public")
+    assert store.status("t").records == 0

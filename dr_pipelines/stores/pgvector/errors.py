@@ -1,5 +1,6 @@
 """The client library's and the server's errors as this package's."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,6 +55,10 @@ DROPPED = ("could not open relation with OID", "cache lookup failed")
 at that moment: it sees the row, and what the row speaks of is gone."""
 
 
+INLINED = re.compile(r'SQL function "(.+)" during inlining')
+"""How a server says that it met the error in a function's body, while it planned."""
+
+
 @contextmanager
 def translated(place: str) -> Iterator[None]:
     """Errors of the client library leave as this package's, with `place` in the message."""
@@ -77,4 +82,9 @@ def translation(error: psycopg.Error, place: str) -> DrError:
     said = error.diag.message_primary or str(error).strip() or type(error).__name__
     detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
     hint = "; try again later" if kind is Unavailable else ""
+    if inlined := INLINED.search(error.diag.context or ""):
+        hint = (
+            f"; function {inlined[1]!r}, which an index of the table calls, names something "
+            "without its schema. Nothing is found so: ALTER FUNCTION … SET search_path = …"
+        )
     return kind(f"{place}: {said}{detail}{hint}")
