@@ -185,7 +185,7 @@ def _there(
                 require_whole(manifest)
                 problems.extend(_by_another_name(collection, manifest.current.physical))
             return collection
-    if there is None:
+    if there is None or (physical is None and collection in there):  # what is wrong was noted
         return None
     if physical is not None and physical not in there:
         problems.append(
