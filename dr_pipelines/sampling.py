@@ -99,13 +99,23 @@ def _vector_edges(column: pa.Array, valid: npt.NDArray[np.bool_]) -> Iterator[tu
     width = column.type.list_size
     values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
     norms = np.full(len(column), np.nan)
-    with np.errstate(invalid="ignore"):
-        norms[valid] = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+    norms[valid] = _norms(values)
     finite = valid & np.isfinite(norms)
     if not finite.all():
         yield "not finite", _marked(valid & ~finite)
     yield "zero", _marked(finite & (norms == 0))
     yield from _extremes(norms, finite & (norms > 0))
+
+
+def _norms(values: npt.NDArray[np.float32]) -> Scores:
+    """Lengths of vectors: in single precision, which is five times as fast, and again in double
+    where that has overflowed, or nothing is left of it."""
+    with np.errstate(all="ignore"):
+        squares: Scores = np.einsum("ij,ij->i", values, values).astype(np.float64)
+        again = np.flatnonzero(~np.isfinite(squares) | (squares == 0))
+        some = values[again]
+        squares[again] = np.einsum("ij,ij->i", some, some, dtype=np.float64)
+    return np.sqrt(squares)
 
 
 def _number_edges(numbers: Scores, valid: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Scores]]:

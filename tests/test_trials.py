@@ -228,3 +228,13 @@ def test_a_little_further_is_the_same_shape() -> None:
     assert first == shape(row("a", weight=5.0), row("b", weight=7.5), row("c", weight=6.0))
     assert first != shape(row("a", weight=5.0), row("b", weight=70.0))
     assert first != shape(row("a", weight=5.0), row("b", weight=7.0), row("c", note=None))
+
+
+def test_lengths_beyond_single_precision_are_lengths() -> None:
+    sample = EdgeSample(SPEC)
+    rows = [row("a", embedding=[3e38, 0.0]), row("b", embedding=[1e-40, 0.0]), row("c")]
+    for batch in pa.Table.from_pylist(rows, schema=store_schema(SPEC)).to_batches():
+        sample.add(batch)
+    edges = {edge for column, edge, _ in sample.shape() if column == "embedding"}
+    assert edges == {"largest", "smallest"}
+    assert {"a0", "b0"} <= set(sample.table()["id"].to_pylist())

@@ -1,0 +1,46 @@
+"""What cannot be put back is said by every command that says how a collection stands."""
+
+import pytest
+
+from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from tests.cli.workplace import Workplace
+
+PART = "engine.duckdb.rules"
+
+
+def test_a_loss_is_said_everywhere_until_it_is_accepted(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = (Note(PART, Fate.LOST, "not made again"), Note("name", Fate.CODE, "calls f()"))
+    monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
+    said = kept.dr("backup", "notes", "--if-changed")  # quiet, and looked at nevertheless
+    words = " ".join(said.out.split())
+    assert said.code == 3
+    assert f"but cannot be put back in full ({PART})" in words
+    assert f"CANNOT BE PUT BACK: {PART}: not made again" in words
+    assert "code: name: calls f()" in words
+    again = kept.dr("backup", "notes", "--if-changed")
+    assert (again.code, f"CANNOT BE PUT BACK: {PART}" in again.out) == (3, True)
+
+    notes_report = kept.dr("status", "--json").json["collections"][0]
+    assert (notes_report["met"], notes_report["fit"]["unaccepted"]) == (False, [PART])
+    assert f"NOT in full: {PART}" in " ".join(kept.dr("status").out.split())
+    points = kept.dr("points", "notes", "--json").json["points"]
+    assert points[-1]["fit"]["verdict"] == "does not fit"
+    assert "NO" in kept.dr("points", "notes").out.split()
+
+    taken = kept.dr("backup", "notes", "--accept-loss", PART, "--reason", "made by hand")
+    assert taken.code == 0
+    assert f"accepted as lost: {PART}" in " ".join(taken.out.split())
+    after = kept.dr("status", "--json").json["collections"][0]
+    assert (after["met"], after["fit"]["unaccepted"]) == (True, [])
+    assert after["fit"]["accepted"][0]["reason"] == "made by hand"
+    assert "made by hand" in kept.dr("status").out
+    assert "accepted" in kept.dr("points", "notes").out.split()
+
+
+def test_what_is_not_lost_is_not_accepted(kept: Workplace) -> None:
+    said = kept.dr("backup", "notes", "--accept-loss", "records", "--reason", "why not")
+    assert said.code == 1
+    assert "'records' is nothing that would be lost; there are: none" in said.err
