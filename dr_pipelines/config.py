@@ -305,6 +305,7 @@ def open_embedder(policy: EmbedderPolicy, *, base: Path, environ: Mapping[str, s
         pooling=policy.pooling,
         threads=policy.threads,
         expected_weights_sha256=policy.weights_sha256,
+        revision=policy.revision,
     )
 
 

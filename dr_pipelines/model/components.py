@@ -72,6 +72,12 @@ class SentenceTransformerPolicy(Policy):
         "found is used and its digest recorded.",
         examples=["53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"],
     )
+    revision: Text | None = Key(
+        default=None,
+        description="Your own mark for this model as it computes here. Another revision is another "
+        "model, whose vectors are never mixed with those before. By default its files' digest.",
+        examples=["2026-01"],
+    )
     profile: Literal["reproducible", "fast"] = Key(
         default="reproducible",
         description="`reproducible`: a text's vector depends on nothing but the text, in one "

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from dr_pipelines.model.notation import holds_secret
+from dr_pipelines.model.notation import VARIABLE, holds_secret
 
 Path = tuple[str | int, ...]
 
@@ -145,7 +145,9 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         mark, text = _mark(node.start_mark), node.value
         value = scalar(text) if node.style is None else text
-        self.spots[path] = self.spots[path]._replace(shown=shown(text, value))
+        is_key = path[-1:] == ("api_key",) and not VARIABLE.fullmatch(text)
+        said = "a key" if is_key else shown(text, value)
+        self.spots[path] = self.spots[path]._replace(shown=said)
         if not text.replace("\n", "").replace("\t", "").isprintable():
             return self._refuse(mark, path, "found a control character, expected text")
         if holds_secret(text):

@@ -257,6 +257,12 @@ def test_the_first_components_are_kept_where_so_many_are_wanted(
         _ = Embedder(tiny, dimension=17).provenance
 
 
+def test_another_revision_is_another_model(tiny: Path) -> None:
+    first, second = Embedder(tiny).provenance, Embedder(tiny, revision="2").provenance
+    assert (second.revision, second.files) == ("2", first.files)
+    assert first.fingerprint != second.fingerprint
+
+
 def test_a_directory_without_modules_says_its_pooling(tiny: Path) -> None:
     mean = Embedder(tiny).embed(["restore it", "a"])
     with pytest.raises(InvalidRequest, match="says itself how token vectors become one"):

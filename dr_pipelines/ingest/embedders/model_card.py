@@ -44,6 +44,7 @@ class Reading:
     query_prompt: str | None = None
     dimension: int | None = None
     pooling: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class ModelCard:
         self._require_prompts_said()
         return EmbedderProvenance(
             name=self.reading.name,
-            revision=listing_sha256(files),
+            revision=self.reading.revision or listing_sha256(files),
             weights_sha256=weights_sha256(
                 {name: digest for name, digest in files.items() if "/" not in name}
             ),

@@ -57,13 +57,14 @@ class SentenceTransformerEmbedder:
         threads: int | None = None,
         expected_weights_sha256: str | None = None,
         name: str | None = None,
+        revision: str | None = None,
     ) -> None:
         if profile not in ("reproducible", "fast"):
             raise InvalidRequest(f"profile is {profile!r}: expected 'reproducible' or 'fast'")
         if batch_size < 1 or (threads is not None and threads < 1):
             raise InvalidRequest(f"batch_size {batch_size}, threads {threads}: expected at least 1")
         self._name = name or _name(model)
-        reading = Reading(self._name, normalize, prompt, query_prompt, dimension, pooling)
+        reading = Reading(self._name, normalize, prompt, query_prompt, dimension, pooling, revision)
         self._card = ModelCard(locate(model), reading)
         self._profile = profile
         self._batch_size = batch_size
