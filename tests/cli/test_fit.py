@@ -1,9 +1,13 @@
 """What cannot be put back is said by every command that says how a collection stands."""
 
+import pyarrow.compute as pc
 import pytest
 
+from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.misfits import Batch, misfits_of, problem
 from tests.cli.workplace import Workplace
 
 PART = "engine.duckdb.rules"
@@ -44,3 +48,24 @@ def test_what_is_not_lost_is_not_accepted(kept: Workplace) -> None:
     said = kept.dr("backup", "notes", "--accept-loss", "records", "--reason", "why not")
     assert said.code == 1
     assert "'records' is nothing that would be lost; there are: none" in said.err
+
+
+def test_a_record_that_is_refused_is_said_by_backup_restore_and_the_backup_after(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
+        wrong = pc.equal(batch.column("id"), "c#000000")
+        return misfits_of(batch, [problem("id", wrong, "no crows here")])
+
+    monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
+    said = kept.dr("backup", "notes", "--json")
+    assert (said.code, said.json["fit"]["misfits"]) == (3, 1)
+    done = kept.dr("restore", "notes", "--switch")
+    words = " ".join(done.out.split())
+    assert done.code == 3
+    assert "NOT ALL OF IT: the engine refused 1 records" in words
+    assert "left out: record 'c#000000': no crows here" in words
+    again = kept.dr("backup", "notes", "--json")
+    assert (again.code, again.json["equal"], again.json["records"]) == (3, True, 3)
+    assert not any(again.json["findings"].values())
+    assert again.json["fit"]["named"][0]["record"] == "c#000000"
