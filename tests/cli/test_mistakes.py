@@ -152,6 +152,14 @@ USAGE: list[tuple[str, str]] = [
         "'memories' has no embedder in the policies: name one with --embedder (or as its "
         "search_embedder), use --mode keyword, or --like ID",
     ),
+    (
+        "search notes crow --like a#000000",
+        "--like asks by the vector of a record: leave out TEXT, --embedder and other modes",
+    ),
+    (
+        "search notes crow --embedder none",
+        "no embedder 'none' in the policies; known are: hashing, wider",
+    ),
     ("diff notes latest", "dr diff: Missing argument 'AT'."),
     ("diff notes soon latest", f"'soon' names no recovery point: {AT}"),
     ("diff notes latest soon", f"'soon' names no recovery point: {AT}"),
