@@ -279,7 +279,7 @@ class Project:
             edited=policy.authority != "source",
             last=last,
         )
-        if seen != last:
+        if seen != last and seen.standing.head:  # before the first entry nothing is made
             kept.keep(seen)
         return seen.standing
 

@@ -34,7 +34,7 @@ def query_vector(
     *,
     light: LightQueries | str,
     manifest: Manifest | None,
-    repository: Repository,
+    repository: Repository | None,
 ) -> QueryVector:
     """Embed a query, by NumPy where `light` can and the collection's canaries come out the same.
 
@@ -69,11 +69,14 @@ def _require_same(embedder: Embedder, manifest: Manifest | None) -> str:
 
 
 def _reproduces(
-    light: LightQueries, embedder: Embedder, manifest: Manifest | None, repository: Repository
+    light: LightQueries,
+    embedder: Embedder,
+    manifest: Manifest | None,
+    repository: Repository | None,
 ) -> bool | None:
     """Whether the light way gives the canary queries' vectors; None where none can be read."""
     ref = named_canaries(manifest, embedder.provenance)
-    if ref is None:
+    if ref is None or repository is None:
         return None
     try:
         kept = read_canaries(repository, ref)

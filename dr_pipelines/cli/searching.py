@@ -130,16 +130,16 @@ def _embedded(
         raise Mistake(str(error)) from error
     _require_dimension(store, collection, model.provenance.dimension, chosen)
     try:
-        manifest = project.newest(collection)
+        manifest, repository = project.newest(collection), project.reading()
     except (Damaged, Unavailable):
-        manifest = None  # nothing can be said of the model then, and `proven` says so
+        manifest = repository = None  # nothing can be said of the model then, as `proven` does
     try:
         return query_vector(
             text,
             model,
             light=config.light_way(model),
             manifest=manifest,
-            repository=project.reading(),
+            repository=repository,
         )
     except TextTooLong as error:
         raise Mistake(

@@ -6,8 +6,9 @@ import pytest
 
 from dr_pipelines.cli import recovering
 from dr_pipelines.errors import Unavailable
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.model.parts import PartFinding
+from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.project import Project
 from tests.cli.workplace import Workplace
 
@@ -84,7 +85,19 @@ def test_what_becomes_of_parts_is_said_in_whole_words_and_what_is_lost_first(
         Note("vectors.embedding.index", Fate.APPROXIMATED, "hnsw becomes ivf_pq"),
         Note("engine.pgvector.policies", Fate.LOST, enforced),
     ]
-    recovering._tell("docs", "b", Fit(spec=_any_spec(), notes=tuple(notes)))
+    plan = Plan(
+        collection="docs",
+        point="1-a",
+        route=Route.LOAD,
+        physical="docs@1-a",
+        store="b",
+        switch=False,
+        records=0,
+        resumed=False,
+        spec=_any_spec(),
+        notes=tuple(notes),
+    )
+    recovering._tell(plan)
     assert capsys.readouterr().err == (
         "docs in store b:\n"
         "  lost: engine.pgvector.policies: not in force here: what pgvector enforced by\n"

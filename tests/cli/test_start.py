@@ -100,6 +100,8 @@ def test_every_command_has_help_with_an_example() -> None:
         "search",
         "diff",
         "status",
+        "stores",
+        "drop",
         "demo",
     ]
     for name, command in commands.items():

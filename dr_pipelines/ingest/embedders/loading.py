@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.extras import ExtraMissing
 from dr_pipelines.ingest.embedders.model_card import ModelCard
 
 EXTRA = "embeddings"
@@ -36,12 +37,10 @@ def load_model(card: ModelCard) -> Any:
     return model.eval()
 
 
-def missing(error: ModuleNotFoundError) -> InvalidRequest:
-    """What to say where the libraries of models are not installed."""
-    return InvalidRequest(
-        f"embedders of kind sentence-transformers need a package that is not installed "
-        f"({error.name}). Run: pip install 'dr-pipelines[{EXTRA}]'"
-    )
+def missing(error: ModuleNotFoundError) -> ExtraMissing:
+    """The error of a machine where the libraries of models are not installed."""
+    purpose = "an embedder of kind sentence-transformers"
+    return ExtraMissing(error.name or "sentence_transformers", extra=EXTRA, purpose=purpose)
 
 
 def _opened(directory: Path, *, pooling: str | None) -> Any:
