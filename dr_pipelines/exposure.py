@@ -16,6 +16,7 @@ from dr_pipelines.ingest.lineage import Feed
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.recovery_point import Manifest, extents
 from dr_pipelines.model.unread import Quarantined, Unread
+from dr_pipelines.permissions import Access, make_directory
 from dr_pipelines.planning.freshness import Standing, exposure
 from dr_pipelines.proof import newest_proof
 from dr_pipelines.protocols import SourcePartition
@@ -124,7 +125,10 @@ class SightingFile:
     """The last sighting of a collection on this machine. It saves reading the source again; losing
     it costs one reading."""
 
-    def __init__(self, directory: Path, collection: str) -> None:
+    def __init__(
+        self, directory: Path, collection: str, *, access: Access = Access.PRIVATE
+    ) -> None:
+        self._access = access
         self._path = directory / f"{sha256(collection.encode()).hexdigest()[:16]}.json"
 
     def last(self) -> Sighting | None:
@@ -136,9 +140,10 @@ class SightingFile:
     def keep(self, seen: Sighting) -> None:
         """Replace it; a machine that cannot write there reads the source again each time."""
         with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self._path.parent, self._access)
             new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
             new.write_text(seen.text())
+            new.chmod(self._access.file_mode)
             new.replace(self._path)
 
 

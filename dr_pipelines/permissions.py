@@ -17,6 +17,8 @@ from pathlib import Path
 
 TEMPORARY = "DR_TEMPORARY"
 """Variable of the environment: the directory of temporary files, for child processes too."""
+TEMPORARY_ACCESS = "DR_TEMPORARY_ACCESS"
+"""Variable of the environment: who may look into it."""
 ABANDONED_SECONDS = 3600
 
 
@@ -72,9 +74,10 @@ def too_open(path: Path, access: Access = Access.PRIVATE) -> str | None:
     return f"{path} can be looked into by {who} (mode {mode:o}). Run: {way}{group}"
 
 
-def use_temporary_directory(path: Path) -> None:
+def use_temporary_directory(path: Path, access: Access = Access.PRIVATE) -> None:
     """From now on, temporary files of this process and its children lie there."""
     os.environ[TEMPORARY] = str(path)
+    os.environ[TEMPORARY_ACCESS] = access
 
 
 def temporary_parent() -> Path:
@@ -84,7 +87,7 @@ def temporary_parent() -> Path:
     if named is None:
         return Path(tempfile.gettempdir())
     parent = Path(named)
-    make_directory(parent)
+    make_directory(parent, Access(os.environ.get(TEMPORARY_ACCESS, Access.PRIVATE)))
     return parent
 
 

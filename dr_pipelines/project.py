@@ -63,7 +63,7 @@ def open_project(policies_path: Path, environ: Mapping[str, str]) -> "Project":
         environ=environ,
     )
     os.umask(umask_for(project.store_directories(), project.access))
-    use_temporary_directory(project.state / "temporary")
+    use_temporary_directory(project.state / "temporary", project.access)
     return project
 
 
@@ -206,7 +206,7 @@ class Project:
         place = self.state / "trials" / collection
         with self.lease(f"{collection}.trial"):
             rmtree(place, ignore_errors=True)
-            place.mkdir(parents=True, mode=0o700)
+            make_directory(place, self.access)
             try:
                 yield config.open_twin(policy, place, self.environ)
             finally:
@@ -270,7 +270,10 @@ class Project:
         the log changed since this machine last looked. Raises as `exposure.standing` does."""
         from dr_pipelines.exposure import SightingFile, sighting
 
-        policy, kept = self.collection(name), SightingFile(self.state / "sightings", name)
+        policy, kept = (
+            self.collection(name),
+            SightingFile(self.state / "sightings", name, access=self.access),
+        )
         last = kept.last()
         seen = sighting(
             name,

@@ -16,6 +16,7 @@ from dr_pipelines.cli.options import (
     Policies,
     StoreName,
     a_day,
+    a_hash,
     one_of,
 )
 from dr_pipelines.cli.plans import membership_lines, note_lines, plan_answer
@@ -82,6 +83,7 @@ def restore(
         str | None,
         typer.Option(
             "--accept-code",
+            parser=a_hash,
             metavar="DIGEST",
             help="Go on although definitions of the collection call code of others: exactly the "
             "calls and statements of which --plan prints this digest.",

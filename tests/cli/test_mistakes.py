@@ -107,6 +107,20 @@ USAGE: list[tuple[str, str]] = [
     ),
     ("restore notes --store x", "no store 'x' in the policies; known are: local, other"),
     ("restore notes --switch=1", "dr: Option '--switch' does not take a value."),
+    ("restore notes --plan=1", "dr: Option '--plan' does not take a value."),
+    ("restore notes --with-roles=1", "dr: Option '--with-roles' does not take a value."),
+    (
+        "restore notes --accept-code yes",
+        "dr restore: Invalid value for '--accept-code': expected 64 hexadecimal digits, not 'yes'",
+    ),
+    *(
+        (
+            f"{verb} notes --expect-head AB",
+            f"dr {verb}: Invalid value for '--expect-head': expected 64 hexadecimal digits, not "
+            "'AB'",
+        )
+        for verb in ("backup", "points", "restore", "verify")
+    ),
     (
         "restore notes --embedder wider",
         "--embedder is for --route replay: load takes the vectors that were kept",
