@@ -221,6 +221,11 @@ class Definer(Protocol):
         """
         ...
 
+    def before_rights(self, spec: CollectionSpec) -> CollectionSpec:
+        """The specification without what `open_up` gives, and without what is made by nobody: what
+        a store reports of a collection that it made of it and did not open."""
+        ...
+
     def open_up(self, name: str) -> None:
         """Give others their rights in a collection that is whole: policies, grants, roles, owner;
         all of it or nothing, idempotent. The last step before it is served."""

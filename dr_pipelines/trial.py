@@ -24,7 +24,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.nearness import within
 from dr_pipelines.planning.parts import compare_parts, namespace
 from dr_pipelines.planning.way_back import taken_up
-from dr_pipelines.protocols import VectorReader, VectorStore
+from dr_pipelines.protocols import Definer, VectorReader, VectorStore
 from dr_pipelines.repository import digest
 from dr_pipelines.sampling import EdgeSample
 
@@ -108,8 +108,15 @@ def _made(
     wanted = fitted.physical(name, origin=f"trial of {collection}").model_copy(
         update={"aliases": ()}
     )
+    _require_no_code(store, wanted)
     with _dropped(store, name):
         return tuple(_findings(wanted, rows, store))
+
+
+def _require_no_code(store: VectorStore, wanted: CollectionSpec) -> None:
+    """Code of others is run with somebody's consent alone, also in a scratch place."""
+    if isinstance(store, Definer) and (code := store.definitions(wanted, with_roles=False).code):
+        raise Refused(f"a trial runs no code of others: {code[0]}")
 
 
 def rows_mark(rows: pa.Table) -> str:
@@ -150,7 +157,11 @@ def _findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore) -> Ite
         return
     store.build_index(wanted.name)
     described = store.describe(wanted.name)
-    for finding in compare_parts(wanted, described, engine=namespace(store.engine)):
+    made = store.before_rights(wanted) if isinstance(store, Definer) else wanted
+    if made != wanted:
+        said = "rights and triggers are not tried: they are given where a collection is restored"
+        yield Part(part=f"{TRIAL}.rights", fate=Fate.APPROXIMATED, consequence=said)
+    for finding in compare_parts(made, described, engine=namespace(store.engine)):
         if not finding.unreported:
             said = f"not as it was when it was tried: {finding.consequence}"
             yield Part(part=finding.part, fate=Fate.LOST, consequence=said)

@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import Progress, VectorStore
+from dr_pipelines.protocols import Definer, Progress, VectorStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class DefiningStore(VectorStore, Definer, Protocol):
+    """A store whose collections are definitions."""
 
 
 class RenamedStore:
@@ -100,3 +105,21 @@ class RenamedStore:
 
     def _outside(self, spec: CollectionSpec) -> CollectionSpec:
         return spec.model_copy(update={"name": self._ours.get(spec.name, spec.name)})
+
+
+class RenamedDefiner(RenamedStore):
+    """The same for a store of definitions, which are analysed and opened by its own names."""
+
+    def __init__(self, store: DefiningStore, names: Mapping[str, str]) -> None:
+        super().__init__(store, names)
+        self._definer: Definer = store
+
+    def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
+        found = self._definer.definitions(self._with_name(spec), with_roles=with_roles)
+        return replace(found, spec=self._outside(found.spec))
+
+    def before_rights(self, spec: CollectionSpec) -> CollectionSpec:
+        return self._definer.before_rights(spec)
+
+    def open_up(self, name: str) -> None:
+        self._definer.open_up(self._inside(name))

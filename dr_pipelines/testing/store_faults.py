@@ -124,6 +124,9 @@ class RecordingStore:
             return self._store.definitions(spec, with_roles=with_roles)
         return Definitions(spec)
 
+    def before_rights(self, spec: CollectionSpec) -> CollectionSpec:
+        return self._store.before_rights(spec) if isinstance(self._store, Definer) else spec
+
     def open_up(self, name: str) -> None:
         if isinstance(self._store, Definer):
             self._called("open_up", name, partial(self._store.open_up, name))

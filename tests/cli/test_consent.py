@@ -59,7 +59,13 @@ def test_code_is_shown_refused_and_run_with_consent(
     place: Workplace, native: psycopg.Connection
 ) -> None:
     native.execute("CREATE POLICY p ON memories USING (f(id)); CREATE INDEX ON memories (content)")
-    assert place.dr("backup", "memories").code in (0, 3)
+    backup = place.dr("backup", "memories")
+    assert backup.code in (0, 3)
+    code = "code.policy p: calls public.f(integer), which is neither"
+    for said in (backup, place.dr("status")):
+        assert code in " ".join((said.out + said.err).split())
+    (noted,) = place.dr("status", "--json").json["collections"][1]["fit"]["parts"]
+    assert (noted["part"], noted["fate"]) == ("engine.pgvector.code.policy p", "code")
     native.execute("DROP TABLE memories")
 
     plan = place.dr("restore", "memories", "--plan", "--json")

@@ -1,6 +1,8 @@
 """Code in definitions is known before anything is executed, and runs only with consent."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -10,13 +12,20 @@ import pytest
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Definitions
+from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.fitness import Trial
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.protocols import Definer
+from dr_pipelines.sampling import EdgeSample
+from dr_pipelines.stores.naming import StoredNames
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector.clauses import elements_of, joined, pieces_of
 from dr_pipelines.stores.pgvector.store import PgvectorStore
 from dr_pipelines.testing.store_samples import opened
+from dr_pipelines.trial import Scratch, tried
 from tests.servers.pgvector import Server
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 AROUND = """
     CREATE SEQUENCE ran;
     CREATE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql
@@ -188,13 +197,17 @@ def test_every_way_to_call_code_is_found_and_none_of_it_runs(
     for kind, (made, caller, callee) in CALLING.items():
         with native.transaction(force_rollback=False):
             native.execute(made)
-        spec = store.describe("t")
         _rest(native)
+        spec = store.describe("t")
+        before = [n for n in store.compatibility("t") if n.fate is Fate.CODE]
         found = _asked(store, spec)
         if _ran(native):
             executed.append(kind)
         if not any(c.caller == caller and callee in c.callee for c in found.code):
             missed.append(f"{kind}: {found.code}")
+        part = f"engine.pgvector.code.{caller}"
+        if not any(n.part == part and callee in n.consequence for n in before):
+            missed.append(f"{kind} at backup: {before}")
         assert (found.statements == ()) == (found.unread is not None), kind
         native.execute(f"DROP TABLE t; {T}")
     assert (missed, executed) == ([], [])
@@ -208,6 +221,7 @@ def test_what_only_computes_needs_no_consent(
     native.execute(HARMLESS.replace(", ADD CONSTRAINT one CHECK (s === 'a')", ""))
     found = _asked(store, store.describe("t"))
     assert (found.code, found.digest, found.unread) == ((), None, None)
+    assert Fate.CODE not in {note.fate for note in store.compatibility("t")}
     steps = list(dict.fromkeys(statement.step for statement in found.statements))
     assert steps == ["table", "indexes", "rights"]
 
@@ -391,3 +405,65 @@ def test_what_the_server_writes_is_read_and_stays_as_it_is(text: str) -> None:
 def test_expressions_of_a_list_are_its_calls_and_what_is_in_parentheses() -> None:
     found = [piece.text for piece in elements_of("a, lower(b), (c + 1)") if piece.expression]
     assert found == ["lower(b)", "c + 1"]
+
+
+@contextmanager
+def _opened(store: PgvectorStore) -> Iterator[PgvectorStore]:
+    yield store
+
+
+def _tried(
+    store: PgvectorStore, server: Server, database: str, native: psycopg.Connection
+) -> tuple[Trial | None, str]:
+    """A trial of the table in a schema beside it."""
+    native.execute("CREATE SCHEMA scratch")
+    _rest(native)
+    place = open_store(server.url(database, schema="scratch"), base=Path())
+    assert isinstance(place, PgvectorStore)
+    scratch = Scratch("scratch", lambda: _opened(place))
+    spec = store.describe("t")
+    sample = EdgeSample(spec)
+    for batch in store.scan("t"):
+        sample.add(batch)
+    return tried("t", spec, sample, store=store, scratch=scratch, before=None, now=NOW)
+
+
+def test_a_trial_runs_no_code_of_others_and_says_that_it_was_not_made(
+    postgres_of_both: Server, database: str, store: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute("INSERT INTO t VALUES (1, '[1, 2]'); CREATE INDEX i ON t (evil(x), x)")
+    trial, why = _tried(store, postgres_of_both, database, native)
+    assert (trial, _ran(native)) == (None, False)
+    assert "index i calls public.evil(integer)" in why
+
+
+def test_a_trial_says_that_rights_are_not_tried(
+    postgres_of_both: Server, database: str, store: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute("INSERT INTO t VALUES (1, '[1, 2]'); CREATE POLICY p ON t USING (x > 0)")
+    trial, why = _tried(store, postgres_of_both, database, native)
+    assert why == ""
+    assert trial is not None
+    assert [(found.part, found.fate) for found in trial.findings] == [
+        ("trial.rights", Fate.APPROXIMATED)
+    ]
+
+
+def test_a_table_by_a_name_of_the_policies_asks_for_the_same_consent(
+    postgres_of_both: Server, database: str, store: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute('CREATE POLICY p ON t USING (evil(x) = 1); ALTER TABLE t RENAME TO "a b"')
+    names = StoredNames({"docs": "a b"})
+    named = open_store(postgres_of_both.url(database), base=Path(), names=names)
+    public = {name for name in dir(store) if not name.startswith("_")}
+    assert public <= set(dir(named))
+    assert isinstance(named, Definer)
+    spec = named.describe("docs")
+    found = named.definitions(spec, with_roles=False)
+    assert [call.callee for call in found.code] == ["public.evil(integer)"]
+    assert found.spec.name == "docs"
+    native.execute('DROP TABLE "a b"')
+    named.create(spec)
+    named.build_index("docs")
+    named.open_up("docs")
+    assert named.describe("docs").engine == spec.engine

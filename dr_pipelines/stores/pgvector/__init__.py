@@ -7,7 +7,7 @@ from dr_pipelines.stores.naming import StoredNames
 from dr_pipelines.stores.pgvector.address import parsed
 from dr_pipelines.stores.pgvector.names import collection_name
 from dr_pipelines.stores.pgvector.store import PgvectorStore
-from dr_pipelines.stores.renamed import RenamedStore
+from dr_pipelines.stores.renamed import RenamedDefiner
 
 __all__ = ["PgvectorStore", "open_store"]
 
@@ -22,4 +22,4 @@ def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> Vector
     store = PgvectorStore(parsed(url))
     if not names.stored:
         return store
-    return RenamedStore(store, {ours: collection_name(own) for ours, own in names.stored.items()})
+    return RenamedDefiner(store, {ours: collection_name(own) for ours, own in names.stored.items()})

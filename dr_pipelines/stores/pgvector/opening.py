@@ -5,14 +5,22 @@ all of it or nothing."""
 from dataclasses import replace
 from typing import Any
 
+from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
-from dr_pipelines.stores.pgvector.making import quoted_name, section_of, write_key_label
+from dr_pipelines.stores.pgvector.making import (
+    ENGINE,
+    quoted_name,
+    section_of,
+    write_key_label,
+)
 from dr_pipelines.stores.pgvector.membership import make_roles
 from dr_pipelines.stores.pgvector.partitions import LivePartition, live_partitions
 from dr_pipelines.stores.pgvector.rights import apply_owner, apply_rights
 
 Section = dict[str, Any]
+LAST = frozenset(["attached", "grants", "owner", "policies", "roles", "triggers"])
+"""Parts of a section that are given last, or that nobody makes."""
 
 
 def open_up(session: Session, collection: Collection) -> None:
@@ -32,6 +40,20 @@ def open_up(session: Session, collection: Collection) -> None:
         apply_rights(session, name, quoted_name(session, name), part)
     for name, part in reversed(parts):
         apply_owner(session, session.table(name), part.get("owner"))
+
+
+def without_rights(spec: CollectionSpec) -> CollectionSpec:
+    """A specification without what is given last, or by nobody."""
+    section = {key: value for key, value in section_of(spec).items() if key not in LAST}
+    if "partitions" in section:
+        section["partitions"] = _bare(section["partitions"])
+    return spec.model_copy(update={"engine": {**spec.engine, ENGINE: section}})
+
+
+def _bare(part: Section) -> Section:
+    tables = [_bare(child) for child in part.get("tables", [])]
+    plain = {key: value for key, value in part.items() if key not in LAST}
+    return plain | ({"tables": tables} if tables else {})
 
 
 def _below(

@@ -13,6 +13,7 @@ from dr_pipelines.model.definitions import Call, Definitions, Statement
 from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.stores.pgvector import connections, indexing
 from dr_pipelines.stores.pgvector.analysis import Analysis, analyse
+from dr_pipelines.stores.pgvector.called import called
 from dr_pipelines.stores.pgvector.catalog import Table, find_table
 from dr_pipelines.stores.pgvector.completing import complete
 from dr_pipelines.stores.pgvector.connections import Session
@@ -34,53 +35,11 @@ from dr_pipelines.stores.pgvector.membership import (
     without_others,
 )
 from dr_pipelines.stores.pgvector.opening import open_up
-from dr_pipelines.stores.pgvector.statements import oid, qualified
-from dr_pipelines.stores.pgvector.trust import FOREIGN, callees, functions_among
 
 PATIENCE = sql.SQL("SET LOCAL lock_timeout = '500ms'")
 """Foreign keys lock what they refer to: others are not to wait for a rehearsal."""
 NOT_DEFINITIONS = ("SELECT ", "SET ", "ANALYZE ")
 INDEX_LABEL = re.compile(rf"('{re.escape(MARK)}).*", re.DOTALL)
-TREES = qualified("""
-    WITH tree (id) AS (
-        SELECT {table}
-        UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_tree({table}) p
-    )
-    SELECT pg_catalog.format('default of column %I', a.attname), d.adbin::text
-    FROM pg_catalog.pg_attrdef d JOIN tree t ON t.id = d.adrelid
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-    UNION ALL SELECT pg_catalog.format('constraint %I', c.conname), c.conbin::text
-    FROM pg_catalog.pg_constraint c JOIN tree t ON t.id = c.conrelid WHERE c.conbin IS NOT NULL
-    UNION ALL SELECT pg_catalog.format('policy %I', p.polname),
-        pg_catalog.concat(p.polqual::text, ' ', p.polwithcheck::text)
-    FROM pg_catalog.pg_policy p JOIN tree t ON t.id = p.polrelid
-    UNION ALL SELECT pg_catalog.format('index %I', c.relname),
-        pg_catalog.concat(i.indexprs::text, ' ', i.indpred::text)
-    FROM pg_catalog.pg_index i JOIN tree t ON t.id = i.indrelid
-    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-    UNION ALL SELECT pg_catalog.format('partition key of %I', c.relname), p.partexprs::text
-    FROM pg_catalog.pg_partitioned_table p JOIN tree t ON t.id = p.partrelid
-    JOIN pg_catalog.pg_class c ON c.oid = p.partrelid
-    UNION ALL SELECT pg_catalog.format('statistics %I', s.stxname), s.stxexprs::text
-    FROM pg_catalog.pg_statistic_ext s JOIN tree t ON t.id = s.stxrelid
-    WHERE s.stxexprs IS NOT NULL
-    UNION ALL SELECT pg_catalog.format('trigger %I', g.tgname),
-        pg_catalog.concat(g.tgqual::text, ' :funcid ', g.tgfoid::oid::text, ' ')
-    FROM pg_catalog.pg_trigger g JOIN tree t ON t.id = g.tgrelid WHERE NOT g.tgisinternal
-    ORDER BY 1, 2
-""")
-CLASSES = qualified("""
-    SELECT pg_catalog.format('index %I', c.relname), p.amproc::oid::int8::text
-    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-    JOIN pg_catalog.pg_opclass o ON o.oid = ANY (i.indclass::oid[])
-    JOIN pg_catalog.pg_amproc p ON p.amprocfamily = o.opcfamily
-    WHERE i.indrelid = {table}
-        OR i.indrelid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({table}))
-    UNION SELECT pg_catalog.format('constraint %I', k.conname), o.oprcode::oid::int8::text
-    FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_operator o ON o.oid = ANY (k.conexclop)
-    WHERE k.conrelid = {table}
-    ORDER BY 1, 2
-""")
 
 
 @dataclass
@@ -160,7 +119,7 @@ def _execute(session: Session, found: Analysis, executed: list[tuple[str, str]])
         rehearsal.step = "switch"
         section = section_of(found.harmless)
         add_foreign_keys(rehearsal, _made(rehearsal, found.harmless).table, section)
-    return _called(session, collection.table)
+    return called(session, collection.table)
 
 
 def _made(session: Session, spec: CollectionSpec) -> Collection:
@@ -169,17 +128,6 @@ def _made(session: Session, spec: CollectionSpec) -> Collection:
     if collection is None:
         raise NotFound(f"{spec.name!r}: its section {ENGINE!r} makes no collection")
     return collection
-
-
-def _called(session: Session, table: Table) -> list[Call]:
-    number = oid(table.id)
-    found = list[Call]()
-    for caller, tree in session.rows(TREES.format(table=number)):
-        found += [Call(caller, c.name, c.reason) for c in callees(session, [tree or ""])]
-    for caller, function in session.rows(CLASSES.format(table=number)):
-        foreign = [c for c in functions_among(session, [function]) if c.reason == FOREIGN]
-        found += [Call(caller, c.name, c.reason) for c in foreign]
-    return found
 
 
 def _statement(step: str, text: str, found: Analysis) -> Statement:

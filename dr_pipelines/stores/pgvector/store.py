@@ -32,6 +32,7 @@ from dr_pipelines.stores.pgvector import alias_views, indexing, searching, writi
 from dr_pipelines.stores.pgvector.absence import unknown
 from dr_pipelines.stores.pgvector.address import Address
 from dr_pipelines.stores.pgvector.analysis import analyse
+from dr_pipelines.stores.pgvector.called import code_notes
 from dr_pipelines.stores.pgvector.catalog import (
     Table,
     aliases,
@@ -56,7 +57,7 @@ from dr_pipelines.stores.pgvector.making import (
     section_of,
     write_key_label,
 )
-from dr_pipelines.stores.pgvector.opening import open_up
+from dr_pipelines.stores.pgvector.opening import open_up, without_rights
 from dr_pipelines.stores.pgvector.rehearsal import rehearsed, remove
 from dr_pipelines.stores.pgvector.role import role_warnings
 from dr_pipelines.stores.pgvector.statements import oid, qualified
@@ -198,8 +199,8 @@ class PgvectorStore:
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
         spec = self.describe(name)
-        with self._connections.reading() as session:
-            notes = tuple(restorable_notes(session, spec))
+        with self._holding(name) as (session, found):
+            notes = (*restorable_notes(session, spec), *code_notes(session, found.table))
         return (*comes_back(self, name), *notes)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
@@ -275,6 +276,9 @@ class PgvectorStore:
                 return rehearsed(session, spec, with_roles=with_roles)
             finally:
                 session.extension = known  # one that the rehearsal made is gone
+
+    def before_rights(self, spec: CollectionSpec) -> CollectionSpec:
+        return without_rights(spec)
 
     def open_up(self, name: str) -> None:
         """In one transaction, with the roles that are made for it."""
