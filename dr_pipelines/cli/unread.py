@@ -1,6 +1,6 @@
 """What of a source is unread, for people and as JSON."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from dr_pipelines.errors import DrError
@@ -27,11 +27,14 @@ def unread_value(unread: "Unread") -> dict[str, Any]:
             }
             for q in unread.lines
         ],
+        "unnamed": unread.unnamed,
         "accepted": unread.accepted,
         "superseded": unread.superseded,
         "duplicates": unread.duplicates,
         "tail_bytes": unread.tail_bytes,
         "tail_since": unread.tail_since.isoformat() if unread.tail_since else None,
+        "left_out": unread.left_out,
+        "left_out_such_as": [asdict(other) for other in unread.others],
     }
 
 
@@ -42,8 +45,7 @@ def unread_lines(unread: "Unread") -> list[str]:
     if unread.count > SHOWN:
         said.append(f"and {unread.count - SHOWN} more")
     said += unread.sentences()[1 if unread.count else 0 :]
-    others = ((unread.accepted, "let go by decision"), (unread.duplicates, "delivered twice"))
-    return said + [f"{number} {what}" for number, what in others if number]
+    return said + unread.remarks()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@ SHOWN_DIGITS = 16
 """Digits of a hash that name it to a person; decisions are kept with all of them."""
 LISTED = 20
 SENTENCE_CHARACTERS = 200
+NO_NAMES = (
+    "; {} of them are more than are known one by one, so they cannot be let go and count until the "
+    "source is written without them and read again (dr ingest COLLECTION --accept-epoch NAME)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +43,40 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something in the source that is no document by its nature, such as a symbolic link."""
+
+    place: str
+    kind: str
+
+    @property
+    def sentence(self) -> str:
+        """Where it is and what it is."""
+        return f"{self.place} ({self.kind})"
+
+
+@dataclass(frozen=True, slots=True)
 class Unread:
     """What a source holds beyond its changes, as it was last read.
 
-    `count` lines wait for somebody, the oldest since `since`; the first of them are `lines`.
-    `accepted` were let go by a decision; `superseded` are about documents that the source said
-    again later; `duplicates` are lines that came twice. `tail_bytes` at the end have no line end
-    yet, since `tail_since`.
+    `count` lines wait for somebody, the oldest since `since`; the first of them are `lines`, and
+    `unnamed` of them are more than a source knows one by one. `accepted` were let go by a decision;
+    `superseded` are about documents that the source said again later; `duplicates` are lines that
+    came twice. `tail_bytes` at the end have no line end yet, since `tail_since`. `left_out` things
+    are no documents, the first of them `others`: nobody has to see to them.
     """
 
     count: int = 0
     lines: tuple[Quarantined, ...] = ()
+    unnamed: int = 0
     since: datetime | None = None
     accepted: int = 0
     superseded: int = 0
     duplicates: int = 0
     tail_bytes: int = 0
     tail_since: datetime | None = None
+    left_out: int = 0
+    others: tuple[LeftOut, ...] = ()
 
     @property
     def oldest(self) -> datetime | None:
@@ -86,8 +107,10 @@ class Unread:
         return replace(self, count=self.count + len(more), lines=(*more, *self.lines), since=since)
 
     def listed(self, limit: int = LISTED) -> "Unread":
-        """The same with at most so many lines: what is passed around is small."""
-        return self if len(self.lines) <= limit else replace(self, lines=self.lines[:limit])
+        """The same with at most so many lines and others: what is passed around is small."""
+        if len(self.lines) <= limit and len(self.others) <= limit:
+            return self
+        return replace(self, lines=self.lines[:limit], others=self.others[:limit])
 
     def facts(self) -> dict[str, Any]:
         """Plain values, for a log entry and for metadata."""
@@ -95,8 +118,12 @@ class Unread:
             "unread": self.count,
             "unread_since": self.since.isoformat() if self.since else None,
             "unread_such_as": self.lines[0].sentence[:SENTENCE_CHARACTERS] if self.lines else None,
+            "unread_unnamed": self.unnamed,
             "unread_accepted": self.accepted,
+            "unread_superseded": self.superseded,
             "unread_duplicates": self.duplicates,
+            "left_out": self.left_out,
+            "left_out_such_as": self._others(LISTED)[:SENTENCE_CHARACTERS] or None,
             "bytes_without_line_end": self.tail_bytes,
             "bytes_since": self.tail_since.isoformat() if self.tail_since else None,
         }
@@ -106,25 +133,53 @@ class Unread:
         said = []
         if self.count:
             lines = "line or file" if self.count == 1 else "lines or files"
-            said.append(f"{self.count} {lines} of the source cannot be read{_when(self.since)}")
+            unnamed = NO_NAMES.format(self.unnamed) if self.unnamed else ""
+            read = f"of the source cannot be read{_when(self.since)}"
+            said.append(f"{self.count} {lines} {read}{unnamed}")
         if self.tail_bytes:
             said.append(f"{self.tail_bytes} bytes without a line end{_when(self.tail_since)}")
         return said
+
+    def remarks(self, limit: int = 3) -> list[str]:
+        """A line about each kind of it that waits for nobody."""
+        counts = (
+            (self.accepted, "let go by decision"),
+            (self.superseded, "not read, of documents that were said again later"),
+            (self.duplicates, "delivered twice"),
+        )
+        said = [f"{number} {what}" for number, what in counts if number]
+        if self.left_out:
+            said.append(f"{self.left_out} left out, no documents: {self._others(limit)}")
+        return said
+
+    def _others(self, limit: int) -> str:
+        named = ", ".join(other.sentence for other in self.others[:limit])
+        more = self.left_out - min(limit, len(self.others))
+        return f"{named} and {more} more" if more > 0 else named
 
 
 NOTHING_UNREAD = Unread()
 
 
 def unread(
-    lines: Collection[Quarantined], *, count: int, superseded: int = 0, duplicates: int = 0
+    lines: Collection[Quarantined],
+    *,
+    count: int,
+    superseded: int = 0,
+    duplicates: int = 0,
+    others: Sequence[LeftOut] = (),
 ) -> Unread:
-    """Of lines that wait for somebody, of which only some may be known one by one."""
+    """Of lines that wait for somebody, of which only some may be known one by one, and of what is
+    left out."""
     return Unread(
         count=count,
         lines=tuple(lines),
+        unnamed=count - len(lines),
         since=_oldest(lines),
         superseded=superseded,
         duplicates=duplicates,
+        left_out=len(others),
+        others=tuple(others),
     )
 
 

@@ -3,10 +3,12 @@
 import json
 import os
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from tests.cli.workplace import CHANGES, Workplace, feed_lines
+from tests.ingest.feeds import Repository
 
 BAD = '{"seq": 7, "ts": "2026-01-07T10:00:00Z", "op": "upsert", "id": "a", "txt": "typo"}\n'
 
@@ -40,14 +42,19 @@ def test_a_line_that_cannot_be_read_is_said_by_ingest_status_and_backup(kept: Wo
     assert (unchanged.code, "not in it: line 7" in unchanged.out) == (3, True)
 
 
-def test_a_recovery_point_says_what_was_unread(kept: Workplace) -> None:
+def detail_of(place: Workplace) -> dict[str, Any]:
+    """What the newest snapshot's entry says."""
     from dr_pipelines.project import open_project
     from dr_pipelines.proof import newest_snapshot
 
+    repository = open_project(place.directory / "policies.yaml", {}).reading()
+    return newest_snapshot(repository, "notes").entry.body.detail
+
+
+def test_a_recovery_point_says_what_was_unread(kept: Workplace) -> None:
     kept.write_feed(feed_lines() + BAD)
     kept.dr("backup", "notes")
-    repository = open_project(kept.directory / "policies.yaml", {}).reading()
-    said = newest_snapshot(repository, "notes").entry.body.detail["source"]
+    said = detail_of(kept)["source"]
     assert (said["unread"], said["unread_since"]) == (1, "2026-01-07T10:00:00+00:00")
 
 
@@ -242,3 +249,90 @@ def test_other_fields_in_the_policy_are_another_sight_of_the_same_feed(kept: Wor
         policies.read_text().replace("team: {type: string}", "team: {type: boolean}")
     )
     assert unread_of(kept)["unread"]["count"] == 3  # type: ignore[index]
+
+
+def test_links_and_submodules_of_a_repository_are_said_to_be_left_out(fresh: Workplace) -> None:
+    wiki = Repository(fresh.directory / "wiki")
+    wiki.write("a.md", "# A\n")
+    (wiki.path / "link.md").symlink_to("a.md")
+    commit = wiki.commit("2026-01-05T08:00:00Z")
+    wiki.git("update-index", "--add", "--cacheinfo", f"160000,{commit},vendor")
+    wiki.git("commit", "-q", "-m", "x", date="2026-01-05T09:00:00Z")
+    policies = fresh.directory / "policies.yaml"
+    source = ("{kind: jsonl, path: feed.jsonl}", "{kind: git, path: wiki}")
+    policies.write_text(policies.read_text().replace(*source))
+    said = "2 left out, no documents: link.md (symbolic link), vendor (submodule)"
+    as_json = [
+        {"place": "link.md", "kind": "symbolic link"},
+        {"place": "vendor", "kind": "submodule"},
+    ]
+
+    ingest = fresh.dr("ingest", "notes")
+    assert (ingest.code, said in ingest.out) == (0, True)
+    backup = fresh.dr("backup", "notes")
+    assert (backup.code, f"not in it: {said}" in backup.out) == (0, True)
+    status = unread_of(fresh)
+    assert (status["met"], status["problems"]) == (True, [])
+    assert said in " ".join(fresh.dr("status").out.split())
+    again = fresh.dr("backup", "notes", "--json").json["source"]
+    for unread in (
+        status["unread"],
+        again["unread"],
+        fresh.dr("ingest", "notes", "--json").json["unread"],
+    ):
+        assert (unread["left_out"], unread["left_out_such_as"]) == (2, as_json)  # type: ignore[index]
+    detail = detail_of(fresh)["source"]
+    assert (detail["left_out"], detail["left_out_such_as"]) == (
+        2,
+        "link.md (symbolic link), vendor (submodule)",
+    )
+
+
+def test_a_line_of_a_document_that_was_said_again_is_counted_everywhere(kept: Workplace) -> None:
+    later = {"seq": 8, "ts": "2026-01-07T11:00:00Z", "op": "upsert", "id": "a", "text": "right"}
+    kept.write_feed(feed_lines() + BAD + json.dumps(later) + "\n")
+    said = "1 not read, of documents that were said again later"
+    ingest = kept.dr("ingest", "notes")
+    assert (ingest.code, said in ingest.out) == (0, True)
+    backup = kept.dr("backup", "notes")
+    assert (backup.code, f"not in it: {said}" in backup.out) == (0, True)
+    assert said in " ".join(kept.dr("status").out.split())
+    assert unread_of(kept)["unread"]["superseded"] == 1  # type: ignore[index]
+    assert detail_of(kept)["source"]["unread_superseded"] == 1
+
+
+def test_lines_beyond_those_that_are_known_one_by_one_are_said_with_the_way_out(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dr_pipelines.ingest.sources.jsonl_index.KEPT_LINES", 3)
+    kept.write_feed(feed_lines() + "".join(f"bad {n}\n" for n in range(5)))
+    found = kept.dr("ingest", "notes", "--json")
+    unread = found.json["unread"]
+    assert (found.code, unread["count"], unread["unnamed"], len(unread["lines"])) == (3, 5, 2, 3)
+    names = [f"{line['place']}:{line['sha256']}" for line in unread["lines"]]
+    words = [word for name in names for word in ("--accept-quarantine", name)]
+    left = kept.dr("ingest", "notes", *words, "--reason", "junk", "--json")
+    assert (left.code, left.json["unread"]["count"], left.json["unread"]["unnamed"]) == (3, 2, 2)
+    said = (
+        "2 of them are more than are known one by one, so they cannot be let go and count until "
+        "the source is written without them and read again (dr ingest COLLECTION --accept-epoch "
+        "NAME)"
+    )
+    assert said in kept.dr("ingest", "notes").out
+    status = unread_of(kept)
+    assert (status["met"], said in status["problems"][0]) == (False, True)  # type: ignore[index]
+    assert said in kept.dr("backup", "notes").out
+    assert detail_of(kept)["source"]["unread_unnamed"] == 2
+
+    kept.write_feed(feed_lines())
+    done = kept.dr("ingest", "notes", "--accept-epoch", "without junk", "--json")
+    assert (done.code, done.json["unread"]["count"], done.json["unread"]["unnamed"]) == (0, 0, 0)
+
+
+def test_bytes_without_a_line_end_are_said_by_a_backup(kept: Workplace) -> None:
+    kept.write_feed(feed_lines() + BAD[:20])
+    backup = kept.dr("backup", "notes", "--json")
+    assert (backup.code, backup.json["source"]["unread"]["tail_bytes"]) == (0, 20)
+    assert "not in it: 20 bytes without a line end since" in kept.dr("backup", "notes").out
+    detail = detail_of(kept)["source"]
+    assert (detail["bytes_without_line_end"], detail["bytes_since"] is None) == (20, False)

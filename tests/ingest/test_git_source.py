@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
 from dr_pipelines.ingest.sources import git_history
 from dr_pipelines.ingest.sources.git import GitSource
+from dr_pipelines.model.unread import LeftOut, Unread
 from dr_pipelines.protocols import Source, SourcePartition
 from dr_pipelines.testing.source_contract import FOR_EVER, SourceContract, rows
 from tests.ingest.feeds import Repository
@@ -248,7 +249,33 @@ def test_links_and_submodules_are_no_documents(repository: Repository, tmp_path:
     repository.git("add", "a.md", "link.md")
     repository.git("commit", "-q", "-m", "y")
     expected = [(1, "a.md", "1"), (2, "a.md", None), (2, "link.md", "now a file")]
-    assert changed(GitSource(repository.path)) == expected
+    source = GitSource(repository.path)
+    assert changed(source) == expected
+    left = (LeftOut("a.md", "symbolic link"), LeftOut("sub.md", "submodule"))
+    assert source.unread() == Unread(left_out=2, others=left)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [
+        ((), ["docs/link.md", "vendor"]),
+        (("vendor",), ["docs/link.md"]),
+        (("docs/**", "vendor"), []),
+    ],
+)
+def test_a_link_is_left_out_where_it_is_asked_for_and_a_submodule_unless_it_is_excluded(
+    repository: Repository, exclude: tuple[str, ...], left: list[str]
+) -> None:
+    repository.write("a.md", "1")
+    (repository.path / "docs").mkdir()
+    (repository.path / "docs" / "link.md").symlink_to("../a.md")
+    (repository.path / "latest").symlink_to("docs")
+    commit = repository.commit()
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{commit},vendor")
+    repository.git("commit", "-q", "-m", "x")
+    found = GitSource(repository.path, exclude=exclude).unread()
+    assert [other.place for other in found.others] == left
+    assert (found.left_out, found.count) == (len(left), 0)
 
 
 def test_a_change_of_mode_alone_is_no_change(repository: Repository) -> None:

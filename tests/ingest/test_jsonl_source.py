@@ -19,6 +19,7 @@ from dr_pipelines.errors import InvalidRequest, NotFound, SourceRewritten
 from dr_pipelines.ingest.sources import jsonl_index, jsonl_reading
 from dr_pipelines.ingest.sources.changes import BATCH_BYTES, Unreadable
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
+from dr_pipelines.ingest.sources.jsonl_index import KEPT_LINES
 from dr_pipelines.ingest.sources.jsonl_line import CONTENT, REQUIRED, parse_line
 from dr_pipelines.ingest.values import FieldTypes
 from dr_pipelines.model.collection import Field, FieldType
@@ -347,6 +348,16 @@ def test_a_document_that_is_said_again_readably_waits_for_nobody(tmp_path: Path)
     source.partitions()
     assert [q.document for q in source.unread().lines] == ["b"]
     assert (source.unread().count, source.unread().superseded) == (1, 1)
+
+
+def test_every_unreadable_line_is_counted_and_the_first_ten_thousand_are_named(
+    tmp_path: Path,
+) -> None:
+    lines = [line(1), *[b"bad"] * (KEPT_LINES + 2), line(2)]
+    source = JsonlSource(written(tmp_path / "f", lines))
+    assert [p.through for p in source.partitions()] == [2]
+    found = source.unread()
+    assert (found.count, found.unnamed, len(found.lines)) == (KEPT_LINES + 2, 2, KEPT_LINES)
 
 
 def test_a_line_has_the_hash_of_its_bytes_and_waits_since_its_time_or_its_day(

@@ -19,12 +19,15 @@ from dr_pipelines.ingest.sources.changes import (
     time_of,
 )
 from dr_pipelines.ingest.sources.git_history import (
+    LINK,
     MAX_FILE_BYTES,
+    SUBMODULE,
     Blobs,
     FileChange,
     History,
     changed_files,
     opened_blobs,
+    others_than_files,
     read_history,
     resolve_ref,
 )
@@ -32,7 +35,7 @@ from dr_pipelines.ingest.sources.git_lfs import last_brought, pointed_at
 from dr_pipelines.ingest.values import FindMisfit
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.lineage import SourceProvenance
-from dr_pipelines.model.unread import Quarantined, Unread, unread
+from dr_pipelines.model.unread import LeftOut, Quarantined, Unread, unread
 from dr_pipelines.protocols import SourcePartition
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 MARKDOWN = frozenset([".md", ".markdown"])
 HEADING = re.compile(r"^(?:```|~~~)|^#{1,6}[ \t]+(\S.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
+NOT_FILES = {LINK: "symbolic link", SUBMODULE: "submodule"}
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999."""
 
@@ -63,8 +67,9 @@ class GitSource:
     document is a path, and a rename deletes one and inserts another. Merges count as what they
     changed against their first parent, at the committer's date. `include` and `exclude` are Git's
     glob pathspecs (`**/*.md` is every Markdown file). Symbolic links and submodules are no
-    documents; files that are not UTF-8 text, Git LFS pointers whose files are not here, and paths
-    that could not be ids, are quarantined until a later commit has them readable, or not at all.
+    documents; those of the newest commit are counted as left out. Files that are not UTF-8 text,
+    Git LFS pointers whose files are not here, and paths that could not be ids, are quarantined
+    until a later commit has them readable, or not at all.
 
     The ref is resolved by the first call, and again by each call of `partitions`.
     """
@@ -162,8 +167,21 @@ class GitSource:
             tuple(positions),
             tuple(newest),
             tuple(_partitions(history, positions, newest, counts)),
-            unread(lines, count=len(lines), superseded=superseded),
+            unread(lines, count=len(lines), superseded=superseded, others=self._left_out(history)),
         )
+
+    def _left_out(self, history: History) -> list[LeftOut]:
+        """What the newest commit has that is no document by its nature."""
+        found = others_than_files(
+            self._repository,
+            history.commits[-1],
+            include=self._include,
+            exclude=self._exclude,
+        )
+        return [
+            LeftOut(path.decode("utf-8", "backslashreplace"), NOT_FILES.get(mode, "no file"))
+            for path, mode in found
+        ]
 
     def _walk(
         self, history: History, after: int, through: int, newest: int

@@ -14,7 +14,10 @@ from dr_pipelines.ingest.sources.git_process import Output, run_git, started
 from dr_pipelines.permissions import temporary_parent
 
 REGULAR = frozenset([b"100644", b"100755"])
+LINK = b"120000"
+SUBMODULE = b"160000"
 MAX_FILE_BYTES = 64 * 1024 * 1024
+RAW = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-color")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +80,8 @@ def changed_files(
 ) -> Iterator[FileChange]:
     """Changes of regular files by the commits at positions in (after, through], each commit's in
     bytewise order of path. A symbolic link or submodule is no file."""
-    pathspecs = [f":(glob){p}" for p in include] + [f":(exclude,glob){p}" for p in exclude]
-    options = (
-        "--stdin",
-        "-r",
-        "-z",
-        "--raw",
-        "--root",
-        "--no-renames",
-        "--no-abbrev",
-        "--no-color",
-    )
+    pathspecs = _pathspecs(include, exclude)
+    options = ("--stdin", "--root", *RAW)
     with tempfile.TemporaryFile(dir=temporary_parent()) as wanted:
         commits = history.commits
         for index in range(after, min(through, len(commits))):
@@ -99,6 +93,35 @@ def changed_files(
             yield from _parsed(fields, history, after)
             if process.wait():
                 raise Unavailable(f"git diff-tree in {directory} failed: run `git fsck` there")
+
+
+def others_than_files(
+    directory: Path, commit: str, *, include: Sequence[str], exclude: Sequence[str]
+) -> list[tuple[bytes, bytes]]:
+    """Path and mode of what a commit has that is no file, in bytewise order: submodules, whose
+    files are asked for or not nobody knows, and of symbolic links those that are asked for."""
+    strange = _entries_without_blobs(directory, commit, _pathspecs((), exclude))
+    if not any(mode == LINK for _, mode in strange):
+        return strange
+    wanted = set(_entries_without_blobs(directory, commit, _pathspecs(include, exclude)))
+    return [entry for entry in strange if entry[1] != LINK or entry in wanted]
+
+
+def _entries_without_blobs(
+    directory: Path, commit: str, pathspecs: Sequence[str]
+) -> list[tuple[bytes, bytes]]:
+    nothing = run_git(directory, "hash-object", "-t", "tree", "--stdin").strip()
+    with started(directory, "diff-tree", *RAW, nothing, commit, "--", *pathspecs) as process:
+        fields = Output(process, directory, "diff-tree").fields(b"\0")
+        pairs = ((next(fields), about.split(b" ", 2)[1]) for about in fields)
+        found = [(path, mode) for path, mode in pairs if mode not in REGULAR]
+        if process.wait():
+            raise Unavailable(f"git diff-tree in {directory} failed: run `git fsck` there")
+    return found
+
+
+def _pathspecs(include: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    return [f":(glob){p}" for p in include] + [f":(exclude,glob){p}" for p in exclude]
 
 
 def _parsed(fields: Iterator[bytes], history: History, after: int) -> Iterator[FileChange]:
