@@ -328,7 +328,9 @@ def test_what_is_a_collection(store: VectorStore, native: psycopg.Connection) ->
         CREATE TABLE {"l" * 63} (id int PRIMARY KEY, e vector(2));
     """)
     weird = next(name for name in store.collections() if name.startswith("it-s"))
-    assert store.collections() == sorted(["hashes", "uniquely", weird, "l" * 63])
+    assert store.collections() == sorted(
+        ["hashes", "nokey", "nullable", "uniquely", weird, "l" * 63]
+    )
     native.execute("INSERT INTO loose VALUES ('a', '[1, 2, 3]', 'hello', '{\"a\": 1}')")
     assert store.describe("loose").vectors[0].dimension == 3
     assert store.describe(weird).fields[0].name == "score_"

@@ -11,12 +11,10 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.backup import _first_manifest
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
 from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.planning.recovery import ALIAS_LIMITS
 from dr_pipelines.protocols import VectorStore
@@ -531,8 +529,6 @@ def test_a_copy_beside_a_table_of_any_name_is_like_it(
 
 
 REASONS = {
-    "CREATE TABLE t (e vector(2))": "key that tells its rows apart, and it has none.*PRIMARY KEY",
-    "CREATE TABLE t (id int UNIQUE, e vector(2))": "its unique columns may be null",
     "CREATE TABLE t (id int PRIMARY KEY)": "no column of type vector",
     "CREATE TABLE t (id int PRIMARY KEY, e vector)": "hold no vector yet",
     "CREATE VIEW t AS SELECT 1": "it is a view",
@@ -749,12 +745,3 @@ def test_records_that_a_table_would_refuse_are_named_beforehand(
     with pytest.raises(InvalidRequest, match="'2'"):
         store.write("t", rows)
     store.write("t", rows.take([0, 2, 4]))
-
-
-@on_one_server
-def test_a_backup_of_a_table_without_a_key_says_the_reason_and_the_way(
-    store: VectorStore, native: psycopg.Connection
-) -> None:
-    native.execute("CREATE TABLE t (e vector(2))")
-    with pytest.raises(NotFound, match=r"needs a key.*PRIMARY KEY"):
-        _first_manifest("t", Timeline(id=1, physical="t", store="main"), store)

@@ -53,6 +53,8 @@ FOREIGN = f"""
     INSERT INTO two (tenant, e) VALUES ('a', '[1, 2]'), ('a', '[2, 1]');
     CREATE TABLE three (id mood PRIMARY KEY, e vector);
     INSERT INTO three VALUES ('good', '[1, 2]'), ('bad', '[1, 2, 3]');
+    CREATE TABLE four (e vector(2), n int, mood mood, label label);
+    INSERT INTO four VALUES ('[1, 2]', 1, 'good', 'l'), ('[1, 2]', 1, 'good', 'l');
     GRANT SELECT (id), UPDATE (body) ON one TO PUBLIC;
     GRANT USAGE ON SEQUENCE two_id_seq TO PUBLIC;
     ALTER TABLE one ENABLE ROW LEVEL SECURITY;
@@ -115,9 +117,9 @@ def _foreign(store: PgvectorStore, name: str) -> None:
 
 def _everything(store: PgvectorStore) -> None:
     """Every operation, on tables of others and on a collection of ours."""
-    assert {"one", "two", "three"} <= set(store.collections())
+    assert {"one", "two", "three", "four"} <= set(store.collections())
     store.warnings()
-    for name in ("one", "two", "three"):
+    for name in ("one", "two", "three", "four"):
         _foreign(store, name)
     for condition in (Equals("mood", "good"), Range("label", gte="a"), Equals("price", "1.50")):
         assert store.search("one", Query(vector=vector(1, 2), filter=condition), limit=9)

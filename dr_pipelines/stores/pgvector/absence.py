@@ -1,4 +1,4 @@
-"""Why a name is no collection: a table without a key or a vector, another kind of relation."""
+"""Why a name is no collection: a table without a vector, another kind of relation."""
 
 from psycopg import sql
 
@@ -18,12 +18,6 @@ KINDS = {
 }
 RELATION = qualified("""
     SELECT c.relkind::text, c.relispartition,
-        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique
-            AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL),
-        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique
-            AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-            AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid
-                AND NOT a.attnotnull AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]))),
         EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
             AND t.typname IN ('vector', 'halfvec', 'sparsevec'))
@@ -45,21 +39,14 @@ def unknown(session: Session, name: str) -> NotFound:
         return NotFound(
             f"no collection {name!r} here: no table of that name in schema {session.schema!r}"
         )
-    return NotFound(f"{name!r} is no collection: {_reason(name, *found[0])}")
+    return NotFound(f"{name!r} is no collection: {_reason(*found[0])}")
 
 
-def _reason(name: str, kind: str, partition: bool, unique: bool, key: bool, vectors: bool) -> str:
+def _reason(kind: str, partition: bool, vectors: bool) -> str:
     if kind in KINDS:
         return f"it is {KINDS[kind]}; only tables and partitioned tables are"
     if partition:
         return "it is a partition; name the table that it belongs to"
-    if not key:
-        why = "its unique columns may be null" if unique else "it has none"
-        return (
-            f"the table needs a key that tells its rows apart, and {why}. Add one, for example: "
-            f"ALTER TABLE {sql.Identifier(name).as_string()} ADD COLUMN row_id bigint GENERATED "
-            "ALWAYS AS IDENTITY PRIMARY KEY; a unique index over columns that are NOT NULL does too"
-        )
     if vectors:
         return "its columns for vectors declare no dimension and hold no vector yet"
     return "the table has no column of type vector, halfvec or sparsevec, and no indexed bit string"

@@ -1,8 +1,10 @@
 """What the engine's catalogs say: tables with vectors, their columns and indexes, aliases.
 
-A collection is a table of the schema, or the root of a tree of partitions, with a key of columns
-that are not null and with at least one vector. The key's index carries the label of a collection of
-ours as its comment: it goes wherever the table goes, through a rename and through pg_dump too.
+A collection is a table of the schema, or the root of a tree of partitions, with at least one
+vector. Its key is one of columns that are not null; where it has none, rows are told apart by what
+they hold (`contents`). The label of a collection of ours is the comment of the key's index, or of a
+statistics object where there is none: it goes wherever the table goes, through a rename and through
+pg_dump too.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from psycopg import sql
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.stores.pgvector.connections import Row, Session
-from dr_pipelines.stores.pgvector.label import Label, read_label
+from dr_pipelines.stores.pgvector.label import MARK, Label, read_label
 from dr_pipelines.stores.pgvector.names import collection_name, table_name
 from dr_pipelines.stores.pgvector.statements import oid, oids, qualified, text_array
 
@@ -21,11 +23,16 @@ ALIAS_MARK = "dr-pipelines alias"
 
 TABLES = qualified("""
     SELECT c.oid::int8, c.relname, pg_catalog.quote_ident(c.relname), c.relkind::text,
-        k.indkey::int2[]::int4[], k.indexrelid::int8,
-        pg_catalog.obj_description(k.indexrelid, 'pg_class')
+        coalesce(k.indkey::int2[]::int4[], ARRAY[]::int4[]), coalesce(k.indexrelid::int8, 0),
+        CASE WHEN k.indexrelid IS NOT NULL THEN
+            pg_catalog.obj_description(k.indexrelid, 'pg_class')
+        ELSE (SELECT d.comment FROM (
+            SELECT s.oid, pg_catalog.obj_description(s.oid, 'pg_statistic_ext') AS comment
+            FROM pg_statistic_ext s WHERE s.stxrelid = c.oid) d
+            WHERE pg_catalog.starts_with(d.comment, {mark}) ORDER BY d.oid LIMIT 1) END
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT i.indexrelid, i.indkey[0:i.indnkeyatts - 1] AS indkey FROM pg_index i
         WHERE i.indrelid = c.oid AND i.indisunique AND i.indpred IS NULL
             AND i.indexprs IS NULL AND i.indisvalid
@@ -146,7 +153,9 @@ class Table:
     quoted: str
     partitioned: bool
     key: tuple[int, ...]
+    """Its columns; none where the table has no key."""
     key_index: int
+    """0 where the table has no key."""
     label: Label | None
     damage: Damaged | None
     """Why a label that is there cannot be read."""
@@ -166,11 +175,13 @@ class Table:
 
 
 def tables(session: Session, *, names: Sequence[str] | None = None) -> list[Table]:
-    """Tables with a key, ascending by name; with `names`, those of them."""
+    """Tables, ascending by name; with `names`, those of them."""
     which: sql.Composable = sql.SQL("true")
     if names is not None:
         which = qualified("c.relname = ANY ({})").format(text_array(list(names)))
-    found = session.rows(TABLES.format(schema=sql.Literal(session.schema), which=which))
+    found = session.rows(
+        TABLES.format(schema=sql.Literal(session.schema), mark=sql.Literal(MARK), which=which)
+    )
     ids = oids([row[0] for row in found])
     with session.definitions():
         attributes = _grouped(session.rows(ATTRIBUTES.format(tables=ids)))

@@ -7,6 +7,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.columns import Column
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.decoding import Message, decoded, strings
@@ -34,13 +35,12 @@ def scanned(
     require_whole(session, collection.table)
     schema = store_schema(collection.spec)
     sources = [_source(session, collection, name) for name in columns]
-    key = _source(session, collection, "id")
     query = sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {}) TO STDOUT (FORMAT BINARY)")
     statement = query.format(
         sql.SQL(", ").join(read for read, _ in sources),
-        collection.rows(session),
+        collection.records(session),
         where,
-        key[0] if collection.ours else qualified('{} COLLATE "C"').format(key[0]),
+        _order(collection),
     )
     fields = pa.schema([schema.field(name) for name in columns])
     decoders = [decode for _, decode in sources]
@@ -53,6 +53,14 @@ def scanned(
             ],
             schema=fields,
         )
+
+
+def _order(collection: Collection) -> sql.Composable:
+    if not collection.table.key:
+        return contents.order(collection.table)
+    if collection.ours:
+        return sql.Identifier("id")
+    return qualified('{} COLLATE "C"').format(key_column(collection))
 
 
 def _source(

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
 from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS, UNREPORTED
+from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.attached import add_attached
 from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
 from dr_pipelines.stores.pgvector.columns import Mapping
@@ -127,6 +128,11 @@ class Collection:
     def rows(self, session: Session) -> sql.Composed:
         """What has the rows: without those of tables that inherit, which are not partitions."""
         return rows_of(session, self.table)
+
+    def records(self, session: Session) -> sql.Composed:
+        """The same, and with what the ids of a table without a key are made of."""
+        rows = self.rows(session)
+        return rows if self.table.key else contents.numbered(self.table, rows)
 
 
 def rows_of(session: Session, table: Table) -> sql.Composed:

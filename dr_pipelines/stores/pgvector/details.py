@@ -17,7 +17,9 @@ STATISTICS = qualified("""
     SELECT s.stxname, s.stxkind::text[], pg_catalog.pg_get_statisticsobjdef_columns(s.oid),
         coalesce(s.stxstattarget, -1)::int4,
         pg_catalog.obj_description(s.oid, 'pg_statistic_ext')
-    FROM pg_statistic_ext s WHERE s.stxrelid = {table} ORDER BY s.stxname
+    FROM pg_statistic_ext s WHERE s.stxrelid = {table} AND NOT starts_with(
+        coalesce(pg_catalog.obj_description(s.oid, 'pg_statistic_ext'), ''), {mark})
+    ORDER BY s.stxname
 """)
 INDEXES = qualified("""
     SELECT c.relname, pg_catalog.obj_description(c.oid, 'pg_class'), i.indisclustered,
@@ -40,8 +42,7 @@ def details(session: Session, relation: int, quoted: str, *, root: str, table: s
     number = oid(relation)
     found: Section = {
         "statistics": [
-            _statistics(row, quoted, root=root)
-            for row in session.rows(STATISTICS.format(table=number))
+            _statistics(row, quoted, root=root) for row in _all_statistics(session, number)
         ],
     }
     rows = session.rows(NOT_NULLS.format(table=number))
@@ -56,6 +57,11 @@ def details(session: Session, relation: int, quoted: str, *, root: str, table: s
         if clustered:
             found["clustered"] = place
     return found | {"index_comments": comments, "index_statistics": targets}
+
+
+def _all_statistics(session: Session, relation: sql.Composed) -> list[tuple[Any, ...]]:
+    """Those of a table, but for one that only has its label."""
+    return session.rows(STATISTICS.format(table=relation, mark=sql.Literal(MARK)))
 
 
 def _statistics(row: tuple[Any, ...], quoted: str, *, root: str) -> Section:
@@ -146,13 +152,11 @@ def _oid(session: Session, table: str) -> sql.Composed:
 def _complete_statistics(
     session: Session, section: Section, *, root: str, table: str, quoted: str
 ) -> None:
-    there = {
-        derived(r[0], root) for r in session.rows(STATISTICS.format(table=_oid(session, table)))
-    }
+    there = {derived(r[0], root) for r in _all_statistics(session, _oid(session, table))}
     for part in section.get("statistics", []):
         if part["name"] in there:
             continue
-        name = session.table(_free_statistics(session, part["name"], root))
+        name = session.table(free_statistics(session, part["name"], root))
         kinds = ", ".join(kind for kind in part["kinds"] if kind in KINDS.values())
         columns = verbatim(with_table(part["columns"], quoted))
         create = sql.SQL("CREATE STATISTICS {} {} ON {} FROM {}")
@@ -172,7 +176,8 @@ TAKEN = qualified("""
 """)
 
 
-def _free_statistics(session: Session, name: str, root: str) -> str:
+def free_statistics(session: Session, name: str, root: str) -> str:
+    """A name for a statistics object of a collection's table that none has yet."""
     wanted = placed(name, root, taken=False)
     query = TAKEN.format(schema=sql.Literal(session.schema), name=sql.Literal(wanted))
     return placed(name, root, taken=bool(session.one(query)))

@@ -10,7 +10,7 @@ from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS
 from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.pgvector.columns import vector_type
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.making import ENGINE, Section, section_of
+from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, Section, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of
 from dr_pipelines.stores.pgvector.needs import missing as missing_needs
 from dr_pipelines.stores.pgvector.rights import (
@@ -36,6 +36,11 @@ NOT_MADE = {
 ADDED_LAST = (
     "added when the collection takes the place of the one that had them, for new rows at first, "
     "and for all where what they refer to is there"
+)
+NO_KEY = (
+    "the table has none: an id is the digest of what a row holds, equal rows are numbered, a row "
+    "that changes is one that went and one that came, and a scan reads every row whole. To tell "
+    "rows apart: ALTER TABLE … ADD COLUMN row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
 )
 OF_PARTITIONS = {"sequences": "not made: the columns have no default there; add it by hand"}
 
@@ -115,6 +120,8 @@ def restorable_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     were never finished, an owner for whom this user may not act. A user who may make no tables
     only backs up: of his rights a restore will not ask."""
     section = section_of(spec)
+    if section.get("layout") == AS_IT_WAS and not section.get("key"):
+        yield Note(f"engine.{ENGINE}.key", Fate.APPROXIMATED, NO_KEY)
     yield from (note for note in _section_notes(session, spec) if REMARKS in note.part.split("."))
     owner = section.get("owner")
     if owner is None or missing_roles(session, [owner]):

@@ -1,4 +1,5 @@
-"""Keys of tables that others made, as ids: the value as text, or a JSON array of several."""
+"""Keys of tables that others made, as ids: the value as text, or a JSON array of several; where
+there is none, what the rows hold (`contents`)."""
 
 import json
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.catalog import Attribute
 from dr_pipelines.stores.pgvector.columns import TEXT
 from dr_pipelines.stores.pgvector.connections import Session
@@ -22,7 +24,9 @@ def key_attributes(collection: Collection) -> list[Attribute]:
 
 
 def key_column(collection: Collection) -> sql.Composable:
-    """The id as SQL."""
+    """The id as SQL, of the rows that `Collection.records` gives."""
+    if not collection.table.key:
+        return contents.id_column(collection.table)
     parts = [_text(a) for a in key_attributes(collection)]
     if len(parts) == 1:
         return parts[0]
@@ -85,17 +89,22 @@ def with_keys(session: Session, collection: Collection, ids: Sequence[str]) -> s
 
 def with_texts(collection: Collection, ids: Sequence[str]) -> sql.Composable:
     """A condition for the records with these ids, whatever they are."""
+    if not collection.table.key:
+        return contents.among(collection.table, ids)
     kept = [key for key in ids if "\0" not in key]
     return qualified("{} = ANY ({})").format(key_column(collection), text_array(kept))
 
 
 def require_keys(collection: Collection, batch: pa.Table) -> None:
-    """Of a key of several columns, which are fields as well, both must say the same.
+    """Of a key of several columns, which are fields as well, both must say the same. Of a table
+    without one, ids must look like those of its rows; what they hold is compared later.
 
     Raises:
         InvalidRequest: they do not, or an id is no key; names the record.
     """
-    if len(collection.table.key) == 1:
+    if not collection.table.key:
+        contents.require_form(collection.table, batch)
+    if len(collection.table.key) <= 1:
         return
     ids = batch.column("id").to_pylist()
     for texts, attribute in zip(

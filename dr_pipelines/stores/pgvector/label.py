@@ -1,4 +1,6 @@
-"""The label of a collection of ours: its whole specification, as the comment of its key's index."""
+"""The label of a collection of ours: its whole specification, as the comment of its key's index or,
+where it has no key, of a statistics object that is there for nothing else. Both belong to the table
+and leave its own comment to users."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +12,14 @@ from pydantic import ValidationError
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 
 MARK = "dr-pipelines collection "
+HOLDERS = qualified("""
+    SELECT s.stxname FROM pg_statistic_ext s WHERE s.stxrelid = {}
+        AND starts_with(pg_catalog.obj_description(s.oid, 'pg_statistic_ext'), {})
+    ORDER BY s.oid
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +54,38 @@ def read_label(comment: str | None, table: str) -> Label | None:
 
 def write_label(session: Session, key_index: str, label: Label) -> None:
     """Set the comment of an index."""
+    say = sql.SQL("COMMENT ON INDEX {} IS {}")
+    session.run(say.format(session.table(key_index), sql.Literal(_written(label))))
+
+
+def holder(session: Session, relation: int) -> str | None:
+    """The name of the statistics object that has the label of a table, by the table's number."""
+    name: str | None = session.one(HOLDERS.format(oid(relation), sql.Literal(MARK)))
+    return name
+
+
+def write_statistics_label(session: Session, table: str, holder: str, label: Label) -> None:
+    """Set the comment of a statistics object of a table, and make it where it is not there. It is
+    of a constant, with no samples: no writer and no ANALYZE has anything to do for it."""
+    name = session.table(holder)
+    there = qualified(
+        "SELECT EXISTS (SELECT FROM pg_statistic_ext s JOIN pg_namespace n "
+        "ON n.oid = s.stxnamespace WHERE n.nspname = {} AND s.stxname = {})"
+    )
+    if not session.one(there.format(sql.Literal(session.schema), sql.Literal(holder))):
+        session.run(
+            sql.SQL("CREATE STATISTICS {} ON (1) FROM {}").format(name, session.table(table))
+        )
+        session.run(sql.SQL("ALTER STATISTICS {} SET STATISTICS 0").format(name))
+    say = sql.SQL("COMMENT ON STATISTICS {} IS {}")
+    session.run(say.format(name, sql.Literal(_written(label))))
+
+
+def _written(label: Label) -> str:
     value = {
         "spec": label.spec.model_dump(mode="json"),
         "indexed": label.indexed,
         "opened": label.opened,
         "made": dict(label.made),
     }
-    session.run(
-        sql.SQL("COMMENT ON INDEX {} IS {}").format(
-            session.table(key_index), sql.Literal(MARK + json.dumps(value, sort_keys=True))
-        )
-    )
+    return MARK + json.dumps(value, sort_keys=True)

@@ -13,8 +13,13 @@ from dr_pipelines.planning.parts import OWN_NAME
 from dr_pipelines.stores.pgvector.catalog import tables, taken
 from dr_pipelines.stores.pgvector.columns import own_columns
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.details import not_null
-from dr_pipelines.stores.pgvector.label import Label, write_label
+from dr_pipelines.stores.pgvector.details import free_statistics, not_null
+from dr_pipelines.stores.pgvector.label import (
+    Label,
+    holder,
+    write_label,
+    write_statistics_label,
+)
 from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
 from dr_pipelines.stores.pgvector.rights import revoke_defaults
 from dr_pipelines.stores.pgvector.statements import qualified, verbatim
@@ -351,13 +356,11 @@ def _replica_identity(session: Session, name: str, section: Section) -> None:
 
 
 def write_key_label(session: Session, table: str, label: Label) -> None:
-    """Set the label of a table: its key carries it.
-
-    Raises:
-        InvalidRequest: it has no key of columns that are not null.
-    """
-    found = tables(session, names=[table])
-    if not found:
-        raise InvalidRequest(f"{label.spec.name!r}: its section {ENGINE!r} has no key")
-    index = next(i for i in found[0].indexes if i.id == found[0].key_index)
-    write_label(session, index.name, label)
+    """Set the label of a table: its key carries it, or what stands for one."""
+    (found,) = tables(session, names=[table])
+    index = next((i for i in found.indexes if i.id == found.key_index), None)
+    if index is not None:
+        write_label(session, index.name, label)
+        return
+    name = holder(session, found.id) or free_statistics(session, "{table}_label", table)
+    write_statistics_label(session, table, name, label)

@@ -9,6 +9,7 @@ from psycopg import sql
 from dr_pipelines.model.collection import Metric, Vector
 from dr_pipelines.model.query import Hit, fused_hits
 from dr_pipelines.stores.exact import search_exactly
+from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import Collection
@@ -95,6 +96,8 @@ def _nearest(
     held = place if shared else name
     rows = session.rows(query.format(shown, distance, target, held, where, distance, most))
     hits = [_hit(collection, row[:3], _score(row[3], vector.metric)) for row in rows]
+    if not collection.table.key:
+        hits = contents.numbered_hits(hits)
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
@@ -186,7 +189,9 @@ def _shown(collection: Collection) -> sql.Composable:
     """Id, document and text of a hit."""
     if collection.ours:
         return sql.SQL("id, document_id, text")
-    key, text = key_column(collection), collection.mapping.column("text")
+    table, text = collection.table, collection.mapping.column("text")
+    # equal rows get their numbers afterwards: an index gives rows one by one
+    key = key_column(collection) if table.key else contents.digest(table)
     shown: sql.Composable = qualified("NULL::text")
     if text is not None:
         shown = text.read.format(text.identifier)

@@ -28,7 +28,7 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.fitting import comes_back
 from dr_pipelines.stores.misfits import misfits_of, value_problems
-from dr_pipelines.stores.pgvector import alias_views, indexing, searching, writing
+from dr_pipelines.stores.pgvector import alias_views, contents, indexing, searching, writing
 from dr_pipelines.stores.pgvector.absence import unknown
 from dr_pipelines.stores.pgvector.address import Address
 from dr_pipelines.stores.pgvector.analysis import analyse
@@ -84,6 +84,8 @@ class PgvectorStore:
         self._made = set[str]()
         """Collections of definitions that somebody accepted: until they have their indexes, what is
         in these runs as rows come."""
+        self._filled = dict[str, str]()
+        """Of those without a key, the highest id: to ask for it takes a look at every row."""
 
     @property
     def engine(self) -> str:
@@ -213,6 +215,7 @@ class PgvectorStore:
     def create(self, spec: CollectionSpec) -> None:
         """The extension is made where the database lacks it and this user may."""
         self._made.add(spec.name)
+        self._filled.pop(spec.name, None)
         try:
             with self._connections.writing() as session:
                 if self._is_there(session, spec):
@@ -249,12 +252,20 @@ class PgvectorStore:
             remove(session, table)
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
+        below = self._filled.pop(name, None)  # back only when it is known what was written
         with self._connections.writing() as session:
             found = _physical(session, name)
             new = checked_batch(batch, found.spec)
-            if found.built or name not in self._made:
+            filling = name in self._made and not found.built
+            if not filling:
                 require_writable(session, found.table)
-            writing.write(session, found, new, replaces=replaces)
+            if found.table.key or not filling:
+                below = None
+            elif below is None:
+                below = contents.last(session, found.table, found.rows(session))
+            writing.write(session, found, new, replaces=replaces, below=below)
+        if below is not None:
+            self._filled[name] = max(below, *new.column("id").to_pylist(), key=str.encode)
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         with self._connections.reading() as session:

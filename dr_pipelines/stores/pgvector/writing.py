@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from dr_pipelines.stores.pgvector import decoding, encoding, keys
+from dr_pipelines.stores.pgvector import contents, decoding, encoding, keys
 from dr_pipelines.stores.pgvector.columns import Column, written
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.copying import load, load_texts
@@ -21,11 +21,17 @@ ROW = decoding.numbers(">i4", pa.int32()), encoding.numbers(">i4")
 
 
 def write(
-    session: Session, collection: Collection, batch: pa.Table, *, replaces: Sequence[str]
+    session: Session,
+    collection: Collection,
+    batch: pa.Table,
+    *,
+    replaces: Sequence[str],
+    below: str | None = None,
 ) -> None:
     """Replace by id and by document, then copy straight into the table: what was there under these
     ids is gone by then, so that no row goes through a temporary table first. Only where a type has
-    to read texts itself do rows go through one.
+    to read texts itself do rows go through one, and where ids are made of the rows. All ids that
+    are there are known to be at most `below`, where that is given.
 
     Raises:
         InvalidRequest: the engine cannot keep a value; nothing was written.
@@ -33,11 +39,13 @@ def write(
     require_kept(batch, collection)
     if not collection.ours:
         keys.require_keys(collection, batch)
-    _remove(session, collection, batch, replaces)
+    first = pc.min(batch.column("id")).as_py()
+    if replaces or below is None or (first is not None and first.encode() <= below.encode()):
+        _remove(session, collection, batch, replaces)
     if batch.num_rows == 0:
         return
     columns, batch = written(collection.mapping.columns, batch)
-    if any(column.staged for column in columns):
+    if any(column.staged for column in columns) or not collection.table.key:
         _through_staging(session, collection, columns, batch)
     else:
         load(session, collection.identifier(session), columns, batch)
@@ -92,6 +100,9 @@ def _remove(
     ids = batch.column("id").to_pylist()
     if not collection.ours:
         more = set(replaces).difference(ids)
+        if not collection.table.key:
+            contents.remove(session, collection.table, target, sorted({*ids, *more}))
+            return
         if ids:
             session.run(delete.format(target, keys.with_keys(session, collection, ids)))
         if more:
@@ -116,15 +127,24 @@ def _through_staging(
 ) -> None:
     """Rows with values that only their types' input functions make of texts: those come by COPY
     into a table of their own, where their columns have these types, and the other columns beside
-    them. A cast of text would ask for a cast, which may be somebody's."""
+    them. A cast of text would ask for a cast, which may be somebody's. Of a table without a key the
+    rows are compared with their ids there."""
     read = [column for column in columns if column.staged]
     plain = [column for column in columns if not column.staged]
     rows = Column(_free_name(columns), _free_name(columns), "integer", *ROW)
     numbered = batch.append_column(rows.name, pa.array(range(len(batch)), pa.int32()))
-    beside = _staging(session, 0, [rows, *plain])
-    load(session, beside, [rows, *plain], numbered)
+    ids = Column("id", f"{rows.native} id", "text", decoding.strings, encoding.strings)
+    first = [rows, *plain] if collection.table.key else [rows, ids, *plain]
+    beside = _staging(session, 0, first)
+    load(session, beside, first, numbered)
     texts = _staging(session, 1, [rows, *read])
     load_texts(session, texts, [rows, *read], numbered)
+    places: dict[str, sql.Composable] = {
+        c.native: sql.Identifier("t" if c.staged else "b", c.native) for c in [*plain, *read]
+    }
+    if not collection.table.key:
+        tables = {"beside": beside, "texts": texts, "row": rows.identifier, "id": ids.identifier}
+        contents.require_contents(session, collection.table, places, **tables)
     with session.definitions():
         session.run(
             qualified(
@@ -133,9 +153,7 @@ def _through_staging(
             ).format(
                 collection.identifier(session),
                 sql.SQL(", ").join(c.identifier for c in [*plain, *read]),
-                sql.SQL(", ").join(
-                    sql.Identifier("t" if c.staged else "b", c.native) for c in [*plain, *read]
-                ),
+                sql.SQL(", ").join(places[c.native] for c in [*plain, *read]),
                 beside,
                 texts,
                 rows.identifier,
@@ -146,7 +164,7 @@ def _through_staging(
 
 def _free_name(columns: Sequence[Column]) -> str:
     name = "row"
-    while any(name in (column.name, column.native) for column in columns):
+    while any(c.name == name or c.native.startswith(name) for c in columns):
         name += "_"
     return name
 
