@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.campaigns import situations
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 PAGE = ROOT / "docs" / "campaigns.md"
@@ -43,7 +45,7 @@ How many runs a full disk stopped differs, because some engines had room left in
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The whole page; results by the name of their file."""
     parts = [INTRODUCTION, *_table(CORPORA, _corpora(results)), *_table(INDEXES, _indexes(results))]
-    parts += [*_table(INTERRUPTED, _interrupted(results)), _others(results)]
+    parts += [*_table(INTERRUPTED, _interrupted(results)), situations.section(), _others(results)]
     return "\n".join(parts)
 
 

@@ -1,6 +1,7 @@
 """The page of campaigns says what their results say."""
 
-from tests.campaigns import evidence
+from tests import named
+from tests.campaigns import evidence, situations
 
 
 def test_the_page_is_that_of_the_results() -> None:
@@ -40,3 +41,15 @@ def test_every_result_has_its_place() -> None:
     assert "| lancedb | ivf_pq | 0.8111 | 0.8122 | 0.8133 | probes |" in shown
     assert "| qdrant | 71 | 7 × backup, 5 × restore | 73 |" in shown
     assert "[kills](results/kills.json): kills 3,000; outcomes: 2 kinds" in shown
+
+
+def test_every_situation_names_tests_that_exist() -> None:
+    rows = (*situations.RESTORED, *situations.ELSEWHERE)
+    assert len(rows) == 27
+    for row in rows:
+        assert row.tests
+        assert named.missing(row.tests) == []
+    assert named.missing(["tests/test_canaries.py::test_nothing", "tests/no.py::test_a"]) == [
+        "tests/test_canaries.py::test_nothing",
+        "tests/no.py::test_a",
+    ]
