@@ -233,6 +233,26 @@ class Definer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """Something in a store, by the engine's own name for it; `problem` says why it is no
+    collection."""
+
+    native: str
+    problem: str | None = None
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """A store that has more in it than `collections` names: what cannot be one, or has a name that
+    no collection can have here."""
+
+    def inventory(self) -> tuple[Listed, ...]:
+        """All that somebody may take for a collection, ascending by the engine's own names. Reads
+        no record."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class NativeFile:
     """A file that is never changed; `path` is relative to the collection, with `/`. `once`: within
     one collection no other file ever has that path."""

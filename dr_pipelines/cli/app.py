@@ -14,6 +14,7 @@ from dr_pipelines.cli import (
     recovering,
     searching,
     standing,
+    starting,
     stored,
     trying,
 )
@@ -68,6 +69,7 @@ def _without_command(
 
 
 for command in (
+    starting.init,
     ingesting.ingest,
     backing.backup,
     reading.points,

@@ -1,14 +1,24 @@
 """Commands that keep the backup: backup, compact."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
 from dr_pipelines.cli.fitting import fit_lines, fit_phrase, fit_value
-from dr_pipelines.cli.options import POLICIES, Collection, ExpectHead, Json, Policies
+from dr_pipelines.cli.ingesting import ingest_all
+from dr_pipelines.cli.options import (
+    POLICIES,
+    Collection,
+    ExpectHead,
+    Json,
+    Policies,
+    collection_names,
+)
 from dr_pipelines.cli.session import open_project, point_at, require_head
+from dr_pipelines.cli.several import all_of
 from dr_pipelines.cli.unread import SourceLook, look_at_source
 
 if TYPE_CHECKING:  # imported by the commands that need them
@@ -31,8 +41,38 @@ MEANING = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a backup is asked for."""
+
+    accept_absence: bool
+    if_changed: bool
+    native: bool
+    accepting: "LossAccepted"
+    expect_head: str | None
+
+    def require_all(self) -> None:
+        """Raise `Mistake` for what is about one collection and no other."""
+        given = {
+            "--accept-absence": self.accept_absence,
+            "--native": self.native,
+            "--accept-loss": self.accepting.parts,
+            "--expect-head": self.expect_head,
+        }
+        for option, value in given.items():
+            if value:
+                raise Mistake(f"{option} is about one collection: name it")
+
+
 def backup(
-    collection: Collection,
+    collections: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="COLLECTION",
+            help="Collections that the policies name; without any, all of them.",
+            autocompletion=collection_names,
+        ),
+    ] = None,
     accept_absence: Annotated[
         bool,
         typer.Option(
@@ -70,12 +110,14 @@ def backup(
     as_json: Json = False,
 ) -> int:
     """Compare every record of the live store with the log, record what differs, and prove that
-    the two are equal, and that it can be put back.
+    the two are equal, and that it can be put back. Without COLLECTION all that the policies name,
+    in order of priority.
 
-    Where the store is the authority, the first backup begins the log. What the engine would not
-    take back is kept all the same, and named.
+    Where the store is the authority, the first backup begins the log. Of a source that was never
+    read, all is read first. What the engine would not take back is kept all the same, and named.
 
     Examples:
+      dr backup
       dr backup handbook
       dr backup handbook --accept-absence
       dr backup handbook --if-changed
@@ -84,21 +126,74 @@ def backup(
 
     Exit code 3: the store was being written to, and some documents are left for the next backup;
     or the source holds something that cannot be read, so that it is in no backup; or something
-    cannot be put back, and nobody accepted that.
+    cannot be put back, and nobody accepted that; or of several collections some were backed up.
     """
+    project = open_project(policies, *(collections or []))
+    wanted = Wanted(
+        accept_absence=accept_absence,
+        if_changed=if_changed,
+        native=native,
+        accepting=_accepting(accept_loss or [], reason),
+        expect_head=expect_head,
+    )
+    if collections and len(collections) == 1:
+        return give(_backed_up(project, collections[0], wanted), as_json=as_json)
+    wanted.require_all()
+    return give(
+        all_of(project, collections or [], partial(_backed_up, wanted=wanted)), as_json=as_json
+    )
+
+
+def _backed_up(project: "Project", collection: str, wanted: Wanted) -> Answer:
+    """One collection; its source first, where nothing of that was ever read."""
+    require_head(project, collection, wanted.expect_head)
+    files = _native(project, collection) if wanted.native else None
+    begun = _begin(project, collection)
+    answer = _snapshot(project, collection, wanted, files)
+    return answer if begun is None else _after(begun, answer)
+
+
+def _begin(project: "Project", collection: str) -> Answer | None:
+    """Read a source of which nothing is logged; a collection that has none begins otherwise."""
+    if project.collection(collection).source is None:
+        return None
+    if project.reading().log(collection).head().entry is not None:
+        return None
+    return ingest_all(project, collection)
+
+
+def _after(begun: Answer, answer: Answer) -> Answer:
+    """A backup whose source was read first."""
+
+    def show(console: "Console") -> None:
+        console.print("nothing of the source was read yet: first, all of it")
+        begun.show(console)
+        answer.show(console)
+
+    code = answer.code or begun.code
+    return Answer(answer.value | {"ingested": begun.value}, show, code)
+
+
+def _native(project: "Project", collection: str) -> "NativeFiles":
+    name = project.collection(collection).store
+    files = project.native(name)
+    if files is None:
+        engine = project.store(name).engine
+        raise Mistake(f"--native: {engine} has no files of its own to keep; only lance: has")
+    return files
+
+
+def _snapshot(
+    project: "Project", collection: str, wanted: Wanted, files: "NativeFiles | None"
+) -> Answer:
     from dr_pipelines import backup as verb
     from dr_pipelines.model.recovery_point import Timeline
 
-    project = open_project(policies, collection)
-    require_head(project, collection, expect_head)
     policy, store = project.collection(collection), project.store_of(collection)
     source = look_at_source(project, collection)
-    files = project.native(policy.store) if native else None
-    if native and files is None:
-        raise Mistake(f"--native: {store.engine} has no files of its own to keep; only lance: has")
-    accepting, scratch = _accepting(accept_loss or [], reason), project.scratch(collection)
+    accepting, scratch = wanted.accepting, project.scratch(collection)
     seen = None
-    if if_changed and not accepting.parts:
+    if wanted.if_changed and not accepting.parts:
         seen = verb.unchanged_since(
             collection, repository=project.reading(), store=store, scratch=scratch
         )
@@ -106,7 +201,7 @@ def backup(
         kept = _keep_files(project, collection, files) if files else None
         unfit = tuple(seen.body.detail.get("unaccepted", ()))
         unchanged = _unchanged_answer(collection, seen, kept, unfit)
-        return give(_with_source(unchanged, source), as_json=as_json)
+        return _with_source(unchanged, source)
     adopt = None
     if policy.authority == "store":
         physical = store.aliases().get(collection) or collection
@@ -117,7 +212,7 @@ def backup(
         store=store,
         lease=project.lease,
         adopt=adopt,
-        accept_absence=accept_absence,
+        accept_absence=wanted.accept_absence,
         unread=source.unread,
         accepting=accepting,
         scratch=scratch,
@@ -126,7 +221,7 @@ def backup(
     kept = _keep_files(project, collection, files) if files and snapshot.equal else None
     unkept = files is not None and not snapshot.equal
     answer = _backup_answer(collection, snapshot, proof, kept, unkept=unkept)
-    return give(_with_source(answer, source), as_json=as_json)
+    return _with_source(answer, source)
 
 
 def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:

@@ -119,6 +119,16 @@ def ingest(
     return give(_ingest_answer(collection, report), as_json=as_json)
 
 
+def ingest_all(project: "Project", collection: str) -> Answer:
+    """All that a source has, as `dr ingest COLLECTION` does it."""
+    from dr_pipelines.meter import metering
+
+    lineage = project.lineage(collection)
+    with metering(collection) as meter:
+        report = _ingest(project, lineage, None, None, None, meter)
+    return _ingest_answer(collection, report)
+
+
 def _plan_answer(project: "Project", collection: str) -> Answer:
     from dr_pipelines.forecast import forecast
 

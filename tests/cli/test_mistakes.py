@@ -31,7 +31,26 @@ TAKES_COLLECTION = (
     "search notes crow",
     "diff notes seq:2 latest",
 )
+EXISTS = "policies.yaml exists, and is left as it is: name another file with --policies FILE"
 USAGE: list[tuple[str, str]] = [
+    ("init", "dr init: Missing argument 'WHAT'."),
+    ("init feed.jsonl", EXISTS),
+    (
+        "init feed.jsonl --policies new.yaml --embedder http://models.example.com/v1",
+        "--embedder takes a model that runs here; one behind HTTP (kind: http) needs its dimension "
+        "and limits, which docs/policies.md lists: write it into the file",
+    ),
+    (
+        "init feed.jsonl --policies new.yaml --collection 1st",
+        "--collection '1st': expected a letter, then at most 62 letters, digits, hyphens and "
+        "underscores",
+    ),
+    ("init feed.jsonl --json=1", "dr: Option '--json' does not take a value."),
+    (
+        "backup --accept-absence",
+        "--accept-absence is about one collection: name it",
+    ),
+    ("backup notes memories --native", "--native is about one collection: name it"),
     ("ingest notes --from someday", f"dr ingest: Invalid value for '--from': {DAY}"),
     ("ingest notes --to someday", f"dr ingest: Invalid value for '--to': {DAY}"),
     (

@@ -89,6 +89,7 @@ def test_every_command_has_help_with_an_example() -> None:
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert list(commands) == [
+        "init",
         "ingest",
         "backup",
         "points",

@@ -15,7 +15,7 @@ from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.fit import Fate, Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.chroma import native, rows
 from dr_pipelines.stores.chroma.connection import Engine, Model, Session
@@ -97,12 +97,19 @@ class ChromaVectorStore:
         return TOLERANCE
 
     def collections(self) -> list[str]:
+        return sorted(map(to_physical, self._names()))
+
+    def inventory(self) -> tuple[Listed, ...]:
+        """Every collection, by Chroma's own names."""
+        return tuple(map(Listed, self._names()))
+
+    def _names(self) -> list[str]:
         try:
             with self._engine.session() as session:
                 names = [model.name for model in session.collections()]
         except NotFound:  # nothing was ever created there
             return []
-        return sorted(to_physical(name) for name in names if not is_reserved(name))
+        return sorted(name for name in names if not is_reserved(name))
 
     def aliases(self) -> dict[str, str]:
         return self._aliases.all()

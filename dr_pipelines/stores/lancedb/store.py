@@ -11,7 +11,7 @@ from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec, Collect
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.batches import checked_batch, in_order_of_id
 from dr_pipelines.stores.exact import search_exactly
 from dr_pipelines.stores.fitting import comes_back
@@ -81,6 +81,10 @@ class LanceDBVectorStore:
         """Tables that have a vector and a name that a collection can have."""
         names = [self._place.collection(table) for table in self._place.tables()]
         return sorted(name for name in names if name is not None and self._is_collection(name))
+
+    def inventory(self) -> tuple[Listed, ...]:
+        """Every table, by Lance's own names."""
+        return tuple(Listed(table, self._lack(table)) for table in sorted(self._place.tables()))
 
     def aliases(self) -> dict[str, str]:
         return self._place.aliases()
@@ -189,6 +193,14 @@ class LanceDBVectorStore:
         with self._place.alone():
             self._physical(name)  # dropped meanwhile?
             self._place.point(alias, name)
+
+    def _lack(self, table: str) -> str | None:
+        """Why a table is no collection; of one whose name is none here that is said when it is
+        opened by another."""
+        name = self._place.collection(table)
+        if name is None or self._is_collection(name):
+            return None
+        return "the table has no column of vectors of a fixed length"
 
     def _is_collection(self, name: str) -> bool:
         try:

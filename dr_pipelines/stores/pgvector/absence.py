@@ -1,10 +1,14 @@
 """Why a name is no collection: a table without a vector, another kind of relation."""
 
+from collections.abc import Collection
+
 from psycopg import sql
 
 from dr_pipelines.errors import NotFound
+from dr_pipelines.protocols import Listed
+from dr_pipelines.stores.pgvector.catalog import aliases
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.names import table_name
+from dr_pipelines.stores.pgvector.names import collection_name, table_name
 from dr_pipelines.stores.pgvector.statements import qualified
 
 KINDS = {
@@ -24,6 +28,32 @@ RELATION = qualified("""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = {schema} AND c.relname = ANY (ARRAY[{name}, {table}]::name[])
 """)
+
+RELATIONS = qualified("""
+    SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = {schema} AND c.relkind::text IN ('r', 'p', 'v', 'm', 'f')
+        AND NOT c.relispartition AND NOT EXISTS (SELECT FROM pg_depend d
+            WHERE d.objid = c.oid AND d.classid = 'pg_catalog.pg_class'::regclass::oid
+                AND d.deptype::text = 'e')
+    ORDER BY c.relname COLLATE "C"
+""")
+
+
+def listed(session: Session, collections: Collection[str]) -> tuple[Listed, ...]:
+    """Everything in the schema that holds rows, by its own name; `collections` are those that this
+    package can read."""
+    found = session.rows(RELATIONS.format(schema=sql.Literal(session.schema)))
+    pointing = aliases(session)
+    return tuple(
+        Listed(name, None if collection_name(name) in collections else lack(session, name))
+        for (name,) in found
+        if name not in pointing
+    )
+
+
+def lack(session: Session, name: str) -> str:
+    """Why a relation is no collection."""
+    return str(unknown(session, name)).partition(" is no collection: ")[2]
 
 
 def unknown(session: Session, name: str) -> NotFound:

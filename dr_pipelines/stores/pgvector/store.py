@@ -24,12 +24,12 @@ from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.fitting import comes_back
 from dr_pipelines.stores.misfits import misfits_of, value_problems
 from dr_pipelines.stores.pgvector import alias_views, contents, indexing, searching, writing
-from dr_pipelines.stores.pgvector.absence import unknown
+from dr_pipelines.stores.pgvector.absence import listed, unknown
 from dr_pipelines.stores.pgvector.address import Address
 from dr_pipelines.stores.pgvector.analysis import analyse
 from dr_pipelines.stores.pgvector.called import code_notes
@@ -104,6 +104,12 @@ class PgvectorStore:
         found, undecided = self._looked(_listed)
         # its rows say the dimension: of a table that was being rewritten none are seen here
         return sorted([*found, *(name for name in undecided if self._is_collection(name))])
+
+    def inventory(self) -> tuple[Listed, ...]:
+        """Every table and view of the schema, by its own name, but for what an extension made,
+        partitions, and views that are aliases."""
+        found = set(self.collections())
+        return self._looked(lambda session: listed(session, found))
 
     def _is_collection(self, name: str) -> bool:
         try:

@@ -12,7 +12,7 @@ from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query, fused_hits
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.exact import search_exactly
 from dr_pipelines.stores.fitting import comes_back
@@ -67,6 +67,10 @@ class QdrantVectorStore:
 
     def collections(self) -> list[str]:
         return sorted(self._driver.names())
+
+    def inventory(self) -> tuple[Listed, ...]:
+        """Every collection, by Qdrant's own names."""
+        return tuple(map(Listed, self.collections()))
 
     def aliases(self) -> dict[str, str]:
         return dict(sorted(self._driver.aliases().items()))
