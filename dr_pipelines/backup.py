@@ -280,7 +280,7 @@ def unchanged_since(
         and manifest.fitness is not None
         and (manifest.fitness.engine, manifest.fitness.parts)
         == (store.engine, _parts(physical, store))
-        and not trial_due(manifest.fitness.trial, scratch=scratch, now=repository.clock())
+        and not trial_due(manifest.fitness, scratch=scratch, now=repository.clock())
     )
     return entry if same else None
 
@@ -338,6 +338,7 @@ def take_snapshot(
         parts=parts,
         misfits=inspection.misfits.total + inspection.observed.held,
         named=_named(inspection),
+        together=inspection.misfits.together(_list_of(inspection)),
         tolerance=store.vector_tolerance,
         trial=trial,
         untried=untried,
@@ -368,6 +369,11 @@ def _named(inspection: Inspection) -> tuple[Misfit, ...]:
     """Records that the engine would not take: those it refused already, and those it has."""
     before = inspection.left_out.named if inspection.left_out else ()
     return (*before, *inspection.misfits.named)[:NAMED]
+
+
+def _list_of(inspection: Inspection) -> str:
+    """The list of the records that were refused already."""
+    return inspection.left_out.records.sha256 if inspection.left_out else ""
 
 
 def _parts(physical: str, store: VectorReader) -> tuple[Part, ...]:

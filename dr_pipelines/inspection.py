@@ -90,7 +90,7 @@ class _Passing:
         for batch in batches:
             self._vectors.add(batch)
             misfits = self._store.misfits(self._spec, batch)
-            self._misfits.add(misfits)
+            self._misfits.add(misfits, batch.column("id"))
             self._sample.add(_without(batch, misfits))
             yield batch
 

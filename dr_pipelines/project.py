@@ -184,7 +184,7 @@ class Project:
 
         policy = self.collection(collection)
         trial, served = policy.trial, self.store_policy(policy.store)
-        every, machine = trial.every if trial else EVERY, _machine()
+        every, machine = trial.every if trial else EVERY, _machine(self.state)
         if trial is not None and trial.store is not None:
             named = partial(self._scratch_store, collection, trial.store)
             return Scratch(f"store {trial.store}", named, machine=machine, every=every)
@@ -433,8 +433,9 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> NotFound:
     )
 
 
-def _machine() -> str:
-    return sha256(socket.gethostname().encode()).hexdigest()[:8]
+def _machine(state: Path) -> str:
+    """Who shares our leases: this state on this machine."""
+    return sha256(f"{socket.gethostname()}\0{state.resolve()}".encode()).hexdigest()[:8]
 
 
 def _without_source(name: str) -> InvalidRequest:

@@ -1,15 +1,15 @@
 """A trial: a specification and a sample of records made in a scratch place of the same engine, read
 back, compared part by part and bit by bit, and dropped.
 
-Nothing but collections of trials is ever dropped in a scratch place: their names say so, and the
-label within says of which collection they were.
+Nothing but collections of trials is ever dropped in a scratch place: their names say so, and of
+which collection, by whom and when.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from dr_pipelines.errors import DrError, InvalidRequest, Refused
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fit import Fate
-from dr_pipelines.model.fitness import TRIAL, Part, Trial
+from dr_pipelines.model.fitness import TRIAL, Fitness, Part, Trial
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.nearness import within
 from dr_pipelines.planning.parts import compare_parts, namespace
@@ -28,7 +28,9 @@ from dr_pipelines.protocols import Definer, VectorReader, VectorStore
 from dr_pipelines.repository import digest
 from dr_pipelines.sampling import EdgeSample
 
-TRIAL_NAME = re.compile(r"dr_trial_[0-9a-f]{8}@[0-9a-f]{8}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+TRIAL_NAME = re.compile(r"dr_trial_(?P<of>[0-9a-f]{8})@(?P<by>[0-9a-f]{8})-(?P<at>[0-9a-f]{8})")
+"""Of which collection, by whom, and when, in seconds. It is short: an engine that cuts names cuts
+those of indexes, which are made of it, and they do not come back under what they were called."""
 ABANDONED = timedelta(days=1)
 """After which a trial of another machine is taken for one that was killed."""
 EVERY = timedelta(days=7)
@@ -39,7 +41,7 @@ SHOWN = 5
 class Scratch:
     """Where a collection is tried, and how often when nothing changed. `opened` is None where there
     is no such place, and `why_not` says why. `machine` tells our own leftovers from those of
-    others; whoever opens holds a lease, so that nobody on this machine is in the middle of one."""
+    others: whoever opens holds a lease, so that nobody else with it is in the middle of one."""
 
     place: str = ""
     opened: Callable[[], AbstractContextManager[VectorStore]] | None = None
@@ -60,7 +62,8 @@ def tried(
 ) -> tuple[Trial | None, str]:
     """The newest trial of this specification, these edges and this engine, and why there is none.
 
-    It is made where there was none before, or where that is older than the interval.
+    It is made where there was none before, or where that is older than the interval. One that could
+    not be made leaves the former one in force: what was found is not forgotten meanwhile.
     """
     of = sha256(canonical_json([_tried_of(spec), store.engine, sample.shape()])).hexdigest()
     valid = before if before is not None and before.of == of else None
@@ -74,17 +77,19 @@ def tried(
                 raise Refused(f"{scratch.place} is {place.engine}, not {store.engine}")
             findings = _made(collection, spec, sample.table(), place, scratch.machine, now)
     except DrError as error:
-        return None, f"{scratch.place}: {error}"
+        return before, f"{scratch.place}: {error}"
     rows = sample.table().num_rows
     made = Trial(of=of, at=now, place=scratch.place, records=rows, findings=findings)
     return made, ""
 
 
-def trial_due(before: Trial | None, *, scratch: Scratch, now: datetime) -> bool:
-    """Whether the interval is over; what changed meanwhile is for a snapshot to say."""
+def trial_due(fitness: Fitness, *, scratch: Scratch, now: datetime) -> bool:
+    """Whether the interval is over, or the last one could not be made; what changed meanwhile is
+    for a snapshot to say."""
     if scratch.opened is None:
         return False
-    return before is None or now - before.at >= scratch.every
+    before = fitness.trial
+    return before is None or bool(fitness.untried) or now - before.at >= scratch.every
 
 
 def _tried_of(spec: CollectionSpec) -> object:
@@ -101,7 +106,7 @@ def _made(
     now: datetime,
 ) -> tuple[Part, ...]:
     mark = sha256(collection.encode()).hexdigest()[:8]
-    name = f"dr_trial_{mark}@{machine}-{now:%Y%m%dT%H%M%SZ}-{rows_mark(rows)}"
+    name = f"dr_trial_{mark}@{machine}-{int(now.timestamp()):08x}"
     _clear(store, mark, machine, now)
     engine = namespace(store.engine)
     fitted = store.fit(taken_up(spec, engine=engine)).spec
@@ -119,11 +124,6 @@ def _require_no_code(store: VectorStore, wanted: CollectionSpec) -> None:
         raise Refused(f"a trial runs no code of others: {code[0]}")
 
 
-def rows_mark(rows: pa.Table) -> str:
-    """Tells two trials of one second apart."""
-    return sha256("\n".join(rows["id"].to_pylist()).encode()).hexdigest()[:8]
-
-
 @contextmanager
 def _dropped(store: VectorStore, name: str) -> Iterator[None]:
     try:
@@ -134,13 +134,13 @@ def _dropped(store: VectorStore, name: str) -> Iterator[None]:
 
 
 def _clear(store: VectorStore, mark: str, machine: str, now: datetime) -> None:
-    """Drop what killed trials of this collection left: those of this machine, and old ones."""
+    """Drop what killed trials of this collection left: our own, and old ones of others."""
     for name in store.collections():
-        if not TRIAL_NAME.fullmatch(name) or not name.startswith(f"dr_trial_{mark}@"):
+        trial = TRIAL_NAME.fullmatch(name)
+        if trial is None or trial["of"] != mark:
             continue
-        began = datetime.strptime(name.split("-")[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=now.tzinfo)
-        ours = name.partition("@")[2].startswith(f"{machine}-")
-        if ours or now - began >= ABANDONED:
+        began = datetime.fromtimestamp(int(trial["at"], 16), UTC)
+        if trial["by"] == machine or now - began >= ABANDONED:
             store.drop(name)
 
 
@@ -155,7 +155,11 @@ def _findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore) -> Ite
     except InvalidRequest as error:
         yield Part(part=f"{TRIAL}.records", fate=Fate.REFUSED, consequence=str(error))
         return
-    store.build_index(wanted.name)
+    try:
+        store.build_index(wanted.name)
+    except InvalidRequest as error:
+        yield Part(part=f"{TRIAL}.index", fate=Fate.REFUSED, consequence=str(error))
+        return
     described = store.describe(wanted.name)
     made = store.before_rights(wanted) if isinstance(store, Definer) else wanted
     if made != wanted:

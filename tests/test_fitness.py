@@ -182,6 +182,19 @@ def test_an_acceptance_ends_when_something_else_would_be_lost() -> None:
     assert ([loss.part for loss in taken.unaccepted], taken.accepted) == (["records"], ())
 
 
+def test_an_acceptance_is_of_these_records_and_not_of_as_many_others() -> None:
+    """Of many, a few are named."""
+    rows = [row(f"k{n}", note="much too long" if n < 6 else "ok") for n in range(8)]
+    store, repository = world(*rows)
+    accepting = LossAccepted(("records",), "test data", "mo")
+    assert snapshot(store, repository, accepting=accepting).unaccepted == ()
+    store.fill(row("k8"))
+    assert snapshot(store, repository).unaccepted == ()
+    store.fill(row("k5", note="ok"), row("k7", note="much too long"), replaces=["k5", "k7"])
+    taken = snapshot(store, repository)
+    assert ([loss.part for loss in taken.unaccepted], taken.accepted) == (["records"], ())
+
+
 def test_what_is_not_lost_cannot_be_accepted() -> None:
     store, repository = world(*ROWS)
     with pytest.raises(InvalidRequest, match=r"'triggers' is nothing that would be lost.*records"):

@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.backup import backup, unchanged_since
+from dr_pipelines.backup import LossAccepted, backup, unchanged_since
 from dr_pipelines.errors import InvalidRequest, Unavailable
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fit import Fate
-from dr_pipelines.model.fitness import Fitness
+from dr_pipelines.model.fitness import Fitness, unaccepted
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline
+from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.sampling import EdgeSample
@@ -181,21 +182,66 @@ def test_without_a_place_it_says_why_it_was_not_tried() -> None:
     assert fitness.untried == "store scratch: nobody answers"
 
 
+class Away(Picky):
+    def collections(self) -> list[str]:
+        raise Unavailable("nobody answers")
+
+
+def test_what_a_trial_found_is_not_forgotten_while_there_is_no_place() -> None:
+    """Nor is what somebody accepted of it."""
+    store, repository = world(row("a"))
+    bench = Bench(TakesNothing(), every=timedelta(0))
+    accepting = LossAccepted(("trial.records",), "known", "me")
+    taken(store, repository, bench, accepting=accepting)
+    bench.store = Away()
+    for more in ((), [row("b", weight=1e300)]):  # the same edges, and others
+        store.fill(*more)
+        fitness = taken(store, repository, bench)
+        assert (fitness.word, fitness.untried) == ("does not fit", "store scratch: nobody answers")
+        manifest = latest(repository, "items").manifest
+        assert [given.part for given in manifest.accepted_losses] == ["trial.records"]
+        assert unaccepted(fitness, manifest.accepted_losses) == ()
+    bench.store, bench.every = Picky(), timedelta(days=7)
+    assert (
+        unchanged_since("items", repository=repository, store=store, scratch=bench.scratch())
+        is None
+    )
+    assert taken(store, repository, bench).word == "tried"
+
+
+class CannotIndex(Picky):
+    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+        raise InvalidRequest("no index of what is not finite")
+
+
+def test_an_index_that_cannot_be_built_does_not_fit() -> None:
+    store, repository = world(row("a"))
+    bench = Bench(CannotIndex())
+    (loss,) = taken(store, repository, bench).losses()
+    assert (loss.part, loss.fate) == ("trial.index", Fate.REFUSED)
+    assert "no index of what is not finite" in loss.consequence
+    assert bench.store.collections() == []
+
+
 def test_only_what_a_killed_trial_left_is_dropped() -> None:
     store, repository = world(row("a"))
     bench, spec = Bench(), SPEC
     mine, other = (sha256(n.encode()).hexdigest()[:8] for n in ("items", "others"))
-    day = datetime.now(UTC) - timedelta(hours=1)
+    now, old = (
+        f"{int(at.timestamp()):08x}"
+        for at in (repository.clock(), datetime(2020, 1, 1, tzinfo=UTC))
+    )
     stays = [
         "items",
         "dr_trial_items",
-        f"dr_trial_{other}@00000000-20200101T000000Z-00000000",
-        f"dr_trial_{mine}@11111111-20990101T000000Z-00000000",
-        f"dr_trial_{mine}@00000000-20200101T000000Z-0000000",
+        f"dr_trial_{other}@00000000-{old}",
+        f"dr_trial_{mine}@11111111-{now}",
+        f"dr_trial_{mine}@00000000-{old}0",
     ]
     goes = [
-        f"dr_trial_{mine}@00000000-{day:%Y%m%dT%H%M%SZ}-00000000",
-        f"dr_trial_{mine}@11111111-20200101T000000Z-00000000",
+        f"dr_trial_{mine}@00000000-{now}",
+        f"dr_trial_{mine}@00000000-ffffffff",
+        f"dr_trial_{mine}@11111111-{old}",
     ]
     for name in (*stays, *goes):
         bench.store.create(spec.physical(name))

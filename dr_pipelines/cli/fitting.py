@@ -25,9 +25,11 @@ def tried(fitness: "Fitness", now: "datetime") -> str:
     """When it was last tried, or why it was not."""
     from dr_pipelines.console import age
 
-    if fitness.untried or fitness.trial is None:
+    if fitness.trial is None:
         return f"not tried: {fitness.untried}"
     passed = now - fitness.trial.at
+    if fitness.untried:
+        return f"not tried: {fitness.untried}; before it was, {age(passed)} ago"
     return f"tried {age(passed)} ago" if passed else "just tried"
 
 

@@ -61,13 +61,15 @@ class Trial(Stored):
 class Fitness(Stored):
     """What is known of putting a recovery point back into the engine `engine`: `parts` are what
     would be refused, lost, approximated or run as code, `misfits` counts records that the engine
-    would not take, of which some are `named`. `trial` is the newest one; `untried` says why there
-    is none, or none of what there is now. `tolerance` is that of the proof: 0 is bit for bit."""
+    would not take, of which some are `named`, and `together` tells them from as many others.
+    `trial` is the newest one; `untried` says why there is none, or none of what there is now: what
+    that one found counts until then. `tolerance` is that of the proof: 0 is bit for bit."""
 
     engine: str
     parts: tuple[Part, ...] = ()
     misfits: Count = 0
     named: tuple[Misfit, ...] = ()
+    together: str = ""
     tolerance: float = 0.0
     trial: Trial | None = None
     untried: str = ""
@@ -80,18 +82,19 @@ class Fitness(Stored):
         yield from (part for part in self.parts if part.fate in LOSSES)
         if self.misfits:
             yield Part(part=RECORDS, fate=Fate.REFUSED, consequence=self._records())
-        if self.trial is not None and not self.untried:
+        if self.trial is not None:
             yield from (part for part in self.trial.findings if part.fate in LOSSES)
 
     def _records(self) -> str:
         shown = "; ".join(str(misfit) for misfit in self.named[:SHOWN])
-        more = f"; and {self.misfits - SHOWN} more" if self.misfits > SHOWN else ""
+        rest = self.misfits - SHOWN  # an acceptance is of these, not of any others
+        more = f"; and {rest} more (together {self.together})" if rest > 0 else ""
         noun = "record" if self.misfits == 1 else "records"
         return f"{self.misfits} {noun} the engine would not take: {shown}{more}"
 
     def remarks(self) -> tuple[Part, ...]:
         """Parts that come back, and work differently or run code."""
-        found = self.trial.findings if self.trial and not self.untried else ()
+        found = self.trial.findings if self.trial else ()
         return tuple(part for part in (*self.parts, *found) if part.fate not in LOSSES)
 
     @property

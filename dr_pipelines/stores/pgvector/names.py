@@ -46,14 +46,21 @@ def derived(name: str, table: str) -> str:
     plain = name.removesuffix(f"_{_digest(table)}")
     if plain.startswith(table):
         return PLACEHOLDER + plain[len(table) :]
-    return plain
+    beginning, cut, rest = plain.partition(_mark(table))
+    return PLACEHOLDER + rest if cut and table.startswith(beginning) else plain
 
 
 def placed(name: str, table: str, *, taken: bool) -> str:
-    """The name for another table; where it is `taken`, with a digest of the table behind it."""
+    """The name for another table; where it is `taken`, with a digest of the table behind it. Of one
+    that is too long the table's own name is cut, as far as that suffices: what follows it is what
+    `derived` has to give again."""
     whole = name.replace(PLACEHOLDER, table, 1)
     if len(whole.encode()) <= MAX_BYTES and not taken:
         return whole
+    rest = _mark(table) + name.removeprefix(PLACEHOLDER)
+    room = MAX_BYTES - len(rest.encode())
+    if name.startswith(PLACEHOLDER) and room >= 0 and not taken:
+        return table.encode()[:room].decode(errors="ignore") + rest
     cut = whole.encode()[:CUT].decode(errors="ignore")
     return f"{cut}_{_digest(table if cut == whole else whole + table)}"
 
@@ -75,6 +82,10 @@ def with_table(definition: str, quoted: str) -> str:
     return "".join(
         quoted if token == PLACEHOLDER else token for token in TOKENS.findall(definition)
     )
+
+
+def _mark(table: str) -> str:
+    return f"~{_digest(table)}"
 
 
 def _digest(name: str) -> str:
