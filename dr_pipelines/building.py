@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
-from dr_pipelines.left_out import Filling
+from dr_pipelines.left_out import NOTHING_LEFT, Filling, Left, read_left_out
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Phase, Plan
@@ -21,6 +19,7 @@ from dr_pipelines.planning.recovery import left_as_it_is, origin_of
 from dr_pipelines.protocols import Definer, NativeFiles, Progress, VectorStore
 from dr_pipelines.repository.ahead import ahead
 from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.observation import Observed, differences, hold
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, strings
@@ -52,7 +51,7 @@ class Building:
     repository: Repository
     store: VectorStore
     watch: Stopwatch
-    filling: Filling | None = None
+    left: Left = NOTHING_LEFT
 
     def of_rows(self, state: State, manifest: Manifest) -> None:
         """Schema, then records; what the engine refuses of them is left out."""
@@ -61,15 +60,15 @@ class Building:
             self._require_as_planned(spec)
             self.store.create(spec)
         with self.watch.phase("records") as rows, self._kept_whole():
-            self.filling = Filling(self.store, self.plan.physical, self._spec(manifest))
-            rows[0] = _fill(state, self.filling, repository=self.repository)
+            filling = Filling(self.store, self.plan.physical, self._spec(manifest))
+            rows[0] = _fill(state, filling, repository=self.repository)
+            self.left = filling.left_out()
             self._require_some()
 
     def _require_some(self) -> None:
         """An engine that refuses every record is no place to restore into."""
-        refused = self.filling.refused if self.filling else {}
-        if refused and self.store.status(self.plan.physical).records == 0:
-            raise InvalidRequest(str(next(iter(refused.values()))))
+        if self.left.total and self.store.status(self.plan.physical).records == 0:
+            raise InvalidRequest(str(self.left.named[0]))
 
     def _require_as_planned(self, spec: CollectionSpec) -> None:
         """Whoever consented did so to what the definitions called then."""
@@ -107,7 +106,8 @@ class Building:
             ) from error
 
     def of_files(self, manifest: Manifest, native: NativeFiles | None) -> None:
-        """The engine's own files, laid out in one step; what is there is whole."""
+        """The engine's own files, laid out in one step; what is there is whole, but for what was
+        left out before they were kept."""
         kept = kept_for(self.repository, self.point, engine=namespace(self.store.engine))
         if native is None or kept is None:
             raise InvalidRequest(f"{self.plan.collection}: --route native needs the engine's files")
@@ -119,6 +119,8 @@ class Building:
                     read=OpenKept(self.repository, kept),
                     spec=self._spec(manifest),
                 )
+            proven = read_point(self.repository, self.plan.collection, kept.snapshot).manifest
+            self.left = read_left_out(self.repository, proven)
 
     def index(self, progress: Progress | None) -> None:
         """What searches need; nothing to do where it came with the files."""
@@ -134,7 +136,7 @@ class Building:
                 self.plan,
                 store=self.store,
                 repository=self.repository,
-                left_out=self.filling.left_out() if self.filling else None,
+                left=self.left,
             )
             rows[0] = observed.rows
         return observed
@@ -174,7 +176,7 @@ def _require_equal(
     *,
     store: VectorStore,
     repository: Repository,
-    left_out: pa.Table | None,
+    left: Left,
 ) -> Observed:
     """Scan what was restored and compare it with the fold, record by record, and with the counts
     and digests that a manifest says. What was left out must not be there, and counts as what the
@@ -182,8 +184,8 @@ def _require_equal(
     physical = plan.physical
     scan = store.scan(physical)
     observed = observe_store(state, scan, store=store, physical=physical, repository=repository)
-    if left_out is not None and left_out.num_rows:
-        observed = hold(state, observed, left_out)
+    if left.total:
+        observed = hold(state, observed, left.table)
     differing = strings(differences(state)["document_id"]).to_pylist()
     if differing or not observed.agrees_with(manifest.digests):
         raise Damaged(

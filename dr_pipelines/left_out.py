@@ -31,6 +31,21 @@ _SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class Left:
+    """Records that a collection was made without: id and digests of each, and some by name."""
+
+    table: pa.Table
+    named: tuple[Misfit, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return int(self.table.num_rows)
+
+
+NOTHING_LEFT = Left(_SCHEMA.empty_table())
+
+
 @dataclass
 class Filling:
     """Writes records into a collection and leaves out what its engine refuses."""
@@ -53,11 +68,11 @@ class Filling:
             rows = rows.filter(pa.array(~bad))
         return self._write(rows, replaces or [])
 
-    def left_out(self) -> pa.Table:
-        """What was left out: id and digests, each record once."""
+    def left_out(self) -> Left:
+        """What was left out, each record once."""
         if not self._tables:
-            return _SCHEMA.empty_table()
-        return pa.concat_tables(self._tables)
+            return NOTHING_LEFT
+        return Left(pa.concat_tables(self._tables), _named_first(self.refused))
 
     def _write(self, rows: pa.Table, replaces: list[str]) -> int:
         """A record that nothing foresaw is found by halves."""
@@ -97,38 +112,37 @@ class Filling:
         self._tables.append(pa.table(columns, schema=_SCHEMA))
 
 
-def named_first(refused: dict[str, Misfit]) -> tuple[Misfit, ...]:
+def _named_first(refused: dict[str, Misfit]) -> tuple[Misfit, ...]:
     """The first of those that were left out, those with a reason of their own before others."""
     return tuple(sorted(refused.values(), key=lambda m: (not m.column, m.record))[:NAMED])
 
 
-def write_left_out(
-    repository: Repository, collection: str, table: pa.Table, *, named: tuple[Misfit, ...]
-) -> LeftOut | None:
+def write_left_out(repository: Repository, collection: str, left: Left) -> LeftOut | None:
     """Keep the list of what was left out; None where nothing was."""
-    if not table.num_rows:
+    if not left.total:
         return None
     rows = [
         [key, content.hex(), vectors.hex()]
-        for key, content, vectors in zip(*(c.to_pylist() for c in table.columns), strict=True)
+        for key, content, vectors in zip(*(c.to_pylist() for c in left.table.columns), strict=True)
     ]
     value = {"kind": "left-out", "records": rows}
     key = f"{collection}/evidence/left-out/{repository.new_name('-')}.json"
     ref = repository.put(key, canonical_json(value))
-    return LeftOut(records=ref, total=len(rows), named=named)
+    return LeftOut(records=ref, total=len(rows), named=left.named)
 
 
-def read_left_out(repository: Repository, manifest: Manifest) -> pa.Table:
-    """Id and digests of what a restore left out; raises `Damaged`."""
+def read_left_out(repository: Repository, manifest: Manifest) -> Left:
+    """What a manifest's collection was made without; raises `Damaged`."""
     if manifest.left_out is None:
-        return _SCHEMA.empty_table()
+        return NOTHING_LEFT
     ref = manifest.left_out.records
     value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=LIMIT_BYTES)
     try:
         rows = [(k, bytes.fromhex(c), bytes.fromhex(v)) for k, c, v in value["records"]]
-        return pa.table([list(column) for column in zip(*rows, strict=True)], schema=_SCHEMA)
+        table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=_SCHEMA)
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise Damaged(f"{ref.key}: does not list records") from error
+    return Left(table, manifest.left_out.named)
 
 
 def with_held(
@@ -137,7 +151,7 @@ def with_held(
     """`hold` what a manifest says was left out; nothing to do for most."""
     if manifest.left_out is None:
         return observed
-    return hold(state, observed, read_left_out(repository, manifest))
+    return hold(state, observed, read_left_out(repository, manifest).table)
 
 
 def held_ids(state: State, manifest: Manifest) -> pa.Array:
@@ -158,7 +172,7 @@ def still_left_out(state: State, manifest: Manifest, *, repository: Repository) 
         return manifest.left_out
     there = set(held["id"].to_pylist())
     named = tuple(m for m in manifest.left_out.named if m.record in there)
-    return write_left_out(repository, manifest.collection, held.cast(_SCHEMA), named=named)
+    return write_left_out(repository, manifest.collection, Left(held.cast(_SCHEMA), named))
 
 
 def without(rows: pa.Table, ids: pa.Array) -> pa.Table:

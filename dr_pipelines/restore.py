@@ -12,7 +12,7 @@ from dr_pipelines.canaries import canaries_for, kept_tolerance
 from dr_pipelines.coverage import sums
 from dr_pipelines.errors import Conflict, Damaged, Refused
 from dr_pipelines.ingest.lineage import Lineage
-from dr_pipelines.left_out import named_first, write_left_out
+from dr_pipelines.left_out import write_left_out
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery import Phase, Plan, Recovery, Route
 from dr_pipelines.model.recovery_point import (
@@ -20,7 +20,6 @@ from dr_pipelines.model.recovery_point import (
     CanariesRef,
     Digests,
     Head,
-    LeftOut,
     Made,
     Manifest,
     RecoveryPoint,
@@ -128,13 +127,13 @@ def _restore(
     described = _described(plan, store=store)
     if make.open_up():
         described = _described(plan, store=store)
-    refused = make.filling.refused if make.filling else {}
+    left_out = write_left_out(repository, plan.collection, make.left) if plan.switch else None
     update = {
         "spec": described,
         "engine": store.engine,
         "fitness": None,  # what fits is for the next snapshot to say
         "accepted_losses": (),
-        "left_out": _left_out(make, repository=repository) if plan.switch else None,
+        "left_out": left_out,
     }
     manifest = manifest.model_copy(update=update)
     entry = None
@@ -162,18 +161,9 @@ def _restore(
         entry=entry,
         embedded=embedded,
         findings=compare_parts(plan.spec, found, engine=namespace(store.engine)),
-        left_out=len(refused),
-        refused=named_first(refused),
+        left_out=make.left.total,
+        refused=make.left.named,
     )
-
-
-def _left_out(make: Building, *, repository: Repository) -> LeftOut | None:
-    """The list of what the engine refused, kept where the next snapshot finds it."""
-    if make.filling is None:
-        return None
-    named = named_first(make.filling.refused)
-    table = make.filling.left_out()
-    return write_left_out(repository, make.plan.collection, table, named=named)
 
 
 def _described(plan: Plan, *, store: VectorStore) -> CollectionSpec:

@@ -4,19 +4,23 @@ indexes; what was altered is never served."""
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from dr_pipelines import config
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.errors import Damaged, Refused
-from dr_pipelines.model.collection import VectorIndex
+from dr_pipelines.model.collection import CollectionSpec, VectorIndex
 from dr_pipelines.model.components import StorePolicy
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.native import Kept, keep_native
 from dr_pipelines.protocols import NativeFiles, VectorStore
 from dr_pipelines.restore import restore
 from dr_pipelines.restore_plan import plan_restore
+from dr_pipelines.stores.misfits import Batch, Problem, misfits_of, problem
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import START, ListedSource, Process, World, contents
 
@@ -155,3 +159,35 @@ def test_files_of_another_collection_are_not_taken_for_ones_of_the_same_name(
     assert keep(process).files > 2
     assert brought_back(process).bit_identical
     assert process.verify(level=2).sound
+
+
+def test_files_without_what_a_restore_left_out_come_back_without_it(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the log all the same, and no deletion."""
+    refused = pa.array([f"d00{n}" for n in range(3)])
+
+    def problems(batch: Batch) -> Problem:
+        return problem("text", pc.is_in(batch["document_id"], value_set=refused), "not taken here")
+
+    def misfits(spec: CollectionSpec, batch: Batch) -> Misfits:
+        return misfits_of(batch, [problems(batch)])
+
+    monkeypatch.setattr(process.store, "misfits", misfits)
+    point = process.point("latest")
+    asked = {"repository": process.repository, "store": process.store}
+    plan = plan_restore(point, **asked, store_name=process.lineage.store_name, switch=True)
+    left = restore(point, plan, **asked, lease=process.lease).left_out
+    assert left > 2
+    assert process.backup().held == left
+    assert len(contents(process.store, "notes")) == 297
+    keep(process)
+    done = brought_back(process)
+    assert (done.left_out, len(done.refused), done.records) == (
+        left,
+        left,
+        point.manifest.counts.records,
+    )
+    after = process.backup()
+    assert (after.equal, after.held, after.findings.recorded) == (True, left, [])
+    assert after.counts.records == point.manifest.counts.records
