@@ -39,18 +39,28 @@ OUTCOME = "without Dagster"
 
 @dataclass(frozen=True)
 class Heard:
-    """Events to store, the log entry up to which all days were looked at, and days left."""
+    """Events to store, the log entry up to which all days were looked at, and days left, of which
+    some are `ahead` of the clock. `earlier` days are before the first partition."""
 
     events: Sequence[dg.AssetMaterialization]
     through: int
     left: int = 0
+    ahead: int = 0
+    earlier: int = 0
 
     @property
     def summary(self) -> str:
-        """What was reported, in words; empty where nothing was."""
+        """What was reported and what was not, in words; empty where there is neither."""
         days = len({event.partition for event in self.events})
         more = f", {self.left} more to come" if self.left else ""
-        return f"{days} days were made without Dagster and are reported{more}" if days else ""
+        said = [f"{days} days were made without Dagster and are reported{more}"] if days else []
+        if self.ahead:
+            said.append(f"{self.ahead} days are not reported before they begin")
+        if self.earlier:
+            said.append(
+                f"{self.earlier} days before partitions_start are no partitions and not reported"
+            )
+        return "; ".join(said)
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,14 @@ class ByHand:
             if seen.get(name) != digest_metadata(manifest.partitions[name].digests)
             for event in self._day(manifest, name)
         ]
-        return Heard(events, through if left else self.head, left)
+        new = [day for day, of in manifest.partitions.items() if of.entry > since]
+        return Heard(
+            events,
+            through if left else self.head,
+            left,
+            ahead=sum(day > today for day in new),
+            earlier=sum(day < first for day in new),
+        )
 
     def report_proof(self, number: int, at: datetime) -> None:
         """Report a proven point, and the snapshot that it is, as of when its scan began: its age is

@@ -163,10 +163,10 @@ class Tick:
                 [],
                 f"{self.summary()}; the process of run {self.found.gone[0]} is gone: it {state}",
             )
-        if not due:
-            return [], self.summary()
         if self.found.working:
             return [], f"{self.summary()}; run {self.found.working[0]} is at work on it"
+        if not due:
+            return [], self.summary()
         return self.first_of(due)
 
     def first_of(self, due: Sequence[Need]) -> tuple[list[dg.RunRequest], str]:

@@ -140,7 +140,12 @@ def test_nothing_is_reported_while_a_run_is_at_work(ingested: Location) -> None:
         status=dg.DagsterRunStatus.STARTED,
     )
 
-    assert made(hear(ingested)) == []
+    result = tick(ingested, datetime(2026, 1, 9, 9, 10, tzinfo=UTC))
+    assert made(result) == []
+    assert "is at work on it" in str(result.skip_reason)
+    back_up(ingested)
+    quiet = hear(ingested)  # nothing is due now
+    assert (made(quiet), "is at work on it" in str(quiet.skip_reason)) == ([], True)
 
 
 def test_days_before_the_first_partition_are_not_reported(ingested: Location) -> None:
@@ -154,6 +159,21 @@ def test_days_before_the_first_partition_are_not_reported(ingested: Location) ->
     heard = hand.days(since=0, today="2026-01-10")
 
     assert {event.partition for event in heard.events} == WITH_CHANGES - {"2026-01-05"}
+    assert heard.summary == (
+        "3 days were made without Dagster and are reported; 1 days before partitions_start are no "
+        "partitions and not reported"
+    )
+
+
+def test_days_to_come_are_said_where_nothing_else_is_reported(ingested: Location) -> None:
+    head = ingested.project.reading().log("notes").head().number
+    (tracked,) = track(ingested.project)
+    hand = ByHand(tracked, ingested.instance, ingested.project.reading(), head)
+
+    heard = hand.days(since=0, today="2026-01-04")
+
+    assert (list(heard.events), heard.left, heard.through) == ([], 4, 0)
+    assert heard.summary == "4 days are not reported before they begin"
 
 
 def test_a_tick_reports_some_days_and_says_how_many_are_left(

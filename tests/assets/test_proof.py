@@ -1,15 +1,19 @@
 """Checks, snapshots, and what stands between a snapshot and a proven recovery point."""
 
-from datetime import timedelta
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 
+from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
 from tests.assets.location import STORE_ONLY, Location, failure_of, told, verdicts
+from tests.assets.test_sensors import tick
 
 AUDITS = ["schema", "counts", "provenance", "partition_digests"]
 
@@ -73,6 +77,88 @@ def test_an_unread_line_fails_a_check_and_is_in_the_metadata_of_what_is_made_wit
     for asset in ("snapshot", "recovery_point"):
         assert told(made, asset, "unread") == {None: 1}
         assert str(told(made, asset, "unread_such_as")[None]).startswith("line 7: invalid JSON")
+
+
+def test_bytes_without_a_line_end_fail_a_check_when_they_are_older_than_the_objective(
+    ingested: Location,
+) -> None:
+    with ingested.feed.open("a") as file:
+        file.write('{"seq": 7')
+    young = ingested.run("snapshot_notes")
+    hours_ago = datetime.now(UTC).timestamp() - 7200
+    os.utime(ingested.feed, (hours_ago, hours_ago))
+
+    old = ingested.run("snapshot_notes")
+
+    assert (verdicts(young)["nothing_unread"], verdicts(old)["nothing_unread"]) == (True, False)
+    for made in (young, old):
+        assert said(made, "nothing_unread").startswith("9 bytes without a line end since ")
+        for asset in ("snapshot", "recovery_point"):
+            assert told(made, asset, "bytes_without_line_end") == {None: 9}
+
+
+def test_a_feed_of_which_no_line_can_be_read_fails_a_check_and_is_in_the_metadata(
+    ingested: Location,
+) -> None:
+    ingested.feed.write_text("one\ntwo\n")
+
+    made = ingested.run("snapshot_notes")
+
+    assert made.success  # what was read before is worth proving
+    assert verdicts(made)["nothing_unread"] is False
+    assert "not one line can be read, of 2" in said(made, "nothing_unread")
+    (problem,) = told(made, "recovery_point", "source_problem").values()
+    assert "not one line can be read, of 2" in problem
+
+
+def test_what_became_readable_after_its_day_was_ingested_fails_a_check(
+    ingested: Location,
+) -> None:
+    counted = JsonlSource.partitions
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            JsonlSource,
+            "partitions",
+            lambda self: (
+                [replace(day, changes=day.changes + 1) for day in counted(self)[:1]]
+                + counted(self)[1:]
+            ),
+        )
+        made = ingested.run("snapshot_notes")
+        late = tick(ingested, datetime.now(UTC) + timedelta(hours=2))
+
+    assert verdicts(made)["nothing_unread"] is False
+    assert "2026-01-05: 1 changes can be read now and could not" in said(made, "nothing_unread")
+    assert told(made, "recovery_point", "unread") == {None: 1}
+    assert "1 line or file of the source cannot be read since 2026-01-05" in str(late.skip_reason)
+    assert "breached" in str(late.skip_reason)
+
+
+def test_documents_without_chunks_are_in_the_metadata_of_days_and_points(
+    location: Location,
+) -> None:
+    location.say(7, "2026-01-09T10:00:00Z", "blank", "")
+    day = location.ingest()
+    point = location.run("snapshot_notes")
+
+    for asset in ("chunks", "collection"):
+        assert told(day, asset, "without_chunks")["2026-01-09"] == 1
+    for asset in ("snapshot", "recovery_point"):
+        assert told(point, asset, "versions_without_chunks") == {None: 1}
+
+
+def test_lines_that_wait_for_nobody_are_counted_in_the_metadata(ingested: Location) -> None:
+    lines = ingested.feed.read_text().splitlines()
+    ingested.say_line(lines[-1])
+    ingested.say_line('{"seq": 7, "ts": "2026-01-09T10:00:00Z", "op": "upsert", "id": "d"}')
+    ingested.say(8, "2026-01-09T11:00:00Z", "d", "said again")
+
+    made = ingested.run("snapshot_notes")
+
+    for asset in ("snapshot", "recovery_point"):
+        for name, count in {"duplicates": 1, "superseded": 1, "accepted": 0, "unnamed": 0}.items():
+            assert told(made, asset, f"unread_{name}") == {None: count}
+        assert told(made, asset, "left_out") == {None: 0}
 
 
 def test_changes_that_were_not_read_fail_the_count(ingested: Location) -> None:

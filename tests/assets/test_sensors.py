@@ -342,3 +342,17 @@ def test_bytes_without_a_line_end_are_not_confirmed_away_either(ingested: Locati
     assert "breached" in str(late.skip_reason)
     for result in (soon, late):
         assert not [e for e in of_the_point(result) if isinstance(e, dg.AssetMaterialization)]
+
+
+def test_a_feed_of_which_no_line_can_be_read_fails_the_tick_with_a_message(
+    ingested: Location,
+) -> None:
+    ingested.feed.write_text("one\ntwo\n")
+
+    with pytest.raises(dg.Failure) as failed:
+        tick(ingested, datetime.now(UTC))
+
+    said = str(failed.value.description)
+    assert "feed.jsonl: not one line can be read, of 2. It begins with" in said
+    assert "line 1: invalid JSON" in said
+    assert failed.value.metadata["next"].value.startswith("Ask for something else")

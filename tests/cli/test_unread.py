@@ -3,6 +3,7 @@
 import json
 import os
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -251,16 +252,48 @@ def test_other_fields_in_the_policy_are_another_sight_of_the_same_feed(kept: Wor
     assert unread_of(kept)["unread"]["count"] == 3  # type: ignore[index]
 
 
+def git_source(place: Workplace) -> Repository:
+    """The collection has a repository as its source from now on."""
+    policies = place.directory / "policies.yaml"
+    source = ("{kind: jsonl, path: feed.jsonl}", "{kind: git, path: wiki}")
+    policies.write_text(policies.read_text().replace(*source))
+    return Repository(place.directory / "wiki")
+
+
+def test_what_became_readable_after_its_day_was_ingested_is_said_until_it_is_read(
+    fresh: Workplace,
+) -> None:
+    wiki, data = git_source(fresh), b"kept elsewhere"
+    oid = sha256(data).hexdigest()
+    wiki.write(
+        "a.md", f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(data)}\n"
+    )
+    wiki.write("b.md", "here")
+    wiki.commit("2026-01-05T08:00:00Z")
+    assert fresh.dr("ingest", "notes").code == 3
+    place = wiki.path / f".git/lfs/objects/{oid[:2]}/{oid[2:4]}"
+    place.mkdir(parents=True)
+    (place / oid).write_bytes(data)
+
+    said = "2026-01-05: 1 changes can be read now and could not when the day was ingested"
+    assert said in " ".join(fresh.dr("status").out.split())
+    status = unread_of(fresh)
+    assert (status["met"], status["unread"]["count"]) == (False, 1)  # type: ignore[index]
+    backup = fresh.dr("backup", "notes", "--json")
+    assert (backup.code, backup.json["source"]["unread"]["lines"][0]["place"]) == (3, "2026-01-05")
+    assert f"not in it: {said}" in fresh.dr("backup", "notes").out
+    assert detail_of(fresh)["source"]["unread"] == 1
+    fresh.dr("ingest", "notes", "--accept-epoch", "with large files")
+    assert unread_of(fresh)["unread"]["count"] == 0  # type: ignore[index]
+
+
 def test_links_and_submodules_of_a_repository_are_said_to_be_left_out(fresh: Workplace) -> None:
-    wiki = Repository(fresh.directory / "wiki")
+    wiki = git_source(fresh)
     wiki.write("a.md", "# A\n")
     (wiki.path / "link.md").symlink_to("a.md")
     commit = wiki.commit("2026-01-05T08:00:00Z")
     wiki.git("update-index", "--add", "--cacheinfo", f"160000,{commit},vendor")
     wiki.git("commit", "-q", "-m", "x", date="2026-01-05T09:00:00Z")
-    policies = fresh.directory / "policies.yaml"
-    source = ("{kind: jsonl, path: feed.jsonl}", "{kind: git, path: wiki}")
-    policies.write_text(policies.read_text().replace(*source))
     said = "2 left out, no documents: link.md (symbolic link), vendor (submodule)"
     as_json = [
         {"place": "link.md", "kind": "symbolic link"},
