@@ -8,13 +8,10 @@ from typing import Any
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.json_size import MAX_VALUES, is_too_much, marks
 
 MAX_JSON_DEPTH = 16
-MAX_JSON_VALUES = 1_500_000
-"""A value takes up to 64 bytes of memory, however few it takes in an object."""
 PAIR = re.compile(rb"\[\]|\{\}")
-STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-NO_MARKS = bytes(sorted({*range(256)} - {*b"[]{},"}))
 
 
 def decode_json(data: bytes, *, what: str, limit_bytes: int) -> Any:
@@ -63,20 +60,11 @@ def first_line(error: Exception) -> str:
 def _require_small(data: bytes, what: str) -> None:
     """Raise `Damaged` for deep nesting or very many values; looks at bytes only, so it is safe on
     any input."""
-    marks = _marks(data)
-    values = marks.count(b",") + marks.count(b"[") + marks.count(b"{")
-    if values > MAX_JSON_VALUES:
-        raise Damaged(f"{what}: about {values} values, more than the limit of {MAX_JSON_VALUES}")
-    brackets = marks.translate(None, b",")
+    if is_too_much(data):
+        raise Damaged(f"{what}: more values than the limit of {MAX_VALUES}")
+    brackets = marks(data).translate(None, b",")
     for _ in range(MAX_JSON_DEPTH):
         brackets = PAIR.sub(b"", brackets)
         if not brackets:
             return
     raise Damaged(f"{what}: nested deeper than {MAX_JSON_DEPTH}, or brackets without a partner")
-
-
-def _marks(data: bytes) -> bytes:
-    """Brackets and commas outside of strings."""
-    if data.count(b'"') == 0:
-        return data.translate(None, NO_MARKS)
-    return STRING.sub(b"", data).translate(None, NO_MARKS)

@@ -23,6 +23,7 @@ from dr_pipelines.ingest.sources.jsonl_index import KEPT_LINES
 from dr_pipelines.ingest.sources.jsonl_line import CONTENT, REQUIRED, parse_line
 from dr_pipelines.ingest.values import FieldTypes
 from dr_pipelines.model.collection import Field, FieldType
+from dr_pipelines.model.json_size import MAX_VALUES
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.protocols import Source, SourcePartition
 from dr_pipelines.testing.source_contract import SourceContract, rows
@@ -157,6 +158,22 @@ def test_a_malformed_line_is_quarantined_with_its_reason(
     [found] = source.quarantined(0, 3)
     assert (found.place, found.after) == ("line 2", 1)
     assert reason in found.reason
+
+
+@pytest.mark.timeout(60)  # each of them once compared with all others takes an hour
+def test_the_one_key_of_very_many_that_occurs_twice_is_named(tmp_path: Path) -> None:
+    keys = b",".join(b'"k%d":1' % number for number in range(400_000))
+    feed = written(tmp_path / "feed.jsonl", [NESTED + b"{" + keys + b',"k399999":1}}}'])
+    with pytest.raises(InvalidRequest, match="key 'k399999' occurs twice"):
+        JsonlSource(feed).partitions()
+
+
+def test_a_line_that_would_be_huge_in_memory_is_not_decoded(tmp_path: Path) -> None:
+    many = b"[" + b"{}," * MAX_VALUES + b"{}]}}"
+    source = JsonlSource(written(tmp_path / "feed.jsonl", [line(1), NESTED + many, line(3)]))
+    assert [row["position"] for row in rows(source)] == [1, 3]
+    [found] = source.quarantined(0, 3)
+    assert found.reason == f"more than {MAX_VALUES} values in one line"
 
 
 def test_every_field_of_a_line_has_a_value_that_is_refused_by_name() -> None:

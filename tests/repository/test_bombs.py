@@ -14,10 +14,11 @@ import pytest
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.json_size import MAX_VALUES
 from dr_pipelines.model.recovery_point import MAX_OBJECT_BYTES, Body, ObjectRef
 from dr_pipelines.repository import codec
 from dr_pipelines.repository.codec import decode_table, encode_table
-from dr_pipelines.repository.json_codec import MAX_JSON_VALUES, decode_json
+from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.verify import verify
@@ -68,11 +69,33 @@ def list_bomb() -> bytes:
     return b"[" + b"{}," * 20_000_000 + b"{}]"
 
 
+def string_bomb() -> bytes:
+    """One long text: a search that may go back over it remembers each of its bytes."""
+    return b'["' + b"a" * (32 << 20) + b'"'
+
+
+def strings_bomb() -> bytes:
+    return b"[" + b'"",' * 20_000_000 + b'""]'
+
+
+def quotes_bomb() -> bytes:
+    """Texts that could begin anywhere and never end: a search from each of them takes hours."""
+    return b'["' + b'\\"' * (8 << 20)
+
+
+def odd_quotes_bomb() -> bytes:
+    return b'["' + b'"\\' * (8 << 20)
+
+
 BOMBS = {
     "dictionary": (dictionary_bomb, TEXT, "bytes once decoded, more than the limit"),
     "zeros": (zero_bomb, NUMBERS, "bytes once decoded, more than the limit"),
     "prefixes": (prefix_bomb, TEXT, "encoded as DELTA_BYTE_ARRAY, which no object here is"),
-    "lists": (list_bomb, None, "values, more than the limit"),
+    "lists": (list_bomb, None, "more values than the limit"),
+    "a string": (string_bomb, None, "brackets without a partner"),
+    "strings": (strings_bomb, None, "more values than the limit"),
+    "quotes": (quotes_bomb, None, "brackets without a partner"),
+    "odd quotes": (odd_quotes_bomb, None, "brackets without a partner"),
 }
 
 DECODE = """
@@ -152,7 +175,7 @@ def test_many_columns_are_not_decoded() -> None:
 
 
 def test_commas_in_texts_are_no_values() -> None:
-    said = ["," * (MAX_JSON_VALUES + 1), '"[,' * 10]
+    said = ["," * (MAX_VALUES + 1), '"[,' * 10]
     assert decode_json(json.dumps(said).encode(), what="here", limit_bytes=64 << 20) == said
 
 

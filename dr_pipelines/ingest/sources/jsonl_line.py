@@ -1,6 +1,7 @@
 """One line of a JSONL change feed, checked."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from dr_pipelines.ingest.sources.changes import (
 )
 from dr_pipelines.ingest.values import FindMisfit
 from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.json_size import MAX_VALUES, is_too_much
 
 REQUIRED = ("seq", "ts", "op", "id")
 CONTENT = ("title", "text", "metadata")
@@ -98,6 +100,8 @@ def _said_at(row: dict[str, Any]) -> int | None:
 
 
 def _decode(raw: bytes) -> dict[str, Any]:
+    if is_too_much(raw):
+        raise Unreadable(f"more than {MAX_VALUES} values in one line")
     try:
         row = json.loads(
             raw.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
@@ -123,10 +127,17 @@ def _decode(raw: bytes) -> dict[str, Any]:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise Unreadable(f"key {_shown(twice)} occurs twice")
+        raise Unreadable(f"key {_shown(_said_twice(key for key, _ in pairs))} occurs twice")
     return row
+
+
+def _said_twice(keys: Iterable[str]) -> str:
+    seen = set[str]()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    raise AssertionError("the caller has counted them")
 
 
 def _no_constant(name: str) -> None:
