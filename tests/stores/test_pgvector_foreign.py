@@ -10,7 +10,6 @@ import pytest
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
 from dr_pipelines.model.collection import Metric
-from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.query import Equals, Not, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
@@ -239,8 +238,7 @@ def test_a_table_beside_the_first_has_the_same_parts(
 
     found = compare_parts(before, store.describe(f"{name}@12-ab"), engine="pgvector")
     lost = {".".join(f.part.split(".")[:3]) for f in found if not f.unreported}
-    made_by_hand = {"engine.pgvector.triggers"}
-    assert lost == (made_by_hand if name == "docs" else set())
+    assert lost == set()
     assert store.describe(name) == before
     count = f'SELECT count(*) FROM (TABLE {name} EXCEPT TABLE "{name}@12-ab") d'
     if name == "docs":  # a type without an order has no EXCEPT
@@ -278,9 +276,7 @@ def test_what_would_not_be_made_is_said_before(
         "USING btree "
     ]
     assert not any(part["unique"] for part in section["indexes"])
-    notes = store.fit(store.describe("docs")).lost
-    assert {note.part for note in notes} == {"engine.pgvector.triggers"}
-    assert all(note.fate is Fate.LOST for note in notes)
+    assert store.fit(store.describe("docs")).lost == ()
 
 
 def test_roles_that_are_missing_are_made_or_named(
@@ -471,7 +467,6 @@ def test_what_of_partitions_is_not_made_is_said_by_their_names(
     spec = store.describe("items")
     part = "engine.pgvector.partitions"
     assert {note.part for note in store.fit(spec.physical("copy")).lost} == {
-        f"{part}.copy_b.triggers",
         f"{part}.late.foreign_keys",
         f"{part}.late.sequences",
     }

@@ -29,7 +29,8 @@ from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
 from dr_pipelines.stores.pgvector.statements import qualified, verbatim
-from dr_pipelines.stores.pgvector.trust import Armed, armed_types, callees
+from dr_pipelines.stores.pgvector.triggers import function_of
+from dr_pipelines.stores.pgvector.trust import Armed, armed_types, callees, functions_among
 
 Section = dict[str, Any]
 PARSED = "dr_pipelines_parsed"
@@ -49,6 +50,9 @@ RESULT = qualified("""
     WHERE c.relname = {} AND c.relnamespace = pg_catalog.pg_my_temp_schema() AND a.attnum = 1
 """)
 TYPE = qualified("SELECT pg_catalog.to_regtype({})::oid::int8")
+PROCEDURE = qualified("SELECT pg_catalog.to_regprocedure({})::oid::int8")
+ROWS = sql.SQL("pg_temp.{table}")
+OLD_AND_NEW = sql.SQL("pg_temp.{table} AS old, pg_temp.{table} AS new")
 STORAGES = frozenset(["plain", "external", "main", "extended"])
 COMPRESSIONS = frozenset(["pglz", "lz4"])
 SERIALS = frozenset(["smallint", "integer", "bigint"])
@@ -162,6 +166,10 @@ def _of_objects(section: Section, table: str, where: str) -> Iterator[Slot]:
             if field in part:
                 name = placed(part["name"], table, taken=False)
                 yield Slot(part, field, kind, f"{what} {name}{where}")
+    for trigger in section.get("triggers", []):
+        for key in ("condition", "function"):
+            if key in trigger:
+                yield Slot(trigger, key, key, f"trigger {trigger['name']}{where}")
     for rule in section.get("policies", {}).get("rules", []):
         for key in ("using", "check"):
             if key in rule:
@@ -178,7 +186,9 @@ def _require_shape(slot: Slot) -> None:
     try:
         if slot.kind in PIECES:
             PIECES[slot.kind](slot.text)
-        elif slot.kind in ("expression", "type"):
+        elif slot.kind == "function":
+            function_of(slot.holder)
+        elif slot.kind in ("condition", "expression", "type"):
             clauses.tree(slot.text)
     except InvalidRequest as error:
         raise InvalidRequest(f"{slot.caller}: {error}") from None
@@ -244,8 +254,11 @@ class _Parser:
 
     def of_slot(self, slot: Slot) -> list[Call]:
         """What a place calls; where that needs consent, something harmless stands there then."""
-        if slot.kind == "expression":
-            text, calls = self._of_expression(slot.text, slot.caller)
+        if slot.kind == "function":
+            return self._of_function(slot)
+        if slot.kind in ("condition", "expression"):
+            rows = OLD_AND_NEW if slot.kind == "condition" else ROWS
+            text, calls = self._of_expression(slot.text, slot.caller, rows)
             slot.holder[slot.key] = text
             return calls
         if slot.kind not in PIECES:
@@ -262,8 +275,17 @@ class _Parser:
             slot.holder[slot.key] = clauses.joined(pieces)
         return found
 
-    def _of_expression(self, text: str, caller: str) -> tuple[str, list[Call]]:
-        tree, result = self._parsed(text, caller)
+    def _of_function(self, slot: Slot) -> list[Call]:
+        ((number,),) = self.session.printed(PROCEDURE.format(sql.Literal(slot.text)))
+        if number is None:
+            raise InvalidRequest(f"{slot.caller}: there is no function {slot.text} here")
+        found = functions_among(self.session, [str(number)])
+        return [Call(slot.caller, callee.name, callee.reason) for callee in found]
+
+    def _of_expression(
+        self, text: str, caller: str, rows: sql.SQL = ROWS
+    ) -> tuple[str, list[Call]]:
+        tree, result = self._parsed(text, caller, rows)
         found = callees(self.session, [tree])
         if not found:
             return text, []
@@ -273,14 +295,15 @@ class _Parser:
         self.replaced[instead] = (text, tuple(calls))
         return instead, calls
 
-    def _parsed(self, text: str, caller: str) -> tuple[str, str]:
+    def _parsed(self, text: str, caller: str, rows: sql.SQL) -> tuple[str, str]:
         """The parse of one expression as the server keeps it, and the type of its result."""
         quoted = sql.Identifier(self.table).as_string()
         expression = verbatim(with_table(text, quoted))
-        create = sql.SQL("CREATE TEMPORARY VIEW {} AS SELECT {} AS e FROM pg_temp.{}")
+        create = sql.SQL("CREATE TEMPORARY VIEW {} AS SELECT {} AS e FROM {}")
         view = sql.Identifier(PARSED)
         for context in ALONE:
-            whole = create.format(view, context.format(expression), sql.Identifier(self.table))
+            table = rows.format(table=sql.Identifier(self.table))
+            whole = create.format(view, context.format(expression), table)
             try:
                 with self.session.connection.transaction(force_rollback=True):
                     self.session.define(whole)

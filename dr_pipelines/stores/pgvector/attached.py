@@ -125,11 +125,8 @@ COMMENTS = qualified("""
         pg_catalog.format('COMMENT ON %s %I ON %I.%I IS %L', p.word, p.name, n.nspname, c.relname,
             d.description)
     FROM (
-        SELECT 'comment of a trigger' AS kind, 'TRIGGER' AS word, t.tgname AS name, t.oid,
-            'pg_catalog.pg_trigger'::regclass::oid AS class
-        FROM pg_trigger t WHERE t.tgrelid = {table} AND NOT t.tgisinternal
-        UNION ALL SELECT 'comment of a rule', 'RULE', r.rulename, r.oid,
-            'pg_catalog.pg_rewrite'::regclass::oid
+        SELECT 'comment of a rule' AS kind, 'RULE' AS word, r.rulename AS name, r.oid,
+            'pg_catalog.pg_rewrite'::regclass::oid AS class
         FROM pg_rewrite r WHERE r.ev_class = {table}
         UNION ALL SELECT 'comment of a policy', 'POLICY', l.polname, l.oid,
             'pg_catalog.pg_policy'::regclass::oid

@@ -14,22 +14,22 @@ from dr_pipelines.stores.pgvector.trust import FOREIGN, armed_types, callees, fu
 TREE = """
     WITH tree (id, place) AS (
         SELECT {table}, ''
-        UNION SELECT p.relid::oid, pg_catalog.format(' of partition %I', c.relname)
+        UNION SELECT p.relid::oid, pg_catalog.format(' of partition %s', c.relname)
         FROM pg_catalog.pg_partition_tree({table}) p
         JOIN pg_catalog.pg_class c ON c.oid = p.relid WHERE p.level > 0
     )
 """
 TREES = """
-    SELECT pg_catalog.format(CASE WHEN a.attgenerated = '' THEN 'default of column %I%s'
-            ELSE 'generated column %I%s' END, a.attname, t.place), d.adbin::text
+    SELECT pg_catalog.format(CASE WHEN a.attgenerated = '' THEN 'default of column %s%s'
+            ELSE 'generated column %s%s' END, a.attname, t.place), d.adbin::text
     FROM pg_catalog.pg_attrdef d JOIN tree t ON t.id = d.adrelid
     JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-    UNION ALL SELECT pg_catalog.format('constraint %I%s', c.conname, t.place), c.conbin::text
+    UNION ALL SELECT pg_catalog.format('constraint %s%s', c.conname, t.place), c.conbin::text
     FROM pg_catalog.pg_constraint c JOIN tree t ON t.id = c.conrelid WHERE c.conbin IS NOT NULL
-    UNION ALL SELECT pg_catalog.format('policy %I%s', p.polname, t.place),
+    UNION ALL SELECT pg_catalog.format('policy %s%s', p.polname, t.place),
         pg_catalog.concat(p.polqual::text, ' ', p.polwithcheck::text)
     FROM pg_catalog.pg_policy p JOIN tree t ON t.id = p.polrelid
-    UNION ALL SELECT pg_catalog.format('%s %I%s', CASE WHEN k.oid IS NULL THEN 'index'
+    UNION ALL SELECT pg_catalog.format('%s %s%s', CASE WHEN k.oid IS NULL THEN 'index'
             ELSE 'constraint' END, c.relname, t.place),
         pg_catalog.concat(i.indexprs::text, ' ', i.indpred::text)
     FROM pg_catalog.pg_index i JOIN tree t ON t.id = i.indrelid
@@ -39,17 +39,17 @@ TREES = """
     WHERE i.indisvalid
     UNION ALL SELECT pg_catalog.format('partition key%s', t.place), p.partexprs::text
     FROM pg_catalog.pg_partitioned_table p JOIN tree t ON t.id = p.partrelid
-    UNION ALL SELECT pg_catalog.format('statistics %I%s', s.stxname, t.place), s.stxexprs::text
+    UNION ALL SELECT pg_catalog.format('statistics %s%s', s.stxname, t.place), s.stxexprs::text
     FROM pg_catalog.pg_statistic_ext s JOIN tree t ON t.id = s.stxrelid
     WHERE s.stxexprs IS NOT NULL
-    UNION ALL SELECT pg_catalog.format('trigger %I%s', g.tgname, t.place),
+    UNION ALL SELECT pg_catalog.format('trigger %s%s', g.tgname, t.place),
         pg_catalog.concat(g.tgqual::text, ' :funcid ', g.tgfoid::oid::text, ' ')
     FROM pg_catalog.pg_trigger g JOIN tree t ON t.id = g.tgrelid
     WHERE NOT g.tgisinternal AND g.tgparentid = 0::oid
     ORDER BY 1, 2
 """
 CLASSES = """
-    SELECT pg_catalog.format('%s %I%s', CASE WHEN k.oid IS NULL THEN 'index'
+    SELECT pg_catalog.format('%s %s%s', CASE WHEN k.oid IS NULL THEN 'index'
             ELSE 'constraint' END, c.relname, t.place), p.amproc::oid::int8::text
     FROM pg_catalog.pg_index i JOIN tree t ON t.id = i.indrelid
     JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
@@ -58,7 +58,7 @@ CLASSES = """
     JOIN pg_catalog.pg_opclass o ON o.oid = ANY (i.indclass::oid[])
     JOIN pg_catalog.pg_amproc p ON p.amprocfamily = o.opcfamily
     WHERE i.indisvalid
-    UNION SELECT pg_catalog.format('constraint %I%s', k.conname, t.place),
+    UNION SELECT pg_catalog.format('constraint %s%s', k.conname, t.place),
         o.oprcode::oid::int8::text
     FROM pg_catalog.pg_constraint k JOIN tree t ON t.id = k.conrelid
     JOIN pg_catalog.pg_operator o ON o.oid = ANY (k.conexclop) OR o.oid = ANY (k.conpfeqop)
@@ -66,7 +66,7 @@ CLASSES = """
     ORDER BY 1, 2
 """
 COLUMNS = """
-    SELECT pg_catalog.format('column %I', a.attname), a.atttypid::int8
+    SELECT pg_catalog.format('column %s', a.attname), a.atttypid::int8
     FROM pg_catalog.pg_attribute a JOIN tree t ON t.id = a.attrelid AND t.place = ''
     WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """

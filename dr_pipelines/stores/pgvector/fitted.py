@@ -8,6 +8,7 @@ from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, Vector
 from dr_pipelines.model.fit import Fate, Fit, Note
 from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS
 from dr_pipelines.stores.fitting import Native, fit_to
+from dr_pipelines.stores.pgvector.by_hand import statements_of
 from dr_pipelines.stores.pgvector.columns import vector_type
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, Section, section_of
@@ -19,6 +20,7 @@ from dr_pipelines.stores.pgvector.rights import (
     partitions_of,
 )
 from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.triggers import obstacles, trigger_command
 from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS, SEARCH, indexed_as, searched
 
 NATIVE = Native(
@@ -29,10 +31,6 @@ NATIVE = Native(
     indexes={kind: frozenset([*DEFAULTS[kind], *SEARCH[kind]]) for kind in DEFAULTS},
     default_index="hnsw",
 )
-NOT_MADE = {
-    "foreign_keys": "not made: what they refer to may be of another time; add them by hand",
-    "triggers": "not made: a restore must not set off what they do; add them by hand",
-}
 ADDED_LAST = (
     "added when the collection takes the place of the one that had them, for new rows at first, "
     "and for all where what they refer to is there"
@@ -42,7 +40,10 @@ NO_KEY = (
     "that changes is one that went and one that came, and a scan reads every row whole. To tell "
     "rows apart: ALTER TABLE … ADD COLUMN row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
 )
-OF_PARTITIONS = {"sequences": "not made: the columns have no default there; add it by hand"}
+OF_PARTITIONS = {
+    "foreign_keys": "not made: what they refer to may be of another time",
+    "sequences": "not made: the columns have no default there",
+}
 
 
 def fitted(session: Session, spec: CollectionSpec) -> Fit:
@@ -80,8 +81,8 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     section = section_of(spec)
     if section.get("foreign_keys"):
         yield Note(f"engine.{ENGINE}.foreign_keys", Fate.APPROXIMATED, ADDED_LAST)
-    if section.get("triggers"):
-        yield Note(f"engine.{ENGINE}.triggers", Fate.LOST, NOT_MADE["triggers"])
+    table = session.table(table_of(spec.name, section.get(OWN_NAME)))
+    yield from _trigger_notes(session, f"engine.{ENGINE}", section, table, section)
     for remark in section.get(REMARKS, []):
         name = placed(remark["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
         said = "INVALID, since it was never finished: not made. Build it anew where it is needed"
@@ -93,14 +94,48 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     yield from _attached_notes(f"engine.{ENGINE}", section)
     for part in partitions_of(section):
         name = placed(part["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
-        for key, said in (NOT_MADE | OF_PARTITIONS).items():
+        for key, said in OF_PARTITIONS.items():
             if part.get(key):
-                yield Note(f"engine.{ENGINE}.partitions.{name}.{key}", Fate.LOST, said)
-        yield from _attached_notes(f"engine.{ENGINE}.partitions.{name}", part)
+                root = table_of(spec.name, section.get(OWN_NAME))
+                run = "; ".join(statements_of(session, name, part, key, root=root))
+                part_of = f"engine.{ENGINE}.partitions.{name}.{key}"
+                yield Note(part_of, Fate.LOST, f"{said}. Run: {run}")
+        place = f"engine.{ENGINE}.partitions.{name}"
+        yield from _trigger_notes(session, place, part, session.table(name), section)
+        yield from _attached_notes(place, part)
     missing = missing_roles(session, named_roles(section))
     if missing:
         said = f"{', '.join(missing)} do not exist here: they are made, without login, or refused"
         yield Note(f"engine.{ENGINE}.roles", Fate.APPROXIMATED, said)
+
+
+def _trigger_notes(
+    session: Session, place: str, part: Section, table: sql.Identifier, section: Section
+) -> Iterator[Note]:
+    for trigger in part.get("triggers", []):
+        if (why := obstacles(session, trigger, section)) is not None:
+            said = f"{why}. Not made; then run: {trigger_command(trigger, table).as_string()}"
+            yield Note(f"{place}.triggers.{trigger['name']}", Fate.REFUSED, said)
+
+
+def without_obstacles(session: Session, section: Section) -> Section:
+    """A section without the triggers that cannot be made here."""
+
+    def makeable(part: Section) -> Section:
+        tables = [makeable(child) for child in part.get("tables", [])]
+        possible = [
+            trigger
+            for trigger in part.get("triggers", [])
+            if obstacles(session, trigger, section) is None
+        ]
+        found = {k: value for k, value in part.items() if k != "triggers"}
+        found |= {"triggers": possible} if possible else {}
+        return found | ({"tables": tables} if tables else {})
+
+    found = makeable(section)
+    if "partitions" in section:
+        found["partitions"] = makeable(section["partitions"])
+    return found
 
 
 def _attached_notes(place: str, section: Section) -> Iterator[Note]:

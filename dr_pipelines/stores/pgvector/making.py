@@ -136,7 +136,7 @@ def _column(column: Section, section: Section, *, table: str) -> sql.Composable:
     identity = section.get("identity", {}).get(name)
     if identity is not None and identity["generated"] != "serial":
         always = sql.SQL("ALWAYS" if identity["generated"] == "always" else "BY DEFAULT")
-        options = _sequence_options(identity)
+        options = sequence_options(identity)
         parts.append(sql.SQL("GENERATED {} AS IDENTITY ({})").format(always, options))
     return sql.SQL(" ").join(parts)
 
@@ -189,7 +189,8 @@ def _settings(options: dict[str, str]) -> sql.Composed:
     )
 
 
-def _sequence_options(identity: Section) -> sql.Composed:
+def sequence_options(identity: Section) -> sql.Composed:
+    """How a sequence counts, as SQL."""
     numbers = {
         "START WITH": "start",
         "INCREMENT BY": "increment",
@@ -214,7 +215,7 @@ def _sequences(session: Session, name: str, section: Section) -> None:
         target, place = session.table(sequence), sql.Identifier(column)
         session.run(
             sql.SQL("CREATE SEQUENCE {} AS {} {}").format(
-                target, verbatim(identity["type"]), _sequence_options(identity)
+                target, verbatim(identity["type"]), sequence_options(identity)
             )
         )
         session.run(

@@ -15,20 +15,24 @@ Section = dict[str, Any]
 REFERENCES = qualified("""
     WITH tree (id) AS (
         SELECT {table} UNION SELECT relid::oid FROM pg_partition_tree({table})
-    ), own (class, id) AS (
-        SELECT 'pg_catalog.pg_class'::regclass::oid, id FROM tree
-        UNION SELECT 'pg_catalog.pg_class'::regclass::oid, i.indexrelid FROM pg_index i
+    ), own (class, id, trigger) AS (
+        SELECT 'pg_catalog.pg_class'::regclass::oid, id, NULL::text FROM tree
+        UNION SELECT 'pg_catalog.pg_class'::regclass::oid, i.indexrelid, NULL FROM pg_index i
             JOIN tree t ON t.id = i.indrelid
-        UNION SELECT 'pg_catalog.pg_attrdef'::regclass::oid, d.oid FROM pg_attrdef d
+        UNION SELECT 'pg_catalog.pg_attrdef'::regclass::oid, d.oid, NULL FROM pg_attrdef d
             JOIN tree t ON t.id = d.adrelid
-        UNION SELECT 'pg_catalog.pg_constraint'::regclass::oid, k.oid FROM pg_constraint k
+        UNION SELECT 'pg_catalog.pg_constraint'::regclass::oid, k.oid, NULL FROM pg_constraint k
             JOIN tree t ON t.id = k.conrelid
-        UNION SELECT 'pg_catalog.pg_policy'::regclass::oid, p.oid FROM pg_policy p
+        UNION SELECT 'pg_catalog.pg_policy'::regclass::oid, p.oid, NULL FROM pg_policy p
             JOIN tree t ON t.id = p.polrelid
-        UNION SELECT 'pg_catalog.pg_statistic_ext'::regclass::oid, s.oid FROM pg_statistic_ext s
-            JOIN tree t ON t.id = s.stxrelid
-    ), needed (class, id) AS (
-        SELECT DISTINCT coalesce(e.refclassid, d.refclassid), coalesce(e.refobjid, d.refobjid)
+        UNION SELECT 'pg_catalog.pg_statistic_ext'::regclass::oid, s.oid, NULL
+            FROM pg_statistic_ext s JOIN tree t ON t.id = s.stxrelid
+        UNION SELECT 'pg_catalog.pg_trigger'::regclass::oid, g.oid, g.tgname::text
+            FROM pg_trigger g JOIN tree t ON t.id = g.tgrelid WHERE NOT g.tgisinternal
+    ), needed (class, id, triggers) AS (
+        SELECT coalesce(e.refclassid, d.refclassid), coalesce(e.refobjid, d.refobjid),
+            CASE WHEN pg_catalog.bool_and(o.trigger IS DISTINCT FROM NULL) THEN
+                pg_catalog.array_agg(DISTINCT o.trigger) END
         FROM own o JOIN pg_depend d ON d.classid = o.class AND d.objid = o.id AND d.deptype = 'n'
         LEFT JOIN pg_depend e ON e.classid = d.refclassid AND e.objid = d.refobjid
             AND e.deptype = 'e'
@@ -36,6 +40,7 @@ REFERENCES = qualified("""
             AND NOT EXISTS (SELECT FROM tree t WHERE t.id = d.refobjid)
             AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.refobjid AND c.relkind = 'S'
                 AND d.refclassid = 'pg_catalog.pg_class'::regclass::oid)
+        GROUP BY 1, 2
     )
     SELECT i.type, i.identity,
         CASE WHEN n.class = 'pg_catalog.pg_extension'::regclass::oid THEN
@@ -59,7 +64,8 @@ REFERENCES = qualified("""
                     pg_catalog.format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
                 FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0
                     AND NOT a.attisdropped)) END
-            FROM pg_type t WHERE t.oid = n.id) END
+            FROM pg_type t WHERE t.oid = n.id) END,
+        n.triggers
     FROM needed n
     JOIN LATERAL pg_catalog.pg_identify_object(n.class, n.id, 0) i ON true
     ORDER BY i.type COLLATE "C", i.identity COLLATE "C"
@@ -75,21 +81,28 @@ FINDERS = {
 
 def needs(session: Session, relation: int) -> list[Section]:
     """All of them, by the number of a table; its partitions' too. While the path is empty, each is
-    named with its schema."""
+    named with its schema. What only `triggers` need names these: without it there is a table."""
     rows = session.rows(REFERENCES.format(table=oid(relation)))
     return [
-        {"name": f"{kind} {identity}"} | ({"definition": definition} if definition else {})
-        for kind, identity, definition in rows
+        {"name": f"{kind} {identity}"}
+        | ({"definition": definition} if definition else {})
+        | ({"triggers": triggers} if triggers else {})
+        for kind, identity, definition, triggers in rows
     ]
 
 
 def missing(session: Session, section: Section) -> Iterator[Section]:
-    """What a section needs and this database lacks, as far as it can be looked for."""
+    """What a table needs and this database lacks, as far as it can be looked for."""
     for need in section.get(NEEDS, []):
-        kind, _, identity = need["name"].partition(" ")
-        finder = FINDERS.get(kind)
-        if finder is None:
-            continue
-        found = sql.SQL("SELECT {}::pg_catalog.int8").format(finder.format(sql.Literal(identity)))
-        if session.one(found) is None:
+        if "triggers" not in need and not is_there(session, need):
             yield need
+
+
+def is_there(session: Session, need: Section) -> bool:
+    """Whether this database has something, as far as it can be looked for."""
+    kind, _, identity = need["name"].partition(" ")
+    finder = FINDERS.get(kind)
+    if finder is None:
+        return True
+    found = sql.SQL("SELECT {}::pg_catalog.int8").format(finder.format(sql.Literal(identity)))
+    return session.one(found) is not None

@@ -1,6 +1,6 @@
-"""What a table gets last, when it is whole and proven: roles, policies, grants, owner. Until then
-nobody but who restores sees it, and in one transaction, so that a restore that ends here leaves
-all of it or nothing."""
+"""What a table gets last, when it is whole and proven: roles, policies, grants, triggers, owner.
+Until then nobody but who restores sees it, and in one transaction, so that a restore that ends here
+leaves all of it or nothing."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,9 +17,10 @@ from dr_pipelines.stores.pgvector.making import (
 from dr_pipelines.stores.pgvector.membership import make_roles
 from dr_pipelines.stores.pgvector.partitions import LivePartition, live_partitions
 from dr_pipelines.stores.pgvector.rights import apply_owner, apply_rights
+from dr_pipelines.stores.pgvector.triggers import make_triggers
 
 Section = dict[str, Any]
-LAST = frozenset(["attached", "grants", "owner", "policies", "roles", "triggers"])
+LAST = frozenset(["attached", "grants", "owner", "policies", "roles", "trigger_states", "triggers"])
 """Parts of a section that are given last, or that nobody makes."""
 
 
@@ -38,6 +39,8 @@ def open_up(session: Session, collection: Collection) -> None:
         parts += _below(section.get("partitions", {}), live, section.get("owner"))
     for name, part in parts:
         apply_rights(session, name, quoted_name(session, name), part)
+    for name, part in parts:
+        make_triggers(session, name, part)
     for name, part in reversed(parts):
         apply_owner(session, session.table(name), part.get("owner"))
 

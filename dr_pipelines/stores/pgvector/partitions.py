@@ -20,8 +20,9 @@ from dr_pipelines.stores.pgvector.structure import (
     constraints_of,
     options_of,
     replica_identity,
-    triggers_of,
+    sequence_of,
 )
+from dr_pipelines.stores.pgvector.triggers import trigger_states, triggers_of
 
 PARTITIONS = qualified("""
     SELECT c.oid::int8, c.relname, pg_catalog.quote_ident(c.relname),
@@ -47,6 +48,7 @@ def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[S
         part |= _relation(session, number, above, root=table.name)
         part |= constraints_of(session, number, quoted, root=table.name, keys=True)
         part["triggers"] = triggers_of(session, number)
+        part["trigger_states"] = trigger_states(session, number)
         part |= details(session, number, quoted, root=table.name, table=name)
         part["indexes"] = _local_indexes(session, number, table.name)
         part |= _rights(session, number, quoted, owner=owner)
@@ -69,7 +71,7 @@ def _relation(session: Session, partition: int, above: dict[str, Row], *, root: 
         "not_null": [row[0] for row in rows if row[2] and not above[row[0]][2]],
         "columns": [c for row in rows if len(c := _settings(row, above[row[0]])) > 1],
         "replica_identity": replica_identity(*identity, root=root),
-        **_defaults(rows, above),
+        **_defaults(session, rows, above, root=root),
     }
 
 
@@ -82,15 +84,15 @@ def _settings(row: Row, above: Row) -> Section:
     return {key: value for key, value in column.items() if value}
 
 
-def _defaults(rows: list[Row], above: dict[str, Row]) -> Section:
+def _defaults(session: Session, rows: list[Row], above: dict[str, Row], *, root: str) -> Section:
     """Defaults that are not those of the table: none is said as such. A sequence that belongs to
     the partition is named, since none is made."""
-    defaults, sequences = Section(), list[str]()
+    defaults, sequences = Section(), list[Section]()
     for name, *_, expression, kind, identified, _comment, sequence in rows:
         if kind or identified or expression == above[name][8]:
             continue
         if sequence is not None:
-            sequences.append(name)
+            sequences.append({"column": name, **sequence_of(session, root, sequence)})
         else:
             defaults[name] = expression
     return {"defaults": defaults, "sequences": sequences}

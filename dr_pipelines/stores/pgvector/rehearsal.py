@@ -18,6 +18,7 @@ from dr_pipelines.stores.pgvector.catalog import Table, find_table
 from dr_pipelines.stores.pgvector.completing import complete
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection, collection_of
+from dr_pipelines.stores.pgvector.fitted import without_obstacles
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys, is_beside
 from dr_pipelines.stores.pgvector.label import MARK
 from dr_pipelines.stores.pgvector.making import (
@@ -83,7 +84,8 @@ def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> D
         executed = [("table", extension.as_string(session.connection))] if extension else []
         roles = decided(session, section_of(spec), with_roles=with_roles)
         bare = [] if with_roles else bare_roles(section_of(spec), roles)
-        spec = _with_section(spec, without_others(section_of(spec), roles))
+        section = without_obstacles(session, without_others(section_of(spec), roles))
+        spec = _with_section(spec, section)
         notes = tuple(_notes(roles, bare, with_roles=with_roles))
         found = analyse(session, spec)
         if found.unread:

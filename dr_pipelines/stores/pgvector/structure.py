@@ -7,6 +7,7 @@ from dr_pipelines.stores.pgvector.catalog import Index, Table
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.names import PLACEHOLDER, derived, without_table
 from dr_pipelines.stores.pgvector.statements import oid, qualified
+from dr_pipelines.stores.pgvector.triggers import triggers_of
 
 Section = dict[str, Any]
 
@@ -48,10 +49,6 @@ CONSTRAINTS = qualified("""
     WHERE conrelid = {table} AND contype IN ('c', 'f', 'p', 'u', 'x') AND conislocal
         AND conparentid = 0::oid
     ORDER BY contype, conname
-""")
-TRIGGERS = qualified("""
-    SELECT tgname, pg_catalog.pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger
-    WHERE tgrelid = {table} AND NOT tgisinternal AND tgparentid = 0::oid ORDER BY tgname
 """)
 RELATION = qualified("""
     SELECT pg_catalog.obj_description(c.oid, 'pg_class'), c.relpersistence::text,
@@ -116,7 +113,7 @@ def _columns(session: Session, table: Table, rows: list[Row]) -> Section:
             said = without_table(expression, table.quoted)
             generated[name] = {"expression": said, "stored": kind == "s"}
         elif sequence is not None and (identified or "nextval(" in (expression or "")):
-            identity[name] = _sequence(session, table, sequence)
+            identity[name] = sequence_of(session, table.name, sequence)
             identity[name]["generated"] = IDENTITY.get(identified, "serial")
         elif expression is not None:
             defaults[name] = without_table(expression, table.quoted)
@@ -128,11 +125,12 @@ def _columns(session: Session, table: Table, rows: list[Row]) -> Section:
     }
 
 
-def _sequence(session: Session, table: Table, sequence: int) -> Section:
+def sequence_of(session: Session, root: str, sequence: int) -> Section:
+    """How a sequence counts, by its number; `root` is the collection's table."""
     row = session.printed(SEQUENCE.format(sequence=oid(sequence)))[0]
     name, declared, start, increment, low, high, cache, cycle = row
     return {
-        "name": derived(name, table.name),
+        "name": derived(name, root),
         "type": declared,
         "start": start,
         "increment": increment,
@@ -147,12 +145,6 @@ def comments_of(comment: str | None, columns: list[Row]) -> Section:
     """What is said of a table and of its columns."""
     comments = {"table": comment, "columns": {c[0]: c[11] for c in columns if c[11] is not None}}
     return {key: value for key, value in comments.items() if value}
-
-
-def triggers_of(session: Session, relation: int) -> list[Section]:
-    """Triggers that a table has for itself."""
-    rows = session.printed(TRIGGERS.format(table=oid(relation)))
-    return [{"name": n, "definition": d, "enabled": enabled} for n, d, enabled in rows]
 
 
 def constraints_of(
