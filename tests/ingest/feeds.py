@@ -39,6 +39,7 @@ class Repository:
             "GIT_AUTHOR_DATE": date,
             "GIT_COMMITTER_DATE": date,
             "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_ALLOW_PROTOCOL": "file",
         }
         done = subprocess.run(
             ["git", "-C", str(self.path), "-c", "core.quotepath=false", *arguments],

@@ -1,10 +1,12 @@
 """A Git repository as a source, tried on real repositories."""
 
 import hashlib
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import zlib
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -480,6 +482,107 @@ def test_an_lfs_pointer_is_named_until_its_file_is_fetched(repository: Repositor
     (place / OID).write_bytes(b"something else")
     source.partitions()
     assert source.unread().count == 1
+
+
+@pytest.mark.timeout(60)  # whoever opens a pipe waits for somebody at its other end
+@pytest.mark.parametrize("made", ["pipe", "device", "directory"])
+def test_what_is_no_file_in_the_place_of_an_lfs_object_is_not_opened(
+    repository: Repository, made: str
+) -> None:
+    repository.write("a.md", POINTER)
+    repository.commit()
+    path = repository.path / f".git/lfs/objects/{OID[:2]}/{OID[2:4]}/{OID}"
+    path.parent.mkdir(parents=True)
+    make = {"pipe": os.mkfifo, "directory": os.mkdir, "device": lambda p: p.symlink_to("/dev/zero")}
+    make[made](path)
+    source = GitSource(repository.path)
+    assert changed(source) == []
+    assert "its 29 bytes are not here" in source.unread().lines[0].reason
+
+
+def test_a_file_that_is_too_large_is_not_asked_for(repository: Repository) -> None:
+    """Of this one only the header can be read."""
+    repository.write("a.md", "1")
+    repository.commit()
+    blob = hashlib.sha1(b"large").hexdigest()
+    place = repository.path / ".git/objects" / blob[:2] / blob[2:]
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(zlib.compress(b"blob 10000000000\0" + b"0" * 100))
+    repository.git("update-index", "--add", "--cacheinfo", f"100644,{blob},large.md")
+    tree = repository.git("write-tree", "--missing-ok").strip()
+    commit = repository.git("commit-tree", "-p", "HEAD", "-m", "large", tree).strip()
+    repository.git("update-ref", "HEAD", commit)
+    source = GitSource(repository.path)
+    assert changed(source) == [(1, "a.md", "1")]
+    assert source.unread().lines[0].reason == "the file has more than 67108864 bytes"
+
+
+PROGRAMS = [
+    "core.fsmonitor",
+    "core.pager",
+    "core.sshCommand",
+    "core.gitProxy",
+    "core.askPass",
+    "core.alternateRefsCommand",
+    "diff.external",
+    "diff.x.textconv",
+    "diff.x.command",
+    "filter.x.clean",
+    "filter.x.smudge",
+    "filter.x.process",
+    "merge.x.driver",
+    "gpg.program",
+    "credential.helper",
+    "uploadpack.packObjectsHook",
+    "pager.diff-tree",
+    "pager.rev-list",
+    "pager.cat-file",
+    "pager.rev-parse",
+    "pager.config",
+    "alias.rev-list",
+    "alias.cat-file",
+]
+
+
+def test_nothing_that_a_repository_names_is_run(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings, attributes, hooks, and a remote that is a command; also by a git that does not know
+    how not to fetch what a partial clone left out."""
+    repository.write("a.md", "1")
+    repository.commit()
+    real, old = shutil.which("git"), tmp_path / "bin" / "git"
+    ran, program = tmp_path / "ran", tmp_path / "program"
+    old.parent.mkdir()
+    old.write_text(f'#!/bin/sh\nunset GIT_NO_LAZY_FETCH\nexec {real} "$@"\n')
+    program.write_text(f'#!/bin/sh\necho "$0 $@" >> {ran}\n')
+    for path in (old, program):
+        path.chmod(0o755)
+    for hook in ("post-checkout", "post-index-change", "reference-transaction", "pre-auto-gc"):
+        shutil.copy(program, repository.path / ".git/hooks" / hook)
+    (repository.path / ".git/info/attributes").write_text("* filter=x diff=x merge=x\n")
+    settings = dict.fromkeys(PROGRAMS, str(program)) | {
+        "log.showSignature": "true",
+        "protocol.allow": "always",
+        "protocol.ext.allow": "always",
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "$(touch x)",
+        "remote.$(touch x).url": f"ext::{program} %S",
+        "remote.$(touch x).promisor": "true",
+        "remote.$(touch x).partialCloneFilter": "blob:none",
+    }
+    blob = repository.git("rev-parse", "HEAD:a.md").strip()
+    for name, value in settings.items():
+        repository.git("config", name, value)
+    monkeypatch.setenv("PATH", f"{old.parent}:/usr/bin:/bin")
+    source = GitSource(repository.path)
+    ran.unlink(missing_ok=True)
+    assert changed(source) == [(1, "a.md", "1")]
+    (repository.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(Unavailable) as refused:
+        source.partitions()
+    assert not ran.exists()
+    assert str(refused.value).endswith(" fetch --refetch --no-filter`")
 
 
 def test_a_partial_clone_is_named_and_the_command_that_is_printed_completes_it(

@@ -1,5 +1,6 @@
 """The history of one ref as git tells it: commits, changed paths, and the files' bytes."""
 
+import re
 import shlex
 import tempfile
 from array import array
@@ -16,6 +17,7 @@ from dr_pipelines.permissions import temporary_parent
 REGULAR = frozenset([b"100644", b"100755"])
 LINK = b"120000"
 SUBMODULE = b"160000"
+REMOTE = re.compile(r"\w[\w./-]*", re.ASCII)
 MAX_FILE_BYTES = 64 * 1024 * 1024
 RAW = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-color")
 
@@ -143,31 +145,41 @@ def _parsed(fields: Iterator[bytes], history: History, after: int) -> Iterator[F
 
 
 class Blobs:
-    """Files' bytes by object id, one request at a time."""
+    """Files' bytes by object id, one request at a time. Two processes: one says how large an object
+    is, the other is only asked for what is small enough, since git may hold all of it in memory."""
 
-    def __init__(self, process: "Popen[bytes]", directory: Path) -> None:
-        self._process = process
+    def __init__(self, sizes: "Popen[bytes]", contents: "Popen[bytes]", directory: Path) -> None:
+        self._sizes, self._contents = _Questions(sizes, directory), _Questions(contents, directory)
         self.directory = directory
-        self._output = Output(process, directory, "cat-file")
 
     def read(self, blob: bytes) -> bytes | None:
         """The bytes; None for more than `MAX_FILE_BYTES`."""
+        if self._sizes.size_of(blob) > MAX_FILE_BYTES:
+            return None
+        return self._contents.output.exactly(self._contents.size_of(blob) + 1)[:-1]
+
+
+class _Questions:
+    """A `git cat-file` that is asked for one object after the other."""
+
+    def __init__(self, process: "Popen[bytes]", directory: Path) -> None:
+        self._process, self._directory = process, directory
+        self.output = Output(process, directory, "cat-file")
+
+    def size_of(self, blob: bytes) -> int:
+        """The size of a blob, after which its bytes may follow in the output."""
         request = self._process.stdin
         if request is None:
             raise InvalidRequest("git cat-file was started without a way to ask it")
         try:
             request.write(blob + b"\n")
             request.flush()
-            header = next(self._output.fields(b"\n"), b"")
+            header = next(self.output.fields(b"\n"), b"")
         except BrokenPipeError:
             header = b""
         if b" blob " not in header:  # missing, or no answer at all
-            raise _missing(self.directory, blob.decode())
-        size = int(header.rsplit(b" ", 1)[1])
-        if size > MAX_FILE_BYTES:
-            self._output.skip(size + 1)
-            return None
-        return self._output.exactly(size + 1)[:-1]
+            raise _missing(self._directory, blob.decode())
+        return int(header.rsplit(b" ", 1)[1])
 
 
 def _missing(directory: Path, blob: str) -> Unavailable:
@@ -175,17 +187,22 @@ def _missing(directory: Path, blob: str) -> Unavailable:
     fetches from is not ours to contact."""
     names = "config", "--get-regexp", r"^remote\..*\.partialclonefilter$"
     try:
-        remote = run_git(directory, *names).split(".")[1]
+        said = run_git(directory, *names).split(".partialclonefilter ")[0]
     except NotFound:
         return Unavailable(f"object {blob} of {directory} cannot be read: run `git fsck` there")
+    remote = said.removeprefix("remote.")
+    named = f" {remote}" if REMOTE.fullmatch(remote) else ""  # others do not go into a command
     return Unavailable(
         f"{directory} is a partial clone, and object {blob} of its history was left out: bring all "
-        f"of them with `git -C {shlex.quote(str(directory))} fetch --refetch --no-filter {remote}`"
+        f"of them with `git -C {shlex.quote(str(directory))} fetch --refetch --no-filter{named}`"
     )
 
 
 @contextmanager
 def opened_blobs(directory: Path) -> Iterator[Blobs]:
     """A way to read blobs, for as long as the context lasts."""
-    with started(directory, "cat-file", "--batch", stdin=PIPE) as process:
-        yield Blobs(process, directory)
+    with (
+        started(directory, "cat-file", "--batch-check", stdin=PIPE) as sizes,
+        started(directory, "cat-file", "--batch", stdin=PIPE) as contents,
+    ):
+        yield Blobs(sizes, contents, directory)

@@ -1,9 +1,11 @@
 """Git LFS: a file of a repository that only says where its contents are."""
 
 import hashlib
+import os
 import re
 import shlex
 from pathlib import Path
+from stat import S_ISREG
 
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.ingest.sources.changes import Unreadable
@@ -51,9 +53,11 @@ def _stored(directory: Path, oid: str, size: int) -> bytes | None:
     """The bytes of an object of Git LFS; None where there is none with that hash."""
     path = _place(directory) / oid[:2] / oid[2:4] / oid
     try:
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None  # a pipe would be waited for, a device never ends
             data = file.read(size + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {error.strerror}") from error

@@ -13,8 +13,8 @@ from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
 
 TIMEOUT_SECONDS = 120
 READ_BYTES = 1024 * 1024
-SETTINGS = ("core.quotepath=false", "protocol.allow=never", "core.fsmonitor=false")
-"""Names as they are; nothing is fetched and nothing is run."""
+SETTINGS = ("core.quotepath=false", "core.fsmonitor=false")
+"""Names as they are, and nothing is run."""
 
 
 def git_environment(directory: Path) -> dict[str, str]:
@@ -23,6 +23,7 @@ def git_environment(directory: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     return kept | {
         "LC_ALL": "C",
+        "GIT_ALLOW_PROTOCOL": "none",  # overrides what the repository's own settings allow
         "GIT_CEILING_DIRECTORIES": str(directory.resolve().parent),
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
@@ -100,15 +101,6 @@ class Output:
         found = bytes(self._buffer[:size])
         del self._buffer[:size]
         return found
-
-    def skip(self, size: int) -> None:
-        """Drop the next `size` bytes without keeping them."""
-        while size:
-            if not self._buffer and not self._more():
-                raise self._ended()
-            dropped = min(size, len(self._buffer))
-            del self._buffer[:dropped]
-            size -= dropped
 
     def _more(self) -> bool:
         if not self._poll.poll(TIMEOUT_SECONDS * 1000):
