@@ -165,7 +165,8 @@ def _fill(state: State, filling: Filling, *, repository: Repository) -> int:
         written += filling.write(rows, replaces=present)
         found.update(present)
     extra = [document for document in documents.to_pylist() if document not in found]
-    store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
+    if extra:
+        store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
     return written
 
 

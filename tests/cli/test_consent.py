@@ -1,5 +1,8 @@
 """A restore into PostgreSQL runs no code that nobody consented to, and makes nobody mighty."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from dr_pipelines.errors import Refused
+from dr_pipelines.errors import AlreadyExists, Refused
+from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Body, Head
 from dr_pipelines.project import open_project
 from dr_pipelines.repository.log import Draft
@@ -166,9 +170,11 @@ def roles(native: psycopg.Connection) -> Iterator[None]:
     )
     native.execute(made)
     yield
-    native.execute("DROP VIEW IF EXISTS memories; DROP TABLE IF EXISTS memories CASCADE")
+    for (view,) in native.execute("SELECT viewname FROM pg_views WHERE schemaname = 'public'"):
+        native.execute(f'DROP VIEW "{view}"')
     for (table,) in native.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
         native.execute(f'DROP TABLE "{table}"')
+    native.execute("DROP FUNCTION IF EXISTS of_tenant, fired CASCADE")
     for (role,) in native.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'forged\\_%'"):
         native.execute(f"DROP ROLE {role}")
 
@@ -285,3 +291,81 @@ def test_roles_are_made_last_and_go_with_a_restore_that_fails(
     done = place.dr("restore", "memories", "--json")
     assert (done.code, done.json["resumed"]) == (3, True), done.err  # a role of no table before
     assert native.execute(exists).fetchone() == (1,)
+
+
+OF_A_TENANT = """
+    CREATE ROLE forged_owner;
+    CREATE FUNCTION of_tenant(text) RETURNS text IMMUTABLE LANGUAGE plpgsql
+        AS $$ BEGIN RETURN $1; END $$;
+    CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN PERFORM nextval('public.ran'); RETURN NULL; END $$;
+    ALTER FUNCTION of_tenant(text) OWNER TO forged_owner;
+    ALTER FUNCTION fired() OWNER TO forged_owner;
+    ALTER TABLE memories ADD CHECK (of_tenant(content) <> '');
+    CREATE INDEX ON memories (of_tenant(content));
+    CREATE TRIGGER fires AFTER INSERT ON memories FOR EACH ROW EXECUTE FUNCTION fired();
+"""
+KILLED = """
+import os, signal, sys
+from dr_pipelines.stores.pgvector.store import PgvectorStore
+
+method = getattr(PgvectorStore, sys.argv[1])
+
+def killed(*words, **more):
+    method(*words, **more)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(PgvectorStore, sys.argv[1], killed)
+from dr_pipelines.cli.run import run
+run(sys.argv[2:])
+"""
+
+
+@pytest.mark.usefixtures("roles")
+@pytest.mark.parametrize(
+    "step",
+    [
+        "build_index",
+        *(pytest.param(s, marks=pytest.mark.long) for s in ("create", "write", "open_up")),
+    ],
+)
+def test_what_a_killed_process_began_with_consent_another_ends(
+    place: Workplace, native: psycopg.Connection, step: str
+) -> None:
+    native.execute(OF_A_TENANT)
+    assert place.dr("backup", "memories").code in (0, 3)
+    native.execute("DROP TABLE memories")
+    digest = place.dr("restore", "memories", "--plan", "--json").json["code_digest"]
+    words = ("restore", "memories", "--switch", "--accept-code", digest)
+    command = [sys.executable, "-c", KILLED, step, *words]
+    ended = subprocess.run(command, cwd=place.directory, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    refused = place.dr("restore", "memories", "--switch")
+    assert (refused.code, "--accept-code" in refused.err) == (1, True)
+    done = place.dr(*words, "--json")
+    assert done.code == 0, done.err
+    assert done.json["resumed"] is True
+    assert native.execute("SELECT count(*) FROM memories").fetchone() == (9,)
+    assert native.execute("SELECT is_called FROM ran").fetchone() == (False,)
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_beginning_that_somebody_else_made_is_not_taken_up(
+    native: psycopg.Connection, postgres: Server, database: str
+) -> None:
+    native.execute(OF_A_TENANT)
+    store, other = (open_store(postgres.url(database), base=Path()) for _ in range(2))
+    spec = store.describe("memories").physical("memories@12-ab", origin="12-ab")
+    store.create(spec)
+    rows = store_schema(spec).empty_table()
+    store.write(spec.name, rows)
+    with pytest.raises(Refused, match="writing into it runs what 'forged_owner' wrote"):
+        other.write(spec.name, rows)  # who did not ask for it consented to nothing
+    store.build_index(spec.name)
+    other.create(spec)
+    other.write(spec.name, rows)
+    native.execute('ALTER TABLE "memories@12-ab" OWNER TO forged_tenant')
+    with pytest.raises(AlreadyExists, match="belongs to 'forged_tenant'"):
+        open_store(postgres.url(database), base=Path()).create(spec)
+    with pytest.raises(Refused, match="writing into it runs what 'forged_owner' wrote"):
+        other.write(spec.name, rows)

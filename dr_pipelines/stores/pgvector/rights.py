@@ -19,6 +19,10 @@ OWNER = qualified(
     "SELECT pg_catalog.pg_get_userbyid(relowner), relrowsecurity, relforcerowsecurity "
     "FROM pg_class WHERE oid = {table}"
 )
+OWNED = qualified(
+    "SELECT pg_catalog.pg_get_userbyid(relowner), "
+    "pg_catalog.pg_get_userbyid(relowner) = current_user FROM pg_class WHERE oid = {table}"
+)
 GRANTS = qualified("""
     SELECT g.place, coalesce(r.rolname, 'public'), g.privilege_type, g.is_grantable
     FROM (
@@ -85,6 +89,12 @@ def rights(session: Session, relation: int, quoted: str) -> Section:
     if enabled or forced or policies["rules"]:
         found["policies"] = policies
     return {key: value for key, value in found.items() if value}
+
+
+def owner_of(session: Session, relation: int) -> tuple[str, bool]:
+    """Who owns a table, and whether that is who asks."""
+    ((owner, ours),) = session.rows(OWNED.format(table=oid(relation)))
+    return owner, ours
 
 
 def named_roles(section: Section) -> list[str]:

@@ -59,6 +59,7 @@ from dr_pipelines.stores.pgvector.making import (
 )
 from dr_pipelines.stores.pgvector.opening import open_up, without_rights
 from dr_pipelines.stores.pgvector.rehearsal import rehearsed, remove
+from dr_pipelines.stores.pgvector.rights import owner_of
 from dr_pipelines.stores.pgvector.role import role_warnings
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.requests import (
@@ -82,8 +83,8 @@ class PgvectorStore:
         self._address = address
         self._connections = Connections(address)
         self._made = set[str]()
-        """Collections of definitions that somebody accepted: until they have their indexes, what is
-        in these runs as rows come."""
+        """Collections of definitions that somebody accepted: until others have rights in them, what
+        is in these runs as rows come."""
         self._filled = dict[str, str]()
         """Of those without a key, the highest id: to ask for it takes a look at every row."""
 
@@ -244,6 +245,8 @@ class PgvectorStore:
             raise AlreadyExists(
                 f"{spec.name!r} is a collection with another spec; choose another name or drop it"
             )
+        if table is not None:
+            _require_ours(session, table, spec)
         return table is not None
 
     def drop(self, name: str) -> None:
@@ -263,7 +266,7 @@ class PgvectorStore:
             found = _physical(session, name)
             new = checked_batch(batch, found.spec)
             filling = name in self._made and not found.built
-            if not filling:
+            if not self._is_consented(session, found.table, name):
                 require_writable(session, found.table)
             if found.table.key or not filling:
                 below = None
@@ -272,6 +275,13 @@ class PgvectorStore:
             writing.write(session, found, new, replaces=replaces, below=below)
         if below is not None:
             self._filled[name] = max(below, *new.column("id").to_pylist(), key=str.encode)
+
+    def _is_consented(self, session: Session, table: Table, name: str) -> bool:
+        """Whether what a write runs was consented to: by who had the table created, also as one
+        that a killed process began, while it is this role's own and nobody else has rights in
+        it."""
+        begun = table.label is not None and not table.label.opened
+        return name in self._made and begun and owner_of(session, table.id)[1]
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         with self._connections.reading() as session:
@@ -387,6 +397,17 @@ def _physical(session: Session, name: str) -> Collection:
 def _require_no_alias(session: Session, name: str) -> None:
     if name in aliases(session) and (to := _aliases(session).get(name)):
         raise NotFound(f"{name!r} is an alias; name the collection {to!r}")
+
+
+def _require_ours(session: Session, table: Table, spec: CollectionSpec) -> None:
+    """Whoever may create in the schema may write a label: what another role owns, and would not own
+    after a restore, is no beginning of one."""
+    owner, ours = owner_of(session, table.id)
+    if not ours and owner != section_of(spec).get("owner"):
+        raise AlreadyExists(
+            f"{spec.name!r} is there and belongs to {owner!r}, who is neither this user nor whose "
+            "it was: choose another name, or drop it"
+        )
 
 
 def _require_made(session: Session, spec: CollectionSpec) -> None:
