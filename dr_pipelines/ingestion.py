@@ -1,7 +1,8 @@
 """Ingest: append to the log what the source said, then bring the live store to it."""
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -360,7 +361,7 @@ def new_collection_beside(
     that a killed run left is used again. The caller holds the lease."""
     left = _left_over(lineage, store, used=used)
     name = left if left and not store.status(left).records else None
-    name = name or _physical_name(lineage, repository)
+    name = name or _free_name(lineage, repository, taken=used | set(store.collections()))
     store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW))
     store.build_index(name)
     return name
@@ -377,6 +378,13 @@ def _left_over(
             if spec.origin == NEW and spec.same_contract(lineage.spec):
                 return name
     return None
+
+
+def _free_name(lineage: Lineage, repository: Repository, *, taken: Set[str]) -> str:
+    """A physical name that nothing has or had: one made within the same second has it already."""
+    name = _physical_name(lineage, repository)
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
 
 def _physical_name(lineage: Lineage, repository: Repository) -> str:

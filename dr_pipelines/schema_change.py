@@ -49,11 +49,17 @@ def accept_schema(
 ) -> Ingested:
     """Give a collection the schema that its policy has now, as an epoch of that name.
 
-    Resumable: what an interrupted run read and embedded is adopted. Raises `Refused` where the
-    schema is the same, the source is empty, or the store has a say (mixed): its edits have the
-    former schema; `InvalidRequest` for the name that is in force already.
+    Resumable: what an interrupted run read and embedded is adopted, and one that it had logged is
+    applied. Raises `Refused` where the schema is the same under another name, the source is empty,
+    or the store has a say (mixed): its edits have the former schema; `InvalidRequest` for the name
+    that is in force already.
     """
-    manifest = _changed_manifest(lineage, repository, authority=authority)
+    manifest = _known_manifest(lineage, repository)
+    if manifest.epoch_name == name and manifest.spec.same_contract(lineage.spec):
+        done = finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+        held = lineage.source.unread()
+        return Ingested(applied=done, unread=open_lines(repository, manifest, held))
+    _require_change(lineage, manifest, authority=authority)
     require_new_name(manifest, name)
     finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
     reading, commits = Reading(manifest.epoch + 1, {}), list[DayCommit]()
@@ -80,15 +86,17 @@ def accept_schema(
     )
 
 
-def _changed_manifest(
-    lineage: Lineage, repository: Repository, *, authority: Authority
-) -> Manifest:
+def _known_manifest(lineage: Lineage, repository: Repository) -> Manifest:
     head = repository.log(lineage.collection).head()
     manifest = current_manifest(repository, lineage.collection, head)
     if manifest is None:
         raise NotFound(f"{lineage.collection}: nothing was ingested yet: any schema is its first")
     require_provenance(lineage, manifest)
     require_store(lineage.collection, manifest.current, lineage.store_name)
+    return manifest
+
+
+def _require_change(lineage: Lineage, manifest: Manifest, *, authority: Authority) -> None:
     if manifest.spec.same_contract(lineage.spec):
         raise Refused(f"{lineage.collection} has the policy's fields, vectors and keyword index")
     if authority != "source":
@@ -96,7 +104,6 @@ def _changed_manifest(
             f"{lineage.collection}: records edited in the store have the former schema and would "
             "be lost (authority: mixed). Give the new schema a collection of its own"
         )
-    return manifest
 
 
 def _draft(

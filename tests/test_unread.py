@@ -14,12 +14,16 @@ from dr_pipelines.errors import Refused
 from dr_pipelines.exposure import standing
 from dr_pipelines.ingest.lineage import Feed
 from dr_pipelines.ingest.sources.git import GitSource
+from dr_pipelines.ingest.sources.jsonl import JsonlSource
+from dr_pipelines.ingest.values import FieldTypes
 from dr_pipelines.ingestion import ingest
+from dr_pipelines.model.collection import Field, FieldType
 from dr_pipelines.model.unread import Quarantined, Unread, unread
 from dr_pipelines.planning.freshness import Protection, Standing, exposure, protection
-from dr_pipelines.testing.world import START
+from dr_pipelines.staged_ingestion import read_days
+from dr_pipelines.testing.world import START, Process
 from tests.campaigns.machine import new_world
-from tests.ingest.feeds import Repository
+from tests.ingest.feeds import Repository, line, written
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -91,8 +95,9 @@ class _Killed(BaseException):
     """What a SIGKILL leaves: nothing after it runs."""
 
 
+@pytest.mark.parametrize("by", ["the same command", "ingest"])
 def test_a_schema_change_that_was_killed_before_it_was_applied_is_finished_by_the_next_run(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     world, source = new_world()
     for hour, document in enumerate(("a", "b")):
@@ -116,7 +121,10 @@ def test_a_schema_change_that_was_killed_before_it_was_applied_is_finished_by_th
             schema_change.accept_schema(lineage, "narrow", **given)
     assert world.store.aliases()[world.collection] == before  # nothing half-made is served
 
-    ingest(lineage, **given)
+    if by == "ingest":
+        ingest(lineage, **given)
+    else:
+        schema_change.accept_schema(lineage, "narrow", **given)
 
     now = world.store.aliases()[world.collection]
     assert now != before
@@ -140,3 +148,33 @@ def test_edits_in_the_store_keep_a_schema_from_being_changed() -> None:
             lease=process.lease,
             authority="mixed",
         )
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(FieldType.STRING, FieldType.INTEGER), (FieldType.INTEGER, FieldType.STRING)],
+)
+def test_documents_that_were_read_by_other_types_of_fields_are_read_again(
+    tmp_path: Path, before: FieldType, now: FieldType
+) -> None:
+    """A first run read the day and was killed; then the policy got another type."""
+    rows = (line(1, metadata={"rank": "first"}), line(2, metadata={}))
+    feed = written(tmp_path / "feed.jsonl", rows)
+    world, _ = new_world()
+
+    def process(type_: FieldType) -> Process:
+        fields = (Field(name="rank", type=type_),)
+        made = replace(world, source=JsonlSource(feed, misfit=FieldTypes(fields))).process()
+        spec = made.lineage.spec.model_copy(update={"fields": fields})
+        return replace(made, lineage=replace(made.lineage, spec=spec))
+
+    killed = process(before)
+    (read,) = read_days(
+        killed.lineage, ["2026-01-01"], repository=killed.repository, on_day=lambda _: None
+    )
+    assert read.rows == (2 if before is FieldType.STRING else 1)
+
+    done = process(now).ingest()
+
+    assert (done.days, done.unread.count) == (("2026-01-01",), int(now is FieldType.INTEGER))
+    assert done.records == 2 - done.unread.count

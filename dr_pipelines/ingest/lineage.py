@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 
+from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.recovery_point import CanariesRef
@@ -57,3 +58,9 @@ class Lineage:
         """Identifies how chunks are made: the source's and the chunker's provenance."""
         parts = (self.source.provenance.fingerprint, self.chunker.provenance.fingerprint)
         return sha256(":".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def fields_fingerprint(self) -> str:
+        """Identifies the declared fields, by which a source sets documents aside."""
+        fields = [[field.name, str(field.type)] for field in self.spec.fields]
+        return sha256(canonical_json(fields)).hexdigest()

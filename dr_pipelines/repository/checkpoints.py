@@ -51,24 +51,35 @@ def write_checkpoint(
     stretch: Stretch,
     provenance: str,
     input_sha256: str,
+    fields: str = "",
 ) -> CheckpointRef:
     """Store a stage's rows. `input_sha256` names what they were made from: the source's anchor
-    for documents, the documents checkpoint for chunks."""
+    for documents, the documents checkpoint for chunks. `fields` identifies the declared fields by
+    which documents were read or set aside."""
     require_schema(rows, schema, what=f"{stage} checkpoint")
     metadata = _labels(stage, stretch, provenance=provenance, input_sha256=input_sha256)
+    if stage == "documents":
+        metadata["fields"] = fields
     key = checkpoint_key(repository, collection, stage, stretch.day)
     ref = repository.put(key, encode_table(rows, metadata=metadata))
     return _checkpoint_ref(ref, stage, stretch, rows=rows, provenance=provenance)
 
 
 def find_documents(
-    repository: Repository, collection: str, *, stretch: Stretch, provenance: str
+    repository: Repository,
+    collection: str,
+    *,
+    stretch: Stretch,
+    provenance: str,
+    fields: str = "",
 ) -> list[tuple[CheckpointRef, str]]:
-    """Unclaimed documents checkpoints within a stretch, with the anchor each was read at."""
+    """Unclaimed documents checkpoints within a stretch, read by the same declared fields, with the
+    anchor each was read at."""
     found = []
+    wanted = {"provenance": provenance, "fields": fields, "epoch": str(stretch.epoch)}
     for ref, labels, data in _listed(repository, collection, "documents", stretch.day):
         made = _stretch_of(labels)
-        if made is None or labels.get("provenance") != provenance or made.epoch != stretch.epoch:
+        if made is None or any(labels.get(name) != value for name, value in wanted.items()):
             continue
         if not (stretch.after <= made.after < made.through <= stretch.through):
             continue

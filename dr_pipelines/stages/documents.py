@@ -64,6 +64,7 @@ def _adopted_documents(
         lineage.collection,
         stretch=fresh,
         provenance=lineage.source.provenance.fingerprint,
+        fields=lineage.fields_fingerprint,
     )
     chain, position = list[tuple[CheckpointRef, str]](), fresh.after
     while True:
@@ -98,6 +99,7 @@ def _read_documents(
                 stretch=part,
                 provenance=lineage.source.provenance.fingerprint,
                 input_sha256=anchor,
+                fields=lineage.fields_fingerprint,
             ),
             anchor,
         )

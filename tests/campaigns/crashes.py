@@ -17,6 +17,7 @@ from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.witness import FileWitness
+from dr_pipelines.schema_change import accept_schema
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.store_faults import RecordingStore
@@ -32,6 +33,7 @@ from tests.campaigns.results import CAMPAIGN
 
 CRASHED = 77
 FAILED = 78
+STAGED = ("documents", "chunks", "embeddings", "embeddings index", "canaries")
 CHANGING = ("create", "write", "build_index", "promote", "drop")
 DAYS = (START.date(), (START + timedelta(days=1)).date())
 
@@ -41,8 +43,22 @@ VERBS: dict[str, Callable[[Process], object]] = {
     "compact": lambda p: p.compact(),
     "replay": lambda p: p.replay(DAYS[0], DAYS[CAMPAIGN.pick(short=0, long=1)]),
     "load": lambda p: p.restore("log:3", switch=True),
+    "schema": lambda p: change_schema(p),
     "reembed": lambda p: p.restore("log:3", route=Route.REPLAY, switch=True),
 }
+
+
+def change_schema(process: Process) -> object:
+    """`dr ingest --accept-schema`, after the policy declared one field fewer."""
+    fields = process.lineage.spec.fields[:1]
+    spec = process.lineage.spec.model_copy(update={"fields": fields})
+    return accept_schema(
+        replace(process.lineage, spec=spec),
+        "narrow",
+        repository=process.repository,
+        store=process.store,
+        lease=process.lease,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +156,18 @@ def edit(world: World, document: str, text: str) -> None:
     world.store.write(physical, table_of((changed,)), replaces=[document])
 
 
-def sites_to_end_at(seen: Sequence[Site], *, every: bool, draw: random.Random) -> list[Site]:
-    """Every call, before and after it; or each place once: after a call only if it changes
-    something, for otherwise it is the same as before the next one."""
+def sites_to_end_at(
+    name: str, seen: Sequence[Site], *, every: bool, draw: random.Random
+) -> list[Site]:
+    """Every call of a verb, before and after it; or each place once: after a call only if it
+    changes something, for otherwise it is the same as before the next one. A schema's change reads
+    and leaves checkpoints as `ingest` does, which tries those."""
     if every:
         return list(seen)
     places: dict[tuple[str, str, str, str], list[Site]] = {}
     for site in seen:
+        if name == "schema" and site.kind in STAGED and site.moment == "before":
+            continue
         if site.moment == "before" or site.call in CHANGING:
             places.setdefault(site.place, []).append(site)
     return [draw.choice(found) for found in places.values()]

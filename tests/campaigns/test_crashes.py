@@ -46,7 +46,7 @@ def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directo
     whole, sites = open_world(copied(base, directory / "whole")), Sites()
     verb(sites.layered(whole.process()))
     expected, done = outcome(whole), Counter[str]()
-    chosen = sites_to_end_at(sites.seen, every=CAMPAIGN.long, draw=draw)
+    chosen = sites_to_end_at(name, sites.seen, every=CAMPAIGN.long, draw=draw)
     assert len(chosen) > 10
     for site in chosen:
         crashed = copied(base, directory / "crashed")
