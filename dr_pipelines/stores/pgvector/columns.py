@@ -18,10 +18,11 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.stores.pgvector import decoding, decoding_lists, encoding, encoding_lists
+from dr_pipelines.stores.pgvector.catalog import Attribute
 from dr_pipelines.stores.pgvector.decoding import Decoder, Fields
 from dr_pipelines.stores.pgvector.encoding import Encoder, Piece
 from dr_pipelines.stores.pgvector.names import table_name
-from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.statements import SHOWN, qualified
 from dr_pipelines.stores.pgvector.texts import escaped_column, unescaped_column
 
 SYSTEM = frozenset(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"])
@@ -34,6 +35,13 @@ TEXT_OID, VARCHAR_OID = 25, 1043
 
 BARE = sql.SQL("{0}")
 TEXT = qualified("{0}::text")
+
+
+def text_of(attribute: Attribute) -> sql.SQL:
+    """What reads a value as text, so that its type makes the same of it again: a cast of blanks
+    that no length brings back would drop them."""
+    trimmed = attribute.kind == "bpchar" and attribute.modifier < 0
+    return TEXT if attribute.plain and not trimmed else SHOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,10 @@ EPOCH = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where the engine's times begin."""
 INFINITY = 2**63 - 1
 MINUS_INFINITY = -(2**63)
+FOLD = -INFINITY + 1
+LAST_FOLDED = FOLD + 9_223_371_331_199_999_999 - (INFINITY - EPOCH)
+"""The engine has thirty years, 294247 to 294276, behind the last moment of Arrow's numbers, and
+none among their first: those thirty years travel as these, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +138,14 @@ def booleans(fields: Fields) -> pa.Array:
 
 
 def times(fields: Fields) -> pa.Array:
-    """Moments in UTC. The engine's infinities are the ends of the range of Arrow's numbers.
-
-    Raises:
-        InvalidRequest: a moment after the year 294246, which Arrow does not have.
-    """
+    """Moments in UTC. The engine's infinities are the ends of the range of Arrow's numbers; what
+    these do not reach is folded."""
     found = fields.numbers(">i8").astype(np.int64)
     endless = (found == INFINITY) | (found == MINUS_INFINITY)
-    if (fields.present & ~endless & (found > INFINITY - EPOCH)).any():
-        raise InvalidRequest("a moment after the year 294246 cannot be carried")
     with np.errstate(over="ignore"):
         moved = np.where(endless, np.maximum(found, -INFINITY), found + EPOCH)
+        beyond = ~endless & (found >= INFINITY - EPOCH)
+        moved = np.where(beyond, found - (INFINITY - EPOCH) + FOLD, moved)
     return pa.array(moved, pa.int64(), mask=_mask(fields)).cast(pa.timestamp("us", tz="UTC"))
 
 

@@ -20,6 +20,7 @@ from dr_pipelines.stores.pgvector.decoding import (
     records,
     strings,
 )
+from dr_pipelines.stores.pgvector.shapes import shape_text, with_shapes
 
 
 def several(dimension: int) -> Decoder:
@@ -28,6 +29,8 @@ def several(dimension: int) -> Decoder:
 
     def decode(fields: Fields) -> pa.Array:
         heads = _array_heads(fields)
+        if heads.shapes is not None:
+            raise InvalidRequest("an array of vectors has several dimensions, or no place 1")
         matrix = _flat(heads.items).reshape(-1, item)[:, 8:].copy()
         values = matrix.view(">f4").astype(np.float32)
         dense = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), dimension)
@@ -49,11 +52,7 @@ def packed_several(dimension: int) -> Decoder:
 
 
 def string_lists(fields: Fields) -> pa.Array:
-    """Arrays of texts.
-
-    Raises:
-        InvalidRequest: one has several dimensions, or does not begin at 1.
-    """
+    """Arrays of texts; one that is no plain list has its shape in front."""
     heads = _array_heads(fields)
     begin, left = heads.items.begin, heads.counts.copy()
     begins, lengths = list[Places](), list[Places]()
@@ -66,7 +65,11 @@ def string_lists(fields: Fields) -> pa.Array:
     place = np.concatenate(begins) if begins else np.empty(0, np.int64)
     order = np.argsort(place, kind="stable")  # rows lie one behind the other
     length = np.concatenate(lengths)[order] if lengths else place
-    return _lists(strings(Fields(fields.data, place[order], length)), heads.counts, fields)
+    items = strings(Fields(fields.data, place[order], length))
+    if heads.shapes is None:
+        return _lists(items, heads.counts, fields)
+    whole = with_shapes(items, heads.counts, heads.shapes)
+    return pa.ListArray.from_arrays(whole.offsets, whole.values, mask=fields.nulls())
 
 
 def sparse(dimension: int) -> Decoder:
@@ -102,6 +105,8 @@ class _Heads:
 
     counts: Places
     items: Fields
+    shapes: pa.Array | None
+    """A text for each that is no plain list; None where all are."""
 
 
 def _array_heads(fields: Fields) -> _Heads:
@@ -112,10 +117,19 @@ def _array_heads(fields: Fields) -> _Heads:
     long = Fields(fields.data, fields.begin, np.where(filled, fields.length, -1))
     counts = np.where(filled, long.numbers(">i4", skip=12).astype(np.int64), 0)
     lower = np.where(filled, long.numbers(">i4", skip=16).astype(np.int64), 1)
-    if (dimensions > 1).any() or (lower != 1).any():
-        raise InvalidRequest("an array has several dimensions or does not begin at 1")
-    length = np.where(filled, fields.length - 20, 0)
-    return _Heads(counts, Fields(fields.data, fields.begin + 20, length))
+    odd = (dimensions > 1) | (lower != 1)
+    shapes = None
+    if odd.any():
+        sizes = np.where(odd, 8 * dimensions, -1)
+        said = binaries(Fields(fields.data, fields.begin + 12, sizes)).dictionary_encode()
+        pairs = [np.frombuffer(head, ">i4")[::2] for head in said.dictionary.to_pylist()]
+        whole = np.array([pair.prod(dtype=np.int64) for pair in pairs])
+        counts[odd] = whole[said.indices.drop_null().to_numpy()]
+        texts = pa.array([shape_text(head) for head in said.dictionary.to_pylist()], pa.string())
+        shapes = texts.take(said.indices)
+    begin = 12 + 8 * dimensions
+    length = np.where(filled, fields.length - begin, 0)
+    return _Heads(counts, Fields(fields.data, fields.begin + begin, length), shapes)
 
 
 def _flat(fields: Fields) -> Bytes:

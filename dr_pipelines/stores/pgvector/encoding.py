@@ -14,7 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.stores.pgvector.decoding import EPOCH, INFINITY, MINUS_INFINITY, Bytes
+from dr_pipelines.stores.pgvector.decoding import (
+    EPOCH,
+    FOLD,
+    INFINITY,
+    LAST_FOLDED,
+    MINUS_INFINITY,
+    Bytes,
+)
 
 Piece: TypeAlias = Bytes | pa.Array
 """A matrix of bytes with a row for each record, or an array of type binary without nulls."""
@@ -194,6 +201,8 @@ def times(column: pa.Array) -> list[Piece]:
     found = _plain(column.cast(pa.int64()), "<i8").astype(np.int64)
     with np.errstate(over="ignore"):
         moved = found - EPOCH
+        unfolded = found - FOLD + (INFINITY - EPOCH)
+    moved = np.where((found >= FOLD) & (found <= LAST_FOLDED), unfolded, moved)
     moved = np.where(found == INFINITY, INFINITY, moved)
     moved = np.where(found <= -INFINITY, MINUS_INFINITY, moved)
     return _fixed(column, matrix_of(moved.astype(">i8"), len(column)))

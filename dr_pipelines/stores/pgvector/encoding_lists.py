@@ -18,6 +18,7 @@ from dr_pipelines.stores.pgvector.encoding import (
     strings,
     vectors,
 )
+from dr_pipelines.stores.pgvector.shapes import fronts, heads
 
 MAX_COMPONENTS = 16_000
 """Components of a sparsevec that are not 0."""
@@ -31,6 +32,23 @@ def string_lists(
 
     def encode(column: pa.Array) -> list[Piece]:
         return _arrays(column, _items(strings(written(column.flatten()))), element)
+
+    return encode
+
+
+def shaped_lists(element: int) -> Encoder:
+    """Arrays of texts that may have their shape in front, as `shapes` says."""
+    plain = string_lists(element)
+
+    def encode(column: pa.Array) -> list[Piece]:
+        said, counts = fronts(column)
+        if said.null_count == len(said):
+            return plain(column)
+        shaped = said.is_valid().to_numpy(zero_copy_only=False)
+        kept = np.ones(int(counts.sum()), bool)
+        kept[(np.cumsum(counts) - counts)[shaped]] = False
+        items = _items(strings(column.flatten().filter(pa.array(kept))))
+        return _arrays(column, items, element, counts=counts - shaped, heads=heads(said, element))
 
     return encode
 
@@ -55,13 +73,24 @@ def _items(pieces: Sequence[Piece]) -> pa.Array:
     return joined([np.empty((len(pieces[0]), 0), np.uint8), *pieces])
 
 
-def _arrays(column: pa.Array, items: pa.Array, element: int) -> list[Piece]:
-    """The head of an array: dimensions, whether it may hold nulls, type; size, where it begins."""
-    counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    heads = np.empty((len(column), 5), ">i4")
-    heads[:] = (1, 1, element, 0, 1)
-    heads[:, 3] = counts
-    whole = binary(matrix_of(heads, len(column)))
+def _arrays(
+    column: pa.Array,
+    items: pa.Array,
+    element: int,
+    *,
+    counts: npt.NDArray[np.int64] | None = None,
+    heads: pa.Array | None = None,
+) -> list[Piece]:
+    """The head of an array: dimensions, whether it may hold nulls, type; size, where it begins.
+    Where `heads` has one it is that, and `counts` says how many items follow."""
+    if counts is None:
+        counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    plain = np.empty((len(column), 5), ">i4")
+    plain[:] = (1, 1, element, 0, 1)
+    plain[:, 3] = counts
+    whole = binary(matrix_of(plain, len(column)))
+    if heads is not None:
+        whole = pc.coalesce(heads, whole)
     none = np.array([0, 0, element], ">i4").tobytes()
     starts = pc.if_else(pa.array(counts > 0), whole, pa.scalar(none, pa.binary()))
     return sized(column, pc.binary_join_element_wise(starts, _grouped(items, counts), b""))

@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, FieldType
 from dr_pipelines.stores.misfits import Batch, Problem, misfits_of, problem
-from dr_pipelines.stores.pgvector.decoding import EPOCH, INFINITY
+from dr_pipelines.stores.pgvector.decoding import LAST_FOLDED
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, section_of
+from dr_pipelines.stores.pgvector.shapes import fronts, wrong_fronts
 from dr_pipelines.stores.pgvector.texts import escaped_column, has_nul
 
 MAX_KEY_BYTES = 2_600
@@ -20,7 +21,6 @@ NAMED = 200
 """Characters of an id in a message."""
 FIRST_MOMENT = -210_866_803_200_000_000
 """4713 BC, in microseconds from 1970."""
-LAST_MOMENT = INFINITY - EPOCH
 NUL = "holds the character NUL, which PostgreSQL does not keep"
 
 
@@ -43,12 +43,8 @@ def kept_problems(
     for declared in spec.fields:
         if declared.type is FieldType.TIMESTAMP:
             moments = batch.column(declared.name).cast(pa.int64())
-            outside = pc.or_(
-                pc.and_(pc.less(moments, FIRST_MOMENT), pc.greater(moments, -INFINITY)),
-                pc.and_(pc.greater(moments, LAST_MOMENT), pc.less(moments, INFINITY)),
-            )
-            said = f"{declared.name} is before 4713 BC or after 294246"
-            yield problem(declared.name, outside, said)
+            outside = pc.and_(pc.less(moments, FIRST_MOMENT), pc.greater(moments, LAST_FOLDED))
+            yield problem(declared.name, outside, f"{declared.name} is before 4713 BC")
 
 
 def _nul(batch: Batch, name: str) -> Iterator[Problem]:
@@ -57,8 +53,13 @@ def _nul(batch: Batch, name: str) -> Iterator[Problem]:
     values = column.flatten() if lists else column
     if not has_nul(values):
         return
-    found = pc.fill_null(pc.match_substring(values, "\0"), False)
-    rows = np.flatnonzero(found.to_numpy(zero_copy_only=False))
+    found = np.array(pc.fill_null(pc.match_substring(values, "\0"), False))
+    if lists:  # of which one may say a shape in front
+        said, counts = fronts(column)
+        shaped = said.is_valid().to_numpy(zero_copy_only=False)
+        first = (np.cumsum(counts) - counts)[shaped]
+        found[first] = wrong_fronts(said, counts)[shaped]
+    rows = np.flatnonzero(found)
     if lists:
         rows = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)[rows]
     yield Problem(name, rows.astype(np.int64), lambda _: f"{name} {NUL}")

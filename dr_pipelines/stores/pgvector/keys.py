@@ -11,11 +11,11 @@ from psycopg import sql
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.catalog import Attribute
-from dr_pipelines.stores.pgvector.columns import TEXT
+from dr_pipelines.stores.pgvector.columns import text_of
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.mapping import has_vectors
-from dr_pipelines.stores.pgvector.statements import SHOWN, qualified, text_array
+from dr_pipelines.stores.pgvector.statements import qualified, text_array
 
 
 def key_attributes(collection: Collection) -> list[Attribute]:
@@ -35,8 +35,7 @@ def key_column(collection: Collection) -> sql.Composable:
 
 
 def _text(attribute: Attribute) -> sql.Composed:
-    read = TEXT if attribute.plain else SHOWN
-    return read.format(sql.Identifier(attribute.name))
+    return text_of(attribute).format(sql.Identifier(attribute.name))
 
 
 def key_texts(collection: Collection, ids: Sequence[str]) -> list[list[str]]:

@@ -23,17 +23,17 @@ from dr_pipelines.stores.pgvector import decoding, decoding_lists, encoding, enc
 from dr_pipelines.stores.pgvector.catalog import Attribute, Table
 from dr_pipelines.stores.pgvector.columns import (
     BARE,
-    TEXT,
     TEXT_OID,
     VARCHAR_OID,
     Column,
     Mapping,
     own_columns,
+    text_of,
     vector_codec,
 )
 from dr_pipelines.stores.pgvector.dimensions import MOST, of_one
 from dr_pipelines.stores.pgvector.encoding import Encoder
-from dr_pipelines.stores.pgvector.statements import SHOWN, qualified
+from dr_pipelines.stores.pgvector.statements import qualified
 
 TEXT_NAMES = ("text", "content", "document", "body", "chunk", "chunk_text", "page_content")
 EXTRA_NAMES = ("extra", "metadata", "meta", "cmetadata", "metadata_", "payload", "attributes")
@@ -190,7 +190,7 @@ def _foreign_column(attribute: Attribute, name: str) -> Column:
         case FieldType.TIMESTAMP:
             return Column(name, native, declared, decoding.times, encoding.times)
         case FieldType.STRINGS:
-            lists = encoding_lists.string_lists(TEXT_OID if kind == "_text" else VARCHAR_OID)
+            lists = encoding_lists.shaped_lists(TEXT_OID if kind == "_text" else VARCHAR_OID)
             return Column(name, native, declared, decoding_lists.string_lists, lists)
         case _:
             encoder = _text_encoder(kind)
@@ -200,7 +200,7 @@ def _foreign_column(attribute: Attribute, name: str) -> Column:
                 declared,
                 decoding.strings,
                 encoder or encoding.strings,
-                TEXT if attribute.plain else SHOWN,
+                text_of(attribute),
                 staged=encoder is None,
             )
 
