@@ -676,8 +676,7 @@ def test_what_a_restore_would_not_do_is_known_by_reading(
 
     always = {"attached.rule quiet", "remarks.once"}
     assert noted("postgres") == always
-    assert noted("looker") == always
-    assert noted("maker") == {*always, "owner"}
+    assert noted("looker") == noted("maker") == {*always, "owner"}
 
 
 @on_one_server

@@ -14,12 +14,12 @@ from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, Section, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of
 from dr_pipelines.stores.pgvector.needs import missing as missing_needs
+from dr_pipelines.stores.pgvector.owners import owner_notes
 from dr_pipelines.stores.pgvector.rights import (
     missing_roles,
     named_roles,
     partitions_of,
 )
-from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.triggers import obstacles, trigger_command
 from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS, SEARCH, indexed_as, searched
 
@@ -144,29 +144,11 @@ def _attached_notes(place: str, section: Section) -> Iterator[Note]:
         yield Note(f"{place}.attached.{hanging['name']}", Fate.LOST, said)
 
 
-MAY = qualified("""
-    SELECT pg_catalog.has_schema_privilege({schema}, 'CREATE'),
-        pg_catalog.pg_has_role(current_user, {owner}, 'MEMBER')
-""")
-
-
 def restorable_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     """What a restore by this user would not do as it was, and nobody loses data by: indexes that
-    were never finished, an owner for whom this user may not act. A user who may make no tables
-    only backs up: of his rights a restore will not ask."""
+    were never finished, owners for whom this user may not act."""
     section = section_of(spec)
     if section.get("layout") == AS_IT_WAS and not section.get("key"):
         yield Note(f"engine.{ENGINE}.key", Fate.APPROXIMATED, NO_KEY)
     yield from (note for note in _section_notes(session, spec) if REMARKS in note.part.split("."))
-    owner = section.get("owner")
-    if owner is None or missing_roles(session, [owner]):
-        return
-    query = MAY.format(schema=sql.Literal(session.schema), owner=sql.Literal(owner))
-    makes, acts = session.rows(query)[0]
-    if makes and not acts:
-        table = session.table(table_of(spec.name, section.get(OWN_NAME))).as_string()
-        to = sql.Identifier(owner).as_string()
-        said = (
-            f"this user may not act for {owner}; run as who may: ALTER TABLE {table} OWNER TO {to}"
-        )
-        yield Note(f"engine.{ENGINE}.owner", Fate.APPROXIMATED, said)
+    yield from owner_notes(session, spec)

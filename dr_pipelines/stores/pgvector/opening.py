@@ -15,8 +15,9 @@ from dr_pipelines.stores.pgvector.making import (
     write_key_label,
 )
 from dr_pipelines.stores.pgvector.membership import make_roles
+from dr_pipelines.stores.pgvector.owners import apply_owner
 from dr_pipelines.stores.pgvector.partitions import LivePartition, live_partitions
-from dr_pipelines.stores.pgvector.rights import apply_owner, apply_rights
+from dr_pipelines.stores.pgvector.rights import apply_rights
 from dr_pipelines.stores.pgvector.triggers import make_triggers
 
 Section = dict[str, Any]
@@ -42,7 +43,7 @@ def open_up(session: Session, collection: Collection) -> None:
     for name, part in parts:
         make_triggers(session, name, part)
     for name, part in reversed(parts):
-        apply_owner(session, session.table(name), part.get("owner"))
+        apply_owner(session, name, part)
 
 
 def without_rights(spec: CollectionSpec) -> CollectionSpec:

@@ -36,6 +36,7 @@ from dr_pipelines.stores.pgvector.membership import (
     without_others,
 )
 from dr_pipelines.stores.pgvector.opening import open_up
+from dr_pipelines.stores.pgvector.owners import owner_notes
 
 PATIENCE = sql.SQL("SET LOCAL lock_timeout = '500ms'")
 """Foreign keys lock what they refer to: others are not to wait for a rehearsal."""
@@ -93,6 +94,7 @@ def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> D
                 spec, code=found.calls, notes=notes, memberships=roles.granted, unread=found.unread
             )
         more = _execute(session, found, executed)
+        notes = (*notes, *owner_notes(session, spec))
     statements = tuple(_statement(step, text, found) for step, text in executed)
     code = tuple(dict.fromkeys([*found.calls, *more]))
     return Definitions(spec, statements, code, notes, roles.granted)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from dr_pipelines.errors import InvalidRequest
@@ -154,8 +153,10 @@ def apply_rights(session: Session, table: str, quoted: str, section: Section) ->
         if policies.get(key):
             command = sql.SQL("ALTER TABLE {} {} ROW LEVEL SECURITY")
             session.run(command.format(target, verbatim(words)))
+    user = session.one(qualified("SELECT current_user::text"))
     for grant in section.get("grants", []):
-        session.run(_grant(session, grant, table))
+        if grant["role"] != user:  # who has all of it now; what is granted comes with the owner
+            session.run(grant_command(session, grant, table))
 
 
 def missing_roles(session: Session, names: Iterable[str]) -> list[str]:
@@ -223,7 +224,8 @@ PRIVILEGES = frozenset(
 SEQUENCE = qualified("SELECT pg_catalog.pg_get_serial_sequence({}::text, {})")
 
 
-def _grant(session: Session, grant: Section, table: str) -> sql.Composed:
+def grant_command(session: Session, grant: Section, table: str) -> sql.Composed:
+    """What grants a part of a section on a table that is there."""
     target = session.table(table)
     place: sql.Composable = sql.SQL("TABLE {}").format(target)
     columns: sql.Composable = sql.SQL("")
@@ -240,18 +242,6 @@ def _grant(session: Session, grant: Section, table: str) -> sql.Composed:
         _role(grant["role"]),
         sql.SQL(" WITH GRANT OPTION" if grant.get("grantable") else ""),
     )
-
-
-def apply_owner(session: Session, target: sql.Identifier, owner: str | None) -> None:
-    """The owner, where he exists and this user may act for him; else it is this user, which a
-    description says."""
-    if owner is None or session.one(qualified("SELECT current_user::text")) == owner:
-        return
-    try:
-        with session.connection.transaction():
-            session.run(sql.SQL("ALTER TABLE {} OWNER TO {}").format(target, sql.Identifier(owner)))
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject):
-        return
 
 
 def _role(name: str) -> sql.Composable:
