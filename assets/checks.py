@@ -3,7 +3,7 @@
 Checks of `collection` look at the days of their run, or at every day where they run alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -105,7 +105,7 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
         point = newest_snapshot(repository, tracked.name)
         proven = newest_proof(repository, tracked.name).number
         found = check_restorable(repository, point, proven=proven)
-        said = [f"{finding.key}: {finding.problem}" for finding in found.findings[:NAMED]]
+        said = _named([f"{finding.key}: {finding.problem}" for finding in found.findings])
         facts = {
             "objects": found.objects,
             "bytes_read": found.size_bytes,
@@ -113,7 +113,7 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
             "seconds": round(found.seconds, 3),
             "log_entry": point.number,
         }
-        return check_result(found.sound, "; ".join(said), facts)
+        return check_result(found.sound, said, facts)
 
     return restorable
 
@@ -132,7 +132,7 @@ def _fits(tracked: Tracked) -> dg.AssetChecksDefinition:
             return check_result(False, "the snapshot does not say", {"log_entry": point.number})
         lost = [f"{loss.part}: {loss.consequence}" for loss in unaccepted(fitness, accepted)]
         facts = {"log_entry": point.number, **fit_metadata(point)}
-        return check_result(not lost, "; ".join(lost[:NAMED]), facts)
+        return check_result(not lost, _named(lost), facts)
 
     return fits
 
@@ -155,7 +155,7 @@ def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
             *claims_missing(dr_project.open().lineage(tracked.name), claimed, listed),
         ]
         facts = {"days": len(listed), "claimed": len(claimed), "log_entry": point.number}
-        return check_result(not problems, "; ".join(problems[:NAMED]), facts)
+        return check_result(not problems, _named(problems), facts)
 
     return lists_every_partition
 
@@ -177,11 +177,12 @@ def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
         if seen.standing is None:
             return check_result(False, seen.problem or "", {})
         unread = seen.standing.unread
-        said = [*unread.sentences(), *(line.sentence for line in unread.lines[:NAMED])]
+        lines = _named([line.sentence for line in unread.lines], total=unread.count)
+        said = "; ".join(filter(None, [*unread.sentences(), lines]))
         late = unread.tail_since is not None and (
             dr_project.now() - unread.tail_since >= tracked.policy.objectives.rpo
         )
-        return check_result(not unread.count and not late, "; ".join(said), unread_metadata(unread))
+        return check_result(not unread.count and not late, said, unread_metadata(unread))
 
     return nothing_unread
 
@@ -195,6 +196,12 @@ def _check(tracked: Tracked, asset: str, **more: Any) -> Declare:
 
 def _repository(context: dg.AssetCheckExecutionContext, dr_project: ProjectResource) -> Repository:
     return dr_project.open().repository(run=context.run.run_id)
+
+
+def _named(problems: Sequence[str], *, total: int | None = None) -> str:
+    """Some of them, and how many more there are."""
+    more = (len(problems) if total is None else total) - len(problems[:NAMED])
+    return "; ".join([*problems[:NAMED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def check_result(passed: bool, problems: str, facts: dict[str, Any]) -> dg.AssetCheckResult:

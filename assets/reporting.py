@@ -115,7 +115,8 @@ def look_metadata(look: Look, now: datetime) -> Metadata:
     """How exposed a collection is, and what of its source is unread; or why neither is known."""
     if look.standing is None:
         return {"source_problem": look.problem or "unknown"}
-    return exposure_metadata(look.exposed(now)) | unread_metadata(look.standing.unread)
+    refused: Metadata = displayed_values({"refused": look.standing.refused})
+    return exposure_metadata(look.exposed(now)) | unread_metadata(look.standing.unread) | refused
 
 
 def unread_metadata(unread: Unread) -> Metadata:

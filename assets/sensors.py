@@ -214,7 +214,8 @@ class Tick:
     def events(
         self, said: Cursor, repository: Repository
     ) -> tuple[Sequence[dg.AssetObservation | dg.AssetMaterialization], Cursor]:
-        """An observation when the protection changed; a quiet collection's proof confirmed anew.
+        """An observation when the protection changed, or whether embedding is refused; a quiet
+        collection's proof confirmed anew.
 
         The confirmation lets Dagster's freshness watch this sensor: when it stops, or a proof is
         missing, the recovery point grows old there. Both are events without a run.
@@ -230,8 +231,9 @@ class Tick:
                 metadata=point_metadata(point, repository=repository) | self.facts(now),
             )
             return [event], Cursor(now, self.now)
-        kept = Cursor(now, said.confirmed_at if now is Protection.QUIET else None)
-        if now == said.protection:
+        state = f"{now}, refused" if self.known.refused else now.value
+        kept = Cursor(state, said.confirmed_at if now is Protection.QUIET else None)
+        if state == said.protection:
             return [], kept
         return [dg.AssetObservation(asset_key=key, metadata=self.facts(now))], kept
 
@@ -257,6 +259,7 @@ class Tick:
             "head_sha256": self.known.head_sha256,
             **unread_metadata(self.known.unread),
             "cannot_be_put_back": list(self.known.unfit),
+            "refused": self.known.refused,
             **exposure_metadata(None if exposed == timedelta.max else exposed),
         }
 
@@ -268,4 +271,5 @@ class Tick:
         unread = "".join(f"; {sentence}" for sentence in self.known.unread.sentences())
         unfit = f"; cannot be put back: {', '.join(self.known.unfit)}" if self.known.unfit else ""
         behind = f"{len(self.known.behind)} days behind"
-        return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}"
+        refused = f"; refused: {self.known.refused}" if self.known.refused else ""
+        return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}{refused}"

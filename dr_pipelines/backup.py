@@ -57,7 +57,8 @@ class Snapshot:
     """What a snapshot found. `equal`: the live store was proven to hold exactly what the log says
     at `number`. Documents that an entry touched meanwhile are `indeterminate`; `reconfigured` are
     parts of its configuration that the log had otherwise, and has as they are now. `fitness` is
-    what is known of putting it back, `accepted` the losses that somebody takes."""
+    what is known of putting it back, `accepted` the losses that somebody takes.
+    `not_finite` vectors have a component that is NaN or infinite."""
 
     number: int
     sha256: str
@@ -73,6 +74,7 @@ class Snapshot:
     fitness: Fitness
     reconfigured: tuple[PartFinding, ...] = ()
     accepted: tuple[Acceptance, ...] = ()
+    not_finite: int = 0
 
     @property
     def unaccepted(self) -> tuple[Part, ...]:
@@ -202,6 +204,7 @@ class _Commit:
             reconfigured=self.reconfigured(),
             fitness=self.fitness,
             accepted=grown.accepted_losses,
+            not_finite=self.inspection.statistics.not_finite,
         )
 
     def reconfigured(self) -> tuple[PartFinding, ...]:

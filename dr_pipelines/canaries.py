@@ -18,6 +18,7 @@ from dr_pipelines.model.canaries import Canaries, Tolerance
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery_point import CanariesRef, Manifest
 from dr_pipelines.protocols import Embedder
+from dr_pipelines.refusals import CANARIES
 from dr_pipelines.repository.canary_objects import (
     left_canaries,
     named_canaries,
@@ -211,7 +212,6 @@ def _changed(
     lineage: Lineage, kept: Canaries, proof: Proof, must_be_exact: bool, repository: Repository
 ) -> ProvenanceChanged:
     """The refusal; evidence of it is kept once."""
-    _record(lineage, proof, repository)
     allowed = (
         "none, in the same environment under a reproducible profile"
         if must_be_exact
@@ -219,7 +219,7 @@ def _changed(
     )
     changed = _environment_changes(kept, lineage.embedder)
     name = lineage.collection
-    return ProvenanceChanged(
+    refused = ProvenanceChanged(
         f"{name}: model {kept.embedder.name!r} is not the one that made the collection's vectors, "
         f"though it says so: {len(kept.texts) + len(kept.queries)} canary texts, first embedded at "
         f"{kept.at.isoformat()}, now differ by up to {proof.component:.1e} a component and 1 - cos "
@@ -227,6 +227,8 @@ def _changed(
         "what made them; or give the embedder another revision in the policies, then build a whole "
         f"new collection: dr restore {name} --route replay --embedder NAME --switch"
     )
+    _record(lineage, proof, repository, reason=str(refused))
+    return refused
 
 
 def _environment_changes(kept: Canaries, embedder: Embedder) -> str:
@@ -241,12 +243,12 @@ def _environment_changes(kept: Canaries, embedder: Embedder) -> str:
     return f"The environment changed: {', '.join(found)}. " if found else ""
 
 
-def _record(lineage: Lineage, proof: Proof, repository: Repository) -> None:
+def _record(lineage: Lineage, proof: Proof, repository: Repository, *, reason: str) -> None:
     entry = repository.log(lineage.collection).head().entry
     if entry is None:
         return
     last = entry.body.detail if entry.kind == "evidence" else {}
-    if last.get("kind") == "canaries":
+    if last.get("kind") == CANARIES:
         return  # said already, and nothing happened since
     statement = {
         "canaries": proof.canaries.key,
@@ -254,8 +256,9 @@ def _record(lineage: Lineage, proof: Proof, repository: Repository) -> None:
         "same": False,
         "component": proof.component,
         "cosine": proof.cosine,
+        "reason": reason,
     }
-    record_evidence(repository, lineage.collection, "canaries", statement)
+    record_evidence(repository, lineage.collection, CANARIES, statement)
 
 
 def _encoded(vectors: FloatArray) -> str:

@@ -21,6 +21,7 @@ from dr_pipelines.planning.freshness import Standing, exposure
 from dr_pipelines.proof import newest_proof
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.quarantine import open_lines
+from dr_pipelines.refusals import newest_refusal
 from dr_pipelines.repository.manifests import read_manifest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stages.days import Day, Reading, plan_days, require_same_source, source_days
@@ -42,6 +43,7 @@ def standing(
     first = behind[0] if behind else None
     since, said = _times_of(feed, first) if feed and first else (None, None)
     proof = newest_proof(repository, collection)
+    refusal = newest_refusal(repository, head) if behind else None
     return Standing(
         head=head.number,
         head_sha256=head.sha256,
@@ -57,6 +59,8 @@ def standing(
         edited=edited,
         unread=_unread(feed, manifest, source, repository=repository) if feed else Unread(),
         unfit=proof.unfit,
+        refused=refusal.reason if refusal else "",
+        refused_since=refusal.at if refusal else None,
     )
 
 

@@ -42,6 +42,7 @@ from dr_pipelines.planning.serving import require_store
 from dr_pipelines.planning.stored import NEW
 from dr_pipelines.protocols import Lease, Progress, SourcePartition, VectorStore
 from dr_pipelines.quarantine import open_lines
+from dr_pipelines.refusals import refusals_recorded
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.log import Draft
@@ -160,8 +161,9 @@ def bind(lineage: Lineage, *, repository: Repository, store: VectorStore, lease:
     require_packages(CHECKED_BY, purpose=f"{lineage.collection}: embedding documents")
     manifest = _manifest(lineage, repository)
     if manifest is not None:
-        require_provenance(lineage, manifest)
-        require_contract(lineage, manifest)
+        with refusals_recorded(repository, lineage.collection):
+            require_provenance(lineage, manifest)
+            require_contract(lineage, manifest)
         require_store(lineage.collection, manifest.current, lineage.store_name)
         return manifest.current
     with lease(lineage.collection):

@@ -5,6 +5,7 @@ from dr_pipelines.errors import Damaged, InvalidRequest, Refused
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.collection import NAME
 from dr_pipelines.model.fit import AS_IT_WAS, Fate, Fit, Note
+from dr_pipelines.model.fitness import Fitness
 from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.native import kept_for
@@ -104,13 +105,13 @@ def outline_restore(
     spec = point.manifest.spec
     if route is Route.REPLAY and lineage is not None:
         spec = configured_like(lineage.spec.physical(point.collection), spec)
-    known = frozenset(t.physical for t in timelines if t.store == store_name)
+    known_names = frozenset(t.physical for t in timelines if t.store == store_name)
     fitted = store.fit(taken_up(spec, engine=engine))
     fit = _carried_over(
         kept_for_return(fitted, spec, origin=namespace(point.manifest.engine), engine=engine),
         point,
         store,
-        own=set(known),
+        own=set(known_names),
     )
     about_name = name_notes(
         target,
@@ -129,7 +130,7 @@ def outline_restore(
         into=into,
         origins=origins,
         aliases=store.aliases(),
-        known=known,
+        known=known_names,
     )
     definitions = None
     if isinstance(store, Definer):
@@ -138,6 +139,7 @@ def outline_restore(
         as_it_was = {"name": fit.spec.name, "origin": fit.spec.origin}
         spec = definitions.spec.model_copy(update=as_it_was)
         fit = Fit(spec, (*fit.notes, *definitions.notes))
+    known = _fitness_there(point, route, engine)
     return Plan(
         collection=point.collection,
         point=point.id,
@@ -157,7 +159,17 @@ def outline_restore(
         ),
         begins=target.begins,
         definitions=definitions,
+        misfits=known.misfits if known else 0,
+        refused=known.named if known else (),
     )
+
+
+def _fitness_there(point: RecoveryPoint, route: Route, engine: str) -> Fitness | None:
+    """What the backup knows of putting it back; None for another engine or route, of which it
+    knows nothing."""
+    fitness = point.manifest.fitness
+    same = fitness is not None and namespace(fitness.engine) == engine
+    return fitness if same and route is Route.LOAD else None
 
 
 def _origin(store: VectorStore, name: str) -> str | None:

@@ -18,6 +18,7 @@ from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.ingestion import DayCommit, append_days, bind, partition_of, require_provenance
 from dr_pipelines.model.recovery_point import Digests, Head, Manifest, ObjectRef, SegmentRef
 from dr_pipelines.protocols import Lease, Progress, SourcePartition, VectorStore
+from dr_pipelines.refusals import refusals_recorded
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stages.chunks import chunk_day
 from dr_pipelines.stages.days import Day, Reading, plan_days, require_same_source, source_days
@@ -118,7 +119,8 @@ def embed_days(
     head = repository.log(lineage.collection).head()
     manifest = current_manifest(repository, lineage.collection, head)
     if manifest is not None:
-        require_provenance(lineage, manifest)
+        with refusals_recorded(repository, lineage.collection):
+            require_provenance(lineage, manifest)
     done = []
     for day in _planned(lineage, names, repository=repository):
         if day.quiet:

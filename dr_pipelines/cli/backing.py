@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, give
-from dr_pipelines.cli.fitting import fit_lines, fit_phrase, fit_value
+from dr_pipelines.cli.fitting import fit_lines, fit_phrase, fit_value, not_finite_phrase
 from dr_pipelines.cli.ingesting import ingest_all
 from dr_pipelines.cli.options import (
     POLICIES,
@@ -357,6 +357,7 @@ def _backup_answer(
         "documents": snapshot.counts.documents,
         "equal": snapshot.equal,
         "fit": fit_value(snapshot.fitness, snapshot.accepted),
+        "vectors_not_finite": snapshot.not_finite,
         "native": kept and asdict(kept),
         "reconfigured": [asdict(part) for part in snapshot.reconfigured],
         "restorable": None if proof is None else proof.sound,
@@ -388,6 +389,8 @@ def _backup_answer(
             console.print(
                 f"  configured differently: {part.part} was {part.expected}, is {part.found}"
             )
+        if snapshot.not_finite:
+            console.print(f"  {not_finite_phrase(snapshot.not_finite)}")
         for line in fit_lines(snapshot.fitness, snapshot.accepted):
             console.print(f"  {line}")
         for problem in problems:

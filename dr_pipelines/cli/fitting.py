@@ -33,6 +33,11 @@ def tried(fitness: "Fitness", now: "datetime") -> str:
     return f"tried {age(passed)} ago" if passed else "just tried"
 
 
+def not_finite_phrase(count: int) -> str:
+    """What is said of vectors with a component that is NaN or infinite."""
+    return f"kept as they are, near nothing: {count} vectors with NaN or infinite components"
+
+
 def fit_lines(fitness: "Fitness", accepted: "tuple[Acceptance, ...]") -> Iterator[str]:
     """A line for each thing that does not come back as it was."""
     from dr_pipelines.model.fitness import unaccepted

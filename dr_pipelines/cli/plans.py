@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.model.fit import Note
     from dr_pipelines.model.recovery import Plan
 
+SHOWN = 10
 BESIDES = (
     "besides: the rows, by COPY; what default privileges gave to others is revoked; how far it is "
     "is kept in a comment of the key's index"
@@ -31,6 +32,8 @@ def plan_answer(plan: "Plan", *, accepted: str | None) -> Answer:
         "switch": plan.switch,
         "resumed": plan.resumed,
         "records": plan.records,
+        "misfits": plan.misfits,
+        "refused": [misfit.model_dump(mode="json") for misfit in plan.refused],
         "notes": [asdict(note) for note in plan.notes],
         "estimate": [asdict(phase) for phase in plan.estimate],
         **_definitions_value(plan.definitions),
@@ -46,7 +49,7 @@ def plan_answer(plan: "Plan", *, accepted: str | None) -> Answer:
             f"{plan.collection} at {plan.point}: {number(plan.records)} records by {plan.route} "
             f"into {plan.physical} of store {plan.store}{serves}. Nothing was touched"
         )
-        for line in [*note_lines(plan.notes), *membership_lines(plan)]:
+        for line in [*note_lines(plan.notes), *misfit_lines(plan), *membership_lines(plan)]:
             console.print(wrapped(line, console=console), soft_wrap=True)
         if plan.definitions is not None:
             _show_definitions(console, plan.definitions, accepted=accepted)
@@ -86,6 +89,16 @@ def _show_definitions(
         console.print(f"accepted: {accepted}")
     elif definitions.digest:
         console.print(f"to go on: --accept-code {definitions.digest}", soft_wrap=True)
+
+
+def misfit_lines(plan: "Plan") -> list[str]:
+    """Records that will be left out, as far as the backup knew."""
+    if not plan.misfits:
+        return []
+    lines = [f"left out: {plan.misfits} records that the engine is known to refuse"]
+    lines += [f"left out: {misfit}" for misfit in plan.refused[:SHOWN]]
+    more = plan.misfits - len(plan.refused[:SHOWN])
+    return [*lines, *([f"left out: and {more} more"] if more else [])]
 
 
 def membership_lines(plan: "Plan") -> list[str]:

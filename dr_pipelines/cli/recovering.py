@@ -19,7 +19,7 @@ from dr_pipelines.cli.options import (
     a_hash,
     one_of,
 )
-from dr_pipelines.cli.plans import membership_lines, note_lines, plan_answer
+from dr_pipelines.cli.plans import membership_lines, misfit_lines, note_lines, plan_answer
 from dr_pipelines.cli.session import named_store, open_project, point_at, require_head
 from dr_pipelines.errors import NotFound
 
@@ -245,11 +245,11 @@ def _tell(plan: "Plan") -> None:
     from dr_pipelines.console import output, wrapped
 
     granted = plan.definitions.memberships if plan.definitions else ()
-    if not plan.notes and not granted:
+    if not plan.notes and not plan.misfits and not granted:
         return
     console = output(errors=True)
     console.print(f"{plan.collection} in store {plan.store}:")
-    for line in [*note_lines(plan.notes), *membership_lines(plan)]:
+    for line in [*note_lines(plan.notes), *misfit_lines(plan), *membership_lines(plan)]:
         console.print(wrapped(line, console=console), soft_wrap=True)
 
 

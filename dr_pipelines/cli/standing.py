@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dr_pipelines.cli.answers import Answer, ExitCode, give
-from dr_pipelines.cli.fitting import fit_facts, fit_value
+from dr_pipelines.cli.fitting import fit_facts, fit_value, not_finite_phrase
 from dr_pipelines.cli.options import POLICIES, Json, Policies
 from dr_pipelines.cli.session import open_project
 from dr_pipelines.cli.unread import unread_lines, unread_value
@@ -92,8 +92,10 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "documents": report.documents,
         "records": report.records,
         "versions_without_chunks": report.empty,
+        "vectors_not_finite": report.not_finite,
         "pending": list(report.pending),
         "days_behind": report.behind,
+        "refused": _refusal(report),
         "unread": None if report.unread is None else unread_value(report.unread),
         "exposed_seconds": _total(report.exposed),
         "rpo_seconds": _total(report.rpo),
@@ -101,6 +103,13 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "fit": fit_value(report.fitness, report.accepted),
         "problems": list(report.problems),
     }
+
+
+def _refusal(report: "Report") -> dict[str, str] | None:
+    """Why what is behind was not embedded when that was last tried."""
+    if report.refused_since is None:
+        return None
+    return {"since": report.refused_since.isoformat(), "reason": report.refused}
 
 
 def _total(span: "timedelta | None") -> float | None:
@@ -119,6 +128,8 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
         lines += [("newest point", newest), ("holds", f"{held}, source position {report.frontier}")]
     if report.empty:
         lines.append(("no chunk", f"versions read without one: {number(report.empty)}"))
+    if report.not_finite:
+        lines.append(("vectors", not_finite_phrase(report.not_finite)))
     if report.pending:
         lines.append(("not in store", f"{len(report.pending)} log entries; dr ingest applies them"))
     lines.append(("exposed", _exposed(report)))

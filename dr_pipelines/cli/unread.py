@@ -55,6 +55,7 @@ class SourceLook:
     unread: "Unread | None" = None
     behind: int = 0
     problem: str | None = None
+    refused: str = ""
 
     @property
     def wanting(self) -> bool:
@@ -66,6 +67,8 @@ class SourceLook:
         said = unread_lines(self.unread) if self.unread else []
         if self.behind:
             said.append(f"{self.behind} days of the source are not ingested")
+        if self.refused:
+            said.append(f"embedding them was refused: {self.refused}")
         return [*said, *([f"source: {self.problem}"] if self.problem else [])]
 
     def value(self) -> dict[str, Any] | None:
@@ -74,7 +77,11 @@ class SourceLook:
             return {"problem": self.problem}
         if self.unread is None:
             return None
-        return {"unread": unread_value(self.unread), "days_behind": self.behind}
+        return {
+            "unread": unread_value(self.unread),
+            "days_behind": self.behind,
+            "refused": self.refused or None,
+        }
 
 
 def look_at_source(project: "Project", collection: str) -> SourceLook:
@@ -85,4 +92,4 @@ def look_at_source(project: "Project", collection: str) -> SourceLook:
         known = project.standing(collection)
     except DrError as error:
         return SourceLook(problem=str(error))
-    return SourceLook(known.unread, len(known.behind))
+    return SourceLook(known.unread, len(known.behind), refused=known.refused)

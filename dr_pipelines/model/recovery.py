@@ -35,7 +35,9 @@ class Plan:
     say what becomes of parts that are not plainly the same there. `estimate` is how long each phase
     will take, going by the last recovery into such an engine; empty where there was none. `begins`
     is the timeline that a name begins which an earlier one had; None for a name that is new.
-    `definitions` is what the engine will be told to execute, where it takes statements."""
+    `definitions` is what the engine will be told to execute, where it takes statements. `misfits`
+    counts the records that the backup knows this engine to refuse, of which some are `refused`:
+    they will be left out."""
 
     collection: str
     point: str
@@ -50,6 +52,8 @@ class Plan:
     estimate: tuple[Phase, ...] = ()
     begins: int | None = None
     definitions: Definitions | None = None
+    misfits: int = 0
+    refused: tuple[Misfit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

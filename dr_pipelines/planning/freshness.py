@@ -43,6 +43,7 @@ class Standing:
     `unfit` are parts of the newest proven point that cannot be put back, and nobody accepted that.
     With `edited`, the store is changed directly too, at times that only a snapshot reveals.
     `unread` is what the source holds beyond its changes: no run can read it.
+    `refused` says why what is behind was not embedded when that was last tried.
     """
 
     head: int
@@ -59,6 +60,8 @@ class Standing:
     edited: bool = False
     unread: Unread = NOTHING_UNREAD
     unfit: tuple[str, ...] = ()
+    refused: str = ""
+    refused_since: datetime | None = None
 
     @property
     def never_protected(self) -> bool:

@@ -42,9 +42,12 @@ class Report:
     documents: int | None = None
     records: int | None = None
     empty: int | None = None
+    not_finite: int | None = None
     pending: tuple[int, ...] = ()
     behind: int | None = None
     unread: Unread | None = None
+    refused: str = ""
+    refused_since: datetime | None = None
     exposed: timedelta | None = None
     met: bool | None = None
     fitness: Fitness | None = None
@@ -80,6 +83,7 @@ def report(
     exposed, met = _exposure(policy, known, now)
     problems += known.unread.sentences()[: 1 if known.unread.count else 0] if known else []
     entry = head.entry if head else None
+    problems += _refused(known)
     return Report(
         collection=collection,
         owner=policy.owner,
@@ -96,9 +100,12 @@ def report(
         documents=manifest.counts.documents if manifest else None,
         records=manifest.counts.records if manifest else None,
         empty=manifest.empty_versions() if manifest else None,
+        not_finite=manifest.vectors.not_finite if manifest else None,
         pending=entry.body.pending if entry else (),
         behind=len(known.behind) if known else None,
         unread=known.unread if known else None,
+        refused=known.refused if known else "",
+        refused_since=known.refused_since if known else None,
         exposed=exposed,
         met=met,
         fitness=manifest.fitness if manifest else None,
@@ -148,6 +155,13 @@ def _standing(stands: Callable[[], Standing], problems: list[str]) -> Standing |
     with _noted("source", problems):
         return stands()
     return None
+
+
+def _refused(known: Standing | None) -> list[str]:
+    """Why the newest ingestion embedded nothing, where it was refused."""
+    if known is None or known.refused_since is None:
+        return []
+    return [f"embedding, refused since {known.refused_since:%Y-%m-%d %H:%M}: {known.refused}"]
 
 
 def _served(

@@ -19,6 +19,7 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
 )
 from dr_pipelines.protocols import Progress
+from dr_pipelines.refusals import refusals_recorded
 from dr_pipelines.repository.checkpoints import find_embeddings, piece_of, write_embeddings
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
@@ -180,10 +181,11 @@ def _embed_piece(
     again: bool,
     progress: Progress | None,
 ) -> SegmentRef:
-    if count_records(piece):
-        require_same_model(lineage, repository=repository, manifest=manifest)
-    rows = embedded_rows(lineage, piece, generation=generation, progress=progress)
-    check_embeddings(rows, lineage.spec, normalized=lineage.embedder.provenance.normalized)
+    with refusals_recorded(repository, lineage.collection):
+        if count_records(piece):
+            require_same_model(lineage, repository=repository, manifest=manifest)
+        rows = embedded_rows(lineage, piece, generation=generation, progress=progress)
+        check_embeddings(rows, lineage.spec, normalized=lineage.embedder.provenance.normalized)
     return write_embeddings(
         repository,
         lineage.collection,

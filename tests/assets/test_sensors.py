@@ -9,6 +9,8 @@ from dagster._core.test_utils import create_run_for_test
 
 from assets.runs import NEED_TAG
 from assets.tracked import COLLECTION_TAG
+from dr_pipelines.errors import TextTooLong
+from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
 from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.protocols import SourcePartition
 from tests.assets.location import STORE_ONLY, FrozenProject, Location
@@ -356,3 +358,27 @@ def test_a_feed_of_which_no_line_can_be_read_fails_the_tick_with_a_message(
     assert "feed.jsonl: not one line can be read, of 2. It begins with" in said
     assert "line 1: invalid JSON" in said
     assert failed.value.metadata["next"].value.startswith("Ask for something else")
+
+
+def test_a_refusal_to_embed_is_in_the_reason_and_is_observed(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingested.say(7, "2026-01-10T10:00:00Z", "e", "a heron waits")
+    at = datetime(2026, 1, 10, 10, 1, tzinfo=UTC)  # nothing is due yet
+    before = tick(ingested, at)
+
+    def embed(*_: object, **__: object) -> None:
+        raise TextTooLong({0: 99}, limit=10, model="hashing")
+
+    monkeypatch.setattr("dr_pipelines.stages.embeddings.require_same_model", lambda *_, **__: None)
+    monkeypatch.setattr(HashingEmbedder, "embed", embed)
+    assert not ingested.ingest(days=("2026-01-10", "2026-01-10")).success
+
+    result = tick(ingested, at, cursor=before.cursor)
+
+    assert "chunks are longer than model 'hashing' reads" in str(result.skip_reason)
+    [event] = of_the_point(result)
+    assert isinstance(event, dg.AssetObservation)
+    assert "chunks are longer" in str(event.metadata["refused"].value)
+    again = tick(ingested, at, cursor=result.cursor)
+    assert of_the_point(again) == []

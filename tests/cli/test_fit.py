@@ -1,11 +1,13 @@
 """What cannot be put back is said by every command that says how a collection stands."""
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.model.misfit import Misfits
+from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 from dr_pipelines.stores.misfits import Batch, misfits_of, problem
 from tests.cli.workplace import Workplace
@@ -60,6 +62,11 @@ def test_a_record_that_is_refused_is_said_by_backup_restore_and_the_backup_after
     monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
     said = kept.dr("backup", "notes", "--json")
     assert (said.code, said.json["fit"]["misfits"]) == (3, 1)
+    plan = kept.dr("restore", "notes", "--plan", "--json").json
+    assert (plan["misfits"], plan["refused"][0]["record"]) == (1, "c#000000")
+    assert "left out: record 'c#000000': no crows here" in " ".join(
+        kept.dr("restore", "notes", "--plan").out.split()
+    )
     done = kept.dr("restore", "notes", "--switch")
     words = " ".join(done.out.split())
     assert done.code == 3
@@ -69,3 +76,24 @@ def test_a_record_that_is_refused_is_said_by_backup_restore_and_the_backup_after
     assert (again.code, again.json["equal"], again.json["records"]) == (3, True, 3)
     assert not any(again.json["findings"].values())
     assert again.json["fit"]["named"][0]["record"] == "c#000000"
+
+
+def test_vectors_that_are_not_finite_are_said_by_backup_and_status(fresh: Workplace) -> None:
+    store = DuckDBVectorStore(fresh.directory / "stores")
+    spec = CollectionSpec(name="memories@1", vectors=(Vector(dimension=8),))
+    store.create(spec)
+    rows = {
+        **{name: ["m1", "m2"] for name in ("id", "document_id", "text")},
+        "chunk_index": [0, 0],
+        **{name: [None, None] for name in ("uri", "extra")},
+        "embedding": [[float("nan")] * 8, [1.0] * 8],
+    }
+    store.write("memories@1", pa.table(rows, schema=store_schema(spec)))
+    store.build_index("memories@1")
+    store.promote("memories@1", alias="memories")
+
+    assert fresh.dr("backup", "memories", "--json").json["vectors_not_finite"] == 1
+    words = "near nothing: 1 vectors with NaN or infinite components"
+    assert words in " ".join(fresh.dr("backup", "memories").out.split())
+    assert fresh.dr("status", "--json").json["collections"][1]["vectors_not_finite"] == 1
+    assert words in " ".join(fresh.dr("status").out.split())

@@ -1,0 +1,41 @@
+"""What an engine refuses fails a check, and is in the metadata of the restore that left it out."""
+
+import pyarrow.compute as pc
+import pytest
+
+from assets import checks
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.misfit import Misfits
+from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.misfits import Batch, misfits_of, problem
+from tests.assets.location import Location, told, verdicts
+
+
+def test_a_record_that_is_refused_fails_a_check_and_is_named_by_the_restore(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
+        return misfits_of(batch, [problem("id", pc.equal(batch.column("id"), "c#000000"), "no c")])
+
+    monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
+
+    done = ingested.run("snapshot_notes")
+
+    assert verdicts(done)["fits"] is False
+    [found] = [e for e in done.get_asset_check_evaluations() if e.check_name == "fits"]
+    assert "record 'c#000000': no c" in str(found.description)
+    assert told(done, "recovery_point", "fits") == {None: "does not fit"}
+
+    config = {"ops": {"restore_collection": {"config": {"collection": "notes", "switch": True}}}}
+    restored = ingested.run("restore", config=config)
+
+    assert restored.success
+    [output] = [e.step_output_data for e in restored.all_events if e.is_successful_output]
+    assert output.metadata["left_out"].value == 1
+    assert "record 'c#000000': no c" in str(output.metadata["refused"].value)
+
+
+def test_a_check_names_some_and_says_how_many_more() -> None:
+    assert checks._named(["a"]) == "a"
+    assert checks._named(["a"] * 12).endswith("a; a; and 2 more")
+    assert checks._named(["a"], total=30) == "a; and 29 more"
