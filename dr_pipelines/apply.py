@@ -33,6 +33,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.nearness import observe_store
 from dr_pipelines.planning.recovery import unfinished
+from dr_pipelines.planning.serving import way_back
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
 from dr_pipelines.repository.fold import State, fold
 from dr_pipelines.repository.log import Draft
@@ -121,7 +122,7 @@ def apply_pending(collection: str, *, repository: Repository, store: VectorStore
     if bound.physical not in store.collections():
         raise NotFound(
             f"{collection!r} is served from {bound.physical!r}, which is not in the store: what "
-            f"was ingested is safe in the log. Run: dr restore {collection} --switch"
+            f"was ingested is safe in the log. Run: {way_back(collection, bound.physical)}"
         )
     origin = store.describe(bound.physical).origin
     require_finished(manifest, origin, physical=bound.physical, repository=repository)

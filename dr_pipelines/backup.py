@@ -40,6 +40,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.parts import compare_parts, namespace
+from dr_pipelines.planning.serving import way_back
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.log import Draft
@@ -411,7 +412,7 @@ def _live_spec(base: Manifest, store: VectorReader, repository: Repository) -> C
     if physical not in store.collections():
         raise NotFound(
             f"{base.collection!r} is served from {physical!r}, which is not in the store. "
-            f"Bring it back: dr restore {base.collection} --switch"
+            f"Bring it back: {way_back(base.collection, physical)}"
         )
     live = store.describe(physical)
     require_finished(base, live.origin, physical=physical, repository=repository)

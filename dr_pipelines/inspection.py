@@ -17,6 +17,7 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import LeftOut, Manifest, SegmentRef, VectorStatistics
 from dr_pipelines.nearness import as_read, observe_store
+from dr_pipelines.planning.serving import way_beside
 from dr_pipelines.planning.verdict import is_mass_absence
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.ahead import ahead, side_by_side
@@ -163,9 +164,9 @@ def _require_presence(
         return
     raise Refused(
         f"{absent} of {present} documents are missing from {manifest.current.physical!r}: that "
-        "looks like a loss, not like edits, and was not recorded. Bring them back with: dr restore "
-        f"{manifest.collection} --switch. If they were deleted on purpose: dr backup "
-        f"{manifest.collection} --accept-absence"
+        "looks like a loss, not like edits, and was not recorded. Bring them back with: "
+        f"{way_beside(manifest.collection, manifest.current.physical)}. If they were deleted on "
+        f"purpose: dr backup {manifest.collection} --accept-absence"
     )
 
 

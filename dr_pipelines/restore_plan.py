@@ -98,9 +98,10 @@ def outline_restore(
     if switch and point.collection in origins and not target.own:
         raise Refused(
             f"{point.collection!r} is a collection itself in store {store_name!r}, not an alias "
-            "that could be moved. Restore without --switch, then rename or drop it and run the "
-            "command again with --switch. If a restore into it was interrupted, go on with it by "
-            f"--into {point.collection}"
+            "that could be moved. A copy beside it: the same command without --switch. If what is "
+            "there may go: rename or drop it, then the same command with "
+            f"--into {point.collection} instead of --switch, which also goes on with a restore "
+            "that was interrupted"
         )
     spec = point.manifest.spec
     if route is Route.REPLAY and lineage is not None:

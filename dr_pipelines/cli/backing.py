@@ -368,6 +368,7 @@ def _backup_answer(
 
     def show(console: "Console") -> None:
         from dr_pipelines.console import number, size, some
+        from dr_pipelines.model.parts import shown
 
         proven = (
             fit_phrase(snapshot.fitness, snapshot.began) if snapshot.equal else "not proven equal"
@@ -387,11 +388,13 @@ def _backup_answer(
                 console.print(f"  {MEANING[name]}: {some(documents)}")
         for part in snapshot.reconfigured:
             console.print(
-                f"  configured differently: {part.part} was {part.expected}, is {part.found}"
+                f"  configured differently: {part.part} was "
+                f"{shown(part.expected, collection=collection)}, is "
+                f"{shown(part.found, collection=collection)}"
             )
         if snapshot.not_finite:
             console.print(f"  {not_finite_phrase(snapshot.not_finite)}")
-        for line in fit_lines(snapshot.fitness, snapshot.accepted):
+        for line in fit_lines(collection, snapshot.fitness, snapshot.accepted):
             console.print(f"  {line}")
         for problem in problems:
             console.print(f"  NOT RESTORABLE: {problem.key}: {problem.problem}")

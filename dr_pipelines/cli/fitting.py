@@ -1,5 +1,6 @@
 """How it is said whether a recovery point can be put back: in words, in facts, as JSON."""
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,9 @@ def not_finite_phrase(count: int) -> str:
     return f"kept as they are, near nothing: {count} vectors with NaN or infinite components"
 
 
-def fit_lines(fitness: "Fitness", accepted: "tuple[Acceptance, ...]") -> Iterator[str]:
+def fit_lines(
+    collection: str, fitness: "Fitness", accepted: "tuple[Acceptance, ...]"
+) -> Iterator[str]:
     """A line for each thing that does not come back as it was."""
     from dr_pipelines.model.fitness import unaccepted
 
@@ -49,8 +52,8 @@ def fit_lines(fitness: "Fitness", accepted: "tuple[Acceptance, ...]") -> Iterato
     for part in fitness.remarks():
         yield f"{part.fate}: {part.part}: {part.consequence}"
     if open_losses:
-        parts = " ".join(f"--accept-loss {loss.part}" for loss in open_losses)
-        yield f"to accept that: dr backup COLLECTION {parts} --reason TEXT"
+        parts = " ".join(f"--accept-loss {shlex.quote(loss.part)}" for loss in open_losses)
+        yield f"to accept that: dr backup {collection} {parts} --reason TEXT"
 
 
 def fit_facts(

@@ -308,7 +308,7 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]", *, same_model: bool
             rows = number(phase.rows) if phase.rows else ""
             phases.add_row(phase.name, seconds(phase.seconds), rows)
         console.print(phases)
-        for line in (*_refused_lines(done), *_finding_lines(done.findings)):
+        for line in (*_refused_lines(done), *_finding_lines(plan.collection, done.findings)):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         console.print(" ".join(then))
 
@@ -330,12 +330,14 @@ def _refused_lines(done: "Recovery") -> list[str]:
     ]
 
 
-def _finding_lines(findings: "Sequence[PartFinding]") -> list[str]:
+def _finding_lines(collection: str, findings: "Sequence[PartFinding]") -> list[str]:
     """One for each part that is not as it was; those that nobody can look at together, by what is
     said of them."""
+    from dr_pipelines.model.parts import shown
+
     lines = [
-        f"not as it was: {finding.part} was {finding.expected}, is {finding.found}: "
-        f"{finding.consequence}"
+        f"not as it was: {finding.part} was {shown(finding.expected, collection=collection)}, is "
+        f"{shown(finding.found, collection=collection)}: {finding.consequence}"
         for finding in findings
         if not finding.unreported
     ]
@@ -352,8 +354,15 @@ def _finding_lines(findings: "Sequence[PartFinding]") -> list[str]:
 
 def _then(project: "Project", done: "Recovery", policies: "Path") -> list[str]:
     """What is to be done now."""
+    from dr_pipelines.planning.serving import way_back
+
     plan, policy = done.plan, project.collection(done.plan.collection)
     if not done.switched:
+        if plan.collection in project.store(plan.store).collections():
+            return [
+                f"It is not served: {plan.collection} is a collection itself there. If that may "
+                f"go: rename or drop it, then: {way_back(plan.collection, plan.collection)}"
+            ]
         return ["It is not served: the same command with --switch does that"]
     said = [f"{plan.collection} is served from it since log:{done.entry}."]
     if plan.store != policy.store:

@@ -1,5 +1,6 @@
 """`dr search`: by meaning, by words, or by the vector of a record."""
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,10 +9,19 @@ import typer
 from dr_pipelines.cli.answers import Answer, Mistake, asking, give
 from dr_pipelines.cli.options import POLICIES, Collection, Json, Limit, Policies, one_of
 from dr_pipelines.cli.session import live_store, open_project
-from dr_pipelines.errors import Damaged, NotFound, ProvenanceChanged, TextTooLong, Unavailable
+from dr_pipelines.errors import (
+    Damaged,
+    DrError,
+    NotFound,
+    ProvenanceChanged,
+    TextTooLong,
+    Unavailable,
+)
 from dr_pipelines.model.display import displayed_line
 
 if TYPE_CHECKING:  # imported by the commands that need them
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from dr_pipelines.model.query import Filter, FloatArray, Hit
@@ -77,21 +87,22 @@ def search(
     project = open_project(policies, collection)
     store = live_store(project, collection)
     embedded = None
-    if like is None and mode != "keyword":
-        embedded = _embedded(project, store, collection, text or "", embedder)
-    vector = embedded.vector if embedded else None
-    if like is not None:
-        vector = _stored_vector(store, collection, like)
-    query = Query(
-        mode=Mode(mode),
-        text=text,
-        vector=vector,
-        filter=None if filter is None else _filter(store, collection, filter),
-    )
-    try:
-        hits = store.search(collection, query, limit=limit + (like is not None))
-    except NotFound as error:
-        raise _lost(collection, error) from error
+    with _advised(project, collection):
+        if like is None and mode != "keyword":
+            embedded = _embedded(project, store, collection, text or "", embedder)
+        vector = embedded.vector if embedded else None
+        if like is not None:
+            vector = _stored_vector(store, collection, like)
+        query = Query(
+            mode=Mode(mode),
+            text=text,
+            vector=vector,
+            filter=None if filter is None else _filter(store, collection, filter),
+        )
+        try:
+            hits = store.search(collection, query, limit=limit + (like is not None))
+        except NotFound as error:
+            raise _Gone(str(error)) from error
     hits = [hit for hit in hits if hit.id != like][:limit]
     return give(_answer(collection, hits, embedded, like), as_json=as_json)
 
@@ -156,7 +167,7 @@ def _require_dimension(
     try:
         vector = store.describe(collection).vectors[0]
     except NotFound as error:
-        raise _lost(collection, error) from error
+        raise _Gone(str(error)) from error
     if vector.dimension != dimension:
         raise Mistake(
             f"embedder {embedder!r} makes vectors of {dimension} components, and those of "
@@ -181,7 +192,7 @@ def _stored_vector(store: "VectorStore", collection: str, record: str) -> "Float
                 if found.num_rows:
                     return np.asarray(found[name][0].as_py(), np.float32)
     except NotFound as error:
-        raise _lost(collection, error) from error
+        raise _Gone(str(error)) from error
     raise NotFound(f"{collection}: no record {displayed_line(record)!r} in the store")
 
 
@@ -191,13 +202,34 @@ def _filter(store: "VectorStore", collection: str, text: str) -> "Filter":
     try:
         spec = store.describe(collection)
     except NotFound as error:
-        raise _lost(collection, error) from error
+        raise _Gone(str(error)) from error
     with asking():
         return parse_filter(text, spec)
 
 
-def _lost(collection: str, error: NotFound) -> NotFound:
-    return NotFound(f"{error}. If it was lost: dr restore {collection} --switch")
+class _Gone(NotFound):
+    """The collection itself is not there, as against a record of it."""
+
+
+@contextmanager
+def _advised(project: "Project", collection: str) -> "Iterator[None]":
+    """Who asks a collection that is gone is told what brings it back."""
+    try:
+        yield
+    except _Gone as error:
+        raise _lost(project, collection, error) from error
+
+
+def _lost(project: "Project", collection: str, error: _Gone) -> NotFound:
+    """The same, with the command that brings this collection back."""
+    from dr_pipelines.planning.serving import way_back
+
+    try:
+        known = project.newest(collection)
+    except DrError:  # of a log that cannot be read nobody knows more
+        known = None
+    physical = known.current.physical if known else ""
+    return NotFound(f"{error}. If it was lost: {way_back(collection, physical)}")
 
 
 def _answer(

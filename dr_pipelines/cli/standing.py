@@ -82,6 +82,7 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "escalation": report.escalation,
         "store": report.store,
         "physical": report.physical,
+        "store_looked_at": report.looked_at,
         "log": report.log,
         "kind": report.kind,
         "at": report.at.isoformat() if report.at else None,
@@ -119,7 +120,8 @@ def _total(span: "timedelta | None") -> float | None:
 def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
     from dr_pipelines.console import age, number
 
-    lines = [("served from", f"{report.physical or 'nowhere'} in store {report.store}")]
+    absent = "nowhere" if report.looked_at else "unknown"
+    lines = [("served from", f"{report.physical or absent} in store {report.store}")]
     if report.at is not None and report.documents is not None and report.records is not None:
         newest = f"log:{report.log} ({report.kind}), {age(now - report.at)} old"
         if report.proven_at is not None:

@@ -1,5 +1,6 @@
 """What a recovery will do, and what it did."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,6 +10,8 @@ from dr_pipelines.model.fit import Note
 from dr_pipelines.model.misfit import Misfit
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import Digests
+
+OWNER = re.compile(r"engine\.[a-z]+\.owner")
 
 
 class Route(StrEnum):
@@ -78,5 +81,9 @@ class Recovery:
 
     @property
     def missing(self) -> tuple[PartFinding, ...]:
-        """Findings but for those that nobody can look at."""
-        return tuple(finding for finding in self.findings if not finding.unreported)
+        """Findings but for those that nobody can look at, and who owns it: no data, and said."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if not finding.unreported and not OWNER.fullmatch(finding.part)
+        )

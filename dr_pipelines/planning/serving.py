@@ -4,6 +4,27 @@ from dr_pipelines.errors import Refused
 from dr_pipelines.model.recovery_point import Timeline
 
 
+def way_back(collection: str, physical: str) -> str:
+    """The command that brings a collection back which was served from `physical` and is gone.
+
+    One whose clients ask for it by the engine's own name comes back under that name; any other was
+    behind an alias, and is so again.
+    """
+    if physical == collection:
+        return f"dr restore {collection} --into {collection}"
+    return f"dr restore {collection} --switch"
+
+
+def way_beside(collection: str, physical: str) -> str:
+    """What brings back records that are missing from a collection which is still there."""
+    if physical == collection:
+        return (
+            f"dr restore {collection}, which makes a copy beside it; or rename or drop what is "
+            f"there, then: {way_back(collection, physical)}"
+        )
+    return way_back(collection, physical)
+
+
 def elsewhere(served: str, store: str) -> str | None:
     """What is wrong where a policy names another store than the one that a restore switched to."""
     if served == store:

@@ -100,7 +100,7 @@ def require_droppable(
         through = f" as {named}" if named else ""
         raise Refused(
             f"{name!r} in store {store!r} is served{through}: it is never dropped. Switch to "
-            "another collection first: dr restore COLLECTION --switch"
+            f"another collection first: dr restore {collection or 'COLLECTION'} --switch"
         )
     if part is Part.FOREIGN or collection is None:
         raise Refused(

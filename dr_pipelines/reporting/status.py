@@ -11,7 +11,7 @@ from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.model.recovery_point import Head, Manifest
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.freshness import Protection, Standing, exposure, protection
-from dr_pipelines.planning.serving import elsewhere
+from dr_pipelines.planning.serving import elsewhere, way_back
 from dr_pipelines.protocols import Catalog
 from dr_pipelines.repository.manifests import read_manifest
 from dr_pipelines.repository.repository import Repository
@@ -24,7 +24,8 @@ class Report:
 
     `exposed` is the age of the oldest change that no recovery point covers; `met` says whether it
     is younger than the objective, and the point can be put back but for what was accepted.
-    `fitness` is what the newest snapshot found.
+    `fitness` is what the newest snapshot found. Where the store was not `looked_at`,
+    nothing is known of what it serves but by the log.
     """
 
     collection: str
@@ -33,6 +34,7 @@ class Report:
     store: str
     rpo: timedelta
     physical: str | None = None
+    looked_at: bool = True
     log: int | None = None
     kind: str | None = None
     at: datetime | None = None
@@ -79,7 +81,9 @@ def report(
         warnings.extend(f"store {policy.store}: {warning}" for warning in found.warnings())
         return found
 
-    store, physical = _served(collection, policy, manifest, opened, require_whole, problems)
+    store, physical, looked_at = _served(
+        collection, policy, manifest, opened, require_whole, problems
+    )
     exposed, met = _exposure(policy, known, now)
     problems += known.unread.sentences()[: 1 if known.unread.count else 0] if known else []
     entry = head.entry if head else None
@@ -91,6 +95,7 @@ def report(
         store=store,
         rpo=policy.objectives.rpo,
         physical=physical,
+        looked_at=looked_at,
         log=head.number if head else None,
         kind=entry.kind if entry else None,
         at=entry.at if entry else None,
@@ -171,14 +176,15 @@ def _served(
     catalog: Callable[[], Catalog],
     require_whole: Callable[[Manifest], None],
     problems: list[str],
-) -> tuple[str, str | None]:
-    """The store, and the physical collection behind the name, if it is there. Where the policy
+) -> tuple[str, str | None, bool]:
+    """The store, the physical collection behind the name, if it is there, and whether the store
+    could be looked at. Where the policy
     names another store than the log, the log's word is taken and neither is looked at."""
     wrong = elsewhere(manifest.current.store, policy.store) if manifest else None
     if wrong is None or manifest is None:
-        return policy.store, _there(collection, manifest, catalog, require_whole, problems)
+        return policy.store, *_there(collection, manifest, catalog, require_whole, problems)
     problems.append(f"store: {wrong}")
-    return manifest.current.store, manifest.current.physical
+    return manifest.current.store, manifest.current.physical, False
 
 
 def _there(
@@ -187,8 +193,8 @@ def _there(
     catalog: Callable[[], Catalog],
     require_whole: Callable[[Manifest], None],
     problems: list[str],
-) -> str | None:
-    """The physical collection behind the name, if it is there."""
+) -> tuple[str | None, bool]:
+    """The physical collection behind the name, if it is there, and whether that could be seen."""
     physical, there = None, None
     with _noted("store", problems):
         opened = catalog()
@@ -198,21 +204,21 @@ def _there(
             if manifest is not None:
                 require_whole(manifest)
                 problems.extend(_by_another_name(collection, manifest.current.physical))
-            return collection
+            return collection, True
     if there is None or (physical is None and collection in there):  # what is wrong was noted
-        return None
+        return None, there is not None
     if physical is not None and physical not in there:
         problems.append(
             f"store: {physical!r}, which it is served from, is gone. "
-            f"Bring it back: dr restore {collection} --switch"
+            f"Bring it back: {way_back(collection, physical)}"
         )
-        return None
+        return None, True
     if physical is None and manifest is not None:
         problems.append(
-            f"store: nothing is served under this name. Bring it back: dr restore {collection} "
-            "--switch"
+            "store: nothing is served under this name. Bring it back: "
+            f"{way_back(collection, manifest.current.physical)}"
         )
-    return physical
+    return physical, True
 
 
 def _by_another_name(collection: str, physical: str) -> list[str]:

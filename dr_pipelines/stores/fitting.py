@@ -26,7 +26,6 @@ RULES = frozenset(
         "grants",
         "identity",
         "limits",
-        "owner",
         "partitions",
         "policies",
         "privilege_groups",
@@ -214,6 +213,8 @@ def _section_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
             part = f"engine.{name}.{key}"
             if (name, key) in METADATA:
                 yield Note(part, Fate.APPROXIMATED, METADATA[name, key])
+            elif key == "owner":
+                yield Note(part, Fate.APPROXIMATED, "it belongs to who restores it")
             elif key in RULES:
                 said = f"not in force here: what {name} enforced by its {key} nobody enforces"
                 yield Note(part, Fate.LOST, said)
