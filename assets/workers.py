@@ -7,7 +7,7 @@ leaves the run started for ever. Where workers have a machine of their own, thei
 import os
 import socket
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import astuple, dataclass
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -18,17 +18,45 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MACHINE_TAG = "dr/machine"
-"""Run tag: the machine, and the time it was started, that a run's process is on."""
+"""Run tag: the machine that a run's process is on."""
+PROCESS_TAG = "dr/process"
+"""Run tag: the process, and the run that it was noted for: a run that is tried again inherits the
+tags of the one before."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-START_SECONDS = 60.0
-"""A process that began later than its run by more than this is another one with its number."""
+MACHINE = Path("/etc/machine-id")
+NAMESPACE = Path("/proc/self/ns/pid")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The process of a run. `began` is in ticks since the boot, which no clock that is set changes;
+    it tells a process from a later one with its number. `namespace` is where numbers count."""
+
+    run_id: str
+    boot: str
+    namespace: str
+    number: str
+    began: str
+
+    def text(self) -> str:
+        return "/".join(astuple(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "Worker | None":
+        """What `text` wrote; None for anything else."""
+        parts = text.split("/")
+        return cls(*parts) if len(parts) == 5 and parts[3].isdecimal() else None
+
+    @classmethod
+    def of(cls, run_id: str, number: int) -> "Worker":
+        """The process that has a number here and now."""
+        return cls(run_id, _read(BOOT), _namespace(), str(number), _began(number))
 
 
 @cache
 def this_machine() -> str:
-    """Name and boot of this machine; the boot is left out where it cannot be known."""
-    boot = BOOT.read_text().strip() if BOOT.exists() else ""
-    return f"{socket.gethostname()}/{boot}"
+    """A name, and what tells machines of one name apart where there is such a thing."""
+    return f"{socket.gethostname()}:{_read(MACHINE)}".rstrip(":")
 
 
 def noted(function: Callable[P, R]) -> Callable[P, R]:
@@ -37,8 +65,7 @@ def noted(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def noting(*args: P.args, **named: P.kwargs) -> R:
         context: Any = args[0] if args else named["context"]
-        if context.run.tags.get(MACHINE_TAG) != this_machine():
-            context.instance.add_run_tags(context.run.run_id, {MACHINE_TAG: this_machine()})
+        _note(context.instance, context.run.run_id)
         return function(*args, **named)
 
     return noting
@@ -47,36 +74,82 @@ def noted(function: Callable[P, R]) -> Callable[P, R]:
 def worker_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Whether the process of a started run is known to have ended without a word."""
     run = record.dagster_run
-    if run.status is not dg.DagsterRunStatus.STARTED or record.start_time is None:
+    if run.status is not dg.DagsterRunStatus.STARTED or run.tags.get(MACHINE_TAG) != this_machine():
         return False
-    name, _, boot = run.tags.get(MACHINE_TAG, "").rpartition("/")
-    here, _, booted = this_machine().rpartition("/")
-    if name != here:
+    worker = Worker.parse(run.tags.get(PROCESS_TAG, ""))
+    if worker is None or worker.run_id != run.run_id or not _ended(instance, worker):
         return False
-    number = _process(instance, run.run_id)
-    began = datetime.fromtimestamp(record.start_time, UTC)
-    ended = boot != booted or (number is not None and not is_alive(number, began=began))
-    return ended and _still_started(
-        instance, run.run_id
-    )  # it may have ended as it should meanwhile
+    return _still_started(instance, run.run_id)  # it may have ended as it should meanwhile
 
 
-def is_alive(number: int, *, began: datetime) -> bool:
-    """Whether a process that was there at a time still runs; one that cannot be looked at does."""
+def is_alive(worker: Worker) -> bool:
+    """Whether a process of this boot and namespace still runs; one that cannot be seen does."""
     try:
-        os.kill(number, 0)
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        os.kill(int(worker.number), 0)
+        fields = _fields(int(worker.number))
     except ProcessLookupError:
         return False
     except OSError:
         return True
-    started = _boot_time() + int(state[19]) / os.sysconf("SC_CLK_TCK")
-    return state[0] not in "ZX" and started <= began.timestamp() + START_SECONDS
+    return fields[0] not in "ZX" and fields[19] == worker.began
 
 
-def _boot_time() -> float:
-    lines = Path("/proc/stat").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("btime "))
+def _ended(instance: dg.DagsterInstance, worker: Worker) -> bool:
+    if worker.boot != _read(BOOT):
+        return True
+    if worker.namespace != _namespace():
+        # A container of the same name. Dagster's own launcher starts processes in the container of
+        # its code server, so that was replaced; with any other launcher both may be at work.
+        return isinstance(instance.run_launcher, dg.DefaultRunLauncher)
+    return not is_alive(worker)
+
+
+def _note(instance: dg.DagsterInstance, run_id: str) -> None:
+    number = _process(instance, run_id)
+    if number is None or number not in _ancestors():
+        return  # this step is elsewhere than its run, and knows nothing of it
+    tags = {MACHINE_TAG: this_machine(), PROCESS_TAG: Worker.of(run_id, number).text()}
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not tags.items() <= run.tags.items():
+        instance.add_run_tags(run_id, tags)
+
+
+def _ancestors() -> set[int]:
+    """This process and those that it descends from, as far as they can be seen."""
+    number, known = os.getpid(), {os.getpid(), os.getppid()}
+    try:
+        while number > 1:
+            number = int(_fields(number)[1])
+            known.add(number)
+    except OSError:
+        pass
+    return known
+
+
+def _fields(number: int) -> list[str]:
+    """What the kernel says of a process, from its state on."""
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+
+
+def _began(number: int) -> str:
+    try:
+        return _fields(number)[19]
+    except OSError:
+        return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return NAMESPACE.readlink().name
+    except OSError:
+        return ""
 
 
 def _process(instance: dg.DagsterInstance, run_id: str) -> int | None:

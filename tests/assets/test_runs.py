@@ -1,8 +1,12 @@
 """Runs that only seem to be at work: queued for too long, or without a process."""
 
+import os
+import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -16,7 +20,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from assets.runs import NEED_TAG, STALE_TAG
 from assets.tracked import COLLECTION_TAG
-from assets.workers import MACHINE_TAG, is_alive, this_machine
+from assets.workers import MACHINE_TAG, PROCESS_TAG, Worker, _note, is_alive, this_machine
 from tests.assets.location import Location
 from tests.assets.test_sensors import NEED, requested, tick
 
@@ -51,23 +55,32 @@ def started(
     machine: str = "",
     process: int | None = None,
     restores: str | None = None,
+    **other: str,
 ) -> str:
-    """A run that Dagster takes for started, and what it knows of where."""
-    tags = {MACHINE_TAG: machine or this_machine()} | ({} if restores else OURS)
+    """A run that Dagster takes for started, and what its step has recorded, with what is `other`
+    than that."""
     config = {"ops": {"restore_collection": {"config": {"collection": restores}}}}
     run = create_run_for_test(
         location.instance,
         job_name="restore" if restores else "ingest_notes",
-        tags=tags,
+        tags={} if restores else OURS,
         run_config=config if restores else None,
     )
     if process is not None:
-        location.instance.report_engine_event(
-            f"Started process for run (pid: {process}).", run, EngineEventData.in_process(process)
-        )
+        worker = replace(Worker.of(run.run_id, process), **other)
+        tags = {MACHINE_TAG: machine or this_machine(), PROCESS_TAG: worker.text()}
+        location.instance.add_run_tags(run.run_id, tags)
     start = DagsterEvent(dg.DagsterEventType.RUN_START.value, "ingest_notes")
     location.instance.report_dagster_event(start, run.run_id)
     return run.run_id
+
+
+def looked_at(location: Location, run_id: str) -> dg.DagsterRunStatus:
+    """What is made of a run by three ticks."""
+    cursor = None
+    for _ in range(3):
+        cursor = tick(location, datetime.now(UTC), cursor=cursor).cursor
+    return status(location, run_id)
 
 
 def status(location: Location, run_id: str) -> dg.DagsterRunStatus:
@@ -145,20 +158,66 @@ def test_a_run_whose_process_is_gone_is_marked_as_failed_at_the_second_look(
     assert [key for _, key, _ in requested(after)] == ["notes:ingest:1-0:2"]
 
 
-def test_a_machine_that_was_started_again_has_none_of_its_processes(location: Location) -> None:
-    name = this_machine().rpartition("/")[0]
-    run = started(location, machine=f"{name}/another-boot")
+def test_a_machine_that_was_started_again_has_none_of_its_processes(
+    location: Location, process: "subprocess.Popen[bytes]"
+) -> None:
+    assert looked_at(location, started(location, process=process.pid, boot="b")) is STATUS.FAILURE
 
-    first = tick(location, datetime.now(UTC))
-    tick(location, datetime.now(UTC), cursor=first.cursor)
 
-    assert status(location, run) is STATUS.FAILURE
+def test_a_clock_that_was_set_meanwhile_ends_no_process(
+    location: Location, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clock that it has now, the process began an hour after its run."""
+    run = started(location, process=process.pid)
+    real = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, *args: set_forward(path, real(path, *args)))
+
+    assert looked_at(location, run) is STATUS.STARTED
+
+
+def set_forward(path: Path, text: str) -> str:
+    """What the kernel says of its boot once its clock was set an hour forward."""
+    if str(path) != "/proc/stat":
+        return text
+    return re.sub(r"(?m)^btime (\d+)$", lambda found: f"btime {int(found[1]) + 3600}", text)
+
+
+def test_another_process_with_its_number_is_not_it(
+    location: Location, process: "subprocess.Popen[bytes]"
+) -> None:
+    assert looked_at(location, started(location, process=process.pid, began="1")) is STATUS.FAILURE
+
+
+def test_a_run_that_is_tried_again_does_not_end_with_the_process_of_the_one_before(
+    location: Location, process: "subprocess.Popen[bytes]"
+) -> None:
+    """Dagster copies its tags; it may wait for its slot of a pool before it records its own."""
+    again = started(location, process=process.pid, run_id="the-one-before", boot="before")
+
+    assert looked_at(location, again) is STATUS.STARTED
+
+
+@pytest.mark.parametrize(("ours", "expected"), [(True, "FAILURE"), (False, "STARTED")])
+def test_a_container_of_the_same_name_is_another_unless_runs_have_none_of_their_own(
+    location: Location,
+    process: "subprocess.Popen[bytes]",
+    monkeypatch: pytest.MonkeyPatch,
+    ours: bool,
+    expected: str,
+) -> None:
+    run = started(location, process=process.pid, namespace="pid:[1]")
+    process.kill()
+    process.wait()
+    if ours:
+        monkeypatch.setattr(location.instance, "_run_launcher", dg.DefaultRunLauncher())
+
+    assert looked_at(location, run).value == expected
 
 
 def test_of_another_machine_nothing_is_said(
     location: Location, process: "subprocess.Popen[bytes]"
 ) -> None:
-    run = started(location, machine="elsewhere/boot", process=process.pid)
+    run = started(location, machine="elsewhere", process=process.pid)
     process.kill()
     process.wait()
 
@@ -172,8 +231,7 @@ def test_of_another_machine_nothing_is_said(
 
 def test_a_run_whose_process_is_gone_is_found_although_nothing_is_due(ingested: Location) -> None:
     assert ingested.run("snapshot_notes").success
-    name = this_machine().rpartition("/")[0]
-    run = started(ingested, machine=f"{name}/another-boot")
+    run = started(ingested, process=os.getpid(), boot="another")
 
     first = tick(ingested, datetime.now(UTC))
     tick(ingested, datetime.now(UTC), cursor=first.cursor)
@@ -185,8 +243,7 @@ def test_a_run_whose_process_is_gone_is_found_although_nothing_is_due(ingested: 
 def test_a_restore_whose_process_is_gone_is_found_by_its_collection(
     location: Location, collection: str, expected: str
 ) -> None:
-    name = this_machine().rpartition("/")[0]
-    run = started(location, machine=f"{name}/another-boot", restores=collection)
+    run = started(location, process=os.getpid(), boot="another", restores=collection)
 
     first = tick(location, datetime.now(UTC))
     tick(location, datetime.now(UTC), cursor=first.cursor)
@@ -202,22 +259,36 @@ def test_a_restore_at_work_keeps_nobody_from_starting(
     assert len(requested(tick(location, datetime.now(UTC)))) == 1
 
 
-def test_what_a_step_records_of_its_machine_is_this_one(location: Location) -> None:
+def test_a_step_records_the_process_of_its_run(location: Location) -> None:
     done = location.ingest("documents")
 
-    assert location.instance.get_run_by_id(done.run_id).tags[MACHINE_TAG] == this_machine()  # type: ignore[union-attr]
+    tags = location.instance.get_run_by_id(done.run_id).tags  # type: ignore[union-attr]
+    assert tags[MACHINE_TAG] == this_machine()
+    assert Worker.parse(tags[PROCESS_TAG]) == Worker.of(done.run_id, os.getpid())
+
+
+def test_a_step_elsewhere_than_its_run_records_nothing(
+    location: Location, process: "subprocess.Popen[bytes]"
+) -> None:
+    """In a container of its own, for one: the number of its run's process means another here."""
+    run = create_run_for_test(location.instance, job_name="ingest_notes")
+    text = f"Started process for run (pid: {process.pid})."
+    location.instance.report_engine_event(text, run, EngineEventData.in_process(process.pid))
+
+    _note(location.instance, run.run_id)
+
+    assert MACHINE_TAG not in location.instance.get_run_by_id(run.run_id).tags  # type: ignore[union-attr]
 
 
 def test_a_process_that_is_dead_but_not_buried_is_not_alive(
     process: "subprocess.Popen[bytes]",
 ) -> None:
-    now = datetime.now(UTC)
-    assert is_alive(process.pid, began=now)
-    assert not is_alive(process.pid, began=now - timedelta(hours=1))  # another, by that number
+    worker = Worker.of("", process.pid)
+    assert is_alive(worker)
 
     process.kill()
     subprocess.run(["sleep", "0.1"], check=True)
-    assert not is_alive(process.pid, began=now)  # a zombie: nobody has waited for it
+    assert not is_alive(worker)  # a zombie: nobody has waited for it
 
     process.wait()
-    assert not is_alive(process.pid, began=now)
+    assert not is_alive(worker)
