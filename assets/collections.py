@@ -46,6 +46,7 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
         facts = {
             "documents_written": done.applied.written,
             "direct_edits_kept": len(done.applied.kept),
+            "records_refused": done.applied.left_out,
             **look_metadata(seen, dr_project.now()),
         }
         for day in done.days:

@@ -7,7 +7,7 @@ repeated, interrupted and taken over at any point.
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
@@ -20,8 +20,18 @@ from dr_pipelines.errors import (
     NotFound,
     TimelineClosed,
 )
-from dr_pipelines.left_out import held_ids, with_held, without
+from dr_pipelines.left_out import (
+    NOTHING_LEFT,
+    Filling,
+    Left,
+    held_ids,
+    read_left_out,
+    with_held,
+    without,
+    write_left_out,
+)
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.misfit import Misfit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -52,13 +62,16 @@ MENTIONED_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an apply did; `kept` documents hold direct edits that were left alone."""
+    """What an apply did; `kept` documents hold direct edits that were left alone. `left_out` counts
+    records that the engine refused, some by name: they are in the log and not in the store."""
 
     entries: tuple[int, ...] = ()
     written: int = 0
     kept: tuple[str, ...] = ()
     preimages: tuple[SegmentRef, ...] = ()
     taken_over: tuple[int, ...] = ()
+    left_out: int = 0
+    refused: tuple[Misfit, ...] = ()
 
 
 def current_manifest(repository: Repository, collection: str, head: Head) -> Manifest | None:
@@ -127,19 +140,21 @@ def apply_pending(collection: str, *, repository: Repository, store: VectorStore
     origin = store.describe(bound.physical).origin
     require_finished(manifest, origin, physical=bound.physical, repository=repository)
     work = _Work(collection, repository, store, bound)
-    written, kept, preimages = work.until_equal(pending)
+    done = work.until_equal(pending)
     if any(log.read(number)[0].kind == "restore" for number in pending):
         if bound.physical != collection:
             store.promote(bound.physical, alias=collection)
         _move_others(manifest, store)
     result = Applied(
         entries=pending,
-        written=written,
-        kept=kept,
-        preimages=tuple(preimages),
+        written=done.written,
+        kept=done.kept,
+        preimages=done.preimages,
         taken_over=tuple(n for n in pending if _foreign(repository, log.read(n)[0])),
+        left_out=done.refused.total,
+        refused=done.refused.named,
     )
-    log.append("applied", partial(_mark_applied, repository, result, bound))
+    log.append("applied", partial(_mark_applied, repository, result, done.refused, bound))
     return result
 
 
@@ -153,15 +168,22 @@ def _move_others(manifest: Manifest, store: VectorStore) -> None:
                 store.promote(manifest.current.physical, alias=alias)
 
 
-def _mark_applied(repository: Repository, result: Applied, bound: Timeline, head: Head) -> Draft:
+def _mark_applied(
+    repository: Repository, result: Applied, refused: Left, bound: Timeline, head: Head
+) -> Draft:
     if head.entry is None:
         raise Conflict("the log became empty")
     body = head.entry.body
     manifest = read_manifest(repository, body.manifest, collection=_collection(body))
     require_timeline(manifest, bound)
     taken_over = set(result.taken_over) - set(manifest.taken_over)
+    update: dict[str, object] = {}
     if taken_over:
-        update = {"taken_over": (*manifest.taken_over, *sorted(taken_over))}
+        update["taken_over"] = (*manifest.taken_over, *sorted(taken_over))
+    if refused.total:
+        left = read_left_out(repository, manifest) + refused
+        update["left_out"] = write_left_out(repository, manifest.collection, left)
+    if update:
         body = body.model_copy(
             update={"manifest": write_manifest(repository, manifest.model_copy(update=update))}
         )
@@ -172,9 +194,30 @@ def _mark_applied(repository: Repository, result: Applied, bound: Timeline, head
         "kept_total": len(result.kept),
         "preimages": [ref.model_dump(mode="json") for ref in result.preimages],
         "taken_over": list(result.taken_over),
+        "left_out": result.left_out,
     }
-    left = tuple(n for n in body.pending if n not in result.entries)
-    return Draft(bound.id, body.model_copy(update={"pending": left, "detail": detail}))
+    pending = tuple(n for n in body.pending if n not in result.entries)
+    return Draft(bound.id, body.model_copy(update={"pending": pending, "detail": detail}))
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Documents written, documents left alone, the pre-images of what was overwritten, and the
+    records that the engine refused."""
+
+    written: int = 0
+    kept: tuple[str, ...] = ()
+    preimages: tuple[SegmentRef, ...] = ()
+    refused: Left = NOTHING_LEFT
+
+    def then(self, later: "_Done") -> "_Done":
+        """With what a later round did; what it left alone is what counts."""
+        return _Done(
+            self.written + later.written,
+            later.kept,
+            (*self.preimages, *later.preimages),
+            self.refused + later.refused,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +227,10 @@ class _Work:
     store: VectorStore
     bound: Timeline
 
-    def until_equal(
-        self, pending: tuple[int, ...]
-    ) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
-        """Documents written, documents left alone, and the pre-images of what was overwritten."""
+    def until_equal(self, pending: tuple[int, ...]) -> "_Done":
+        """Write documents, and look again, until nothing is left to write."""
         log = self.repository.log(self.collection)
-        written, preimages, rounds = 0, list[SegmentRef](), iter(range(ROUNDS))
+        done, rounds = _Done(), iter(range(ROUNDS))
         while True:
             head = log.head()
             manifest = current_manifest(self.repository, self.collection, head)
@@ -198,15 +239,16 @@ class _Work:
             require_timeline(manifest, self.bound)
             documents = touched_documents(self.repository, manifest, entries=pending)
             if len(documents) == 0:
-                return written, (), preimages
+                return replace(done, kept=())
+            before = read_left_out(self.repository, manifest)
             with fold(self.repository, manifest, documents=documents) as state:
                 for _ in rounds:
-                    wrote, kept, saved = self.one_round(
-                        state, documents, manifest=manifest, pending=_pending(head)
+                    wrote = self.one_round(
+                        state, documents, left=before + done.refused, pending=_pending(head)
                     )
-                    written, preimages = written + wrote, preimages + saved
-                    if not wrote:
-                        return written, kept, preimages
+                    done = done.then(wrote)
+                    if not wrote.written:
+                        return done
                     if log.head().number != head.number:
                         break  # what was folded is not the newest any more
                 else:
@@ -216,39 +258,41 @@ class _Work:
                     )
 
     def one_round(
-        self, state: State, documents: pa.Array, *, manifest: Manifest, pending: tuple[int, ...]
-    ) -> tuple[int, tuple[str, ...], list[SegmentRef]]:
+        self, state: State, documents: pa.Array, *, left: Left, pending: tuple[int, ...]
+    ) -> "_Done":
         physical = self.bound.physical
         stored = scan_documents(self.store, physical, documents)
         observed = observe_store(
             state, stored, store=self.store, physical=physical, repository=self.repository
         )
-        with_held(state, observed, manifest=manifest, repository=self.repository)
+        with_held(state, observed, left)
         plan = differences(state, pending=pending)
         overwrite = pc.or_(plan["fresh"], plan["logged"])
         unlogged = pc.invert(pc.or_(plan["logged"], plan["empty"]))
         saved = self.save_preimages(state.spec, plan.filter(pc.and_(plan["fresh"], unlogged)))
         write = strings(plan.filter(overwrite)["document_id"])
-        self.write(state, write, held=held_ids(state, manifest))
+        refused = self.write(state, write, held=held_ids(state, left))
         kept = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
-        return len(write), tuple(kept), saved
+        return _Done(len(write), tuple(kept), tuple(saved), refused)
 
-    def write(self, state: State, documents: pa.Array, *, held: pa.Array) -> None:
-        """Write the newest rows of documents, but for records that a restore left out; documents
-        without rows are removed."""
+    def write(self, state: State, documents: pa.Array, *, held: pa.Array) -> Left:
+        """Write the newest rows of documents, but for records that were left out before, and for
+        those that the engine refuses now, which are returned; documents without rows are removed.
+        """
         if len(documents) == 0:
-            return
-        left = set[str]()
+            return NOTHING_LEFT
+        left, physical = set[str](), self.bound.physical
+        filling = Filling(self.store, physical, self.store.describe(physical))
         for rows in newest_rows(self.repository, state, documents=documents):
             present = pc.unique(rows["document_id"])
-            taken = without(rows, held)
-            self.store.write(self.bound.physical, taken, replaces=present.to_pylist())
+            filling.write(without(rows, held), replaces=present.to_pylist())
             left |= set(present.to_pylist())
         gone = [document for document in documents.to_pylist() if document not in left]
         empty = store_schema(state.spec).empty_table()
         for start in range(0, len(gone), DELETE_DOCUMENTS):
             batch = gone[start : start + DELETE_DOCUMENTS]
-            self.store.write(self.bound.physical, empty, replaces=batch)
+            self.store.write(physical, empty, replaces=batch)
+        return filling.left_out()
 
     def save_preimages(self, spec: CollectionSpec, plan: pa.Table) -> list[SegmentRef]:
         """Keep, and name in the log, what documents hold that are about to be overwritten."""
@@ -337,10 +381,13 @@ def rewrite_documents(
         observed = observe_store(
             state, stored, store=store, physical=physical, repository=repository
         )
-        with_held(state, observed, manifest=manifest, repository=repository)
+        left = read_left_out(repository, manifest)
+        with_held(state, observed, left)
         plan = differences(state)
         stale = plan.filter(plan["logged"])
         work.save_preimages(manifest.spec, stale)
         documents = strings(stale["document_id"])
-        work.write(state, documents, held=held_ids(state, manifest))
+        refused = work.write(state, documents, held=held_ids(state, left))
+        if refused.total:
+            raise InvalidRequest(f"{collection}: the engine would not take {refused.named[0]}")
         return len(documents)

@@ -33,6 +33,7 @@ from dr_pipelines.model.recovery_point import (
     Body,
     Counts,
     Head,
+    LeftOut,
     LogEntry,
     Manifest,
     SegmentRef,
@@ -129,7 +130,7 @@ class _Commit:
                 "vectors": self.inspection.statistics,
                 "fitness": self.fitness,
                 "accepted_losses": self.accepted(manifest),
-                "left_out": self.inspection.left_out,
+                "left_out": self.left_out(manifest),
             }
         )
         self.said = self.report(head, grown, delta, moving_set)
@@ -155,6 +156,11 @@ class _Commit:
             if loss.part in self.accepting.parts
         )
         return (*given, *new)
+
+    def left_out(self, manifest: Manifest) -> LeftOut | None:
+        """What is still left out; where somebody left out more meanwhile, what they say."""
+        same = manifest.left_out == self.base.left_out
+        return self.inspection.left_out if same else manifest.left_out
 
     def without(self, moving: pa.Array) -> list[SegmentRef]:
         """The delta without documents whose store value cannot be told apart from work in

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
-from dr_pipelines.left_out import NOTHING_LEFT, Filling, Left, read_left_out
+from dr_pipelines.left_out import NOTHING_LEFT, Filling, Left, read_left_out, with_held
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Phase, Plan
@@ -20,7 +20,7 @@ from dr_pipelines.protocols import Definer, NativeFiles, Progress, VectorStore
 from dr_pipelines.repository.ahead import ahead
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.manifests import read_point
-from dr_pipelines.repository.observation import Observed, differences, hold
+from dr_pipelines.repository.observation import Observed, differences
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, strings
 
@@ -185,8 +185,7 @@ def _require_equal(
     physical = plan.physical
     scan = store.scan(physical)
     observed = observe_store(state, scan, store=store, physical=physical, repository=repository)
-    if left.total:
-        observed = hold(state, observed, left.table)
+    observed = with_held(state, observed, left)
     differing = strings(differences(state)["document_id"]).to_pylist()
     if differing or not observed.agrees_with(manifest.digests):
         raise Damaged(

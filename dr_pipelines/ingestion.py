@@ -27,6 +27,7 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.extras import require_packages
 from dr_pipelines.ingest.lineage import Lineage
+from dr_pipelines.model.misfit import NAMED
 from dr_pipelines.model.recovery_point import (
     Body,
     CheckpointRef,
@@ -53,7 +54,6 @@ from dr_pipelines.stages.days import Day, Reading, plan_days, require_same_sourc
 from dr_pipelines.stages.documents import DocumentsRead, read_day
 from dr_pipelines.stages.embeddings import embed_day
 
-NEW = NEW
 CHECKED_BY = ("pandera",)
 """Checks rows before they are kept."""
 
@@ -420,5 +420,7 @@ def _apply_into(
         kept=(*before.kept, *applied.kept),
         preimages=(*before.preimages, *applied.preimages),
         taken_over=(*before.taken_over, *applied.taken_over),
+        left_out=before.left_out + applied.left_out,
+        refused=(*before.refused, *applied.refused)[:NAMED],
     )
     return replace(report, applied=merged, unapplied=None)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.apply import SCAN_DOCUMENTS, scan_documents
 from dr_pipelines.errors import Refused
-from dr_pipelines.left_out import held_ids, only, still_left_out, with_held
+from dr_pipelines.left_out import held_ids, only, read_left_out, still_left_out, with_held
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
@@ -131,18 +131,19 @@ def inspect(
         if whole is not None:
             return whole
     passing = _Passing(live, store)
-    physical = manifest.current.physical
+    physical, left = manifest.current.physical, read_left_out(repository, manifest)
     with fold(repository, manifest) as state:
         batches = passing.through(store.scan(physical))
         observed = observe_store(
             state, batches, store=store, physical=physical, repository=repository
         )
-        observed = with_held(state, observed, manifest=manifest, repository=repository)
+        observed = with_held(state, observed, left)
         plan = differences(state, taken_over=manifest.taken_over)
         findings = _findings(plan)
         _require_presence(manifest, findings, observed, accepted=accept_absence)
         observed = as_read(state, observed, findings.recorded)
-        delta = tuple(_record(manifest, findings, state, store=store, repository=repository))
+        held = held_ids(state, left)
+        delta = tuple(_record(manifest, findings, state, held, store=store, repository=repository))
         left_out = still_left_out(state, manifest, repository=repository)
     return replace(passing.inspection(observed, findings, delta), left_out=left_out)
 
@@ -174,6 +175,7 @@ def _record(
     manifest: Manifest,
     findings: Findings,
     state: State,
+    held: pa.Array,
     *,
     store: VectorReader,
     repository: Repository,
@@ -181,17 +183,16 @@ def _record(
     """Delta segments with every record of each differing document; versions come from the log."""
     documents = pa.array(findings.recorded, pa.string())
     for wanted, stored in _in_pieces(documents, manifest, store):
-        stored = _whole(stored, wanted, state, manifest, repository)
+        stored = _whole(stored, wanted, state, held, repository)
         rows = _versioned(stored, wanted, state, manifest.spec)
         yield write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="delta")
 
 
 def _whole(
-    stored: pa.Table, wanted: pa.Array, state: State, manifest: Manifest, repository: Repository
+    stored: pa.Table, wanted: pa.Array, state: State, held: pa.Array, repository: Repository
 ) -> pa.Table:
-    """Records as the store has them, with those of their documents that a restore left out: a
-    document that somebody edits does not lose them."""
-    held = held_ids(state, manifest)
+    """Records as the store has them, with those of their documents that were left out: a document
+    that somebody edits does not lose them."""
     if not len(held):
         return stored
     logged = newest_rows(repository, state, documents=wanted)

@@ -1,4 +1,4 @@
-"""Records that an engine refused when they were restored: left out, listed, and kept in the point.
+"""Records that an engine refuses when they are written: left out, listed, and kept in the log.
 
 A store without them is not one from which they were deleted: until the log says something else of
 them, each counts as there.
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.errors import Damaged, InvalidRequest, NotFound
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import NAMED, Misfit
@@ -23,6 +23,9 @@ from dr_pipelines.repository.observation import Observed, hold
 from dr_pipelines.repository.repository import Repository
 
 LIMIT_BYTES = 64 * 2**20
+RECORD_BYTES, CHARACTER_BYTES = 180, 6
+"""Of the list, at most, for a record and for a character of its id: also below the limit of values
+that JSON may have."""
 MOST_UNFORESEEN = 1000
 """Records that an engine may refuse although nothing foresaw it. More are no odd rows: then
 something is wrong with the whole, and the restore ends."""
@@ -42,6 +45,15 @@ class Left:
     def total(self) -> int:
         return int(self.table.num_rows)
 
+    def __add__(self, other: "Left") -> "Left":
+        """All of both; a record of both as the other has it."""
+        if not other.total:
+            return self
+        ids = other.table["id"]
+        before = self.table.filter(pc.invert(pc.is_in(self.table["id"], value_set=ids)))
+        refused = {m.record: m for m in (*self.named, *other.named)}
+        return Left(pa.concat_tables([before, other.table]), _named_first(refused))
+
 
 NOTHING_LEFT = Left(_SCHEMA.empty_table())
 
@@ -56,6 +68,7 @@ class Filling:
     refused: dict[str, Misfit] = field(default_factory=dict)
     _tables: list[pa.Table] = field(default_factory=list)
     _unforeseen: int = 0
+    _listed_bytes: int = 0
 
     def write(self, rows: pa.Table, *, replaces: list[str] | None = None) -> int:
         """Write some rows, whole documents; returns how many were written."""
@@ -78,6 +91,8 @@ class Filling:
         """A record that nothing foresaw is found by halves."""
         try:
             self.store.write(self.physical, rows, replaces=replaces)
+        except NotFound:
+            raise  # it is not the records that are wrong
         except InvalidRequest as error:
             if rows.num_rows > 1:
                 half = rows.num_rows // 2
@@ -104,12 +119,24 @@ class Filling:
         for key in rows["id"].to_pylist():
             found = Misfit(record=key, column="", reason=usual)
             self.refused[key] = named.get(key, found)
+        self._require_few(rows)
         columns = [
             rows["id"].combine_chunks(),
             digest.content_digests(rows, self.spec),
             digest.vector_digests(rows, self.spec),
         ]
         self._tables.append(pa.table(columns, schema=_SCHEMA))
+
+    def _require_few(self, rows: pa.Table) -> None:
+        """More than a list can hold are no odd rows either."""
+        characters = pc.sum(pc.utf8_length(rows["id"])).as_py()
+        self._listed_bytes += len(rows) * RECORD_BYTES + characters * CHARACTER_BYTES
+        if self._listed_bytes > LIMIT_BYTES:
+            first = next(iter(self.refused.values()))
+            raise InvalidRequest(
+                f"the engine refuses {len(self.refused)} records or more, too many to leave out: "
+                f"{first}"
+            )
 
 
 def _named_first(refused: dict[str, Misfit]) -> tuple[Misfit, ...]:
@@ -145,18 +172,14 @@ def read_left_out(repository: Repository, manifest: Manifest) -> Left:
     return Left(table, manifest.left_out.named)
 
 
-def with_held(
-    state: State, observed: Observed, *, manifest: Manifest, repository: Repository
-) -> Observed:
-    """`hold` what a manifest says was left out; nothing to do for most."""
-    if manifest.left_out is None:
-        return observed
-    return hold(state, observed, read_left_out(repository, manifest).table)
+def with_held(state: State, observed: Observed, left: Left) -> Observed:
+    """`hold` what was left out; nothing to do for most."""
+    return hold(state, observed, left.table) if left.total else observed
 
 
-def held_ids(state: State, manifest: Manifest) -> pa.Array:
+def held_ids(state: State, left: Left) -> pa.Array:
     """Of what `with_held` held."""
-    if manifest.left_out is None:
+    if not left.total:
         return pa.array([], pa.string())
     found = state.sql.sql("SELECT id FROM held").to_arrow_table()["id"].combine_chunks()
     return found.chunk(0) if isinstance(found, pa.ChunkedArray) else found

@@ -7,10 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dr_pipelines import left_out
 from dr_pipelines.errors import Damaged, InvalidRequest
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.repository.fold import fold_point
+from dr_pipelines.repository.json_codec import MAX_JSON_VALUES
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
@@ -169,6 +171,29 @@ def test_what_was_not_refused_must_be_there() -> None:
     with pytest.raises(Damaged, match="e2"):
         brought_back(store, repository)
     assert store.aliases() == {}
+
+
+def test_more_than_a_list_can_hold_are_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or no backup could read the list."""
+    monkeypatch.setattr(left_out, "LIMIT_BYTES", 4_000)
+    rows = [row(f"k{n:04d}", note="much too long" if n % 2 else "ok") for n in range(60)]
+    store, repository = lost(*rows)
+    with pytest.raises(
+        InvalidRequest, match=r"too many to leave out: record 'k0001.*removed again"
+    ):
+        brought_back(store, repository)
+    assert (store.collections(), store.aliases()) == ([], {})
+
+
+@pytest.mark.parametrize("key", ["a", "\x01" * 40, "é" * 300])
+def test_a_list_within_the_limit_can_be_read(key: str) -> None:
+    _, repository = lost(row("x"))
+    size = left_out.RECORD_BYTES + len(key) * left_out.CHARACTER_BYTES
+    table = pa.table([[key], [b"x" * 32], [b"y" * 32]], schema=left_out.NOTHING_LEFT.table.schema)
+    ref = left_out.write_left_out(repository, "items", left_out.Left(table))
+    assert ref is not None
+    assert ref.records.size_bytes < size + 40
+    assert left_out.LIMIT_BYTES / left_out.RECORD_BYTES * 4 < MAX_JSON_VALUES
 
 
 def test_few_are_named_and_all_are_left_out() -> None:

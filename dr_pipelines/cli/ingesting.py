@@ -13,8 +13,11 @@ from dr_pipelines.cli.session import open_project
 from dr_pipelines.cli.unread import unread_lines, unread_value
 
 if TYPE_CHECKING:  # imported by the commands that need them
+    from collections.abc import Iterator
+
     from rich.console import Console
 
+    from dr_pipelines.apply import Applied
     from dr_pipelines.forecast import Forecast
     from dr_pipelines.ingest.lineage import Lineage
     from dr_pipelines.ingestion import Ingested
@@ -261,6 +264,8 @@ def _ingest_answer(collection: str, report: "Ingested") -> Answer:
         "applied": list(report.applied.entries),
         "documents_written": report.applied.written,
         "documents_kept_as_edited": list(report.applied.kept),
+        "left_out": report.applied.left_out,
+        "refused": [misfit.model_dump() for misfit in report.applied.refused],
         "unread": unread_value(report.unread),
         "unapplied": report.unapplied,
     }
@@ -288,6 +293,8 @@ def _ingest_answer(collection: str, report: "Ingested") -> Answer:
             console.print(
                 f"left alone, because they were edited in the store: {some(report.applied.kept)}"
             )
+        for line in _refused_lines(report.applied):
+            console.print(line, soft_wrap=True)
         for line in unread_lines(report.unread):
             console.print(line, soft_wrap=True)
         if any(line.sha256 for line in report.unread.lines):
@@ -295,5 +302,17 @@ def _ingest_answer(collection: str, report: "Ingested") -> Answer:
         if report.unapplied:
             console.print(f"safe in the log, but not in the store: {report.unapplied}")
 
-    partial = bool(report.unread.count or report.unapplied)
+    partial = bool(report.unread.count or report.unapplied or report.applied.left_out)
     return Answer(value, show, ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED)
+
+
+def _refused_lines(applied: "Applied") -> "Iterator[str]":
+    if not applied.left_out:
+        return
+    yield (
+        f"safe in the log, but not in the store: its engine refused {applied.left_out} of the "
+        "records, and no search finds them:"
+    )
+    yield from (f"  {misfit}" for misfit in applied.refused)
+    if more := applied.left_out - len(applied.refused):
+        yield f"  and {more} more"

@@ -86,6 +86,7 @@ def report(
     )
     exposed, met = _exposure(policy, known, now)
     problems += known.unread.sentences()[: 1 if known.unread.count else 0] if known else []
+    problems += _left_out(manifest) if manifest else []
     entry = head.entry if head else None
     problems += _refused(known)
     return Report(
@@ -118,6 +119,18 @@ def report(
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+
+
+def _left_out(manifest: Manifest) -> list[str]:
+    """Records that the store refused since the newest snapshot, which says those that it met."""
+    left, known = manifest.left_out, manifest.fitness.misfits if manifest.fitness else 0
+    if left is None or left.total <= known:
+        return []
+    refused = next((f", such as {misfit}" for misfit in left.named), "")
+    return [
+        f"store: {left.total} records are safe in the log and not in the store, whose engine "
+        f"refused them{refused}"
+    ]
 
 
 @contextmanager

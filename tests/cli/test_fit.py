@@ -97,3 +97,27 @@ def test_vectors_that_are_not_finite_are_said_by_backup_and_status(fresh: Workpl
     assert words in " ".join(fresh.dr("backup", "memories").out.split())
     assert fresh.dr("status", "--json").json["collections"][1]["vectors_not_finite"] == 1
     assert words in " ".join(fresh.dr("status").out.split())
+
+
+def test_a_record_of_the_source_that_is_refused_is_said_by_ingest_and_status(
+    fresh: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
+        wrong = pc.equal(batch.column("id"), "c#000000")
+        return misfits_of(batch, [problem("id", wrong, "no crows\x1b[31m here")])
+
+    monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
+    done = fresh.dr("ingest", "notes")
+    words = " ".join(done.out.split())
+    assert done.code == 3
+    assert "safe in the log, but not in the store: its engine refused 1 of the records" in words
+    assert "record 'c#000000': no crows" in words
+    assert "\x1b" not in done.out
+    # said once, by whoever met it
+    assert fresh.dr("ingest", "notes", "--json").json["left_out"] == 0
+    status = fresh.dr("status")
+    assert status.code == 3
+    assert "1 records are safe in the log and not in the store" in " ".join(status.out.split())
+    assert fresh.dr("backup", "notes").code == 3
+    after = fresh.dr("status", "--json").json["collections"][0]
+    assert (after["problems"], after["fit"]["unaccepted"]) == ([], ["records"])
