@@ -73,3 +73,8 @@ class Unavailable(DrError):
 
 class OutcomeUnknown(DrError):
     """The answer to a commit was lost and could not be established; nothing was undone."""
+
+
+UNREADABLE = (Damaged, InvalidRequest, Refused)
+"""Why one collection of a store cannot be looked at. Anybody may have made it: it must not keep
+another one from being restored, listed or ingested."""

@@ -17,9 +17,9 @@ from dr_pipelines.apply import (
 )
 from dr_pipelines.canaries import canaries_for, model_proof
 from dr_pipelines.errors import (
+    UNREADABLE,
     AlreadyExists,
     Conflict,
-    Damaged,
     NotFound,
     ProvenanceChanged,
     Refused,
@@ -375,7 +375,7 @@ def _left_over(
     for name in store.collections():
         if name in used or not name.startswith(f"{lineage.collection}@"):
             continue
-        with suppress(Damaged):  # it is nobody's then, and stays for somebody to look at
+        with suppress(*UNREADABLE):  # it is nobody's then, and stays for somebody to look at
             spec = store.describe(name)
             if spec.origin == NEW and spec.same_contract(lineage.spec):
                 return name

@@ -1,7 +1,7 @@
 """What a restore will do, decided and said before anything is touched."""
 
 from dr_pipelines.apply import current_manifest
-from dr_pipelines.errors import Damaged, InvalidRequest, Refused
+from dr_pipelines.errors import UNREADABLE, InvalidRequest, Refused
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.model.collection import NAME
 from dr_pipelines.model.fit import AS_IT_WAS, Fate, Fit, Note
@@ -24,7 +24,8 @@ from dr_pipelines.planning.way_back import kept_for_return, taken_up
 from dr_pipelines.protocols import Definer, VectorStore
 from dr_pipelines.repository.repository import Repository
 
-UNREADABLE = "unreadable"
+UNKNOWN = "unreadable"
+"""The origin of what cannot be read: of none of our points."""
 
 
 def plan_restore(
@@ -178,8 +179,8 @@ def _origin(store: VectorStore, name: str) -> str | None:
     coming back: it is something else, and its name is taken."""
     try:
         return store.describe(name).origin
-    except (Damaged, InvalidRequest):
-        return UNREADABLE
+    except UNREADABLE:
+        return UNKNOWN
 
 
 def _carried_over(fit: Fit, point: RecoveryPoint, store: VectorStore, *, own: set[str]) -> Fit:

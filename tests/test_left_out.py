@@ -9,10 +9,10 @@ import pytest
 
 from dr_pipelines import left_out
 from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.model.json_size import MAX_VALUES
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.repository.fold import fold_point
-from dr_pipelines.repository.json_codec import MAX_JSON_VALUES
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
@@ -193,7 +193,7 @@ def test_a_list_within_the_limit_can_be_read(key: str) -> None:
     ref = left_out.write_left_out(repository, "items", left_out.Left(table))
     assert ref is not None
     assert ref.records.size_bytes < size + 40
-    assert left_out.LIMIT_BYTES / left_out.RECORD_BYTES * 4 < MAX_JSON_VALUES
+    assert left_out.LIMIT_BYTES / left_out.RECORD_BYTES * 4 < MAX_VALUES
 
 
 def test_few_are_named_and_all_are_left_out() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_pipelines import config
-from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Refused
+from dr_pipelines.errors import UNREADABLE, InvalidRequest
 from dr_pipelines.model.collection import (
     MAX_DIMENSION,
     CollectionSpec,
@@ -150,7 +150,7 @@ def _proposed(store: VectorStore, asked: Asked, *, engine: str, owner: str) -> P
     try:
         spec, status = store.describe(asked.name), store.status(asked.name)
         dimension = _dimension(spec)
-    except (Damaged, InvalidRequest, NotFound, Refused) as error:
+    except UNREADABLE as error:
         return LeftOut(asked.native, str(error))
     if spec.origin is not None and "@" in spec.name and not spec.aliases:
         return LeftOut(asked.native, OF_OURS)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from dr_pipelines.errors import Damaged, DrError, InvalidRequest
+from dr_pipelines.errors import UNREADABLE, DrError
 from dr_pipelines.planning.stored import Found, Known, Part, part_of, point_named
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.manifests import read_manifest
@@ -58,7 +58,7 @@ def _stored(
         origin = opened.describe(name).origin
         status = opened.status(name)
         records, size = status.records, status.size_bytes
-    except (Damaged, InvalidRequest) as error:
+    except UNREADABLE as error:
         problem = str(error)
     found = Found(name, origin, aliases, records)
     point = point_named(origin)
