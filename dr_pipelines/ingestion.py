@@ -45,6 +45,7 @@ from dr_pipelines.protocols import Lease, Progress, SourcePartition, VectorStore
 from dr_pipelines.quarantine import open_lines
 from dr_pipelines.refusals import refusals_recorded
 from dr_pipelines.repository.accounting import advance
+from dr_pipelines.repository.checkpoints import Embedded
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
@@ -60,7 +61,8 @@ CHECKED_BY = ("pandera",)
 
 @dataclass(frozen=True)
 class DayCommit:
-    """What one log entry will say of a day; `seconds` is how long it took, in one run."""
+    """What one log entry will say of a day; `seconds` is how long it took to make, whoever did:
+    what an earlier run or step had embedded counts with its own time."""
 
     day: Day
     read: DocumentsRead
@@ -211,6 +213,7 @@ def prepare_day(
     manifest = current_manifest(repository, lineage.collection, head)
     read = read_day(lineage, day, repository=repository)
     chunks = chunk_day(lineage, day, read, repository=repository, generation=head.number + 1)
+    reading = time.monotonic() - started
     made = embed_day(
         lineage,
         chunks,
@@ -221,7 +224,14 @@ def prepare_day(
         again=again,
         progress=progress,
     )
-    return DayCommit(day, read, chunks, made, again, time.monotonic() - started)
+    segments = tuple(embedded.segment for embedded in made)
+    return DayCommit(day, read, chunks, segments, again, took(made, besides=reading))
+
+
+def took(made: Sequence[Embedded], *, besides: float = 0.0) -> float | None:
+    """Seconds in which some pieces were embedded; None where one of them was not measured."""
+    known = [embedded.seconds for embedded in made if embedded.seconds is not None]
+    return besides + sum(known) if len(known) == len(made) else None
 
 
 def append_days(

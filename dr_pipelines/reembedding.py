@@ -199,7 +199,7 @@ def _embed(
         name = f"{of.sha256}:{number}:{point.id}"
         left = adoptable(waiting, name, piece)
         if left is not None:
-            yield left, False
+            yield left.segment, False
             continue
         if count_records(piece):
             require_same_model(lineage, repository=repository, manifest=point.manifest)

@@ -15,10 +15,18 @@ from enum import StrEnum
 from dr_pipelines.apply import Applied, current_manifest, finish_pending
 from dr_pipelines.errors import NotFound, Unavailable
 from dr_pipelines.ingest.lineage import Lineage
-from dr_pipelines.ingestion import DayCommit, append_days, bind, partition_of, require_provenance
+from dr_pipelines.ingestion import (
+    DayCommit,
+    append_days,
+    bind,
+    partition_of,
+    require_provenance,
+    took,
+)
 from dr_pipelines.model.recovery_point import Digests, Head, Manifest, ObjectRef, SegmentRef
 from dr_pipelines.protocols import Lease, Progress, SourcePartition, VectorStore
 from dr_pipelines.refusals import refusals_recorded
+from dr_pipelines.repository.checkpoints import Embedded
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stages.chunks import chunk_day
 from dr_pipelines.stages.days import Day, Reading, plan_days, require_same_source, source_days
@@ -144,7 +152,7 @@ def embed_days(
                 again=not read.fresh,
                 progress=progress,
             )
-            done.append(_embedded(day, read, made))
+            done.append(_embedded(day, read, [embedded.segment for embedded in made]))
         on_day(done[-1])
     return tuple(done)
 
@@ -220,18 +228,21 @@ def _left_commit(lineage: Lineage, day: Day, *, repository: Repository) -> DayCo
         covered=day.covered,
         again=not read.fresh,
     )
-    left, missing = list[SegmentRef](), 0
+    left, missing = list[Embedded](), 0
     for piece in found:
-        if piece.segment is None:
+        if piece.left is None:
             missing += 1
         else:
-            left.append(piece.segment)
+            left.append(piece.left)
     if missing and (left or read.fresh):
         raise NotFound(
             f"{lineage.collection}: {missing} of {missing + len(left)} pieces of {day.name} are "
             "not embedded yet: materialize `embeddings` for that day first"
         )
-    return DayCommit(day, read, chunks, tuple(left), again=not read.fresh) if left else None
+    if not left:
+        return None
+    segments = tuple(embedded.segment for embedded in left)
+    return DayCommit(day, read, chunks, segments, again=not read.fresh, seconds=took(left))
 
 
 def _counted(day: Day, outcome: Outcome, refs: Sequence[ObjectRef], *, reused: int = 0) -> DayDone:

@@ -5,7 +5,9 @@ A checkpoint that a log entry names is found through the manifest. One that no e
 says of itself fits and its rows prove it. A listing that misses one costs work, nothing else.
 """
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
@@ -39,6 +41,15 @@ from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import records_only, row_digests, write_segment
 
 Stage = Literal["documents", "chunks", "embeddings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A segment of an embedded piece, and how long embedding it took; None where that was not
+    measured."""
+
+    segment: SegmentRef
+    seconds: float | None = None
 
 
 def write_checkpoint(
@@ -119,11 +130,14 @@ def write_embeddings(
     kind: Literal["ingest", "replay"],
     provenance: str,
     environment: str,
+    seconds: float | None = None,
 ) -> SegmentRef:
     """Store an embedded piece of a chunks checkpoint: a segment that `find_embeddings` finds again
-    by its name."""
+    by its name, with the `seconds` that embedding took."""
     stretch = stretch_of(of)
     labels = _labels("embeddings", stretch, provenance=provenance, input_sha256=name)
+    if seconds is not None:
+        labels["seconds"] = f"{seconds:.3f}"
     return write_segment(
         repository,
         collection,
@@ -148,13 +162,13 @@ def find_embeddings(
     spec: CollectionSpec,
     claimed: frozenset[str],
     newer_than: int = -1,
-) -> dict[str, SegmentRef]:
+) -> dict[str, Embedded]:
     """Unclaimed segments of a day by the piece they were made from, newest generation each.
 
     `claimed` are keys that a manifest names; work planned at or before the log number `newer_than`
     is not taken, since what stands would beat it. Vector and content digests are recomputed.
     """
-    found: dict[str, tuple[int, SegmentRef]] = {}
+    found: dict[str, tuple[int, Embedded]] = {}
     for ref, labels, data in _listed(repository, collection, "embeddings", day, skip=claimed):
         if labels.get("provenance") != provenance:
             continue
@@ -167,8 +181,18 @@ def find_embeddings(
         if generation <= newer_than:
             continue
         if index and (piece not in found or found[piece][0] < generation):
-            found[piece] = (generation, _segment_ref(ref, index, rows, labels, day=day))
-    return {piece: segment for piece, (_, segment) in found.items()}
+            segment = _segment_ref(ref, index, rows, labels, day=day)
+            found[piece] = (generation, Embedded(segment, _seconds(labels)))
+    return {piece: embedded for piece, (_, embedded) in found.items()}
+
+
+def _seconds(labels: dict[str, str]) -> float | None:
+    """Nothing but a forecast goes by it, so a label that is no time is none."""
+    try:
+        seconds = float(labels["seconds"])
+    except (KeyError, ValueError):
+        return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 def piece_of(chunks: CheckpointRef, piece: int) -> str:

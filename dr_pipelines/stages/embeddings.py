@@ -1,5 +1,6 @@
 """Embeddings: the chunks of a day with their vectors, as segments of a bounded number of rows."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,11 +17,15 @@ from dr_pipelines.model.recovery_point import (
     CheckpointRef,
     Manifest,
     Partition,
-    SegmentRef,
 )
 from dr_pipelines.protocols import Progress
 from dr_pipelines.refusals import refusals_recorded
-from dr_pipelines.repository.checkpoints import find_embeddings, piece_of, write_embeddings
+from dr_pipelines.repository.checkpoints import (
+    Embedded,
+    find_embeddings,
+    piece_of,
+    write_embeddings,
+)
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
@@ -44,7 +49,7 @@ class Piece:
     of: CheckpointRef
     name: str
     rows: pa.Table
-    segment: SegmentRef | None
+    left: Embedded | None
 
 
 def embed_day(
@@ -57,7 +62,7 @@ def embed_day(
     covered: Partition | None = None,
     again: bool = False,
     progress: Progress | None = None,
-) -> tuple[SegmentRef, ...]:
+) -> tuple[Embedded, ...]:
     """Segments for every piece of some chunks checkpoints of one day.
 
     Checkpoints that the log covers are left out, unless they are wanted `again` (a replay).
@@ -67,7 +72,7 @@ def embed_day(
         lineage, chunks, repository=repository, manifest=manifest, covered=covered, again=again
     )
     return tuple(
-        piece.segment
+        piece.left
         or _embed_piece(
             lineage,
             piece.rows,
@@ -116,12 +121,12 @@ def pieces(
             yield Piece(ref, name, piece, adoptable(waiting, name, piece))
 
 
-def adoptable(waiting: Mapping[str, SegmentRef], name: str, piece: pa.Table) -> SegmentRef | None:
+def adoptable(waiting: Mapping[str, Embedded], name: str, piece: pa.Table) -> Embedded | None:
     """The segment that a killed run left for a piece, if it holds the rows of this piece."""
     left = waiting.get(name)
-    if left is None or left.rows != piece.num_rows:
+    if left is None or left.segment.rows != piece.num_rows:
         return None
-    wanted, found = row_digests(piece), left.digests
+    wanted, found = row_digests(piece), left.segment.digests
     same = (found.content, found.documents) == (wanted.content, wanted.documents)
     return left if same else None
 
@@ -180,13 +185,15 @@ def _embed_piece(
     generation: int,
     again: bool,
     progress: Progress | None,
-) -> SegmentRef:
+) -> Embedded:
     with refusals_recorded(repository, lineage.collection):
         if count_records(piece):
             require_same_model(lineage, repository=repository, manifest=manifest)
+        started = time.monotonic()
         rows = embedded_rows(lineage, piece, generation=generation, progress=progress)
         check_embeddings(rows, lineage.spec, normalized=lineage.embedder.provenance.normalized)
-    return write_embeddings(
+    seconds = time.monotonic() - started
+    segment = write_embeddings(
         repository,
         lineage.collection,
         rows,
@@ -196,4 +203,6 @@ def _embed_piece(
         kind="replay" if again else "ingest",
         provenance=lineage.provenance.fingerprint,
         environment=lineage.embedder.environment.fingerprint,
+        seconds=seconds,
     )
+    return Embedded(segment, seconds)

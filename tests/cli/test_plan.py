@@ -1,11 +1,13 @@
 """`dr ingest --plan` says what there is to do, and does nothing; progress says how far it is."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dr_pipelines import forecast
 from dr_pipelines.meter import LINE_SECONDS, Meter
+from dr_pipelines.stages import embeddings
 from tests.cli.workplace import CHANGES, Workplace, feed_lines
 
 MORE = [
@@ -93,3 +95,42 @@ def test_an_ingestion_tells_how_many_changes_are_done(
     assert fresh.dr("ingest", "notes", "--to", "2026-01-05").code == 0
     assert fresh.dr("ingest", "notes").code == 0
     assert told == [(0, 2), (2, 2), (0, 4), (0, 4), (2, 4), (4, 4)]
+
+
+def test_a_plan_goes_by_days_that_ran_step_by_step(fresh: Workplace) -> None:
+    from dr_pipelines.project import open_project
+    from dr_pipelines.staged_ingestion import commit_days, cut_days, embed_days, read_days
+
+    project = open_project(fresh.directory / "policies.yaml", {})
+    lineage, repository = project.lineage("notes"), project.repository()
+    names = ["2026-01-05", "2026-01-06", "2026-01-07"]
+    for step in (read_days, cut_days, embed_days):
+        step(lineage, names, repository=repository, on_day=lambda _: None)
+    store, lease = project.store_of("notes"), project.lease
+    commit_days(
+        lineage, names, repository=repository, store=store, lease=lease, on_day=lambda _: None
+    )
+    fresh.write_feed(feed_lines([*CHANGES, *MORE]))
+    value = fresh.dr("ingest", "notes", "--plan", "--json").json
+    assert value["records"] == 60
+    assert value["seconds"] == pytest.approx(60 / value["records_a_second"])
+
+
+def test_what_a_killed_run_embedded_counts_with_its_own_time(
+    fresh: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dr_pipelines.project import open_project
+    from dr_pipelines.staged_ingestion import cut_days, embed_days, read_days
+
+    project = open_project(fresh.directory / "policies.yaml", {})
+    lineage, repository = project.lineage("notes"), project.repository()
+    names = ["2026-01-05", "2026-01-06", "2026-01-07"]
+    clock = iter(range(0, 10_000, 50))
+    with monkeypatch.context() as patch:
+        patch.setattr(embeddings, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        for step in (read_days, cut_days, embed_days):
+            step(lineage, names, repository=repository, on_day=lambda _: None)
+    assert fresh.dr("ingest", "notes", "--json").json["records"] == 6  # it adopts all of it
+    fresh.write_feed(feed_lines([*CHANGES, *MORE]))
+    rate = fresh.dr("ingest", "notes", "--plan", "--json").json["records_a_second"]
+    assert rate == pytest.approx(6 / 150, rel=0.2)  # 50 s for each day's piece

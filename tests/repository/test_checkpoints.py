@@ -110,6 +110,7 @@ def write_vectors(
         kind="ingest",
         provenance=MODEL,
         environment=ENVIRONMENT,
+        seconds=2.5,
     )
 
 
@@ -132,9 +133,11 @@ def vectors_of(
     provenance: str = MODEL,
     claimed: frozenset[str] = frozenset(),
 ) -> dict[str, SegmentRef]:
-    return find_embeddings(
+    found = find_embeddings(
         home, "books", day=day, provenance=provenance, spec=SPEC, claimed=claimed
     )
+    assert all(embedded.seconds == 2.5 for embedded in found.values())
+    return {piece: embedded.segment for piece, embedded in found.items()}
 
 
 def test_every_stage_is_found_again_by_another_process() -> None:
