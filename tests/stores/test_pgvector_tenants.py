@@ -1,5 +1,6 @@
 """Whatever a tenant of a database wrote, no operation of a store runs it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -313,3 +314,44 @@ def test_a_trusted_function_that_names_no_schema_is_named_with_the_way_out(
         store.status("t")
     native.execute("ALTER FUNCTION pathless(text) SET search_path = public")
     assert store.status("t").records == 0
+
+
+HONEST = {
+    "in SQL, given a column": (
+        """CREATE FUNCTION fixed(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)';
+        CREATE INDEX ON t (fixed(body))""",
+        "run: ALTER FUNCTION public.fixed(text) SET search_path = pg_catalog, public (",
+    ),
+    "given constants": (
+        """CREATE FUNCTION fixed(text) RETURNS text IMMUTABLE LANGUAGE plpgsql
+            AS 'BEGIN RETURN $1; END';
+        CREATE INDEX ON t ((fixed('a') || body))""",
+        "run: ALTER FUNCTION public.fixed(text) OWNER TO postgres",
+    ),
+}
+
+
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+@pytest.mark.parametrize("how", HONEST)
+def test_each_way_out_that_is_named_is_one(
+    server: Server,
+    database: str,
+    store: VectorStore,
+    native: psycopg.Connection,
+    tenant: str,
+    how: str,
+) -> None:
+    made, said = HONEST[how]
+    _table_of(native, tenant, made)
+    with pytest.raises(Refused) as refused:
+        store.status("t")
+    message = str(refused.value)
+    assert said in message
+    assert "name 'tenant' as the user in the store's URL" in message
+    native.execute("ALTER ROLE tenant LOGIN")
+    assert open_store(server.url(database, user=tenant), base=Path()).status("t").records == 2
+    for statement in re.findall(r"ALTER FUNCTION [^(]+\([^)]*\) [^(;]*", message):
+        native.execute(statement.encode())
+        assert store.status("t").records == 2
+        native.execute("ALTER FUNCTION fixed(text) OWNER TO tenant")
+        native.execute("ALTER FUNCTION fixed(text) RESET ALL")

@@ -13,6 +13,7 @@ superuser or to the session's own role.
 """
 
 import re
+from collections.abc import Callable
 
 from psycopg import sql
 
@@ -52,7 +53,7 @@ OF_WRITES = """
 RULES = """
     UNION ALL
     SELECT pg_catalog.pg_describe_object('pg_catalog.pg_rewrite'::regclass::oid, w.oid, 0), '',
-        0::int8, 'a rule', r.rolname, true
+        0::int8, 'a rule', r.rolname, true, ''
     FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class
     JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper AND r.rolname <> current_user
     WHERE w.ev_class = ANY ({tables}) AND w.ev_enabled <> 'D'
@@ -60,7 +61,8 @@ RULES = """
 FUNCTIONS = """
     SELECT pg_catalog.pg_describe_object(e.class, e.id, 0), e.tree, p.oid::int8,
         format('%s', p.oid::regprocedure), r.rolname,
-        l.lanname = 'sql' AND NOT p.prosecdef AND p.proconfig IS NULL
+        l.lanname = 'sql' AND NOT p.prosecdef AND p.proconfig IS NULL,
+        pg_catalog.quote_ident(n.nspname)
     FROM expressions e
     JOIN pg_depend d ON d.classid = e.class AND d.objid = e.id
     LEFT JOIN pg_operator o ON o.oid = d.refobjid
@@ -68,6 +70,7 @@ FUNCTIONS = """
     JOIN pg_proc p ON p.oid = o.oprcode::oid
         OR p.oid = d.refobjid AND d.refclassid = 'pg_catalog.pg_proc'::regclass::oid
     JOIN pg_language l ON l.oid = p.prolang AND l.lanpltrusted
+    JOIN pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper AND r.rolname <> current_user
 """
 HEAD = "WITH expressions (class, id, tree) AS ("
@@ -85,7 +88,8 @@ def require_readable(session: Session, table: Table) -> None:
         Refused: names them, and what to do.
     """
     found = [row for row in _functions(session, table, READING) if _is_computed(row)]
-    _refuse(table, found, "reading it, or only counting its rows, runs")
+    if found:
+        raise _refused(session, table, found, "reading it, or only counting its rows,", _unread)
 
 
 def require_writable(session: Session, table: Table) -> None:
@@ -94,31 +98,52 @@ def require_writable(session: Session, table: Table) -> None:
     Raises:
         Refused: names them, and what to do.
     """
-    _refuse(table, _functions(session, table, WRITING), "writing into it runs")
+    found = _functions(session, table, WRITING)
+    if found:
+        raise _refused(session, table, found, "writing into it", _unwritten)
 
 
 def _functions(session: Session, table: Table, query: sql.SQL) -> list[Row]:
     return session.rows(query.format(tables=oids(sorted(held_tables(session, table)))))
 
 
-def _refuse(table: Table, found: list[Row], what: str) -> None:
-    if not found:
-        return
-    place, _, _, function, owner, _ = found[0]
+def _refused(
+    session: Session, table: Table, found: list[Row], doing: str, way: Callable[[Row, str], str]
+) -> Refused:
+    """What would run, for the first of those that were found, and the ways out of it."""
+    user = str(session.one(qualified("SELECT pg_catalog.quote_ident(current_user)")))
+    place, _, _, function, owner, *_ = found[0]
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    raise Refused(
-        f"table {table.name!r}: {what} what {owner!r} wrote: {function}, in {place}{more}. Read it "
-        "and make it the property of a superuser or of this role (ALTER FUNCTION … OWNER "
-        "TO …), or drop what calls it; to read, ALTER FUNCTION … SET search_path = … is enough for "
-        "one in SQL that is given a column"
+    return Refused(
+        f"table {table.name!r}: {doing} runs what {owner!r} wrote: {function}, in {place}{more}. "
+        f"{way(found[0], user)}"
     )
+
+
+def _unread(row: Row, user: str) -> str:
+    """Ways to read. One in SQL is put in the place of its call, unless it has settings."""
+    *_, function, owner, _, schema = row
+    own = f"name {owner!r} as the user in the store's URL, or, once it is read, run: "
+    transfer = f"ALTER FUNCTION {function} OWNER TO {user}"
+    if _is_computed((*row[:5], False, schema)):
+        return f"To go on, {own}{transfer}"
+    fixed = f"ALTER FUNCTION {function} SET search_path = pg_catalog, {schema}"
+    return f"To go on, run: {fixed} (it is then called with rows alone); or {own}{transfer}"
+
+
+def _unwritten(row: Row, user: str) -> str:
+    *_, number, function, owner, _, _ = row
+    own = f"To go on, name {owner!r} as the user in the store's URL"
+    if number == 0:
+        return f"{own}, or drop the rule"
+    return f"{own}, or, once it is read, run: ALTER FUNCTION {function} OWNER TO {user}"
 
 
 def _is_computed(row: Row) -> bool:
     """Whether the planner may compute a call before it has a row: it does where all arguments are
     constants, which a column never is, and where it puts the body of a function in SQL in the place
     of the call."""
-    _, tree, function, _, _, inlined = row
+    _, tree, function, _, _, inlined, _ = row
     calls = [call.end() for call in CALL.finditer(tree) if int(call[1]) == function]
     return inlined or not calls or not all(_is_given_a_column(tree, place) for place in calls)
 
