@@ -8,7 +8,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.errors import DrError, Refused
+from dr_pipelines.errors import Conflict, DrError, Refused
 from dr_pipelines.model.query import Equals, In, Query, Range
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
@@ -355,3 +355,24 @@ def test_each_way_out_that_is_named_is_one(
         assert store.status("t").records == 2
         native.execute("ALTER FUNCTION fixed(text) OWNER TO tenant")
         native.execute("ALTER FUNCTION fixed(text) RESET ALL")
+
+
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+def test_a_key_that_is_compared_as_text_is_said_to_be(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute("""
+        CREATE DOMAIN amount AS numeric;
+        CREATE TABLE t (id amount PRIMARY KEY, e vector(2));
+        CREATE TABLE plain (id numeric PRIMARY KEY, e vector(2));
+        INSERT INTO t VALUES (1.0, '[1, 2]'); INSERT INTO plain VALUES (1.0, '[1, 2]')
+    """)
+    (note,) = store.compatibility("t")
+    assert note.part == "engine.pgvector.key"
+    assert note.consequence.startswith("id (amount): compared as text")
+    assert store.compatibility("plain") == ()
+    rows = pa.Table.from_batches(store.scan("t"))
+    store.write("t", rows)
+    place = rows.schema.get_field_index("id")
+    with pytest.raises(Conflict):
+        store.write("t", rows.set_column(place, "id", pa.array(["1.00"])))

@@ -8,9 +8,11 @@ from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, Vector
 from dr_pipelines.model.fit import Fate, Fit, Note
 from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS
 from dr_pipelines.stores.fitting import Native, fit_to
+from dr_pipelines.stores.pgvector import keys
 from dr_pipelines.stores.pgvector.by_hand import statements_of
 from dr_pipelines.stores.pgvector.columns import vector_type
 from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, Section, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of
 from dr_pipelines.stores.pgvector.needs import missing as missing_needs
@@ -142,6 +144,19 @@ def _attached_notes(place: str, section: Section) -> Iterator[Note]:
     for hanging in section.get("attached", []):
         said = f"not made; run: {hanging['definition']}" if "definition" in hanging else "not made"
         yield Note(f"{place}.attached.{hanging['name']}", Fate.LOST, said)
+
+
+def key_notes(collection: Collection) -> Iterator[Note]:
+    """What is said of a key of types that are neither the engine's nor pgvector's."""
+    attributes = [] if collection.ours else keys.key_attributes(collection)
+    named = [f"{a.name} ({a.type})" for a in attributes if not keys.is_known(a)]
+    if named:
+        said = (
+            f"{', '.join(named)}: compared as text, not by an equality of its own, and without the "
+            "index. A write that replaces records reads the table; a value that is equal to one "
+            "there and written otherwise is refused as its duplicate"
+        )
+        yield Note(f"engine.{ENGINE}.key", Fate.APPROXIMATED, said)
 
 
 def restorable_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:

@@ -66,7 +66,7 @@ def with_keys(session: Session, collection: Collection, ids: Sequence[str]) -> s
     """A condition for the records with these ids, which are keys: found by the key's index where
     the key's types are the engine's or the extension's, whose equality is known."""
     attributes = key_attributes(collection)
-    plain = all(a.plain and not a.kind.startswith("_") for a in attributes)
+    plain = all(_is_plain(a) for a in attributes)
     if not plain and not all(has_vectors(a) for a in attributes):
         return with_texts(collection, ids)
     schema = sql.Identifier("pg_catalog") if plain else session.vectors
@@ -84,6 +84,15 @@ def with_keys(session: Session, collection: Collection, ids: Sequence[str]) -> s
         sql.SQL(", ").join(values),
         sql.SQL(", ").join(names),
     )
+
+
+def is_known(attribute: Attribute) -> bool:
+    """Whether the equality of a column's type is known: it is the engine's or the extension's."""
+    return _is_plain(attribute) or has_vectors(attribute)
+
+
+def _is_plain(attribute: Attribute) -> bool:
+    return attribute.plain and not attribute.kind.startswith("_")
 
 
 def with_texts(collection: Collection, ids: Sequence[str]) -> sql.Composable:

@@ -44,7 +44,7 @@ from dr_pipelines.stores.pgvector.catalog import (
 from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import Collection, collection_of, described, rows_of
-from dr_pipelines.stores.pgvector.fitted import fitted, restorable_notes
+from dr_pipelines.stores.pgvector.fitted import fitted, key_notes, restorable_notes
 from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
 from dr_pipelines.stores.pgvector.glances import glance
@@ -209,7 +209,11 @@ class PgvectorStore:
     def compatibility(self, name: str) -> tuple[Note, ...]:
         spec = self.describe(name)
         with self._holding(name) as (session, found):
-            notes = (*restorable_notes(session, spec), *code_notes(session, found.table))
+            notes = (
+                *key_notes(found),
+                *restorable_notes(session, spec),
+                *code_notes(session, found.table),
+            )
         return (*comes_back(self, name), *notes)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
