@@ -23,7 +23,10 @@ def write_policies(proposal: Proposal, path: Path, *, environ: Mapping[str, str]
     """
     if os.path.lexists(path):
         raise there_is_one(path)
-    text = written(proposal.lines())
+    try:
+        text = written(proposal.lines())
+    except ValueError as error:
+        raise InvalidRequest(f"nothing is written: {error}") from None
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         _keep(temporary, text)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.campaigns import situations
+from tests.campaigns import newcomers, situations
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -45,7 +45,8 @@ How many runs a full disk stopped differs, because some engines had room left in
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The whole page; results by the name of their file."""
     parts = [INTRODUCTION, *_table(CORPORA, _corpora(results)), *_table(INDEXES, _indexes(results))]
-    parts += [*_table(INTERRUPTED, _interrupted(results)), situations.section(), _others(results)]
+    parts += _table(INTERRUPTED, _interrupted(results))
+    parts += [situations.section(), newcomers.section(), _others(results)]
     return "\n".join(parts)
 
 

@@ -1,7 +1,7 @@
 """The page of campaigns says what their results say."""
 
 from tests import named
-from tests.campaigns import evidence, situations
+from tests.campaigns import evidence, newcomers, situations
 
 
 def test_the_page_is_that_of_the_results() -> None:
@@ -41,6 +41,13 @@ def test_every_result_has_its_place() -> None:
     assert "| lancedb | ivf_pq | 0.8111 | 0.8122 | 0.8133 | probes |" in shown
     assert "| qdrant | 71 | 7 × backup, 5 × restore | 73 |" in shown
     assert "[kills](results/kills.json): kills 3,000; outcomes: 2 kinds" in shown
+
+
+def test_every_way_of_a_new_user_names_its_test() -> None:
+    for way in newcomers.WAYS:
+        assert way.tests
+        assert named.missing(way.tests) == []
+        assert way.now == (2, 0)
 
 
 def test_every_situation_names_tests_that_exist() -> None:
