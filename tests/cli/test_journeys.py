@@ -39,6 +39,8 @@ def test_a_feed_is_ingested_once(fresh: Workplace) -> None:
         "applied": [1, 3, 5],
         "documents_written": 5,
         "documents_kept_as_edited": [],
+        "left_out": 0,
+        "refused": [],
         "unread": {
             "count": 0,
             "since": None,
