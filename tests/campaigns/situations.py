@@ -189,9 +189,10 @@ RESTORED = (
         "PostgreSQL: a table without a primary key",
         "pgvector 741",
         "“the store has no collection”",
-        "the reason and the way out",
+        "kept, by what its rows hold, equal ones counted",
         (
-            f"{SHAPES}test_a_backup_of_a_table_without_a_key_says_the_reason_and_the_way",
+            "tests/stores/test_pgvector_keyless.py::"
+            "test_a_table_without_a_key_comes_back_with_its_equal_rows",
             f"{SHAPES}test_why_a_table_is_no_collection_is_said",
         ),
     ),
