@@ -10,10 +10,11 @@ from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS
 from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.pgvector import keys
 from dr_pipelines.stores.pgvector.by_hand import statements_of
+from dr_pipelines.stores.pgvector.catalog import find_table
 from dr_pipelines.stores.pgvector.columns import vector_type
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
-from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, Section, section_of
+from dr_pipelines.stores.pgvector.making import ENGINE, Section, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of
 from dr_pipelines.stores.pgvector.needs import missing as missing_needs
 from dr_pipelines.stores.pgvector.owners import owner_notes
@@ -23,6 +24,7 @@ from dr_pipelines.stores.pgvector.rights import (
     partitions_of,
 )
 from dr_pipelines.stores.pgvector.triggers import obstacles, trigger_command
+from dr_pipelines.stores.pgvector.unrecorded import unrecorded
 from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS, SEARCH, indexed_as, searched
 
 NATIVE = Native(
@@ -36,11 +38,6 @@ NATIVE = Native(
 ADDED_LAST = (
     "added when the collection takes the place of the one that had them, for new rows at first, "
     "and for all where what they refer to is there"
-)
-NO_KEY = (
-    "the table has none: an id is the digest of what a row holds, equal rows are numbered, a row "
-    "that changes is one that went and one that came, and a scan reads every row whole. To tell "
-    "rows apart: ALTER TABLE … ADD COLUMN row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
 )
 OF_PARTITIONS = {
     "foreign_keys": "not made: what they refer to may be of another time",
@@ -161,9 +158,9 @@ def key_notes(collection: Collection) -> Iterator[Note]:
 
 def restorable_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     """What a restore by this user would not do as it was, and nobody loses data by: indexes that
-    were never finished, owners for whom this user may not act."""
-    section = section_of(spec)
-    if section.get("layout") == AS_IT_WAS and not section.get("key"):
-        yield Note(f"engine.{ENGINE}.key", Fate.APPROXIMATED, NO_KEY)
+    were never finished, what is not recorded, owners for whom this user may not act."""
+    found = find_table(session, spec.name)
+    if found is not None:  # else dropped since it was described
+        yield from unrecorded(session, found, spec)
     yield from (note for note in _section_notes(session, spec) if REMARKS in note.part.split("."))
     yield from owner_notes(session, spec)
