@@ -228,8 +228,8 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InvalidPolicy) as caught:
         load_policies(path, {})
     assert str(caught.value) == (
-        f"{path}: there is no such file; give another file with --policies FILE, or start from the"
-        " one that `dr demo` writes"
+        f"{path}: there is no such file; give another file with --policies FILE, or write "
+        "one: dr init WHAT"
     )
     with pytest.raises(InvalidPolicy, match="cannot be read: Is a directory"):
         load_policies(tmp_path, {})

@@ -17,7 +17,7 @@ from dr_pipelines.policies.places import Path as KeyPath
 from dr_pipelines.policies.schema import kinds, policy_schema, schema_at
 
 MAX_BYTES = 1 << 20
-WAY_OUT = "give another file with --policies FILE, or start from the one that `dr demo` writes"
+WAY_OUT = "give another file with --policies FILE, or write one: dr init WHAT"
 
 QUOTE = "'"
 CHOICE = re.compile(r"'([^']+)'")

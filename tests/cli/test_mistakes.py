@@ -16,8 +16,8 @@ LOKAL = "no store 'lokal' in the policies; known are: local, other; did you mean
 TOGETHER = "--accept-quarantine PLACE:HASH and --reason TEXT go together: give both"
 AT = "expected latest, log:N, seq:N or a time such as 2026-05-31 or 2026-05-31T10:00:00Z"
 NO_FILE = (
-    "nowhere.yaml: there is no such file; give another file with --policies FILE, or start from "
-    "the one that `dr demo` writes"
+    "nowhere.yaml: there is no such file; give another file with --policies FILE, or write one: "
+    "dr init WHAT"
 )
 TAKES_COLLECTION = (
     "ingest notes",
