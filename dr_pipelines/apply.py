@@ -137,9 +137,9 @@ def apply_pending(collection: str, *, repository: Repository, store: VectorStore
             f"{collection!r} is served from {bound.physical!r}, which is not in the store: what "
             f"was ingested is safe in the log. Run: {way_back(collection, bound.physical)}"
         )
-    origin = store.describe(bound.physical).origin
-    require_finished(manifest, origin, physical=bound.physical, repository=repository)
-    work = _Work(collection, repository, store, bound)
+    spec = store.describe(bound.physical)
+    require_finished(manifest, spec.origin, physical=bound.physical, repository=repository)
+    work = _Work(collection, repository, store, bound, spec)
     done = work.until_equal(pending)
     if any(log.read(number)[0].kind == "restore" for number in pending):
         if bound.physical != collection:
@@ -226,6 +226,7 @@ class _Work:
     repository: Repository
     store: VectorStore
     bound: Timeline
+    spec: CollectionSpec
 
     def until_equal(self, pending: tuple[int, ...]) -> "_Done":
         """Write documents, and look again, until nothing is left to write."""
@@ -282,7 +283,7 @@ class _Work:
         if len(documents) == 0:
             return NOTHING_LEFT
         left, physical = set[str](), self.bound.physical
-        filling = Filling(self.store, physical, self.store.describe(physical))
+        filling = Filling(self.store, physical, self.spec)
         for rows in newest_rows(self.repository, state, documents=documents):
             present = pc.unique(rows["document_id"])
             filling.write(without(rows, held), replaces=present.to_pylist())
@@ -374,7 +375,8 @@ def rewrite_documents(
     manifest = current_manifest(repository, collection, head)
     if manifest is None or len(documents) == 0:
         return 0
-    work = _Work(collection, repository, store, manifest.current)
+    spec = store.describe(manifest.current.physical)
+    work = _Work(collection, repository, store, manifest.current, spec)
     with fold(repository, manifest, documents=documents) as state:
         physical = manifest.current.physical
         stored = scan_documents(store, physical, documents)

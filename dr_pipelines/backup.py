@@ -267,8 +267,8 @@ def unchanged_since(
 ) -> LogEntry | None:
     """The snapshot that found the live store equal to the log, if the engine says by a glance that
     no record changed since, its configuration and aliases are those that were recorded, what can be
-    put back of it is what was said, no trial is due, and nothing was logged but evidence. None
-    where that is not certain.
+    put back of it is what this release said, no trial is due, and nothing was logged but evidence.
+    None where that is not certain.
 
     It reads no record: what changed behind the engine's back is only found by a snapshot.
     """
@@ -286,6 +286,7 @@ def unchanged_since(
         return None
     same = (
         store.glance(physical) == seen
+        and manifest.tool_version == __version__  # another one may foresee more
         and _live_spec(manifest, store, repository) == manifest.spec
         and manifest.fitness is not None
         and (manifest.fitness.engine, manifest.fitness.parts)

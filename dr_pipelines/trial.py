@@ -20,6 +20,7 @@ from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.fitness import TRIAL, Fitness, Part, Trial
+from dr_pipelines.model.misfit import shortened
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.nearness import within
 from dr_pipelines.planning.parts import compare_parts, namespace
@@ -77,7 +78,7 @@ def tried(
                 raise Refused(f"{scratch.place} is {place.engine}, not {store.engine}")
             findings = _made(collection, spec, sample.table(), place, scratch.machine, now)
     except DrError as error:
-        return before, f"{scratch.place}: {error}"
+        return before, shortened(f"{scratch.place}: {error}")
     rows = sample.table().num_rows
     made = Trial(of=of, at=now, place=scratch.place, records=rows, findings=findings)
     return made, ""
@@ -148,17 +149,19 @@ def _findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore) -> Ite
     try:
         store.create(wanted)
     except (InvalidRequest, Refused) as error:
-        yield Part(part=TRIAL, fate=Fate.REFUSED, consequence=f"it is not created: {error}")
+        yield Part(
+            part=TRIAL, fate=Fate.REFUSED, consequence=shortened(f"it is not created: {error}")
+        )
         return
     try:
         store.write(wanted.name, rows)
     except InvalidRequest as error:
-        yield Part(part=f"{TRIAL}.records", fate=Fate.REFUSED, consequence=str(error))
+        yield Part(part=f"{TRIAL}.records", fate=Fate.REFUSED, consequence=shortened(str(error)))
         return
     try:
         store.build_index(wanted.name)
     except InvalidRequest as error:
-        yield Part(part=f"{TRIAL}.index", fate=Fate.REFUSED, consequence=str(error))
+        yield Part(part=f"{TRIAL}.index", fate=Fate.REFUSED, consequence=shortened(str(error)))
         return
     described = store.describe(wanted.name)
     made = store.before_rights(wanted) if isinstance(store, Definer) else wanted

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from dr_pipelines import backup as verb
 from dr_pipelines.backup import LossAccepted, Snapshot, backup, unchanged_since
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import InvalidRequest
@@ -220,6 +221,16 @@ def test_a_quiet_collection_whose_configuration_would_not_come_back_is_looked_at
     assert seen is not None
     assert seen.i == taken.number
     store.notes = (RULE,)
+    assert unchanged_since("items", repository=repository, store=store) is None
+
+
+def test_a_quiet_collection_is_looked_at_again_by_another_release() -> None:
+    """Which may know of more that would not come back."""
+    store, repository = world(row("a"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verb, "__version__", "0.0.1")
+        snapshot(store, repository)
+        assert unchanged_since("items", repository=repository, store=store) is not None
     assert unchanged_since("items", repository=repository, store=store) is None
 
 

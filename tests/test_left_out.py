@@ -10,6 +10,7 @@ import pytest
 from dr_pipelines import left_out
 from dr_pipelines.errors import Damaged, InvalidRequest
 from dr_pipelines.model.json_size import MAX_VALUES
+from dr_pipelines.model.misfit import LONGEST
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.repository.fold import fold_point
@@ -156,6 +157,23 @@ def test_what_nothing_foresaw_is_found_and_left_out_as_well() -> None:
     assert "breaks a rule" in next(m.reason for m in done.refused if m.record == "e30")
     assert ids(store) == {r["id"] for r in ROWS} - {*REFUSED, "e30"}
     assert snapshot(store, repository).findings.recorded == []
+
+
+class Repeats(Surprises):
+    """Says the value that it does not take, however long."""
+
+    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
+        try:
+            super().write(name, batch, replaces=replaces)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{error}: {'x' * 100_000}") from None
+
+
+def test_what_an_engine_repeats_is_not_kept_whole() -> None:
+    store, repository = lost(*ROWS, store=Repeats)
+    done = brought_back(store, repository)
+    assert max(len(m.reason) for m in done.refused) == LONGEST + 1
+    assert len(latest(repository, "items").manifest.canonical()) < 10_000
 
 
 class LosesOne(Picky):

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator
 
 from dr_pipelines.model.base import Stored
 
@@ -14,12 +16,20 @@ NAMED = 20
 """Records that are named; of the others it is said how many there are."""
 
 
+LONGEST = 500
+
+
+def shortened(reason: str) -> str:
+    """A reason, of which an engine may make one as long as the value that it is about."""
+    return reason if len(reason) <= LONGEST else f"{reason[:LONGEST]}…"
+
+
 class Misfit(Stored):
-    """A record, the column that keeps an engine from taking it, and the reason."""
+    """A record, the column that keeps an engine from taking it, and the reason, `shortened`."""
 
     record: str
     column: str
-    reason: str
+    reason: Annotated[str, AfterValidator(shortened)]
 
     def __str__(self) -> str:
         return f"record {self.record!r}: {self.reason}"
