@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from dr_pipelines.errors import Damaged, InvalidRequest, ProvenanceChanged, TextTooLong
+from dr_pipelines.errors import (
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    ProvenanceChanged,
+    TextTooLong,
+)
 from dr_pipelines.evidence import record_evidence
 from dr_pipelines.ingest.lineage import Lineage, Proof
 from dr_pipelines.model.canaries import Canaries, Tolerance
@@ -40,6 +46,11 @@ TEXTS = (
 """Case, accents, signs, scripts, one letter, and lengths that reach far into the positions."""
 QUERIES = ("how do I restore yesterday's index?", "Straße", "backup 2026")
 DENSE, ENDING = "% & ", "Nothing is lost. "
+ANEW = (
+    "give the embedder another revision in the policies, then build a whole new collection: dr "
+    "restore {collection} --route replay --embedder NAME --switch"
+)
+"""The way out where nothing shows that a model is the same."""
 MARGIN = 4
 """What is measured once is allowed so many times over."""
 MOST = Tolerance(component=1e-2, cosine=1e-3)
@@ -192,7 +203,7 @@ def _measured(lineage: Lineage, made: _Made) -> Tolerance:
 
 
 def _compared(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Proof:
-    kept, embedder = read_canaries(repository, ref), lineage.embedder
+    kept, embedder = _readable_canaries(lineage, ref, repository), lineage.embedder
     made = _embedded(embedder, kept.texts, kept.queries)
     vectors, queries = (_decoded(part, made) for part in kept.data())
     pairs = ((made.vectors, vectors), (made.queries, queries))
@@ -206,6 +217,18 @@ def _compared(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Pro
     if exact or (not must_be_exact and kept.tolerance.covers(component, cosine)):
         return proof
     raise _changed(lineage, kept, proof, must_be_exact, repository)
+
+
+def _readable_canaries(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Canaries:
+    try:
+        return read_canaries(repository, ref)
+    except (Damaged, NotFound) as error:
+        raise Damaged(
+            f"{error}. These are the canaries of model {lineage.embedder.provenance.name!r}: "
+            "nothing else tells whether it still is the one that made the collection's vectors. "
+            "Nothing was embedded. Put the object back from a copy of the repository; or "
+            f"{ANEW.format(collection=lineage.collection)}"
+        ) from error
 
 
 def _changed(
@@ -224,8 +247,7 @@ def _changed(
         f"though it says so: {len(kept.texts) + len(kept.queries)} canary texts, first embedded at "
         f"{kept.at.isoformat()}, now differ by up to {proof.component:.1e} a component and 1 - cos "
         f"= {proof.cosine:.1e}; allowed is {allowed}. {changed}Nothing was embedded. Go back to "
-        "what made them; or give the embedder another revision in the policies, then build a whole "
-        f"new collection: dr restore {name} --route replay --embedder NAME --switch"
+        f"what made them; or {ANEW.format(collection=name)}"
     )
     _record(lineage, proof, repository, reason=str(refused))
     return refused

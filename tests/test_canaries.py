@@ -118,6 +118,28 @@ def test_damaged_canaries_are_found_by_verify(desk: Desk, tmp_path: Path) -> Non
     assert [f.key for f in process.verify(level=0).findings] == [ref.key]
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_canaries_there_is_a_way_out(desk: Desk, tmp_path: Path, *, gone: bool) -> None:
+    process = desk.process(CHUNKER, Hosted())
+    process.ingest()
+    process.backup()
+    ref = manifest_of(process).canaries
+    (path,) = (tmp_path / "repository").glob(f"**/{ref.key.rsplit('/', 1)[1]}")
+    path.chmod(0o600)
+    if gone:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[::-1])
+    desk.say("b", "another text", day=2)
+    with pytest.raises(Damaged, match=r"canaries of model 'hosted'.*--route replay --embedder"):
+        desk.process(CHUNKER, Hosted()).ingest()
+    assert desk.process(CHUNKER, Hosted()).restore(switch=True).switched
+    other = desk.process(CHUNKER, Hosted(name="other"))
+    assert other.restore(route=Route.REPLAY, switch=True).switched
+    assert other.ingest().days == ("2026-01-02",)
+    assert other.backup().equal
+
+
 @pytest.mark.parametrize(
     ("now", "allowed"),
     [

@@ -32,6 +32,8 @@ class MisfitTally:
         self._ids.update(b"".join(those.cast(pa.binary()).to_pylist()))
 
     def together(self, *others: str) -> str:
-        """A short mark of exactly these records, and of `others`."""
+        """A short mark of exactly these records, and of `others`; none of none."""
+        if not self.total and not any(others):
+            return ""
         parts = (self._ids.hexdigest(), self._lengths.hexdigest(), *others)
         return sha256(" ".join(parts).encode()).hexdigest()[:LENGTH]
