@@ -84,7 +84,8 @@ def require_same_model(
     if ref is None:
         made = _first_canaries(lineage, repository)
         ref = write_canaries(repository, lineage.collection, made)
-        lineage.proofs.append(Proof(ref, first=True, exact=True))
+        left_out = len(TEXTS) - len(made.texts)
+        lineage.proofs.append(Proof(ref, first=True, exact=True, left_out=left_out))
         return
     lineage.proofs.append(_compared(lineage, ref, repository))
 
@@ -105,7 +106,9 @@ def model_proof(lineage: Lineage) -> dict[str, Any]:
     if not lineage.proofs:
         return {}
     proof = lineage.proofs[0]
-    said = {"first": proof.first, "exact": proof.exact}
+    said: dict[str, Any] = {"first": proof.first, "exact": proof.exact}
+    if proof.left_out:
+        said["left_out"] = proof.left_out
     return {"canaries": {**said, "component": proof.component, "cosine": proof.cosine}}
 
 
@@ -211,7 +214,8 @@ def _compared(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Pro
         max(part) for part in zip(*(distance(ours, theirs) for ours, theirs in pairs), strict=True)
     )
     exact = all(ours.tobytes() == theirs.tobytes() for ours, theirs in pairs)
-    proof = Proof(ref, first=False, exact=exact, component=component, cosine=cosine)
+    left_out = max(len(TEXTS) - len(kept.texts), 0)
+    proof = Proof(ref, False, exact, component=component, cosine=cosine, left_out=left_out)
     same_environment = kept.environment == embedder.environment
     must_be_exact = embedder.reproducible and same_environment
     if exact or (not must_be_exact and kept.tolerance.covers(component, cosine)):

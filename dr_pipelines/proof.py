@@ -60,8 +60,7 @@ def newest_proof(repository: Repository, collection: str) -> Proof:
             number = int(statement["number"])
             later = [other.at for other in unproven if other.i > number]
             snapshot = repository.log(collection).read(number)[0]
-            unfit = tuple(str(part) for part in snapshot.body.detail.get("unaccepted", ()))
-            return Proof(number, _began(snapshot), min(later, default=None), unfit)
+            return Proof(number, _began(snapshot), min(later, default=None), _unfit(snapshot))
         out_of_sight = head.number - entry.i == LOOK_BACK - 1 and entry.i > 1
         if entry.kind not in UNCHANGING or out_of_sight:
             unproven.append(entry)
@@ -132,6 +131,14 @@ def claims_missing(
     except (NotFound, Unavailable):
         return []
     return [f"{day}: said to be ingested, but not listed" for day in sorted(open_claims & days)]
+
+
+def _unfit(snapshot: LogEntry) -> tuple[str, ...]:
+    """Some of the parts that cannot be put back, and how many more there are."""
+    detail = snapshot.body.detail
+    parts = tuple(str(part) for part in detail.get("unaccepted", ()))
+    more = int(detail.get("unaccepted_total", 0)) - len(parts)
+    return (*parts, f"and {more} more") if more > 0 else parts
 
 
 def _began(snapshot: LogEntry) -> datetime:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dr_pipelines.canaries import TEXTS
-from dr_pipelines.errors import Damaged, InvalidRequest, ProvenanceChanged
+from dr_pipelines.errors import Damaged, InvalidRequest, ProvenanceChanged, TextTooLong
 from dr_pipelines.ingest.chunkers.simple import CharacterChunker
 from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
 from dr_pipelines.model.lineage import EmbedderProvenance, Environment
@@ -312,3 +312,25 @@ def test_a_proof_belongs_to_one_lineage(desk: Desk) -> None:
     process.ingest()
     assert process.lineage.proofs
     assert replace(process.lineage, embedder=Hosted(by(1.0))).proofs == []
+
+
+class Short(Hosted):
+    """A model that reads few words."""
+
+    def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
+        counts = {place: len(text.split()) for place, text in enumerate(texts)}
+        over = {place: count for place, count in counts.items() if count > 100}
+        if over:
+            raise TextTooLong(over, limit=100, model="short")
+        return super().embed(texts, progress=progress)
+
+
+def test_canary_texts_that_a_model_cannot_read_are_counted(desk: Desk) -> None:
+    desk.process(CHUNKER, Short(exact=True)).ingest()
+    desk.say("b", "another text", day=2)
+    process = desk.process(CHUNKER, Short(exact=True))
+    process.ingest()
+    details = [entry.body.detail for entry, _ in process.repository.log("notes").entries()]
+    assert [d["canaries"]["left_out"] for d in details if "canaries" in d] == [2, 2]
+    kept = read_canaries(process.repository, manifest_of(process).canaries)
+    assert len(kept.texts) == len(TEXTS) - 2

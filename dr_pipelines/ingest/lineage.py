@@ -29,6 +29,8 @@ class Proof:
     exact: bool
     component: float = 0.0
     cosine: float = 0.0
+    left_out: int = 0
+    """Canary texts that the model does not read to their end."""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,12 @@ def test_a_request_has_the_form_that_services_know(service: Service) -> None:
     np.testing.assert_allclose(plain, HashingEmbedder(DIMENSION).embed(["a b"]) * 3, atol=1e-6)
 
 
+def test_an_empty_text_is_sent_as_a_space(service: Service) -> None:
+    """Services refuse an empty one."""
+    embedder(service).embed(["", "a"])
+    assert service.requests[0]["input"] == [" ", "a"]
+
+
 @pytest.mark.parametrize("encoding", ["float", "base64"])
 def test_an_answer_in_any_order_is_put_in_order(service: Service, encoding: str) -> None:
     texts = ["one", "two", "three", "four"]

@@ -26,6 +26,7 @@ from dr_pipelines.stores.lancedb import native, open_store
 from dr_pipelines.stores.milvus import unkept
 
 DOCS = Path(__file__).parents[2] / "docs" / "adapters"
+PRIMARY = "lance-schema:unenforced-primary-key"
 SPEC = CollectionSpec(name="docs@1", vectors=(Vector(dimension=2),))
 
 
@@ -163,6 +164,21 @@ def test_a_branch_of_a_lance_table_is_said(tmp_path: Path) -> None:
     (note,) = store.compatibility("theirs")
     assert (note.part, note.fate) == ("engine.lancedb.branches", Fate.LOST)
     assert "'experiment'" in note.consequence
+
+
+def test_a_memory_wal_and_a_shallow_clone_are_said(tmp_path: Path) -> None:
+    key = pa.field("id", pa.string(), nullable=False, metadata={PRIMARY: "true"})
+    schema = pa.schema([key, pa.field("v", pa.list_(pa.float32(), 2))])
+    rows = pa.table({"id": ["a"], "v": [[1.0, 2.0]]}, schema=schema)
+    dataset = lance.write_dataset(rows, tmp_path / "theirs.lance")
+    dataset.shallow_clone(tmp_path / "shallow.lance", dataset.version)
+    dataset.initialize_mem_wal(unsharded=True)
+    store = open_store(f"lance:{tmp_path}", base=tmp_path)
+    found = [store.compatibility(name) for name in ("theirs", "shallow")]
+    assert [(note.part, note.fate) for notes in found for note in notes] == [
+        ("engine.lancedb.mem_wal", Fate.LOST),
+        ("engine.lancedb.base_paths", Fate.APPROXIMATED),
+    ]
 
 
 def test_what_a_server_of_milvus_has_and_nobody_carries_is_said() -> None:

@@ -164,7 +164,7 @@ class Service:
             pass
         if self.key:
             text = text.replace(self.key, "***")
-        line = displayed_line(text)[:SENTENCE].strip()
+        line = displayed_line(text.strip(), limit=SENTENCE)
         return f": {line}" if line and line != "None" else ""
 
 

@@ -14,7 +14,9 @@ from dr_pipelines.errors import (
     NotFound,
     Unavailable,
 )
+from dr_pipelines.model.display import displayed
 
+MAX_DETAIL = 500
 BROKEN = ("Error finding id", "Nothing found on disk", "malformed", "not a database", "hnsw")
 """In messages about files that are not what Chroma left behind."""
 
@@ -79,4 +81,5 @@ def _is_failure(error: BaseException) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return displayed(said, limit=MAX_DETAIL)

@@ -15,6 +15,7 @@ from dr_pipelines.errors import (
     NotFound,
     Unavailable,
 )
+from dr_pipelines.model.display import displayed
 
 VENDOR_ERRORS = (OSError, RuntimeError, ValueError, NotImplementedError, pa.ArrowException)
 """What the bindings raise; `pa.ArrowException` is what reading batches raises."""
@@ -75,4 +76,5 @@ def translating(about: str) -> Iterator[None]:
 def _first_line(text: str) -> str:
     """What is said, without the places in Lance's sources that it was said at."""
     lines = text.strip().splitlines() or [""]
-    return re.sub(r", /\S+\.rs:\d+:\d+.*", "", lines[0])[:FIRST_LINE_CHARACTERS]
+    said = re.sub(r", /\S+\.rs:\d+:\d+.*", "", lines[0])
+    return displayed(said, limit=FIRST_LINE_CHARACTERS)

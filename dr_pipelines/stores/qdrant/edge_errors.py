@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dr_pipelines.errors import Damaged, DrError, InvalidRequest, Unavailable
+from dr_pipelines.model.display import displayed
 
 WRONG = ("dimension error", "Not existing vector name", "Wrong input", "Bad request", "Validation")
 FULL = ("No space left", "Out of disk", "out of memory")
@@ -28,7 +29,7 @@ def vendor(where: str, *, asked: bool = False) -> Iterator[None]:
 
 def translation(error: Exception, where: str, *, asked: bool) -> DrError:
     """The error of this package that says the same."""
-    said = " ".join(str(error).split())[:LONGEST]
+    said = displayed(" ".join(str(error).split()), limit=LONGEST)
     if any(sign in said for sign in FULL):
         return Unavailable(f"{where}: {said}; make room and try again")
     if any(sign in said for sign in WRONG) or (asked and isinstance(error, ValueError | TypeError)):
