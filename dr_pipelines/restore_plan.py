@@ -15,6 +15,7 @@ from dr_pipelines.planning.parts import contract_parts, namespace
 from dr_pipelines.planning.recovery import (
     choose_physical,
     configured_like,
+    freeing,
     name_notes,
     origin_of,
     require_allowed,
@@ -100,7 +101,7 @@ def outline_restore(
         raise Refused(
             f"{point.collection!r} is a collection itself in store {store_name!r}, not an alias "
             "that could be moved. A copy beside it: the same command without --switch. If what is "
-            "there may go: rename or drop it, then the same command with "
+            f"there may go: {freeing(engine, point.collection)[1]}, then the same command with "
             f"--into {point.collection} instead of --switch, which also goes on with a restore "
             "that was interrupted"
         )

@@ -86,6 +86,16 @@ ALIAS_LIMITS = {
     )
 }
 """Engine → how an alias of its kind is less than a collection of that name."""
+NAME_BYTES = 63
+
+
+def freeing(engine: str, name: str) -> tuple[str, str]:
+    """How a user takes a name from an alias, and from a collection, so that one can be built under
+    it: a statement of the engine where it has one, else in words."""
+    if engine != "pgvector":
+        return "drop the alias", "rename or drop it"
+    kept = f"{name[: NAME_BYTES - len('_replaced')]}_replaced"
+    return f'DROP VIEW "{name}"', f'ALTER TABLE "{name}" RENAME TO "{kept}"'
 
 
 def least_first(notes: Sequence[Note]) -> list[Note]:
@@ -121,7 +131,12 @@ def name_notes(
         )
         notes.append(Note("name", Fate.APPROXIMATED, said))
     if engine in ALIAS_LIMITS:
-        said = f"{ALIAS_LIMITS[engine]}. Where the name is free, {itself}"
+        view, table = freeing(engine, collection)
+        said = (
+            f"{ALIAS_LIMITS[engine]}. Where the name is free, {itself}. To free it, in the store's "
+            f"schema: {view}; of a table: {table}. Views and foreign keys of others stay with a "
+            "table that is renamed; what hangs on it is listed with statements"
+        )
         notes.append(Note("alias", Fate.APPROXIMATED, said))
     return notes
 

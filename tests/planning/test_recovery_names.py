@@ -96,3 +96,26 @@ def test_what_follows_from_a_name_is_said() -> None:
     _, limited = said(None, switch=True, engine="pgvector")
     assert limited.startswith("an alias is a view here")
     assert said(None, switch=False, engine="pgvector") == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "statements"),
+    [
+        ("pgvector", ['DROP VIEW "docs"', 'ALTER TABLE "docs" RENAME TO "docs_replaced"']),
+        ("qdrant", []),
+    ],
+)
+def test_how_a_name_is_freed_is_said_where_an_alias_is_less_than_a_collection(
+    engine: str, statements: list[str]
+) -> None:
+    notes = name_notes(
+        Target(),
+        "docs",
+        route=Route.LOAD,
+        switch=True,
+        store="here",
+        engine=engine,
+        current=SECOND,
+    )
+    assert len(notes) == len(statements[:1])
+    assert all(statement in note.consequence for note in notes for statement in statements)

@@ -16,7 +16,7 @@ from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
-from dr_pipelines.planning.recovery import ALIAS_LIMITS
+from dr_pipelines.planning.recovery import ALIAS_LIMITS, freeing
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.testing.store_samples import opened
@@ -735,6 +735,23 @@ def test_what_an_alias_is_said_not_to_do_it_does_not(
         return
     with pytest.raises((psycopg.errors.WrongObjectType, psycopg.errors.UndefinedColumn)):
         native.execute(statement)
+
+
+@on_one_server
+@pytest.mark.parametrize("name", ["t", "t" * 63])
+def test_a_name_is_freed_by_the_statements_that_the_plan_prints(
+    store: VectorStore, native: psycopg.Connection, name: str
+) -> None:
+    of_view, of_table = freeing("pgvector", name)
+    native.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, e vector(2))".encode())
+    before = store.describe(name)
+    native.execute(of_table.encode())
+    (kept,) = store.collections()
+    assert kept.endswith("_replaced")
+    store.promote(kept, alias=name)
+    native.execute(of_view.encode())
+    store.create(before)
+    assert set(store.collections()) == {name, kept}
 
 
 @on_one_server
