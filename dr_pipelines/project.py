@@ -404,19 +404,29 @@ class Project:
         return self.state / "heads" / _place(blobs) / "repository.id"
 
     def _remembered(self, blobs: "BlobStore") -> str | None:
+        path = self._memory(blobs)
         try:
-            return str(json.loads(self._memory(blobs).read_text())["id"])
+            return str(json.loads(path.read_text())["id"])
         except FileNotFoundError:
             return None
+        except (ValueError, KeyError, TypeError):
+            raise Damaged(
+                f"{path} is not readable, which says what repository this machine has used: remove "
+                f"it if {blobs.url} is the right one"
+            ) from None
+        except OSError as error:
+            raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
 
     def _remember(self, blobs: "BlobStore", identity: str) -> None:
         path = self._memory(blobs)
         if path.exists():
             return
         make_directory(path.parent, self.access)
-        path.touch(0o600)
-        path.chmod(self.access.file_mode)
-        path.write_text(json.dumps({"id": identity, "url": blobs.url}))
+        whole = path.with_suffix(f".{new_id()}.tmp")
+        whole.touch(0o600)
+        whole.chmod(self.access.file_mode)
+        whole.write_text(json.dumps({"id": identity, "url": blobs.url}))
+        whole.replace(path)  # in one step: half of it would stop every command
 
 
 def _capabilities(blobs: "BlobStore") -> dict[str, Any]:

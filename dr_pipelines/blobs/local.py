@@ -17,7 +17,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from uuid import uuid4
 
-from dr_pipelines.blobs.keys import RESERVED, check_key, check_prefix, check_range
+from dr_pipelines.blobs.keys import KEY_BYTES, RESERVED, check_key, check_prefix, check_range
 from dr_pipelines.errors import (
     Conflict,
     Damaged,
@@ -29,6 +29,7 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.permissions import Access
 
+SHOWN_CHARACTERS = 60
 NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -158,7 +159,10 @@ class LocalBlobStore:
         self._sync_parent(path, key)
 
     def _walk(self, directory: Path, parent: str, prefix: str) -> Iterator[str]:
-        """Depth first, a directory sorted as its name and a '/', which is how its keys sort."""
+        """Depth first, a directory sorted as its name and a '/', which is how its keys sort. Raises
+        `Damaged` where directories go deeper than any key."""
+        if len(parent) > KEY_BYTES:
+            raise Damaged(f"{self.url}: {parent[:SHOWN_CHARACTERS]}… is deeper than any object")
         try:
             with self._translating(parent):
                 entries = self._files.entries(directory)

@@ -24,6 +24,8 @@ class FileWitness:
             return int(value["number"]), str(value["sha256"])
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise Damaged(
                 f"{path} is not readable: remove it if you are sure that nothing is missing "

@@ -83,6 +83,7 @@ def test_code_without_consent_is_named_with_its_digest(
 
     monkeypatch.setattr(DuckDBVectorStore, "definitions", definitions, raising=False)
     monkeypatch.setattr(DuckDBVectorStore, "open_up", lambda _, name: None, raising=False)
+    monkeypatch.setattr(DuckDBVectorStore, "before_rights", lambda _, spec: spec, raising=False)
 
     said = failure_of(ingested.run("restore", config=config()))
 

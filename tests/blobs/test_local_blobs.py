@@ -213,6 +213,20 @@ def test_a_listing_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> No
         list(LocalBlobStore(tmp_path, FailingFiles("entries", errno.EACCES)).keys("a/"))
 
 
+def test_directories_deeper_than_any_object_are_named_and_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LocalBlobStore(tmp_path).create("a/b", DATA)
+    monkeypatch.chdir(tmp_path / "a")
+    for _ in range(1200):  # a path so long can only be made from within
+        Path("d").mkdir()
+        os.chdir("d")
+    found = LocalBlobStore(tmp_path).keys("a/")
+    assert next(found) == "a/b"
+    with pytest.raises(Damaged, match=r"a/d/d/d/.*… is deeper than any object$"):
+        next(found)
+
+
 def test_a_directory_that_is_not_there_is_unavailable_not_empty(tmp_path: Path) -> None:
     blobs = LocalBlobStore(tmp_path / "unmounted")
     calls: list[Callable[[], object]] = [

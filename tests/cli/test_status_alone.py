@@ -1,5 +1,7 @@
 """What goes wrong with one collection never keeps `status` from saying how the others stand."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,3 +41,38 @@ def test_a_collection_that_fails_leaves_the_others(
     assert result.code == 3
     assert any(says in problem for problem in memories["problems"])
     assert "notes" in kept.dr("status").out
+
+
+@pytest.mark.parametrize("command", ["status", "points notes", "backup notes"])
+@pytest.mark.parametrize("name", ["repository.id", "notes.json"])
+@pytest.mark.parametrize("torn", [True, False], ids=["torn", "directory"])
+def test_what_this_machine_remembers_and_cannot_read_is_named_with_the_way_out(
+    kept: Workplace, command: str, name: str, torn: bool
+) -> None:
+    shutil.rmtree(kept.directory / "state/heads")  # of where this one was copied from
+    assert kept.dr("points", "notes").code == 0
+    [path] = list(kept.directory.glob(f"state/heads/*/{name}"))
+    path.unlink()
+    path.touch() if torn else path.mkdir()
+    result = kept.dr(*command.split(), "--json")
+    said = result.out + result.err
+    assert result.code in (1, 3)
+    assert name in said
+    assert ("remove it if" if torn else "cannot be read: Is a directory") in said
+    assert "defect" not in said
+
+
+def test_a_process_killed_at_any_step_leaves_no_half_of_what_a_machine_remembers(
+    fresh: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.write_text
+
+    def killed(path: Path, *arguments: Any, **named: Any) -> int:
+        if path.name.startswith("repository."):
+            raise KeyboardInterrupt
+        return real(path, *arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", killed)
+        assert fresh.dr("ingest", "notes").code == 130
+    assert fresh.dr("ingest", "notes").code == 0
