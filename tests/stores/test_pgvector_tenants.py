@@ -17,6 +17,9 @@ from dr_pipelines.testing.store_samples import vector
 from tests.servers.pgvector import Server
 
 VERSIONS = ("postgres", "postgres16")
+BOTH_AT_LENGTH = pytest.mark.parametrize(
+    "server", ["postgres", pytest.param("postgres16", marks=pytest.mark.long)], indirect=True
+)
 TRAP = """
     CREATE FUNCTION trap({}) RETURNS {} IMMUTABLE LANGUAGE plpgsql
     AS $$ BEGIN RAISE EXCEPTION 'a tenant ran'; END $$;
@@ -165,6 +168,7 @@ REPLACED = {
 }
 
 
+@BOTH_AT_LENGTH
 @pytest.mark.parametrize("what", REPLACED)
 def test_what_stands_in_the_place_of_the_extensions_own_is_refused(
     store: VectorStore, native: psycopg.Connection, what: str
@@ -216,6 +220,7 @@ def _table_of(native: psycopg.Connection, tenant: str, more: str) -> None:
     """)
 
 
+@BOTH_AT_LENGTH
 @pytest.mark.parametrize("place", FOLDED)
 def test_what_the_planner_computes_beforehand_is_refused(
     store: VectorStore, native: psycopg.Connection, tenant: str, place: str
@@ -273,6 +278,7 @@ RUN_BY_WRITES = {
 }
 
 
+@BOTH_AT_LENGTH
 @pytest.mark.parametrize("place", RUN_BY_WRITES)
 def test_what_a_write_would_run_is_refused(
     store: VectorStore, native: psycopg.Connection, tenant: str, place: str

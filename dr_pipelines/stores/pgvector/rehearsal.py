@@ -50,12 +50,15 @@ class Rehearsal(Session):
 
     step: str = "table"
     executed: list[tuple[str, str]] = field(default_factory=list)
+    untried: list[str] = field(default_factory=list)
+    """What others held a lock for."""
 
     def run(self, command: connections.Statement) -> None:
         try:
             super().run(command)
         except psycopg.errors.LockNotAvailable:  # only that it was not tried
             self._keep(command)
+            self.untried.append(command.as_string(self.connection))
             raise
         self._keep(command)
 
@@ -93,8 +96,8 @@ def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> D
             return Definitions(
                 spec, code=found.calls, notes=notes, memberships=roles.granted, unread=found.unread
             )
-        more = _execute(session, found, executed)
-        notes = (*notes, *owner_notes(session, spec))
+        more, untried = _execute(session, found, executed)
+        notes = (*notes, *owner_notes(session, spec), *_untried(untried))
     statements = tuple(_statement(step, text, found) for step, text in executed)
     code = tuple(dict.fromkeys([*found.calls, *more]))
     return Definitions(spec, statements, code, notes, roles.granted)
@@ -106,9 +109,11 @@ def _with_section(spec: CollectionSpec, section: dict[str, object]) -> Collectio
     return spec.model_copy(update={"engine": {**spec.engine, ENGINE: section}})
 
 
-def _execute(session: Session, found: Analysis, executed: list[tuple[str, str]]) -> list[Call]:
+def _execute(
+    session: Session, found: Analysis, executed: list[tuple[str, str]]
+) -> tuple[list[Call], list[str]]:
     """Make the table without what needs consent, and keep what is `executed`; what the server says
-    that this calls and the analysis did not."""
+    that this calls and the analysis did not, and what could not be tried."""
     rehearsal = Rehearsal(session.connection, session.schema, session.extension, executed=executed)
     rehearsal.run(PATIENCE)
     make_table(rehearsal, found.harmless)
@@ -123,7 +128,7 @@ def _execute(session: Session, found: Analysis, executed: list[tuple[str, str]])
         rehearsal.step = "switch"
         section = section_of(found.harmless)
         add_foreign_keys(rehearsal, _made(rehearsal, found.harmless).table, section)
-    return called(session, collection.table)
+    return called(session, collection.table), rehearsal.untried
 
 
 def _made(session: Session, spec: CollectionSpec) -> Collection:
@@ -163,6 +168,12 @@ def _notes(roles: Roles, bare: list[str], *, with_roles: bool) -> list[Note]:
         said = f"{', '.join(bare)}: made without memberships; --with-roles grants them"
         found.append(Note(f"{part}.members", Fate.APPROXIMATED, said))
     return found
+
+
+def _untried(commands: list[str]) -> list[Note]:
+    part = f"engine.{ENGINE}.foreign_keys"
+    said = "not rehearsed, since others hold a lock that it waits for; the restore tries it: "
+    return [Note(part, Fate.APPROXIMATED, said + command) for command in commands]
 
 
 def remove(session: Session, table: Table) -> None:
