@@ -12,6 +12,7 @@ from dr_pipelines.apply import Applied, current_manifest, finish_pending
 from dr_pipelines.errors import NotFound
 from dr_pipelines.ingest.lineage import Lineage
 from dr_pipelines.ingestion import append_days, bind, prepare_day
+from dr_pipelines.model.misfit import NAMED, Misfit
 from dr_pipelines.protocols import Lease, Progress, VectorStore
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stages.days import Day
@@ -19,12 +20,14 @@ from dr_pipelines.stages.days import Day
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay did."""
+    """What a replay did; `left_out` counts records that the engine refused, some by name."""
 
     days: tuple[str, ...]
     records: int
     entries: tuple[int, ...]
     written: int
+    left_out: int = 0
+    refused: tuple[Misfit, ...] = ()
 
 
 def replay(
@@ -48,6 +51,7 @@ def replay(
     finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
     days = covered_days(lineage, repository=repository, first=first, last=last)
     records, entries, written = 0, list[int](), 0
+    left_out, refused = 0, list[Misfit]()
     for day in days:
         if on_day:
             on_day(day.name)
@@ -59,7 +63,10 @@ def replay(
         records += commit.rows
         entries.append(head.number)
         written += applied.written
-    return Replayed(tuple(day.name for day in days), records, tuple(entries), written)
+        left_out += applied.left_out
+        refused += applied.refused
+    names, some = tuple(day.name for day in days), tuple(refused[:NAMED])
+    return Replayed(names, records, tuple(entries), written, left_out, some)
 
 
 def covered_days(lineage: Lineage, *, repository: Repository, first: date, last: date) -> list[Day]:

@@ -16,7 +16,7 @@ from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.misfits import Batch, Problem, misfits_of, problem, value_problems
 from dr_pipelines.testing.memory_witness import MemoryWitness
-from dr_pipelines.testing.world import START, ListedSource, Process, World, contents
+from dr_pipelines.testing.world import START, ListedSource, Process, World, contents, table_of
 
 
 def limits(batch: Batch, spec: CollectionSpec) -> Iterator[Problem]:
@@ -162,6 +162,19 @@ def test_a_snapshot_of_another_host_meanwhile_does_not_forget_it() -> None:
     taken = process.backup()
     assert (taken.held, taken.findings.recorded) == (1, [])
     assert logged(process) == ALL
+
+
+def test_a_replay_says_it_too() -> None:
+    process = started()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Quiet, "misfits", MemoryVectorStore.misfits)
+        patch.setattr(Quiet, "write", MemoryVectorStore.write)
+        process.ingest()
+        name = process.store.aliases()["notes"]
+        process.store.write(name, table_of(()), replaces=["b"])
+    done = process.replay(START.date(), START.date())
+    assert (done.left_out, [m.record for m in done.refused]) == (1, [ODD])
+    assert shown(process) == ALL - {ODD}
 
 
 def test_a_collection_that_vanishes_has_refused_nothing() -> None:

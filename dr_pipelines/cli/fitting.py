@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from datetime import datetime
 
     from dr_pipelines.model.fitness import Acceptance, Fitness, Part
+    from dr_pipelines.model.misfit import Misfit
     from dr_pipelines.model.recovery_point import LogEntry
 
 
@@ -118,6 +119,19 @@ def fit_summary(
         "misfits": fitness.misfits,
         "untried": fitness.untried,
     }
+
+
+def refused_lines(left_out: int, refused: "tuple[Misfit, ...]") -> Iterator[str]:
+    """Records that the store's engine would not take when they were applied."""
+    if not left_out:
+        return
+    yield (
+        f"safe in the log, but not in the store: its engine refused {left_out} of the records, and "
+        "no search finds them:"
+    )
+    yield from (f"  {misfit}" for misfit in refused)
+    if more := left_out - len(refused):
+        yield f"  and {more} more"
 
 
 def _few(parts: "tuple[Part, ...]") -> str:

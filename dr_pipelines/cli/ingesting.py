@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, asking, give
+from dr_pipelines.cli.fitting import refused_lines
 from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies, a_day
 from dr_pipelines.cli.session import open_project
 from dr_pipelines.cli.unread import unread_lines, unread_value
 
 if TYPE_CHECKING:  # imported by the commands that need them
-    from collections.abc import Iterator
-
     from rich.console import Console
 
-    from dr_pipelines.apply import Applied
     from dr_pipelines.forecast import Forecast
     from dr_pipelines.ingest.lineage import Lineage
     from dr_pipelines.ingestion import Ingested
@@ -293,7 +291,7 @@ def _ingest_answer(collection: str, report: "Ingested") -> Answer:
             console.print(
                 f"left alone, because they were edited in the store: {some(report.applied.kept)}"
             )
-        for line in _refused_lines(report.applied):
+        for line in refused_lines(report.applied.left_out, report.applied.refused):
             console.print(line, soft_wrap=True)
         for line in unread_lines(report.unread):
             console.print(line, soft_wrap=True)
@@ -304,15 +302,3 @@ def _ingest_answer(collection: str, report: "Ingested") -> Answer:
 
     partial = bool(report.unread.count or report.unapplied or report.applied.left_out)
     return Answer(value, show, ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED)
-
-
-def _refused_lines(applied: "Applied") -> "Iterator[str]":
-    if not applied.left_out:
-        return
-    yield (
-        f"safe in the log, but not in the store: its engine refused {applied.left_out} of the "
-        "records, and no search finds them:"
-    )
-    yield from (f"  {misfit}" for misfit in applied.refused)
-    if more := applied.left_out - len(applied.refused):
-        yield f"  and {more} more"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dr_pipelines.cli.answers import Answer, ExitCode, Mistake, asking, give
+from dr_pipelines.cli.fitting import refused_lines
 from dr_pipelines.cli.options import (
     POLICIES,
     At,
@@ -382,6 +383,8 @@ def _replay_answer(collection: str, done: "Replayed") -> Answer:
         "records": done.records,
         "entries": list(done.entries),
         "documents_written": done.written,
+        "left_out": done.left_out,
+        "refused": [misfit.model_dump() for misfit in done.refused],
     }
 
     def show(console: "Console") -> None:
@@ -390,5 +393,7 @@ def _replay_answer(collection: str, done: "Replayed") -> Answer:
             f"{done.records} records, log entries up to {done.entries[-1]}; "
             f"{done.written} documents differed in the store and were repaired"
         )
+        for line in refused_lines(done.left_out, done.refused):
+            console.print(line, soft_wrap=True)
 
-    return Answer(value, show)
+    return Answer(value, show, ExitCode.PARTIAL if done.left_out else ExitCode.SUCCEEDED)

@@ -121,3 +121,20 @@ def test_a_record_of_the_source_that_is_refused_is_said_by_ingest_and_status(
     assert fresh.dr("backup", "notes").code == 3
     after = fresh.dr("status", "--json").json["collections"][0]
     assert (after["problems"], after["fit"]["unaccepted"]) == ([], ["records"])
+
+
+def test_a_replay_says_what_was_refused(kept: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DuckDBVectorStore(kept.directory / "stores")
+    name = store.aliases()["notes"]
+    store.write(name, store_schema(store.describe(name)).empty_table(), replaces=["c"])
+
+    def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
+        wrong = pc.equal(batch.column("id"), "c#000000")
+        return misfits_of(batch, [problem("id", wrong, "no crows here")])
+
+    monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
+    done = kept.dr("replay", "notes", "--from", "2026-01-05", "--to", "2026-01-07")
+    words = " ".join(done.out.split())
+    assert done.code == 3
+    assert "its engine refused 1 of the records" in words
+    assert "record 'c#000000': no crows here" in words
