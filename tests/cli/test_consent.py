@@ -212,6 +212,8 @@ def test_a_forged_manifest_makes_nobody_mighty(
 
     plain = place.dr("restore", "memories", "--plan", "--json")
     assert plain.json["memberships"] == []
+    bare = "forged_new: made without memberships; --with-roles grants them"
+    assert bare in [note["consequence"] for note in plain.json["notes"]]
     refused = place.dr("restore", "memories", "--with-roles")
     assert refused.code == 1
     for role in MIGHTY:

@@ -279,6 +279,9 @@ def test_what_is_shown_is_what_is_executed(
     opened(store, "t@1-ab")
     labels = "COMMENT ON INDEX"
     assert [s for s in executed if labels not in s] == [s for s in shown if labels not in s]
+    cut = [statement for statement in shown if labels in statement]
+    assert cut  # the label is the whole specification: it is shown cut, and says so
+    assert all(statement.endswith("dr-pipelines collection …'") for statement in cut)
     assert shown[-1] == 'GRANT SELECT ON TABLE "public"."t@1-ab" TO PUBLIC'
 
 
