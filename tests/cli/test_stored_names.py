@@ -12,6 +12,7 @@ import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
+from dr_pipelines.stores.naming import StoredNames
 from tests.cli.workplace import POLICIES, Workplace
 from tests.servers.pgvector import Server
 
@@ -165,3 +166,11 @@ def test_an_engine_without_such_names_says_so(fresh: Workplace) -> None:
     refused = fresh.dr("backup", "memories")
     assert refused.code != 0
     assert "stored_as" in " ".join(refused.err.split())
+
+
+def test_a_namesake_of_a_collection_with_a_name_of_its_own_stands_for_nothing() -> None:
+    names = StoredNames({"docs": "Моя таблица"})
+    usual = str
+    assert names.collection("Моя таблица", usual) == "docs"
+    assert names.collection("docs", usual) is None
+    assert names.collection("other", usual) == "other"

@@ -233,3 +233,22 @@ def test_the_store_of_a_url_reads_blobs_too(directory: Path) -> None:
     lance.write_dataset(TABLES["v2"][0], directory / "theirs.lance")
     (batch,) = open_store(f"lance:{directory}", base=directory).scan("theirs", batch_rows=100)
     assert batch.num_rows == len(VALUES)
+
+
+def test_a_blob_in_a_map_is_written_by_no_engine_and_one_of_the_former_kind_is_kept(
+    directory: Path,
+) -> None:
+    """Once Lance writes one, it has to be decided what becomes of it."""
+    offsets, keys = pa.array([0, 1], pa.int32()), pa.array(["k"])
+    column = pa.MapArray.from_arrays(offsets, keys, blob_array([b"bytes"]))
+    vectors = pa.array([[1, 2]], pa.list_(pa.float32(), 2))
+    rows = pa.table({"id": ["a"], "v": vectors, "m": column})
+    with pytest.raises(OSError, match="Blob v2 encoder"):
+        lance.write_dataset(rows, directory / "new.lance", data_storage_version="2.2")
+
+    marked = pa.field("value", pa.large_binary(), metadata=LEGACY)
+    column = pa.array([[("k", b"bytes")]], pa.map_(pa.string(), marked))
+    rows = pa.table({"id": ["a"], "v": vectors, "m": column})
+    lance.write_dataset(rows, directory / "former.lance", data_storage_version="2.2")
+    (batch,) = open_store(f"lance:{directory}", base=directory).scan("former")
+    assert batch["m"].to_pylist() == ['[["k","Ynl0ZXM="]]']
