@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import Refused
+from dr_pipelines.model.fit import Note
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
@@ -30,7 +31,6 @@ READING = frozenset(
         "warnings",
         "describe",
         "glance",
-        "compatibility",
         "misfits",
         "status",
         "scan",
@@ -57,6 +57,11 @@ class Halves:
 
     def __init__(self, reader: VectorStore, writer: VectorStore) -> None:
         self._reader, self._writer = reader, writer
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        """Without what follows from the two being two: who reads may not act for who owns."""
+        notes = self._reader.compatibility(name)
+        return tuple(note for note in notes if note.part != "engine.pgvector.owner")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader if name in READING else self._writer, name)
