@@ -22,6 +22,10 @@ class Step:
     output: str
 
 
+PROGRESS = re.compile(r"[\w-]+: [\d,]+ of [\d,]+ \w+, ")
+"""A line now and then, on a machine so busy that it takes long."""
+
+
 def session(text: str) -> Iterator[Step]:
     """The steps of all blocks, in order."""
     for block in BLOCK.findall(text):
@@ -48,7 +52,8 @@ def perform(command: str, directory: Path) -> str:
         text=True,
         check=False,
     )
-    return "".join(f"{line.rstrip()}\n" for line in result.stdout.splitlines())
+    lines = [line for line in result.stdout.splitlines() if not PROGRESS.match(line)]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def plain(text: str) -> str:

@@ -66,6 +66,9 @@ def test_what_restores_by_load_needs_no_extra(kept: Workplace) -> None:
 def without(monkeypatch: pytest.MonkeyPatch, package: str, *modules: str) -> None:
     """Play that a package is not installed, for modules that are imported anew."""
     for name in [n for n in sys.modules if n.startswith(modules or (package,))]:
+        parent, _, child = name.rpartition(".")
+        if name in modules and child in vars(sys.modules.get(parent, sys)):
+            monkeypatch.delattr(sys.modules[parent], child)  # at the end it is the old one again
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
 
@@ -110,7 +113,7 @@ def test_without_its_packages_an_engine_is_not_opened(
     policies.write_text(policies.read_text().replace('{url: "duckdb:stores"}', f'{{url: "{url}"}}'))
     without(monkeypatch, package, f"dr_pipelines.stores.{engine}")
 
-    result = fresh.dr("backup", "memories")
+    result = fresh.dr("ingest", "notes")
 
     assert result.code == 2
     assert f"pip install 'dr-pipelines[{engine}]'" in " ".join(result.err.split())

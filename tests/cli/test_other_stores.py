@@ -113,7 +113,7 @@ def test_parts_that_nobody_can_look_at_are_named_together() -> None:
         for i in range(51)
     ]
     changed = PartFinding("shards", 3, 1, "load is spread differently: 3 → 1")
-    assert recovering._finding_lines([*silent, changed]) == [
+    assert recovering._finding_lines("docs", [*silent, changed]) == [
         "not as it was: shards was 3, is 1: load is spread differently: 3 → 1",
         "not reported by the engine, asked for as they were (51): "
         + ", ".join(f"indexes.i{i}" for i in range(51)),

@@ -353,7 +353,7 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InvalidRequest, match="directory"):
+    with pytest.raises(Unavailable, match=r"file cannot be read \(Not a directory\)"):
         open_store("chroma+local:file", base=tmp_path).create(SPEC)
     (tmp_path / "chroma.sqlite3").write_bytes(b"no database" * 1000)
     with pytest.raises(Damaged, match=str(tmp_path)):
