@@ -126,12 +126,13 @@ RESTORED = (
         "PostgreSQL: foreign keys and triggers",
         "prisma 27770, langgraph 2526",
         "said at restore only, then lost",
-        "foreign keys come back, validated where they hold; triggers are said at backup, with "
-        "the statement that makes them again",
+        "foreign keys come back, validated where they hold; triggers come back last, with consent "
+        "to the code that they call, and none is set off",
         (
             f"{SHAPES}test_foreign_keys_come_back_as_they_were",
             f"{SHAPES}test_a_foreign_key_that_does_not_hold_any_more_is_for_new_rows",
-            f"{SHAPES}test_each_thing_on_a_table_is_said_with_the_statement_that_makes_it_again",
+            "tests/stores/test_pgvector_triggers.py::"
+            "test_triggers_come_back_as_they_were_and_none_is_set_off",
         ),
     ),
     Situation(
@@ -151,11 +152,12 @@ RESTORED = (
         "PostgreSQL: `FORCE ROW LEVEL SECURITY`, owner and backup role apart",
         "backenly 41, hindsight 2645",
         "the restorer became the owner, grants were gone",
-        "restored with a role that may; an owner who cannot be set is said at backup. Without "
+        "restored with a role that may; an owner who cannot be set is said with the statements. Without "
         "the right to see all rows the backup is refused, never partial",
         (
             f"{FOREIGN}test_a_table_in_another_database_dumps_the_same",
-            f"{SHAPES}test_what_a_restore_would_not_do_is_known_by_reading",
+            "tests/cli/test_ownership.py::"
+            "test_who_may_not_is_told_the_statements_at_backup_and_at_restore",
             f"{FOREIGN}test_a_user_from_whom_policies_hide_records_is_refused",
         ),
     ),
@@ -164,9 +166,12 @@ RESTORED = (
         "`tableoid` after a switch, when the name is a view",
         "",
         "“programs that follow no aliases”",
-        "the plan names each; a switch by renaming is [not "
-        "offered](decisions/0022-what-hangs-on-a-table.md)",
-        (f"{SHAPES}test_what_an_alias_is_said_not_to_do_it_does_not",),
+        "the plan names each, and the statement that frees the name, so that the table comes back "
+        "under it; a switch by renaming is [not offered](decisions/0022-what-hangs-on-a-table.md)",
+        (
+            f"{SHAPES}test_what_an_alias_is_said_not_to_do_it_does_not",
+            f"{SHAPES}test_a_name_is_freed_by_the_statements_that_the_plan_prints",
+        ),
     ),
     Situation(
         "PostgreSQL: a `vector` column without dimension that holds 8 and 16 components",

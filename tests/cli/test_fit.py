@@ -8,6 +8,8 @@ from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.project import open_project
+from dr_pipelines.proof import newest_proof
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 from dr_pipelines.stores.misfits import Batch, misfits_of, problem
 from tests.cli.workplace import Workplace
@@ -138,3 +140,14 @@ def test_a_replay_says_what_was_refused(kept: Workplace, monkeypatch: pytest.Mon
     assert done.code == 3
     assert "its engine refused 1 of the records" in words
     assert "record 'c#000000': no crows here" in words
+
+
+def test_of_many_losses_a_log_entry_names_some_and_says_how_many_more(
+    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tuple(Note(f"engine.duckdb.p{n:02}", Fate.LOST, "gone") for n in range(12))
+    monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
+    assert kept.dr("backup", "notes").code == 3
+    project = open_project(kept.directory / "policies.yaml", {})
+    unfit = newest_proof(project.reading(), "notes").unfit
+    assert (len(unfit), unfit[-1]) == (11, "and 2 more")
