@@ -152,8 +152,8 @@ RESTORED = (
         "PostgreSQL: `FORCE ROW LEVEL SECURITY`, owner and backup role apart",
         "backenly 41, hindsight 2645",
         "the restorer became the owner, grants were gone",
-        "restored with a role that may; an owner who cannot be set is said with the statements. Without "
-        "the right to see all rows the backup is refused, never partial",
+        "restored with a role that may; an owner who cannot be set is said with the statements. "
+        "Without the right to see all rows the backup is refused, never partial",
         (
             f"{FOREIGN}test_a_table_in_another_database_dumps_the_same",
             "tests/cli/test_ownership.py::"
