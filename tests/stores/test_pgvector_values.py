@@ -292,17 +292,20 @@ WRONG = [
 
 
 @pytest.mark.parametrize("server", [18], indirect=True)
-@pytest.mark.parametrize("front", WRONG)
 def test_a_text_that_says_no_shape_is_a_misfit(
-    store: VectorStore, native: psycopg.Connection, front: str
+    store: VectorStore, native: psycopg.Connection
 ) -> None:
     native.execute("CREATE TABLE t (id int PRIMARY KEY, e vector(2), tags text[])")
-    native.execute("INSERT INTO t VALUES (1, '[1, 2]', '{a}'), (2, '[1, 2]', '{{a,b}}')")
+    native.execute("INSERT INTO t SELECT g, '[1, 2]', '{{a,b}}' FROM generate_series(0, 7) g")
     rows = pa.Table.from_batches(store.scan("t"))
     place = rows.schema.get_field_index("tags")
-    odd = pa.array([[front], rows.column("tags")[1].as_py()], rows.schema.field(place).type)
+    right = rows.column("tags")[7].as_py()
+    odd = pa.array([*([front] for front in WRONG), right], rows.schema.field(place).type)
     rows = rows.set_column(place, rows.schema.field(place), odd)
-    (misfit,) = store.misfits(store.describe("t"), rows)
-    assert (misfit.record, misfit.column) == ("1", "tags")
-    with pytest.raises(InvalidRequest, match="'1'"):
-        store.write("t", rows)
+    found = store.misfits(store.describe("t"), rows)
+    assert found.rows.tolist() == list(range(len(WRONG)))
+    assert {misfit.column for misfit in found} == {"tags"}
+    for row in range(len(WRONG)):
+        with pytest.raises(InvalidRequest, match=f"'{row}'"):
+            store.write("t", rows.slice(row, 1))
+    store.write("t", rows.slice(7))
