@@ -54,6 +54,7 @@ class Rehearsal(Session):
     """What others held a lock for."""
 
     def run(self, command: connections.Statement) -> None:
+        """Execute a command and keep it, also where only a lock of others was in the way."""
         try:
             super().run(command)
         except psycopg.errors.LockNotAvailable:  # only that it was not tried
