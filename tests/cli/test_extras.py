@@ -65,7 +65,7 @@ def test_what_restores_by_load_needs_no_extra(kept: Workplace) -> None:
 
 def without(monkeypatch: pytest.MonkeyPatch, package: str, *modules: str) -> None:
     """Play that a package is not installed, for modules that are imported anew."""
-    for name in [n for n in sys.modules if n.startswith(modules or (package,))]:
+    for name in [n for n in sys.modules if n.startswith((*modules, f"{package}."))]:
         parent, _, child = name.rpartition(".")
         if name in modules and child in vars(sys.modules.get(parent, sys)):
             monkeypatch.delattr(sys.modules[parent], child)  # at the end it is the old one again
