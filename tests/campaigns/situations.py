@@ -167,7 +167,7 @@ RESTORED = (
         "",
         "“programs that follow no aliases”",
         "the plan names each, and the statement that frees the name, so that the table comes back "
-        "under it; a switch by renaming is [not offered](decisions/0022-what-hangs-on-a-table.md)",
+        "under it; a switch by renaming is [not offered](decisions/0026-no-switch-by-renaming.md)",
         (
             f"{SHAPES}test_what_an_alias_is_said_not_to_do_it_does_not",
             f"{SHAPES}test_a_name_is_freed_by_the_statements_that_the_plan_prints",
