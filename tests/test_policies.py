@@ -30,8 +30,9 @@ from dr_pipelines.model.policy import (
     Objective,
     Policies,
 )
+from dr_pipelines.policies import file
 from dr_pipelines.policies.file import InvalidPolicy, load_policies
-from dr_pipelines.policies.places import read_document
+from dr_pipelines.policies.places import Document, read_document
 from dr_pipelines.policies.schema import documents, keys, policy_schema
 
 ROOT = Path(__file__).parent.parent
@@ -361,3 +362,41 @@ def test_the_examples_of_the_documentation_are_accepted(tmp_path: Path) -> None:
     assert [
         problems(tmp_path, block, {"S3_ENDPOINT": "https://s3.example"}) for block in blocks
     ] == [[]]
+
+
+def test_a_file_is_checked_again_where_it_or_a_variable_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[str]()
+
+    def reading(text: str) -> Document:
+        read.append(text)
+        return read_document(text)
+
+    monkeypatch.setattr(file, "read_document", reading)
+    path = tmp_path / "policies.yaml"
+    path.write_text(VARIABLE)
+    first = load_policies(path, {"PLACE": "here"})
+    assert load_policies(path, {"PLACE": "here"}) == first
+    assert len(read) == 1
+
+    for _ in range(2):
+        with pytest.raises(InvalidPolicy, match="PLACE"):
+            load_policies(path, {})
+    path.write_text(VARIABLE.replace("team:docs", "team:search"))
+    assert load_policies(path, {"PLACE": "here"}).collections["docs"].owner == "team:search"
+    assert len(read) == 3
+
+
+VARIABLE = """
+version: 1
+repository: ${PLACE}
+stores: {local: {url: "duckdb:stores"}}
+collections:
+  docs:
+    owner: team:docs
+    store: local
+    authority: store
+    dimension: 4
+    objectives: {rpo: 1h, rto: 30m}
+"""

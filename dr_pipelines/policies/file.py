@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ def load_policies(path: Path, environ: Mapping[str, str]) -> Policies:
 
     Variables must be set, and what they hold is checked, but `Policies` keeps `${NAME}`. Raises
     `InvalidPolicy`, whose text has a line `file:line:column: key: found …, expected …` for every
-    problem, in the order of the file.
+    problem, in the order of the file. A text that was checked before with the same variables is not
+    checked again: a scheduler opens the file for each of many collections, every few seconds.
     """
-    document = read_document(_text(path))
-    policies, problems = _validate(document, environ)
+    policies, problems = _checked(_text(path), frozenset(environ.items()))
     if problems or policies is None:
         lines = [_line(path, problem) for problem in sorted(problems)]
         raise InvalidPolicy("\n".join(dict.fromkeys(lines)))
@@ -83,6 +84,14 @@ def _text(path: Path) -> str:
         line = data[: error.start].count(b"\n") + 1
         raise InvalidPolicy(f"{path}:{line}:1: this is not text in UTF-8") from None
     return text
+
+
+@lru_cache(maxsize=2)
+def _checked(
+    text: str, environ: frozenset[tuple[str, str]]
+) -> tuple[Policies | None, tuple[Problem, ...]]:
+    policies, problems = _validate(read_document(text), dict(environ))
+    return policies, tuple(problems)
 
 
 def _validate(
