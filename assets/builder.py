@@ -14,7 +14,7 @@ from .collections import build_collection
 from .documents import build_documents
 from .embeddings import build_embeddings
 from .jobs import ingest_job, snapshot_job
-from .resources import PROJECT, ProjectResource, policies_path
+from .resources import PROJECT, ProjectResource, policies_path, project_resource
 from .restores import build_restore_job
 from .sensors import build_rpo_sensor
 from .snapshots import build_recovery_point, build_snapshot
@@ -57,7 +57,7 @@ def build_defs(
         *(collection_definitions(each) for each in tracked),
         dg.Definitions(
             jobs=[build_restore_job(name_prefix)],
-            resources={PROJECT: project or ProjectResource(policies=str(path))},
+            resources={PROJECT: project or project_resource(str(path))},
             executor=executor,
         ),
     )

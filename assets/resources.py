@@ -6,6 +6,7 @@ What a run needs of the world is opened here and handed to a verb. No decision b
 import os
 import time
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -35,6 +36,13 @@ class ProjectResource(dg.ConfigurableResource[None]):
     def elapsed(self) -> float:
         """Seconds of a clock that never goes back, for measuring."""
         return time.monotonic()
+
+
+@cache
+def project_resource(policies: str) -> ProjectResource:
+    """The one resource of a policies file: Dagster takes two for a conflict, although they are
+    equal, where a code location includes some collections here and others there."""
+    return ProjectResource(policies=policies)
 
 
 def policies_path() -> Path:

@@ -112,3 +112,12 @@ def _bare(kind: type[DrError]) -> DrError:
     error = kind.__new__(kind)
     Exception.__init__(error, "said")
     return error
+
+
+def test_some_collections_here_and_some_there_are_one_code_location(location: Location) -> None:
+    parts = [
+        build_defs(location.policies, collections=["notes"]),
+        build_defs(location.policies, collections=["memories"], name_prefix="other_"),
+    ]
+    jobs = {job.name for job in dg.Definitions.merge(*parts).resolve_all_job_defs()}
+    assert {"restore", "other_restore", "ingest_notes", "other_snapshot_memories"} <= jobs
