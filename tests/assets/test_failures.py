@@ -115,6 +115,7 @@ def _bare(kind: type[DrError]) -> DrError:
 
 
 def test_some_collections_here_and_some_there_are_one_code_location(location: Location) -> None:
+    location.set_policy(more=STORE_ONLY)
     parts = [
         build_defs(location.policies, collections=["notes"]),
         build_defs(location.policies, collections=["memories"], name_prefix="other_"),
