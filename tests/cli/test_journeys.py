@@ -226,6 +226,8 @@ def test_days_are_replayed_and_compacted_away(kept: Workplace) -> None:
         "records": 6,
         "entries": [9, 11],
         "documents_written": 0,
+        "left_out": 0,
+        "refused": [],
     }
     compacted = kept.dr("compact", "notes")
     assert compacted.out == ("notes: 5 segments became 1 (22 rows, now 12) at log:13\n")

@@ -491,7 +491,8 @@ def test_a_table_by_a_name_of_the_policies_asks_for_the_same_consent(
     names = StoredNames({"docs": "a b"})
     named = open_store(postgres_of_both.url(database), base=Path(), names=names)
     public = {name for name in dir(store) if not name.startswith("_")}
-    assert public <= set(dir(named))
+    asked_by_its_own_names = {"inventory"}  # before there are policies that could name anything
+    assert public - asked_by_its_own_names <= set(dir(named))
     assert isinstance(named, Definer)
     spec = named.describe("docs")
     found = named.definitions(spec, with_roles=False)
