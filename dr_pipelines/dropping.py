@@ -2,12 +2,22 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from dr_pipelines.errors import NotFound
 from dr_pipelines.planning.stored import Known, require_droppable
-from dr_pipelines.protocols import Lease, VectorStore
+from dr_pipelines.protocols import Definer, Lease, VectorStore
 from dr_pipelines.reporting.stores import Stored, stored
 from dr_pipelines.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A collection that is gone, and the roles that a restore made for it and that stay, since they
+    are in use by now or may not be removed."""
+
+    was: Stored
+    kept_roles: tuple[str, ...] = ()
 
 
 def drop(
@@ -18,7 +28,7 @@ def drop(
     known: Callable[[], Iterable[Known]],
     repository: Repository,
     lease: Lease,
-) -> Stored:
+) -> Dropped:
     """Remove a physical collection that is left over, and return what it was.
 
     It is looked at with the leases held of its name and of every collection of the policies, so
@@ -35,5 +45,11 @@ def drop(
         if each is None:
             raise NotFound(f"store {store_name!r} has no collection {name!r}. See: dr stores")
         require_droppable(name, each.part, each.collection, store=store_name, aliases=each.aliases)
-        store.drop(name)
-    return each
+        return Dropped(each, _removed(name, store))
+
+
+def _removed(name: str, store: VectorStore) -> tuple[str, ...]:
+    if isinstance(store, Definer):
+        return store.remove(name)
+    store.drop(name)
+    return ()

@@ -231,6 +231,11 @@ class Definer(Protocol):
         all of it or nothing, idempotent. The last step before it is served."""
         ...
 
+    def remove(self, name: str) -> tuple[str, ...]:
+        """The same as `drop`; gives the roles that `open_up` made for the collection and that stay,
+        since somebody uses them by now or this user may not remove them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:

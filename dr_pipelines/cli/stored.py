@@ -51,6 +51,7 @@ def drop(
       dr drop handbook@12-520d2a36 --store local
     """
     from dr_pipelines import dropping
+    from dr_pipelines.model.display import displayed_line
 
     project = open_project(policies)
     chosen = _store_of(project, name, store)
@@ -62,10 +63,16 @@ def drop(
         repository=project.reading(),
         lease=project.lease,
     )
-    value = {"name": name, "store": chosen, "was": _value(done)}
+    kept = list(done.kept_roles)
+    value = {"name": name, "store": chosen, "was": _value(done.was), "kept_roles": kept}
 
     def show(console: "Console") -> None:
-        console.print(f"{name} was removed from store {chosen}: {_described(done)}")
+        console.print(f"{name} was removed from store {chosen}: {_described(done.was)}")
+        if kept:
+            console.print(
+                f"roles that a restore made for it stay: {', '.join(map(displayed_line, kept))}. "
+                "They are in use by now, or not this user's to remove: DROP ROLE, once they are not"
+            )
 
     return give(Answer(value, show), as_json=as_json)
 

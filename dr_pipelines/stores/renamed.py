@@ -123,3 +123,6 @@ class RenamedDefiner(RenamedStore):
 
     def open_up(self, name: str) -> None:
         self._definer.open_up(self._inside(name))
+
+    def remove(self, name: str) -> tuple[str, ...]:
+        return self._definer.remove(self._inside(name))

@@ -131,6 +131,15 @@ class RecordingStore:
         if isinstance(self._store, Definer):
             self._called("open_up", name, partial(self._store.open_up, name))
 
+    def remove(self, name: str) -> tuple[str, ...]:
+        if not isinstance(self._store, Definer):
+            self.drop(name)
+            return ()
+        kept = list[str]()
+        remove = self._store.remove
+        self._called("drop", name, lambda: kept.extend(remove(name)))
+        return tuple(kept)
+
     def promote(self, name: str, *, alias: str) -> None:
         self._called("promote", name, lambda: self._store.promote(name, alias=alias))
 

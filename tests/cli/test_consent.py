@@ -20,7 +20,7 @@ from dr_pipelines.stores.pgvector import open_store, opening
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.rehearsal import Rehearsal
 from dr_pipelines.stores.pgvector.store import PgvectorStore
-from tests.cli.workplace import POLICIES, Workplace
+from tests.cli.workplace import POLICIES, Result, Workplace
 from tests.servers.pgvector import Server
 
 TABLE = """
@@ -371,3 +371,29 @@ def test_a_beginning_that_somebody_else_made_is_not_taken_up(
         open_store(postgres.url(database), base=Path()).create(spec)
     with pytest.raises(Refused, match="writing into it runs what 'forged_owner' wrote"):
         other.write(spec.name, rows)
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_role_that_is_in_use_by_now_is_named_by_the_drop_that_leaves_it(
+    place: Workplace, native: psycopg.Connection
+) -> None:
+    assert place.dr("backup", "memories").code in (0, 3)
+    _forge(
+        place,
+        grants=[
+            {"role": role, "privileges": ["SELECT"]} for role in ("forged_new", "forged_unused")
+        ],
+    )
+    native.execute("DROP TABLE memories; CREATE TABLE of_others ()")
+    said = dict[bool, Result]()
+    for as_json in (False, True):
+        assert place.dr("restore", "memories", "--into", "beside").code in (0, 3)
+        native.execute("GRANT SELECT ON of_others TO forged_new")
+        said[as_json] = place.dr("drop", "beside", *(["--json"] if as_json else []))
+        assert said[as_json].code == 0, said[as_json].err
+        unused = "SELECT 1 FROM pg_roles WHERE rolname = 'forged_unused'"
+        assert native.execute(unused).fetchone() is None
+        native.execute("REVOKE ALL ON of_others FROM forged_new; DROP ROLE forged_new")
+    told = " ".join(said[False].out.split())
+    assert "roles that a restore made for it stay: forged_new. They are in use by now" in told
+    assert said[True].json["kept_roles"] == ["forged_new"]

@@ -63,6 +63,7 @@ def test_what_is_left_over_is_dropped_and_nothing_else(kept: Workplace) -> None:
     assert kept.dr("drop", "beside").code == 0
     answer = kept.dr("drop", first, "--json")
     assert (answer.code, answer.json["was"]["part"]) == (0, "replaced")
+    assert answer.json["kept_roles"] == []
     assert parts(kept) == {physical(kept): ("served", "notes")}
     assert kept.dr("search", "notes", "crow", "--mode", "keyword").code == 0
 

@@ -143,9 +143,10 @@ def make_roles(session: Session, section: Section) -> dict[str, int]:
     return dict(session.rows(OIDS.format(names=text_array(list(roles.made)))))
 
 
-def undo_roles(session: Session, made: dict[str, int]) -> None:
-    """Remove roles that a restore made. One that has been made anew since, or that has got
-    something by now, is somebody's and stays."""
+def undo_roles(session: Session, made: dict[str, int]) -> tuple[str, ...]:
+    """Remove roles that a restore made. One that has been made anew since is somebody's; one that
+    has got something by now, or that this user may not remove, stays: these are returned."""
+    kept = list[str]()
     rows = session.rows(OIDS.format(names=text_array(list(made))))
     found: dict[str, int] = dict(rows)
     for name in sorted(name for name, number in made.items() if found.get(name) == number):
@@ -153,4 +154,5 @@ def undo_roles(session: Session, made: dict[str, int]) -> None:
             with session.connection.transaction():
                 session.run(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
         except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege):
-            continue
+            kept.append(name)
+    return tuple(kept)

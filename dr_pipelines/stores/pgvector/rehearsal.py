@@ -177,8 +177,9 @@ def _untried(commands: list[str]) -> list[Note]:
     return [Note(part, Fate.APPROXIMATED, said + command) for command in commands]
 
 
-def remove(session: Session, table: Table) -> None:
-    """Drop a table, and the roles that were made for it if it was never served."""
+def remove(session: Session, table: Table) -> tuple[str, ...]:
+    """Drop a table, and the roles that were made for it; gives those of them that stay."""
     session.run(sql.SQL("DROP TABLE IF EXISTS {}").format(session.table(table.name)))
-    if table.label is not None and table.label.made:
-        undo_roles(session, dict(table.label.made))
+    if table.label is None or not table.label.made:
+        return ()
+    return undo_roles(session, dict(table.label.made))

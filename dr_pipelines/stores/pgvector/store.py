@@ -254,15 +254,18 @@ class PgvectorStore:
         return table is not None
 
     def drop(self, name: str) -> None:
+        self.remove(name)
+
+    def remove(self, name: str) -> tuple[str, ...]:
         with self._connections.writing() as session:
             _require_no_alias(session, name)
             table = find_table(session, name)
             if table is None:
-                return
+                return ()
             pointing = sorted(a for a, to in aliases(session).items() if to == table.name)
             if pointing:
                 raise Refused(f"{name!r} is served as {pointing}; promote another collection first")
-            remove(session, table)
+            return remove(session, table)
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         below = self._filled.pop(name, None)  # back only when it is known what was written
