@@ -1,5 +1,7 @@
 """The restore job, and what the code location is made of."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,26 @@ from assets.tracked import unique_labels
 from dr_pipelines.config import InvalidPolicy
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call, Definitions, Statement
+from dr_pipelines.protocols import Definer
 from dr_pipelines.stores.duckdb import DuckDBVectorStore
 from tests.assets.location import STORE_ONLY, Location, failure_of
 
 
 def config(**wanted: object) -> dict[str, object]:
     return {"ops": {"restore_collection": {"config": {"collection": "notes", **wanted}}}}
+
+
+def defined_by(definitions: Callable[..., Definitions], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make collections of DuckDB definitions, as those of PostgreSQL are."""
+    answers: dict[str, Callable[..., object]] = {
+        "definitions": definitions,
+        "open_up": lambda _, name: None,
+        "before_rights": lambda _, spec: spec,
+        "remove": lambda store, name: store.drop(name) or (),
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(DuckDBVectorStore, name, answer, raising=False)
+    assert issubclass(DuckDBVectorStore, Definer)
 
 
 @pytest.mark.parametrize("route", ["load", "replay"])
@@ -81,15 +97,32 @@ def test_code_without_consent_is_named_with_its_digest(
     def definitions(_: object, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
         return Definitions(spec, (Statement("CREATE POLICY p", "rights", (call,)),), (call,))
 
-    monkeypatch.setattr(DuckDBVectorStore, "definitions", definitions, raising=False)
-    monkeypatch.setattr(DuckDBVectorStore, "open_up", lambda _, name: None, raising=False)
-    monkeypatch.setattr(DuckDBVectorStore, "before_rights", lambda _, spec: spec, raising=False)
+    defined_by(definitions, monkeypatch)
 
     said = failure_of(ingested.run("restore", config=config()))
 
     assert "policy p calls public.f(integer), which is somebody's" in said
     digest = said.partition("--accept-code ")[2][:64]
     assert ingested.run("restore", config=config(accept_code=digest)).success
+
+
+def test_who_becomes_a_member_and_what_was_not_analysed_are_warnings(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def definitions(_: object, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
+        granted = (("team", "guest"),) if with_roles else ()
+        return Definitions(spec, memberships=granted, unread="a domain's check: not analysed")
+
+    defined_by(definitions, monkeypatch)
+
+    done = ingested.run("restore", config=config(with_roles=True))
+
+    assert done.success
+    logs = ingested.instance.all_logs(done.run_id)
+    assert [entry.user_message for entry in logs if entry.level == logging.WARNING] == [
+        "guest becomes a member of role team",
+        "no statements: a domain's check: not analysed",
+    ]
 
 
 def test_a_point_that_does_not_exist_is_named(ingested: Location) -> None:
