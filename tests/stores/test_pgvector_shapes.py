@@ -346,6 +346,12 @@ SAID = {
     "dependent": """CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql
         BEGIN ATOMIC SELECT count(*) FROM public.t; END""",
     "comment of a policy": "CREATE POLICY p ON t USING (true); COMMENT ON POLICY p ON t IS 'it''s'",
+    "extension of a trigger": """CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RETURN NEW; END $$;
+        CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION fires();
+        ALTER TRIGGER g ON t DEPENDS ON EXTENSION vector""",
+    "extension of an index": """CREATE INDEX of_a ON t (a);
+        ALTER INDEX of_a DEPENDS ON EXTENSION vector""",
     "tablespace": "ALTER TABLE t SET TABLESPACE elsewhere",
     "access method": """CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler;
         ALTER TABLE t SET ACCESS METHOD heap2""",

@@ -120,6 +120,24 @@ INDEX_PLACES = qualified("""
     JOIN pg_tablespace s ON s.oid = c.reltablespace
     WHERE i.indrelid = {table}
 """)
+EXTENSIONS_OF_PARTS = qualified("""
+    SELECT 0, pg_catalog.concat('extension of ', p.kind), pg_catalog.format('%I (%I)', p.name,
+        e.extname), pg_catalog.format('ALTER %s DEPENDS ON EXTENSION %I', p.altered, e.extname)
+    FROM (
+        SELECT 'a trigger' AS kind, g.tgname AS name, g.oid,
+            'pg_catalog.pg_trigger'::regclass::oid AS class,
+            pg_catalog.format('TRIGGER %I ON %I.%I', g.tgname, n.nspname, c.relname) AS altered
+        FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE g.tgrelid = {table}
+        UNION ALL SELECT 'an index', c.relname, c.oid, 'pg_catalog.pg_class'::regclass::oid,
+            pg_catalog.format('INDEX %I.%I', n.nspname, c.relname)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE i.indrelid = {table}
+    ) p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid AND d.deptype = 'x'
+        AND d.refclassid = 'pg_catalog.pg_extension'::regclass::oid
+    JOIN pg_extension e ON e.oid = d.refobjid
+""")
+"""`DEPENDS ON EXTENSION`: a trigger or an index that goes when the extension goes."""
 COMMENTS = qualified("""
     SELECT 0, p.kind, pg_catalog.format('%I', p.name),
         pg_catalog.format('COMMENT ON %s %I ON %I.%I IS %L', p.word, p.name, n.nspname, c.relname,
@@ -186,6 +204,7 @@ QUERIES = (
     SUBSCRIPTIONS,
     SECURITY_LABELS,
     EXTENSIONS,
+    EXTENSIONS_OF_PARTS,
     COMMENTS,
     OTHERS,
 )
