@@ -85,7 +85,8 @@ class Catalog(Protocol):
 
     def warnings(self) -> tuple[str, ...]:
         """What whoever runs the store should mend, a sentence for each: rights that this program
-        has there and does not need. Cheap, and about no single collection."""
+        has there and does not need, collections that a name of the policies hides. Cheap, and
+        about no collection of the policies."""
         ...
 
 

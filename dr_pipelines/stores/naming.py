@@ -1,6 +1,6 @@
 """What a store calls a collection whose own name is none of ours: `stored_as` in the policies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dr_pipelines.errors import InvalidRequest
@@ -25,6 +25,19 @@ class StoredNames:
                 return collection
         found = usual(native)
         return None if found in self.stored else found
+
+    def hidden(self, natives: Iterable[str], usual: Callable[[str], str | None]) -> tuple[str, ...]:
+        """A sentence for each of what a store has that stands for nothing, since the name that it
+        would have here is that of a collection that the store calls otherwise."""
+        called = set(self.stored.values())
+        found = {native: usual(native) for native in natives if native not in called}
+        return tuple(
+            f"{native!r} is not seen there, since policies give that name to another collection "
+            f"(stored_as). To back it up, name it otherwise in the policies, with stored_as: "
+            f"{native!r}"
+            for native, name in sorted(found.items())
+            if name is not None and name in self.stored
+        )
 
 
 def checked_as_file(names: StoredNames) -> StoredNames:

@@ -10,6 +10,7 @@ from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Definer, Progress, VectorStore
+from dr_pipelines.stores.naming import StoredNames
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,13 +40,15 @@ class RenamedStore:
 
     def collections(self) -> list[str]:
         there = self._store.collections()
-        return sorted(self._ours.get(name, name) for name in there if name not in self._inner)
+        seen = [name for name in there if name in self._ours or name not in self._inner]
+        return sorted(self._ours.get(name, name) for name in seen)
 
     def aliases(self) -> dict[str, str]:
         return {alias: self._ours.get(to, to) for alias, to in self._store.aliases().items()}
 
     def warnings(self) -> tuple[str, ...]:
-        return self._store.warnings()
+        hidden = StoredNames(self._inner).hidden(self._store.collections(), str)
+        return (*self._store.warnings(), *hidden)
 
     def describe(self, name: str) -> CollectionSpec:
         return self._outside(self._store.describe(self._inside(name)))

@@ -12,7 +12,10 @@ import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
+from dr_pipelines.model.collection import CollectionSpec, Vector
+from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.naming import StoredNames
+from dr_pipelines.stores.renamed import RenamedStore
 from tests.cli.workplace import POLICIES, Workplace
 from tests.servers.pgvector import Server
 
@@ -151,6 +154,54 @@ def test_a_table_of_postgresql_of_any_name_is_lost_and_comes_back(
         assert found.fetchone() == (0,)
     again = fresh.dr("backup", "memories", "--json")
     assert (again.json["records"], again.json["equal"]) == (ROWS, True)
+
+
+def hidden(place: Workplace) -> list[str]:
+    """What status warns of, in JSON and in words."""
+    found: list[str] = place.dr("status", "--json").json["warnings"]
+    said = " ".join(place.dr("status").out.split())
+    assert all(" ".join(warning.split()) in said for warning in found)
+    return found
+
+
+WARNING = "store local: 'memories' is not seen there, since policies give that name to another"
+
+
+@pytest.mark.parametrize("scheme", ENGINES)
+def test_a_namesake_is_a_warning_of_status(fresh: Workplace, scheme: str) -> None:
+    make, lose, _ = ENGINES[scheme]
+    stores = fresh.directory / "stores"
+    stores.mkdir(exist_ok=True)
+    make(stores, NAMES[0])
+    (fresh.directory / "policies.yaml").write_text(policies(scheme, NAMES[0]), encoding="utf-8")
+    assert hidden(fresh) == []
+    make(stores, "memories")
+    (said,) = hidden(fresh)
+    assert said.startswith(WARNING)
+    assert said.endswith("stored_as: 'memories'")
+
+
+def test_a_namesake_in_postgresql_is_a_warning_of_status(
+    fresh: Workplace, postgres: Server
+) -> None:
+    database = postgres.create_database()
+    text = policies("duckdb", NAMES[0]).replace("duckdb:stores", postgres.url(database))
+    (fresh.directory / "policies.yaml").write_text(text, encoding="utf-8")
+    with psycopg.connect(postgres.conninfo(database), autocommit=True) as clients:
+        clients.execute(f'CREATE TABLE "{NAMES[0]}" (id int PRIMARY KEY, embedding vector(8))')
+        assert not [said for said in hidden(fresh) if said.startswith(WARNING)]
+        clients.execute("CREATE TABLE memories (id int PRIMARY KEY, embedding vector(8))")
+    assert len([said for said in hidden(fresh) if said.startswith(WARNING)]) == 1
+
+
+def test_two_collections_may_have_each_the_name_of_the_other() -> None:
+    inner = MemoryVectorStore()
+    inner.create(CollectionSpec(name="a", vectors=(Vector(dimension=2),)))
+    inner.create(CollectionSpec(name="b", vectors=(Vector(dimension=2),)))
+    store = RenamedStore(inner, {"a": "b", "b": "a"})
+    assert store.collections() == ["a", "b"]
+    assert store.describe("a").name == "a"
+    assert store.warnings() == ()
 
 
 @pytest.mark.parametrize("name", ["../other", "a/b", ".hidden"])

@@ -60,6 +60,11 @@ class Place(Protocol):
         """The collection that a table is; None for a table whose name cannot be one."""
         ...
 
+    def hidden(self) -> tuple[str, ...]:
+        """A sentence for each table that stands for nothing, since a collection that has another
+        name here is called so."""
+        ...
+
     def tables(self) -> list[str]:
         """Names of tables, in any order."""
         ...
@@ -115,6 +120,9 @@ class LocalPlace:
 
     def collection(self, table: str) -> str | None:
         return self._names.collection(table, physical_name)
+
+    def hidden(self) -> tuple[str, ...]:
+        return self._names.hidden(self.tables(), physical_name) if self._names.stored else ()
 
     def tables(self) -> list[str]:
         # a directory without a version is what a process that died has left of making a table
@@ -174,6 +182,9 @@ class S3Place:
 
     def collection(self, table: str) -> str | None:
         return self._names.collection(table, physical_name)
+
+    def hidden(self) -> tuple[str, ...]:
+        return self._names.hidden(self.tables(), physical_name) if self._names.stored else ()
 
     def tables(self) -> list[str]:
         with translating(self.about):

@@ -90,7 +90,7 @@ class LanceDBVectorStore:
         return self._place.aliases()
 
     def warnings(self) -> tuple[str, ...]:
-        return ()
+        return self._place.hidden()
 
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, described)

@@ -30,6 +30,10 @@ class NamedDriver:
     def names(self) -> list[str]:
         return [name for native in self._driver.names() if (name := self._name(native)) is not None]
 
+    def hidden(self) -> tuple[str, ...]:
+        """A sentence for each collection that stands for nothing here."""
+        return self._names.hidden(self._driver.names(), str)
+
     def aliases(self) -> dict[str, str]:
         return self._translated(self._driver.aliases())
 

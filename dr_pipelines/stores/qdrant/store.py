@@ -22,6 +22,7 @@ from dr_pipelines.stores.qdrant.driver import Driver, Json, OpenCollection
 from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
 from dr_pipelines.stores.qdrant.fits import fit, rounding
 from dr_pipelines.stores.qdrant.foreign_records import ForeignRecords
+from dr_pipelines.stores.qdrant.named import NamedDriver
 from dr_pipelines.stores.qdrant.own_records import OwnRecords
 from dr_pipelines.stores.requests import (
     Request,
@@ -76,7 +77,7 @@ class QdrantVectorStore:
         return dict(sorted(self._driver.aliases().items()))
 
     def warnings(self) -> tuple[str, ...]:
-        return ()
+        return self._driver.hidden() if isinstance(self._driver, NamedDriver) else ()
 
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, self._description)
