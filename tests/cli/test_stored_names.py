@@ -169,7 +169,7 @@ WARNING = "store local: 'memories' is not seen there, since policies give that n
 
 @pytest.mark.parametrize("scheme", ENGINES)
 def test_a_namesake_is_a_warning_of_status(fresh: Workplace, scheme: str) -> None:
-    make, lose, _ = ENGINES[scheme]
+    make, _, _ = ENGINES[scheme]
     stores = fresh.directory / "stores"
     stores.mkdir(exist_ok=True)
     make(stores, NAMES[0])
