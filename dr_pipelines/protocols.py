@@ -132,7 +132,9 @@ class VectorReader(Catalog, Protocol):
     def misfits(self, spec: CollectionSpec, batch: "pa.Table | pa.RecordBatch") -> Misfits:
         """Records of a batch that `write` into a collection of that specification would refuse for
         their values: lengths, ranges, numbers that are not finite. Pure, and columnar; `batch` is
-        in `store_schema(spec)`. `write` asks this very question before it writes."""
+        in `store_schema(spec)`: one that is not, such as a record without an id, is a mistake of
+        whoever made it, and no misfit. `write` asks this very question before it writes, so that
+        record by record these are exactly what it refuses."""
         ...
 
     def glance(self, name: str) -> str | None:

@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 import pytest
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import VectorIndex
+from dr_pipelines.model.collection import CollectionSpec, VectorIndex
+from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.stores.misfits import misfits_of, problem
 from dr_pipelines.stores.requests import checked_batch_rows, checked_columns
 from dr_pipelines.testing import broken_stores
 from dr_pipelines.testing.broken_stores import BROKEN
@@ -68,6 +70,9 @@ class KeepsNoNaN(MemoryVectorStore):
     """Refuses what it cannot keep, and says which record has it."""
 
     refuses = frozenset(["nan"])
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        return misfits_of(batch, [problem("weight", pc.is_nan(batch.column("weight")), "is NaN")])
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         if "weight" in batch.column_names and pa.types.is_floating(batch.column("weight").type):

@@ -1,7 +1,7 @@
 """Stores that do not say beforehand what they will not take back, or say it of what they do."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.model.misfit import Misfit, Misfits
 from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.stores.misfits import misfits_of, problem
 from dr_pipelines.testing.broken_stores.columns import with_column
 
 
@@ -59,6 +60,35 @@ class MakesNumbersFinite(MemoryVectorStore):
         super().write(name, batch, **more)
 
 
+class SaysOneReasonAlone(MemoryVectorStore):
+    """Where a vector is not finite nobody is told of the numbers that are none."""
+
+    refuses: ClassVar[frozenset[str]] = frozenset(["nan"])
+
+    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
+        vectors, numbers = self._wrong(batch)
+        wrong = [place in (vectors or numbers) for place in range(batch.num_rows)]
+        return misfits_of(batch, [problem("id", np.array(wrong, np.bool_), f"not in {spec.name}")])
+
+    def write(self, name: str, batch: pa.Table, **more: Any) -> None:
+        if {"weight", "embedding", "picture"} <= {*batch.column_names}:
+            for place in set().union(*self._wrong(batch)):
+                key = batch["id"][place].as_py()
+                raise InvalidRequest(f"batch for {name!r}: record {key!r} is not finite")
+        super().write(name, batch, **more)
+
+    def _wrong(self, batch: pa.Table | pa.RecordBatch) -> tuple[set[int], set[int]]:
+        """Places of vectors, and of numbers, that are refused."""
+        vectors, numbers = set[int](), set[int]()
+        for place, row in enumerate(batch.to_pylist()):
+            values = [*(row["embedding"] or ()), *(row["picture"] or ())]
+            if not all(map(math.isfinite, values)):
+                vectors.add(place)
+            if isinstance(row["weight"], float) and math.isnan(row["weight"]):
+                numbers.add(place)
+        return vectors, numbers
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is None or math.isfinite(value) else 0.0
 
@@ -68,6 +98,7 @@ BROKEN: dict[type[MemoryVectorStore], str] = {
     KnowsEveryCollection: "test_what_a_store_made_itself_comes_back_as_it_was",
     FindsMisfitsEverywhere: "test_what_can_be_kept_is_no_misfit",
     SaysNothingOfWhatItRefuses: "test_a_vector_that_is_not_finite_is_kept_or_named",
+    SaysOneReasonAlone: "test_what_is_a_misfit_is_what_a_write_refuses",
     MakesNumbersFinite: "test_a_vector_that_is_not_finite_is_kept_or_named",
 }
 """Each broken store and the test of the contract that catches it."""

@@ -4,6 +4,7 @@
 
 from typing import Any, ClassVar
 
+import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import InvalidRequest, NotFound
@@ -18,6 +19,14 @@ NOT_FINITE: tuple[dict[str, Any], ...] = (
     {"embedding": [1.0, float("inf"), 0.0]},
     {"picture": [float("-inf"), 0.0]},
 )
+
+
+def _refuses(store: VectorStore, batch: pa.Table) -> bool:
+    try:
+        store.write(NAME, batch)
+    except InvalidRequest:
+        return True
+    return False
 
 
 class Fitting:
@@ -43,6 +52,18 @@ class Fitting:
         assert len(store.misfits(SPEC, rows)) == 0
         assert len(store.misfits(SPEC, table())) == 0
         assert all(len(store.misfits(SPEC, batch)) == 0 for batch in rows.to_batches())
+
+    def test_what_is_a_misfit_is_what_a_write_refuses(self, store: VectorStore) -> None:
+        """Record by record: neither more nor fewer, whatever is wrong with those beside it."""
+        odd = [record(f"odd {n}") | values for n, values in enumerate(NOT_FINITE)]
+        batch = table(record("good"), *EXTREMES, *odd, record("other"))
+        filled(store)
+        refused = [place for place in range(len(batch)) if _refuses(store, batch.slice(place, 1))]
+        found = store.misfits(SPEC, batch)
+        assert found.rows.tolist() == refused
+        ids, documents = batch["id"].to_pylist(), batch["document_id"].to_pylist()
+        assert [misfit.record for misfit in found] == [ids[place] for place in refused]
+        assert {documents[place] for place in refused} >= self.refuses
 
     @pytest.mark.parametrize("number", range(len(NOT_FINITE)))
     def test_a_vector_that_is_not_finite_is_kept_or_named(
