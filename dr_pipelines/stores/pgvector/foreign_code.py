@@ -49,7 +49,35 @@ OF_WRITES = """
     UNION ALL
     SELECT 'pg_catalog.pg_trigger'::regclass::oid, t.oid, ''
     FROM pg_trigger t WHERE t.tgrelid = ANY ({tables}) AND t.tgenabled <> 'D'
+    UNION ALL
+    SELECT 'pg_catalog.pg_type'::regclass::oid, r.rngtypid, ''
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_range r ON r.rngtypid = t.oid OR r.rngmultitypid = t.oid
+        OR r.rngtypid = t.typbasetype OR r.rngmultitypid = t.typbasetype
+    WHERE a.attrelid = ANY ({tables})
+        AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid
+            AND a.attnum = ANY (i.indkey::int2[]))
+    UNION ALL
+    SELECT 'pg_catalog.pg_cast'::regclass::oid, c.oid, ''
+    FROM pg_cast c WHERE c.casttarget = 'pg_catalog.json'::regtype::oid
+        AND EXISTS (SELECT FROM checked k WHERE strpos(k.tree, '{{JSONCONSTRUCTOREXPR ') > 0
+            OR EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace::oid
+                AND p.proname::text IN ('to_json', 'to_jsonb', 'row_to_json', 'array_to_json',
+                    'json_build_array', 'json_build_object', 'jsonb_build_array',
+                    'jsonb_build_object')
+                AND strpos(k.tree, concat(':funcid ', p.oid, ' ')) > 0))
 """
+CHECKED = """checked (tree) AS (
+    SELECT format('%s', c.conbin) FROM pg_constraint c
+    WHERE c.conrelid = ANY ({tables}) AND c.contype = 'c'
+    UNION ALL SELECT format('%s', d.adbin) FROM pg_attrdef d
+    JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE d.adrelid = ANY ({tables}) AND a.attgenerated <> ''
+    UNION ALL SELECT concat(format('%s', i.indexprs), format('%s', i.indpred)) FROM pg_index i
+    WHERE i.indrelid = ANY ({tables}) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+), """
+"""What a write computes: of a value that becomes JSON in it a cast to json of its type is called,
+which no dependency says."""
 RULES = """
     UNION ALL
     SELECT pg_catalog.pg_describe_object('pg_catalog.pg_rewrite'::regclass::oid, w.oid, 0), '',
@@ -73,9 +101,9 @@ FUNCTIONS = """
     JOIN pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper AND r.rolname <> current_user
 """
-HEAD = "WITH expressions (class, id, tree) AS ("
-READING = qualified(HEAD + EXPRESSIONS + ")" + FUNCTIONS)
-WRITING = qualified(HEAD + EXPRESSIONS + OF_WRITES + ")" + FUNCTIONS + RULES)
+HEAD = "expressions (class, id, tree) AS ("
+READING = qualified("WITH " + HEAD + EXPRESSIONS + ")" + FUNCTIONS)
+WRITING = qualified("WITH " + CHECKED + HEAD + EXPRESSIONS + OF_WRITES + ")" + FUNCTIONS + RULES)
 CALL = re.compile(r"\{(?:FUNCEXPR :funcid|\w+ :opno \d+ :opfuncid) (\d+) ")
 ARGUMENTS = re.compile(r"[^{}]*?:args \(")
 COLUMNS = ("{VAR ", "{RELABELTYPE :arg {VAR ")

@@ -24,6 +24,7 @@ from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.planning.parts import OWN_NAME
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.fitting import comes_back
@@ -43,7 +44,13 @@ from dr_pipelines.stores.pgvector.catalog import (
 )
 from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.copying import scanned
-from dr_pipelines.stores.pgvector.description import Collection, collection_of, described, rows_of
+from dr_pipelines.stores.pgvector.description import (
+    FOREIGN_KEYS,
+    Collection,
+    collection_of,
+    described,
+    rows_of,
+)
 from dr_pipelines.stores.pgvector.fitted import fitted, key_notes, restorable_notes
 from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
@@ -70,6 +77,7 @@ from dr_pipelines.stores.requests import (
 )
 
 Seen = TypeVar("Seen")
+AS_MADE = ("columns", "layout", OWN_NAME)
 PATIENCE = 30.0
 """Seconds after which no new try begins; a try may wait for a lock as long."""
 SERVER = qualified("SELECT pg_catalog.current_setting('server_version')")
@@ -82,7 +90,7 @@ class PgvectorStore:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._connections = Connections(address)
-        self._made = set[str]()
+        self._made = dict[str, CollectionSpec]()
         """Collections of definitions that somebody accepted: until others have rights in them, what
         is in these runs as rows come."""
         self._filled = dict[str, str]()
@@ -225,7 +233,7 @@ class PgvectorStore:
 
     def create(self, spec: CollectionSpec) -> None:
         """The extension is made where the database lacks it and this user may."""
-        self._made.add(spec.name)
+        self._made[spec.name] = spec
         self._filled.pop(spec.name, None)
         try:
             with self._connections.writing() as session:
@@ -293,6 +301,7 @@ class PgvectorStore:
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         with self._connections.reading() as session:
             found = _physical(session, name)
+        self._require_believed(found.table)
         indexing.build(self._connections, found, dict(self._address.build), progress=progress)
         label = found.table.label
         if label is None:
@@ -301,6 +310,32 @@ class PgvectorStore:
             found = _physical(session, name)
             writing.move_sequences(session, found)
             write_key_label(session, found.table.name, replace(label, indexed=True))
+
+    def _require_believed(self, table: Table, *, parts: frozenset[str] | None = None) -> None:
+        """Refuse to execute definitions of a label that its table's owner may have forged, where
+        they call code: whoever owns a table may comment on its key's index.
+
+        Raises:
+            Refused: names what would run.
+        """
+        label = table.label
+        if label is None or label.spec == self._made.get(table.collection):
+            return
+        with self._connections.writing() as session:  # what it parses is undone
+            owner, ours = owner_of(session, table.id)
+            if ours:
+                return
+            section = section_of(label.spec)
+            kept = {key: part for key, part in section.items() if parts is None or key in parts}
+            if not kept.keys() - set(AS_MADE):
+                return
+            spec = label.spec.model_copy(update={"engine": {**label.spec.engine, ENGINE: kept}})
+            calls = analyse(session, spec).calls
+        if calls:
+            raise Refused(
+                f"table {table.name!r} belongs to {owner!r}, and its label has it made with what "
+                f"nobody consented to: {calls[0]}. Restore it from a recovery point"
+            )
 
     def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
         """Analysed and rehearsed in a transaction that is undone."""
@@ -317,7 +352,9 @@ class PgvectorStore:
     def open_up(self, name: str) -> None:
         """In one transaction, with the roles that are made for it."""
         with self._connections.writing() as session, as_described(name):
-            open_up(session, _physical(session, name))
+            found = _physical(session, name)
+            self._require_believed(found.table)
+            open_up(session, found)
 
     def promote(self, name: str, *, alias: str) -> None:
         with self._connections.writing() as session:
@@ -325,6 +362,7 @@ class PgvectorStore:
             if checked_alias(alias) not in aliases(session) and taken(session, alias):
                 raise AlreadyExists(f"{alias!r} is a table or view; choose another alias")
             if (label := found.table.label) is not None:
+                self._require_believed(found.table, parts=frozenset([*AS_MADE, FOREIGN_KEYS]))
                 add_foreign_keys(session, found.table, section_of(label.spec))
             alias_views.point(session, alias, found)
             if found.table.label is not None and found.table.label.made:

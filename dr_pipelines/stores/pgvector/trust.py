@@ -31,6 +31,10 @@ DENIED = {
 them: a default of a column that everybody has calls it."""
 FOREIGN = "is neither the engine's nor an extension's"
 
+TO_JSON = re.compile(r"(row_|array_)?to_jsonb?|jsonb?_(build_|object_agg|agg).*")
+"""Functions that make JSON of anything: of a type with a cast to json they call that cast."""
+JSON_NODE = "{JSONCONSTRUCTOREXPR "
+
 OF_FUNCTION = re.compile(
     r":(?:funcid|opfuncid|hashfuncid|negfuncid|aggfnoid|winfnoid|tsmhandler) (\d+)"
 )
@@ -71,6 +75,26 @@ CHECKS = qualified("""
     WHERE c.contypid <> 0::oid AND c.conbin IS NOT NULL
     ORDER BY 2, c.conname
 """)
+RANGES = qualified("""
+    SELECT u.id::int8, pg_catalog.format('%I.%I', n.nspname, t.typname),
+        r.rngsubdiff::oid::int8::text
+    FROM pg_catalog.pg_range r
+    JOIN LATERAL pg_catalog.unnest(ARRAY[r.rngtypid, r.rngmultitypid]) AS u (id) ON true
+    JOIN pg_catalog.pg_type t ON t.oid = u.id
+    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+    WHERE r.rngsubdiff::oid <> 0::oid AND n.nspname <> 'pg_catalog'
+    ORDER BY 2
+""")
+"""Types of ranges with a function for the distance of two bounds: ANALYZE and GiST indexes call
+it."""
+TO_JSON_CASTS = qualified("""
+    SELECT c.castfunc::int8::text FROM pg_catalog.pg_cast c
+    WHERE c.casttarget = 'pg_catalog.json'::regtype::oid AND c.castfunc <> 0::oid
+""")
+NAMES = qualified("""
+    SELECT p.proname::text FROM pg_catalog.pg_proc p
+    WHERE p.oid = ANY ({}) AND p.pronamespace = 'pg_catalog'::regnamespace::oid
+""")
 BUILT_OF = qualified("""
     WITH RECURSIVE part (whole, of) AS (
         SELECT t.oid, t.typelem FROM pg_catalog.pg_type t WHERE t.typelem <> 0::oid
@@ -107,8 +131,9 @@ class Callee:
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """Types of which reading a value may run somebody's function: domains with such a check, and
-    what is built of them. `names` are what a definition would have to name to read one."""
+    """Types of which reading or analysing a value may run somebody's function: domains with such a
+    check, ranges with such a distance, and what is built of them. `names` are what a
+    definition would have to name to read one."""
 
     types: dict[int, tuple[Callee, ...]]
     names: frozenset[str]
@@ -124,6 +149,8 @@ def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
     operators.update(number for found in OPERATORS.findall(whole) for number in found.split())
     functions = {*OF_FUNCTION.findall(whole)}
     found = [*functions_among(session, functions, operators)]
+    if JSON_NODE in whole or _makes_json(session, functions):
+        found += _casts_to_json(session)
     relations = oids([int(number) for number in {*OF_RELATION.findall(whole)}])
     found += [Callee(*row) for row in session.rows(RELATIONS.format(relations=relations))]
     types = {int(number) for number in OF_TYPE.findall(whole)}
@@ -131,6 +158,18 @@ def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
     for number in sorted(types & armed.types.keys()):
         found += armed.types[number]
     return tuple(dict.fromkeys(found))
+
+
+def _makes_json(session: Session, functions: Iterable[str]) -> bool:
+    names = session.rows(NAMES.format(oids([int(number) for number in functions])))
+    return any(TO_JSON.fullmatch(row[0]) for row in names)
+
+
+def _casts_to_json(session: Session) -> Iterator[Callee]:
+    """What a value that becomes JSON may call, of whatever type it is or has parts of."""
+    functions = [row[0] for row in session.rows(TO_JSON_CASTS)]
+    for callee in functions_among(session, functions):
+        yield Callee(callee.name, f"{callee.reason}, and is a cast to json")
 
 
 def functions_among(
@@ -159,6 +198,11 @@ def armed_types(session: Session) -> Armed:
         said = tuple(Callee(c.name, f"{c.reason}, and is called by {domain}") for c in called)
         if said:
             checks[number] = (*checks.get(number, ()), *said)
+    for number, name, function in session.rows(RANGES):
+        called = functions_among(session, [function])
+        said = tuple(Callee(c.name, f"{c.reason}, and is called by {name}") for c in called)
+        if said:
+            checks[number] = said
     if not checks:
         return Armed({}, frozenset())
     built = session.rows(BUILT_OF.format(types=oids(list(checks))))
