@@ -145,8 +145,9 @@ class PgvectorStore:
 
     def status(self, name: str) -> CollectionStatus:
         with self._holding(name) as (session, found):
-            require_readable(session, found.table)
-            count = session.one(qualified("SELECT count(*) FROM {}").format(found.rows(session)))
+            with self._watched(found.table):
+                query = qualified("SELECT count(*) FROM {}").format(found.rows(session))
+                count = session.one(query)
             return CollectionStatus(
                 records=count, indexed=found.built, size_bytes=_size(session, found)
             )
@@ -162,21 +163,41 @@ class PgvectorStore:
         """The state at the first `next`: a transaction is open until the end or `close`."""
         rows = checked_batch_rows(batch_rows)
         with self._holding(name) as (session, found):
-            require_readable(session, found.table)
             asked = checked_columns(columns, found.spec)
             where = writing.of_documents(found, documents)
-            yield from scanned(session, found, asked, where=where, batch_rows=rows)
+            with self._watched(found.table):
+                yield from scanned(session, found, asked, where=where, batch_rows=rows)
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         with self._holding(name) as (session, found):
-            require_readable(session, found.table)
             request = checked_query(query, found.spec, limit=limit, indexed=found.built)
             hits = None
-            if not query.exact:
-                hits = searching.approximately(session, found, request, limit=limit)
-            if hits is None:
-                hits = searching.exactly(session, found, request, limit=limit)
+            with self._watched(found.table):
+                if not query.exact:
+                    hits = searching.approximately(session, found, request, limit=limit)
+                if hits is None:
+                    hits = searching.exactly(session, found, request, limit=limit)
             return hits
+
+    @contextmanager
+    def _watched(self, table: Table) -> Iterator[None]:
+        """Reading of a table that this store holds. No lock that a reader may take keeps its owner
+        from adding an index, and the planner knows of one before the reader's own moment does: so
+        the catalogs are asked as they are now, right before and once more at the end. An index
+        cannot be dropped while the table is held.
+
+        Raises:
+            Refused: reading it runs functions of others, or may have run them.
+        """
+        with self._connections.reading() as now:
+            require_readable(now, table)
+        yield
+        try:
+            with self._connections.reading() as now:
+                require_readable(now, table)
+        except Refused as refused:
+            said = "added while the table was read, and may have run as this user"
+            raise Refused(f"{said}: {refused}") from None
 
     @contextmanager
     def _holding(self, name: str) -> Iterator[tuple[Session, Collection]]:
