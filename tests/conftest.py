@@ -11,7 +11,7 @@ pytest.register_assert_rewrite("dr_pipelines.testing")
 
 from dr_pipelines import config  # noqa: E402 - assertions are rewritten on import
 from dr_pipelines.model.components import StorePolicy  # noqa: E402
-from dr_pipelines.permissions import TEMPORARY  # noqa: E402
+from dr_pipelines.permissions import TEMPORARY, TEMPORARY_ACCESS  # noqa: E402
 from dr_pipelines.protocols import VectorStore  # noqa: E402
 from tests.engines import DIRECTORIES, OpenStore, StoreURL  # noqa: E402
 from tests.servers import pgvector as pg  # noqa: E402
@@ -100,7 +100,12 @@ def _process_as_it_was() -> Iterator[None]:
     """Opening a project sets this process's umask and where its temporary files lie; fixtures of a
     whole run open some."""
     umask = os.umask(0o022)
-    os.environ.pop(TEMPORARY, None)
+    _forget_temporary_files()
     yield
     os.umask(umask)
-    os.environ.pop(TEMPORARY, None)
+    _forget_temporary_files()
+
+
+def _forget_temporary_files() -> None:
+    for name in (TEMPORARY, TEMPORARY_ACCESS):
+        os.environ.pop(name, None)
