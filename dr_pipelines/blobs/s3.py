@@ -92,7 +92,7 @@ class S3BlobStore:
                 Bucket=self._bucket, Key=name, Body=body, IfNoneMatch="*", **sent
             )
         except VENDOR_ERRORS as error:
-            raise self._meaning(error, key, lost=OutcomeUnknown) from error
+            raise self._meaning(error, key, lost=OutcomeUnknown, creating=True) from error
         if not answer.get("ETag"):
             raise OutcomeUnknown(f"{self.url}: {key}: the answer is not one of an object store")
         self._require_kept(key, body)
@@ -203,8 +203,12 @@ class S3BlobStore:
                 self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
             raise
 
-    def _meaning(self, error: Exception, key: str, *, lost: type[DrError]) -> DrError:
-        return translated(error, url=self.url, key=key, lost=lost, secrets=self._secrets)
+    def _meaning(
+        self, error: Exception, key: str, *, lost: type[DrError], creating: bool = False
+    ) -> DrError:
+        return translated(
+            error, url=self.url, key=key, lost=lost, secrets=self._secrets, creating=creating
+        )
 
     def _repeat(self, call: Callable[[], T], *, key: str) -> T:
         """Call again after a pause while the store is out of reach; for what changes nothing."""

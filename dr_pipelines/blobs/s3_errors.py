@@ -67,20 +67,29 @@ FULL = (507,)
 """Statuses of a request that was refused for want of space, and had no effect."""
 NOT_IMPLEMENTED = (501, 505)
 """Statuses of a request that the server does not know, and that had no effect."""
+UNKNOWN_HEADER = ("NotImplemented", "NotSupported", "InvalidArgument", "InvalidRequest")
+"""Codes of a request with a header that the server does not know."""
 SENTENCE_CHARACTERS = 200
 
 
 def translated(
-    error: Exception, *, url: str, key: str, lost: type[DrError], secrets: Collection[str] = ()
+    error: Exception,
+    *,
+    url: str,
+    key: str,
+    lost: type[DrError],
+    secrets: Collection[str] = (),
+    creating: bool = False,
 ) -> DrError:
     """The meaning of a failed request to the caller; `lost` is the error of a lost answer.
+    `creating`: it was a create, which has headers that not every store knows.
 
     The server's own sentence is part of the message, without `secrets`: it may repeat what it was
     sent.
     """
     where = f"{url}: {key}" if key else url
     if isinstance(error, ClientError):
-        return _answered(error, where=where, url=url, lost=lost, secrets=secrets)
+        return _answered(error, where=where, url=url, lost=lost, secrets=secrets, creating=creating)
     if isinstance(error, FlexibleChecksumError):
         return Damaged(f"{where}: the bytes do not match the checksum stored with them")
     if isinstance(error, NEVER_SENT):
@@ -95,7 +104,13 @@ def translated(
 
 
 def _answered(
-    error: ClientError, *, where: str, url: str, lost: type[DrError], secrets: Collection[str]
+    error: ClientError,
+    *,
+    where: str,
+    url: str,
+    lost: type[DrError],
+    secrets: Collection[str],
+    creating: bool,
 ) -> DrError:
     code = SAME_AS.get(code_of(error), code_of(error))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -106,7 +121,7 @@ def _answered(
     said = _sentence(error, secrets)
     if status in FULL:
         return Unavailable(f"{where}: the store has no space left ({status} {code}){said}")
-    known = _unsupported(error, status, writes=lost is not Unavailable) or WAY_OUT.get(code)
+    known = WAY_OUT.get(code) or (_unsupported(error, status) if creating else None)
     if known is None and status not in NOT_IMPLEMENTED and _unanswered(status, code):
         return lost(f"{where}: the store failed ({status} {code}){said}")
     return InvalidRequest(f"{url}: {known or f'refused ({status} {code})'}{said}")
@@ -117,15 +132,17 @@ def _unanswered(status: int, code: str) -> bool:
     return status >= 500 or code in ("RequestTimeout", "429", "TooManyRequests")
 
 
-def _unsupported(error: ClientError, status: int, *, writes: bool) -> str | None:
-    """Which of the headers of a create the store refuses, by its own sentence or by elimination:
-    of a create, only `If-None-Match` is anything but usual."""
+def _unsupported(error: ClientError, status: int) -> str | None:
+    """The header of a create that the store does not know, by its own sentence or by elimination:
+    of a create, only `If-None-Match` is anything but usual. A checksum that does not fit is no
+    unknown header: those answers have codes of their own."""
     said = str(error.response.get("Error", {}).get("Message") or "").lower()
-    if "checksum" in said and status < 500 and writes:
+    unknown = status == 501 or code_of(error) in UNKNOWN_HEADER
+    if unknown and "checksum" in said:
         return NO_CHECKSUMS
     conditional = "if-none-match" in said or "ifnonematch" in said
-    if writes and (status == 501 or code_of(error) == "NotImplemented" or conditional):
-        return NO_CHECKSUMS if "checksum" in said else NOT_CONDITIONAL
+    if conditional or status == 501 or code_of(error) == "NotImplemented":
+        return NOT_CONDITIONAL
     return None
 
 

@@ -13,8 +13,8 @@ them: scripts need them."""
 
 
 def displayed(text: str, *, limit: int | None = None) -> str:
-    """The text with every control, bidirectional and invisible character as `\\x1b` or `\\u202e`;
-    tabs and line feeds stay. With `limit`, at most so many characters of it, and `…`."""
+    """The text with every control and bidirectional character as `\\x1b` or `\\u202e`; tabs and
+    line feeds stay. With `limit`, at most so many characters of it, and `…`."""
     cut = text if limit is None or len(text) <= limit else f"{text[:limit]}…"
     return _ACTING.sub(_escaped, cut)
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from dr_pipelines.blobs import s3
@@ -277,6 +278,32 @@ def test_a_header_that_the_store_does_not_know_is_named(
         with pytest.raises(InvalidRequest, match=named) as failure:
             opened(url, bucket).create("log/1", b"x")
         assert says in str(failure.value)
+
+
+@pytest.mark.parametrize("code", ["BadDigest", "XAmzContentChecksumMismatch"])
+def test_a_checksum_that_does_not_fit_is_no_reason_to_go_without(bucket: str, code: str) -> None:
+    with answering(400, error_body(code, "The checksum did not match"), {}) as (url, _):
+        with pytest.raises(InvalidRequest, match=f"refused .400 {code}.") as failure:
+            opened(url, bucket).create("log/1", b"x")
+        assert "checksums=no" not in str(failure.value)
+
+
+def test_a_deletion_that_is_not_implemented_is_not_about_conditions(
+    client: Any, blobs: S3BlobStore
+) -> None:
+    blobs.create("a", b"")
+
+    def refuse(**_: object) -> None:
+        answer = {"Error": {"Code": "NotImplemented", "Message": SAYS}}
+        raise ClientError(answer | {"ResponseMetadata": {"HTTPStatusCode": 501}}, "DeleteObject")
+
+    client.meta.events.register("after-call.s3.DeleteObject", refuse)
+    try:
+        with pytest.raises(InvalidRequest, match=r"refused \(501 NotImplemented\)") as failure:
+            blobs.delete("a")
+    finally:
+        client.meta.events.unregister("after-call.s3.DeleteObject", refuse)
+    assert "If-None-Match" not in str(failure.value)
 
 
 def test_without_checksums_none_is_sent_and_objects_are_read_back(
