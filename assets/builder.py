@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from dr_pipelines.project import open_project
+from dr_pipelines.project.project import open_project
 
 from .checks import build_checks
 from .chunks import build_chunks

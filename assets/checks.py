@@ -9,21 +9,21 @@ from typing import Any
 
 import dagster as dg
 
-from dr_pipelines import audit
-from dr_pipelines.audit import Audit
-from dr_pipelines.exposure import look
 from dr_pipelines.model.display import displayed, displayed_values
 from dr_pipelines.model.fitness import unaccepted
-from dr_pipelines.proof import (
+from dr_pipelines.monitoring.exposure import look
+from dr_pipelines.proof import ingested
+from dr_pipelines.proof.ingested import Audit
+from dr_pipelines.proof.points import (
     claims_missing,
     equality_problems,
     newest_proof,
     newest_snapshot,
     partitions_missing,
 )
+from dr_pipelines.proof.restorable import check_restorable
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.restorable import check_restorable
 
 from .failures import explained
 from .reporting import fit_metadata, unread_metadata
@@ -37,17 +37,17 @@ NAMED = 10
 Declare = Callable[[Callable[..., Any]], dg.AssetChecksDefinition]
 
 AUDITS: Mapping[str, tuple[Callable[..., Audit], str]] = {
-    "schema": (audit.audit_schema, "Every kept row keeps the rules of its stage."),
+    "schema": (ingested.audit_schema, "Every kept row keeps the rules of its stage."),
     "counts": (
-        audit.audit_counts,
+        ingested.audit_counts,
         "Every change of the source was read, cut and embedded, and none was quarantined.",
     ),
     "provenance": (
-        audit.audit_provenance,
+        ingested.audit_provenance,
         "Everything kept was made by what the policy names: one source, one chunker, one model.",
     ),
     "partition_digests": (
-        audit.audit_digests,
+        ingested.audit_digests,
         "Digests recomputed from the values that are kept are those of the manifest, each day.",
     ),
 }

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from dr_pipelines.exposure import look
-from dr_pipelines.staged_ingestion import commit_days
+from dr_pipelines.ingestion.by_stage import commit_days
+from dr_pipelines.monitoring.exposure import look
 
 from .reporting import DayReport, look_metadata
 from .resources import ProjectResource

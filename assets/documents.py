@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dr_pipelines.staged_ingestion import read_days
+from dr_pipelines.ingestion.by_stage import read_days
 
 from .reporting import DayReport
 from .resources import ProjectResource

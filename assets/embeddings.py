@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dr_pipelines.staged_ingestion import embed_days
+from dr_pipelines.ingestion.by_stage import embed_days
 
 from .reporting import DayReport
 from .resources import ProjectResource

@@ -18,7 +18,7 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
-from dr_pipelines.extras import missing_extra
+from dr_pipelines.host.extras import missing_extra
 from dr_pipelines.model.display import displayed
 
 P = ParamSpec("P")

@@ -6,15 +6,15 @@ from typing import Any
 
 import dagster as dg
 
-from dr_pipelines.exposure import Look
+from dr_pipelines.ingestion.by_stage import DayDone
 from dr_pipelines.model.display import displayed_values
 from dr_pipelines.model.fitness import tolerance_text
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.unread import Unread
+from dr_pipelines.monitoring.exposure import Look
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.staged_ingestion import DayDone
 
 LOG_SECONDS = 5.0
 """Least time between two lines of progress: each is a row in Dagster's event log."""

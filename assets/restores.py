@@ -9,9 +9,9 @@ from dr_pipelines.model.display import displayed, displayed_values
 from dr_pipelines.model.recovery import Plan, Recovery, Route
 from dr_pipelines.planning.recovery import require_allowed
 from dr_pipelines.planning.serving import elsewhere
+from dr_pipelines.recovery.plan import outline_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.points import resolve
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import outline_restore
 
 from .failures import explained
 from .reporting import TextReport, digest_metadata, head_metadata

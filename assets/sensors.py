@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dr_pipelines.exposure import Sighting, sighting
 from dr_pipelines.model.notation import duration_text
+from dr_pipelines.monitoring.exposure import Sighting, sighting
 from dr_pipelines.planning.freshness import (
     Action,
     Need,

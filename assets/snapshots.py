@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from dr_pipelines.backup import backup
-from dr_pipelines.exposure import look
+from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.model.recovery_point import Timeline
+from dr_pipelines.monitoring.exposure import look
 from dr_pipelines.planning.freshness import freshness_windows
-from dr_pipelines.proof import newest_snapshot, record_proof
+from dr_pipelines.proof.points import newest_snapshot, record_proof
 from dr_pipelines.protocols import VectorReader
 
 from .reporting import look_metadata, point_metadata

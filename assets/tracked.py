@@ -14,7 +14,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.display import displayed
 from dr_pipelines.model.notation import duration_text
 from dr_pipelines.model.policy import CollectionPolicy
-from dr_pipelines.project import Project
+from dr_pipelines.project.project import Project
 
 from .failures import explained
 from .workers import noted

@@ -8,11 +8,11 @@ from pathlib import Path
 from benchmarks import sample
 from benchmarks.corpora import longest_feed
 from benchmarks.harness import Figure, Laps, Scale
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
-from dr_pipelines.ingestion import ingest
-from dr_pipelines.project import open_project
+from dr_pipelines.ingestion.days import source_days
+from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.project.project import open_project
 from dr_pipelines.repository.points import latest
-from dr_pipelines.stages.days import source_days
+from dr_pipelines.sources.jsonl import JsonlSource
 
 WHAT = """\
 A change feed of many days, from nothing to a served collection, by the hashing embedder: documents,

@@ -12,20 +12,20 @@ import numpy.typing as npt
 from benchmarks import sample
 from benchmarks.corpora import HANDBOOK, MODEL
 from benchmarks.harness import Figure, Laps, Ratio, Scale
-from dr_pipelines.ingest.chunkers.token import TokenChunker
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
-from dr_pipelines.ingest.embedders.sentence_transformer import SentenceTransformerEmbedder
-from dr_pipelines.ingest.lineage import Lineage
-from dr_pipelines.ingest.model_files import locate
-from dr_pipelines.ingest.rows import embedding_inputs
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
-from dr_pipelines.ingestion import ingest
+from dr_pipelines.chunkers.token import TokenChunker
+from dr_pipelines.embedders.hashing import HashingEmbedder
+from dr_pipelines.embedders.model_files import locate
+from dr_pipelines.embedders.sentence_transformer import SentenceTransformerEmbedder
+from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.ingestion.rows import embedding_inputs
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import Embedder
-from dr_pipelines.reembedding import Reembedded, reembed
+from dr_pipelines.recovery.reembed import Reembedded, reembed
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_chunks, read_segment, records_only
+from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.memory import MemoryVectorStore
 
 WHAT = """\

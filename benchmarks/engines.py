@@ -13,11 +13,11 @@ from benchmarks import sample
 from benchmarks.full import restored
 from benchmarks.harness import Figure, Laps, Peaks, Ratio, Scale, peaks_of, tell_peak
 from benchmarks.incremental import drawn
-from dr_pipelines import config
+from dr_pipelines.backup.native import keep_native
 from dr_pipelines.model.collection import VectorIndex
 from dr_pipelines.model.components import StorePolicy
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.native import keep_native
+from dr_pipelines.project import adapters
 from dr_pipelines.protocols import VectorStore
 from tests.servers.pgvector import running_postgres
 
@@ -85,7 +85,7 @@ def run(scale: Scale, directory: Path) -> Figure:
 
 def opened(url: str, place: Path) -> VectorStore:
     """A store, as policies open it."""
-    return config.open_store(StorePolicy(url=url), base=place, environ={})
+    return adapters.open_store(StorePolicy(url=url), base=place, environ={})
 
 
 def _engine(engine: str, url: str, place: Path, scale: Scale, laps: Laps) -> float:
@@ -119,7 +119,7 @@ def _engine(engine: str, url: str, place: Path, scale: Scale, laps: Laps) -> flo
 def _files(place: Path, rows: int, repeats: int, laps: Laps) -> dict[str, object]:
     """LanceDB's files, kept twice and laid out again, beside a copy of its directory."""
     store = opened("lance:indexed", place)
-    native = config.open_native(store)
+    native = adapters.open_native(store)
     assert native is not None
     store.create(sample.described_spec(index=INDEX))
     for batch in sample.described_batches(np.arange(rows)):

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import sample
-from dr_pipelines.ingest.chunkers.simple import WholeDocumentChunker
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
-from dr_pipelines.ingest.lineage import Lineage
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
+from dr_pipelines.chunkers.simple import WholeDocumentChunker
+from dr_pipelines.embedders.hashing import HashingEmbedder
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.sources.jsonl import JsonlSource
 
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 

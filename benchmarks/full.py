@@ -10,11 +10,11 @@ from benchmarks import sample
 from benchmarks.harness import Figure, Laps, Scale
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.protocols import NativeFiles, VectorStore
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 
 WHAT = """\
 `backup` of a DuckDB collection that no log knows yet: scan, digests, segments (encoded, decoded

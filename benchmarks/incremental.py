@@ -11,11 +11,16 @@ import pyarrow as pa
 from benchmarks import sample
 from benchmarks.feed import SampleFeed, lineage
 from benchmarks.harness import Figure, Laps, Ratio, Scale
-from dr_pipelines.compaction import compact
-from dr_pipelines.ingestion import append_days, bind, ingest, prepare_day
+from dr_pipelines.ingestion.days import Reading, plan_day
+from dr_pipelines.ingestion.ingest import (
+    append_days,
+    bind,
+    ingest,
+    prepare_day,
+)
 from dr_pipelines.repository.points import latest
-from dr_pipelines.stages.days import Reading, plan_day
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.upkeep.compaction import compact
 
 WHAT = """\
 1 % of the records, scattered, get another text and vector, and one bit of one more vector is

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import sample
 from benchmarks.full import restored
 from benchmarks.harness import Figure, Ratio, Scale, peaks_of, tell_peak
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 
 WHAT = """\
 The largest resident size (`VmHWM`) of a process that imports the package and does one thing to

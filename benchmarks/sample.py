@@ -11,16 +11,22 @@ import numpy.typing as npt
 import pyarrow as pa
 from uuid6 import uuid7
 
-from dr_pipelines.backup import Snapshot, backup
+from dr_pipelines.backup.snapshot import Snapshot, backup
 from dr_pipelines.blobs.local import LocalBlobStore
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorIndex
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+    VectorIndex,
+)
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline, Writer
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.witness import FileWitness
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 
 COLLECTION = "sample"
 PHYSICAL = "sample@1"

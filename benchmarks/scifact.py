@@ -17,21 +17,21 @@ import numpy as np
 from benchmarks import sample
 from benchmarks.corpora import MODEL, ROOT, shared
 from benchmarks.harness import machine
-from dr_pipelines.ingest.chunkers.simple import WholeDocumentChunker
-from dr_pipelines.ingest.chunkers.token import TokenChunker
-from dr_pipelines.ingest.embedders.sentence_transformer import SentenceTransformerEmbedder
-from dr_pipelines.ingest.lineage import Lineage
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
-from dr_pipelines.ingestion import ingest
+from dr_pipelines.chunkers.simple import WholeDocumentChunker
+from dr_pipelines.chunkers.token import TokenChunker
+from dr_pipelines.embedders.sentence_transformer import SentenceTransformerEmbedder
+from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.query import FloatArray, Query
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.protocols import Chunker, Embedder, VectorReader
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.sources.jsonl import JsonlSource
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 
 COLLECTION = "scifact"
 PUBLISHED_NDCG = 0.645

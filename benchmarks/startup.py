@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import sample
 from benchmarks.corpora import HANDBOOK, ROOT
 from benchmarks.harness import Figure, Laps, Scale
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
+from dr_pipelines.sources.jsonl import JsonlSource
 
 WHAT = """\
 A process from its start to its end. `python` does nothing. `dr status` reads the policies, the log

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import sample
 from benchmarks.harness import Figure, Laps, Scale
-from dr_pipelines.verify import verify
+from dr_pipelines.proof.verify import verify
 
 WHAT = """\
 `level 2` reads and hashes every object that the log reaches; `sha256` reads and hashes the same

@@ -9,9 +9,9 @@ import pytest
 
 pytest.register_assert_rewrite("dr_pipelines.testing")
 
-from dr_pipelines import config  # noqa: E402 - assertions are rewritten on import
+from dr_pipelines.host.permissions import TEMPORARY, TEMPORARY_ACCESS  # noqa: E402
 from dr_pipelines.model.components import StorePolicy  # noqa: E402
-from dr_pipelines.permissions import TEMPORARY, TEMPORARY_ACCESS  # noqa: E402
+from dr_pipelines.project import adapters  # noqa: E402 - assertions are rewritten on import
 from dr_pipelines.protocols import VectorStore  # noqa: E402
 from tests.engines import DIRECTORIES, OpenStore, StoreURL  # noqa: E402
 from tests.servers import pgvector as pg  # noqa: E402
@@ -73,7 +73,7 @@ def open_store(store_url: StoreURL, tmp_path: Path) -> OpenStore:
 
     def make(engine: str) -> VectorStore:
         policy = StorePolicy(url=store_url(engine))
-        return config.open_store(policy, base=tmp_path, environ={})
+        return adapters.open_store(policy, base=tmp_path, environ={})
 
     return make
 

@@ -324,7 +324,7 @@ def test_what_make_install_installs_is_every_extra_but_parts_of_others() -> None
 # --- start-up --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["dr_pipelines.cli", "dr_pipelines.config"])
+@pytest.mark.parametrize("module", ["dr_pipelines.cli", "dr_pipelines.project.adapters"])
 def test_starting_loads_no_engine(module: str) -> None:
     program = f"import sys, {module}; print(*sorted(sys.modules))"
     result = subprocess.run(

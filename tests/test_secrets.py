@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dr_pipelines import config
 from dr_pipelines.errors import DrError
 from dr_pipelines.model.components import StorePolicy
+from dr_pipelines.project import adapters
 
 SECRET = "s3cr3t-of-mine"
 HOSTS = (
@@ -49,11 +49,11 @@ def said_by(opened: object) -> str:
 def test_opening_a_store_shows_no_secret(scheme: str, rest: str, tmp_path: Path) -> None:
     policy = StorePolicy.model_construct(url="${PLACE}")
     environ = {"PLACE": f"{scheme}://{rest}"}
-    said = said_by(lambda: config.open_store(policy, base=tmp_path, environ=environ))
+    said = said_by(lambda: adapters.open_store(policy, base=tmp_path, environ=environ))
     if not scheme.startswith("qdrant+"):  # of these, the rest is the name of a directory
         assert SECRET not in said
-    assert config.open_catalog  # the light way of status reads the same URL
-    light = said_by(lambda: config.open_catalog(policy, base=tmp_path, environ=environ))
+    assert adapters.open_catalog  # the light way of status reads the same URL
+    light = said_by(lambda: adapters.open_catalog(policy, base=tmp_path, environ=environ))
     if not scheme.startswith("qdrant+"):
         assert SECRET not in light
 
@@ -62,5 +62,5 @@ def test_opening_a_store_shows_no_secret(scheme: str, rest: str, tmp_path: Path)
 @pytest.mark.parametrize("scheme", ["s3", "ftp"])
 def test_opening_a_repository_shows_no_secret(scheme: str, rest: str, tmp_path: Path) -> None:
     environ = {"PLACE": f"{scheme}://{rest}"}
-    said = said_by(lambda: config.open_blobs("${PLACE}", base=tmp_path, environ=environ))
+    said = said_by(lambda: adapters.open_blobs("${PLACE}", base=tmp_path, environ=environ))
     assert SECRET not in said.replace(f"/db#{SECRET}", "")

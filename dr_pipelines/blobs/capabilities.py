@@ -7,7 +7,13 @@ from datetime import datetime
 from threading import Barrier
 from uuid import uuid4
 
-from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, NotFound, OutcomeUnknown
+from dr_pipelines.errors import (
+    Conflict,
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+)
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.recovery_point import Count
 from dr_pipelines.protocols import BlobStore

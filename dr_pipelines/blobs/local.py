@@ -17,7 +17,13 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from uuid import uuid4
 
-from dr_pipelines.blobs.keys import KEY_BYTES, RESERVED, check_key, check_prefix, check_range
+from dr_pipelines.blobs.keys import (
+    KEY_BYTES,
+    RESERVED,
+    check_key,
+    check_prefix,
+    check_range,
+)
 from dr_pipelines.errors import (
     Conflict,
     Damaged,
@@ -27,7 +33,7 @@ from dr_pipelines.errors import (
     OutcomeUnknown,
     Unavailable,
 )
-from dr_pipelines.permissions import Access
+from dr_pipelines.host.permissions import Access
 
 SHOWN_CHARACTERS = 60
 NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)

@@ -16,7 +16,13 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from dr_pipelines.blobs.keys import check_key, check_prefix, check_range
-from dr_pipelines.blobs.s3_errors import VENDOR_ERRORS, WAY_OUT, code_of, is_bare, translated
+from dr_pipelines.blobs.s3_errors import (
+    VENDOR_ERRORS,
+    WAY_OUT,
+    code_of,
+    is_bare,
+    translated,
+)
 from dr_pipelines.errors import (
     Damaged,
     DrError,

@@ -7,17 +7,17 @@ import typer
 
 from dr_pipelines import __version__
 from dr_pipelines.cli import (
-    backing,
-    ingesting,
-    questions,
-    reading,
-    recovering,
-    searching,
-    standing,
-    starting,
-    stored,
-    trying,
+    backup,
+    ingest,
+    init,
+    query,
+    read,
+    restore,
+    search,
+    status,
+    stores,
 )
+from dr_pipelines.cli.demo.command import demo
 
 app = typer.Typer(
     name="dr",
@@ -69,21 +69,21 @@ def _without_command(
 
 
 for command in (
-    starting.init,
-    ingesting.ingest,
-    backing.backup,
-    reading.points,
-    reading.documents,
-    reading.verify,
-    recovering.restore,
-    recovering.replay,
-    backing.compact,
-    searching.search,
-    questions.diff,
-    standing.status,
-    stored.stores,
-    stored.drop,
-    trying.demo,
+    init.init,
+    ingest.ingest,
+    backup.backup,
+    read.points,
+    read.documents,
+    read.verify,
+    restore.restore,
+    restore.replay,
+    backup.compact,
+    search.search,
+    query.diff,
+    status.status,
+    stores.stores,
+    stores.drop,
+    demo,
 ):
     text = help_of(command.__doc__ or "")
     app.command(help=text, short_help=text.partition("\n\n")[0])(command)

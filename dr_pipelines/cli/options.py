@@ -52,7 +52,7 @@ def collection_names(context: typer.Context, incomplete: str) -> list[str]:
     """Names that complete a word; none where the policies cannot be read: a shell that asks shows
     no message."""
     from dr_pipelines.errors import DrError
-    from dr_pipelines.project import open_project
+    from dr_pipelines.project.project import open_project
 
     file = context.params.get("policies") or os.environ.get("DR_POLICIES") or POLICIES
     try:

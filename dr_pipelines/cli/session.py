@@ -4,20 +4,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.cli.answers import Mistake
+from dr_pipelines.cli.output import Mistake
 from dr_pipelines.errors import Damaged, NotFound, Unavailable
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.model.policy import CollectionPolicy
     from dr_pipelines.model.recovery_point import RecoveryPoint
-    from dr_pipelines.project import Project
+    from dr_pipelines.project.project import Project
     from dr_pipelines.protocols import VectorStore
     from dr_pipelines.repository.points import PointClock
 
 
 def open_project(policies: Path, *collections: str) -> "Project":
     """The project of a policies file; raises `Mistake` for a collection that it does not name."""
-    from dr_pipelines import project
+    from dr_pipelines.project import project
 
     opened = project.open_project(policies, os.environ)
     for name in collections:
@@ -71,7 +71,7 @@ def clock_of(policy: "CollectionPolicy") -> "PointClock":
 
 def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
     """The recovery point that `--at` names."""
-    from dr_pipelines.cli.answers import asking
+    from dr_pipelines.cli.output import asking
     from dr_pipelines.repository.points import resolve
 
     policy, repository = project.collection(collection), project.reading()

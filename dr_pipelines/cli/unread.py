@@ -7,7 +7,7 @@ from dr_pipelines.errors import DrError
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.model.unread import Unread
-    from dr_pipelines.project import Project
+    from dr_pipelines.project.project import Project
 
 SHOWN = 10
 

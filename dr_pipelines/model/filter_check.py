@@ -7,7 +7,17 @@ from typing import assert_never
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range, Scalar
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+    Scalar,
+)
 
 MAX_DEPTH = 100
 """Deeper nesting than any person writes; keeps recursion away from the interpreter's limit."""

@@ -30,7 +30,17 @@ from dr_pipelines.model.filter_check import (
     checked_value,
     filterable_field,
 )
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range, Scalar
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+    Scalar,
+)
 
 T = TypeVar("T")
 

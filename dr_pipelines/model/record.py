@@ -2,7 +2,13 @@
 
 import pyarrow as pa
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorKind
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+    VectorKind,
+)
 
 ARROW_TYPES: dict[FieldType, pa.DataType] = {
     FieldType.STRING: pa.string(),

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dr_pipelines.model.recovery_point import Counts, Digests, Manifest, SegmentRef
+from dr_pipelines.model.recovery_point import (
+    Counts,
+    Digests,
+    Manifest,
+    SegmentRef,
+)
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.fold import fold
 from dr_pipelines.repository.repository import Repository

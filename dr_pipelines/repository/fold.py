@@ -27,8 +27,8 @@ from dr_pipelines.model.recovery_point import (
     SourcePosition,
 )
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.ahead import side_by_side
 from dr_pipelines.repository.manifests import segments
+from dr_pipelines.repository.prefetch import side_by_side
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.scratch import scratch_database
 from dr_pipelines.repository.segments import read_index, touching

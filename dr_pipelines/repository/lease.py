@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dr_pipelines.errors import Unavailable
-from dr_pipelines.permissions import Access, make_directory
+from dr_pipelines.host.permissions import Access, make_directory
 
 POLL_SECONDS = 0.05
 

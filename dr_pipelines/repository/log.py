@@ -11,8 +11,22 @@ from typing import Protocol, get_args
 
 from pydantic import ValidationError
 
-from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Refused, Unavailable
-from dr_pipelines.model.recovery_point import ZERO, Body, Head, Kind, LogEntry, Writer
+from dr_pipelines.errors import (
+    Conflict,
+    Damaged,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
+from dr_pipelines.model.recovery_point import (
+    ZERO,
+    Body,
+    Head,
+    Kind,
+    LogEntry,
+    Writer,
+)
 from dr_pipelines.protocols import BlobStore, Clock
 from dr_pipelines.repository.json_codec import seal_json, unseal_json
 

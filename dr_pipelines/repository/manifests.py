@@ -4,7 +4,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.base import canonical_json
-from dr_pipelines.model.recovery_point import Manifest, ObjectRef, RecoveryPoint, SegmentRef
+from dr_pipelines.model.recovery_point import (
+    Manifest,
+    ObjectRef,
+    RecoveryPoint,
+    SegmentRef,
+)
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.repository import Repository
 

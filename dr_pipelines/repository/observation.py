@@ -12,8 +12,8 @@ import pyarrow as pa
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.ahead import ahead
 from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.prefetch import ahead
 
 _VALUE = "sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id))"
 

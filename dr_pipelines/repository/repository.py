@@ -10,7 +10,13 @@ from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
-from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Refused
+from dr_pipelines.errors import (
+    Conflict,
+    Damaged,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+)
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore, Clock

@@ -10,12 +10,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema, store_schema
+from dr_pipelines.model.record import (
+    DOCUMENT_ROW,
+    Presence,
+    segment_schema,
+    store_schema,
+)
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.gather import gather, in_order
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, read_segment, rows_within
+from dr_pipelines.repository.segments import (
+    BASE_BYTES,
+    BASE_ROWS,
+    read_segment,
+    rows_within,
+)
+from dr_pipelines.repository.take_rows import gather, in_order
 
 WRITE_ROWS = 2 * BASE_ROWS
 ENOUGH_ROWS = WRITE_ROWS - WRITE_ROWS // 16

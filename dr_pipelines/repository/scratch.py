@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import duckdb
 
-from dr_pipelines.permissions import prefix_of, remove_abandoned, temporary_parent
+from dr_pipelines.host.permissions import prefix_of, remove_abandoned, temporary_parent
 
 MEMORY_LIMIT = "192MB"
 

@@ -14,11 +14,16 @@ from dr_pipelines.model.record import (
     index_schema,
     segment_schema,
 )
-from dr_pipelines.model.recovery_point import Digests, ObjectRef, SegmentKind, SegmentRef
+from dr_pipelines.model.recovery_point import (
+    Digests,
+    ObjectRef,
+    SegmentKind,
+    SegmentRef,
+)
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import decode_table, encode_table, require_schema
-from dr_pipelines.repository.gather import Numbers, gather, in_order
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.take_rows import Numbers, gather, in_order
 
 BASE_ROWS = 8_192
 """Rows of a base segment: about 16 MiB with 384 dimensions and short texts. With twice as many a

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dr_pipelines.errors import Damaged, Unavailable
-from dr_pipelines.permissions import Access, make_directory
+from dr_pipelines.host.permissions import Access, make_directory
 
 
 class FileWitness:

@@ -15,11 +15,11 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.batches import checked_batch
-from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.fitting import fit_exact
-from dr_pipelines.stores.misfits import misfits_of, value_problems
-from dr_pipelines.stores.requests import (
+from dr_pipelines.stores.shared.batches import checked_batch
+from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.fitting import fit_exact
+from dr_pipelines.stores.shared.misfits import misfits_of, value_problems
+from dr_pipelines.stores.shared.requests import (
     checked_alias,
     checked_batch_rows,
     checked_columns,

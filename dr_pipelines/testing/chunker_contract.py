@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from dr_pipelines.ingest.chunkers.pieces import PIECES
+from dr_pipelines.chunkers.pieces import PIECES
 from dr_pipelines.protocols import Chunker
 
 PROSE = "A sentence of some words, and of some more. " * 120

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.ingest.rows import check_changes
+from dr_pipelines.ingestion.rows import check_changes
 from dr_pipelines.model.record import CHANGE_SCHEMA
 from dr_pipelines.protocols import Source
 

@@ -14,21 +14,26 @@ from typing import Any
 
 import pyarrow as pa
 
-from dr_pipelines.backup import Snapshot, backup
-from dr_pipelines.compaction import Compacted, compact
+from dr_pipelines.backup.snapshot import Snapshot, backup
+from dr_pipelines.chunkers.simple import CharacterChunker
+from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.errors import Unavailable
-from dr_pipelines.ingest.chunkers.simple import CharacterChunker
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
-from dr_pipelines.ingest.lineage import Lineage
-from dr_pipelines.ingest.sources.changes import Change, in_batches, microseconds_of
-from dr_pipelines.ingestion import Ingested, ingest
+from dr_pipelines.ingestion.ingest import Ingested, ingest
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.ingestion.replay import Replayed, replay
 from dr_pipelines.model.base import canonical_json
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+)
 from dr_pipelines.model.lineage import SourceProvenance
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.model.recovery_point import RecoveryPoint, Writer
 from dr_pipelines.model.unread import Quarantined, Unread
+from dr_pipelines.proof.verify import Verification, verify
 from dr_pipelines.protocols import (
     BlobStore,
     Clock,
@@ -40,15 +45,15 @@ from dr_pipelines.protocols import (
     VectorReader,
     VectorStore,
 )
-from dr_pipelines.replay import Replayed, replay
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.log import Witness
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
-from dr_pipelines.verify import Verification, verify
+from dr_pipelines.sources.changes import Change, in_batches, microseconds_of
+from dr_pipelines.upkeep.compaction import Compacted, compact
 
 COLLECTION = "notes"
 DIMENSION = 4

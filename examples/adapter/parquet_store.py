@@ -38,12 +38,17 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.batches import checked_batch, in_order_of_id
-from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.fitting import Native, comes_back, fit_to
-from dr_pipelines.stores.misfits import misfits_of, value_problems
-from dr_pipelines.stores.pointers import Pointers, locked, sync_directory, sync_file
-from dr_pipelines.stores.requests import (
+from dr_pipelines.stores.shared.batches import checked_batch, in_order_of_id
+from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.fitting import Native, comes_back, fit_to
+from dr_pipelines.stores.shared.misfits import misfits_of, value_problems
+from dr_pipelines.stores.shared.pointers import (
+    Pointers,
+    locked,
+    sync_directory,
+    sync_file,
+)
+from dr_pipelines.stores.shared.requests import (
     checked_alias,
     checked_batch_rows,
     checked_columns,

@@ -11,8 +11,8 @@ import dagster as dg
 
 from assets.builder import build_defs
 from assets.resources import ProjectResource
-from dr_pipelines.ingestion import ingest
-from dr_pipelines.project import Project, open_project
+from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.project.project import Project, open_project
 from dr_pipelines.repository.points import latest
 
 DAYS = ("2026-01-05", "2026-01-09")

@@ -10,8 +10,8 @@ import pytest
 
 from assets.by_hand import ByHand
 from assets.tracked import track
-from dr_pipelines.backup import backup
-from dr_pipelines.proof import newest_proof, record_proof
+from dr_pipelines.backup.snapshot import backup
+from dr_pipelines.proof.points import newest_proof, record_proof
 from tests.assets import test_lineage as lineage
 from tests.assets.location import Location
 from tests.assets.test_sensors import tick

@@ -11,7 +11,7 @@ from assets.failures import failure_of
 from assets.resources import ProjectResource
 from dr_pipelines import errors
 from dr_pipelines.errors import Conflict, DrError, Unavailable
-from dr_pipelines.project import Project
+from dr_pipelines.project.project import Project
 from tests.assets.location import DAYS, STORE_ONLY, Location
 
 MESSAGE = "the store of notes is locked: try again"

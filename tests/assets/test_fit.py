@@ -6,8 +6,8 @@ import pytest
 from assets import checks
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
-from dr_pipelines.stores.misfits import Batch, misfits_of, problem
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.shared.misfits import Batch, misfits_of, problem
 from tests.assets.location import Location, told, verdicts
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dr_pipelines.canaries import QUERIES, TEXTS
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
+from dr_pipelines.embedders.hashing import HashingEmbedder
+from dr_pipelines.ingestion.canaries import QUERIES, TEXTS
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Progress
 from tests.assets.location import Location, failure_of, told
@@ -177,10 +177,10 @@ def test_a_killed_run_is_taken_up_where_it_stopped(
 def test_days_that_a_killed_run_committed_are_not_committed_twice(
     location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dr_pipelines import staged_ingestion
+    from dr_pipelines.ingestion import by_stage
 
     location.ingest("documents", "chunks", "embeddings")
-    append, calls = staged_ingestion.append_days, list[int]()
+    append, calls = by_stage.append_days, list[int]()
 
     def die(*args: object, **named: object) -> object:
         if len(calls) == 2:
@@ -189,7 +189,7 @@ def test_days_that_a_killed_run_committed_are_not_committed_twice(
         return append(*args, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(staged_ingestion, "append_days", die)
+        patch.setattr(by_stage, "append_days", die)
         assert not location.ingest("collection").success
 
     done = location.ingest("collection")

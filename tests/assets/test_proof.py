@@ -9,10 +9,16 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
-from tests.assets.location import STORE_ONLY, Location, failure_of, told, verdicts
+from dr_pipelines.sources.jsonl import JsonlSource
+from tests.assets.location import (
+    STORE_ONLY,
+    Location,
+    failure_of,
+    told,
+    verdicts,
+)
 from tests.assets.test_sensors import tick
 
 AUDITS = ["schema", "counts", "provenance", "partition_digests"]

@@ -8,11 +8,11 @@ import pytest
 
 from assets.resources import policies_path
 from assets.tracked import unique_labels
-from dr_pipelines.config import InvalidPolicy
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call, Definitions, Statement
+from dr_pipelines.project.adapters import InvalidPolicy
 from dr_pipelines.protocols import Definer
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from tests.assets.location import STORE_ONLY, Location, failure_of
 
 

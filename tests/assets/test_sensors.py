@@ -9,10 +9,10 @@ from dagster._core.test_utils import create_run_for_test
 
 from assets.runs import NEED_TAG
 from assets.tracked import COLLECTION_TAG
+from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.errors import TextTooLong
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
 from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.sources.jsonl import JsonlSource
 from tests.assets.location import STORE_ONLY, FrozenProject, Location
 
 LAST_CHANGE = datetime(2026, 1, 9, 9, tzinfo=UTC)
@@ -231,7 +231,7 @@ def test_the_live_store_is_never_opened(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the sensor opened the live store")
 
-    monkeypatch.setattr("dr_pipelines.config.open_store", refuse)
+    monkeypatch.setattr("dr_pipelines.project.adapters.open_store", refuse)
 
     assert len(requested(tick(location, LAST_CHANGE))) == 1
 
@@ -370,7 +370,9 @@ def test_a_refusal_to_embed_is_in_the_reason_and_is_observed(
     def embed(*_: object, **__: object) -> None:
         raise TextTooLong({0: 99}, limit=10, model="hashing")
 
-    monkeypatch.setattr("dr_pipelines.stages.embeddings.require_same_model", lambda *_, **__: None)
+    monkeypatch.setattr(
+        "dr_pipelines.ingestion.embeddings.require_same_model", lambda *_, **__: None
+    )
     monkeypatch.setattr(HashingEmbedder, "embed", embed)
     assert not ingested.ingest(days=("2026-01-10", "2026-01-10")).success
 

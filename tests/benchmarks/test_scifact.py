@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scifact
-from dr_pipelines.ingest.chunkers.simple import CharacterChunker
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
+from dr_pipelines.chunkers.simple import CharacterChunker
+from dr_pipelines.embedders.hashing import HashingEmbedder
 
 TEXTS = {
     "1": "white matter of the newborn brain, measured by magnetic resonance",

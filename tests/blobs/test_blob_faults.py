@@ -3,7 +3,12 @@
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
+from dr_pipelines.errors import (
+    Conflict,
+    NotFound,
+    OutcomeUnknown,
+    Unavailable,
+)
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.testing.blob_faults import (
     Call,

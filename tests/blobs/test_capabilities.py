@@ -10,7 +10,12 @@ import pytest
 from dr_pipelines.blobs.capabilities import Capabilities, probe
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.errors import InvalidRequest, NotFound, OutcomeUnknown, Refused
+from dr_pipelines.errors import (
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+)
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.testing.blob_faults import LostAnswers
 from tests.blobs import broken_adapters as broken

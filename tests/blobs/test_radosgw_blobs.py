@@ -8,7 +8,12 @@ import pytest
 
 from dr_pipelines.blobs.capabilities import Capabilities, probe
 from dr_pipelines.blobs.s3 import S3BlobStore
-from dr_pipelines.errors import Conflict, InvalidRequest, OutcomeUnknown, Refused
+from dr_pipelines.errors import (
+    Conflict,
+    InvalidRequest,
+    OutcomeUnknown,
+    Refused,
+)
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.testing.blob_contract import BlobStoreContract
 from tests.blobs.s3_buckets import client_of, new_bucket, opened

@@ -14,11 +14,11 @@ from pathlib import Path
 from uuid6 import uuid7
 
 from dr_pipelines.blobs.local import LocalBlobStore
+from dr_pipelines.ingestion.schema_change import accept_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.witness import FileWitness
-from dr_pipelines.schema_change import accept_schema
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import (

@@ -14,13 +14,18 @@ from typing import IO
 
 from uuid6 import uuid7
 
-from dr_pipelines import config
+from dr_pipelines.backup.native import keep_native
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.components import StorePolicy
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.native import keep_native
-from dr_pipelines.protocols import NativeFiles, NativeVersion, OpenFile, VectorStore
+from dr_pipelines.project import adapters
+from dr_pipelines.protocols import (
+    NativeFiles,
+    NativeVersion,
+    OpenFile,
+    VectorStore,
+)
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.witness import FileWitness
 from dr_pipelines.testing.store_faults import Hook, Moment, RecordingStore
@@ -35,11 +40,11 @@ READY = "ready"
 
 def main(directory: Path, url: str, verb: str, *site: str) -> int:
     """Carry out a verb; with a site, end at that call instead."""
-    store = config.open_store(StorePolicy(url=url), base=directory, environ={})
+    store = adapters.open_store(StorePolicy(url=url), base=directory, environ={})
     calls = list[str]()
     noted = noting(calls, site)
     process = opened(directory, RecordingStore(store, noted))
-    native = config.open_native(store)
+    native = adapters.open_native(store)
     files = RecordedFiles(native, noted) if native else None
     if verb in INTERRUPTED:
         print(READY, flush=True)

@@ -3,7 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+)
 from dr_pipelines.testing.world import DIMENSION, START, ListedSource
 
 SPEC = CollectionSpec(

@@ -11,7 +11,12 @@ from dr_pipelines.model.record import Presence
 from dr_pipelines.model.recovery_point import LogEntry
 from dr_pipelines.planning.verdict import is_mass_absence
 from dr_pipelines.protocols import Embedder
-from dr_pipelines.testing.world import Contents, ListedSource, Row, said
+from dr_pipelines.testing.world import (
+    Contents,
+    ListedSource,
+    Row,
+    said,
+)
 
 Order = tuple[int, int, int, int]
 """Position, edit, generation, log number."""

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 BLOBS = "tests/stores/test_lancedb_blobs.py::"
-FEED = "tests/ingest/test_jsonl_source.py::"
+FEED = "tests/ingestion/test_jsonl_source.py::"
 FOREIGN = "tests/stores/test_pgvector_foreign.py::"
-GIT = "tests/ingest/test_git_source.py::"
+GIT = "tests/ingestion/test_git_source.py::"
 LENGTHS = "tests/stores/test_qdrant_lengths.py::"
 NAMES = "tests/cli/test_stored_names.py::"
 S3 = "tests/blobs/test_s3_blobs.py::"
 SHAPES = "tests/stores/test_pgvector_shapes.py::"
 TABLES = "tests/stores/test_lancedb_tables.py::"
 UNREAD = "tests/cli/test_unread.py::"
-WHOLE = "tests/ingest/test_whole_texts.py::"
+WHOLE = "tests/ingestion/test_whole_texts.py::"
 
 TITLE = """\
 ## Situations from public reports
@@ -274,7 +274,7 @@ ELSEWHERE = (
         (
             f"{WHOLE}test_a_collection_refuses_a_model_of_which_a_file_changed",
             f"{WHOLE}test_every_file_that_loading_opens_is_in_the_fingerprint",
-            "tests/test_canaries.py::test_a_refusal_says_how_far_and_what_to_do_and_is_kept_once",
+            "tests/ingestion/test_canaries.py::test_a_refusal_says_how_far_and_what_to_do_and_is_kept_once",
         ),
     ),
     Situation(

@@ -4,9 +4,21 @@ from datetime import timedelta
 
 import pytest
 
-from dr_pipelines.audit import audit_counts, audit_digests, audit_provenance, audit_schema
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.testing.world import START, Contents, ListedSource, Process, World, said
+from dr_pipelines.proof.ingested import (
+    audit_counts,
+    audit_digests,
+    audit_provenance,
+    audit_schema,
+)
+from dr_pipelines.testing.world import (
+    START,
+    Contents,
+    ListedSource,
+    Process,
+    World,
+    said,
+)
 from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN
 

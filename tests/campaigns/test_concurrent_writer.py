@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from dr_pipelines.apply import finish_pending
-from dr_pipelines.backup import Snapshot
+from dr_pipelines.backup.snapshot import Snapshot
 from dr_pipelines.errors import Unavailable
-from dr_pipelines.ingestion import append_days, bind, prepare_day
+from dr_pipelines.ingestion.days import Reading, plan_day
+from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
+from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.model.record import Presence
 from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.segments import read_segment
-from dr_pipelines.stages.days import Reading, plan_day
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.store_faults import RecordingStore

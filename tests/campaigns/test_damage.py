@@ -15,26 +15,34 @@ import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Damaged, DrError
-from dr_pipelines.evidence import record_evidence
 from dr_pipelines.model.record import index_schema, store_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import Body, ObjectRef, RecoveryPoint
+from dr_pipelines.proof.verify import verify
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository import manifests
 from dr_pipelines.repository.codec import encode_table
+from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.log import Draft, Witness, encode_entry
 from dr_pipelines.repository.reachability import reachable
-from dr_pipelines.repository.segments import (
-    read_segment,
-    row_digests,
-    with_content_digests,
-)
+from dr_pipelines.repository.segments import read_segment, row_digests, with_content_digests
 from dr_pipelines.stores.memory import MemoryVectorStore
-from dr_pipelines.testing.blob_faults import flip_bit, remove, replace, truncate
+from dr_pipelines.testing.blob_faults import (
+    flip_bit,
+    remove,
+    replace,
+    truncate,
+)
 from dr_pipelines.testing.memory_witness import MemoryWitness
-from dr_pipelines.testing.world import SPEC, START, Contents, ListedSource, Process, World
-from dr_pipelines.verify import verify
+from dr_pipelines.testing.world import (
+    SPEC,
+    START,
+    Contents,
+    ListedSource,
+    Process,
+    World,
+)
 from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN, record_result
 

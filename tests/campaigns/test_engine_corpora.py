@@ -17,12 +17,11 @@ import pytest
 
 from benchmarks import scifact
 from benchmarks.corpora import MODEL
-from dr_pipelines.documents import live_documents, states_digest
-from dr_pipelines.ingest.chunkers.simple import CharacterChunker, WholeDocumentChunker
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
-from dr_pipelines.ingest.embedders.sentence_transformer import SentenceTransformerEmbedder
-from dr_pipelines.ingest.lineage import Lineage
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
+from dr_pipelines.chunkers.simple import CharacterChunker, WholeDocumentChunker
+from dr_pipelines.contents.documents import live_documents, states_digest
+from dr_pipelines.embedders.hashing import HashingEmbedder
+from dr_pipelines.embedders.sentence_transformer import SentenceTransformerEmbedder
+from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Field,
@@ -31,15 +30,23 @@ from dr_pipelines.model.collection import (
     Vector,
     VectorIndex,
 )
-from dr_pipelines.model.query import Contains, Equals, Filter, FloatArray, Hit, Query
+from dr_pipelines.model.query import (
+    Contains,
+    Equals,
+    Filter,
+    FloatArray,
+    Hit,
+    Query,
+)
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.protocols import Embedder, VectorStore
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
-from dr_pipelines.stores.exact import vector_scores
+from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.stores.shared.exact import vector_scores
 from dr_pipelines.testing.world import OneAtATime, Process
 from tests.campaigns.graphs import SECTION, require_graph
 from tests.campaigns.results import CAMPAIGN, record_result

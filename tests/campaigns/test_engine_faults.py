@@ -28,11 +28,21 @@ from dr_pipelines.errors import DrError, Unavailable
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.store_faults import Moment, RecordingStore
-from dr_pipelines.testing.world import Contents, Process, World, contents
+from dr_pipelines.testing.world import (
+    Contents,
+    Process,
+    World,
+    contents,
+)
 from tests.campaigns.engine_child import KILLED, READY
 from tests.campaigns.engine_story import SPEC, history
 from tests.campaigns.results import CAMPAIGN, record_result
-from tests.engines import DIRECTORIES, ENGINES, OpenStore, StoreURL
+from tests.engines import (
+    DIRECTORIES,
+    ENGINES,
+    OpenStore,
+    StoreURL,
+)
 from tests.servers.pgvector import running_postgres
 
 ROOT = Path(__file__).resolve().parents[2]

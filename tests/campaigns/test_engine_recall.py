@@ -7,20 +7,25 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines import config
-from dr_pipelines.backup import backup
-from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
+from dr_pipelines.backup.native import keep_native
+from dr_pipelines.backup.snapshot import backup
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+)
 from dr_pipelines.model.query import FloatArray, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.model.recovery_point import Timeline
-from dr_pipelines.native import keep_native
+from dr_pipelines.project import adapters
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
-from dr_pipelines.stores.exact import vector_scores
+from dr_pipelines.stores.shared.exact import vector_scores
 from dr_pipelines.testing.world import OneAtATime
 from tests.campaigns.graphs import SECTION, require_graph
 from tests.campaigns.results import CAMPAIGN, record_result
@@ -126,7 +131,7 @@ def brought_back(repository: Repository, store: VectorStore, route: Route) -> Re
         repository=repository,
         store=store,
         lease=OneAtATime(),
-        native=config.open_native(store),
+        native=adapters.open_native(store),
     )
 
 
@@ -152,7 +157,7 @@ def test_an_index_answers_as_well_as_before(engine: str, kind: str, open_store: 
         adopt=Timeline(id=1, physical=asked.name, store="engine"),
     )
     assert taken.equal
-    native = config.open_native(first)
+    native = adapters.open_native(first)
     assert (native is not None) == (engine == "lancedb")
     if native is not None:
         keep_native("near", repository=repository, store=first, native=native)

@@ -13,11 +13,20 @@ import numpy as np
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.model.query import And, Contains, Equals, Filter, Hit, Not, Query, Range
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    Hit,
+    Not,
+    Query,
+    Range,
+)
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import DIMENSION, Process, World
 from tests.campaigns.engine_story import SPEC, history

@@ -5,10 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from dr_pipelines.epochs import accept_epoch
+from dr_pipelines.ingestion.epochs import accept_epoch
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.testing.world import START, ListedSource, Process, World, table_of
+from dr_pipelines.testing.world import (
+    START,
+    ListedSource,
+    Process,
+    World,
+    table_of,
+)
 from tests.campaigns.machine import new_world
 
 

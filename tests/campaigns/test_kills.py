@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from dr_pipelines.backup import backup
-from dr_pipelines.ingestion import ingest
-from dr_pipelines.project import Project, open_project
+from dr_pipelines.backup.snapshot import backup
+from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.project.project import Project, open_project
+from dr_pipelines.proof.verify import verify
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.testing.world import Contents, contents, grouped
-from dr_pipelines.verify import verify
 from tests.campaigns.results import CAMPAIGN, record_result
 
 KILLS = CAMPAIGN.pick(short=6, long=300)

@@ -13,7 +13,14 @@ from dr_pipelines.blobs.s3 import S3BlobStore
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.testing.blob_faults import Lost, LostAnswers, Recording
-from dr_pipelines.testing.world import START, Contents, ListedSource, Process, World, table_of
+from dr_pipelines.testing.world import (
+    START,
+    Contents,
+    ListedSource,
+    Process,
+    World,
+    table_of,
+)
 from tests.blobs.s3_buckets import client_of, new_bucket, opened
 from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN, record_result

@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.apply import finish_pending
-from dr_pipelines.backup import take_snapshot
-from dr_pipelines.epochs import accept_epoch
+from dr_pipelines.backup.snapshot import take_snapshot
 from dr_pipelines.errors import Conflict, Refused, Unavailable
-from dr_pipelines.ingestion import append_days, bind, prepare_day
-from dr_pipelines.replay import covered_days
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
+from dr_pipelines.ingestion.epochs import accept_epoch
+from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
+from dr_pipelines.ingestion.replay import covered_days
+from dr_pipelines.live.apply import finish_pending
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.testing.world import START, Process, table_of
 from tests.campaigns.machine import new_world
 from tests.campaigns.test_races import commit_only

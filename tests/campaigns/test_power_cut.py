@@ -10,7 +10,12 @@ import pytest
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.file_faults import Names, PowerCut, RecordingFiles
-from dr_pipelines.testing.world import START, ListedSource, Process, World
+from dr_pipelines.testing.world import (
+    START,
+    ListedSource,
+    Process,
+    World,
+)
 from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN, record_result
 

@@ -17,13 +17,13 @@ import pytest
 import yaml
 
 from assets.builder import build_defs
-from dr_pipelines.documents import live_documents, states_digest, stored_documents
+from dr_pipelines.contents.documents import live_documents, states_digest, stored_documents
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import RecoveryPoint
-from dr_pipelines.project import Project, open_project
+from dr_pipelines.project.project import Project, open_project
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.points import at_position, latest
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
 from tests.campaigns.results import CAMPAIGN, record_result
 
 SHARED = Path(os.environ.get("DR_SHARED", "../shared")) / "data" / "rustsec"

@@ -14,7 +14,12 @@ import psycopg
 import pytest
 from qdrant_client import QdrantClient
 
-from tests.cli.test_init import ROWS, made_by_chroma, made_by_lance, made_by_qdrant
+from tests.cli.test_init import (
+    ROWS,
+    made_by_chroma,
+    made_by_lance,
+    made_by_qdrant,
+)
 from tests.cli.workplace import POLICIES, Workplace
 from tests.servers.pgvector import Server
 

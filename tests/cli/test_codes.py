@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines import backup, verify
-from dr_pipelines.errors import Conflict, Damaged, OutcomeUnknown, Unavailable
+from dr_pipelines.backup import snapshot
+from dr_pipelines.errors import (
+    Conflict,
+    Damaged,
+    OutcomeUnknown,
+    Unavailable,
+)
+from dr_pipelines.proof import verify
 from tests.cli.workplace import CHANGES, Workplace, feed_lines
 
 DR = [sys.executable, "-m", "dr_pipelines"]
@@ -102,7 +108,7 @@ def test_status_speaks_of_what_it_cannot_reach(kept: Workplace) -> None:
 def test_an_error_has_its_code(
     kept: Workplace, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    monkeypatch.setattr(backup, "backup", raising(error))
+    monkeypatch.setattr(snapshot, "backup", raising(error))
     result = kept.dr("backup", "notes", "--json")
     assert (result.code, result.err) == (code, f"{error}\n")
     assert result.json == {"error": str(error), "kind": type(error).__name__}

@@ -13,7 +13,7 @@ import pytest
 from dr_pipelines.errors import AlreadyExists, Refused
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Body, Head
-from dr_pipelines.project import open_project
+from dr_pipelines.project.project import open_project
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import read_manifest, write_manifest
 from dr_pipelines.stores.pgvector import open_store, opening

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines.demo import acts, sight
-from dr_pipelines.demo.corpus import EXAMPLE, open_corpus, policies_text
+from dr_pipelines.cli.demo import acts, sight
+from dr_pipelines.cli.demo.corpus import EXAMPLE, open_corpus, policies_text
 from tests.cli.workplace import Workplace, feed_lines
 
 HASHING = ("--embedder", "hashing")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dr_pipelines.extras import EXTRAS
+from dr_pipelines.host.extras import EXTRAS
 from tests.cli.workplace import Workplace
 
 WITHOUT = sorted(set(EXTRAS))

@@ -8,10 +8,10 @@ from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.project import open_project
-from dr_pipelines.proof import newest_proof
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
-from dr_pipelines.stores.misfits import Batch, misfits_of, problem
+from dr_pipelines.project.project import open_project
+from dr_pipelines.proof.points import newest_proof
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.shared.misfits import Batch, misfits_of, problem
 from tests.cli.workplace import Workplace
 
 PART = "engine.duckdb.rules"

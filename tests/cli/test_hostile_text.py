@@ -15,7 +15,7 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.display import displayed, displayed_json, displayed_line
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from tests.cli.workplace import Workplace, feed_lines
 
 ACTS = re.compile(

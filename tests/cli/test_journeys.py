@@ -6,7 +6,12 @@ import re
 
 import pytest
 
-from tests.cli.workplace import CHANGES, A, Workplace, feed_lines
+from tests.cli.workplace import (
+    CHANGES,
+    A,
+    Workplace,
+    feed_lines,
+)
 
 DOCUMENTS = {"a": A + " Now they do.", "c": "A crow counts to four.", "d": ""}
 
@@ -321,7 +326,7 @@ def test_a_collection_of_the_store_alone_is_backed_up_and_comes_back(fresh: Work
 
     from dr_pipelines.model.collection import CollectionSpec, Vector
     from dr_pipelines.model.record import store_schema
-    from dr_pipelines.stores.duckdb import DuckDBVectorStore
+    from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 
     spec = CollectionSpec(name="memories@1", vectors=(Vector(dimension=8),))
     rows = {

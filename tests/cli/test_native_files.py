@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dr_pipelines import backup
+from dr_pipelines.backup import snapshot
 from tests.cli.workplace import POLICIES, Workplace
 
 
@@ -36,8 +36,8 @@ def test_files_that_are_not_proven_equal_are_not_kept_and_that_is_said(
     lance: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where somebody writes during a backup."""
-    usual = backup.backup
-    monkeypatch.setattr(backup, "backup", lambda *a, **k: replace(usual(*a, **k), equal=False))
+    usual = snapshot.backup
+    monkeypatch.setattr(snapshot, "backup", lambda *a, **k: replace(usual(*a, **k), equal=False))
     said = lance.dr("backup", "notes", "--native")
     assert said.code == 3
     assert "not proven equal: " in said.out

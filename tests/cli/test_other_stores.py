@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines.cli import recovering
+from dr_pipelines.cli import restore
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery import Plan, Route
-from dr_pipelines.project import Project
+from dr_pipelines.project.project import Project
 from tests.cli.workplace import Workplace
 
 ADVICE = "served from store 'other', but the policy says 'local': set store: other in the policy"
@@ -97,7 +97,7 @@ def test_what_becomes_of_parts_is_said_in_whole_words_and_what_is_lost_first(
         spec=_any_spec(),
         notes=tuple(notes),
     )
-    recovering._tell(plan)
+    restore._tell(plan)
     assert capsys.readouterr().err == (
         "docs in store b:\n"
         "  lost: engine.pgvector.policies: not in force here: what pgvector enforced by\n"
@@ -113,7 +113,7 @@ def test_parts_that_nobody_can_look_at_are_named_together() -> None:
         for i in range(51)
     ]
     changed = PartFinding("shards", 3, 1, "load is spread differently: 3 → 1")
-    assert recovering._finding_lines("docs", [*silent, changed]) == [
+    assert restore._finding_lines("docs", [*silent, changed]) == [
         "not as it was: shards was 3, is 1: load is spread differently: 3 → 1",
         "not reported by the engine, asked for as they were (51): "
         + ", ".join(f"indexes.i{i}" for i in range(51)),

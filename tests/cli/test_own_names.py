@@ -10,9 +10,15 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
-from tests.cli.workplace import CHANGES, POLICIES, Result, Workplace, feed_lines
+from tests.cli.workplace import (
+    CHANGES,
+    POLICIES,
+    Result,
+    Workplace,
+    feed_lines,
+)
 from tests.servers.pgvector import Server
 
 ROWS = 20

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dr_pipelines import forecast
-from dr_pipelines.meter import LINE_SECONDS, Meter
-from dr_pipelines.stages import embeddings
+from dr_pipelines.cli.meter import LINE_SECONDS, Meter
+from dr_pipelines.ingestion import embeddings, forecast
 from tests.cli.workplace import CHANGES, Workplace, feed_lines
 
 MORE = [
@@ -98,8 +97,13 @@ def test_an_ingestion_tells_how_many_changes_are_done(
 
 
 def test_a_plan_goes_by_days_that_ran_step_by_step(fresh: Workplace) -> None:
-    from dr_pipelines.project import open_project
-    from dr_pipelines.staged_ingestion import commit_days, cut_days, embed_days, read_days
+    from dr_pipelines.ingestion.by_stage import (
+        commit_days,
+        cut_days,
+        embed_days,
+        read_days,
+    )
+    from dr_pipelines.project.project import open_project
 
     project = open_project(fresh.directory / "policies.yaml", {})
     lineage, repository = project.lineage("notes"), project.repository()
@@ -119,8 +123,8 @@ def test_a_plan_goes_by_days_that_ran_step_by_step(fresh: Workplace) -> None:
 def test_what_a_killed_run_embedded_counts_with_its_own_time(
     fresh: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dr_pipelines.project import open_project
-    from dr_pipelines.staged_ingestion import cut_days, embed_days, read_days
+    from dr_pipelines.ingestion.by_stage import cut_days, embed_days, read_days
+    from dr_pipelines.project.project import open_project
 
     project = open_project(fresh.directory / "policies.yaml", {})
     lineage, repository = project.lineage("notes"), project.repository()

@@ -7,8 +7,15 @@ import pytest
 import yaml
 
 from dr_pipelines.cli.app import app
-from dr_pipelines.config import load_policies
-from tests.cli.readme import README, ROOT, furnish, perform, plain, session
+from dr_pipelines.project.adapters import load_policies
+from tests.cli.readme import (
+    README,
+    ROOT,
+    furnish,
+    perform,
+    plain,
+    session,
+)
 
 
 @pytest.mark.timeout(900)  # a real model embeds; a busy machine is slow

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.errors import TextTooLong
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
 from tests.cli.test_unread import unread_of
 from tests.cli.workplace import CHANGES, Workplace, feed_lines
 
@@ -21,7 +21,9 @@ def a_longer_text(place: Workplace, patch: pytest.MonkeyPatch) -> Iterator[None]
         raise TextTooLong({0: 99}, limit=10, model="hashing")
 
     with patch.context() as patched:
-        patched.setattr("dr_pipelines.stages.embeddings.require_same_model", lambda *_, **__: None)
+        patched.setattr(
+            "dr_pipelines.ingestion.embeddings.require_same_model", lambda *_, **__: None
+        )
         patched.setattr(HashingEmbedder, "embed", embed)
         yield
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.ingest.embedders.hashing import HashingEmbedder
+from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from tests.cli.workplace import POLICIES, Workplace
-from tests.ingest.models import tiny_model
+from tests.ingestion.models import tiny_model
 
 TEXTS = {"m1": "The user likes tea.", "m2": "The user likes tea and milk.", "m3": "Rain in May."}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dr_pipelines.errors import Damaged, Unavailable
-from dr_pipelines.project import Project
+from dr_pipelines.project.project import Project
 from tests.cli.workplace import Workplace
 
 DEFECT = "This is a defect in dr_pipelines: please report it"

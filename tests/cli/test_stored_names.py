@@ -14,8 +14,8 @@ from qdrant_client import QdrantClient, models
 
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.stores.memory import MemoryVectorStore
-from dr_pipelines.stores.naming import StoredNames
-from dr_pipelines.stores.renamed import RenamedStore
+from dr_pipelines.stores.shared.naming import StoredNames
+from dr_pipelines.stores.shared.renamed import RenamedStore
 from tests.cli.workplace import POLICIES, Workplace
 from tests.servers.pgvector import Server
 

@@ -7,8 +7,14 @@ import pytest
 from dr_pipelines.errors import Refused
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline
-from dr_pipelines.planning.stored import Found, Known, Part, part_of, require_droppable
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.planning.stored import (
+    Found,
+    Known,
+    Part,
+    part_of,
+    require_droppable,
+)
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from tests.cli.test_hostile_text import remember
 from tests.cli.workplace import Workplace
 

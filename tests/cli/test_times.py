@@ -8,7 +8,7 @@ import pytest
 
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.project import open_project
+from dr_pipelines.project.project import open_project
 from tests.cli.workplace import Workplace
 
 SPEC = CollectionSpec(name="memories", vectors=(Vector(dimension=8),))

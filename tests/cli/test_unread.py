@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.workplace import CHANGES, Workplace, feed_lines
-from tests.ingest.feeds import Repository
+from tests.ingestion.feeds import Repository
 
 BAD = '{"seq": 7, "ts": "2026-01-07T10:00:00Z", "op": "upsert", "id": "a", "txt": "typo"}\n'
 
@@ -45,8 +45,8 @@ def test_a_line_that_cannot_be_read_is_said_by_ingest_status_and_backup(kept: Wo
 
 def detail_of(place: Workplace) -> dict[str, Any]:
     """What the newest snapshot's entry says."""
-    from dr_pipelines.project import open_project
-    from dr_pipelines.proof import newest_snapshot
+    from dr_pipelines.project.project import open_project
+    from dr_pipelines.proof.points import newest_snapshot
 
     repository = open_project(place.directory / "policies.yaml", {}).reading()
     return newest_snapshot(repository, "notes").entry.body.detail
@@ -78,7 +78,7 @@ def test_a_line_that_is_let_go_is_silent_and_another_in_its_place_is_not(kept: W
 
 
 def test_the_log_keeps_who_let_a_line_go_and_why(kept: Workplace) -> None:
-    from dr_pipelines.project import open_project
+    from dr_pipelines.project.project import open_project
 
     kept.write_feed(feed_lines() + BAD + "not json\n")
     lines = kept.dr("ingest", "notes", "--json").json["unread"]["lines"]
@@ -178,7 +178,7 @@ def test_status_does_not_read_a_source_again_that_has_not_changed(
 ) -> None:
     kept.write_feed(feed_lines() + BAD)
     first = unread_of(kept)
-    monkeypatch.setattr("dr_pipelines.ingest.sources.jsonl.read_index", None)
+    monkeypatch.setattr("dr_pipelines.sources.jsonl.read_index", None)
     again = unread_of(kept)
     assert again["unread"] == first["unread"]
 
@@ -337,7 +337,7 @@ def test_a_line_of_a_document_that_was_said_again_is_counted_everywhere(kept: Wo
 def test_lines_beyond_those_that_are_known_one_by_one_are_said_with_the_way_out(
     kept: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dr_pipelines.ingest.sources.jsonl_index.KEPT_LINES", 3)
+    monkeypatch.setattr("dr_pipelines.sources.jsonl_index.KEPT_LINES", 3)
     kept.write_feed(feed_lines() + "".join(f"bad {n}\n" for n in range(5)))
     found = kept.dr("ingest", "notes", "--json")
     unread = found.json["unread"]

@@ -7,10 +7,22 @@ from types import ModuleType
 
 import pytest
 
-from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
+from dr_pipelines.errors import (
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
-from dr_pipelines.testing.store_samples import SPEC, contents, document, expected, record, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    document,
+    expected,
+    record,
+    table,
+)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "adapter" / "parquet_store.py"

@@ -14,11 +14,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.ingest.sources.jsonl import JsonlSource
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+)
 from dr_pipelines.model.filter_syntax import parse_filter
 from dr_pipelines.model.record import ARROW_TYPES
-from dr_pipelines.stores.exact import matches
+from dr_pipelines.sources.jsonl import JsonlSource
+from dr_pipelines.stores.shared.exact import matches
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HANDBOOK = EXAMPLES / "handbook"

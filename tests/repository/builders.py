@@ -12,17 +12,28 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
-from dr_pipelines.model.record import DOCUMENT_ROW, Presence, record_id, segment_schema
-from dr_pipelines.model.recovery_point import Manifest, ObjectRef, Timeline, Writer
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+)
+from dr_pipelines.model.record import (
+    DOCUMENT_ROW,
+    Presence,
+    record_id,
+    segment_schema,
+)
+from dr_pipelines.model.recovery_point import (
+    Manifest,
+    ObjectRef,
+    Timeline,
+    Writer,
+)
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository.log import Log, Witness
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import (
-    sort_rows,
-    with_content_digests,
-    with_vector_digests,
-)
+from dr_pipelines.repository.segments import sort_rows, with_content_digests, with_vector_digests
 from dr_pipelines.testing.memory_witness import MemoryWitness
 
 LONG = os.environ.get("DR_LONG") == "1"

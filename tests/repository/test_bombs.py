@@ -16,12 +16,12 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.json_size import MAX_VALUES
 from dr_pipelines.model.recovery_point import MAX_OBJECT_BYTES, Body, ObjectRef
+from dr_pipelines.proof.verify import verify
 from dr_pipelines.repository import codec
 from dr_pipelines.repository.codec import decode_table, encode_table
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.verify import verify
 from tests.repository.builders import manifest, repository
 
 TEXT = pa.schema([("t", pa.string())])

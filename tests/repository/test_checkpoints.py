@@ -35,7 +35,13 @@ from dr_pipelines.testing.blob_faults import (
     swap,
     truncate,
 )
-from tests.repository.builders import LONG, SPEC, Version, repository, rows_of
+from tests.repository.builders import (
+    LONG,
+    SPEC,
+    Version,
+    repository,
+    rows_of,
+)
 
 DAY = "2026-01-01"
 STRETCH = Stretch(DAY, 1, 4, 8)

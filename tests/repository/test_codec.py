@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dr_pipelines.errors import Damaged, Refused
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorKind
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+    VectorKind,
+)
 from dr_pipelines.model.record import (
     CHANGE_SCHEMA,
     SPARSE,
@@ -29,7 +35,12 @@ from dr_pipelines.repository.codec import (
     sealed_metadata,
 )
 from dr_pipelines.repository.json_codec import decode_json, seal_json, unseal_json
-from tests.repository.builders import LONG, Version, examples, rows_of
+from tests.repository.builders import (
+    LONG,
+    Version,
+    examples,
+    rows_of,
+)
 
 SPEC = CollectionSpec(
     name="all",

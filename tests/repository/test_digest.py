@@ -11,8 +11,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorKind
-from dr_pipelines.model.record import ARROW_TYPES, SPARSE, Presence, vector_type
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+    VectorKind,
+)
+from dr_pipelines.model.record import (
+    ARROW_TYPES,
+    SPARSE,
+    Presence,
+    vector_type,
+)
 from dr_pipelines.repository import digest
 from tests.repository.builders import examples
 from tests.repository.naive_digest import record_digest

@@ -12,10 +12,20 @@ from hypothesis import strategies as st
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence
-from dr_pipelines.model.recovery_point import Counts, Digests, SegmentRef, SourcePosition
+from dr_pipelines.model.recovery_point import (
+    Counts,
+    Digests,
+    SegmentRef,
+    SourcePosition,
+)
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.fold import FoldInput, State, fold, fold_inputs
+from dr_pipelines.repository.fold import (
+    FoldInput,
+    State,
+    fold,
+    fold_inputs,
+)
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     SORT_COLUMNS,
@@ -26,7 +36,15 @@ from dr_pipelines.repository.segments import (
     split_documents,
     write_segment,
 )
-from tests.repository.builders import SPEC, Version, examples, gone, manifest, repository, rows_of
+from tests.repository.builders import (
+    SPEC,
+    Version,
+    examples,
+    gone,
+    manifest,
+    repository,
+    rows_of,
+)
 
 NAMES = ["a", "", "é", "\U0001f4be", "\uffff"]
 

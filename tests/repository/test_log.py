@@ -7,12 +7,30 @@ from typing import Any
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Refused, Unavailable
-from dr_pipelines.model.recovery_point import ZERO, Body, Head, LogEntry, Signature
+from dr_pipelines.errors import (
+    Conflict,
+    Damaged,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
+from dr_pipelines.model.recovery_point import (
+    ZERO,
+    Body,
+    Head,
+    LogEntry,
+    Signature,
+)
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository import log as rules
 from dr_pipelines.repository.json_codec import seal_json
-from dr_pipelines.repository.log import Draft, Log, encode_entry, parse_entry
+from dr_pipelines.repository.log import (
+    Draft,
+    Log,
+    encode_entry,
+    parse_entry,
+)
 from dr_pipelines.testing.blob_faults import (
     Lost,
     LostAnswers,

@@ -27,7 +27,14 @@ from dr_pipelines.repository.points import points, resolve
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import write_segment
 from dr_pipelines.testing.blob_faults import flip_bit, remove
-from tests.repository.builders import NOON, SPEC, Version, manifest, repository, rows_of
+from tests.repository.builders import (
+    NOON,
+    SPEC,
+    Version,
+    manifest,
+    repository,
+    rows_of,
+)
 
 # Manifests
 

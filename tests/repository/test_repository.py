@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.errors import Damaged, NotFound, OutcomeUnknown, Refused, Unavailable
+from dr_pipelines.errors import (
+    Damaged,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository.json_codec import seal_json

@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorIndex
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+    VectorIndex,
+)
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import store_schema
 

@@ -3,7 +3,16 @@
 import math
 from typing import Any
 
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+)
 
 
 def keeps(filter: Filter, row: dict[str, Any]) -> bool:

@@ -20,8 +20,8 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.batches import checked_batch, in_order_of_id
-from dr_pipelines.stores.narrowing import narrowed
+from dr_pipelines.stores.shared.batches import checked_batch, in_order_of_id
+from dr_pipelines.stores.shared.narrowing import narrowed
 
 SPEC = CollectionSpec(
     name="kinds",

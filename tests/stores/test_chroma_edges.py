@@ -13,9 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
-from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec, Metric, Vector, VectorIndex
-from dr_pipelines.model.query import And, Filter, FloatArray, In, Not, Query, Range
+from dr_pipelines.errors import (
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from dr_pipelines.model.collection import (
+    PHYSICAL_NAME,
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+)
+from dr_pipelines.model.query import (
+    And,
+    Filter,
+    FloatArray,
+    In,
+    Not,
+    Query,
+    Range,
+)
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.chroma import open_store
@@ -24,9 +43,15 @@ from dr_pipelines.stores.chroma.filters import to_where
 from dr_pipelines.stores.chroma.names import to_engine, to_physical
 from dr_pipelines.stores.chroma.urls import EXPECTED
 from dr_pipelines.stores.chroma.vectors import LONGEST, SHORTEST, TOLERANCE
-from dr_pipelines.stores.floats import parsed, sendable
-from dr_pipelines.stores.pointers import locked
-from dr_pipelines.testing.store_samples import SPEC, contents, record, table, vector
+from dr_pipelines.stores.shared.floats import parsed, sendable
+from dr_pipelines.stores.shared.pointers import locked
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    record,
+    table,
+    vector,
+)
 from tests.servers.chroma import ChromaServer
 from tests.stores.test_filters_agree import FILTERS, ROWS
 

@@ -25,7 +25,14 @@ from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.chroma import open_store
 from dr_pipelines.stores.chroma.native import replacing
-from dr_pipelines.testing.store_samples import SPEC, contents, expected, record, table, vector
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    expected,
+    record,
+    table,
+    vector,
+)
 from tests.servers.chroma import ChromaServer
 
 LABEL = "dr:label"

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+)
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.chroma import open_store
 from dr_pipelines.testing.store_contract import VectorStoreContract

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from dr_pipelines.errors import Damaged
-from dr_pipelines.stores.duckdb_files import IDLE_ENGINES, CollectionFiles
+from dr_pipelines.stores.duckdb.files import IDLE_ENGINES, CollectionFiles
 
 FIRST_BLOCK = 3 * 4096
 """Before it are the headers of a DuckDB file."""
@@ -153,7 +153,7 @@ def test_what_is_dropped_and_made_again_is_read_anew(files: CollectionFiles) -> 
 CHILD = """
 import os, sys
 from pathlib import Path
-from dr_pipelines.stores.duckdb_files import CollectionFiles
+from dr_pipelines.stores.duckdb.files import CollectionFiles
 files = CollectionFiles(Path(sys.argv[1]), wait_seconds=5, memory_limit_mb=100)
 
 def read():

@@ -11,7 +11,7 @@ import pytest
 
 from dr_pipelines.errors import Damaged, Unavailable
 from dr_pipelines.model.query import Mode, Query
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -25,7 +25,7 @@ from dr_pipelines.testing.store_samples import (
 NAME = SPEC.name
 PRELUDE = """
 import os, sys
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.testing.store_samples import SPEC, document, record, table
 store = DuckDBVectorStore(sys.argv[1], wait_seconds=30)
 """
@@ -229,7 +229,7 @@ def test_a_collection_whose_creation_was_killed_does_not_exist(tmp_path: Path) -
     creator = _child(
         tmp_path,
         """
-        import dr_pipelines.stores.duckdb as module
+        import dr_pipelines.stores.duckdb.store as module
         module.sync_file = lambda path: os._exit(9)
         store.create(SPEC)
         """,

@@ -9,9 +9,9 @@ import pytest
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
-from dr_pipelines.stores.duckdb_catalog import DuckDBCatalog
-from dr_pipelines.stores.duckdb_files import ROW_GROUP
+from dr_pipelines.stores.duckdb.catalog import DuckDBCatalog
+from dr_pipelines.stores.duckdb.files import ROW_GROUP
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
 from dr_pipelines.testing.store_samples import CONFIGURED
 

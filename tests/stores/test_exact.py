@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Metric, Vector
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Metric,
+    Vector,
+)
 from dr_pipelines.model.query import (
     Equals,
     Filter,
@@ -25,10 +31,10 @@ from dr_pipelines.model.query import (
 )
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
-from dr_pipelines.stores.exact import search_exactly, vector_scores
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.stores.memory import MemoryVectorStore
-from dr_pipelines.stores.requests import FUSED, checked_query
+from dr_pipelines.stores.shared.exact import search_exactly, vector_scores
+from dr_pipelines.stores.shared.requests import FUSED, checked_query
 from tests.stores.naive_filter import keeps
 
 WIDTH = 3

@@ -5,9 +5,23 @@ from datetime import UTC, datetime
 import pytest
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+)
 from dr_pipelines.model.filter_syntax import format_filter, parse_filter
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+)
 
 SPEC = CollectionSpec(
     name="handbook",

@@ -7,11 +7,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dr_pipelines.model.filter_syntax import format_filter, parse_filter
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Query, Range
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Query,
+    Range,
+)
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.stores.memory import MemoryVectorStore
-from dr_pipelines.testing.store_samples import SPEC, record, table, vector
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    record,
+    table,
+    vector,
+)
 from tests.stores.naive_filter import keeps
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -21,7 +21,7 @@ from qdrant_client import QdrantClient, models
 
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.fit import Fate
-from dr_pipelines.stores.duckdb import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.stores.lancedb import native, open_store
 from dr_pipelines.stores.milvus import unkept
 

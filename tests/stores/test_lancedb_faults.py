@@ -15,7 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.errors import AlreadyExists, Damaged, DrError, InvalidRequest, Unavailable
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Damaged,
+    DrError,
+    InvalidRequest,
+    Unavailable,
+)
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorIndex
 from dr_pipelines.model.query import Query
 from dr_pipelines.protocols import VectorStore
@@ -23,10 +29,22 @@ from dr_pipelines.stores.lancedb import open_store
 from dr_pipelines.stores.lancedb.errors import translated
 from dr_pipelines.stores.lancedb.places import physical_name, stored_name
 from dr_pipelines.testing.store_promises.given import of_vectors
-from dr_pipelines.testing.store_samples import SPEC, contents, document, expected, record, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    document,
+    expected,
+    record,
+    table,
+)
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.ports import free_port
-from tests.stores.lancedb_samples import INDEXED, clustered, indexed_rows, on_s3
+from tests.stores.lancedb_samples import (
+    INDEXED,
+    clustered,
+    indexed_rows,
+    on_s3,
+)
 
 LONG = bool(os.environ.get("DR_LONG"))
 KILLS = 3 if LONG else 1

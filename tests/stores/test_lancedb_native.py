@@ -11,14 +11,24 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Damaged,
+    InvalidRequest,
+    NotFound,
+)
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.protocols import NativeVersion
 from dr_pipelines.stores.lancedb.native import LanceNativeFiles
 from dr_pipelines.stores.lancedb.places import LocalPlace, S3Place, open_place
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
 from dr_pipelines.testing.store_samples import contents
-from tests.stores.lancedb_samples import INDEXED, clustered, indexed_rows, on_s3
+from tests.stores.lancedb_samples import (
+    INDEXED,
+    clustered,
+    indexed_rows,
+    on_s3,
+)
 
 NAME = INDEXED.name
 COPY = INDEXED.physical("clustered@2", origin="7-1a2b3c4d")

@@ -13,7 +13,13 @@ from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.lancedb import open_store, writes
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
-from dr_pipelines.testing.store_samples import SPEC, contents, document, expected, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    document,
+    expected,
+    table,
+)
 from tests.stores.lancedb_samples import INDEXED, indexed_rows
 
 

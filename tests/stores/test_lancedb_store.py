@@ -23,7 +23,7 @@ from dr_pipelines.model.record import store_schema, vector_type
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.lancedb import open_store
-from dr_pipelines.stores.narrowing import narrowed
+from dr_pipelines.stores.shared.narrowing import narrowed
 from dr_pipelines.testing.store_contract import VectorStoreContract
 from dr_pipelines.testing.store_samples import SPEC
 from tests.stores.lancedb_samples import on_s3

@@ -15,7 +15,13 @@ from lance.arrow import bfloat16_array
 from lancedb.index import FTS, Bitmap, BTree, Fm, IvfFlat, IvfHnswSq, IvfPq, LabelList
 
 from dr_pipelines.errors import Damaged, InvalidRequest
-from dr_pipelines.model.collection import CollectionSpec, FieldType, Metric, VectorKind, VectorType
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    FieldType,
+    Metric,
+    VectorKind,
+    VectorType,
+)
 from dr_pipelines.model.query import Equals, Mode, Query
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore

@@ -11,16 +11,34 @@ import pytest
 from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from dr_pipelines.errors import Damaged, NotFound, Refused, Unavailable
+from dr_pipelines.errors import (
+    Damaged,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
-from dr_pipelines.stores.milvus import access, building, open_store, placement, reading
+from dr_pipelines.stores.milvus import (
+    access,
+    building,
+    open_store,
+    placement,
+    reading,
+)
 from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.store import MilvusVectorStore
-from dr_pipelines.testing.store_samples import SPEC, contents, expected, record, table, vector
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    expected,
+    record,
+    table,
+    vector,
+)
 from tests.servers.milvus import MilvusServer
 from tests.stores.milvus_samples import OWN
 

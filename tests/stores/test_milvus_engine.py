@@ -13,10 +13,28 @@ import pyarrow as pa
 import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
-from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound, Unavailable
-from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
+from dr_pipelines.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+)
 from dr_pipelines.model.fit import Fate
-from dr_pipelines.model.query import Equals, FloatArray, In, Mode, Not, Query, Range
+from dr_pipelines.model.query import (
+    Equals,
+    FloatArray,
+    In,
+    Mode,
+    Not,
+    Query,
+    Range,
+)
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.milvus import (
     access,
@@ -30,7 +48,13 @@ from dr_pipelines.stores.milvus import (
 )
 from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.store import MilvusVectorStore
-from dr_pipelines.testing.store_samples import SPEC, contents, expected, record, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    expected,
+    record,
+    table,
+)
 from tests.servers.milvus import MilvusServer, running_milvus
 from tests.stores.milvus_samples import NATIVE, OWN
 

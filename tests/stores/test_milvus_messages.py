@@ -12,10 +12,26 @@ from pymilvus import CollectionSchema, DataType, FieldSchema
 from pymilvus.client.prepare import Prepare
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
-from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Refused, Unavailable
-from dr_pipelines.model.collection import Metric, Vector, VectorIndex, VectorKind
+from dr_pipelines.errors import (
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+from dr_pipelines.model.collection import (
+    Metric,
+    Vector,
+    VectorIndex,
+    VectorKind,
+)
 from dr_pipelines.model.record import SPARSE
-from dr_pipelines.stores.milvus import column, errors, indexes, wire
+from dr_pipelines.stores.milvus import (
+    column,
+    errors,
+    indexes,
+    messages,
+)
 
 T = schema_pb2.DataType
 ROWS = np.array([[1.5, -2.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0] * 8], np.float32)
@@ -41,28 +57,28 @@ def _packed_by_pymilvus(type: int, values: list[Any]) -> Any:
 def test_vectors_are_the_bytes_that_pymilvus_makes(type: int, values: Any, theirs: Any) -> None:
     known = column.Column("v", type, params={"dim": "8"})
     array = pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), 8)
-    made = wire.to_message(known, array)
+    made = messages.to_message(known, array)
     assert made.vectors == _packed_by_pymilvus(type, theirs).vectors
-    assert wire.from_message(known, made, 2).equals(array)
+    assert messages.from_message(known, made, 2).equals(array)
 
 
 def test_nulls_of_vectors_travel_as_gaps() -> None:
     known = column.Column("v", T.Float16Vector, params={"dim": "2"}, flags=frozenset(["nullable"]))
     array = pa.array([None, [1.0, 2.0], None, [0.5, 0.25]], pa.list_(pa.float32(), 2))
-    made = wire.to_message(known, array)
+    made = messages.to_message(known, array)
     assert len(made.vectors.float16_vector) == 2 * 2 * 2
-    assert wire.from_message(known, made, 4).to_pylist() == array.to_pylist()
+    assert messages.from_message(known, made, 4).to_pylist() == array.to_pylist()
     with pytest.raises(Damaged, match="'v' has 2 values of 5"):
-        wire.from_message(known, made, 5)
+        messages.from_message(known, made, 5)
 
 
 def test_sparse_vectors_are_the_bytes_that_pymilvus_makes() -> None:
     known = column.Column("v", T.SparseFloatVector)
     values = pa.array([{"indices": [1, 2**31], "values": [0.5, 2.0]}], SPARSE)
-    made = wire.to_message(known, values)
+    made = messages.to_message(known, values)
     theirs = _packed_by_pymilvus(T.SparseFloatVector, [{1: 0.5, 2**31: 2.0}])
     assert made.vectors == theirs.vectors
-    assert wire.from_message(known, made, 1).equals(values)
+    assert messages.from_message(known, made, 1).equals(values)
 
 
 def test_every_type_of_column_is_described_and_made_again() -> None:

@@ -12,7 +12,14 @@ from pymilvus import DataType, MilvusClient
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, FieldType, VectorKind
-from dr_pipelines.model.query import Contains, Equals, Mode, Not, Query, Range
+from dr_pipelines.model.query import (
+    Contains,
+    Equals,
+    Mode,
+    Not,
+    Query,
+    Range,
+)
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.milvus import open_store

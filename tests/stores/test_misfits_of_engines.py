@@ -8,12 +8,18 @@ import pytest
 import qdrant_edge as edge
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Metric, Vector
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Metric,
+    Vector,
+)
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.milvus.limits import native_problems
-from dr_pipelines.stores.misfits import misfits_of, refused_by
 from dr_pipelines.stores.qdrant import open_store as open_qdrant
+from dr_pipelines.stores.shared.misfits import misfits_of, refused_by
 
 SPEC = CollectionSpec(
     name="docs@1",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines.config import open_catalog, open_store
 from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
 from dr_pipelines.model.components import StorePolicy
-from dr_pipelines.stores import pointers
+from dr_pipelines.project.adapters import open_catalog, open_store
+from dr_pipelines.stores.shared import pointers
 
 SCHEMES = ["duckdb", "lance", "qdrant+edge", "qdrant+local", "chroma+local"]
 

@@ -15,14 +15,14 @@ from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.fitness import Trial
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.proof.sampling import EdgeSample
+from dr_pipelines.proof.trial import Scratch, tried
 from dr_pipelines.protocols import Definer
-from dr_pipelines.sampling import EdgeSample
-from dr_pipelines.stores.naming import StoredNames
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector.clauses import elements_of, joined, pieces_of
 from dr_pipelines.stores.pgvector.store import PgvectorStore
+from dr_pipelines.stores.shared.naming import StoredNames
 from dr_pipelines.testing.store_samples import opened
-from dr_pipelines.trial import Scratch, tried
 from tests.servers.pgvector import Server
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

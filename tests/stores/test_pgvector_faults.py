@@ -22,7 +22,13 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
-from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex, VectorType
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+    VectorType,
+)
 from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema

@@ -12,7 +12,13 @@ import pytest
 
 from dr_pipelines.errors import Refused
 from dr_pipelines.model.fit import Fate
-from dr_pipelines.model.query import Contains, Equals, In, Query, Range
+from dr_pipelines.model.query import (
+    Contains,
+    Equals,
+    In,
+    Query,
+    Range,
+)
 from dr_pipelines.protocols import Definer, VectorStore
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.testing.store_samples import opened, vector

@@ -9,7 +9,12 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import Conflict, DrError, Refused
-from dr_pipelines.model.query import Equals, In, Query, Range
+from dr_pipelines.model.query import (
+    Equals,
+    In,
+    Query,
+    Range,
+)
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.pgvector import open_store

@@ -9,7 +9,15 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.query import Contains, Equals, In, Mode, Not, Query, Range
+from dr_pipelines.model.query import (
+    Contains,
+    Equals,
+    In,
+    Mode,
+    Not,
+    Query,
+    Range,
+)
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.pgvector import open_store
@@ -19,7 +27,14 @@ from dr_pipelines.stores.pgvector.texts import (
     unescaped,
     unescaped_column,
 )
-from dr_pipelines.testing.store_samples import SPEC, contents, expected, record, table, vector
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    expected,
+    record,
+    table,
+    vector,
+)
 from tests.servers.pgvector import Server
 
 NAME = SPEC.name

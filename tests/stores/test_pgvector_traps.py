@@ -27,9 +27,19 @@ from dr_pipelines.model.query import (
 from dr_pipelines.stores.pgvector import PgvectorStore, connections
 from dr_pipelines.stores.pgvector.address import Address, parsed
 from dr_pipelines.stores.pgvector.connections import Connections, Session
-from dr_pipelines.testing.store_samples import SPEC, record, table, vector
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    record,
+    table,
+    vector,
+)
 from tests.servers.pgvector import Server
-from tests.stores.pgvector_traps import SPRUNG, Names, lay, recorded
+from tests.stores.pgvector_traps import (
+    SPRUNG,
+    Names,
+    lay,
+    recorded,
+)
 
 SCHEMA = "mine"
 UNQUALIFIED = sql.SQL("SELECT 'column ' || attname FROM pg_catalog.pg_attribute LIMIT 1")

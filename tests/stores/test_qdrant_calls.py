@@ -13,7 +13,13 @@ from dr_pipelines.stores.qdrant import client as calls
 from dr_pipelines.stores.qdrant.address import server_address
 from dr_pipelines.stores.qdrant.server import ServerDriver
 from dr_pipelines.stores.qdrant.store import QdrantVectorStore
-from dr_pipelines.testing.store_samples import SPEC, contents, document, expected, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    document,
+    expected,
+    table,
+)
 
 SHARDED = SPEC.model_copy(
     update={"engine": {"qdrant": {"partitions": {"method": "custom", "keys": ["eu", 7]}}}}

@@ -22,8 +22,22 @@ from dr_pipelines.errors import (
     NotFound,
     Unavailable,
 )
-from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
-from dr_pipelines.model.query import Equals, FloatArray, In, Mode, Not, Or, Query, Range
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+)
+from dr_pipelines.model.query import (
+    Equals,
+    FloatArray,
+    In,
+    Mode,
+    Not,
+    Or,
+    Query,
+    Range,
+)
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.errors import translation

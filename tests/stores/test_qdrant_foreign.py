@@ -13,14 +13,31 @@ import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import CollectionSpec, FieldType, Metric, VectorKind, VectorType
-from dr_pipelines.model.query import Contains, Equals, Mode, Query, Range
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    FieldType,
+    Metric,
+    VectorKind,
+    VectorType,
+)
+from dr_pipelines.model.query import (
+    Contains,
+    Equals,
+    Mode,
+    Query,
+    Range,
+)
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.driver import Page
 from dr_pipelines.stores.qdrant.foreign_records import ForeignRecords
 from dr_pipelines.stores.qdrant.own_records import NAMESPACE, point_id
-from dr_pipelines.testing.store_samples import SPEC, contents, record, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    record,
+    table,
+)
 
 UUID = "0b5c2f1e-9f43-4d0c-8a52-6c1d9a3f7e10"
 PAYLOADS: list[dict[str, Any]] = [

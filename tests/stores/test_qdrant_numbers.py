@@ -15,23 +15,46 @@ import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
-from dr_pipelines.backup import backup
+from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
-from dr_pipelines.model.query import Equals, Filter, In, Not, Query, Range
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+)
+from dr_pipelines.model.query import (
+    Equals,
+    Filter,
+    In,
+    Not,
+    Query,
+    Range,
+)
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.points import latest
-from dr_pipelines.restore import restore
-from dr_pipelines.restore_plan import plan_restore
-from dr_pipelines.stores.floats import parsed, sendable, settled, settling
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.driver import OpenCollection
 from dr_pipelines.stores.qdrant.edge import EdgeCollection
 from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
 from dr_pipelines.stores.qdrant.store import QdrantVectorStore
-from dr_pipelines.testing.store_samples import SPEC, doubles, record, table, vector
+from dr_pipelines.stores.shared.floats import (
+    parsed,
+    sendable,
+    settled,
+    settling,
+)
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    doubles,
+    record,
+    table,
+    vector,
+)
 from dr_pipelines.testing.world import OneAtATime
 from tests.repository.builders import repository as new_repository
 

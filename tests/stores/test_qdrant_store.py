@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorIndex
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+    VectorIndex,
+)
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.testing.store_contract import VectorStoreContract

@@ -11,10 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector, VectorKind
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+    VectorKind,
+)
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores import sorting
-from dr_pipelines.stores.sorting import ascending
+from dr_pipelines.stores.shared import sorting
+from dr_pipelines.stores.shared.sorting import ascending
 
 SPEC = CollectionSpec(
     name="sorted",

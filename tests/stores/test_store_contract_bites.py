@@ -17,8 +17,8 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.memory import MemoryVectorStore
-from dr_pipelines.stores.misfits import misfits_of, problem
-from dr_pipelines.stores.requests import checked_batch_rows, checked_columns
+from dr_pipelines.stores.shared.misfits import misfits_of, problem
+from dr_pipelines.stores.shared.requests import checked_batch_rows, checked_columns
 from dr_pipelines.testing import broken_stores
 from dr_pipelines.testing.broken_stores import BROKEN
 from dr_pipelines.testing.store_contract import VectorStoreContract

@@ -6,7 +6,14 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
 from dr_pipelines.testing.store_faults import CallName, Moment, RecordingStore
-from dr_pipelines.testing.store_samples import CONFIGURED, SPEC, contents, document, record, table
+from dr_pipelines.testing.store_samples import (
+    CONFIGURED,
+    SPEC,
+    contents,
+    document,
+    record,
+    table,
+)
 
 
 class TestRecording(VectorStoreContract):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.chroma.urls import Local, parsed_url
-from dr_pipelines.stores.pointers import Pointers
+from dr_pipelines.stores.shared.pointers import Pointers
 
 TOKEN = "CHROMA_TOKEN"  # noqa: S105 - the name of a variable
 WAIT_SECONDS = 30

@@ -12,7 +12,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range, Scalar
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+    Scalar,
+)
 from dr_pipelines.stores.chroma.fields import BITS, in_order
 from dr_pipelines.stores.chroma.rows import NULLS_MATTER, ODD, null
 

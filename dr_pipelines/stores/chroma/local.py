@@ -16,12 +16,17 @@ from pathlib import Path
 from chromadb.api import ServerAPI
 from chromadb.config import System
 
-from dr_pipelines.errors import Damaged, InvalidRequest, NotFound, Unavailable
-from dr_pipelines.permissions import make_directory
+from dr_pipelines.errors import (
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from dr_pipelines.host.permissions import make_directory
 from dr_pipelines.stores.chroma.connection import Session, started
 from dr_pipelines.stores.chroma.errors import translated
 from dr_pipelines.stores.chroma.urls import Local, Namespace
-from dr_pipelines.stores.pointers import entries, locked
+from dr_pipelines.stores.shared.pointers import entries, locked
 
 DATABASE = "chroma.sqlite3"
 

@@ -29,11 +29,21 @@ import pyarrow as pa
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.base import canonical_json
-from dr_pipelines.model.collection import CollectionSpec, FieldType, Vector, VectorKind
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    FieldType,
+    Vector,
+    VectorKind,
+)
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.chroma import vectors
-from dr_pipelines.stores.chroma.fields import BITS, JSON, from_keys, to_keys
+from dr_pipelines.stores.chroma.fields import (
+    BITS,
+    JSON,
+    from_keys,
+    to_keys,
+)
 
 ODD = "dr:odd"
 NULLS_MATTER = (FieldType.INTEGER, FieldType.NUMBER, FieldType.TIMESTAMP)

@@ -10,7 +10,7 @@ from dr_pipelines.stores.chroma.connection import Engine, Model
 from dr_pipelines.stores.chroma.describing import NATIVE, is_searched, layout_of
 from dr_pipelines.stores.chroma.filters import all_of, to_where, unmarked
 from dr_pipelines.stores.chroma.rows import ODD, beside, null
-from dr_pipelines.stores.requests import Request
+from dr_pipelines.stores.shared.requests import Request
 
 INCLUDED = ["distances", "documents", "metadatas"]
 

@@ -10,13 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound, Refused
+from dr_pipelines.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    Refused,
+)
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.fit import Fate, Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Listed, Progress
-from dr_pipelines.stores.batches import checked_batch
 from dr_pipelines.stores.chroma import native, rows
 from dr_pipelines.stores.chroma.connection import Engine, Model, Session
 from dr_pipelines.stores.chroma.describing import (
@@ -34,11 +38,12 @@ from dr_pipelines.stores.chroma.pages import ids_of, records
 from dr_pipelines.stores.chroma.searching import nearest
 from dr_pipelines.stores.chroma.vectors import SPACES, TOLERANCE
 from dr_pipelines.stores.chroma.writing import delete_rows, write_rows
-from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.fitting import Native, comes_back, fit_to
-from dr_pipelines.stores.misfits import misfits_of, refused_by, value_problems
-from dr_pipelines.stores.pointers import followed
-from dr_pipelines.stores.requests import (
+from dr_pipelines.stores.shared.batches import checked_batch
+from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.fitting import Native, comes_back, fit_to
+from dr_pipelines.stores.shared.misfits import misfits_of, refused_by, value_problems
+from dr_pipelines.stores.shared.pointers import followed
+from dr_pipelines.stores.shared.requests import (
     checked_alias,
     checked_batch_rows,
     checked_columns,

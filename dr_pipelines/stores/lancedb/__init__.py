@@ -6,7 +6,7 @@ from pathlib import Path
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.lancedb.places import open_place
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
-from dr_pipelines.stores.naming import StoredNames, checked_as_file
+from dr_pipelines.stores.shared.naming import StoredNames, checked_as_file
 
 NO_NAMES = StoredNames()
 

@@ -9,9 +9,9 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.model.fit import Fate, Fit, Note
-from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.lancedb.indexes import VECTOR_INDEXES
 from dr_pipelines.stores.lancedb.vectors import KEPT, searched_natively, stored_type
+from dr_pipelines.stores.shared.fitting import Native, fit_to
 
 LANCE = Native(
     engine="lancedb",

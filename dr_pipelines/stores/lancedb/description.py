@@ -5,11 +5,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dr_pipelines.errors import Damaged
-from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+)
 from dr_pipelines.planning.parts import UNREPORTED
 from dr_pipelines.stores.lancedb import vectors
-from dr_pipelines.stores.lancedb.indexes import TEXT, LiveIndex, live_indexes, text_columns
-from dr_pipelines.stores.lancedb.layouts import LABEL, RECORDS, TABLE, Entry, Layout, RecordsLayout
+from dr_pipelines.stores.lancedb.indexes import (
+    TEXT,
+    LiveIndex,
+    live_indexes,
+    text_columns,
+)
+from dr_pipelines.stores.lancedb.layouts import (
+    LABEL,
+    RECORDS,
+    TABLE,
+    Entry,
+    Layout,
+    RecordsLayout,
+)
 from dr_pipelines.stores.lancedb.tables import TableLayout, mapped
 
 ENGINE = "lancedb"

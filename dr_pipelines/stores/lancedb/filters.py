@@ -9,7 +9,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import assert_never
 
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range, Scalar
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+    Scalar,
+)
 
 LEAST = -(2**63)
 MOST = 2**63 - 1

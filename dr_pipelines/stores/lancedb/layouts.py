@@ -9,9 +9,9 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, FieldType
 from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.model.record import SPARSE, store_schema
-from dr_pipelines.stores.exact import fields_of
 from dr_pipelines.stores.lancedb import vectors
-from dr_pipelines.stores.misfits import Batch, Problem
+from dr_pipelines.stores.shared.exact import fields_of
+from dr_pipelines.stores.shared.misfits import Batch, Problem
 
 LABEL = "dr_pipelines.spec"
 """Key of the schema's metadata that holds the specification of a collection of ours: it comes and

@@ -11,10 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Damaged,
+    InvalidRequest,
+    NotFound,
+)
+from dr_pipelines.host.permissions import temporary_directory
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec
-from dr_pipelines.permissions import temporary_directory
-from dr_pipelines.protocols import NativeFile, NativeVersion, OpenFile, VectorStore
+from dr_pipelines.protocols import (
+    NativeFile,
+    NativeVersion,
+    OpenFile,
+    VectorStore,
+)
 from dr_pipelines.stores.lancedb.description import BUILT, ENGINE
 from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.lancedb.layouts import LABEL
@@ -27,7 +37,7 @@ from dr_pipelines.stores.lancedb.places import (
     sync_tree,
 )
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
-from dr_pipelines.stores.pointers import needing_room, sync_directory
+from dr_pipelines.stores.shared.pointers import needing_room, sync_directory
 
 KINDS = frozenset(["manifest", "data file", "deletion file", "transaction file", "index file"])
 """All that Lance says of files of a version. Those of blobs are none of them: they lie in a folder

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.host.permissions import make_directory, temporary_directory
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
-from dr_pipelines.permissions import make_directory, temporary_directory
 from dr_pipelines.stores.lancedb.errors import translating
-from dr_pipelines.stores.naming import StoredNames
-from dr_pipelines.stores.pointers import (
+from dr_pipelines.stores.shared.naming import StoredNames
+from dr_pipelines.stores.shared.pointers import (
     SUFFIX,
     Pointers,
     entries,

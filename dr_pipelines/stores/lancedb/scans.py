@@ -21,7 +21,7 @@ from dr_pipelines.stores.lancedb.blobs import refuse_unkept
 from dr_pipelines.stores.lancedb.description import Collection
 from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.lancedb.rows import numbered
-from dr_pipelines.stores.sorting import ascending
+from dr_pipelines.stores.shared.sorting import ascending
 
 PIECE_ROWS = 8192
 PIECE_BYTES = 32 * 2**20

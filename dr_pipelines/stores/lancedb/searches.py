@@ -7,7 +7,7 @@ from dr_pipelines.model.query import Filter, Hit, fused_hits
 from dr_pipelines.stores.lancedb import vectors
 from dr_pipelines.stores.lancedb.description import Collection
 from dr_pipelines.stores.lancedb.filters import condition
-from dr_pipelines.stores.requests import Request, VectorRequest
+from dr_pipelines.stores.shared.requests import Request, VectorRequest
 
 SHOWN = ("id", "document_id", "text")
 CANDIDATES = 100

@@ -6,15 +6,18 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound, Refused
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    Refused,
+)
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec, CollectionStatus
 from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Listed, Progress
-from dr_pipelines.stores.batches import checked_batch, in_order_of_id
-from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.fitting import comes_back
 from dr_pipelines.stores.lancedb.abilities import fitted
 from dr_pipelines.stores.lancedb.creation import configured, create_table
 from dr_pipelines.stores.lancedb.description import (
@@ -32,8 +35,11 @@ from dr_pipelines.stores.lancedb.scans import ordered, unordered
 from dr_pipelines.stores.lancedb.searches import answers_natively, search_natively
 from dr_pipelines.stores.lancedb.unkept import unkept
 from dr_pipelines.stores.lancedb.writes import check_digests, replace_records
-from dr_pipelines.stores.misfits import Problem, misfits_of, value_problems
-from dr_pipelines.stores.requests import (
+from dr_pipelines.stores.shared.batches import checked_batch, in_order_of_id
+from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.fitting import comes_back
+from dr_pipelines.stores.shared.misfits import Problem, misfits_of, value_problems
+from dr_pipelines.stores.shared.requests import (
     checked_alias,
     checked_batch_rows,
     checked_columns,

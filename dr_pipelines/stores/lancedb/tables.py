@@ -27,9 +27,15 @@ from dr_pipelines.model.collection import (
 from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.lancedb import blobs, values, vectors
-from dr_pipelines.stores.lancedb.layouts import PRIMARY_KEY, TABLE, Entry, plain_filter, refused
+from dr_pipelines.stores.lancedb.layouts import (
+    PRIMARY_KEY,
+    TABLE,
+    Entry,
+    plain_filter,
+    refused,
+)
 from dr_pipelines.stores.lancedb.rows import digests
-from dr_pipelines.stores.misfits import Batch, Problem, problem
+from dr_pipelines.stores.shared.misfits import Batch, Problem, problem
 
 KEYS = ("id", "_id", "uuid", "pk")
 TEXTS = ("text", "content", "chunk", "page_content", "body", "document")

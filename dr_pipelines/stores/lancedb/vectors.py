@@ -4,7 +4,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dr_pipelines.model.collection import Metric, Vector, VectorKind, VectorType
+from dr_pipelines.model.collection import (
+    Metric,
+    Vector,
+    VectorKind,
+    VectorType,
+)
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import vector_type
 

@@ -7,8 +7,18 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, FieldType, VectorKind
-from dr_pipelines.stores.milvus import access, indexes, own, placement
-from dr_pipelines.stores.milvus.column import IN_LITE, Column, T, of_json
+from dr_pipelines.stores.milvus import (
+    access,
+    indexes,
+    own,
+    placement,
+)
+from dr_pipelines.stores.milvus.column import (
+    IN_LITE,
+    Column,
+    T,
+    of_json,
+)
 from dr_pipelines.stores.milvus.connection import LONG_CALL_SECONDS, Connection
 from dr_pipelines.stores.milvus.describing import ENGINE, NATIVE, layout_of
 from dr_pipelines.stores.milvus.live import (

@@ -4,7 +4,13 @@ from typing import Any
 
 import grpc
 
-from dr_pipelines.errors import DrError, InvalidRequest, NotFound, Refused, Unavailable
+from dr_pipelines.errors import (
+    DrError,
+    InvalidRequest,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 
 COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND, ALIAS_NOT_FOUND = 100, 800, 1600
 NOT_LOADED = 101

@@ -11,10 +11,15 @@ from dr_pipelines.model.collection import (
     VectorKind,
 )
 from dr_pipelines.model.fit import Fate, Fit, Note
-from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.milvus import indexes
 from dr_pipelines.stores.milvus.creating import unknown_to_lite
-from dr_pipelines.stores.milvus.describing import ENGINE, NATIVE, SERVER_ONLY, layout_of
+from dr_pipelines.stores.milvus.describing import (
+    ENGINE,
+    NATIVE,
+    SERVER_ONLY,
+    layout_of,
+)
+from dr_pipelines.stores.shared.fitting import Native, fit_to
 
 KINDS = frozenset([VectorKind.DENSE, VectorKind.SPARSE])
 FORGOTTEN = {

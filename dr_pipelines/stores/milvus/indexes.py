@@ -6,7 +6,13 @@ from typing import Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from dr_pipelines.model.collection import Metric, Vector, VectorIndex, VectorKind, VectorType
+from dr_pipelines.model.collection import (
+    Metric,
+    Vector,
+    VectorIndex,
+    VectorKind,
+    VectorType,
+)
 
 METRICS = {
     Metric.COSINE: "COSINE",

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.milvus.column import T, of_json
-from dr_pipelines.stores.misfits import Batch, Problem, problem
+from dr_pipelines.stores.shared.misfits import Batch, Problem, problem
 
 
 def native_problems(batch: Batch, spec: CollectionSpec) -> Iterator[Problem]:

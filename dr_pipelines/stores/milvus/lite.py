@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dr_pipelines.errors import InvalidRequest, Unavailable
-from dr_pipelines.permissions import make_directory
+from dr_pipelines.host.permissions import make_directory
 
 POLL_SECONDS = 0.05
 _lock = threading.Lock()

@@ -30,10 +30,17 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.milvus import indexes
-from dr_pipelines.stores.milvus.column import DENSE, INTEGERS, TEXTS, VECTORS, Column, T
+from dr_pipelines.stores.milvus.column import (
+    DENSE,
+    INTEGERS,
+    TEXTS,
+    VECTORS,
+    Column,
+    T,
+)
 from dr_pipelines.stores.milvus.layout import Parts, key_of
 from dr_pipelines.stores.milvus.live import Live
-from dr_pipelines.stores.milvus.wire import arrow_type
+from dr_pipelines.stores.milvus.messages import arrow_type
 
 TEXT_NAMES = ("text", "content", "page_content", "chunk_text", "chunk", "passage", "body")
 PARTITION = "dr_partition"

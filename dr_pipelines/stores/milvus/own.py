@@ -14,7 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import CollectionSpec, FieldType, Metric, Vector, VectorKind
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    FieldType,
+    Metric,
+    Vector,
+    VectorKind,
+)
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.milvus import kept
 from dr_pipelines.stores.milvus.column import Column, T

@@ -18,14 +18,20 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores import sorting
 from dr_pipelines.stores.milvus import errors, filters
 from dr_pipelines.stores.milvus.column import INTEGERS, Column
 from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.indexes import pairs
-from dr_pipelines.stores.milvus.layout import LISTED_AT_ONCE, SMALLEST, Layout, above, among
+from dr_pipelines.stores.milvus.layout import (
+    LISTED_AT_ONCE,
+    SMALLEST,
+    Layout,
+    above,
+    among,
+)
 from dr_pipelines.stores.milvus.loading import STRONG, read
-from dr_pipelines.stores.milvus.wire import from_message
+from dr_pipelines.stores.milvus.messages import from_message
+from dr_pipelines.stores.shared import sorting
 
 FIRST_ROWS, MOST_ROWS = 512, 16_384
 PAGE_BYTES = 32 * 2**20

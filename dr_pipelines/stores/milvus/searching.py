@@ -16,8 +16,8 @@ from dr_pipelines.stores.milvus.column import Column, T
 from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.layout import Layout, named
 from dr_pipelines.stores.milvus.live import Live
-from dr_pipelines.stores.milvus.wire import from_message, narrow_bytes
-from dr_pipelines.stores.requests import Request, VectorRequest
+from dr_pipelines.stores.milvus.messages import from_message, narrow_bytes
+from dr_pipelines.stores.shared.requests import Request, VectorRequest
 
 MOST_HITS = 16_384
 SHOWN = ("id", "document_id", "text")

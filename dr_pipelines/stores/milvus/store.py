@@ -7,15 +7,17 @@ from typing import TypeVar
 import pyarrow as pa
 from pymilvus.grpc_gen import milvus_pb2
 
-from dr_pipelines.errors import AlreadyExists, NotFound, Refused, Unavailable
+from dr_pipelines.errors import (
+    AlreadyExists,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.fit import Fate, Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.batches import checked_batch
-from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.fitting import comes_back
 from dr_pipelines.stores.milvus import (
     access,
     aliases,
@@ -30,14 +32,23 @@ from dr_pipelines.stores.milvus import (
 )
 from dr_pipelines.stores.milvus.address import Address
 from dr_pipelines.stores.milvus.connection import Connection
-from dr_pipelines.stores.milvus.describing import ENGINE, NATIVE, described, layout, layout_of
+from dr_pipelines.stores.milvus.describing import (
+    ENGINE,
+    NATIVE,
+    described,
+    layout,
+    layout_of,
+)
 from dr_pipelines.stores.milvus.filters import Inexpressible
 from dr_pipelines.stores.milvus.fitted import fitted
 from dr_pipelines.stores.milvus.limits import native_problems
 from dr_pipelines.stores.milvus.live import Live, look
 from dr_pipelines.stores.milvus.own import OwnLayout
-from dr_pipelines.stores.misfits import misfits_of, refused_by, value_problems
-from dr_pipelines.stores.requests import (
+from dr_pipelines.stores.shared.batches import checked_batch
+from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.fitting import comes_back
+from dr_pipelines.stores.shared.misfits import misfits_of, refused_by, value_problems
+from dr_pipelines.stores.shared.requests import (
     checked_alias,
     checked_batch_rows,
     checked_columns,

@@ -9,9 +9,14 @@ from pymilvus.grpc_gen import milvus_pb2
 from dr_pipelines.stores.milvus import loading, reading
 from dr_pipelines.stores.milvus.column import Column, T
 from dr_pipelines.stores.milvus.connection import LONG_CALL_SECONDS, Connection
-from dr_pipelines.stores.milvus.layout import LISTED_AT_ONCE, Layout, among, key_of
+from dr_pipelines.stores.milvus.layout import (
+    LISTED_AT_ONCE,
+    Layout,
+    among,
+    key_of,
+)
+from dr_pipelines.stores.milvus.messages import to_message
 from dr_pipelines.stores.milvus.native import META
-from dr_pipelines.stores.milvus.wire import to_message
 
 REQUEST_ROWS = 2_000
 REQUEST_BYTES = 16 * 2**20

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.naming import StoredNames
 from dr_pipelines.stores.pgvector.address import parsed
 from dr_pipelines.stores.pgvector.names import collection_name
 from dr_pipelines.stores.pgvector.store import PgvectorStore
-from dr_pipelines.stores.renamed import RenamedDefiner
+from dr_pipelines.stores.shared.naming import StoredNames
+from dr_pipelines.stores.shared.renamed import RenamedDefiner
 
 __all__ = ["PgvectorStore", "open_store"]
 

@@ -30,7 +30,12 @@ from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
 from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 from dr_pipelines.stores.pgvector.triggers import function_of
-from dr_pipelines.stores.pgvector.trust import Armed, armed_types, callees, functions_among
+from dr_pipelines.stores.pgvector.trust import (
+    Armed,
+    armed_types,
+    callees,
+    functions_among,
+)
 
 Section = dict[str, Any]
 PARSED = "dr_pipelines_parsed"

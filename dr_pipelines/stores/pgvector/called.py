@@ -9,7 +9,12 @@ from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import ENGINE
 from dr_pipelines.stores.pgvector.statements import oid, qualified
-from dr_pipelines.stores.pgvector.trust import FOREIGN, armed_types, callees, functions_among
+from dr_pipelines.stores.pgvector.trust import (
+    FOREIGN,
+    armed_types,
+    callees,
+    functions_among,
+)
 
 TREE = """
     WITH tree (id, place) AS (

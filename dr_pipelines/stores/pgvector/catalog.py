@@ -16,7 +16,12 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.label import MARK, Label, read_label
 from dr_pipelines.stores.pgvector.names import collection_name, table_name
-from dr_pipelines.stores.pgvector.statements import oid, oids, qualified, text_array
+from dr_pipelines.stores.pgvector.statements import (
+    oid,
+    oids,
+    qualified,
+    text_array,
+)
 
 ALIAS_MARK = "dr-pipelines alias"
 """The comment of a view that is an alias; what it stands for is what it reads."""

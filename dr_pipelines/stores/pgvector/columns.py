@@ -17,7 +17,12 @@ from dr_pipelines.model.collection import (
     VectorKind,
     VectorType,
 )
-from dr_pipelines.stores.pgvector import decoding, decoding_lists, encoding, encoding_lists
+from dr_pipelines.stores.pgvector import (
+    decoding,
+    decoding_lists,
+    encoding,
+    encoding_lists,
+)
 from dr_pipelines.stores.pgvector.catalog import Attribute
 from dr_pipelines.stores.pgvector.decoding import Decoder, Fields
 from dr_pipelines.stores.pgvector.encoding import Encoder, Piece

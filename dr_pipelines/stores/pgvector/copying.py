@@ -12,7 +12,12 @@ from dr_pipelines.stores.pgvector.columns import Column
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.decoding import Message, decoded, strings
 from dr_pipelines.stores.pgvector.description import Collection
-from dr_pipelines.stores.pgvector.encoding import HEADER, TRAILER, encoded, lines
+from dr_pipelines.stores.pgvector.encoding import (
+    HEADER,
+    TRAILER,
+    encoded,
+    lines,
+)
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.keys import key_column
 from dr_pipelines.stores.pgvector.statements import qualified

@@ -6,8 +6,18 @@ from typing import Any
 
 from psycopg import sql
 
-from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorIndex
-from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS, UNREPORTED
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorIndex,
+)
+from dr_pipelines.planning.parts import (
+    NEEDS,
+    OWN_NAME,
+    REMARKS,
+    UNREPORTED,
+)
 from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.attached import add_attached
 from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
@@ -17,7 +27,12 @@ from dr_pipelines.stores.pgvector.details import details
 from dr_pipelines.stores.pgvector.dimensions import dimensions, indexed
 from dr_pipelines.stores.pgvector.foreign_keys import is_beside
 from dr_pipelines.stores.pgvector.inheritance import require_whole
-from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, comes_after_rows, section_of
+from dr_pipelines.stores.pgvector.making import (
+    AS_IT_WAS,
+    ENGINE,
+    comes_after_rows,
+    section_of,
+)
 from dr_pipelines.stores.pgvector.mapping import foreign_mapping, has_vectors, own_mapping
 from dr_pipelines.stores.pgvector.names import collection_name, derived
 from dr_pipelines.stores.pgvector.needs import needs
@@ -25,7 +40,13 @@ from dr_pipelines.stores.pgvector.partitions import partitions
 from dr_pipelines.stores.pgvector.rights import described_roles, named_roles, rights
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.pgvector.structure import by_name, index_part, structure
-from dr_pipelines.stores.pgvector.vector_indexes import CAST, METRICS, SEARCH, Found, found_index
+from dr_pipelines.stores.pgvector.vector_indexes import (
+    CAST,
+    METRICS,
+    SEARCH,
+    Found,
+    found_index,
+)
 
 DOCUMENTS = "USING btree (document_id)"
 KEYWORDS = "USING gin (to_tsvector('simple'::regconfig, \"left\"(text, 150000)))"

@@ -8,7 +8,13 @@ from psycopg import sql
 
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.label import MARK
-from dr_pipelines.stores.pgvector.names import MAX_BYTES, derived, placed, with_table, without_table
+from dr_pipelines.stores.pgvector.names import (
+    MAX_BYTES,
+    derived,
+    placed,
+    with_table,
+    without_table,
+)
 from dr_pipelines.stores.pgvector.statements import oid, qualified, verbatim
 
 Section = dict[str, Any]

@@ -6,7 +6,17 @@ from typing import assert_never
 from psycopg import sql
 
 from dr_pipelines.model.collection import FieldType
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range, Scalar
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+    Scalar,
+)
 from dr_pipelines.stores.pgvector.columns import Mapping
 from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.texts import escaped

@@ -4,10 +4,15 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from dr_pipelines.model.collection import CollectionSpec, Metric, Vector, VectorKind, VectorType
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorKind,
+    VectorType,
+)
 from dr_pipelines.model.fit import Fate, Fit, Note
 from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS
-from dr_pipelines.stores.fitting import Native, fit_to
 from dr_pipelines.stores.pgvector import keys
 from dr_pipelines.stores.pgvector.by_hand import statements_of
 from dr_pipelines.stores.pgvector.catalog import find_table
@@ -18,14 +23,16 @@ from dr_pipelines.stores.pgvector.making import ENGINE, Section, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of
 from dr_pipelines.stores.pgvector.needs import missing as missing_needs
 from dr_pipelines.stores.pgvector.owners import owner_notes
-from dr_pipelines.stores.pgvector.rights import (
-    missing_roles,
-    named_roles,
-    partitions_of,
-)
+from dr_pipelines.stores.pgvector.rights import missing_roles, named_roles, partitions_of
 from dr_pipelines.stores.pgvector.triggers import obstacles, trigger_command
 from dr_pipelines.stores.pgvector.unrecorded import unrecorded
-from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS, SEARCH, indexed_as, searched
+from dr_pipelines.stores.pgvector.vector_indexes import (
+    DEFAULTS,
+    SEARCH,
+    indexed_as,
+    searched,
+)
+from dr_pipelines.stores.shared.fitting import Native, fit_to
 
 NATIVE = Native(
     engine=ENGINE,

@@ -8,12 +8,17 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, FieldType
-from dr_pipelines.stores.misfits import Batch, Problem, misfits_of, problem
 from dr_pipelines.stores.pgvector.decoding import LAST_FOLDED
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, section_of
 from dr_pipelines.stores.pgvector.shapes import fronts, wrong_fronts
 from dr_pipelines.stores.pgvector.texts import escaped_column, has_nul
+from dr_pipelines.stores.shared.misfits import (
+    Batch,
+    Problem,
+    misfits_of,
+    problem,
+)
 
 MAX_KEY_BYTES = 2_600
 """A third of a page: longer texts have no place in the index of a key."""

@@ -19,7 +19,12 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.model.record import ARROW_TYPES
-from dr_pipelines.stores.pgvector import decoding, decoding_lists, encoding, encoding_lists
+from dr_pipelines.stores.pgvector import (
+    decoding,
+    decoding_lists,
+    encoding,
+    encoding_lists,
+)
 from dr_pipelines.stores.pgvector.catalog import Attribute, Table
 from dr_pipelines.stores.pgvector.columns import (
     BARE,

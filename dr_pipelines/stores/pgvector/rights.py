@@ -8,7 +8,12 @@ from psycopg import sql
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.names import with_table, without_table
-from dr_pipelines.stores.pgvector.statements import oid, qualified, text_array, verbatim
+from dr_pipelines.stores.pgvector.statements import (
+    oid,
+    qualified,
+    text_array,
+    verbatim,
+)
 
 Section = dict[str, Any]
 PUBLIC = "public"

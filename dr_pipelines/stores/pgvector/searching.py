@@ -8,7 +8,6 @@ from psycopg import sql
 
 from dr_pipelines.model.collection import Metric, Vector
 from dr_pipelines.model.query import Hit, fused_hits
-from dr_pipelines.stores.exact import search_exactly
 from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.copying import scanned
@@ -23,7 +22,8 @@ from dr_pipelines.stores.pgvector.vector_indexes import (
     own_type,
     searched,
 )
-from dr_pipelines.stores.requests import Request, VectorRequest
+from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.requests import Request, VectorRequest
 
 ITERATIVE = (0, 8)
 """The version of pgvector that goes on searching where a filter leaves too few."""

@@ -26,10 +26,13 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.planning.parts import OWN_NAME
 from dr_pipelines.protocols import Listed, Progress
-from dr_pipelines.stores.batches import checked_batch
-from dr_pipelines.stores.fitting import comes_back
-from dr_pipelines.stores.misfits import misfits_of, value_problems
-from dr_pipelines.stores.pgvector import alias_views, contents, indexing, searching, writing
+from dr_pipelines.stores.pgvector import (
+    alias_views,
+    contents,
+    indexing,
+    searching,
+    writing,
+)
 from dr_pipelines.stores.pgvector.absence import listed, unknown
 from dr_pipelines.stores.pgvector.address import Address
 from dr_pipelines.stores.pgvector.analysis import analyse
@@ -69,7 +72,10 @@ from dr_pipelines.stores.pgvector.rehearsal import rehearsed, remove
 from dr_pipelines.stores.pgvector.rights import owner_of
 from dr_pipelines.stores.pgvector.role import role_warnings
 from dr_pipelines.stores.pgvector.statements import oid, qualified
-from dr_pipelines.stores.requests import (
+from dr_pipelines.stores.shared.batches import checked_batch
+from dr_pipelines.stores.shared.fitting import comes_back
+from dr_pipelines.stores.shared.misfits import misfits_of, value_problems
+from dr_pipelines.stores.shared.requests import (
     checked_alias,
     checked_batch_rows,
     checked_columns,

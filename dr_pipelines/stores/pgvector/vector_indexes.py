@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.collection import Metric, Vector, VectorIndex, VectorKind
+from dr_pipelines.model.collection import (
+    Metric,
+    Vector,
+    VectorIndex,
+    VectorKind,
+)
 from dr_pipelines.stores.pgvector.catalog import Attribute, Index
 from dr_pipelines.stores.pgvector.columns import MAX_SPARSE, vector_type
 

@@ -6,7 +6,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from dr_pipelines.stores.pgvector import contents, decoding, encoding, keys
+from dr_pipelines.stores.pgvector import (
+    contents,
+    decoding,
+    encoding,
+    keys,
+)
 from dr_pipelines.stores.pgvector.columns import Column, written
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.copying import load, load_texts

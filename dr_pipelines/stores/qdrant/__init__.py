@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.extras import ExtraMissing
+from dr_pipelines.host.extras import ExtraMissing
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.naming import StoredNames, checked_as_file
 from dr_pipelines.stores.qdrant.address import EXPECTED, directory, server_address
+from dr_pipelines.stores.shared.naming import StoredNames, checked_as_file
 
 if TYPE_CHECKING:
     from dr_pipelines.stores.qdrant.driver import Driver

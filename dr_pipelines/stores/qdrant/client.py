@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound, Unavailable
+from dr_pipelines.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.qdrant.driver import (

@@ -16,11 +16,15 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Damaged,
+    InvalidRequest,
+    NotFound,
+)
+from dr_pipelines.host.permissions import make_directory
 from dr_pipelines.model.query import FloatArray
-from dr_pipelines.permissions import make_directory
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.pointers import Pointers, entries, locked, sync_directory
 from dr_pipelines.stores.qdrant import edge_values as values
 from dr_pipelines.stores.qdrant import numbers
 from dr_pipelines.stores.qdrant.driver import (
@@ -38,6 +42,12 @@ from dr_pipelines.stores.qdrant.driver import (
 from dr_pipelines.stores.qdrant.edge_errors import vendor
 from dr_pipelines.stores.qdrant.edge_shards import Shards
 from dr_pipelines.stores.qdrant.places import refuse_served, size_of
+from dr_pipelines.stores.shared.pointers import (
+    Pointers,
+    entries,
+    locked,
+    sync_directory,
+)
 
 LABEL = "dr_collection.json"
 CONFIG = "edge_config.json"

@@ -3,7 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dr_pipelines.errors import Damaged, DrError, InvalidRequest, Unavailable
+from dr_pipelines.errors import (
+    Damaged,
+    DrError,
+    InvalidRequest,
+    Unavailable,
+)
 from dr_pipelines.model.display import displayed
 
 WRONG = ("dimension error", "Not existing vector name", "Wrong input", "Bad request", "Validation")

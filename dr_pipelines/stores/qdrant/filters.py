@@ -11,13 +11,28 @@ from datetime import datetime
 from typing import assert_never
 
 from dr_pipelines.model.collection import CollectionSpec, FieldType
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Not, Or, Range, Scalar
-from dr_pipelines.stores.floats import settled, settling
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Not,
+    Or,
+    Range,
+    Scalar,
+)
 from dr_pipelines.stores.qdrant.driver import Json
 from dr_pipelines.stores.qdrant.own_records import BESIDE_NUMBERS, LARGEST
 from dr_pipelines.stores.qdrant.sections import unpacked
-from dr_pipelines.stores.qdrant.specs import is_native, may_filter, native_name, section_of
+from dr_pipelines.stores.qdrant.specs import (
+    is_native,
+    may_filter,
+    native_name,
+    section_of,
+)
 from dr_pipelines.stores.qdrant.values import time_written
+from dr_pipelines.stores.shared.floats import settled, settling
 
 NOTHING: Json = {"has_id": []}
 EXACT_INTEGERS = 2**53

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
 from dr_pipelines.model.fit import Fate, Fit, Note
-from dr_pipelines.stores.fitting import RULES, Native, fit_to
 from dr_pipelines.stores.qdrant import sections, specs
 from dr_pipelines.stores.qdrant.driver import Driver
+from dr_pipelines.stores.shared.fitting import RULES, Native, fit_to
 
 
 def fit(spec: CollectionSpec, driver: Driver) -> Fit:

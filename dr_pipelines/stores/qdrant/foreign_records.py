@@ -18,7 +18,14 @@ from dr_pipelines.model.collection import CollectionSpec, FieldType, Vector
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.qdrant import numbers, values
-from dr_pipelines.stores.qdrant.driver import Json, Page, Point, PointId, Scored, ShardKey
+from dr_pipelines.stores.qdrant.driver import (
+    Json,
+    Page,
+    Point,
+    PointId,
+    Scored,
+    ShardKey,
+)
 from dr_pipelines.stores.qdrant.specs import native_name, section_of
 from dr_pipelines.stores.qdrant.vectors import (
     check_sizes,

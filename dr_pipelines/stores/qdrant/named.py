@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dr_pipelines.stores.naming import StoredNames
 from dr_pipelines.stores.qdrant.driver import Driver, Json, OpenCollection
+from dr_pipelines.stores.shared.naming import StoredNames
 
 
 class NamedDriver:

@@ -3,8 +3,8 @@
 
 from typing import Any
 
-from dr_pipelines.stores.floats import parsed, sendable
 from dr_pipelines.stores.qdrant.driver import Json
+from dr_pipelines.stores.shared.floats import parsed, sendable
 
 
 class Unsendable(Exception):

@@ -23,11 +23,17 @@ from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec, FieldType, Vector
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.floats import settled
 from dr_pipelines.stores.qdrant import values
-from dr_pipelines.stores.qdrant.driver import Json, Page, Point, PointId, Scored
+from dr_pipelines.stores.qdrant.driver import (
+    Json,
+    Page,
+    Point,
+    PointId,
+    Scored,
+)
 from dr_pipelines.stores.qdrant.foreign_records import native_id
 from dr_pipelines.stores.qdrant.vectors import check_sizes, found_vectors, given_vectors
+from dr_pipelines.stores.shared.floats import settled
 
 NAMESPACE = uuid.UUID("6f1b2d9e-7a34-5c58-9d0e-2f6f0a7c41b3")
 BESIDE_VECTORS = "dr-vectors"

@@ -12,12 +12,12 @@ from pathlib import Path
 from qdrant_client import QdrantClient
 
 from dr_pipelines.errors import Damaged, NotFound, Unavailable
-from dr_pipelines.stores.pointers import out_of_reach
 from dr_pipelines.stores.qdrant import client as calls
 from dr_pipelines.stores.qdrant.address import ServerAddress
 from dr_pipelines.stores.qdrant.driver import Json, OpenCollection
 from dr_pipelines.stores.qdrant.errors import translated
 from dr_pipelines.stores.qdrant.places import refuse_served
+from dr_pipelines.stores.shared.pointers import out_of_reach
 
 TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.05

@@ -13,10 +13,6 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query, fused_hits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Listed, Progress
-from dr_pipelines.stores.batches import checked_batch
-from dr_pipelines.stores.exact import search_exactly
-from dr_pipelines.stores.fitting import comes_back
-from dr_pipelines.stores.misfits import misfits_of, refused_by, value_problems
 from dr_pipelines.stores.qdrant import specs
 from dr_pipelines.stores.qdrant.driver import Driver, Json, OpenCollection
 from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
@@ -24,14 +20,18 @@ from dr_pipelines.stores.qdrant.fits import fit, rounding
 from dr_pipelines.stores.qdrant.foreign_records import ForeignRecords
 from dr_pipelines.stores.qdrant.named import NamedDriver
 from dr_pipelines.stores.qdrant.own_records import OwnRecords
-from dr_pipelines.stores.requests import (
+from dr_pipelines.stores.shared.batches import checked_batch
+from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.fitting import comes_back
+from dr_pipelines.stores.shared.misfits import misfits_of, refused_by, value_problems
+from dr_pipelines.stores.shared.requests import (
     Request,
     checked_alias,
     checked_batch_rows,
     checked_columns,
     checked_query,
 )
-from dr_pipelines.stores.sorting import ascending
+from dr_pipelines.stores.shared.sorting import ascending
 
 WRITTEN_ROWS = 1000
 WRITTEN_BYTES = 8 * 2**20

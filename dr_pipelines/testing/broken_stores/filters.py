@@ -2,7 +2,16 @@
 
 from dataclasses import replace
 
-from dr_pipelines.model.query import And, Equals, Filter, Hit, In, Mode, Not, Query
+from dr_pipelines.model.query import (
+    And,
+    Equals,
+    Filter,
+    Hit,
+    In,
+    Mode,
+    Not,
+    Query,
+)
 from dr_pipelines.stores.memory import MemoryVectorStore
 
 

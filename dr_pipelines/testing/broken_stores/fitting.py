@@ -11,7 +11,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.model.misfit import Misfit, Misfits
 from dr_pipelines.stores.memory import MemoryVectorStore
-from dr_pipelines.stores.misfits import misfits_of, problem
+from dr_pipelines.stores.shared.misfits import misfits_of, problem
 from dr_pipelines.testing.broken_stores.columns import with_column
 
 

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import Vector, VectorKind, VectorType
 from dr_pipelines.model.query import FloatArray
-from dr_pipelines.stores.batches import checked_batch
-from dr_pipelines.stores.floats import parsed
 from dr_pipelines.stores.memory import MemoryVectorStore
-from dr_pipelines.stores.narrowing import narrowed
+from dr_pipelines.stores.shared.batches import checked_batch
+from dr_pipelines.stores.shared.floats import parsed
+from dr_pipelines.stores.shared.narrowing import narrowed
 from dr_pipelines.testing.broken_stores.columns import Column, with_column
 
 NUMBER = re.compile(r"-?\d+\.\d+(e[-+]?\d+)?")

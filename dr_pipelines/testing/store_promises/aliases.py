@@ -9,11 +9,28 @@ from typing import ClassVar
 
 import pytest
 
-from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound, Refused
+from dr_pipelines.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    Refused,
+)
 from dr_pipelines.model.query import Query
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.testing.store_promises.given import NAME, OTHER, as_kept, filled
-from dr_pipelines.testing.store_samples import SPEC, contents, document, record, table, vector
+from dr_pipelines.testing.store_promises.given import (
+    NAME,
+    OTHER,
+    as_kept,
+    filled,
+)
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    document,
+    record,
+    table,
+    vector,
+)
 
 SWITCHES = 100
 PATIENCE_SECONDS = 30.0

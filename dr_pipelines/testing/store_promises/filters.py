@@ -7,10 +7,27 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.query import And, Contains, Equals, Filter, In, Mode, Not, Or, Query, Range
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    In,
+    Mode,
+    Not,
+    Or,
+    Query,
+    Range,
+)
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.store_promises.given import NAME, filled
-from dr_pipelines.testing.store_samples import FILTERED, SPEC, document, record, vector
+from dr_pipelines.testing.store_samples import (
+    FILTERED,
+    SPEC,
+    document,
+    record,
+    vector,
+)
 
 MEANT: tuple[tuple[Filter, set[int]], ...] = (
     (Equals("product", "search"), {0}),

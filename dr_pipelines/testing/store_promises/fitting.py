@@ -12,7 +12,13 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.store_promises.given import NAME, as_kept, filled
-from dr_pipelines.testing.store_samples import EXTREMES, SPEC, contents, record, table
+from dr_pipelines.testing.store_samples import (
+    EXTREMES,
+    SPEC,
+    contents,
+    record,
+    table,
+)
 
 NOT_FINITE: tuple[dict[str, Any], ...] = (
     {"embedding": [1.0, float("nan"), 0.0]},

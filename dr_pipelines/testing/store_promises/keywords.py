@@ -10,7 +10,13 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.query import Mode, Query, reciprocal_rank_fusion
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.store_promises.given import BM25, NAME, filled
-from dr_pipelines.testing.store_samples import SPEC, record, table, texts, vector
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    record,
+    table,
+    texts,
+    vector,
+)
 
 
 class Keywords:

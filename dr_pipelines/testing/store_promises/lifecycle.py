@@ -10,8 +10,21 @@ import pytest
 from dr_pipelines.errors import AlreadyExists, NotFound
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.testing.store_promises.given import BM25, NAME, OTHER, as_kept, filled
-from dr_pipelines.testing.store_samples import SPEC, contents, record, table, texts, vector
+from dr_pipelines.testing.store_promises.given import (
+    BM25,
+    NAME,
+    OTHER,
+    as_kept,
+    filled,
+)
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    record,
+    table,
+    texts,
+    vector,
+)
 
 
 class Lifecycle:

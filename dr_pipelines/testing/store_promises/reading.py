@@ -13,8 +13,19 @@ from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.collection import CollectionStatus
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.testing.store_promises.given import NAME, ODD_IDS, as_kept, filled
-from dr_pipelines.testing.store_samples import SPEC, contents, document, record, table
+from dr_pipelines.testing.store_promises.given import (
+    NAME,
+    ODD_IDS,
+    as_kept,
+    filled,
+)
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    document,
+    record,
+    table,
+)
 
 
 class Reading:

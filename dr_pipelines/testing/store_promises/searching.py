@@ -11,8 +11,19 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, Metric, Vector
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.testing.store_promises.given import NAME, ODD_IDS, filled, of_vectors, usual
-from dr_pipelines.testing.store_samples import document, record, table, vector
+from dr_pipelines.testing.store_promises.given import (
+    NAME,
+    ODD_IDS,
+    filled,
+    of_vectors,
+    usual,
+)
+from dr_pipelines.testing.store_samples import (
+    document,
+    record,
+    table,
+    vector,
+)
 
 
 class Searching:

@@ -11,7 +11,13 @@ from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.store_promises.given import NAME, filled
-from dr_pipelines.testing.store_samples import SPEC, document, opened, record, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    document,
+    opened,
+    record,
+    table,
+)
 
 
 class Specifications:

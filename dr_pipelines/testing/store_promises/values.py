@@ -10,13 +10,31 @@ import pytest
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.base import canonical_json
-from dr_pipelines.model.collection import UNBOUNDED, CollectionSpec, Metric, Vector, VectorType
+from dr_pipelines.model.collection import (
+    UNBOUNDED,
+    CollectionSpec,
+    Metric,
+    Vector,
+    VectorType,
+)
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.narrowing import narrowed
-from dr_pipelines.testing.store_promises.given import NAME, as_kept, filled, of_vectors, usual
-from dr_pipelines.testing.store_samples import EXTREMES, contents, doubles, record, table
+from dr_pipelines.stores.shared.narrowing import narrowed
+from dr_pipelines.testing.store_promises.given import (
+    NAME,
+    as_kept,
+    filled,
+    of_vectors,
+    usual,
+)
+from dr_pipelines.testing.store_samples import (
+    EXTREMES,
+    contents,
+    doubles,
+    record,
+    table,
+)
 
 
 class Values:

@@ -13,7 +13,13 @@ from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.testing.store_promises.given import NAME, as_kept, filled
-from dr_pipelines.testing.store_samples import SPEC, contents, document, record, table
+from dr_pipelines.testing.store_samples import (
+    SPEC,
+    contents,
+    document,
+    record,
+    table,
+)
 
 
 def _changed(column: str, value: Any) -> Callable[[], pa.Table]:

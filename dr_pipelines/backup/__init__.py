@@ -1,0 +1,1 @@
+"""Backup: the live store compared with the log, and a recovery point proven."""

@@ -1,0 +1,311 @@
+"""Looking at a live store against the log: every record is read, every digest recomputed."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import Refused
+from dr_pipelines.live.apply import SCAN_DOCUMENTS, scan_documents
+from dr_pipelines.live.left_out import (
+    held_ids,
+    only,
+    read_left_out,
+    still_left_out,
+    with_held,
+)
+from dr_pipelines.live.observe import as_read, observe_store
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.misfit import Misfits
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery_point import (
+    LeftOut,
+    Manifest,
+    SegmentRef,
+    VectorStatistics,
+)
+from dr_pipelines.planning.serving import way_beside
+from dr_pipelines.planning.verdict import is_mass_absence
+from dr_pipelines.proof.sampling import EdgeSample
+from dr_pipelines.protocols import VectorReader
+from dr_pipelines.repository.digest import combine
+from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.misfit_tally import MisfitTally
+from dr_pipelines.repository.observation import Observed, differences
+from dr_pipelines.repository.prefetch import ahead, side_by_side
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.rows import (
+    NEWEST_OF_OBSERVED,
+    newest_rows,
+    observed_rows,
+    strings,
+)
+from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
+from dr_pipelines.repository.statistics import VectorTally
+
+FIRST_DOCUMENTS = 256
+"""Read before anything is known of how long records are."""
+DELTA_BYTES = 2 * BASE_BYTES
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Documents that differ between store and log, by kind, each ascending. `stale` ones hold what
+    an older version said, after another writer's entry was taken over: they are repaired."""
+
+    changed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+
+    @property
+    def recorded(self) -> list[str]:
+        """Those that a snapshot records, ascending."""
+        return sorted({*self.changed, *self.added, *self.absent})
+
+    def without(self, documents: frozenset[str]) -> "Findings":
+        """Those that are not in a set."""
+        kinds = (self.changed, self.added, self.absent, self.stale)
+        return Findings(*(tuple(d for d in kind if d not in documents) for kind in kinds))
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was read, what differs, the segments that record the difference, the records that the
+    engine would not take back, and a sample of those that it would."""
+
+    observed: Observed
+    findings: Findings
+    delta: tuple[SegmentRef, ...]
+    statistics: VectorStatistics
+    misfits: MisfitTally
+    sample: EdgeSample
+    left_out: LeftOut | None = None
+
+
+class _Passing:
+    """Looks at records while they pass by: statistics of vectors, what would not be taken, and the
+    edges of what would."""
+
+    def __init__(self, spec: CollectionSpec, store: VectorReader) -> None:
+        self._spec = spec
+        self._store = store
+        self._vectors = VectorTally(spec)
+        self._misfits = MisfitTally()
+        self._sample = EdgeSample(spec)
+
+    def through(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self._vectors.add(batch)
+            misfits = self._store.misfits(self._spec, batch)
+            self._misfits.add(misfits, batch.column("id"))
+            self._sample.add(_without(batch, misfits))
+            yield batch
+
+    def inspection(
+        self, observed: Observed, findings: Findings, delta: tuple[SegmentRef, ...]
+    ) -> Inspection:
+        return Inspection(
+            observed, findings, delta, self._vectors.result(), self._misfits, self._sample
+        )
+
+
+def _without(batch: pa.RecordBatch, misfits: Misfits) -> pa.RecordBatch:
+    if not len(misfits):
+        return batch
+    keep = np.ones(batch.num_rows, bool)
+    keep[misfits.rows] = False
+    return batch.filter(pa.array(keep))
+
+
+def inspect(
+    manifest: Manifest,
+    *,
+    store: VectorReader,
+    repository: Repository,
+    live: CollectionSpec | None = None,
+    accept_absence: bool = False,
+) -> Inspection:
+    """Scan the collection that a manifest's timeline is served from, and write what differs as
+    delta segments that no entry names yet. `live` is its specification as it is now.
+
+    Raises `Refused` on mass absence, and when an empty log meets an empty collection.
+    """
+    live = live or manifest.spec
+    if not manifest.segments and not manifest.pages:
+        passing = _Passing(live, store)
+        whole = _first_inspection(manifest, passing, store=store, repository=repository)
+        if whole is not None:
+            return whole
+    passing = _Passing(live, store)
+    physical, left = manifest.current.physical, read_left_out(repository, manifest)
+    with fold(repository, manifest) as state:
+        batches = passing.through(store.scan(physical))
+        observed = observe_store(
+            state, batches, store=store, physical=physical, repository=repository
+        )
+        observed = with_held(state, observed, left)
+        plan = differences(state, taken_over=manifest.taken_over)
+        findings = _findings(plan)
+        _require_presence(manifest, findings, observed, accepted=accept_absence)
+        observed = as_read(state, observed, findings.recorded)
+        held = held_ids(state, left)
+        delta = tuple(_record(manifest, findings, state, held, store=store, repository=repository))
+        left_out = still_left_out(state, manifest, repository=repository)
+    return replace(passing.inspection(observed, findings, delta), left_out=left_out)
+
+
+def _findings(plan: pa.Table) -> Findings:
+    stale = pc.and_(plan["logged"], plan["taken_over"])
+    added = pc.invert(plan["known"])
+    absent = pc.and_(pc.and_(plan["known"], plan["empty"]), pc.invert(stale))
+    changed = pc.invert(pc.or_(pc.or_(stale, added), absent))
+    kinds = (changed, added, absent, stale)
+    return Findings(*(tuple(plan.filter(k)["document_id"].to_pylist()) for k in kinds))
+
+
+def _require_presence(
+    manifest: Manifest, findings: Findings, observed: Observed, *, accepted: bool
+) -> None:
+    absent, present = len(findings.absent), manifest.counts.documents
+    if accepted or not is_mass_absence(absent=absent, present=present, stored_rows=observed.rows):
+        return
+    raise Refused(
+        f"{absent} of {present} documents are missing from {manifest.current.physical!r}: that "
+        "looks like a loss, not like edits, and was not recorded. Bring them back with: "
+        f"{way_beside(manifest.collection, manifest.current.physical)}. If they were deleted on "
+        f"purpose: dr backup {manifest.collection} --accept-absence"
+    )
+
+
+def _record(
+    manifest: Manifest,
+    findings: Findings,
+    state: State,
+    held: pa.Array,
+    *,
+    store: VectorReader,
+    repository: Repository,
+) -> Iterator[SegmentRef]:
+    """Delta segments with every record of each differing document; versions come from the log."""
+    documents = pa.array(findings.recorded, pa.string())
+    for wanted, stored in _in_pieces(documents, manifest, store):
+        stored = _whole(stored, wanted, state, held, repository)
+        rows = _versioned(stored, wanted, state, manifest.spec)
+        yield write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="delta")
+
+
+def _whole(
+    stored: pa.Table, wanted: pa.Array, state: State, held: pa.Array, repository: Repository
+) -> pa.Table:
+    """Records as the store has them, with those of their documents that were left out: a document
+    that somebody edits does not lose them."""
+    if not len(held):
+        return stored
+    logged = newest_rows(repository, state, documents=wanted)
+    return pa.concat_tables([stored, *(only(rows, held) for rows in logged)])
+
+
+def _in_pieces(
+    documents: pa.Array, manifest: Manifest, store: VectorReader
+) -> Iterator[tuple[pa.Array, pa.Table]]:
+    """Documents with all their records in the store, in pieces of at most `SCAN_DOCUMENTS` and
+    about `DELTA_BYTES`. How long records are is only known once some were read."""
+    begin = end = size = 0
+    batches, step = list[pa.RecordBatch](), FIRST_DOCUMENTS
+    while end < len(documents):
+        wanted = documents.slice(end, step)
+        for batch in scan_documents(store, manifest.current.physical, wanted):
+            batches.append(batch)
+            size += batch.nbytes
+        end += len(wanted)
+        held = end - begin
+        step = min(SCAN_DOCUMENTS - held, (DELTA_BYTES - size) * held // max(1, size))
+        if step < 1 or end == len(documents):
+            yield (
+                documents.slice(begin, held),
+                pa.Table.from_batches(batches, store_schema(manifest.spec)),
+            )
+            begin, size, batches = end, 0, []
+            step = FIRST_DOCUMENTS
+
+
+def _versioned(stored: pa.Table, wanted: pa.Array, state: State, spec: CollectionSpec) -> pa.Table:
+    state.sql.register("wanted", pa.table({"document_id": wanted}))
+    versions = state.sql.sql(NEWEST_OF_OBSERVED).to_arrow_table()
+    state.sql.unregister("wanted")
+    found = pc.is_in(wanted, value_set=strings(pc.unique(stored["document_id"])))
+    return observed_rows(
+        stored, spec=spec, versions=versions, absent=wanted.filter(pc.invert(found))
+    )
+
+
+def _first_inspection(
+    manifest: Manifest, passing: _Passing, *, store: VectorReader, repository: Repository
+) -> Inspection | None:
+    """A collection that no entry describes yet, in one pass: everything is new.
+
+    None when its documents are not contiguous in the order of ids; what was written for it stays
+    behind, unnamed.
+    """
+    delta = list[SegmentRef]()
+    batches = passing.through(store.scan(manifest.current.physical))
+    with closing(ahead(_contiguous(batches, manifest.spec))) as observed_ahead:
+        for ref in side_by_side(partial(_base, manifest, repository), observed_ahead):
+            if ref is None:
+                return None
+            delta.append(ref)
+    if not delta:
+        return None
+    observed = Observed(
+        rows=sum(ref.records for ref in delta),
+        content=combine(add=[ref.digests.content for ref in delta]),
+        vectors=combine(add=[ref.digests.vectors for ref in delta]),
+    )
+    return passing.inspection(observed, Findings(), tuple(delta))
+
+
+def _base(manifest: Manifest, repository: Repository, rows: pa.Table | None) -> SegmentRef | None:
+    if rows is None:
+        return None
+    return write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="base")
+
+
+def _contiguous(
+    batches: Iterator[pa.RecordBatch], spec: CollectionSpec
+) -> Iterator[pa.Table | None]:
+    """Rows of new segments; None, and the end, where documents are not contiguous."""
+    last = ""
+    for rows in _by_document(batches, spec):
+        documents = strings(rows["document_id"])
+        if documents[0].as_py() <= last or not _ascending(documents):
+            yield None
+            return
+        last = documents[-1].as_py()
+        yield observed_rows(rows, spec=spec)
+
+
+def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Iterator[pa.Table]:
+    """Tables of about `BASE_ROWS` rows, or `BASE_BYTES` of long ones, that end with a document's
+    last row, if documents are contiguous."""
+    held = store_schema(spec).empty_table()
+    for batch in batches:
+        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
+        if held.num_rows < BASE_ROWS and held.nbytes < BASE_BYTES:
+            continue
+        last = held["document_id"][-1]
+        end = pc.index(held["document_id"], last).as_py()
+        if end:
+            yield held.slice(0, end)
+            held = held.slice(end)
+    if held.num_rows:
+        yield held
+
+
+def _ascending(documents: pa.Array) -> bool:
+    steps = pc.less_equal(documents.slice(0, len(documents) - 1), documents.slice(1))
+    return bool(pc.all(steps).as_py() is not False)

@@ -1,0 +1,197 @@
+"""An engine's own files beside the portable segments, kept file by file, for a restore that need
+not build an index.
+
+They are an addition: every recovery point restores without them, into any engine. They count only
+beside a snapshot that found the collection equal to the log, and what is restored from them is
+compared with the log like everything else.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+from dr_pipelines.backup.snapshot import unchanged_since
+from dr_pipelines.errors import Damaged, NotFound, Refused
+from dr_pipelines.model.recovery_point import (
+    KeptFile,
+    KeptVersion,
+    LogEntry,
+    ObjectRef,
+    RecoveryPoint,
+)
+from dr_pipelines.planning.parts import namespace
+from dr_pipelines.protocols import (
+    NativeFile,
+    NativeFiles,
+    NativeVersion,
+    Progress,
+    VectorReader,
+)
+from dr_pipelines.repository.evidence import record_evidence
+from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.reachability import NATIVE, kept_version
+from dr_pipelines.repository.repository import Repository
+
+PART_BYTES = 64 * 2**20
+LOOK_BACK = 512
+"""Entries that are looked at for files that were kept before, each read from the repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was kept: at which log number, how much of it was there already."""
+
+    number: int
+    version: str
+    files: int
+    size_bytes: int
+    new_files: int
+    new_bytes: int
+
+
+def keep_native(
+    collection: str,
+    *,
+    repository: Repository,
+    store: VectorReader,
+    native: NativeFiles,
+    progress: Progress | None = None,
+) -> Kept:
+    """Keep the files of a collection at the version that the newest snapshot has proven. Files of
+    the same collection that were kept before are not read again, where the engine says that a path
+    names one file for ever. The rest can be interrupted and repeated.
+
+    Raises `Refused` where the collection changed since the snapshot, or while it was read.
+    """
+    entry = _proven(collection, repository, store)
+    physical = read_point(repository, collection, entry.i).manifest.current.physical
+    version = native.native_files(physical)
+    known = {(f.path, f.size_bytes): f for f in _kept_before(repository, collection, physical)}
+    new = [f for f in version.files if not f.once or (f.path, f.size_bytes) not in known]
+    done = 0
+    for file in new:
+        with native.open_native(physical, file.path) as opened:
+            known[file.path, file.size_bytes] = _keep(repository, collection, file, opened)
+        done += file.size_bytes
+        if progress:
+            progress(done, sum(f.size_bytes for f in new))
+    if _proven(collection, repository, store).i != entry.i:
+        raise Refused(f"{collection}: another snapshot was taken meanwhile. Run the command again")
+    kept = KeptVersion(
+        engine=version.engine,
+        physical=physical,
+        version=version.version,
+        snapshot=entry.i,
+        files=tuple(known[file.path, file.size_bytes] for file in version.files),
+    )
+    statement = {"files": kept.model_dump(mode="json")}
+    head = record_evidence(repository, collection, NATIVE, statement)
+    return Kept(
+        number=head.number,
+        version=version.version,
+        files=len(version.files),
+        size_bytes=sum(file.size_bytes for file in version.files),
+        new_files=len(new),
+        new_bytes=done,
+    )
+
+
+def kept_for(repository: Repository, point: RecoveryPoint, *, engine: str) -> KeptVersion | None:
+    """The newest files of an engine that hold exactly the state of a recovery point."""
+    if point.until is not None:
+        return None
+    for kept in _versions(repository, point.collection):
+        if namespace(kept.engine) != engine:
+            continue
+        proven = read_point(repository, point.collection, kept.snapshot)
+        if proven.manifest.digests == point.manifest.digests:
+            return kept
+    return None
+
+
+class OpenKept:
+    """Opens kept files by their path, and reads them part by part, so that one larger than memory
+    can be restored; each part is proven to be what was written."""
+
+    def __init__(self, repository: Repository, kept: KeptVersion) -> None:
+        self._repository = repository
+        self._files = {file.path: file for file in kept.files}
+
+    @contextmanager
+    def __call__(self, path: str) -> Iterator[IO[bytes]]:
+        """A file from its beginning; raises `Damaged` where a part of it is not as it was."""
+        file = self._files.get(path)
+        if file is None:
+            raise NotFound(f"{path} is not among the files that were kept")
+        with io.BufferedReader(_Parts(self._repository, file)) as opened:
+            yield opened
+
+
+class _Parts(io.RawIOBase):
+    """The parts of a file as one stream."""
+
+    def __init__(self, repository: Repository, file: KeptFile) -> None:
+        super().__init__()
+        self._fetched = (repository.fetch(part) for part in file.parts)
+        self._held = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer
+        """Some bytes; none at the end."""
+        while not self._held:
+            part = next(self._fetched, None)
+            if part is None:
+                return 0
+            self._held = memoryview(part)
+        size = min(len(buffer), len(self._held))
+        buffer[:size] = self._held[:size]
+        self._held = self._held[size:]
+        return size
+
+
+def as_version(kept: KeptVersion) -> NativeVersion:
+    """What was kept, as an engine lists it."""
+    files = tuple(NativeFile(file.path, file.size_bytes) for file in kept.files)
+    return NativeVersion(kept.engine, kept.version, files)
+
+
+def _proven(collection: str, repository: Repository, store: VectorReader) -> LogEntry:
+    entry = unchanged_since(collection, repository=repository, store=store)
+    if entry is None:
+        raise Refused(
+            f"{collection}: no snapshot has proven the collection as it is now. Run: dr backup "
+            f"{collection}"
+        )
+    return entry
+
+
+def _kept_before(repository: Repository, collection: str, physical: str) -> tuple[KeptFile, ...]:
+    versions = _versions(repository, collection)
+    return next((kept.files for kept in versions if kept.physical == physical), ())
+
+
+def _versions(repository: Repository, collection: str) -> Iterator[KeptVersion]:
+    """What was kept, newest first. What cannot be read is as if it had not been kept: older files
+    may do, and segments always do."""
+    log = repository.log(collection)
+    head = log.head().number
+    for number in range(head, max(0, head - LOOK_BACK), -1):
+        with suppress(Damaged, NotFound):
+            kept = kept_version(repository, log.read(number)[0])
+            if kept is not None:
+                yield kept
+
+
+def _keep(repository: Repository, collection: str, file: NativeFile, opened: IO[bytes]) -> KeptFile:
+    parts, size = list[ObjectRef](), 0
+    while data := opened.read(PART_BYTES):
+        key = f"{collection}/native/{repository.new_name()}"
+        parts.append(repository.put(key, data))
+        size += len(data)
+    if size != file.size_bytes:
+        raise Refused(f"{file.path} has {size} bytes, not {file.size_bytes}: it was being written")
+    return KeptFile(path=file.path, size_bytes=size, parts=tuple(parts))

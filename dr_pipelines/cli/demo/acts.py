@@ -1,0 +1,252 @@
+"""The acts of the demo. Every figure that they print is computed by the act itself."""
+
+import shlex
+from datetime import date
+
+from dr_pipelines.backup import snapshot
+from dr_pipelines.cli.console import number, seconds, size
+from dr_pipelines.cli.demo.sight import ask, failure, look
+from dr_pipelines.cli.demo.story import Story
+from dr_pipelines.cli.meter import metering
+from dr_pipelines.contents.diff import Diff, diff
+from dr_pipelines.contents.documents import states_digest, stored_documents
+from dr_pipelines.ingestion import ingest, replay
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery import Route
+from dr_pipelines.recovery import run
+from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.repository.points import latest, resolve
+
+STORE = "local"
+SNAPSHOT_DAYS = 5
+REPLAYED_DAYS = 3
+SHOWN_QUESTIONS = 2
+SHOWN_DOCUMENTS = 3
+SHOWN_DIGITS = 24
+
+
+def ingest_days(story: Story) -> None:
+    """A log entry for each day, a snapshot for every few of them and the last."""
+    story.dr(f"ingest {story.name}")
+    story.dr(f"backup {story.name}")
+    for count, day in enumerate(story.days, start=1):
+        with metering(str(day)) as meter:
+            done = ingest.ingest(
+                story.lineage,
+                repository=story.repository,
+                store=story.store,
+                lease=story.project.lease,
+                first=day,
+                last=day,
+                progress=meter.rows,
+            )
+        line = f"{day}  {number(done.records):>5} records embedded"
+        line += f", {number(done.applied.written):>4} documents written"
+        if count % SNAPSHOT_DAYS == 0 or count == len(story.days):
+            line += f"; snapshot {_snapshot(story)}"
+        story.tell.say(line)
+    bad = story.lineage.source.quarantined(
+        0, latest(story.repository, story.name).manifest.frontier()
+    )
+    if bad:
+        story.tell.say(
+            f"{len(bad)} lines could not be read, such as {bad[0].place}: {bad[0].reason}"
+        )
+
+
+def _snapshot(story: Story) -> str:
+    taken = snapshot.backup(
+        story.name, repository=story.repository, store=story.store, lease=story.project.lease
+    )
+    story.snapshots.append(taken.number)
+    return f"log:{taken.number}{'' if taken.equal else ', NOT equal to the store'}"
+
+
+def look_at_it(story: Story) -> None:
+    """Scan and ask; hold the documents against the truth where somebody wrote it down."""
+    embedder, tell = story.lineage.embedder, story.tell
+    for question in story.questions[:SHOWN_QUESTIONS]:
+        story.dr(f"search {story.name} {shlex.quote(question.text)}")
+        for hit in ask(story.store, story.name, question, embedder)[:2]:
+            tell.say(f"{hit.score:.4f}  {hit.id}")
+    story.before = look(story.store, story.name, story.questions, embedder)
+    tell.figures(
+        [
+            ("records", number(story.before.records)),
+            ("content digest", f"{story.before.content[:SHOWN_DIGITS]}…"),
+            ("vector digest", f"{story.before.vectors[:SHOWN_DIGITS]}…"),
+        ]
+    )
+    _check_golden(story, story.before.right)
+    _check_truth(story)
+
+
+def _check_golden(story: Story, right: int) -> None:
+    """Golden answers are those of a real model at the end of the feed."""
+    if not story.corpus.golden or len(story.days) < len(story.corpus.days):
+        return
+    asked = len(story.questions)
+    claim = f"{right} of {asked} golden queries find what they must, and nothing they must not"
+    if story.lineage.embedder.provenance.name == "hashing":
+        story.tell.say(f"{claim} (hashing finds shared words only)")
+    else:
+        story.tell.check(claim, right == asked)
+
+
+def _check_truth(story: Story) -> None:
+    point = latest(story.repository, story.name)
+    position = point.manifest.frontier()
+    digest = states_digest(stored_documents(story.repository, point))
+    if position in story.corpus.states:
+        story.tell.check(
+            f"the documents kept at position {position} are those of states.tsv, by hash",
+            digest == story.corpus.states[position],
+        )
+
+
+def lose(story: Story) -> None:
+    """Delete the file that the collection is served from, and ask it."""
+    physical = story.store.aliases()[story.name]
+    records = story.store.status(story.name).records
+    files = sorted((story.policies.parent / "stores").glob(f"{physical}.duckdb*"))
+    lost = sum(path.stat().st_size for path in files)
+    for path in files:
+        story.tell.command(f"rm {shlex.quote(str(path.relative_to(story.policies.parent)))}")
+        path.unlink()
+    story.lost_bytes += lost
+    story.tell.say(f"Lost: {number(records)} records, {size(lost)}.")
+    said = failure(story.store, story.name, story.questions[0], story.lineage.embedder)
+    story.dr(f"search {story.name} {shlex.quote(story.questions[0].text)}")
+    story.tell.check(f"search fails: {said or 'it still answers'}", said is not None)
+
+
+def restore_by_load(story: Story) -> None:
+    """Bring the newest point back from the vectors that were kept."""
+    _restore(story, Route.LOAD)
+
+
+def restore_by_replay(story: Story) -> None:
+    """Bring the newest point back by embedding its chunks again."""
+    _restore(story, Route.REPLAY)
+
+
+def _restore(story: Story, route: Route) -> None:
+    story.dr(f"restore {story.name} --route {route} --switch")
+    point = latest(story.repository, story.name)
+    lineage = story.lineage if route is Route.REPLAY else None
+    plan = plan_restore(
+        point,
+        repository=story.repository,
+        store=story.store,
+        store_name=STORE,
+        route=route,
+        lineage=lineage,
+        switch=True,
+    )
+    with metering(f"restoring by {route}") as meter:
+        done = run.restore(
+            point,
+            plan,
+            repository=story.repository,
+            store=story.store,
+            lease=story.project.lease,
+            lineage=lineage,
+            progress=meter.rows,
+        )
+    story.recoveries.append(done)
+    phases = ", ".join(f"{phase.name} {seconds(phase.seconds)}" for phase in done.phases)
+    story.tell.say(
+        f"{number(done.documents)} documents, {number(done.records)} records are back as "
+        f"{plan.physical}"
+        + (f", {number(done.embedded)} of them embedded again" if done.embedded else "")
+    )
+    story.tell.say(phases)
+    _check_same(story)
+
+
+def _check_same(story: Story) -> None:
+    """Scan and ask again, and hold it against what was seen before the first loss."""
+    before = story.before
+    now = look(story.store, story.name, story.questions, story.lineage.embedder)
+    if before is None:
+        return
+    tell = story.tell
+    tell.check(
+        "text and fields: the content digest of a scan is the same", now.content == before.content
+    )
+    tell.check("vectors: the vector digest of a scan is the same", now.vectors == before.vectors)
+    tell.check("documents: the hashes of all texts are the same", now.documents == before.documents)
+    asked = len(story.questions)
+    tell.check(
+        f"{asked} of {asked} queries give the same answers, to the last digit of each score",
+        now.answers == before.answers,
+    )
+
+
+def replay_days(story: Story) -> None:
+    """Damage the served collection, and embed the last days again, through the log."""
+    first, last = story.days[-REPLAYED_DAYS:][0], story.days[-1]
+    deleted = _newest_documents(story, first)[:SHOWN_DOCUMENTS]
+    physical = story.store.aliases()[story.name]
+    nothing = store_schema(story.store.describe(physical)).empty_table()
+    story.store.write(physical, nothing, replaces=deleted)
+    story.tell.say(f"Deleted straight from the store: {', '.join(deleted)}")
+    story.dr(f"replay {story.name} --from {first} --to {last}")
+    with metering("replaying") as meter:
+        done = replay.replay(
+            story.lineage,
+            repository=story.repository,
+            store=story.store,
+            lease=story.project.lease,
+            first=first,
+            last=last,
+            progress=meter.rows,
+            on_day=meter.day,
+        )
+    story.tell.say(
+        f"{len(done.days)} days, {number(done.records)} records embedded again; "
+        f"{done.written} documents differed in the store and were repaired"
+    )
+    _check_same(story)
+
+
+def _newest_documents(story: Story, day: date) -> list[str]:
+    """Documents with text whose newest version came on a day or later."""
+    point = latest(story.repository, story.name)
+    after = point.manifest.partitions[day.isoformat()].after
+    return [
+        row.id
+        for row in stored_documents(story.repository, point)
+        if row.chunks and row.version and row.version.position > after
+    ]
+
+
+def compare_points(story: Story) -> None:
+    """What changed between the first snapshot and the last."""
+    first, last = (
+        resolve(story.repository, story.name, f"log:{n}")
+        for n in (story.snapshots[0], story.snapshots[-1])
+    )
+    story.dr(f"diff {story.name} log:{first.number} log:{last.number}")
+    found = diff(story.repository, first, last, limit=SHOWN_DOCUMENTS)
+    story.tell.say(
+        f"{found.added_total} documents added, {found.removed_total} removed, "
+        f"{found.changed_total} changed, {found.unchanged} unchanged, such as:"
+    )
+    for line in _named(found):
+        story.tell.say(line)
+
+
+def _named(found: Diff) -> list[str]:
+    changed = [
+        f"~ {c.id}: "
+        + ", ".join(
+            [
+                *(["text"] if c.text else []),
+                *(["vectors"] if c.vectors else []),
+                *(f.name for f in c.fields),
+            ]
+        )
+        for c in found.changed
+    ]
+    return [*(f"+ {d}" for d in found.added), *(f"- {d}" for d in found.removed), *changed]

@@ -1,0 +1,119 @@
+"""What can be said of a live collection at one moment, all of it computed by reading it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dr_pipelines.contents.documents import live_documents, states_digest
+from dr_pipelines.errors import NotFound
+from dr_pipelines.model.filter_syntax import parse_filter
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Filter,
+    Hit,
+    Mode,
+    Query,
+)
+from dr_pipelines.protocols import Embedder, VectorReader
+from dr_pipelines.repository import digest
+from dr_pipelines.repository.observation import digested
+
+if TYPE_CHECKING:
+    from dr_pipelines.cli.demo.corpus import Corpus
+    from dr_pipelines.model.collection import CollectionSpec
+
+ANSWERS = 10
+TITLES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query; `must` and `must_not` are documents, where anybody said so."""
+
+    text: str
+    filter: str | None = None
+    principal: str | None = None
+    must: tuple[str, ...] = ()
+    must_not: tuple[str, ...] = ()
+
+    def right(self, hits: list[Hit]) -> bool:
+        """Whether everything that must be found was found, and nothing that must not."""
+        found = {hit.document_id for hit in hits}
+        return set(self.must) <= found and not set(self.must_not) & found
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A collection as it was seen: digests by a scan, answers by asking."""
+
+    records: int
+    content: str
+    vectors: str
+    documents: str
+    answers: tuple[tuple[tuple[str, float], ...], ...]
+    right: int
+
+
+def questions_of(corpus: "Corpus") -> list[Question]:
+    """The golden queries of a corpus, or titles of its first documents."""
+    if not corpus.golden:
+        return [Question(title) for title in corpus.titles(TITLES)]
+    return [
+        Question(g["text"], g["filter"], g["principal"], tuple(g["must"]), tuple(g["must_not"]))
+        for g in corpus.golden
+    ]
+
+
+def ask(store: VectorReader, collection: str, question: Question, embedder: Embedder) -> list[Hit]:
+    """The answer of a live collection, by meaning."""
+    spec = store.describe(collection)
+    query = Query(
+        mode=Mode.VECTOR,
+        text=question.text,
+        vector=embedder.embed_queries([question.text])[0],
+        filter=_allowed(question, spec),
+    )
+    return store.search(collection, query, limit=ANSWERS)
+
+
+def look(
+    store: VectorReader, collection: str, questions: list[Question], embedder: Embedder
+) -> Sight:
+    """Scan a collection and ask it everything."""
+    spec = store.describe(collection)
+    records = content = vectors = 0
+    for narrow in digested(store.scan(collection), spec=spec):
+        records += narrow.num_rows
+        content += digest.total(narrow["content_digest"])
+        vectors += digest.total(narrow["vector_digest"])
+    hits = [ask(store, collection, question, embedder) for question in questions]
+    return Sight(
+        records=records,
+        content=digest.to_hex(content),
+        vectors=digest.to_hex(vectors),
+        documents=states_digest(live_documents(store, collection)),
+        answers=tuple(tuple((hit.id, hit.score) for hit in found) for found in hits),
+        right=sum(q.right(found) for q, found in zip(questions, hits, strict=True)),
+    )
+
+
+def _allowed(question: Question, spec: "CollectionSpec") -> Filter | None:
+    """The question's filter, and for a principal only what that may see."""
+    parts = list[Filter]()
+    if question.filter:
+        parts.append(parse_filter(question.filter, spec))
+    who = spec.with_role("principals")
+    if question.principal and who:
+        parts.append(Contains(who.name, question.principal))
+    return And(tuple(parts)) if parts else None
+
+
+def failure(
+    store: VectorReader, collection: str, question: Question, embedder: Embedder
+) -> str | None:
+    """What the store says when a lost collection is asked; None if it still answers."""
+    try:
+        ask(store, collection, question, embedder)
+    except NotFound as error:
+        return str(error)
+    return None

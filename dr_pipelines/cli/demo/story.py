@@ -1,0 +1,50 @@
+"""What the demo knows while it goes on."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from dr_pipelines.cli.demo.corpus import Corpus
+from dr_pipelines.cli.demo.narration import Narrator
+from dr_pipelines.cli.demo.sight import Question, Sight
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.model.recovery import Recovery
+from dr_pipelines.project.project import Project
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.repository.repository import Repository
+
+
+@dataclass
+class Story:
+    """What is known so far."""
+
+    project: Project
+    corpus: Corpus
+    days: list[date]
+    tell: Narrator
+    policies: Path
+    questions: list[Question] = field(default_factory=list)
+    snapshots: list[int] = field(default_factory=list)
+    before: Sight | None = None
+    recoveries: list[Recovery] = field(default_factory=list)
+    lost_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.corpus.name
+
+    @property
+    def store(self) -> VectorStore:
+        return self.project.store_of(self.name)
+
+    @property
+    def repository(self) -> Repository:
+        return self.project.repository()
+
+    @property
+    def lineage(self) -> Lineage:
+        return self.project.lineage(self.name)
+
+    def dr(self, words: str) -> None:
+        """Show the command that does the same."""
+        self.tell.command(f"dr {words}")

@@ -1,0 +1,107 @@
+"""Commands that answer questions: search, diff."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dr_pipelines.cli.options import (
+    AT,
+    POLICIES,
+    Collection,
+    Json,
+    Limit,
+    Policies,
+)
+from dr_pipelines.cli.output import Answer, give
+from dr_pipelines.cli.session import open_project, point_at
+from dr_pipelines.model.display import displayed_line
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from rich.console import Console
+
+    from dr_pipelines.contents.diff import Diff, DocumentChange
+
+SNIPPET = 160
+
+
+def diff(
+    collection: Collection,
+    a: Annotated[str, typer.Argument(metavar="AT", help=f"From: {AT}")],
+    b: Annotated[str, typer.Argument(metavar="AT", help=f"To: {AT}")],
+    limit: Limit = 1000,
+    policies: Policies = POLICIES,
+    as_json: Json = False,
+) -> int:
+    """Show which documents were added, removed and changed between two points, and what of them.
+
+    Examples:
+      dr diff handbook seq:120 latest
+      dr diff handbook 2026-01-12 2026-01-14
+    """
+    from dr_pipelines.contents import diff as verb
+
+    project = open_project(policies, collection)
+    before, after = point_at(project, collection, a), point_at(project, collection, b)
+    found = verb.diff(project.reading(), before, after, limit=limit)
+    return give(_diff_answer(collection, found), as_json=as_json)
+
+
+def _diff_answer(collection: str, found: "Diff") -> Answer:
+    value = {
+        "collection": collection,
+        "a": found.a,
+        "b": found.b,
+        "equal": found.equal,
+        "added": list(found.added),
+        "removed": list(found.removed),
+        "changed": [_change_value(change) for change in found.changed],
+        "added_total": found.added_total,
+        "removed_total": found.removed_total,
+        "changed_total": found.changed_total,
+        "unchanged": found.unchanged,
+    }
+
+    def show(console: "Console") -> None:
+        console.print(
+            f"{collection}, {found.a} → {found.b}: {found.added_total} added, "
+            f"{found.removed_total} removed, {found.changed_total} changed, "
+            f"{found.unchanged} unchanged"
+        )
+        for mark, named, total in (
+            ("+", found.added, found.added_total),
+            ("-", found.removed, found.removed_total),
+            ("~", found.changed, found.changed_total),
+        ):
+            for item in named:
+                text = item if isinstance(item, str) else f"{item.id}: {_described(item)}"
+                console.print(f"  {mark} {displayed_line(text)}", soft_wrap=True)
+            if total > len(named):
+                console.print(f"  {mark} and {total - len(named)} more: give a larger --limit")
+
+    return Answer(value, show)
+
+
+def _change_value(change: "DocumentChange") -> dict[str, Any]:
+    return {
+        "id": change.id,
+        "text": change.text,
+        "vectors": change.vectors,
+        "fields": {
+            field.name: {"old": _plain(field.old), "new": _plain(field.new)}
+            for field in change.fields
+        },
+    }
+
+
+def _described(change: "DocumentChange") -> str:
+    parts = [
+        name for name, differs in (("text", change.text), ("vectors", change.vectors)) if differs
+    ]
+    parts += [
+        f"{field.name} {_plain(field.old)!r} → {_plain(field.new)!r}" for field in change.fields
+    ]
+    return ", ".join(parts) or "written again with the same values"
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -1,0 +1,283 @@
+"""`dr search`: by meaning, by words, or by the vector of a record."""
+
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dr_pipelines.cli.options import (
+    POLICIES,
+    Collection,
+    Json,
+    Limit,
+    Policies,
+    one_of,
+)
+from dr_pipelines.cli.output import (
+    Answer,
+    Mistake,
+    asking,
+    give,
+)
+from dr_pipelines.cli.session import live_store, open_project
+from dr_pipelines.errors import (
+    Damaged,
+    DrError,
+    NotFound,
+    ProvenanceChanged,
+    TextTooLong,
+    Unavailable,
+)
+from dr_pipelines.model.display import displayed_line
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from dr_pipelines.contents.query_vectors import QueryVector
+    from dr_pipelines.model.query import Filter, FloatArray, Hit
+    from dr_pipelines.project.project import Project
+    from dr_pipelines.protocols import VectorStore
+
+SNIPPET = 160
+
+
+def search(
+    collection: Collection,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="What to look for.", show_default=False)
+    ] = None,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help="Such as: team = 'cloud' and version >= 2. Also !=, in, contains, or, not.",
+        ),
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            "--mode",
+            parser=one_of("vector", "keyword", "hybrid"),
+            metavar="vector|keyword|hybrid",
+            help="By meaning, by words, or both rankings fused.",
+        ),
+    ] = "vector",
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="ID",
+            help="Instead of TEXT: what is near this record, by the vector that the store has.",
+        ),
+    ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(
+            "--embedder",
+            metavar="NAME",
+            help="What embeds TEXT, one of the policies' embedders.",
+        ),
+    ] = None,
+    limit: Limit = 5,
+    policies: Policies = POLICIES,
+    as_json: Json = False,
+) -> int:
+    """Ask the live store.
+
+    Examples:
+      dr search handbook "stale weather map"
+      dr search handbook map --mode hybrid --filter "team = 'cloud'" --limit 3
+      dr search memories --like note-17
+    """
+    from dr_pipelines.model.query import Mode, Query
+
+    _require_one_question(text, like, mode, embedder)
+    project = open_project(policies, collection)
+    store = live_store(project, collection)
+    embedded = None
+    with _advised(project, collection):
+        if like is None and mode != "keyword":
+            embedded = _embedded(project, store, collection, text or "", embedder)
+        vector = embedded.vector if embedded else None
+        if like is not None:
+            vector = _stored_vector(store, collection, like)
+        query = Query(
+            mode=Mode(mode),
+            text=text,
+            vector=vector,
+            filter=None if filter is None else _filter(store, collection, filter),
+        )
+        try:
+            hits = store.search(collection, query, limit=limit + (like is not None))
+        except NotFound as error:
+            raise _Gone(str(error)) from error
+    hits = [hit for hit in hits if hit.id != like][:limit]
+    return give(_answer(collection, hits, embedded, like), as_json=as_json)
+
+
+def _require_one_question(
+    text: str | None, like: str | None, mode: str, embedder: str | None
+) -> None:
+    if like is None:
+        if not (text or "").strip():
+            raise Mistake("TEXT is empty: say what to look for, or give --like ID")
+        if embedder is not None and mode == "keyword":
+            raise Mistake("--embedder is for searches by meaning: leave it out with --mode keyword")
+    elif text is not None or mode != "vector" or embedder is not None:
+        raise Mistake(
+            "--like asks by the vector of a record: leave out TEXT, --embedder and other modes"
+        )
+
+
+def _embedded(
+    project: "Project", store: "VectorStore", collection: str, text: str, named: str | None
+) -> "QueryVector":
+    """The query's vector; raises `Mistake` where the policies name nothing that makes it."""
+    from dr_pipelines.contents.query_vectors import query_vector
+    from dr_pipelines.project import adapters
+
+    policy = project.collection(collection)
+    chosen = named or policy.embedder or policy.search_embedder
+    if chosen is None:
+        raise Mistake(
+            f"{collection!r} has no embedder in the policies: name one with --embedder (or as its "
+            "search_embedder), use --mode keyword, or --like ID"
+        )
+    try:
+        model = project.embedder(chosen)
+    except NotFound as error:
+        raise Mistake(str(error)) from error
+    _require_dimension(store, collection, model.provenance.dimension, chosen)
+    try:
+        manifest, repository = project.newest(collection), project.reading()
+    except (Damaged, Unavailable):
+        manifest = repository = None  # nothing can be said of the model then, as `proven` does
+    try:
+        return query_vector(
+            text,
+            model,
+            light=adapters.light_way(model),
+            manifest=manifest,
+            repository=repository,
+        )
+    except TextTooLong as error:
+        raise Mistake(
+            f"TEXT has {error.counts[0]} {error.unit} with the query's prompt, and model "
+            f"{error.model!r} reads {error.limit}: give a shorter one, or use --mode keyword"
+        ) from error
+    except ProvenanceChanged as error:
+        raise Mistake(str(error)) from error
+
+
+def _require_dimension(
+    store: "VectorStore", collection: str, dimension: int, embedder: str
+) -> None:
+    try:
+        vector = store.describe(collection).vectors[0]
+    except NotFound as error:
+        raise _Gone(str(error)) from error
+    if vector.dimension != dimension:
+        raise Mistake(
+            f"embedder {embedder!r} makes vectors of {dimension} components, and those of "
+            f"{collection!r} have {vector.dimension}: it is not the model that made them"
+        )
+
+
+def _stored_vector(store: "VectorStore", collection: str, record: str) -> "FloatArray":
+    """The vector that the store has of a record; raises `NotFound`, or `Mistake` where it has
+    none."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    try:
+        name = store.describe(collection).vectors[0].name
+        documents = sorted({record, record.rpartition("#")[0] or record})
+        for wanted in (documents, None):  # a record of others may be of any document
+            for batch in store.scan(collection, columns=["id", name], documents=wanted):
+                found = batch.filter(pc.equal(batch["id"], record))
+                if found.num_rows and not found[name][0].is_valid:
+                    raise Mistake(f"{displayed_line(record)!r} has no vector: nothing is near it")
+                if found.num_rows:
+                    return np.asarray(found[name][0].as_py(), np.float32)
+    except NotFound as error:
+        raise _Gone(str(error)) from error
+    raise NotFound(f"{collection}: no record {displayed_line(record)!r} in the store")
+
+
+def _filter(store: "VectorStore", collection: str, text: str) -> "Filter":
+    from dr_pipelines.model.filter_syntax import parse_filter
+
+    try:
+        spec = store.describe(collection)
+    except NotFound as error:
+        raise _Gone(str(error)) from error
+    with asking():
+        return parse_filter(text, spec)
+
+
+class _Gone(NotFound):
+    """The collection itself is not there, as against a record of it."""
+
+
+@contextmanager
+def _advised(project: "Project", collection: str) -> "Iterator[None]":
+    """Who asks a collection that is gone is told what brings it back."""
+    try:
+        yield
+    except _Gone as error:
+        raise _lost(project, collection, error) from error
+
+
+def _lost(project: "Project", collection: str, error: _Gone) -> NotFound:
+    """The same, with the command that brings this collection back."""
+    from dr_pipelines.planning.serving import way_back
+
+    try:
+        known = project.newest(collection)
+    except DrError:  # of a log that cannot be read nobody knows more
+        known = None
+    physical = known.current.physical if known else ""
+    return NotFound(f"{error}. If it was lost: {way_back(collection, physical)}")
+
+
+def _answer(
+    collection: str, hits: "list[Hit]", embedded: "QueryVector | None", like: str | None
+) -> Answer:
+    value: dict[str, Any] = {"collection": collection, "hits": [asdict(hit) for hit in hits]}
+    if like is not None:
+        value["like"] = like
+    if embedded is not None:
+        value["query"] = {
+            "model": embedded.model,
+            "runtime": embedded.runtime,
+            "reason": embedded.reason,
+            "proven": embedded.proven,
+        }
+
+    def show(console: "Console") -> None:
+        from dr_pipelines.cli.console import table
+
+        if embedded is not None and embedded.proven == "dimension":
+            console.print(
+                f"nothing proves that {embedded.model} is the model that made these vectors",
+                soft_wrap=True,
+            )
+        if not hits:
+            console.print("nothing found")
+            return
+        shown = table("score", "id", "text", right=("score",), fold=("id", "text"))
+        for hit in hits:
+            shown.add_row(f"{hit.score:.4f}", displayed_line(hit.id), snippet(hit.text or ""))
+        console.print(shown)
+
+    return Answer(value, show)
+
+
+def snippet(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SNIPPET else f"{line[: SNIPPET - 1]}…"

@@ -1,0 +1,1 @@
+"""What a recovery point or a store holds, read without changing it."""

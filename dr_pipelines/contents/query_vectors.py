@@ -1,0 +1,86 @@
+"""The vector of a query: by which model, computed how, and what proves that it is the model that
+made the collection's vectors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dr_pipelines.embedders.light import LightQueries
+from dr_pipelines.errors import Damaged, ProvenanceChanged, Unavailable
+from dr_pipelines.ingestion.reproduced import distance
+from dr_pipelines.model.query import FloatArray
+from dr_pipelines.model.recovery_point import Manifest
+from dr_pipelines.protocols import Embedder
+from dr_pipelines.repository.canary_objects import named_canaries, read_canaries
+from dr_pipelines.repository.repository import Repository
+
+
+@dataclass(frozen=True)
+class QueryVector:
+    """`runtime` is `numpy` or the model's `own`, `reason` why it is not the first. `proven` says by
+    what it is the collection's model: `canaries`, its `fingerprint`, or `dimension`, which proves
+    nothing."""
+
+    vector: FloatArray
+    model: str
+    runtime: str
+    reason: str = ""
+    proven: str = "dimension"
+
+
+def query_vector(
+    text: str,
+    embedder: Embedder,
+    *,
+    light: LightQueries | str,
+    manifest: Manifest | None,
+    repository: Repository | None,
+) -> QueryVector:
+    """Embed a query, by NumPy where `light` can and the collection's canaries come out the same.
+
+    Raises `ProvenanceChanged` for another model than made the collection's vectors, `TextTooLong`
+    for a text of which the model would read only the beginning.
+    """
+    proven = _require_same(embedder, manifest)
+    name, reason = embedder.provenance.name, light if isinstance(light, str) else ""
+    if isinstance(light, LightQueries):
+        checked = _reproduces(light, embedder, manifest, repository)
+        if checked is None or checked:
+            (vector,) = light.embed_queries([text])
+            return QueryVector(vector, name, "numpy", proven="canaries" if checked else proven)
+        reason = "its canaries come out otherwise than the model's own"
+    (vector,) = embedder.embed_queries([text])
+    return QueryVector(vector, name, "own", reason, proven)
+
+
+def _require_same(embedder: Embedder, manifest: Manifest | None) -> str:
+    """What proves that it is the model that made the vectors."""
+    if manifest is None or manifest.provenance is None:
+        return "dimension"
+    kept = manifest.provenance
+    if kept.embedder == embedder.provenance:
+        return "fingerprint"
+    changed = "; ".join(kept.differences(kept.model_copy(update={"embedder": embedder.provenance})))
+    raise ProvenanceChanged(
+        f"{manifest.collection}: the query would be embedded by another model than the "
+        f"collection's vectors were ({changed}), so nothing could be compared. Use that model, or "
+        "--mode keyword"
+    )
+
+
+def _reproduces(
+    light: LightQueries,
+    embedder: Embedder,
+    manifest: Manifest | None,
+    repository: Repository | None,
+) -> bool | None:
+    """Whether the light way gives the canary queries' vectors; None where none can be read."""
+    ref = named_canaries(manifest, embedder.provenance)
+    if ref is None or repository is None:
+        return None
+    try:
+        kept = read_canaries(repository, ref)
+    except (Damaged, Unavailable):
+        return None  # the search answers all the same; `verify` says what is damaged
+    theirs = np.frombuffer(kept.data()[1], "<f4").reshape(len(kept.queries), -1)
+    return kept.tolerance.covers(*distance(light.embed_queries(kept.queries), theirs))

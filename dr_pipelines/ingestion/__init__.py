@@ -1,0 +1,1 @@
+"""From a source to the log: days, documents, chunks, embeddings, and what is refused on the way."""

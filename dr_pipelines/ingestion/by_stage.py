@@ -1,0 +1,313 @@
+"""Ingest one stage at a time, each over some days, for a scheduler that runs them as steps.
+
+Every step works on what the step before has left in the repository, and tells each day apart:
+
+- quiet: the source never said anything on it;
+- made: the source said something that the log does not hold yet;
+- kept: the log holds it, and there is nothing to do;
+- again: the log holds it, and it is embedded and appended once more: a replay.
+"""
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dr_pipelines.errors import NotFound, Unavailable
+from dr_pipelines.ingestion.chunks import chunk_day
+from dr_pipelines.ingestion.days import (
+    Day,
+    Reading,
+    plan_days,
+    require_same_source,
+    source_days,
+)
+from dr_pipelines.ingestion.documents import DocumentsRead, read_day
+from dr_pipelines.ingestion.embeddings import embed_day, pieces
+from dr_pipelines.ingestion.ingest import (
+    DayCommit,
+    append_days,
+    bind,
+    partition_of,
+    require_provenance,
+    took,
+)
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.ingestion.refusals import refusals_recorded
+from dr_pipelines.live.apply import Applied, current_manifest, finish_pending
+from dr_pipelines.model.recovery_point import (
+    Digests,
+    Head,
+    Manifest,
+    ObjectRef,
+    SegmentRef,
+)
+from dr_pipelines.protocols import (
+    Lease,
+    Progress,
+    SourcePartition,
+    VectorStore,
+)
+from dr_pipelines.repository.checkpoints import Embedded
+from dr_pipelines.repository.repository import Repository
+
+
+class Outcome(StrEnum):
+    """What a step did with a day."""
+
+    QUIET = "quiet"
+    MADE = "made"
+    KEPT = "kept"
+    AGAIN = "again"
+
+
+@dataclass(frozen=True)
+class DayDone:
+    """What a step has of a day. `rows` and `size_bytes` are what it left or found; `reused` says
+    how many objects an earlier run had left; `head` is the entry that committed the day."""
+
+    name: str
+    outcome: Outcome
+    rows: int = 0
+    size_bytes: int = 0
+    records: int = 0
+    quarantined: int = 0
+    empty: int = 0
+    reused: int = 0
+    digests: Digests | None = None
+    head: Head | None = None
+
+
+@dataclass(frozen=True)
+class Committed:
+    """Days that the log holds now, and what the live store was brought to."""
+
+    days: tuple[DayDone, ...]
+    applied: Applied
+
+
+OnDay = Callable[[DayDone], None]
+
+
+def read_days(
+    lineage: Lineage, names: Sequence[str], *, repository: Repository, on_day: OnDay
+) -> tuple[DayDone, ...]:
+    """Read the source's changes on some days, where the log does not hold them.
+
+    Raises `SourceRewritten`, and `InvalidRequest` where the source begins before its policy says.
+    """
+    source = source_days(lineage)
+    reading = Reading.of(_manifest(lineage, repository))
+    require_same_source(lineage, reading)
+    done = []
+    for day in plan_days(lineage, reading, sorted(names), source=source):
+        if day.quiet:
+            done.append(DayDone(day.name, Outcome.QUIET))
+        else:
+            read = read_day(lineage, day, repository=repository)
+            outcome = Outcome.MADE if read.fresh else Outcome.KEPT
+            done.append(_counted(day, outcome, read.all, reused=read.adopted))
+        on_day(done[-1])
+    return tuple(done)
+
+
+def cut_days(
+    lineage: Lineage, names: Sequence[str], *, repository: Repository, on_day: OnDay
+) -> tuple[DayDone, ...]:
+    """Cut the documents that `read_days` has left; raises `NotFound` where it has left none."""
+    head = repository.log(lineage.collection).head()
+    done = []
+    for day in _planned(lineage, names, repository=repository):
+        if day.quiet:
+            done.append(DayDone(day.name, Outcome.QUIET))
+        else:
+            read = _left_documents(lineage, day, repository=repository)
+            made = chunk_day(lineage, day, read, repository=repository, generation=head.number + 1)
+            done.append(_counted(day, Outcome.MADE if read.fresh else Outcome.KEPT, made))
+        on_day(done[-1])
+    return tuple(done)
+
+
+def embed_days(
+    lineage: Lineage,
+    names: Sequence[str],
+    *,
+    repository: Repository,
+    on_day: OnDay,
+    again: Container[str] | None = None,
+    progress: Progress | None = None,
+) -> tuple[DayDone, ...]:
+    """Embed the chunks that `cut_days` has left. A day of which the log holds everything is
+    embedded once more, where it is one of `again`; by default each of them is.
+
+    Raises `ProvenanceChanged` before anything is embedded, `NotFound` where no chunks were left.
+    """
+    head = repository.log(lineage.collection).head()
+    manifest = current_manifest(repository, lineage.collection, head)
+    if manifest is not None:
+        with refusals_recorded(repository, lineage.collection):
+            require_provenance(lineage, manifest)
+    done = []
+    for day in _planned(lineage, names, repository=repository):
+        if day.quiet:
+            done.append(DayDone(day.name, Outcome.QUIET))
+        else:
+            read = _left_documents(lineage, day, repository=repository)
+            if not (read.fresh or again is None or day.name in again):
+                done.append(_kept(day, Outcome.KEPT))
+                on_day(done[-1])
+                continue
+            chunks = chunk_day(
+                lineage, day, read, repository=repository, generation=0, adopt_only=True
+            )
+            made = embed_day(
+                lineage,
+                chunks,
+                repository=repository,
+                manifest=manifest,
+                generation=head.number + 1,
+                covered=day.covered,
+                again=not read.fresh,
+                progress=progress,
+            )
+            done.append(_embedded(day, read, [embedded.segment for embedded in made]))
+        on_day(done[-1])
+    return tuple(done)
+
+
+def commit_days(
+    lineage: Lineage,
+    names: Sequence[str],
+    *,
+    repository: Repository,
+    store: VectorStore,
+    lease: Lease,
+    on_day: OnDay,
+) -> Committed:
+    """Append what `embed_days` has left, a log entry a day, oldest first; then apply it all.
+
+    A day that the log holds and that was not embedded again is left as it is. Raises `NotFound`
+    where vectors are missing; what was appended before is safe, and is not appended twice.
+    """
+    bound = bind(lineage, repository=repository, store=store, lease=lease)
+    done = []
+    for day in _planned(lineage, names, repository=repository):
+        commit = _left_commit(lineage, day, repository=repository)
+        if commit is None:
+            outcome = Outcome.QUIET if day.quiet else Outcome.KEPT
+            done.append(_kept(day, outcome))
+        else:
+            head = append_days(lineage, [commit], repository=repository, bound=bound)
+            done.append(_committed(commit, head))
+        on_day(done[-1])
+    applied = finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+    return Committed(tuple(done), applied)
+
+
+def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
+    head = repository.log(lineage.collection).head()
+    return current_manifest(repository, lineage.collection, head)
+
+
+def _planned(lineage: Lineage, names: Sequence[str], *, repository: Repository) -> list[Day]:
+    """Days for a step that reads nothing new: it does without the source where the log holds
+    them all."""
+    reading = Reading.of(_manifest(lineage, repository))
+    source: Sequence[SourcePartition] = ()
+    try:
+        source = lineage.source.partitions()
+    except (NotFound, Unavailable):
+        if not all(name in reading.partitions for name in names):
+            raise
+    return plan_days(lineage, reading, sorted(names), source=source)
+
+
+def _left_documents(lineage: Lineage, day: Day, *, repository: Repository) -> DocumentsRead:
+    read = read_day(lineage, day, repository=repository, adopt_only=True)
+    if not read.all:
+        raise NotFound(
+            f"{lineage.collection}: the changes of {day.name} are not read yet: materialize "
+            "`documents` for that day first"
+        )
+    return read
+
+
+def _left_commit(lineage: Lineage, day: Day, *, repository: Repository) -> DayCommit | None:
+    """What is to be appended for a day: None where nothing is."""
+    if day.quiet:
+        return None
+    read = _left_documents(lineage, day, repository=repository)
+    chunks = chunk_day(lineage, day, read, repository=repository, generation=0, adopt_only=True)
+    found = pieces(
+        lineage,
+        chunks,
+        repository=repository,
+        manifest=_manifest(lineage, repository),
+        covered=day.covered,
+        again=not read.fresh,
+    )
+    left, missing = list[Embedded](), 0
+    for piece in found:
+        if piece.left is None:
+            missing += 1
+        else:
+            left.append(piece.left)
+    if missing and (left or read.fresh):
+        raise NotFound(
+            f"{lineage.collection}: {missing} of {missing + len(left)} pieces of {day.name} are "
+            "not embedded yet: materialize `embeddings` for that day first"
+        )
+    if not left:
+        return None
+    segments = tuple(embedded.segment for embedded in left)
+    return DayCommit(day, read, chunks, segments, again=not read.fresh, seconds=took(left))
+
+
+def _counted(day: Day, outcome: Outcome, refs: Sequence[ObjectRef], *, reused: int = 0) -> DayDone:
+    return DayDone(
+        day.name,
+        outcome,
+        rows=sum(getattr(ref, "rows", 0) for ref in refs),
+        size_bytes=sum(ref.size_bytes for ref in refs),
+        quarantined=day.quarantined,
+        empty=sum(getattr(ref, "empty", 0) for ref in refs),
+        reused=reused,
+    )
+
+
+def _embedded(day: Day, read: DocumentsRead, made: Sequence[SegmentRef]) -> DayDone:
+    return DayDone(
+        day.name,
+        Outcome.MADE if read.fresh else Outcome.AGAIN,
+        rows=sum(ref.rows for ref in made),
+        size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in made),
+        records=sum(ref.records for ref in made),
+        quarantined=day.quarantined,
+    )
+
+
+def _kept(day: Day, outcome: Outcome) -> DayDone:
+    covered = day.covered
+    if covered is None:
+        return DayDone(day.name, outcome)
+    return DayDone(
+        day.name,
+        outcome,
+        records=covered.records,
+        quarantined=covered.quarantined,
+        digests=covered.digests,
+    )
+
+
+def _committed(commit: DayCommit, head: Head) -> DayDone:
+    now = partition_of(commit, entry=head.number)
+    return DayDone(
+        commit.day.name,
+        Outcome.AGAIN if commit.again else Outcome.MADE,
+        rows=sum(ref.rows for ref in commit.segments),
+        size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in commit.segments),
+        records=now.records,
+        quarantined=now.quarantined,
+        empty=commit.empty,
+        digests=now.digests,
+        head=head,
+    )

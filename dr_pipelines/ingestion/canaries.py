@@ -1,0 +1,296 @@
+"""A model is the same as long as it makes the same vectors of the same texts.
+
+Files that are equal do not prove it: another library computes otherwise, and a hosted model may
+change behind its name. So a few texts and queries are embedded when a model is used first, kept,
+and embedded again by every process before its first other text.
+"""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dr_pipelines.errors import (
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    ProvenanceChanged,
+    TextTooLong,
+)
+from dr_pipelines.ingestion.lineage import Lineage, Proof
+from dr_pipelines.ingestion.refusals import CANARIES
+from dr_pipelines.ingestion.reproduced import distance
+from dr_pipelines.model.canaries import Canaries, Tolerance
+from dr_pipelines.model.query import FloatArray
+from dr_pipelines.model.recovery_point import CanariesRef, Manifest
+from dr_pipelines.protocols import Embedder
+from dr_pipelines.repository.canary_objects import (
+    left_canaries,
+    named_canaries,
+    read_canaries,
+    write_canaries,
+)
+from dr_pipelines.repository.evidence import record_evidence
+from dr_pipelines.repository.repository import Repository
+
+TEXTS = (
+    "The index of a vector store is restored from a recovery point.",
+    "Crème brûlée, STRASSE und Straße; naïve café — ½ 𝒳 ﬁ",
+    "3.14159, 2026-01-05T06:07:08Z, https://example.org/a?b=c#d, x_1 != y[2]",
+    "バックアップは夜に実行されます。 Резервная копия 备份 نسخة احتياطية",
+    "a",
+    " ".join(["Backups are taken at night, and what was taken is read back."] * 12),
+    " ".join(["Nothing is said to be safe that nobody has restored."] * 40),
+)
+"""Case, accents, signs, scripts, one letter, and lengths that reach far into the positions."""
+QUERIES = ("how do I restore yesterday's index?", "Straße", "backup 2026")
+DENSE, ENDING = "% & ", "Nothing is lost. "
+ANEW = (
+    "give the embedder another revision in the policies, then build a whole new collection: dr "
+    "restore {collection} --route replay --embedder NAME --switch"
+)
+"""The way out where nothing shows that a model is the same."""
+MARGIN = 4
+"""What is measured once is allowed so many times over."""
+MOST = Tolerance(component=1e-2, cosine=1e-3)
+"""Beyond it a model does not make one vector of one text."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Vectors of texts and queries."""
+
+    texts: tuple[str, ...]
+    vectors: FloatArray
+    queries: FloatArray
+
+
+def require_same_model(
+    lineage: Lineage, *, repository: Repository, manifest: Manifest | None
+) -> None:
+    """Embed the canaries of a lineage's model, unless this process has.
+
+    Where there are none yet these are kept. Raises `ProvenanceChanged` where they come out
+    otherwise than before: bit for bit under a reproducible profile in the same environment,
+    within the tolerance kept with them otherwise.
+    """
+    if lineage.proofs:
+        return
+    embedder = lineage.embedder
+    ref = named_canaries(manifest, embedder.provenance) or left_canaries(
+        repository, lineage.collection, embedder.provenance
+    )
+    if ref is None:
+        made = _first_canaries(lineage, repository)
+        ref = write_canaries(repository, lineage.collection, made)
+        left_out = len(TEXTS) - len(made.texts)
+        lineage.proofs.append(Proof(ref, first=True, exact=True, left_out=left_out))
+        return
+    lineage.proofs.append(_compared(lineage, ref, repository))
+
+
+def canaries_for(
+    lineage: Lineage, *, repository: Repository, manifest: Manifest | None
+) -> CanariesRef | None:
+    """What a manifest of a lineage's vectors names; None where no text was embedded yet."""
+    named = named_canaries(manifest, lineage.embedder.provenance)
+    if named is None and lineage.proofs:
+        return lineage.proofs[0].canaries
+    return named or left_canaries(repository, lineage.collection, lineage.embedder.provenance)
+
+
+def model_proof(lineage: Lineage) -> dict[str, Any]:
+    """For a log entry's detail: how far the model was from its canaries in this process; empty
+    where nothing was embedded in it."""
+    if not lineage.proofs:
+        return {}
+    proof = lineage.proofs[0]
+    said: dict[str, Any] = {"first": proof.first, "exact": proof.exact}
+    if proof.left_out:
+        said["left_out"] = proof.left_out
+    return {"canaries": {**said, "component": proof.component, "cosine": proof.cosine}}
+
+
+def kept_tolerance(manifest: Manifest, repository: Repository) -> Tolerance:
+    """How far vectors of a manifest's model may be apart when they are made again."""
+    if manifest.canaries is None:
+        return Tolerance()
+    return read_canaries(repository, manifest.canaries).tolerance
+
+
+def _first_canaries(lineage: Lineage, repository: Repository) -> Canaries:
+    embedder = lineage.embedder
+    texts = _readable(embedder)
+    made = _embedded(embedder, texts, QUERIES)
+    if not embedder.reproducible:
+        _require_read_whole(embedder)
+    return Canaries(
+        embedder=embedder.provenance,
+        environment=embedder.environment,
+        at=repository.clock(),
+        texts=texts,
+        queries=QUERIES,
+        vectors=_encoded(made.vectors),
+        query_vectors=_encoded(made.queries),
+        tolerance=Tolerance() if embedder.reproducible else _measured(lineage, made),
+    )
+
+
+def _readable(embedder: Embedder) -> tuple[str, ...]:
+    """Those that a model reads to their end."""
+    try:
+        embedder.embed(TEXTS)
+    except TextTooLong as error:
+        return tuple(text for place, text in enumerate(TEXTS) if place not in error.counts)
+    return TEXTS
+
+
+def _require_read_whole(embedder: Embedder) -> None:
+    """Raise `InvalidRequest` where the end of the longest text that a model says to read decides
+    nothing: who counts what it reads here cannot see what a service cuts off there."""
+    limit, name = embedder.provenance.max_tokens, embedder.provenance.name
+    if limit is None:
+        return
+    most = _dense(limit)
+    try:
+        embedder.embed([most])
+    except TextTooLong as error:
+        most = _dense(limit * len(most) // (len(DENSE) * max(error.counts.values())))
+    beginning = most[: max(len(DENSE), len(most) - 2 * len(ENDING))]
+    try:
+        short, whole = embedder.embed([beginning, beginning + ENDING])
+    except TextTooLong:
+        return  # a limit of a few tokens: the canaries have reached it already
+    if distance(short[None], whole[None])[0] <= Tolerance().component:
+        raise InvalidRequest(
+            f"model {name!r} is said to read {limit} tokens, but the end of a text of that length "
+            "does not change its vector: it is cut off there. Set max_tokens to what it reads"
+        )
+
+
+def _dense(units: int) -> str:
+    """A text in which nearly every character is a token."""
+    return DENSE * max(1, units)
+
+
+def _embedded(embedder: Embedder, texts: tuple[str, ...], queries: tuple[str, ...]) -> _Made:
+    made = _Made(texts, embedder.embed(texts), embedder.embed_queries(queries))
+    if not (np.isfinite(made.vectors).all() and np.isfinite(made.queries).all()):
+        raise Damaged(f"model {embedder.provenance.name!r} made a vector that is not finite")
+    return made
+
+
+def _measured(lineage: Lineage, made: _Made) -> Tolerance:
+    """A tolerance from embedding the texts again, in other company and alone."""
+    embed, texts = lineage.embedder.embed, made.texts
+    again = [
+        embed(texts),
+        embed(texts[::-1])[::-1],
+        np.concatenate([embed([text]) for text in texts]),
+    ]
+    found = [distance(made.vectors, other) for other in again]
+    component, cosine = (max(part) for part in zip(*found, strict=True))
+    if not MOST.covers(component, cosine):
+        name = lineage.embedder.provenance.name
+        raise InvalidRequest(
+            f"model {name!r} makes different vectors of one text, up to {component:.1e} a "
+            f"component and 1 - cos = {cosine:.1e} apart: nothing could be proven equal. Use "
+            "another model, or another service of it"
+        )
+    floor = Tolerance()
+    return Tolerance(
+        component=max(floor.component, MARGIN * component),
+        cosine=max(floor.cosine, MARGIN * cosine),
+    )
+
+
+def _compared(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Proof:
+    kept, embedder = _readable_canaries(lineage, ref, repository), lineage.embedder
+    made = _embedded(embedder, kept.texts, kept.queries)
+    vectors, queries = (_decoded(part, made) for part in kept.data())
+    pairs = ((made.vectors, vectors), (made.queries, queries))
+    component, cosine = (
+        max(part) for part in zip(*(distance(ours, theirs) for ours, theirs in pairs), strict=True)
+    )
+    exact = all(ours.tobytes() == theirs.tobytes() for ours, theirs in pairs)
+    left_out = max(len(TEXTS) - len(kept.texts), 0)
+    proof = Proof(ref, False, exact, component=component, cosine=cosine, left_out=left_out)
+    same_environment = kept.environment == embedder.environment
+    must_be_exact = embedder.reproducible and same_environment
+    if exact or (not must_be_exact and kept.tolerance.covers(component, cosine)):
+        return proof
+    raise _changed(lineage, kept, proof, must_be_exact, repository)
+
+
+def _readable_canaries(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Canaries:
+    try:
+        return read_canaries(repository, ref)
+    except (Damaged, NotFound) as error:
+        raise Damaged(
+            f"{error}. These are the canaries of model {lineage.embedder.provenance.name!r}: "
+            "nothing else tells whether it still is the one that made the collection's vectors. "
+            "Nothing was embedded. Put the object back from a copy of the repository; or "
+            f"{ANEW.format(collection=lineage.collection)}"
+        ) from error
+
+
+def _changed(
+    lineage: Lineage, kept: Canaries, proof: Proof, must_be_exact: bool, repository: Repository
+) -> ProvenanceChanged:
+    """The refusal; evidence of it is kept once."""
+    allowed = (
+        "none, in the same environment under a reproducible profile"
+        if must_be_exact
+        else f"{kept.tolerance.component:.1e} and {kept.tolerance.cosine:.1e}"
+    )
+    changed = _environment_changes(kept, lineage.embedder)
+    name = lineage.collection
+    refused = ProvenanceChanged(
+        f"{name}: model {kept.embedder.name!r} is not the one that made the collection's vectors, "
+        f"though it says so: {len(kept.texts) + len(kept.queries)} canary texts, first embedded at "
+        f"{kept.at.isoformat()}, now differ by up to {proof.component:.1e} a component and 1 - cos "
+        f"= {proof.cosine:.1e}; allowed is {allowed}. {changed}Nothing was embedded. Go back to "
+        f"what made them; or {ANEW.format(collection=name)}"
+    )
+    _record(lineage, proof, repository, reason=str(refused))
+    return refused
+
+
+def _environment_changes(kept: Canaries, embedder: Embedder) -> str:
+    then, now = kept.environment, embedder.environment
+    found = [
+        f"{name} {then.libraries.get(name)} → {now.libraries.get(name)}"
+        for name in sorted(then.libraries.keys() | now.libraries.keys())
+        if then.libraries.get(name) != now.libraries.get(name)
+    ]
+    if then.instruction_set != now.instruction_set:
+        found.append(f"{then.instruction_set} → {now.instruction_set}")
+    return f"The environment changed: {', '.join(found)}. " if found else ""
+
+
+def _record(lineage: Lineage, proof: Proof, repository: Repository, *, reason: str) -> None:
+    entry = repository.log(lineage.collection).head().entry
+    if entry is None:
+        return
+    last = entry.body.detail if entry.kind == "evidence" else {}
+    if last.get("kind") == CANARIES:
+        return  # said already, and nothing happened since
+    statement = {
+        "canaries": proof.canaries.key,
+        "model": lineage.embedder.provenance.name,
+        "same": False,
+        "component": proof.component,
+        "cosine": proof.cosine,
+        "reason": reason,
+    }
+    record_evidence(repository, lineage.collection, CANARIES, statement)
+
+
+def _encoded(vectors: FloatArray) -> str:
+    return base64.b64encode(vectors.astype("<f4").tobytes()).decode()
+
+
+def _decoded(data: bytes, like: _Made) -> FloatArray:
+    values: FloatArray = np.frombuffer(data, "<f4").astype(np.float32)
+    return values.reshape(-1, like.vectors.shape[1])

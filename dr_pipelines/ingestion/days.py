@@ -1,0 +1,99 @@
+"""What there is to do for the days of a source, beyond what a log entry covers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from dr_pipelines.errors import NotFound, SourceRewritten
+from dr_pipelines.ingestion.lineage import Feed, Lineage
+from dr_pipelines.model.recovery_point import Manifest, Partition, Stretch
+from dr_pipelines.protocols import SourcePartition
+
+FIRST_EPOCH = 1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What has been read so far: the epoch and the coverage of each day."""
+
+    epoch: int
+    partitions: dict[str, Partition]
+
+    @classmethod
+    def of(cls, manifest: Manifest | None) -> "Reading":
+        if manifest is None:
+            return cls(FIRST_EPOCH, {})
+        return cls(manifest.epoch, dict(manifest.partitions))
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day's work: what a log entry covers already, and what the source has beyond it."""
+
+    name: str
+    covered: Partition | None
+    fresh: Stretch | None
+    quarantined: int = 0
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the source never said anything on this day."""
+        return self.covered is None and self.fresh is None
+
+
+def require_same_source(feed: Feed | Lineage, reading: Reading) -> None:
+    """Stop when the source's head moved back or its history changed since it was read."""
+    if not reading.partitions:
+        return
+    newest = max(reading.partitions.values(), key=lambda p: p.anchored)
+    found = feed.source.anchor(newest.anchored)
+    if found == newest.anchor:
+        return
+    what = "ends before" if found is None else "has other contents up to"
+    raise SourceRewritten(
+        f"{feed.collection}: the source {what} position {newest.anchored}, which was read "
+        "before: it was truncated or rewritten. Restore the source, or accept its new history by "
+        f"name: dr ingest {feed.collection} --accept-epoch NAME"
+    )
+
+
+def source_days(
+    feed: Feed | Lineage, *, first: date | None = None, last: date | None = None
+) -> list[SourcePartition]:
+    """Days with changes, oldest first."""
+    return [
+        day
+        for day in feed.source.partitions()
+        if (first is None or day.day >= first) and (last is None or day.day <= last)
+    ]
+
+
+def plan_day(feed: Feed | Lineage, reading: Reading, name: str) -> Day:
+    """What there is to do for a day; raises `NotFound` when the source has no changes on it."""
+    day = plan_days(feed, reading, [name], source=feed.source.partitions())[0]
+    if day.quiet:
+        raise NotFound(f"{feed.collection}: the source has no changes on {name}")
+    return day
+
+
+def plan_days(
+    feed: Feed | Lineage,
+    reading: Reading,
+    names: Sequence[str],
+    *,
+    source: Sequence[SourcePartition],
+) -> list[Day]:
+    """What there is to do for some days, given all the days of the source; quiet ones included."""
+    found = {partition.day.isoformat(): partition for partition in source}
+    return [_plan(feed, reading, name, found.get(name)) for name in names]
+
+
+def _plan(feed: Feed | Lineage, reading: Reading, name: str, found: SourcePartition | None) -> Day:
+    covered = reading.partitions.get(name)
+    if found is None:
+        return Day(name, covered, None, covered.quarantined if covered else 0)
+    after = covered.through if covered else found.after
+    fresh = Stretch(name, reading.epoch, after, found.through) if found.through > after else None
+    start = covered.after if covered else found.after
+    quarantined = len(feed.source.quarantined(start, found.through))
+    return Day(name, covered, fresh, quarantined)

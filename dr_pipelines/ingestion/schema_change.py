@@ -1,0 +1,163 @@
+"""Another schema for a collection: everything read again into a new collection beside, then served.
+
+A field's type, a vector or the keyword index cannot change in place: what was recorded has the
+former schema, and its recovery points keep it. The source is read as a new epoch with the new one.
+The entry is like a restore's: a new timeline, bound to a collection that nothing is served from
+until all of it is written.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from dr_pipelines import __version__
+from dr_pipelines.errors import Conflict, NotFound, Refused
+from dr_pipelines.ingestion.canaries import canaries_for, model_proof
+from dr_pipelines.ingestion.days import Reading, plan_day, source_days
+from dr_pipelines.ingestion.epochs import require_new_name
+from dr_pipelines.ingestion.ingest import (
+    DayCommit,
+    Ingested,
+    new_collection_beside,
+    partition_of,
+    prepare_day,
+    require_provenance,
+)
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.ingestion.quarantine import open_lines
+from dr_pipelines.live.apply import current_manifest, finish_pending, require_timeline
+from dr_pipelines.model.policy import Authority
+from dr_pipelines.model.recovery_point import (
+    Body,
+    Head,
+    Manifest,
+    Timeline,
+)
+from dr_pipelines.planning.recovery import next_timeline
+from dr_pipelines.planning.serving import require_store
+from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.repository.accounting import advance
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.repository import Repository
+
+
+def accept_schema(
+    lineage: Lineage,
+    name: str,
+    *,
+    repository: Repository,
+    store: VectorStore,
+    lease: Lease,
+    authority: Authority = "source",
+    progress: Progress | None = None,
+    on_day: Callable[[str], None] | None = None,
+) -> Ingested:
+    """Give a collection the schema that its policy has now, as an epoch of that name.
+
+    Resumable: what an interrupted run read and embedded is adopted, and one that it had logged is
+    applied. Raises `Refused` where the schema is the same under another name, the source is empty,
+    or the store has a say (mixed): its edits have the former schema; `InvalidRequest` for the name
+    that is in force already.
+    """
+    manifest = _known_manifest(lineage, repository)
+    if manifest.epoch_name == name and manifest.spec.same_contract(lineage.spec):
+        done = finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+        held = lineage.source.unread()
+        return Ingested(applied=done, unread=open_lines(repository, manifest, held))
+    _require_change(lineage, manifest, authority=authority)
+    require_new_name(manifest, name)
+    finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+    reading, commits = Reading(manifest.epoch + 1, {}), list[DayCommit]()
+    for found in source_days(lineage):
+        day = plan_day(lineage, reading, found.day.isoformat())
+        if on_day:
+            on_day(day.name)
+        commits.append(prepare_day(lineage, day, repository=repository, progress=progress))
+    if not commits:
+        raise Refused(f"{lineage.collection}: the source is empty: there is nothing to read again")
+    with lease(lineage.collection):
+        used = frozenset(timeline.physical for timeline in manifest.timelines)
+        physical = new_collection_beside(lineage, repository=repository, store=store, used=used)
+    build = partial(_draft, lineage, name, commits, repository, manifest, physical)
+    head = repository.log(lineage.collection).append("restore", build)
+    applied = finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+    return Ingested(
+        days=tuple(commit.day.name for commit in commits),
+        records=sum(commit.rows for commit in commits),
+        empty=sum(commit.empty for commit in commits),
+        unread=open_lines(repository, manifest, lineage.source.unread()),
+        entries=(head.number,),
+        applied=applied,
+    )
+
+
+def _known_manifest(lineage: Lineage, repository: Repository) -> Manifest:
+    head = repository.log(lineage.collection).head()
+    manifest = current_manifest(repository, lineage.collection, head)
+    if manifest is None:
+        raise NotFound(f"{lineage.collection}: nothing was ingested yet: any schema is its first")
+    require_provenance(lineage, manifest)
+    require_store(lineage.collection, manifest.current, lineage.store_name)
+    return manifest
+
+
+def _require_change(lineage: Lineage, manifest: Manifest, *, authority: Authority) -> None:
+    if manifest.spec.same_contract(lineage.spec):
+        raise Refused(f"{lineage.collection} has the policy's fields, vectors and keyword index")
+    if authority != "source":
+        raise Refused(
+            f"{lineage.collection}: records edited in the store have the former schema and would "
+            "be lost (authority: mixed). Give the new schema a collection of its own"
+        )
+
+
+def _draft(
+    lineage: Lineage,
+    name: str,
+    commits: list[DayCommit],
+    repository: Repository,
+    planned: Manifest,
+    physical: str,
+    head: Head,
+) -> Draft:
+    latest = current_manifest(repository, lineage.collection, head)
+    if latest is None:
+        raise Conflict(f"{lineage.collection}: the log became empty")
+    require_timeline(latest, planned.current)
+    if latest.epoch != planned.epoch:
+        raise Conflict(f"{lineage.collection}: another run accepted an epoch meanwhile")
+    timeline = Timeline(
+        id=next_timeline(latest.timelines),
+        parent=latest.timeline,
+        fork=head.number,
+        physical=physical,
+        store=lineage.store_name,
+    )
+    environment = lineage.embedder.environment
+    begun = Manifest(
+        collection=lineage.collection,
+        spec=lineage.spec.model_copy(update={"aliases": latest.spec.aliases}),
+        timeline=timeline.id,
+        timelines=(*latest.timelines, timeline),
+        provenance=lineage.provenance,
+        environments={environment.fingerprint: environment},
+        canaries=canaries_for(lineage, repository=repository, manifest=latest),
+        epoch=latest.epoch + 1,
+        epoch_name=name,
+        partitions={c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
+        since=lineage.source.baseline,
+        baseline=lineage.source.baseline,
+        accepted=latest.accepted,
+        tool_version=__version__,
+    )
+    added = [ref for commit in commits for ref in commit.segments]
+    ref = write_manifest(repository, advance(repository, begun, added, entry=head.number + 1))
+    detail = {
+        "route": "schema",
+        "physical": physical,
+        "epoch": begun.epoch,
+        "epoch_name": name,
+        "days": len(commits),
+        **model_proof(lineage),
+    }
+    return Draft(timeline.id, Body(manifest=ref, pending=(head.number + 1,), detail=detail))

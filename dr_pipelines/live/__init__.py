@@ -1,0 +1,1 @@
+"""The live store: bringing it to what the log holds, and reading it back."""

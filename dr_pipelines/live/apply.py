@@ -1,0 +1,395 @@
+"""Bringing the live store to what the log says, and no further.
+
+Apply is a loop: fold at the head, read the store, write where they differ, again until nothing
+differs; only then is an entry marked applied. It never runs an entry's own rows, so it can be
+repeated, interrupted and taken over at any point.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    TimelineClosed,
+)
+from dr_pipelines.live.left_out import (
+    NOTHING_LEFT,
+    Filling,
+    Left,
+    held_ids,
+    read_left_out,
+    with_held,
+    without,
+    write_left_out,
+)
+from dr_pipelines.live.observe import observe_store
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.misfit import Misfit
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery_point import (
+    Body,
+    Head,
+    LogEntry,
+    Manifest,
+    SegmentRef,
+    Timeline,
+)
+from dr_pipelines.planning.recovery import unfinished
+from dr_pipelines.planning.serving import way_back
+from dr_pipelines.protocols import Lease, VectorReader, VectorStore
+from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import read_manifest, segments, write_manifest
+from dr_pipelines.repository.observation import differences
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.rows import newest_rows, observed_rows, strings
+from dr_pipelines.repository.segments import read_index, write_segment
+
+ROUNDS = 8
+SCAN_DOCUMENTS = 10_000
+DELETE_DOCUMENTS = 10_000
+MENTIONED = 10
+MENTIONED_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did; `kept` documents hold direct edits that were left alone. `left_out` counts
+    records that the engine refused, some by name: they are in the log and not in the store."""
+
+    entries: tuple[int, ...] = ()
+    written: int = 0
+    kept: tuple[str, ...] = ()
+    preimages: tuple[SegmentRef, ...] = ()
+    taken_over: tuple[int, ...] = ()
+    left_out: int = 0
+    refused: tuple[Misfit, ...] = ()
+
+
+def current_manifest(repository: Repository, collection: str, head: Head) -> Manifest | None:
+    """The manifest at a head; None for an empty log."""
+    if head.entry is None:
+        return None
+    return read_manifest(repository, head.entry.body.manifest, collection=collection)
+
+
+def require_timeline(manifest: Manifest, bound: Timeline) -> None:
+    """Refuse to write for a history that a restore has ended."""
+    if manifest.timeline != bound.id:
+        raise TimelineClosed(
+            f"{manifest.collection}: a restore switched from {bound.physical!r} to "
+            f"{manifest.current.physical!r}; this command was working for the former. Run it again"
+        )
+
+
+def require_finished(
+    manifest: Manifest, origin: str | None, *, physical: str, repository: Repository
+) -> None:
+    """Refuse what a restore has begun to build under a name that is served, until it ends: what is
+    not written yet must not be taken for deleted. Raises `NotFound`.
+
+    `origin` is what the store says that `physical` was built from. That of another log says nothing
+    here.
+    """
+    point = unfinished(origin, timeline=manifest.timeline)
+    if point is None:
+        return
+    log, (number, _, sha256) = repository.log(manifest.collection), point.partition("-")
+    written = int(number) <= log.head().number
+    if written and log.read(int(number))[1].startswith(sha256.partition(".")[0]):
+        raise NotFound(
+            f"{physical!r} is being restored and is not whole. If that was interrupted, the same "
+            f"command goes on: dr restore {manifest.collection} --into {physical} --at log:{number}"
+        )
+
+
+def finish_pending(
+    collection: str, *, repository: Repository, store: VectorStore, lease: Lease
+) -> Applied:
+    """Apply every entry that is not marked applied; nothing to do is nothing done.
+
+    Raises `Unavailable` or `NotFound` when the store cannot be written: the entries stay pending.
+    """
+    if not _pending(repository.log(collection).head()):
+        return Applied()
+    with lease(collection):
+        return apply_pending(collection, repository=repository, store=store)
+
+
+def apply_pending(collection: str, *, repository: Repository, store: VectorStore) -> Applied:
+    """`finish_pending` for a caller that holds the lease."""
+    log = repository.log(collection)
+    head = log.head()
+    manifest, pending = current_manifest(repository, collection, head), _pending(head)
+    if manifest is None or not pending:
+        return Applied()
+    bound = manifest.current
+    if bound.physical not in store.collections():
+        raise NotFound(
+            f"{collection!r} is served from {bound.physical!r}, which is not in the store: what "
+            f"was ingested is safe in the log. Run: {way_back(collection, bound.physical)}"
+        )
+    spec = store.describe(bound.physical)
+    require_finished(manifest, spec.origin, physical=bound.physical, repository=repository)
+    work = _Work(collection, repository, store, bound, spec)
+    done = work.until_equal(pending)
+    if any(log.read(number)[0].kind == "restore" for number in pending):
+        if bound.physical != collection:
+            store.promote(bound.physical, alias=collection)
+        _move_others(manifest, store)
+    result = Applied(
+        entries=pending,
+        written=done.written,
+        kept=done.kept,
+        preimages=done.preimages,
+        taken_over=tuple(n for n in pending if _foreign(repository, log.read(n)[0])),
+        left_out=done.refused.total,
+        refused=done.refused.named,
+    )
+    log.append("applied", partial(_mark_applied, repository, result, done.refused, bound))
+    return result
+
+
+def _move_others(manifest: Manifest, store: VectorStore) -> None:
+    """Other aliases follow, where they are free or stand for what this collection was before. One
+    that somebody took meanwhile is theirs: a recovery does not end on it."""
+    own = {None, *(timeline.physical for timeline in manifest.timelines)}
+    for alias in manifest.spec.aliases:
+        if store.aliases().get(alias) in own:
+            with suppress(AlreadyExists, InvalidRequest):
+                store.promote(manifest.current.physical, alias=alias)
+
+
+def _mark_applied(
+    repository: Repository, result: Applied, refused: Left, bound: Timeline, head: Head
+) -> Draft:
+    if head.entry is None:
+        raise Conflict("the log became empty")
+    body = head.entry.body
+    manifest = read_manifest(repository, body.manifest, collection=_collection(body))
+    require_timeline(manifest, bound)
+    taken_over = set(result.taken_over) - set(manifest.taken_over)
+    update: dict[str, object] = {}
+    if taken_over:
+        update["taken_over"] = (*manifest.taken_over, *sorted(taken_over))
+    if refused.total:
+        left = read_left_out(repository, manifest) + refused
+        update["left_out"] = write_left_out(repository, manifest.collection, left)
+    if update:
+        body = body.model_copy(
+            update={"manifest": write_manifest(repository, manifest.model_copy(update=update))}
+        )
+    detail = {
+        "entries": list(result.entries),
+        "written": result.written,
+        "kept": mentioned(result.kept),
+        "kept_total": len(result.kept),
+        "preimages": [ref.model_dump(mode="json") for ref in result.preimages],
+        "taken_over": list(result.taken_over),
+        "left_out": result.left_out,
+    }
+    pending = tuple(n for n in body.pending if n not in result.entries)
+    return Draft(bound.id, body.model_copy(update={"pending": pending, "detail": detail}))
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Documents written, documents left alone, the pre-images of what was overwritten, and the
+    records that the engine refused."""
+
+    written: int = 0
+    kept: tuple[str, ...] = ()
+    preimages: tuple[SegmentRef, ...] = ()
+    refused: Left = NOTHING_LEFT
+
+    def then(self, later: "_Done") -> "_Done":
+        """With what a later round did; what it left alone is what counts."""
+        return _Done(
+            self.written + later.written,
+            later.kept,
+            (*self.preimages, *later.preimages),
+            self.refused + later.refused,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    collection: str
+    repository: Repository
+    store: VectorStore
+    bound: Timeline
+    spec: CollectionSpec
+
+    def until_equal(self, pending: tuple[int, ...]) -> "_Done":
+        """Write documents, and look again, until nothing is left to write."""
+        log = self.repository.log(self.collection)
+        done, rounds = _Done(), iter(range(ROUNDS))
+        while True:
+            head = log.head()
+            manifest = current_manifest(self.repository, self.collection, head)
+            if manifest is None:
+                raise Conflict(f"{self.collection}: the log became empty")
+            require_timeline(manifest, self.bound)
+            documents = touched_documents(self.repository, manifest, entries=pending)
+            if len(documents) == 0:
+                return replace(done, kept=())
+            before = read_left_out(self.repository, manifest)
+            with fold(self.repository, manifest, documents=documents) as state:
+                for _ in rounds:
+                    wrote = self.one_round(
+                        state, documents, left=before + done.refused, pending=_pending(head)
+                    )
+                    done = done.then(wrote)
+                    if not wrote.written:
+                        return done
+                    if log.head().number != head.number:
+                        break  # what was folded is not the newest any more
+                else:
+                    raise Conflict(
+                        f"{self.collection}: the store kept changing during {ROUNDS} rounds of "
+                        "applying: another program writes to the same documents"
+                    )
+
+    def one_round(
+        self, state: State, documents: pa.Array, *, left: Left, pending: tuple[int, ...]
+    ) -> "_Done":
+        physical = self.bound.physical
+        stored = scan_documents(self.store, physical, documents)
+        observed = observe_store(
+            state, stored, store=self.store, physical=physical, repository=self.repository
+        )
+        with_held(state, observed, left)
+        plan = differences(state, pending=pending)
+        overwrite = pc.or_(plan["fresh"], plan["logged"])
+        unlogged = pc.invert(pc.or_(plan["logged"], plan["empty"]))
+        saved = self.save_preimages(state.spec, plan.filter(pc.and_(plan["fresh"], unlogged)))
+        write = strings(plan.filter(overwrite)["document_id"])
+        refused = self.write(state, write, held=held_ids(state, left))
+        kept = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
+        return _Done(len(write), tuple(kept), tuple(saved), refused)
+
+    def write(self, state: State, documents: pa.Array, *, held: pa.Array) -> Left:
+        """Write the newest rows of documents, but for records that were left out before, and for
+        those that the engine refuses now, which are returned; documents without rows are removed.
+        """
+        if len(documents) == 0:
+            return NOTHING_LEFT
+        left, physical = set[str](), self.bound.physical
+        filling = Filling(self.store, physical, self.spec)
+        for rows in newest_rows(self.repository, state, documents=documents):
+            present = pc.unique(rows["document_id"])
+            filling.write(without(rows, held), replaces=present.to_pylist())
+            left |= set(present.to_pylist())
+        gone = [document for document in documents.to_pylist() if document not in left]
+        empty = store_schema(state.spec).empty_table()
+        for start in range(0, len(gone), DELETE_DOCUMENTS):
+            batch = gone[start : start + DELETE_DOCUMENTS]
+            self.store.write(physical, empty, replaces=batch)
+        return filling.left_out()
+
+    def save_preimages(self, spec: CollectionSpec, plan: pa.Table) -> list[SegmentRef]:
+        """Keep, and name in the log, what documents hold that are about to be overwritten."""
+        documents = strings(plan["document_id"])
+        if len(documents) == 0:
+            return []
+        stored = list(scan_documents(self.store, self.bound.physical, documents))
+        rows = observed_rows(pa.Table.from_batches(stored, store_schema(spec)), spec=spec)
+        if rows.num_rows == 0:
+            return []
+        saved = write_segment(self.repository, self.collection, rows, spec=spec, kind="delta")
+        # first: a crash between overwriting and `applied` must not leave it without a name
+        self.repository.log(self.collection).append("evidence", partial(self.name_preimage, saved))
+        return [saved]
+
+    def name_preimage(self, saved: SegmentRef, head: Head) -> Draft:
+        if head.entry is None:
+            raise Conflict(f"{self.collection}: the log became empty")
+        detail = {"kind": "preimage", "preimages": [saved.model_dump(mode="json")]}
+        body = head.entry.body.model_copy(update={"detail": detail})
+        return Draft(head.entry.timeline, body)
+
+
+def mentioned(documents: Sequence[str]) -> list[str]:
+    """The first few of some documents, short enough for a log entry of limited size."""
+    return [document[:MENTIONED_CHARACTERS] for document in documents[:MENTIONED]]
+
+
+def touched_documents(
+    repository: Repository, manifest: Manifest, *, entries: tuple[int, ...]
+) -> pa.Array:
+    """Documents of which some entries brought a version, ascending, each once.
+
+    Rows that a compaction merged still say which entry brought them.
+    """
+    if not entries:
+        return pa.array([], pa.string())
+    wanted, chunks = pa.array(entries, pa.int64()), list[pa.Array]()
+    for ref in segments(repository, manifest):
+        if ref.entry in entries or (ref.kind == "base" and ref.entry > min(entries)):
+            index = read_index(repository, ref, spec=manifest.spec)
+            brought_by = pc.fill_null(index["sequence"], ref.entry)
+            found = index.filter(pc.is_in(brought_by, value_set=wanted))
+            chunks += found["document_id"].chunks
+    unique = pc.unique(pa.chunked_array(chunks, pa.string()))
+    return unique.take(pc.sort_indices(unique))
+
+
+def scan_documents(
+    store: VectorReader, physical: str, documents: pa.Array
+) -> Iterator[pa.RecordBatch]:
+    """The stored records of some documents, a bounded number of documents at a time."""
+    for start in range(0, len(documents), SCAN_DOCUMENTS):
+        wanted = documents.slice(start, SCAN_DOCUMENTS).to_pylist()
+        yield from store.scan(physical, documents=wanted)
+
+
+def _pending(head: Head) -> tuple[int, ...]:
+    return head.entry.body.pending if head.entry else ()
+
+
+def _foreign(repository: Repository, entry: LogEntry) -> bool:
+    return entry.writer.id != repository.writer.id
+
+
+def _collection(body: Body) -> str:
+    return body.manifest.key.split("/", 1)[0]
+
+
+def rewrite_documents(
+    collection: str, documents: pa.Array, *, repository: Repository, store: VectorStore
+) -> int:
+    """Write the newest logged rows of documents that hold what an older logged version said.
+
+    The caller holds the lease. Returns how many were written; direct edits are left alone. What is
+    overwritten is kept and named in the log first: somebody may have put it back by hand.
+    """
+    head = repository.log(collection).head()
+    manifest = current_manifest(repository, collection, head)
+    if manifest is None or len(documents) == 0:
+        return 0
+    spec = store.describe(manifest.current.physical)
+    work = _Work(collection, repository, store, manifest.current, spec)
+    with fold(repository, manifest, documents=documents) as state:
+        physical = manifest.current.physical
+        stored = scan_documents(store, physical, documents)
+        observed = observe_store(
+            state, stored, store=store, physical=physical, repository=repository
+        )
+        left = read_left_out(repository, manifest)
+        with_held(state, observed, left)
+        plan = differences(state)
+        stale = plan.filter(plan["logged"])
+        work.save_preimages(manifest.spec, stale)
+        documents = strings(stale["document_id"])
+        refused = work.write(state, documents, held=held_ids(state, left))
+        if refused.total:
+            raise InvalidRequest(f"{collection}: the engine would not take {refused.named[0]}")
+        return len(documents)

@@ -1,0 +1,224 @@
+"""How a collection stands: what its source and its log say, without opening the live store."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from dr_pipelines import __version__
+from dr_pipelines.errors import InvalidRequest, Refused, Unavailable
+from dr_pipelines.host.permissions import Access, make_directory
+from dr_pipelines.ingestion.days import (
+    Day,
+    Reading,
+    plan_days,
+    require_same_source,
+    source_days,
+)
+from dr_pipelines.ingestion.lineage import Feed
+from dr_pipelines.ingestion.quarantine import open_lines
+from dr_pipelines.ingestion.refusals import newest_refusal
+from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.recovery_point import Manifest, extents
+from dr_pipelines.model.unread import Quarantined, Unread
+from dr_pipelines.planning.freshness import Standing, exposure
+from dr_pipelines.proof.points import newest_proof
+from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.repository.manifests import read_manifest
+from dr_pipelines.repository.repository import Repository
+
+
+def standing(
+    collection: str, *, repository: Repository, feed: Feed | None, edited: bool
+) -> Standing:
+    """Where a collection stands now; `feed` is None for one that has no source.
+
+    Raises `SourceRewritten` when the source is not the one that was read: nothing can be said then.
+    """
+    head = repository.log(collection).head()
+    manifest = None
+    if head.entry is not None:
+        manifest = read_manifest(repository, head.entry.body.manifest, collection=collection)
+    source = source_days(feed) if feed else []
+    behind = _behind(feed, Reading.of(manifest), source) if feed else []
+    first = behind[0] if behind else None
+    since, said = _times_of(feed, first) if feed and first else (None, None)
+    proof = newest_proof(repository, collection)
+    refusal = newest_refusal(repository, head) if behind else None
+    return Standing(
+        head=head.number,
+        head_sha256=head.sha256,
+        behind=tuple(day.name for day in behind),
+        complete=_complete(manifest, behind),
+        unread_since=since,
+        unread_said=said,
+        unread_after=first.fresh.after if first and first.fresh else 0,
+        epoch=manifest.epoch if manifest else 1,
+        unproven_since=proof.unproven_since,
+        proven=proof.number,
+        proven_at=proof.at,
+        edited=edited,
+        unread=_unread(feed, manifest, source, repository=repository) if feed else Unread(),
+        unfit=proof.unfit,
+        refused=refusal.reason if refusal else "",
+        refused_since=refusal.at if refusal else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A standing, and what it was seen in: `of` identifies the source's and the log's states."""
+
+    of: str
+    standing: Standing
+
+    def text(self) -> str:
+        return TypeAdapter(Sighting).dump_json(self).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> "Sighting | None":
+        """None for what another version has written."""
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError:
+            return None
+
+
+def sighting(
+    collection: str,
+    *,
+    repository: Repository,
+    feed: Feed | None,
+    edited: bool,
+    last: Sighting | None,
+) -> Sighting:
+    """Where a collection stands now: what was seen last, while a glance finds nothing changed.
+
+    The source is read only if it or the log did. Raises as `standing` does.
+    """
+    source = feed.source.glance() if feed else ""  # first: see `of`
+    head = repository.log(collection).head()
+    of = sha256(canonical_json([__version__, source, head.sha256, edited])).hexdigest()
+    if last is not None and last.of == of:
+        return last
+    return Sighting(of, standing(collection, repository=repository, feed=feed, edited=edited))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where a collection stands, or why that cannot be known."""
+
+    standing: Standing | None = None
+    problem: str | None = None
+
+    def exposed(self, now: datetime) -> timedelta | None:
+        """Age of the oldest change that no recovery point covers; None where it is unknown."""
+        span = exposure(self.standing, now=now) if self.standing else timedelta.max
+        return None if span == timedelta.max else span
+
+
+def look(collection: str, *, repository: Repository, feed: Feed | None, edited: bool) -> Look:
+    """Where a collection stands, for those who go on without it where it cannot be known: its
+    source is out of reach, or not the one that was read."""
+    try:
+        return Look(standing(collection, repository=repository, feed=feed, edited=edited))
+    except (InvalidRequest, Refused, Unavailable) as error:
+        return Look(problem=str(error))
+
+
+class SightingFile:
+    """The last sighting of a collection on this machine. It saves reading the source again; losing
+    it costs one reading."""
+
+    def __init__(
+        self, directory: Path, collection: str, *, access: Access = Access.PRIVATE
+    ) -> None:
+        self._access = access
+        self._path = directory / f"{sha256(collection.encode()).hexdigest()[:16]}.json"
+
+    def last(self) -> Sighting | None:
+        """None where there is none that this version has written."""
+        with suppress(OSError, UnicodeDecodeError):
+            return Sighting.parse(self._path.read_text())
+        return None
+
+    def keep(self, seen: Sighting) -> None:
+        """Replace it; a machine that cannot write there reads the source again each time."""
+        with suppress(OSError):
+            make_directory(self._path.parent, self._access)
+            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            new.write_text(seen.text())
+            new.chmod(self._access.file_mode)
+            new.replace(self._path)
+
+
+def _behind(feed: Feed, reading: Reading, source: Sequence[SourcePartition]) -> list[Day]:
+    """Days with changes that the log does not hold, in the order of the source."""
+    require_same_source(feed, reading)
+    behind = [p for p in source if _through(reading, p) < p.through]
+    names = [partition.day.isoformat() for partition in behind]
+    return plan_days(feed, reading, names, source=behind)
+
+
+def _unread(
+    feed: Feed,
+    manifest: Manifest | None,
+    source: Sequence[SourcePartition],
+    *,
+    repository: Repository,
+) -> Unread:
+    """What of the source cannot be read, or could not when its day was ingested and can be now."""
+    held = open_lines(repository, manifest, feed.source.unread())
+    missed = [q for p in source for q in _passed_over(feed, manifest, p)]
+    return held.joined(missed).listed()
+
+
+def _passed_over(
+    feed: Feed, manifest: Manifest | None, found: SourcePartition
+) -> Iterator[Quarantined]:
+    """Changes of a day that was ingested without them: they could not be read then."""
+    covered = manifest.partitions.get(found.day.isoformat()) if manifest else None
+    if covered is None or (covered.after, covered.through) != (found.after, found.through):
+        return
+    whole = list(extents(covered.documents, covered.through))
+    read = sum(ref.rows for ref, _ in whole)
+    if any(end != ref.through for ref, end in whole) or read >= found.changes:
+        return
+    yield Quarantined(
+        place=found.day.isoformat(),
+        reason=f"{found.changes - read} changes can be read now and could not when the day was "
+        f"ingested: read everything again with dr ingest {feed.collection} --accept-epoch NAME",
+        after=found.through,
+        since=datetime.combine(found.day, time(), UTC),
+    )
+
+
+def _through(reading: Reading, partition: SourcePartition) -> int:
+    covered = reading.partitions.get(partition.day.isoformat())
+    return covered.through if covered else partition.after
+
+
+def _complete(manifest: Manifest | None, behind: list[Day]) -> tuple[str, ...]:
+    names = {day.name for day in behind}
+    return tuple(sorted(set(manifest.partitions) - names)) if manifest else ()
+
+
+def _times_of(feed: Feed, day: Day) -> tuple[datetime | None, datetime | None]:
+    """Since when the first unread change of a day waits, and the earliest time that the first
+    batch of them say themselves.
+
+    It waits from the beginning of its day at the earliest, since a change that came late was not
+    there to be read before.
+    """
+    if day.fresh is None:
+        return None, None
+    began = datetime.combine(datetime.fromisoformat(day.name), time(), UTC)
+    for batch in feed.source.changes(day.fresh.after, day.fresh.through):
+        said: list[datetime] = batch["updated_at"].to_pylist()
+        return max(said[0], began), min(said)
+    return began, None

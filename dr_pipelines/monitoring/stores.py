@@ -1,0 +1,88 @@
+"""The contents of stores, seen against the logs: served, left over, unfinished, foreign."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from dr_pipelines.errors import UNREADABLE, DrError
+from dr_pipelines.planning.stored import (
+    Found,
+    Known,
+    Part,
+    part_of,
+    point_named,
+)
+from dr_pipelines.protocols import VectorReader
+from dr_pipelines.repository.manifests import read_manifest
+from dr_pipelines.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A physical collection of a store. None stands for what the store does not say."""
+
+    name: str
+    part: Part
+    collection: str | None
+    aliases: tuple[str, ...]
+    records: int | None
+    size_bytes: int | None
+    problem: str | None = None
+
+
+def known_collection(repository: Repository, name: str, *, store: str) -> Known:
+    """A collection of the policies, by its log, which may be empty; `store` is the policy's."""
+    head = repository.log(name).head()
+    if head.entry is None:
+        return Known(name, store, None)
+    manifest = read_manifest(repository, head.entry.body.manifest, collection=name)
+    return Known(name, store, manifest.current, manifest.timelines)
+
+
+def stored(
+    opened: VectorReader, *, store: str, known: Iterable[Known], repository: Repository
+) -> Iterator[Stored]:
+    """Everything that a store has, ascending by name. One request for each collection, and one for
+    each recovery point that any of them says it was built from."""
+    collections = tuple(known)
+    pointing = opened.aliases()
+    for name in opened.collections():
+        aliases = tuple(sorted(alias for alias, to in pointing.items() if to == name))
+        yield _stored(opened, name, aliases, store, collections, repository)
+
+
+def _stored(
+    opened: VectorReader,
+    name: str,
+    aliases: tuple[str, ...],
+    store: str,
+    known: tuple[Known, ...],
+    repository: Repository,
+) -> Stored:
+    origin, records, size, problem = None, None, None, None
+    try:
+        origin = opened.describe(name).origin
+        status = opened.status(name)
+        records, size = status.records, status.size_bytes
+    except UNREADABLE as error:
+        problem = str(error)
+    found = Found(name, origin, aliases, records)
+    point = point_named(origin)
+    informed = tuple(_with_point(each, point, repository) for each in known)
+    part, collection = part_of(found, store=store, known=informed)
+    return Stored(name, part, collection, aliases, records, size, problem)
+
+
+def _with_point(known: Known, point: str | None, repository: Repository) -> Known:
+    """With the records of a recovery point, where it is one of this collection's; those of a point
+    that was cut are not counted anywhere."""
+    number, _, sha256 = (point or "").partition("-")
+    if point is None or not number.isdigit() or known.current is None:
+        return known
+    with suppress(DrError):
+        entry, digest = repository.log(known.name).read(int(number))
+        if digest.startswith(sha256.partition(".")[0]):
+            manifest = read_manifest(repository, entry.body.manifest, collection=known.name)
+            records = None if "." in sha256 else manifest.counts.records
+            return replace(known, points={point: records})
+    return known

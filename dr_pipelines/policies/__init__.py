@@ -1,1 +1,0 @@
-"""policies.yaml: where each key stands, what is wrong with it, and its JSON Schema."""

@@ -1,0 +1,1 @@
+"""A policies file and everything that it names."""

@@ -1,0 +1,131 @@
+"""What `dr init` was pointed at: a store, a Git repository, a feed; decided by looking at names
+only."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.components import STORE_URL
+from dr_pipelines.model.notation import VARIABLE, expand, holds_secret
+from dr_pipelines.project.adapters import EMBEDDED
+
+VARIABLE_FOR_URL = "DR_STORE_URL"
+POSTGRES = re.compile(r"^(postgres|postgresql\+[a-z0-9_]+)(?=://)")
+"""How other programs write the scheme, such as SQLAlchemy."""
+MARKS = {
+    "chroma+local": ("chroma.sqlite3",),
+    "lance": ("*.lance",),
+    "duckdb": ("*.duckdb",),
+    "qdrant+local": ("meta.json", "collection"),
+    "qdrant+edge": ("*/edge_config.json",),
+}
+"""Scheme of an embedded store → patterns of files, all of which its directory has."""
+EXPECTED = (
+    "a store's URL (postgresql://…, chroma+local:DIRECTORY, …), a directory with a Git repository, "
+    "or a JSONL feed"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSubject:
+    """A store. `url` is what it is reached by, `written` what the policies say: the same, or with
+    variables for what must not be written down. `unset` is a variable that nobody has set yet."""
+
+    url: str
+    written: str
+    variables: Mapping[str, str]
+    unset: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GitSubject:
+    """A Git repository's working tree."""
+
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSubject:
+    """A feed of changes, one JSON object a line."""
+
+    file: Path
+
+
+Subject = StoreSubject | GitSubject | FeedSubject
+
+
+def subject_of(what: str, *, base: Path, environ: Mapping[str, str]) -> Subject:
+    """Decide what a word names: a URL, a path, or either as `${NAME}`. Paths in it are relative to
+    the working directory, those that are written down to `base`.
+
+    A URL with a password in it is written as a variable: the one that holds it already, where there
+    is one. Raises `InvalidRequest` for what is none of these; its message shows no secret.
+    """
+    full = _expanded(what, environ)
+    if re.fullmatch(STORE_URL, POSTGRES.sub("postgresql", full), re.DOTALL):
+        return _store(what, full, base, environ)
+    if "://" in full:
+        raise InvalidRequest(f"expected {EXPECTED}, not a URL of another kind")
+    return _place(what, Path(full).expanduser(), base)
+
+
+def _store(what: str, full: str, base: Path, environ: Mapping[str, str]) -> StoreSubject:
+    url = POSTGRES.sub("postgresql", full)
+    if "${" in what:
+        if url != full:
+            raise InvalidRequest(
+                f"{what}: its scheme is another program's: set it to the same URL with postgresql://"
+            )
+        names = set(VARIABLE.findall(what))
+        return StoreSubject(url, what, {name: environ[name] for name in names})
+    if not holds_secret(url):
+        url = _from(base, url)
+        return StoreSubject(url, url, {})
+    holding = sorted(name for name, value in environ.items() if value == url)
+    usable = [name for name in holding if VARIABLE.fullmatch(f"${{{name}}}")]
+    name = usable[0] if usable else VARIABLE_FOR_URL
+    return StoreSubject(url, f"${{{name}}}", {name: url}, None if usable else name)
+
+
+def _place(what: str, path: Path, base: Path) -> Subject:
+    if path.is_file():
+        return FeedSubject(path)
+    if not path.is_dir():
+        raise InvalidRequest(f"there is nothing at {what!r}: expected {EXPECTED}")
+    for scheme, patterns in MARKS.items():
+        if all(next(path.glob(pattern), None) is not None for pattern in patterns):
+            url = f"{scheme}:{placed(path, base)}"
+            return StoreSubject(url, url, {})
+    if os.path.lexists(path / ".git"):
+        return GitSubject(path)
+    raise InvalidRequest(
+        f"{what!r} is a directory without a Git repository of its own, and no store that is known "
+        f"here: expected {EXPECTED}"
+    )
+
+
+def placed(path: Path, base: Path) -> str:
+    """A path as the policies in `base` say it: relative where it is below, else absolute."""
+    whole, above = path.absolute(), base.absolute()
+    if whole.is_relative_to(above):
+        return whole.relative_to(above).as_posix()
+    return str(whole.resolve())
+
+
+def _from(base: Path, url: str) -> str:
+    """The URL of an embedded store, with its directory as the policies say it."""
+    scheme, _, rest = url.partition(":")
+    if scheme not in EMBEDDED or rest.startswith("s3://"):
+        return url
+    directory, mark, query = rest.partition("?")
+    return f"{scheme}:{placed(Path(directory).expanduser(), base)}{mark}{query}"
+
+
+def _expanded(what: str, environ: Mapping[str, str]) -> str:
+    try:
+        return expand(what, environ)
+    except ValueError as error:
+        raise InvalidRequest(f"{what!r}: {error}") from None

@@ -1,0 +1,1 @@
+"""Proof of a recovery point: digests read back, trials, audits of ingested days."""

@@ -1,0 +1,171 @@
+"""Proven recovery points: snapshots that passed their checks, and the evidence of it in the log."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dr_pipelines.errors import (
+    Damaged,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.model.recovery_point import (
+    Head,
+    LogEntry,
+    Partition,
+    RecoveryPoint,
+)
+from dr_pipelines.repository.evidence import record_evidence
+from dr_pipelines.repository.json_codec import decode_json
+from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.reachability import evidence_ref
+from dr_pipelines.repository.repository import Repository
+
+PROOF = "recovery-point"
+"""The kind of evidence that a snapshot passed its checks."""
+UNCHANGING = frozenset({"applied", "snapshot", "evidence"})
+"""Entries after which nothing new has to be proven."""
+EVIDENCE_LIMIT_BYTES = 1 << 20
+LOOK_BACK = 512
+"""Entries that are looked at for the newest proof, each read from the repository. An older proof
+does not count: a new one is due then, whatever the entries since were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The newest proven snapshot, its log number (0: none) and when its scan began, since edits
+    made during it may be missing; since when there are entries that it does not cover; and the
+    parts of it that cannot be put back and that nobody accepted (a few of them)."""
+
+    number: int = 0
+    at: datetime | None = None
+    unproven_since: datetime | None = None
+    unfit: tuple[str, ...] = ()
+
+
+def newest_snapshot(repository: Repository, collection: str) -> RecoveryPoint:
+    """The newest snapshot; raises `NotFound` where there is none."""
+    head = repository.log(collection).head()
+    for entry in _newest_first(repository, collection, head.number, limit=head.number):
+        if entry.kind == "snapshot":
+            return read_point(repository, collection, entry.i)
+    raise NotFound(f"{collection}: there is no snapshot yet. Run: dr backup {collection}")
+
+
+def newest_proof(repository: Repository, collection: str) -> Proof:
+    """What is proven of a collection, and since when there is more to prove."""
+    head = repository.log(collection).head()
+    unproven = list[LogEntry]()
+    for entry in _newest_first(repository, collection, head.number, limit=LOOK_BACK):
+        statement = _statement(repository, entry)
+        if statement is not None:
+            number = int(statement["number"])
+            later = [other.at for other in unproven if other.i > number]
+            snapshot = repository.log(collection).read(number)[0]
+            return Proof(number, _began(snapshot), min(later, default=None), _unfit(snapshot))
+        out_of_sight = head.number - entry.i == LOOK_BACK - 1 and entry.i > 1
+        if entry.kind not in UNCHANGING or out_of_sight:
+            unproven.append(entry)
+    return Proof(unproven_since=min((entry.at for entry in unproven), default=None))
+
+
+def record_proof(repository: Repository, collection: str, *, checks: Sequence[str]) -> Head:
+    """Record that the newest snapshot passed its checks. Raises `Refused` for one that was not
+    equal to the live store."""
+    point = newest_snapshot(repository, collection)
+    if point.entry.body.detail.get("equal") is not True:
+        raise Refused(f"{collection}: snapshot {point.id} is not equal to the live store: no proof")
+    statement = {
+        "number": point.number,
+        "sha256": point.sha256,
+        "position": point.manifest.frontier(),
+        "digests": point.manifest.digests.model_dump(mode="json"),
+        "checks": list(checks),
+        "run": repository.writer.run,
+    }
+    return record_evidence(repository, collection, PROOF, statement)
+
+
+def equality_problems(point: RecoveryPoint) -> list[str]:
+    """What keeps a snapshot from saying that the live store is what the log says."""
+    detail, counts = point.entry.body.detail, point.manifest.counts
+    problems = []
+    if detail.get("equal") is not True:
+        problems.append(
+            f"the live store was not equal to the log: {detail.get('stale_total')} documents were "
+            f"stale, {detail.get('indeterminate_total')} were being written"
+        )
+    held = int(detail.get("held", 0))
+    if detail.get("rows") != counts.records - held:
+        beside = f", {held} of them left out by a restore" if held else ""
+        problems.append(
+            f"{detail.get('rows')} rows were read, the log has {counts.records}{beside}"
+        )
+    if not counts.records + counts.deleted:
+        problems.append("there is nothing in it, not even a deleted document")
+    return problems
+
+
+def partitions_missing(newest: dict[str, Partition], listed: dict[str, Partition]) -> list[str]:
+    """What of the newest coverage a point does not list, or lists with other digests."""
+    missing = [f"{day}: not listed" for day in newest if day not in listed]
+    other = [
+        f"{day}: listed through {listed[day].through}, not {newest[day].through}"
+        if listed[day].through != newest[day].through
+        else f"{day}: listed with other digests"
+        for day in newest
+        if day in listed
+        and (listed[day].through, listed[day].digests) != (newest[day].through, newest[day].digests)
+    ]
+    return sorted(missing + other)
+
+
+def claims_missing(
+    lineage: Lineage, claimed: Collection[str], listed: Collection[str]
+) -> list[str]:
+    """Days that somebody takes for ingested and the source has changes on, but a point does not
+    list. Days without changes are in no point; a source out of reach says nothing."""
+    open_claims = set(claimed) - set(listed)
+    if not open_claims:
+        return []
+    try:
+        days = {partition.day.isoformat() for partition in lineage.source.partitions()}
+    except (NotFound, Unavailable):
+        return []
+    return [f"{day}: said to be ingested, but not listed" for day in sorted(open_claims & days)]
+
+
+def _unfit(snapshot: LogEntry) -> tuple[str, ...]:
+    """Some of the parts that cannot be put back, and how many more there are."""
+    detail = snapshot.body.detail
+    parts = tuple(str(part) for part in detail.get("unaccepted", ()))
+    more = int(detail.get("unaccepted_total", 0)) - len(parts)
+    return (*parts, f"and {more} more") if more > 0 else parts
+
+
+def _began(snapshot: LogEntry) -> datetime:
+    try:
+        return datetime.fromisoformat(snapshot.body.detail["began"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(
+            f"log entry {snapshot.i}: a snapshot that does not say when it began"
+        ) from error
+
+
+def _newest_first(
+    repository: Repository, collection: str, head: int, *, limit: int
+) -> Iterator[LogEntry]:
+    for number in range(head, max(0, head - limit), -1):
+        yield repository.log(collection).read(number)[0]
+
+
+def _statement(repository: Repository, entry: LogEntry) -> dict[str, Any] | None:
+    """What an entry proves of a snapshot, if that is what it does."""
+    if entry.kind != "evidence" or entry.body.detail.get("kind") != PROOF:
+        return None
+    ref = evidence_ref(entry)
+    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=EVIDENCE_LIMIT_BYTES)
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,258 @@
+"""Verification of what is kept: findings are values, each names an object and what is wrong.
+
+| level | does |
+|---|---|
+| 0 | the log chain; existence and size of everything reachable |
+| 1 | checksums kept by the store, where it was proven to have them (none so far): like 0 |
+| 2 | reads and hashes everything |
+| 3 | also parses, folds and recomputes every digest: the code path of a restore, into nothing |
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from dr_pipelines.errors import Damaged, NotFound
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import index_schema
+from dr_pipelines.model.recovery_point import (
+    CanariesRef,
+    CheckpointRef,
+    LogEntry,
+    Manifest,
+    ObjectRef,
+    RecoveryPoint,
+    SegmentRef,
+)
+from dr_pipelines.protocols import Progress
+from dr_pipelines.repository import digest
+from dr_pipelines.repository.canary_objects import read_canaries
+from dr_pipelines.repository.checkpoints import read_documents
+from dr_pipelines.repository.fold import fold_point
+from dr_pipelines.repository.manifests import read_manifest
+from dr_pipelines.repository.prefetch import side_by_side
+from dr_pipelines.repository.reachability import reachable
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import (
+    read_chunks,
+    read_index,
+    read_segment,
+    records_only,
+    row_digests,
+)
+
+WAITING = 8
+"""References that wait while two objects are checked: an index takes a tenth of its segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was written."""
+
+    key: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was looked at, and what was wrong with it. Nothing looked at is never sound."""
+
+    collection: str
+    level: int
+    points: int
+    objects: int
+    size_bytes: int
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def sound(self) -> bool:
+        """Whether something was looked at and nothing was wrong."""
+        return self.points > 0 and self.objects > 0 and not self.findings
+
+
+def verify(
+    repository: Repository,
+    collection: str,
+    *,
+    level: int,
+    point: RecoveryPoint | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Check one recovery point, or everything that any entry of the log refers to.
+
+    Reads only. Level 3 folds the newest of the points.
+    """
+    started = time.monotonic()
+    walk = _Walk(repository, collection, level, progress)
+    if point is None:
+        walk.every_point()
+    else:
+        walk.one_point(point)
+    return Verification(
+        collection,
+        level,
+        walk.points,
+        len(walk.seen),
+        sum(ref.size_bytes for ref in walk.seen.values()),
+        tuple(walk.findings),
+        time.monotonic() - started,
+    )
+
+
+class _Walk:
+    def __init__(
+        self, repository: Repository, collection: str, level: int, progress: Progress | None
+    ) -> None:
+        self.repository = repository
+        self.collection = collection
+        self.level = level
+        self.progress = progress
+        self.points = 0
+        self.seen: dict[str, ObjectRef] = {}
+        self.findings: list[Finding] = []
+        self.specs: dict[str, CollectionSpec] = {}
+
+    def every_point(self) -> None:
+        newest: RecoveryPoint | None = None
+        for entry, sha256, manifest in self.chain():
+            newest = RecoveryPoint(self.collection, entry.i, sha256, entry, manifest)
+            self.collect(entry, manifest)
+        self.check(newest)
+
+    def one_point(self, point: RecoveryPoint) -> None:
+        for _ in self.chain(last=point.number):
+            pass
+        self.points = 1
+        self.collect(point.entry, point.manifest)
+        self.check(point)
+
+    def chain(self, last: int | None = None) -> Iterator[tuple[LogEntry, str, Manifest]]:
+        """Entries with their manifests; the first break ends it, as a finding."""
+        log = self.repository.log(self.collection)
+        try:
+            for entry, sha256 in log.entries(last=last):
+                self.points += 1
+                manifest = self.manifest(entry)
+                if manifest is not None:
+                    yield entry, sha256, manifest
+            if last is None:
+                log.require_no_gap(self.points)
+        except (Damaged, NotFound) as error:
+            self.findings.append(Finding(f"{self.collection}/log", str(error)))
+
+    def manifest(self, entry: LogEntry) -> Manifest | None:
+        ref = entry.body.manifest
+        try:
+            return read_manifest(self.repository, ref, collection=self.collection)
+        except Damaged as error:
+            self.findings.append(Finding(ref.key, str(error)))
+            return None
+
+    def collect(self, entry: LogEntry, manifest: Manifest) -> None:
+        """Note what an entry refers to. Pages that cannot be read are findings."""
+        try:
+            for ref in reachable(self.repository, entry, manifest):
+                self.seen.setdefault(ref.key, ref)
+                self.specs.setdefault(ref.key, manifest.spec)
+        except Damaged as error:
+            self.findings.append(Finding(entry.body.manifest.key, str(error)))
+
+    def check(self, point: RecoveryPoint | None) -> None:
+        """Every object that was noted, and at level 3 the state at a point beside them."""
+        with ThreadPoolExecutor(1, "state") as beside:
+            folded = point if self.level >= 3 else None
+            state = beside.submit(self.check_state, folded) if folded else None
+            found = side_by_side(self.check_object, self.seen.values(), waiting=WAITING)
+            for done, finding in enumerate(found, start=1):
+                self.findings += [finding] if finding else []
+                if self.progress:
+                    self.progress(done, len(self.seen))
+            if state and (finding := state.result()):
+                self.findings.append(finding)
+
+    def check_object(self, ref: ObjectRef) -> Finding | None:
+        if self.level < 2:
+            check = partial(require_size, self.repository, ref)
+        elif self.level == 2:
+            check = partial(_read, self.repository, ref)
+        else:
+            check = partial(check_rows, self.repository, ref, self.specs[ref.key])
+        return attempt(ref.key, check)
+
+    def check_state(self, point: RecoveryPoint) -> Finding | None:
+        return attempt(
+            point.entry.body.manifest.key, partial(require_state, self.repository, point)
+        )
+
+
+def attempt(key: str, check: Callable[[], None]) -> Finding | None:
+    """What a check of something found wrong."""
+    try:
+        check()
+    except (Damaged, NotFound) as error:
+        return Finding(key, str(error))
+    return None
+
+
+def _read(repository: Repository, ref: ObjectRef) -> None:
+    repository.fetch(ref)
+
+
+def require_size(repository: Repository, ref: ObjectRef) -> None:
+    """The object exists and has its size; raises `Damaged`."""
+    try:
+        size = repository.blobs.size(ref.key)
+    except NotFound as error:
+        raise Damaged(f"{ref.key} is missing from {repository.blobs.url}") from error
+    if size != ref.size_bytes:
+        raise Damaged(f"{ref.key} has {size} bytes, not {ref.size_bytes}")
+
+
+def check_rows(repository: Repository, ref: ObjectRef, spec: CollectionSpec) -> None:
+    """Parse an object and recompute every digest it holds; raises `Damaged`."""
+    if isinstance(ref, SegmentRef):
+        _check_segment(repository, ref, spec)
+    elif isinstance(ref, CheckpointRef) and ref.stage == "documents":
+        read_documents(repository, ref)
+    elif isinstance(ref, CheckpointRef):
+        rows = records_only(read_chunks(repository, ref, spec=spec))
+        _require(ref.key, rows["content_digest"], digest.content_digests(rows, spec))
+    elif isinstance(ref, CanariesRef):
+        read_canaries(repository, ref)
+    else:
+        repository.fetch(ref)
+
+
+def _check_segment(repository: Repository, ref: SegmentRef, spec: CollectionSpec) -> None:
+    rows = read_segment(repository, ref, spec=spec)
+    records = records_only(rows)
+    _require(ref.key, records["content_digest"], digest.content_digests(records, spec))
+    _require(ref.key, records["vector_digest"], digest.vector_digests(records, spec))
+    if row_digests(rows) != ref.digests:
+        raise Damaged(f"{ref.key}: its rows do not add up to the digests in the manifest")
+    index = read_index(repository, ref, spec=spec)
+    if not index.equals(rows.select(index_schema(spec).names)):
+        raise Damaged(f"{ref.index.key}: differs from the segment it belongs to")
+
+
+def require_state(repository: Repository, point: RecoveryPoint) -> None:
+    """The fold gives the counts and digests that the manifest says; raises `Damaged`."""
+    with fold_point(repository, point) as state:
+        if point.until is not None:
+            return
+        counts, digests = state.counts(), state.digests()
+    manifest = point.manifest
+    if digests != manifest.digests:
+        raise Damaged(f"{point.id}: the rows kept do not add up to the digests in the manifest")
+    if counts != manifest.counts:
+        raise Damaged(f"{point.id}: the rows kept are {counts}, not {manifest.counts}")
+
+
+def _require(key: str, said: pa.ChunkedArray, found: pa.Array) -> None:
+    if not said.combine_chunks().equals(found):
+        raise Damaged(f"{key}: its rows do not have the digests that it says")

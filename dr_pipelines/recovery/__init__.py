@@ -1,0 +1,1 @@
+"""Recovery: a plan, and the run that follows it."""

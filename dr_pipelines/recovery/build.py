@@ -1,0 +1,209 @@
+"""A collection beside the one being served, phase by phase: made of rows or of an engine's own
+files, indexed, read back and compared."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dr_pipelines.backup.native import OpenKept, as_version, kept_for
+from dr_pipelines.errors import Damaged, InvalidRequest, Refused
+from dr_pipelines.live.left_out import (
+    NOTHING_LEFT,
+    Filling,
+    Left,
+    read_left_out,
+    with_held,
+)
+from dr_pipelines.live.observe import observe_store
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery import Phase, Plan
+from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint
+from dr_pipelines.planning.parts import namespace
+from dr_pipelines.planning.recovery import left_as_it_is, origin_of
+from dr_pipelines.protocols import (
+    Definer,
+    NativeFiles,
+    Progress,
+    VectorStore,
+)
+from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.observation import Observed, differences
+from dr_pipelines.repository.prefetch import ahead
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.rows import newest_rows, strings
+
+NAMED = 5
+
+
+@dataclass
+class Stopwatch:
+    """Times the phases of a recovery."""
+
+    phases: list[Phase] = field(default_factory=list)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[list[int]]:
+        """Time a phase; put the number of rows into the list that is yielded."""
+        rows = [0]
+        started = time.monotonic()
+        yield rows
+        self.phases.append(Phase(name, time.monotonic() - started, rows[0]))
+
+
+@dataclass
+class Building:
+    """A collection beside the one being served, phase by phase."""
+
+    point: RecoveryPoint
+    plan: Plan
+    repository: Repository
+    store: VectorStore
+    watch: Stopwatch
+    left: Left = NOTHING_LEFT
+
+    def of_rows(self, state: State, manifest: Manifest) -> None:
+        """Schema, then records; what the engine refuses of them is left out."""
+        with self.watch.phase("schema"):
+            spec = self._spec(manifest)
+            self._require_as_planned(spec)
+            self.store.create(spec)
+        with self.watch.phase("records") as rows, self._kept_whole():
+            filling = Filling(self.store, self.plan.physical, self._spec(manifest))
+            rows[0] = _fill(state, filling, repository=self.repository)
+            self.left = filling.left_out()
+            self._require_some()
+
+    def _require_some(self) -> None:
+        """An engine that refuses every record is no place to restore into."""
+        if self.left.total and self.store.status(self.plan.physical).records == 0:
+            raise InvalidRequest(str(self.left.named[0]))
+
+    def _require_as_planned(self, spec: CollectionSpec) -> None:
+        """Whoever consented did so to what the definitions called then."""
+        planned = self.plan.definitions
+        if planned is None or not isinstance(self.store, Definer):
+            return
+        if self.store.definitions(spec, with_roles=True).digest != planned.digest:
+            raise Refused(
+                f"{self.plan.physical!r}: what its definitions call is not what it was when the "
+                "restore was planned. Nothing was touched: run the command again"
+            )
+
+    def open_up(self) -> bool:
+        """The rights of others, when there is nothing left that may fail but the switch. Whether
+        the engine has such rights."""
+        if not isinstance(self.store, Definer):
+            return False
+        with self.watch.phase("rights"):
+            self.store.open_up(self.plan.physical)
+        return True
+
+    @contextmanager
+    def _kept_whole(self) -> Iterator[None]:
+        """A record that the engine does not keep ends every restore into it: what this one has made
+        goes again."""
+        try:
+            yield
+        except InvalidRequest as error:
+            if self.plan.resumed:
+                raise
+            self.store.drop(self.plan.physical)
+            raise InvalidRequest(
+                f"{error}. {self.plan.physical!r} is not complete and was removed again: restore "
+                "into another engine with --store"
+            ) from error
+
+    def of_files(self, manifest: Manifest, native: NativeFiles | None) -> None:
+        """The engine's own files, laid out in one step; what is there is whole, but for what was
+        left out before they were kept."""
+        kept = kept_for(self.repository, self.point, engine=namespace(self.store.engine))
+        if native is None or kept is None:
+            raise InvalidRequest(f"{self.plan.collection}: --route native needs the engine's files")
+        with self.watch.phase("files"):
+            if self.plan.physical not in self.store.collections():
+                native.restore_native(
+                    self.plan.physical,
+                    as_version(kept),
+                    read=OpenKept(self.repository, kept),
+                    spec=self._spec(manifest),
+                )
+            proven = read_point(self.repository, self.plan.collection, kept.snapshot).manifest
+            self.left = read_left_out(self.repository, proven)
+
+    def index(self, progress: Progress | None) -> None:
+        """What searches need; nothing to do where it came with the files."""
+        with self.watch.phase("index"):
+            self.store.build_index(self.plan.physical, progress=progress)
+
+    def verified(self, state: State, manifest: Manifest) -> Observed:
+        """Every record read back and compared."""
+        with self.watch.phase("verify") as rows:
+            observed = _require_equal(
+                state,
+                manifest,
+                self.plan,
+                store=self.store,
+                repository=self.repository,
+                left=self.left,
+            )
+            rows[0] = observed.rows
+        return observed
+
+    def _spec(self, manifest: Manifest) -> CollectionSpec:
+        made_by = manifest.provenance.fingerprint if manifest.provenance else None
+        plan = self.plan
+        origin = origin_of(plan.point, plan.route, made_by, begins=plan.begins)
+        return self.plan.spec.physical(self.plan.physical, origin=origin)
+
+
+def _fill(state: State, filling: Filling, *, repository: Repository) -> int:
+    """Write what is not there yet; returns the rows written."""
+    store, physical = filling.store, filling.physical
+    if store.status(physical).records == 0:
+        written = 0
+        for rows in ahead(newest_rows(repository, state)):
+            written += filling.write(rows)
+        return written
+    scan = store.scan(physical)
+    observe_store(state, scan, store=store, physical=physical, repository=repository)
+    documents = strings(differences(state)["document_id"])
+    written, found = 0, set[str]()
+    for rows in ahead(newest_rows(repository, state, documents=documents)):
+        present = rows["document_id"].unique().to_pylist()
+        written += filling.write(rows, replaces=present)
+        found.update(present)
+    extra = [document for document in documents.to_pylist() if document not in found]
+    if extra:
+        store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
+    return written
+
+
+def _require_equal(
+    state: State,
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    store: VectorStore,
+    repository: Repository,
+    left: Left,
+) -> Observed:
+    """Scan what was restored and compare it with the fold, record by record, and with the counts
+    and digests that a manifest says. What was left out must not be there, and counts as what the
+    fold has of it: all else is equal by itself."""
+    physical = plan.physical
+    scan = store.scan(physical)
+    observed = observe_store(state, scan, store=store, physical=physical, repository=repository)
+    observed = with_held(state, observed, left)
+    differing = strings(differences(state)["document_id"]).to_pylist()
+    if differing or not observed.agrees_with(manifest.digests):
+        raise Damaged(
+            f"{physical!r} does not read back as it was written: {len(differing)} documents "
+            f"differ, such as {differing[:NAMED]}. {left_as_it_is(plan)}"
+        )
+    expected = manifest.counts.records
+    if observed.rows + observed.held != expected:
+        raise Damaged(f"{physical!r} holds {observed.rows} records, not {expected - observed.held}")
+    return observed

@@ -1,0 +1,326 @@
+"""The text files of a Git repository, as a feed of changes."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.lineage import SourceProvenance
+from dr_pipelines.model.unread import (
+    LeftOut,
+    Quarantined,
+    Unread,
+    unread,
+)
+from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.sources.changes import (
+    BEFORE_ALL_TIMES,
+    Change,
+    Unreadable,
+    day_of,
+    in_batches,
+    readable_id,
+    time_of,
+)
+from dr_pipelines.sources.git_history import (
+    LINK,
+    MAX_FILE_BYTES,
+    SUBMODULE,
+    Blobs,
+    FileChange,
+    History,
+    changed_files,
+    opened_blobs,
+    others_than_files,
+    read_history,
+    resolve_ref,
+)
+from dr_pipelines.sources.git_lfs import last_brought, pointed_at
+from dr_pipelines.sources.values import FindMisfit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MARKDOWN = frozenset([".md", ".markdown"])
+HEADING = re.compile(r"^(?:```|~~~)|^#{1,6}[ \t]+(\S.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
+NOT_FILES = {LINK: "symbolic link", SUBMODULE: "submodule"}
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """One reading of the history. `positions` are those with changes that can be read, `newest`
+    the running maximum of their times."""
+
+    history: History
+    positions: tuple[int, ...]
+    newest: tuple[int, ...]
+    partitions: tuple[SourcePartition, ...]
+    unread: Unread
+
+
+class GitSource:
+    """What happened to the files of a repository along the first parents of a ref.
+
+    A position is the place of a commit in that line, counted from 1; an anchor is a commit id; a
+    document is a path, and a rename deletes one and inserts another. Merges count as what they
+    changed against their first parent, at the committer's date. `include` and `exclude` are Git's
+    glob pathspecs (`**/*.md` is every Markdown file). Symbolic links and submodules are no
+    documents; those of the newest commit are counted as left out. Files that are not UTF-8 text,
+    Git LFS pointers whose files are not here, and paths that could not be ids, are quarantined
+    until a later commit has them readable, or not at all.
+
+    The ref is resolved by the first call, and again by each call of `partitions`.
+    """
+
+    def __init__(
+        self,
+        repository: str | Path,
+        *,
+        ref: str = "HEAD",
+        include: Sequence[str] = ("**/*.md",),
+        exclude: Sequence[str] = (),
+        misfit: FindMisfit | None = None,
+    ) -> None:
+        if not include or not all([*include, *exclude]):
+            raise InvalidRequest("include and exclude: expected patterns such as '**/*.md'")
+        self._repository = Path(repository)
+        self._ref = ref
+        self._include = tuple(include)
+        self._exclude = tuple(exclude)
+        self._misfit = misfit
+        self._known: _Index | None = None
+
+    @property
+    def provenance(self) -> SourceProvenance:
+        settings = {
+            "ref": self._ref,
+            "include": list(self._include),
+            "exclude": list(self._exclude),
+        }
+        return SourceProvenance(connector="git", settings=settings)
+
+    @property
+    def baseline(self) -> int:
+        return 0
+
+    def glance(self) -> str:
+        """The commit of the ref, what is read of it, and when Git LFS last brought files."""
+        commit = resolve_ref(self._repository, self._ref)
+        brought = last_brought(self._repository)
+        read = f"{self.provenance.fingerprint}:{self._misfit!r}"
+        return f"{self._repository}:{commit}:{read}:{brought}"
+
+    def partitions(self) -> list[SourcePartition]:
+        """All days with changes, as the ref is now; the head is its last commit with changes."""
+        self._known = self._read_index()
+        return list(self._known.partitions)
+
+    def anchor(self, position: int) -> str | None:
+        """The commit at a position."""
+        commits = self._index.history.commits
+        return commits[position - 1] if 1 <= position <= len(commits) else None
+
+    def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
+        index = self._index
+        known = bisect_right(index.positions, after)
+        newest = index.newest[known - 1] if known else BEFORE_ALL_TIMES
+        found = self._walk(index.history, after, through, newest)
+        return in_batches(change for _, change in found if isinstance(change, Change))
+
+    def quarantined(self, after: int, through: int) -> list[Quarantined]:
+        return [
+            q
+            for q in self._index.unread.lines
+            if after < q.after <= through or q.after == after == 0
+        ]
+
+    def unread(self) -> Unread:
+        return self._index.unread
+
+    @property
+    def _index(self) -> _Index:
+        if self._known is None:
+            self._known = self._read_index()
+        return self._known
+
+    def _read_index(self) -> _Index:
+        history = read_history(self._repository, self._ref)
+        positions, newest, counts = list[int](), list[int](), list[int]()
+        waiting, superseded = dict[bytes, Quarantined](), 0
+        for path, found in self._walk(history, 0, len(history.commits), BEFORE_ALL_TIMES):
+            superseded += waiting.pop(path, None) is not None
+            if found is None:
+                continue
+            if isinstance(found, Quarantined):
+                waiting[path] = found
+            elif positions and positions[-1] == found.position:
+                counts[-1] += 1
+            else:
+                positions.append(found.position)
+                newest.append(found.newest)
+                counts.append(1)
+        lines = tuple(_placed(q, positions) for q in waiting.values())
+        return _Index(
+            history,
+            tuple(positions),
+            tuple(newest),
+            tuple(_partitions(history, positions, newest, counts)),
+            unread(lines, count=len(lines), superseded=superseded, others=self._left_out(history)),
+        )
+
+    def _left_out(self, history: History) -> list[LeftOut]:
+        """What the newest commit has that is no document by its nature."""
+        found = others_than_files(
+            self._repository,
+            history.commits[-1],
+            include=self._include,
+            exclude=self._exclude,
+        )
+        return [
+            LeftOut(path.decode("utf-8", "backslashreplace"), NOT_FILES.get(mode, "no file"))
+            for path, mode in found
+        ]
+
+    def _walk(
+        self, history: History, after: int, through: int, newest: int
+    ) -> Iterator[tuple[bytes, Change | Quarantined | None]]:
+        """Every path that changed, and how; what is quarantined says its own commit's position as
+        `after`. Nothing is to be said of a path that could not be an id, and is gone."""
+        files = changed_files(
+            self._repository,
+            history,
+            after=after,
+            through=through,
+            include=self._include,
+            exclude=self._exclude,
+        )
+        with opened_blobs(self._repository) as blobs:
+            for file in files:
+                commit = history.commits[file.index]
+                try:
+                    time = _time(history, file.index)
+                    change = _change(file, blobs, time, max(newest, time), self._misfit)
+                except Unreadable as error:
+                    gone = file.blob is None and _path_of(file) is None
+                    time = history.times[file.index]
+                    yield file.path, None if gone else _quarantined(error, file, commit, time)
+                    continue
+                newest = change.newest
+                yield file.path, change
+
+
+def _quarantined(error: Unreadable, file: FileChange, commit: str, time: int) -> Quarantined:
+    """A file that could not be read, with its own commit's position as `after`. A commit and a path
+    are its bytes' identity: they are not read again to be hashed."""
+    place = f"{commit}:{file.path.decode('utf-8', 'backslashreplace')!r}"
+    return Quarantined(
+        place=place,
+        reason=str(error),
+        after=file.index + 1,
+        sha256=sha256(file.blob or b"").hexdigest(),
+        since=time_of(time * 1_000_000) if 0 <= time <= LAST_SECOND else None,
+        document=_path_of(file),
+    )
+
+
+def _path_of(file: FileChange) -> str | None:
+    try:
+        return readable_id(file.path.decode())
+    except (UnicodeDecodeError, Unreadable):
+        return None
+
+
+def _placed(found: Quarantined, positions: list[int]) -> Quarantined:
+    """The same, after the last position at or before its commit that has changes."""
+    known = bisect_right(positions, found.after)
+    return replace(found, after=positions[known - 1] if known else 0)
+
+
+def _partitions(
+    history: History, positions: list[int], newest: list[int], counts: list[int]
+) -> Iterator[SourcePartition]:
+    days = [day_of(time) for time in newest]
+    start = 0
+    while start < len(days):
+        end = bisect_right(days, days[start])
+        yield SourcePartition(
+            day=days[start],
+            after=positions[start - 1] if start else 0,
+            through=positions[end - 1],
+            anchor=history.commits[positions[end - 1] - 1],
+            changes=sum(counts[start:end]),
+        )
+        start = end
+
+
+def _time(history: History, index: int) -> int:
+    seconds = history.times[index]
+    if not 0 <= seconds <= LAST_SECOND:
+        raise Unreadable(f"the commit's date is {seconds} seconds after 1970; expected 0 to 9999")
+    return seconds * 1_000_000
+
+
+def _change(
+    file: FileChange, blobs: Blobs, time: int, newest: int, misfit: FindMisfit | None
+) -> Change:
+    try:
+        path = readable_id(file.path.decode())
+    except UnicodeDecodeError as error:
+        raise Unreadable("the path is not UTF-8") from error
+    if file.blob is None:
+        return Change(path, file.index + 1, file.ordinal, time, newest)
+    text = _text(blobs.read(file.blob), blobs.directory)
+    name = PurePosixPath(path)
+    metadata = {
+        "path": path,
+        "name": name.name,
+        "directory": "" if name.parent == PurePosixPath() else str(name.parent),
+        "extension": name.suffix.lower(),
+    }
+    title = (_heading(text) if name.suffix.lower() in MARKDOWN else None) or name.name
+    wrong = misfit(metadata, title) if misfit else None
+    if wrong is not None:
+        raise Unreadable(wrong)
+    return Change(
+        document_id=path,
+        position=file.index + 1,
+        ordinal=file.ordinal,
+        updated_at=time,
+        newest=newest,
+        title=title,
+        text=text,
+        uri=path,
+        metadata=canonical_json(metadata).decode(),
+        size_bytes=len(text),
+    )
+
+
+def _text(data: bytes | None, directory: Path) -> str:
+    if data is not None:
+        data = pointed_at(data, directory, limit_bytes=MAX_FILE_BYTES)
+    if data is None:
+        raise Unreadable(f"the file has more than {MAX_FILE_BYTES} bytes")
+    if b"\0" in data:
+        raise Unreadable("the file is binary: it has a null byte")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"the file is not UTF-8 at byte {error.start}") from error
+
+
+def _heading(text: str) -> str | None:
+    """The first heading outside code fences."""
+    fenced = False
+    for match in HEADING.finditer(text):
+        if match[1] is None:
+            fenced = not fenced
+        elif not fenced:
+            return match[1]
+    return None

@@ -1,0 +1,122 @@
+"""A change feed in a JSONL file that only ever grows at its end."""
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dr_pipelines.errors import SourceRewritten
+from dr_pipelines.model.lineage import SourceProvenance
+from dr_pipelines.model.unread import Quarantined, Unread
+from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.sources.changes import Change, in_batches
+from dr_pipelines.sources.jsonl_index import Index, read_index
+from dr_pipelines.sources.jsonl_reading import (
+    Mark,
+    Step,
+    opened,
+    walk,
+)
+from dr_pipelines.sources.values import FindMisfit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class JsonlSource:
+    """A file of one JSON object a line: `seq, ts, op, id`, and for upserts `text`, `title`,
+    `metadata`. A position is a `seq`; an anchor is the SHA-256 of the file through its line.
+
+    The feed is read once by the first call, and again by each call of `partitions`; other calls
+    seek in what that reading found and raise `SourceRewritten` when the bytes are not the same. A
+    last line without a newline is still being written and is not there yet. A line whose values
+    are, by `misfit`, not what the collection declares keeps its place and is quarantined.
+    """
+
+    def __init__(self, path: str | Path, *, misfit: FindMisfit | None = None) -> None:
+        self._path = Path(path)
+        self._misfit = misfit
+        self._known: Index | None = None
+
+    @property
+    def provenance(self) -> SourceProvenance:
+        return SourceProvenance(connector="jsonl")
+
+    @property
+    def baseline(self) -> int:
+        return 0
+
+    def glance(self) -> str:
+        """Which file it is, its size, when it was last written, and what values are expected."""
+        with opened(self._path) as file:
+            found = os.fstat(file.fileno())
+        file_ = f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+        return f"{self._path}:{file_}:{self._misfit!r}"
+
+    def partitions(self) -> list[SourcePartition]:
+        """All days with changes, as the file is now. Raises `InvalidRequest` where the file has
+        bytes and not one line of it can be read."""
+        self._known = read_index(self._path, misfit=self._misfit)
+        return list(self._known.partitions)
+
+    def anchor(self, position: int) -> str | None:
+        """SHA-256 of the file through the line with this `seq`; None where no line has it."""
+        if position < 1:
+            return None
+        for step in self._from(position - 1):
+            if step.mark.position >= position:
+                return step.mark.sha256.hexdigest() if step.mark.position == position else None
+        return None
+
+    def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
+        return in_batches(
+            step.found
+            for step in self._between(after, through)
+            if isinstance(step.found, Change) and step.found.position > after
+        )
+
+    def quarantined(self, after: int, through: int) -> list[Quarantined]:
+        found = self._index.unread.lines
+        return [q for q in found if after < q.after <= through or q.after == after == 0]
+
+    def unread(self) -> Unread:
+        return self._index.unread
+
+    @property
+    def _index(self) -> Index:
+        if self._known is None:
+            self._known = read_index(self._path, misfit=self._misfit)
+        return self._known
+
+    def _between(self, after: int, through: int) -> Iterator[Step]:
+        for step in self._from(after):
+            if step.mark.position > through:
+                return
+            yield step
+
+    def _from(self, position: int) -> Iterator[Step]:
+        """Every line after the last mark at or before a position, up to the known head."""
+        index = self._index
+        start = index.before(position)
+        coming = bisect_left(index.marks, start.position + 1, key=lambda m: m.position)
+        with opened(self._path) as file:
+            for step in walk(file, start, misfit=self._misfit):
+                if coming < len(index.marks) and step.mark.position >= index.marks[coming].position:
+                    self._check(step.mark, index.marks[coming])
+                    coming += 1
+                yield step
+        if coming < len(index.marks):
+            raise SourceRewritten(
+                f"{self._path} ended before position {index.marks[coming].position}, which it had "
+                "when it was read before. Read it again; if it was cut off on purpose, accept a "
+                "new epoch of it."
+            )
+
+    def _check(self, found: Mark, known: Mark) -> None:
+        if found.position != known.position or found.sha256.hexdigest() != known.sha256.hexdigest():
+            raise SourceRewritten(
+                f"{self._path} changed while it was read: what is at or before position "
+                f"{known.position} is not what it was. Read the feed again; if it was rewritten "
+                "on purpose, accept a new epoch of it."
+            )

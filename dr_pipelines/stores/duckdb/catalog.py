@@ -1,0 +1,36 @@
+"""What a directory of DuckDB files holds, by the names of its files: no engine is needed to say."""
+
+from pathlib import Path
+
+from dr_pipelines.model.collection import PHYSICAL_NAME
+from dr_pipelines.stores.shared.pointers import Pointers, entries
+
+SUFFIX = ".duckdb"
+
+
+def collection_file(directory: Path, name: str) -> Path:
+    """Where a collection is kept."""
+    return directory / f"{name}{SUFFIX}"
+
+
+def collection_names(directory: Path) -> list[str]:
+    """The collections that exist, ascending."""
+    there = entries(directory)
+    found = (name.removesuffix(SUFFIX) for name in there if name.endswith(SUFFIX))
+    return sorted(name for name in found if PHYSICAL_NAME.fullmatch(name))
+
+
+class DuckDBCatalog:
+    """The names of a `DuckDBVectorStore`; opens no collection, so it never waits for one."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = Path(directory)
+
+    def collections(self) -> list[str]:
+        return collection_names(self._directory)
+
+    def aliases(self) -> dict[str, str]:
+        return Pointers(self._directory).all()
+
+    def warnings(self) -> tuple[str, ...]:
+        return ()

@@ -1,0 +1,393 @@
+"""Collections as DuckDB files, each opened for an operation and closed after it, by an engine that
+then waits for the next file.
+
+DuckDB lets one process at a time hold a file for writing, or any number for reading. So short reads
+(`reading`) share a file between processes; writes and scans (`holding`) take it alone, but within
+one store any number of threads and scans share what is open, each on its own connection: a loop
+over a scan may write. Two stores on one directory in one process wait for each other as two
+processes do.
+
+Files are attached to an in-memory database because only ATTACH takes a row group size: DuckDB
+rewrites the last row group at every append, with its default of 122,880 rows three quarters of
+the loading time.
+"""
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import duckdb
+
+from dr_pipelines.errors import (
+    Damaged,
+    DrError,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from dr_pipelines.stores.duckdb.catalog import collection_file, collection_names
+from dr_pipelines.stores.shared.pointers import locked
+
+ROW_GROUP = 8192
+POLL_SECONDS = 0.05
+THREADS = 2
+IDLE_ENGINES = 2
+BUSY = ("Could not set lock on file", "Unique file handle conflict")
+CORRUPT = "Corrupt database file"
+"""Begins what a wrong checksum says, which has no class of its own."""
+UNREADABLE = (
+    duckdb.IOException,
+    duckdb.SerializationException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+    duckdb.CatalogException,  # a database without our tables
+)
+
+# Embeddings shrink by 15 % with the first two and take twice as long to write; with the others a
+# collection with texts of 500 bytes shrinks by 15 % and takes a quarter more CPU to write. As a
+# setting of `connect` this is silently ignored.
+SLOW_COMPRESSION = "SET GLOBAL disabled_compression_methods = 'alp,alprd,fsst,dict_fsst'"
+
+Connection = Any  # duckdb ships no types
+OutOfMemory: TypeAlias = duckdb.OutOfMemoryException
+T = TypeVar("T")
+MOST_MEMORY_MIB = 4096
+UNPACKED_ROWS = 2048
+ROOM = 16
+"""Times what records take packed: two threads, twice the memory, four times the length."""
+RECORDS = """
+    SELECT estimated_size FROM duckdb_tables()
+    WHERE database_name = 'collection' AND table_name = 'records'
+"""
+
+
+class _Engines:
+    """Engines that wait for a file: to start one takes 15 ms, more than most searches take, and to
+    attach a file takes 1 ms. Thread-safe.
+
+    What is attached or set for one file must not reach the next: `give_back` resets all that is
+    ever set for a whole engine. A fork would leave a child with engines whose threads it does not
+    have, and which it could never end: before one, all that wait are closed.
+    """
+
+    def __init__(self, settings: dict[str, Any], *, memory_mib: int) -> None:
+        temporary = str(settings["temp_directory"]).replace("'", "''")
+        self._settings = settings
+        self._as_new = f"SET memory_limit = '{memory_mib}MiB'; SET temp_directory = '{temporary}'"
+        self._idle = list[Connection]()
+        self._lock = threading.Lock()
+        _WAITING.add(self)
+
+    def take(self) -> Connection:
+        """An engine, for one file."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        connection = duckdb.connect(":memory:", config=self._settings)
+        connection.execute(SLOW_COMPRESSION)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Close the file. An engine that fails to is closed itself, and so is one that has spilled:
+        it would take its temporary directory to be there for ever, and refuses to be given one."""
+        try:
+            connection.execute("USE memory; DETACH DATABASE IF EXISTS collection")
+            connection.execute(self._as_new)
+        except duckdb.Error:
+            connection.close()
+            return
+        except BaseException:  # an interrupt
+            connection.close()
+            raise
+        with self._lock:
+            if len(self._idle) < IDLE_ENGINES:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Let go of all that wait."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+_WAITING = weakref.WeakSet[_Engines]()
+
+
+def _close_all() -> None:
+    for engines in list(_WAITING):
+        engines.close()
+
+
+os.register_at_fork(before=_close_all)
+
+
+@dataclass
+class _Open:
+    connection: Connection
+    read_only: bool
+    users: int = 0
+
+
+class CollectionFiles:
+    """Every open file of one directory; thread-safe."""
+
+    def __init__(self, directory: Path, *, wait_seconds: float, memory_limit_mb: int) -> None:
+        self._directory = directory
+        self._wait_seconds = wait_seconds
+        self._memory_mib = memory_limit_mb
+        settings = {
+            "memory_limit": f"{memory_limit_mb}MiB",
+            "threads": THREADS,
+            "async_threads": 1,  # of eight, in an engine that mostly waits
+            "temp_directory": str(directory / ".spill"),
+            "python_enable_replacements": False,  # only tables that are registered
+        }
+        self._engines = _Engines(settings, memory_mib=memory_limit_mb)
+        self._changed = threading.Condition()
+        self._open: dict[str, _Open] = {}
+        self._writers: dict[str, threading.Lock] = {}
+        self._wanted: dict[str, int] = {}  # name → how many wait to hold it; new readers stand back
+
+    def path(self, name: str) -> Path:
+        return collection_file(self._directory, name)
+
+    def names(self) -> list[str]:
+        """The collections that exist, ascending."""
+        return collection_names(self._directory)
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Connection]:
+        """A connection for a short read."""
+        with self._connected(name, self._try_reading) as connection:
+            yield connection
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[Connection]:
+        """A connection that can write beside the other holders of this store."""
+        with self._wanting(name), self._connected(name, self._try_holding) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Connection]:
+        """A connection in a transaction that commits on success; one at a time."""
+        with self._changed:
+            lock = self._writers.setdefault(name, threading.Lock())
+        if not lock.acquire(timeout=self._wait_seconds):
+            raise self._unavailable(name, "another thread is writing")
+        try:
+            with self.holding(name) as connection, transaction(connection):
+                yield connection
+        finally:
+            lock.release()
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[Connection]:
+        """The only connection to the file, in this process or another."""
+        with self._wanting(name), self._connected(name, self._try_alone) as connection:
+            yield connection
+
+    @contextmanager
+    def creating(self, path: Path) -> Iterator[Connection]:
+        """A connection to a new file that nobody else knows of."""
+        with translated(path.name, path):
+            opened = self._attached(path, read_only=False)
+            try:
+                yield opened.connection
+            finally:
+                self._engines.give_back(opened.connection)
+
+    @contextmanager
+    def _connected(self, name: str, attempt: Callable[[str], _Open | str]) -> Iterator[Connection]:
+        opened = self._acquired(name, attempt)
+        connection = opened.connection.cursor()
+        try:
+            with translated(name, self.path(name)):
+                connection.execute("USE collection")
+                yield connection
+        finally:
+            connection.close()
+            self._release(name, opened)
+
+    def _acquired(self, name: str, attempt: Callable[[str], _Open | str]) -> _Open:
+        deadline = time.monotonic() + self._wait_seconds
+        while True:
+            with self._changed:
+                opened = attempt(name)
+                if isinstance(opened, _Open):
+                    opened.users += 1
+                    return opened
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise self._unavailable(name, opened)
+                self._changed.wait(min(POLL_SECONDS, remaining))
+
+    def _release(self, name: str, opened: _Open) -> None:
+        with self._changed:
+            opened.users -= 1
+            try:
+                if opened.users == 0:
+                    del self._open[name]
+                    self._engines.give_back(opened.connection)
+            finally:
+                self._changed.notify_all()
+
+    def _try_reading(self, name: str) -> _Open | str:
+        opened = self._open.get(name)
+        if opened is None:
+            return self._try_open(name, read_only=True)
+        if opened.read_only and self._wanted.get(name):
+            return "a writer of this process waits for it"
+        return opened
+
+    def _try_holding(self, name: str) -> _Open | str:
+        opened = self._open.get(name)
+        if opened is None:
+            return self._try_open(name, read_only=False)
+        return "a search of this process reads it" if opened.read_only else opened
+
+    def _try_alone(self, name: str) -> _Open | str:
+        if name in self._open:
+            return "a scan, search or write of this process uses it"
+        return self._try_open(name, read_only=False)
+
+    def _try_open(self, name: str, *, read_only: bool) -> _Open | str:
+        path = self.path(name)
+        if read_only:
+            return self._opened(name, path, read_only=True)
+        with locked(self._directory, wait_seconds=self._wait_seconds):  # ATTACH makes missing files
+            return self._opened(name, path, read_only=False)
+
+    def _opened(self, name: str, path: Path, *, read_only: bool) -> _Open | str:
+        if not path.exists():
+            raise NotFound(
+                f"no collection {name!r}; there are: {', '.join(self.names()) or 'none'}"
+            )
+        try:
+            opened = self._attached(path, read_only=read_only)
+        except duckdb.Error as error:
+            if any(sign in str(error) for sign in BUSY):
+                return str(error).split("See also")[0].strip()
+            raise translation(error, name, path) from error
+        self._open[name] = opened
+        return opened
+
+    def _attached(self, path: Path, *, read_only: bool) -> _Open:
+        connection = self._engines.take()
+        options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP}"
+        quoted = str(path).replace("'", "''")
+        try:
+            connection.execute(f"ATTACH '{quoted}' AS collection ({options})")
+            connection.execute("USE collection")
+            memory = _memory_mib(connection, path.stat().st_size, usual=self._memory_mib)
+            connection.execute(f"SET memory_limit = '{memory}MiB'")
+        except BaseException:
+            self._engines.give_back(connection)
+            raise
+        return _Open(connection, read_only)
+
+    @contextmanager
+    def _wanting(self, name: str) -> Iterator[None]:
+        with self._changed:
+            self._wanted[name] = self._wanted.get(name, 0) + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._wanted[name] -= 1
+                self._changed.notify_all()
+
+    def _unavailable(self, name: str, reason: str) -> Unavailable:
+        return Unavailable(
+            f"collection {name!r}: {self.path(name)} was in use for {self._wait_seconds:g} s "
+            f"({reason}); try again later, or wait longer with wait_seconds"
+        )
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Commit on success, undo everything on any failure."""
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _memory_mib(connection: Connection, size_bytes: int, *, usual: int) -> int:
+    """More than usual where records are long: DuckDB unpacks the texts of 2,048 at once, in each
+    thread, into twice the memory that they take, which is several times what they take packed."""
+    found = connection.execute(RECORDS).fetchone()
+    if not found or not found[0]:
+        return usual
+    unpacked = size_bytes / found[0] * min(UNPACKED_ROWS, found[0]) * ROOM
+    return max(usual, min(MOST_MEMORY_MIB, int(unpacked / 2**20)))
+
+
+def in_enough_memory(connection: Connection, do: Callable[[], T]) -> T:
+    """Do all that a transaction does, again with more memory where it did not suffice."""
+    while True:
+        try:
+            return do()
+        except OutOfMemory as error:
+            begin_again(connection, error)
+
+
+def begin_again(connection: Connection, error: OutOfMemory) -> None:
+    """Start the transaction again, with twice the memory; the error itself where that is enough for
+    anything. Want of memory is known only when it is there, and then the transaction is lost."""
+    connection.execute("ROLLBACK")
+    limit = _limit_mib(connection)
+    if limit < MOST_MEMORY_MIB:
+        connection.execute(f"SET memory_limit = '{min(MOST_MEMORY_MIB, 2 * limit)}MiB'")
+    connection.execute("BEGIN TRANSACTION")
+    if limit >= MOST_MEMORY_MIB:
+        raise error
+
+
+def _limit_mib(connection: Connection) -> int:
+    """DuckDB says it as `256.0 MiB`."""
+    ((text,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    number, _, unit = str(text).partition(" ")
+    return round(float(number) * {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}[unit])
+
+
+@contextmanager
+def translated(name: str, path: Path) -> Iterator[None]:
+    """Raise this package's errors in place of DuckDB's."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise translation(error, name, path) from error
+
+
+def translation(error: duckdb.Error, name: str, path: Path) -> DrError | duckdb.Error:
+    """What a DuckDB error means for the caller; the error itself when it means a mistake here."""
+    first = str(error).splitlines()[0]
+    where = f"collection {name!r} in {path}"
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return Unavailable(f"{where}: {first}; its records are too long for {MOST_MEMORY_MIB} MiB")
+    if isinstance(error, duckdb.TransactionException):
+        return Unavailable(f"{where}: somebody else wrote at the same time ({first}); try again")
+    if isinstance(error, duckdb.InvalidInputException | duckdb.ConversionException):
+        return InvalidRequest(f"{where}: DuckDB refused a value: {first}")
+    if "No space left" in str(error) or (isinstance(error, duckdb.IOException) and _is_full(path)):
+        return Unavailable(f"{where}: the disk is full; make room and try again")
+    if isinstance(error, UNREADABLE) or first.startswith(CORRUPT):
+        return Damaged(f"{where}: {first}; restore the collection from a recovery point")
+    return error
+
+
+def _is_full(path: Path) -> bool:
+    free = os.statvfs(path.parent)
+    return free.f_bavail * free.f_frsize < 2**20

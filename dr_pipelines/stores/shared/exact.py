@@ -1,0 +1,229 @@
+"""Exact answers from a scan: what the reference store gives, for any store that can be read.
+
+Every record is read, scored in double precision and forgotten; memory holds a batch and the best so
+far, in a search by keywords also every record that has one of the words. Adapters whose engine
+cannot promise exact answers, an order among ties or these filters search with this where exactness
+is asked for.
+"""
+
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.model.collection import Metric
+from dr_pipelines.model.query import (
+    And,
+    Contains,
+    Equals,
+    Filter,
+    Hit,
+    In,
+    Not,
+    Or,
+    Range,
+    Scalar,
+    fused_hits,
+)
+from dr_pipelines.stores.shared.keywords import bm25, postings, ranked
+from dr_pipelines.stores.shared.misfits import all_finite
+from dr_pipelines.stores.shared.requests import Request, VectorRequest
+
+Mask = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
+Scan = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
+"""Every record once, in any order, with these columns of `store_schema`."""
+
+SHOWN = ("id", "document_id", "text")
+
+
+def search_exactly(scan: Scan, request: Request, *, limit: int) -> list[Hit]:
+    """At most `limit` hits of a checked query, best first, ties by ascending id."""
+    rankings = []
+    if request.nearest is not None:
+        rankings.append(_nearest(scan, request.nearest, request.filter, limit=request.depth))
+    if request.terms is not None:
+        rankings.append(_matching(scan, request.terms, request.filter, limit=request.depth))
+    return fused_hits(rankings, limit=limit)
+
+
+def vector_scores(matrix: Matrix, vector: Matrix, metric: Metric) -> Scores:
+    """Score each row in double precision, row by row; higher is better, distances are negated. A
+    zero vector has cosine 0, two of them have Jaccard distance 0."""
+    rows, query = matrix.astype(np.float64), vector.astype(np.float64)
+    match metric:
+        case Metric.L2:
+            distances: Scores = np.sqrt(((rows - query) ** 2).sum(axis=1))
+        case Metric.L1:
+            distances = np.abs(rows - query).sum(axis=1)
+        case Metric.HAMMING:
+            distances = (rows != query).sum(axis=1).astype(np.float64)
+        case Metric.JACCARD:
+            distances = _jaccard(rows != 0, query != 0)
+        case Metric.DOT | Metric.COSINE:
+            products: Scores = (rows * query).sum(axis=1)
+            return products if metric is Metric.DOT else _cosines(products, rows, query)
+        case _:
+            assert_never(metric)
+    return 0.0 - distances
+
+
+def _jaccard(rows: Mask, query: Mask) -> Scores:
+    shared, either = (rows & query).sum(axis=1), (rows | query).sum(axis=1)
+    similar: Scores = np.divide(shared, either, out=np.ones(len(rows)), where=either > 0)
+    return 1.0 - similar
+
+
+def _cosines(products: Scores, rows: Scores, query: Scores) -> Scores:
+    norms = np.sqrt((rows**2).sum(axis=1)) * np.sqrt((query**2).sum())
+    cosines: Scores = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+    return cosines
+
+
+def _nearest(scan: Scan, request: VectorRequest, kept: Filter | None, *, limit: int) -> list[Hit]:
+    name, best = request.column.name, list[Hit]()
+    for batch in scan(_columns(kept, [*SHOWN, name])):
+        mask = _true(batch.column(name).is_valid())
+        rows = _filtered(batch, mask if kept is None else mask & matches(kept, batch))
+        values = rows.column(name).flatten().to_numpy(zero_copy_only=False)
+        matrix = values.reshape(rows.num_rows, request.column.dimension)
+        if not all_finite(values):  # near to nothing: such a record is no hit
+            finite = np.isfinite(matrix).all(axis=1)
+            rows, matrix = rows.filter(pa.array(finite)), matrix[finite]
+        scores = vector_scores(matrix, request.vector, request.column.metric)
+        best = _better(best, rows, scores, limit=limit)
+    return best
+
+
+def _matching(scan: Scan, terms: Sequence[str], kept: Filter | None, *, limit: int) -> list[Hit]:
+    found, rows, documents, length = list[pa.Table](), list[pa.RecordBatch](), 0, 0
+    held = 0
+    wanted = pa.array(terms, pa.string())
+    for batch in scan(_columns(kept, SHOWN)):
+        every = postings(batch.column("text"))
+        numbers, where = np.unique(every.column("row").to_numpy(), return_inverse=True)
+        lengths = np.bincount(where, weights=every.column("frequency").to_numpy()).astype(np.int64)
+        documents, length = documents + len(numbers), length + int(lengths.sum())
+        every = every.append_column("length", pa.array(lengths[where]))
+        every = every.filter(pc.is_in(every.column("term"), value_set=wanted))
+        hit = pc.unique(every.column("row"))
+        place = pc.add(pc.index_in(every.column("row"), value_set=hit).cast(pa.int64()), held)
+        found.append(every.set_column(0, "row", place))
+        rows.append(batch.take(hit))
+        held += len(hit)
+    if held == 0:
+        return []
+    hits, scores = bm25(
+        pa.concat_tables(found), documents=documents, average_length=length / documents
+    )
+    matching = pa.Table.from_batches(rows).take(pa.array(hits))
+    mask = np.ones(len(hits), bool) if kept is None else matches(kept, matching)
+    return _better([], matching.filter(pa.array(mask)), scores[mask], limit=limit)
+
+
+def _better(
+    best: list[Hit], rows: pa.Table | pa.RecordBatch, scores: Scores, *, limit: int
+) -> list[Hit]:
+    """The best of those so far and some more."""
+    ids = rows.column("id").to_pylist()
+    places = {key: place for place, key in enumerate(ids)}
+    more = [
+        Hit(
+            id=key,
+            document_id=rows.column("document_id")[places[key]].as_py(),
+            score=score,
+            text=rows.column("text")[places[key]].as_py(),
+        )
+        for key, score in ranked(ids, scores, limit=limit)
+    ]
+    return sorted([*best, *more], key=lambda hit: (-hit.score, hit.id))[:limit]
+
+
+def _filtered(batch: pa.RecordBatch, mask: Mask) -> pa.RecordBatch:
+    return batch if mask.all() else batch.filter(pa.array(mask))
+
+
+def _columns(kept: Filter | None, others: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*others, *fields_of(kept)]))
+
+
+def fields_of(filter: Filter | None) -> Iterator[str]:
+    """The fields that a filter looks at."""
+    match filter:
+        case None:
+            return
+        case And(filters) | Or(filters):
+            for inner in filters:
+                yield from fields_of(inner)
+        case Not(inner):
+            yield from fields_of(inner)
+        case Equals(field) | In(field) | Contains(field) | Range(field):
+            yield field
+        case _:
+            assert_never(filter)
+
+
+def matches(filter: Filter, table: pa.Table | pa.RecordBatch) -> Mask:
+    """Which rows a checked filter keeps; a comparison with a null is false."""
+    match filter:
+        case And(filters):
+            return reduce(operator.and_, (matches(f, table) for f in filters), _all(table, True))
+        case Or(filters):
+            return reduce(operator.or_, (matches(f, table) for f in filters), _all(table, False))
+        case Not(inner):
+            return ~matches(inner, table)
+        case Equals(field, value):
+            return _compared(table, field, pc.equal, value)
+        case In(field, values):
+            return reduce(
+                operator.or_,
+                (_compared(table, field, pc.equal, v) for v in values),
+                _all(table, False),
+            )
+        case Contains(field, value):
+            return _containing(table.column(field), value)
+        case Range(field, gte, gt, lte, lt):
+            bounds: list[tuple[Callable[..., pa.ChunkedArray], Scalar | None]] = [
+                (pc.greater_equal, gte),
+                (pc.greater, gt),
+                (pc.less_equal, lte),
+                (pc.less, lt),
+            ]
+            return reduce(
+                operator.and_,
+                (_compared(table, field, op, v) for op, v in bounds if v is not None),
+            )
+        case _:
+            assert_never(filter)
+
+
+def _compared(
+    table: pa.Table | pa.RecordBatch,
+    field: str,
+    comparison: Callable[..., pa.ChunkedArray],
+    value: Scalar,
+) -> Mask:
+    column = table.column(field)
+    return _true(comparison(column, pa.scalar(value, column.type)))
+
+
+def _containing(column: pa.ChunkedArray | pa.Array, value: str) -> Mask:
+    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    equal = _true(pc.equal(pc.list_flatten(lists), pa.scalar(value, pa.string())))
+    found = np.zeros(len(lists), bool)
+    found[pc.list_parent_indices(lists).to_numpy()[equal]] = True
+    return found
+
+
+def _true(column: pa.ChunkedArray | pa.Array) -> Mask:
+    return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _all(table: pa.Table | pa.RecordBatch, value: bool) -> Mask:
+    return np.full(table.num_rows, value)

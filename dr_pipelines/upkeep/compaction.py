@@ -1,0 +1,206 @@
+"""Compaction: many segments become few, and nothing that any answer needs is lost.
+
+Kept are all versions, tombstones and edits, and rows whose digests differ; dropped is only a
+replay's repetition of what stands already. State and tombstones must have the same digests after.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines import __version__
+from dr_pipelines.errors import Conflict, Damaged, NotFound
+from dr_pipelines.live.apply import current_manifest, finish_pending, require_timeline
+from dr_pipelines.model.record import segment_schema
+from dr_pipelines.model.recovery_point import (
+    Body,
+    Head,
+    Manifest,
+    SegmentRef,
+)
+from dr_pipelines.protocols import Lease, VectorStore
+from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import segments, write_manifest
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.rows import strings
+from dr_pipelines.repository.segments import (
+    BASE_BYTES,
+    BASE_ROWS,
+    read_segment,
+    sort_rows,
+    write_segment,
+)
+
+_REPETITIONS = """
+CREATE OR REPLACE TABLE kept AS
+WITH valued AS (
+    SELECT v.version, v.document_id, v.epoch, v.position, v.ordinal, v.edit, v.generation,
+           v.sequence, v.segment, v.presence, v.document_sha256,
+           coalesce(sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id)),
+                    '') AS value
+    FROM versions v LEFT JOIN pieces p USING (version) GROUP BY ALL)
+SELECT version FROM valued
+QUALIFY row_number() OVER (
+    PARTITION BY document_id, epoch, position, ordinal, edit, value, presence, document_sha256
+    ORDER BY generation DESC, sequence DESC, segment DESC) = 1
+"""
+_ROWS = """
+SELECT row, sequence FROM (
+    SELECT v.row, v.sequence FROM versions v SEMI JOIN kept USING (version) WHERE v.segment = $1
+    UNION ALL
+    SELECT p.row, v.sequence FROM pieces p JOIN versions v USING (version)
+    SEMI JOIN kept USING (version) WHERE p.segment = $1)
+ORDER BY row
+"""
+_BOUNDS = """
+SELECT document_id, count(*) AS rows FROM (
+    SELECT v.document_id FROM versions v SEMI JOIN kept USING (version)
+    UNION ALL
+    SELECT v.document_id FROM pieces p JOIN versions v USING (version)
+    SEMI JOIN kept USING (version))
+GROUP BY document_id ORDER BY document_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What a compaction did; `number` is None when there was nothing to do."""
+
+    number: int | None
+    segments_before: int
+    segments_after: int
+    rows_before: int
+    rows_after: int
+
+
+def compact(
+    collection: str, *, repository: Repository, store: VectorStore, lease: Lease
+) -> Compacted:
+    """Rewrite the segments of a collection as few sorted ones, and commit.
+
+    Entries that are not applied are finished first. Older recovery points keep their segments.
+    Raises `Conflict` when another run commits meanwhile, `Damaged` when the result would not fold
+    to the same state.
+    """
+    finish_pending(collection, repository=repository, store=store, lease=lease)
+    head = repository.log(collection).head()
+    manifest = current_manifest(repository, collection, head)
+    if manifest is None:
+        raise NotFound(f"{collection}: nothing is backed up yet, so nothing can be compacted")
+    before = segments(repository, manifest)
+    rows = sum(ref.rows for ref in before)
+    if len(before) <= 1:
+        return Compacted(None, len(before), len(before), rows, rows)
+    made = tuple(_rewrite(repository, manifest))
+    compacted = manifest.model_copy(update={"pages": (), "segments": made})
+    _require_same_state(repository, manifest, compacted)
+    build = partial(_draft, repository, compacted, head)
+    committed = repository.log(collection).append("compact", build)
+    return Compacted(committed.number, len(before), len(made), rows, sum(ref.rows for ref in made))
+
+
+def _draft(repository: Repository, compacted: Manifest, base: Head, head: Head) -> Draft:
+    if head.entry is None or base.entry is None:
+        raise Conflict(f"{compacted.collection}: the log became empty")
+    manifest = current_manifest(repository, compacted.collection, head)
+    if manifest is None or head.entry.body.manifest != base.entry.body.manifest:
+        raise Conflict(
+            f"{compacted.collection}: another run committed while this one compacted; run it again"
+        )
+    require_timeline(manifest, compacted.current)
+    numbered = tuple(
+        ref.model_copy(update={"entry": head.number + 1}) for ref in compacted.segments
+    )
+    update = {"segments": numbered, "tool_version": __version__}
+    ref = write_manifest(repository, compacted.model_copy(update=update))
+    return Draft(manifest.timeline, Body(manifest=ref, pending=head.entry.body.pending))
+
+
+def _require_same_state(repository: Repository, before: Manifest, after: Manifest) -> None:
+    with fold(repository, before) as old, fold(repository, after) as new:
+        same = old.counts() == new.counts() and old.digests() == new.digests()
+    if not same:
+        raise Damaged(
+            f"{before.collection}: compacted segments do not fold to the same state; nothing was "
+            "committed"
+        )
+
+
+def _rewrite(repository: Repository, manifest: Manifest) -> Iterator[SegmentRef]:
+    """New segments over windows of documents, each merged from the segments that hold them."""
+    with fold(repository, manifest) as state:
+        state.sql.execute(_REPETITIONS)
+        cursors = [
+            _Cursor(repository, ref, state, number) for number, ref in enumerate(state.segments)
+        ]
+        for bound in _bounds(state):
+            parts = [cursor.up_to(bound) for cursor in cursors]
+            rows = pa.concat_tables([part for part in parts if part.num_rows])
+            yield write_segment(
+                repository,
+                manifest.collection,
+                sort_rows(rows).combine_chunks(),
+                spec=manifest.spec,
+                kind="base",
+            )
+
+
+def _bounds(state: State) -> Iterator[str]:
+    """The last document of each window of about `BASE_ROWS` rows, or fewer where they are long."""
+    held, last, limit = 0, None, _window_rows(state.segments)
+    for batch in state.batches(_BOUNDS):
+        counts = batch["rows"].to_pylist()
+        for document, count in zip(batch["document_id"].to_pylist(), counts, strict=True):
+            held, last = held + count, document
+            if held >= limit:
+                yield document
+                held = 0
+    if held and last is not None:
+        yield last
+
+
+def _window_rows(refs: Sequence[SegmentRef]) -> int:
+    """Rows of a segment, going by what rows take as they are stored."""
+    rows = sum(ref.rows for ref in refs)
+    size = sum(ref.size_bytes for ref in refs)
+    return max(1, min(BASE_ROWS, BASE_BYTES * rows // max(1, size)))
+
+
+class _Cursor:
+    """Walks the kept rows of one segment in order of documents, decoding each batch once."""
+
+    def __init__(self, repository: Repository, ref: SegmentRef, state: State, number: int) -> None:
+        self._repository = repository
+        self._ref = ref
+        self._schema = segment_schema(state.spec)
+        self._spec = state.spec
+        kept = state.sql.execute(_ROWS, [number]).fetchnumpy()
+        self._rows: npt.NDArray[np.int64] = kept["row"]
+        self._sequences: npt.NDArray[np.int64] = kept["sequence"]
+        self._rest: pa.Table | None = None
+
+    def up_to(self, bound: str) -> pa.Table:
+        """Kept rows of documents up to and including one, which no earlier call returned."""
+        if not len(self._rows) or self._ref.first_document.encode() > bound.encode():
+            return self._schema.empty_table()
+        if self._rest is None:
+            self._rest = self._load()
+        within = pc.less_equal(strings(self._rest["document_id"]), bound)
+        count = pc.sum(within).as_py() or 0
+        part, self._rest = self._rest.slice(0, count), self._rest.slice(count)
+        if self._rest.num_rows == 0:
+            self._rows, self._rest = self._rows[:0], None
+        return part
+
+    def _load(self) -> pa.Table:
+        rows = read_segment(self._repository, self._ref, spec=self._spec).take(pa.array(self._rows))
+        place = self._schema.get_field_index("sequence")
+        return rows.set_column(
+            place, self._schema.field("sequence"), pa.array(self._sequences, pa.int64())
+        )

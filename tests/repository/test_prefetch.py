@@ -1,0 +1,136 @@
+"""Items made ahead are the same items, and what makes them is cleaned up."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from dr_pipelines.repository.prefetch import ahead, side_by_side
+
+
+def test_the_items_are_the_same_in_the_same_order() -> None:
+    assert list(ahead(range(100))) == list(range(100))
+    assert list(ahead([])) == []
+    assert list(ahead([None, 0, False])) == [None, 0, False]
+
+
+def test_an_item_is_made_while_the_one_before_is_used() -> None:
+    made = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        made.set()
+        yield 2
+
+    found = ahead(items())
+    assert next(found) == 1
+    assert made.wait(30)
+    assert list(found) == [2]
+
+
+def test_no_more_than_one_item_waits() -> None:
+    made = list[int]()
+
+    def items() -> Iterator[int]:
+        for number in range(10):
+            made.append(number)
+            yield number
+
+    for number in ahead(items()):
+        assert made[-1] <= number + 1
+
+
+def test_a_failure_is_raised_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("the second")
+
+    found = ahead(items())
+    assert next(found) == 1
+    with pytest.raises(ValueError, match="the second"):
+        next(found)
+
+
+def test_what_is_left_early_is_closed_on_the_thread_that_made_it() -> None:
+    threads = list[str]()
+
+    def items() -> Iterator[int]:
+        try:
+            threads.append(threading.current_thread().name)
+            while True:
+                yield 1
+        finally:
+            threads.append(threading.current_thread().name)
+
+    found = ahead(items())
+    next(found)
+    found.close()
+
+    assert len(threads) == 2
+    assert threads[0] == threads[1] != threading.current_thread().name
+
+
+def test_a_failure_that_nobody_waits_for_does_not_stop_the_closing() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("not asked for")
+
+    found = ahead(items())
+    next(found)
+    found.close()
+    assert list(found) == []
+
+
+def test_results_are_in_the_order_of_the_items() -> None:
+    slow = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert slow.wait(30)
+        slow.set()
+        return number * number
+
+    assert list(side_by_side(work, range(20))) == [n * n for n in range(20)]
+    assert list(side_by_side(work, [])) == []
+
+
+def test_two_items_are_worked_on_at_a_time_and_no_more_are_asked_for() -> None:
+    both = threading.Barrier(2, timeout=30)
+    asked = list[int]()
+
+    def items() -> Iterator[int]:
+        for number in range(6):
+            asked.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        both.wait()
+        return number
+
+    for number in side_by_side(work, items()):
+        assert asked[-1] <= number + 2
+
+
+def test_a_failure_of_some_work_is_raised_in_its_place() -> None:
+    def work(number: int) -> int:
+        if number == 1:
+            raise ValueError("the second")
+        return number
+
+    found = side_by_side(work, range(5))
+    assert next(found) == 0
+    with pytest.raises(ValueError, match="the second"):
+        next(found)
+
+
+def test_short_work_behind_a_long_one_goes_on() -> None:
+    last_began = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert last_began.wait(30)
+        if number == 3:
+            last_began.set()
+        return number
+
+    assert list(side_by_side(work, range(4), waiting=2)) == [0, 1, 2, 3]

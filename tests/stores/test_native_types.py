@@ -1,0 +1,89 @@
+"""What another engine has as something else is said before it is there."""
+
+from dr_pipelines.model.collection import (
+    CollectionSpec,
+    Field,
+    FieldType,
+    Vector,
+)
+from dr_pipelines.model.fit import Fate, Fit
+from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.stores.shared.native_types import type_notes
+from tests.recovery.test_fitting import adopted, restored
+
+TYPES = {
+    "price": "numeric(10,2)",
+    "day": "date",
+    "scores": "integer[]",
+    "plain": "character varying(20)",
+    "tags": "text[]",
+    "at": "timestamp(3) with time zone",
+    "half": "halfvec(2)[]",
+    "small": "numeric(3,-2)",
+}
+SPEC = CollectionSpec(
+    name="docs",
+    vectors=(Vector(dimension=2),),
+    fields=tuple(Field(name=f"{name}_", type=FieldType.STRING) for name in TYPES),
+    engine={
+        "pgvector": {
+            "layout": "table",
+            "columns": [
+                {"name": "key", "type": "uuid"},
+                *({"name": n, "type": t, "as": f"{n}_"} for n, t in TYPES.items()),
+            ],
+            "constraints": [{"name": "docs_pkey", "definition": 'PRIMARY KEY ("key")'}],
+        }
+    },
+)
+
+
+def keyed(definition: str) -> CollectionSpec:
+    section = SPEC.engine["pgvector"] | {"constraints": [{"name": "k", "definition": definition}]}
+    return SPEC.model_copy(update={"engine": {"pgvector": section}, "fields": ()})
+
+
+def test_types_that_become_texts_are_named() -> None:
+    notes = {note.part: note.consequence for note in type_notes(SPEC, engine="lancedb")}
+    assert notes == {
+        "fields.price_": "numeric(10,2) in pgvector: a text here, compared and ordered as one",
+        "fields.day_": "date in pgvector: a text here, compared and ordered as one",
+        "fields.scores_": "integer[] in pgvector: a text here, compared and ordered as one",
+        "fields.half_": "halfvec(2)[] in pgvector: a text here, compared and ordered as one",
+        "fields.small_": "numeric(3,-2) in pgvector: a text here, compared and ordered as one",
+        "ids": "uuid in pgvector: texts here, in bytewise order",
+    }
+    assert {note.fate for note in type_notes(SPEC, engine="lancedb")} == {Fate.APPROXIMATED}
+
+
+def test_its_own_engine_has_them_as_they_were() -> None:
+    assert list(type_notes(SPEC, engine="pgvector")) == []
+
+
+def test_keys_say_what_ids_were() -> None:
+    several = list(type_notes(keyed("PRIMARY KEY (price, day)"), engine="duckdb"))
+    assert [note.consequence for note in several] == [
+        "a key of several columns in pgvector: texts here, in bytewise order"
+    ]
+    for definition in ("PRIMARY KEY (plain) INCLUDE (day)", "UNIQUE (day)"):
+        assert list(type_notes(keyed(definition), engine="duckdb")) == []
+
+
+def test_qdrant_gives_points_ids_of_its_own() -> None:
+    plain = SPEC.model_copy(update={"engine": {}})
+    assert [note.part for note in type_notes(plain, engine="qdrant")] == ["ids"]
+    native = plain.model_copy(update={"engine": {"qdrant": {"layout": {"records": "native"}}}})
+    assert list(type_notes(native, engine="qdrant")) == []
+    assert list(type_notes(native, engine="chroma")) == []
+
+
+class Pointed(MemoryVectorStore):
+    """Calls itself what it is not."""
+
+    engine = "qdrant 1.0"
+
+
+def test_a_plan_for_another_engine_says_it() -> None:
+    told = list[Fit]()
+    restored(adopted(MemoryVectorStore()), Pointed(), accept_loss=True, told=told)
+    assert "ids" in {note.part for note in told[0].notes if note.fate is Fate.APPROXIMATED}
