@@ -174,9 +174,9 @@ def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
             feed=opened.feed(tracked.name),
             edited=tracked.edited,
         )
-        if seen.standing is None:
+        if seen.protection_status is None:
             return check_result(False, seen.problem or "", {})
-        unread = seen.standing.unread
+        unread = seen.protection_status.unread
         lines = _named([line.sentence for line in unread.lines], total=unread.count)
         said = "; ".join(filter(None, [*unread.sentences(), lines]))
         late = unread.tail_since is not None and (

@@ -113,10 +113,14 @@ def exposure_metadata(exposed: timedelta | None) -> Metadata:
 
 def look_metadata(look: Look, now: datetime) -> Metadata:
     """How exposed a collection is, and what of its source is unread; or why neither is known."""
-    if look.standing is None:
+    if look.protection_status is None:
         return {"source_problem": look.problem or "unknown"}
-    refused: Metadata = displayed_values({"refused": look.standing.refused})
-    return exposure_metadata(look.exposed(now)) | unread_metadata(look.standing.unread) | refused
+    refused: Metadata = displayed_values({"refused": look.protection_status.refused})
+    return (
+        exposure_metadata(look.exposed(now))
+        | unread_metadata(look.protection_status.unread)
+        | refused
+    )
 
 
 def unread_metadata(unread: Unread) -> Metadata:
@@ -135,7 +139,7 @@ def fit_metadata(point: RecoveryPoint) -> Metadata:
     facts = {
         "fits": fitness.word,
         "losses": [f"{loss.part}: {loss.consequence}" for loss in fitness.losses()],
-        "remarks": [f"{p.part}: {p.fate}: {p.consequence}" for p in fitness.remarks()],
+        "remarks": [f"{p.part}: {p.outcome}: {p.consequence}" for p in fitness.remarks()],
         "accepted_losses": [f"{a.part}: {a.reason} ({a.by})" for a in accepted],
         "equal": tolerance_text(fitness.tolerance),
         "vectors_not_finite": point.manifest.vectors.not_finite,

@@ -144,7 +144,7 @@ def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:
 def _log_plan(context: dg.OpExecutionContext, plan: Plan) -> None:
     """Everything that `dr restore --plan` shows."""
     for note in plan.notes:
-        context.log.info(f"{note.part}: {note.fate}: {note.consequence}")
+        context.log.info(f"{note.part}: {note.outcome}: {note.consequence}")
     context.log.info(f"{plan.point} by {plan.route} into {plan.physical}: {plan.records} records")
     definitions = plan.definitions
     if definitions is None:

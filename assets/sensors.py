@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dr_pipelines.model.notation import duration_text
-from dr_pipelines.monitoring.exposure import Sighting, sighting
+from dr_pipelines.monitoring.exposure import CachedStatus, cached_status
 from dr_pipelines.planning.freshness import (
     Action,
     Need,
     Protection,
-    Standing,
+    ProtectionStatus,
     confirmation_due,
     exposure,
     needs,
     next_attempt,
-    next_stretch,
+    next_range,
     protection,
 )
 from dr_pipelines.planning.occupancy import Occupancy
@@ -59,7 +59,7 @@ class Cursor:
 
     protection: str = ""
     confirmed_at: datetime | None = None
-    seen: Sighting | None = None
+    seen: CachedStatus | None = None
     gone: tuple[str, ...] = ()
     heard: int = 0
     heard_proof: int = 0
@@ -72,7 +72,7 @@ class Cursor:
         return cls(
             value.get("protection", ""),
             datetime.fromisoformat(at) if at else None,
-            Sighting.parse(value.get("seen", "")),
+            CachedStatus.parse(value.get("seen", "")),
             tuple(value.get("gone", ())),
             value.get("heard", 0),
             value.get("heard_proof", 0),
@@ -105,7 +105,7 @@ def build_rpo_sensor(
         opened = dr_project.open()
         repository = opened.reading()
         said = Cursor.parse(context.cursor)
-        seen = sighting(
+        seen = cached_status(
             tracked.name,
             repository=repository,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
@@ -113,7 +113,7 @@ def build_rpo_sensor(
             last=said.seen,
         )
         runs = Runs(tracked, context.instance, dr_project.now())
-        tick = Tick(tracked, seen.standing, runs, said.gone)
+        tick = Tick(tracked, seen.protection_status, runs, said.gone)
         requests, reason = tick.requests()
         events, cursor = tick.events(said, repository)
         heard, proof = tick.by_hand(said, repository)
@@ -135,7 +135,7 @@ class Tick:
     """One look at one collection."""
 
     tracked: Tracked
-    known: Standing
+    known: ProtectionStatus
     runs: Runs
     suspected: tuple[str, ...] = ()
 
@@ -196,12 +196,12 @@ class Tick:
         key = self.need_key(need)
         tags = {COLLECTION_TAG: self.tracked.name, NEED_TAG: key, "dr/attempt": str(attempt)}
         if need.action is Action.INGEST:
-            stretch = next_stretch(
+            position_range = next_range(
                 self.known.behind, self.known.complete, today=self.now.date().isoformat()
             )
-            if stretch is None:
+            if position_range is None:
                 return None
-            tags |= {FIRST_DAY: stretch[0], LAST_DAY: stretch[1]}
+            tags |= {FIRST_DAY: position_range[0], LAST_DAY: position_range[1]}
         if waited := (*self.runs.cancel(self.found), *self.found.passed):
             tags |= {INSTEAD_TAG: waited[0], PRIORITY_TAG: "1"}  # the collection had its wait
         return dg.RunRequest(

@@ -44,7 +44,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             store=store,
             lease=opened.lease,
             adopt=_adopted(tracked, store),
-            unread=seen.standing.unread if seen.standing else None,
+            unread=seen.protection_status.unread if seen.protection_status else None,
             scratch=opened.scratch(tracked.name),
         )
         seconds = dr_project.elapsed() - started

@@ -10,8 +10,8 @@ from datetime import date, datetime
 from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
-from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.lineage import (
     ChunkerProvenance,
     EmbedderProvenance,
@@ -137,7 +137,7 @@ class VectorReader(Catalog, Protocol):
         record by record these are exactly what it refuses."""
         ...
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         """Equal as long as the collection holds the same, and cheap: reads no record. None where
         the engine has no such sign."""
         ...
@@ -173,7 +173,7 @@ class VectorStore(VectorReader, Protocol):
     Stores keep no tombstones and decide nothing: what is superseded is decided from the log.
     """
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         """What a collection of any engine becomes in this store; touches nothing. The contract is
         always carried."""
         ...
@@ -338,7 +338,7 @@ class Source(Protocol):
         """Up to this position there is one state, and not every change; 0 where all are there."""
         ...
 
-    def glance(self) -> str:
+    def change_token(self) -> str:
         """Equal as long as the source holds the same, and cheap: reads none of its changes."""
         ...
 

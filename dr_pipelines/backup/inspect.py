@@ -36,7 +36,7 @@ from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.fold import State, fold
 from dr_pipelines.repository.misfit_tally import MisfitTally
 from dr_pipelines.repository.observation import Observed, differences
-from dr_pipelines.repository.prefetch import ahead, side_by_side
+from dr_pipelines.repository.prefetch import map_concurrently, prefetch
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import (
     NEWEST_OF_OBSERVED,
@@ -254,8 +254,8 @@ def _first_inspection(
     """
     delta = list[SegmentRef]()
     batches = passing.through(store.scan(manifest.current.physical))
-    with closing(ahead(_contiguous(batches, manifest.spec))) as observed_ahead:
-        for ref in side_by_side(partial(_base, manifest, repository), observed_ahead):
+    with closing(prefetch(_contiguous(batches, manifest.spec))) as observed_ahead:
+        for ref in map_concurrently(partial(_base, manifest, repository), observed_ahead):
             if ref is None:
                 return None
             delta.append(ref)

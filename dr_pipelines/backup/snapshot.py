@@ -100,7 +100,7 @@ class _Commit:
     repository: Repository
     engine: str
     began: datetime
-    glance: str | None
+    change_token: str | None
     started: int
     unapplied: tuple[int, ...]
     unread: Unread | None
@@ -135,7 +135,7 @@ class _Commit:
         )
         self.said = self.report(head, grown, delta, moving_set)
         ref = write_manifest(self.repository, grown)
-        detail = _detail(self.said, began=self.began, glance=self.glance)
+        detail = _detail(self.said, began=self.began, change_token=self.change_token)
         detail |= {} if self.unread is None else {"source": self.unread.facts()}
         body = Body(manifest=ref, pending=pending, detail=detail)
         return Draft(manifest.timeline, body)
@@ -280,12 +280,12 @@ def unchanged_since(
         entry = log.read(entry.i - 1)[0]
     if manifest is None or entry is None or entry.kind != "snapshot" or entry.body.pending:
         return None
-    seen, equal = entry.body.detail.get("glance"), entry.body.detail.get("equal") is True
+    seen, equal = entry.body.detail.get("change_token"), entry.body.detail.get("equal") is True
     physical = manifest.current.physical
     if not equal or seen is None or physical not in store.collections():
         return None
     same = (
-        store.glance(physical) == seen
+        store.change_token(physical) == seen
         and manifest.tool_version == __version__  # another one may foresee more
         and _live_spec(manifest, store, repository) == manifest.spec
         and manifest.fitness is not None
@@ -325,7 +325,9 @@ def take_snapshot(
     if base is None:
         base = _first_manifest(collection, adopt, store)
     live = _live_spec(base, store, repository)
-    glance = store.glance(base.current.physical)  # before the scan: what comes later is not in it
+    change_token = store.change_token(
+        base.current.physical
+    )  # before the scan: what comes later is not in it
     parts = _parts(base.current.physical, store)
     inspection = inspect(
         base, store=store, repository=repository, live=live, accept_absence=accept_absence
@@ -360,7 +362,7 @@ def take_snapshot(
         repository,
         store.engine,
         began,
-        glance,
+        change_token,
         head.number,
         unapplied,
         unread,
@@ -432,7 +434,7 @@ def _live_spec(base: Manifest, store: VectorReader, repository: Repository) -> C
     return live.physical(base.collection).model_copy(update={"aliases": tuple(sorted(others))})
 
 
-def _detail(said: Snapshot, *, began: datetime, glance: str | None) -> dict[str, object]:
+def _detail(said: Snapshot, *, began: datetime, change_token: str | None) -> dict[str, object]:
     kinds = {
         "changed": said.findings.changed,
         "added": said.findings.added,
@@ -454,5 +456,5 @@ def _detail(said: Snapshot, *, began: datetime, glance: str | None) -> dict[str,
         "unaccepted": mentioned([loss.part for loss in said.unaccepted]),
         "unaccepted_total": len(said.unaccepted),
         "began": began.isoformat(),
-        "glance": glance,
+        "change_token": change_token,
     }

@@ -51,7 +51,7 @@ def fit_lines(
         said = "CANNOT BE PUT BACK" if loss in open_losses else "accepted as lost"
         yield f"{said}: {loss.part}: {loss.consequence}"
     for part in fitness.remarks():
-        yield f"{part.fate}: {part.part}: {part.consequence}"
+        yield f"{part.outcome}: {part.part}: {part.consequence}"
     if open_losses:
         parts = " ".join(f"--accept-loss {shlex.quote(loss.part)}" for loss in open_losses)
         yield f"to accept that: dr backup {collection} {parts} --reason TEXT"
@@ -70,7 +70,7 @@ def fit_facts(
     equal = tolerance_text(fitness.tolerance)
     facts = [("put back", f"{verdict} ({tried(fitness, now)}); equal {equal}")]
     facts += [("lost", f"{loss.part}: {loss.consequence}") for loss in open_losses]
-    facts += [(str(part.fate), f"{part.part}: {part.consequence}") for part in fitness.remarks()]
+    facts += [(str(part.outcome), f"{part.part}: {part.consequence}") for part in fitness.remarks()]
     facts += [
         ("accepted", f"{given.part}, by {given.by} {given.at:%Y-%m-%d}: {given.reason}")
         for given in accepted

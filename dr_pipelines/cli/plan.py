@@ -9,8 +9,8 @@ from dr_pipelines.cli.output import Answer
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
+    from dr_pipelines.model.compatibility import Note
     from dr_pipelines.model.definitions import Definitions
-    from dr_pipelines.model.fit import Note
     from dr_pipelines.model.recovery import Plan
 
 SHOWN = 10
@@ -109,12 +109,12 @@ def membership_lines(plan: "Plan") -> list[str]:
 
 def note_lines(notes: "Sequence[Note]") -> list[str]:
     """What is lost first. Parts that are as they were are counted."""
-    from dr_pipelines.model.fit import AS_IT_WAS
+    from dr_pipelines.model.compatibility import AS_IT_WAS
     from dr_pipelines.planning.recovery import least_first
 
     same = [note for note in notes if note.consequence == AS_IT_WAS]
     lines = [
-        f"{note.fate}: {note.part}: {note.consequence}"
+        f"{note.outcome}: {note.part}: {note.consequence}"
         for note in least_first(notes)
         if note not in same
     ]

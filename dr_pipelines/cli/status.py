@@ -43,7 +43,7 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
             repository=project.reading,
             catalog=partial(project.catalog_of, name),
             require_whole=partial(project.require_whole, name),
-            stands=partial(project.standing, name),
+            stands=partial(project.protection_status, name),
             now=time,
         )
         for name, policy in ordered

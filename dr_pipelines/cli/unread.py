@@ -89,7 +89,7 @@ def look_at_source(project: "Project", collection: str) -> SourceLook:
     if project.collection(collection).source is None:
         return SourceLook()
     try:
-        known = project.standing(collection)
+        known = project.protection_status(collection)
     except DrError as error:
         return SourceLook(problem=str(error))
     return SourceLook(known.unread, len(known.behind), refused=known.refused)

@@ -9,8 +9,8 @@ from dr_pipelines.model.record import chunk_schema
 from dr_pipelines.model.recovery_point import CheckpointRef
 from dr_pipelines.repository.checkpoints import (
     find_chunks,
+    range_of,
     read_documents,
-    stretch_of,
     write_checkpoint,
 )
 from dr_pipelines.repository.repository import Repository
@@ -78,7 +78,7 @@ def _cut_documents(
         with_content_digests(rows, lineage.spec),
         stage="chunks",
         schema=chunk_schema(lineage.spec),
-        stretch=stretch_of(of),
+        position_range=range_of(of),
         provenance=lineage.chunks_fingerprint,
         input_sha256=of.sha256,
     )

@@ -6,7 +6,7 @@ from datetime import date
 
 from dr_pipelines.errors import NotFound, SourceRewritten
 from dr_pipelines.ingestion.lineage import Feed, Lineage
-from dr_pipelines.model.recovery_point import Manifest, Partition, Stretch
+from dr_pipelines.model.recovery_point import Manifest, Partition, PositionRange
 from dr_pipelines.protocols import SourcePartition
 
 FIRST_EPOCH = 1
@@ -32,7 +32,7 @@ class Day:
 
     name: str
     covered: Partition | None
-    fresh: Stretch | None
+    fresh: PositionRange | None
     quarantined: int = 0
 
     @property
@@ -93,7 +93,9 @@ def _plan(feed: Feed | Lineage, reading: Reading, name: str, found: SourcePartit
     if found is None:
         return Day(name, covered, None, covered.quarantined if covered else 0)
     after = covered.through if covered else found.after
-    fresh = Stretch(name, reading.epoch, after, found.through) if found.through > after else None
+    fresh = (
+        PositionRange(name, reading.epoch, after, found.through) if found.through > after else None
+    )
     start = covered.after if covered else found.after
     quarantined = len(feed.source.quarantined(start, found.through))
     return Day(name, covered, fresh, quarantined)

@@ -11,7 +11,7 @@ from dr_pipelines.ingestion.days import Day
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.rows import check_changes
 from dr_pipelines.model.record import CHANGE_SCHEMA
-from dr_pipelines.model.recovery_point import CheckpointRef, Stretch
+from dr_pipelines.model.recovery_point import CheckpointRef, PositionRange
 from dr_pipelines.repository.checkpoints import find_documents, write_checkpoint
 from dr_pipelines.repository.repository import Repository
 
@@ -49,20 +49,20 @@ def read_day(
     adopted = len(chain)
     position = chain[-1][0].through if chain else day.fresh.after
     if position < day.fresh.through and not adopt_only:
-        rest = Stretch(day.name, day.fresh.epoch, position, day.fresh.through)
+        rest = PositionRange(day.name, day.fresh.epoch, position, day.fresh.through)
         chain += list(_read_documents(lineage, rest, repository=repository))
     anchor = chain[-1][1] if chain else anchor
     return DocumentsRead(covered, tuple(r for r, _ in chain), anchor, day.quarantined, adopted)
 
 
 def _adopted_documents(
-    lineage: Lineage, fresh: Stretch, *, repository: Repository
+    lineage: Lineage, fresh: PositionRange, *, repository: Repository
 ) -> list[tuple[CheckpointRef, str]]:
     """Checkpoints that continue each other from the start of a stretch, read from this source."""
     found = find_documents(
         repository,
         lineage.collection,
-        stretch=fresh,
+        position_range=fresh,
         provenance=lineage.source.provenance.fingerprint,
         fields=lineage.fields_fingerprint,
     )
@@ -80,15 +80,15 @@ def _adopted_documents(
 
 
 def _read_documents(
-    lineage: Lineage, stretch: Stretch, *, repository: Repository
+    lineage: Lineage, position_range: PositionRange, *, repository: Repository
 ) -> Iterator[tuple[CheckpointRef, str]]:
-    after = stretch.after
-    for rows, through in _bounded(lineage, stretch):
+    after = position_range.after
+    for rows, through in _bounded(lineage, position_range):
         check_changes(rows)
         anchor = lineage.source.anchor(through)
         if anchor is None:
             raise SourceRewritten(f"{lineage.collection}: the source shrank while it was read")
-        part = Stretch(stretch.day, stretch.epoch, after, through)
+        part = PositionRange(position_range.day, position_range.epoch, after, through)
         yield (
             write_checkpoint(
                 repository,
@@ -96,7 +96,7 @@ def _read_documents(
                 rows,
                 stage="documents",
                 schema=CHANGE_SCHEMA,
-                stretch=part,
+                position_range=part,
                 provenance=lineage.source.provenance.fingerprint,
                 input_sha256=anchor,
                 fields=lineage.fields_fingerprint,
@@ -106,10 +106,10 @@ def _read_documents(
         after = through
 
 
-def _bounded(lineage: Lineage, stretch: Stretch) -> Iterator[tuple[pa.Table, int]]:
+def _bounded(lineage: Lineage, position_range: PositionRange) -> Iterator[tuple[pa.Table, int]]:
     """The changes of a stretch in tables of bounded size, each ending with a whole position."""
     held: pa.Table = CHANGE_SCHEMA.empty_table()
-    for batch in lineage.source.changes(stretch.after, stretch.through):
+    for batch in lineage.source.changes(position_range.after, position_range.through):
         held = pa.concat_tables([held, pa.Table.from_batches([batch])])
         if held.num_rows < DOCUMENTS_ROWS and held.nbytes < DOCUMENTS_BYTES:
             continue
@@ -120,4 +120,4 @@ def _bounded(lineage: Lineage, stretch: Stretch) -> Iterator[tuple[pa.Table, int
             yield ready.combine_chunks(), ready["position"][-1].as_py()
             held = held.filter(pc.invert(whole))
     if held.num_rows:
-        yield held.combine_chunks(), stretch.through
+        yield held.combine_chunks(), position_range.through

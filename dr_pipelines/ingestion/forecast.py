@@ -17,7 +17,7 @@ from dr_pipelines.ingestion.ingest import require_contract, require_provenance
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.live.apply import current_manifest
-from dr_pipelines.model.recovery_point import Manifest, Stretch
+from dr_pipelines.model.recovery_point import Manifest, PositionRange
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
@@ -73,13 +73,15 @@ def forecast(lineage: Lineage, *, repository: Repository) -> Forecast:
     planned = plan_days(lineage, reading, [p.day.isoformat() for p in source], source=source)
     fresh = [day.fresh for day in planned if day.fresh is not None]
     whole = {p.day.isoformat(): (p.after, p.changes) for p in source}
-    changes = sum(_changes(lineage, stretch, *whole[stretch.day]) for stretch in fresh)
+    changes = sum(
+        _changes(lineage, position_range, *whole[position_range.day]) for position_range in fresh
+    )
     sample = _sample(lineage, fresh, changes)
     records = round(sample.records * changes / sample.changes) if sample.changes else 0
     each, measured = _bytes_each(lineage, manifest, sample, repository=repository)
     rate = _rate(lineage.collection, head.number, repository=repository)
     return Forecast(
-        days=tuple(stretch.day for stretch in fresh),
+        days=tuple(position_range.day for position_range in fresh),
         changes=changes,
         sampled=sample.changes,
         records=records,
@@ -91,20 +93,22 @@ def forecast(lineage: Lineage, *, repository: Repository) -> Forecast:
     )
 
 
-def _changes(lineage: Lineage, stretch: Stretch, after: int, changes: int) -> int:
+def _changes(lineage: Lineage, position_range: PositionRange, after: int, changes: int) -> int:
     """How many changes a stretch has: all of its day's, or those that came since."""
-    if stretch.after == after:
+    if position_range.after == after:
         return changes
-    return sum(b.num_rows for b in lineage.source.changes(stretch.after, stretch.through))
+    return sum(
+        b.num_rows for b in lineage.source.changes(position_range.after, position_range.through)
+    )
 
 
-def _sample(lineage: Lineage, fresh: Sequence[Stretch], changes: int) -> _Sample:
+def _sample(lineage: Lineage, fresh: Sequence[PositionRange], changes: int) -> _Sample:
     """Cut all changes where they are few, else some of as many days, evenly apart."""
     few = changes <= SAMPLE_CHANGES
     step = 1 if few else -(-len(fresh) // min(SAMPLE_DAYS, SAMPLE_CHANGES))
     chosen = fresh[::step]
     each = changes if few else max(SAMPLE_CHANGES // len(chosen), 1)
-    found = [_cut(lineage, stretch, limit=each) for stretch in chosen]
+    found = [_cut(lineage, position_range, limit=each) for position_range in chosen]
     return _Sample(
         sum(s.changes for s in found),
         sum(s.records for s in found),
@@ -112,9 +116,9 @@ def _sample(lineage: Lineage, fresh: Sequence[Stretch], changes: int) -> _Sample
     )
 
 
-def _cut(lineage: Lineage, stretch: Stretch, *, limit: int) -> _Sample:
+def _cut(lineage: Lineage, position_range: PositionRange, *, limit: int) -> _Sample:
     left, records, text_bytes = limit, 0, 0
-    for batch in lineage.source.changes(stretch.after, stretch.through):
+    for batch in lineage.source.changes(position_range.after, position_range.through):
         rows = pa.Table.from_batches([batch.slice(0, left)]).combine_chunks()
         titles, texts = (rows[name].combine_chunks() for name in ("title", "text"))
         pieces = lineage.chunker.split(_one(titles), _one(texts))

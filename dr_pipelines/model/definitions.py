@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.fit import Note
+from dr_pipelines.model.compatibility import Note
 
 
 @dataclass(frozen=True, slots=True)

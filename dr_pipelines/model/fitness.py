@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field as Constraint
 
 from dr_pipelines.model.base import Stored
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.misfit import NAMED, Misfit
 
 Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
@@ -18,19 +18,19 @@ RECORDS = "records"
 TRIAL = "trial"
 """The part that stands for what a trial found."""
 SHOWN = 3
-LOSSES = (Fate.LOST, Fate.REFUSED)
+LOSSES = (Outcome.LOST, Outcome.REFUSED)
 
 
 class Part(Stored):
     """A note of `compatibility`, as it is kept."""
 
     part: str
-    fate: Fate
+    outcome: Outcome
     consequence: str
 
     @classmethod
     def of(cls, note: Note) -> "Part":
-        return cls(part=note.part, fate=note.fate, consequence=note.consequence)
+        return cls(part=note.part, outcome=note.outcome, consequence=note.consequence)
 
 
 class Acceptance(Stored):
@@ -79,11 +79,11 @@ class Fitness(Stored):
         return tuple(self._losses())
 
     def _losses(self) -> Iterator[Part]:
-        yield from (part for part in self.parts if part.fate in LOSSES)
+        yield from (part for part in self.parts if part.outcome in LOSSES)
         if self.misfits:
-            yield Part(part=RECORDS, fate=Fate.REFUSED, consequence=self._records())
+            yield Part(part=RECORDS, outcome=Outcome.REFUSED, consequence=self._records())
         if self.trial is not None:
-            yield from (part for part in self.trial.findings if part.fate in LOSSES)
+            yield from (part for part in self.trial.findings if part.outcome in LOSSES)
 
     def _records(self) -> str:
         shown = "; ".join(str(misfit) for misfit in self.named[:SHOWN])
@@ -95,7 +95,7 @@ class Fitness(Stored):
     def remarks(self) -> tuple[Part, ...]:
         """Parts that come back, and work differently or run code."""
         found = self.trial.findings if self.trial else ()
-        return tuple(part for part in (*self.parts, *found) if part.fate not in LOSSES)
+        return tuple(part for part in (*self.parts, *found) if part.outcome not in LOSSES)
 
     @property
     def word(self) -> str:

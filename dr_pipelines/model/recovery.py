@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.compatibility import Note
 from dr_pipelines.model.definitions import Definitions
-from dr_pipelines.model.fit import Note
 from dr_pipelines.model.misfit import Misfit
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import Digests

@@ -86,7 +86,7 @@ class SourcePosition(Stored):
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class PositionRange:
     """Changes of one day at source positions in (after, through]."""
 
     day: str

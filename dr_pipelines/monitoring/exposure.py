@@ -26,16 +26,16 @@ from dr_pipelines.ingestion.refusals import newest_refusal
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.recovery_point import Manifest, extents
 from dr_pipelines.model.unread import Quarantined, Unread
-from dr_pipelines.planning.freshness import Standing, exposure
+from dr_pipelines.planning.freshness import ProtectionStatus, exposure
 from dr_pipelines.proof.points import newest_proof
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.repository.manifests import read_manifest
 from dr_pipelines.repository.repository import Repository
 
 
-def standing(
+def protection_status(
     collection: str, *, repository: Repository, feed: Feed | None, edited: bool
-) -> Standing:
+) -> ProtectionStatus:
     """Where a collection stands now; `feed` is None for one that has no source.
 
     Raises `SourceRewritten` when the source is not the one that was read: nothing can be said then.
@@ -50,7 +50,7 @@ def standing(
     since, said = _times_of(feed, first) if feed and first else (None, None)
     proof = newest_proof(repository, collection)
     refusal = newest_refusal(repository, head) if behind else None
-    return Standing(
+    return ProtectionStatus(
         head=head.number,
         head_sha256=head.sha256,
         behind=tuple(day.name for day in behind),
@@ -71,17 +71,17 @@ def standing(
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class CachedStatus:
     """A standing, and what it was seen in: `of` identifies the source's and the log's states."""
 
     of: str
-    standing: Standing
+    protection_status: ProtectionStatus
 
     def text(self) -> str:
-        return TypeAdapter(Sighting).dump_json(self).decode()
+        return TypeAdapter(CachedStatus).dump_json(self).decode()
 
     @classmethod
-    def parse(cls, text: str) -> "Sighting | None":
+    def parse(cls, text: str) -> "CachedStatus | None":
         """None for what another version has written."""
         try:
             return TypeAdapter(cls).validate_json(text)
@@ -89,36 +89,40 @@ class Sighting:
             return None
 
 
-def sighting(
+def cached_status(
     collection: str,
     *,
     repository: Repository,
     feed: Feed | None,
     edited: bool,
-    last: Sighting | None,
-) -> Sighting:
+    last: CachedStatus | None,
+) -> CachedStatus:
     """Where a collection stands now: what was seen last, while a glance finds nothing changed.
 
     The source is read only if it or the log did. Raises as `standing` does.
     """
-    source = feed.source.glance() if feed else ""  # first: see `of`
+    source = feed.source.change_token() if feed else ""  # first: see `of`
     head = repository.log(collection).head()
     of = sha256(canonical_json([__version__, source, head.sha256, edited])).hexdigest()
     if last is not None and last.of == of:
         return last
-    return Sighting(of, standing(collection, repository=repository, feed=feed, edited=edited))
+    return CachedStatus(
+        of, protection_status(collection, repository=repository, feed=feed, edited=edited)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """Where a collection stands, or why that cannot be known."""
 
-    standing: Standing | None = None
+    protection_status: ProtectionStatus | None = None
     problem: str | None = None
 
     def exposed(self, now: datetime) -> timedelta | None:
         """Age of the oldest change that no recovery point covers; None where it is unknown."""
-        span = exposure(self.standing, now=now) if self.standing else timedelta.max
+        span = (
+            exposure(self.protection_status, now=now) if self.protection_status else timedelta.max
+        )
         return None if span == timedelta.max else span
 
 
@@ -126,12 +130,12 @@ def look(collection: str, *, repository: Repository, feed: Feed | None, edited: 
     """Where a collection stands, for those who go on without it where it cannot be known: its
     source is out of reach, or not the one that was read."""
     try:
-        return Look(standing(collection, repository=repository, feed=feed, edited=edited))
+        return Look(protection_status(collection, repository=repository, feed=feed, edited=edited))
     except (InvalidRequest, Refused, Unavailable) as error:
         return Look(problem=str(error))
 
 
-class SightingFile:
+class CachedStatusFile:
     """The last sighting of a collection on this machine. It saves reading the source again; losing
     it costs one reading."""
 
@@ -141,13 +145,13 @@ class SightingFile:
         self._access = access
         self._path = directory / f"{sha256(collection.encode()).hexdigest()[:16]}.json"
 
-    def last(self) -> Sighting | None:
+    def last(self) -> CachedStatus | None:
         """None where there is none that this version has written."""
         with suppress(OSError, UnicodeDecodeError):
-            return Sighting.parse(self._path.read_text())
+            return CachedStatus.parse(self._path.read_text())
         return None
 
-    def keep(self, seen: Sighting) -> None:
+    def keep(self, seen: CachedStatus) -> None:
         """Replace it; a machine that cannot write there reads the source again each time."""
         with suppress(OSError):
             make_directory(self._path.parent, self._access)

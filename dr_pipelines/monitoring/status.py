@@ -12,7 +12,7 @@ from dr_pipelines.model.recovery_point import Head, Manifest
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.freshness import (
     Protection,
-    Standing,
+    ProtectionStatus,
     exposure,
     protection,
 )
@@ -71,7 +71,7 @@ def report(
     repository: Callable[[], Repository],
     catalog: Callable[[], Catalog],
     require_whole: Callable[[Manifest], None],
-    stands: Callable[[], Standing],
+    stands: Callable[[], ProtectionStatus],
     now: datetime,
 ) -> Report:
     """Look at everything that can be looked at; each is opened here, so that one that cannot be is
@@ -171,7 +171,9 @@ def _log(
     return None, None
 
 
-def _standing(stands: Callable[[], Standing], problems: list[str]) -> Standing | None:
+def _standing(
+    stands: Callable[[], ProtectionStatus], problems: list[str]
+) -> ProtectionStatus | None:
     """Nothing where the repository cannot be read: that is said already."""
     if problems and problems[0].startswith("repository: "):
         return None
@@ -180,7 +182,7 @@ def _standing(stands: Callable[[], Standing], problems: list[str]) -> Standing |
     return None
 
 
-def _refused(known: Standing | None) -> list[str]:
+def _refused(known: ProtectionStatus | None) -> list[str]:
     """Why the newest ingestion embedded nothing, where it was refused."""
     if known is None or known.refused_since is None:
         return []
@@ -249,7 +251,7 @@ def _by_another_name(collection: str, physical: str) -> list[str]:
 
 
 def _exposure(
-    policy: CollectionPolicy, stands: Standing | None, now: datetime
+    policy: CollectionPolicy, stands: ProtectionStatus | None, now: datetime
 ) -> tuple[timedelta | None, bool | None]:
     if stands is None:
         return None, None

@@ -32,7 +32,7 @@ class Protection(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ProtectionStatus:
     """What the log and the source say of a collection's protection.
 
     `unread_since` is the time of the oldest change of the source that the log does not hold, or of
@@ -94,30 +94,34 @@ class Attempts:
     stale: int = 0
 
 
-def exposure(standing: Standing, *, now: datetime) -> timedelta:
+def exposure(protection_status: ProtectionStatus, *, now: datetime) -> timedelta:
     """Age of the oldest change that no recovery point covers; `timedelta.max` when unknowable."""
-    if standing.never_protected:
+    if protection_status.never_protected:
         return timedelta.max
     since = [
-        standing.exposed_since(now),
-        standing.proven_at if standing.edited else None,
-        standing.unread.oldest,
+        protection_status.exposed_since(now),
+        protection_status.proven_at if protection_status.edited else None,
+        protection_status.unread.oldest,
     ]
     known = [time for time in since if time is not None]
     return max(now - min(known), timedelta(0)) if known else timedelta(0)
 
 
-def protection(standing: Standing, *, rpo: timedelta, now: datetime) -> Protection:
+def protection(protection_status: ProtectionStatus, *, rpo: timedelta, now: datetime) -> Protection:
     """How a collection stands against its objective. A point that cannot be put back in full
     protects nothing of what is missing from it, and what that is, is not known to be dispensable.
     """
-    if standing.unfit:
+    if protection_status.unfit:
         return Protection.BREACHED
-    exposed = exposure(standing, now=now)
+    exposed = exposure(protection_status, now=now)
     if exposed >= rpo:
         return Protection.BREACHED
-    waiting = standing.unread.count or standing.unread.tail_bytes or standing.unproven_since
-    if exposed or waiting or standing.edited or not standing.proven:
+    waiting = (
+        protection_status.unread.count
+        or protection_status.unread.tail_bytes
+        or protection_status.unproven_since
+    )
+    if exposed or waiting or protection_status.edited or not protection_status.proven:
         return Protection.WITHIN
     return Protection.QUIET
 
@@ -128,21 +132,25 @@ def backup_due(rpo: timedelta, *, exposed: timedelta, takes: timedelta) -> bool:
 
 
 def needs(
-    standing: Standing, *, rpo: timedelta, now: datetime, takes: Mapping[Action, timedelta]
+    protection_status: ProtectionStatus,
+    *,
+    rpo: timedelta,
+    now: datetime,
+    takes: Mapping[Action, timedelta],
 ) -> tuple[Need, ...]:
     """What is due now, most urgent first: reading comes before proving what was read.
 
     A quiet collection needs nothing, whatever the age of its newest recovery point.
     """
     found = []
-    if standing.behind:
-        key = f"{standing.epoch}-{standing.unread_after}"
-        found.append(Need(Action.INGEST, standing.exposed_since(now), key))
-    unproven = standing.unproven_since
-    if standing.edited:
-        unproven = min(filter(None, (unproven, standing.proven_at)), default=None)
-    if unproven or standing.never_protected:
-        found.append(Need(Action.SNAPSHOT, unproven, f"after-{standing.proven}"))
+    if protection_status.behind:
+        key = f"{protection_status.epoch}-{protection_status.unread_after}"
+        found.append(Need(Action.INGEST, protection_status.exposed_since(now), key))
+    unproven = protection_status.unproven_since
+    if protection_status.edited:
+        unproven = min(filter(None, (unproven, protection_status.proven_at)), default=None)
+    if unproven or protection_status.never_protected:
+        found.append(Need(Action.SNAPSHOT, unproven, f"after-{protection_status.proven}"))
     return tuple(need for need in found if _due(need, rpo=rpo, now=now, takes=takes))
 
 
@@ -175,7 +183,7 @@ def next_attempt(attempts: Attempts, *, rpo: timedelta, now: datetime) -> int | 
     return None if waiting else attempts.count + 1
 
 
-def next_stretch(
+def next_range(
     behind: Collection[str], complete: Collection[str], *, today: str, limit: int = STRETCH_DAYS
 ) -> tuple[str, str] | None:
     """First and last day of a range to ingest, at most `limit` days with changes: oldest first,

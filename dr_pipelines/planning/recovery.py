@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, Refused
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.model.recovery_point import Timeline
 
@@ -24,7 +24,7 @@ class Target:
     begins: int | None = None
 
 
-ORDER = (Fate.REFUSED, Fate.LOST, Fate.CODE, Fate.APPROXIMATED, Fate.CARRIED)
+ORDER = (Outcome.REFUSED, Outcome.LOST, Outcome.CODE, Outcome.APPROXIMATED, Outcome.CARRIED)
 ORIGIN = re.compile(r"restore:(?P<point>[^:]+):[^:]*:[^:]*(?::(?P<begins>[0-9]+))?")
 
 
@@ -101,7 +101,7 @@ def freeing(engine: str, name: str) -> tuple[str, str]:
 def least_first(notes: Sequence[Note]) -> list[Note]:
     """What is refused or lost, what runs code, what works differently, what is carried; each as it
     came."""
-    return sorted(notes, key=lambda note: ORDER.index(note.fate))
+    return sorted(notes, key=lambda note: ORDER.index(note.outcome))
 
 
 def name_notes(
@@ -119,7 +119,7 @@ def name_notes(
         native = route is Route.NATIVE
         when = "before it is proven" if native else "while it is built, before it is proven"
         said = f"whoever asks for it by this name sees it {when}"
-        return [Note("name", Fate.APPROXIMATED, said)]
+        return [Note("name", Outcome.APPROXIMATED, said)]
     if not switch:
         return []
     itself = f"--into {collection} builds it under the name itself"
@@ -129,7 +129,7 @@ def name_notes(
             "it was a collection of this name and becomes an alias. Programs that follow no "
             f"aliases of this store do not find it: {itself}"
         )
-        notes.append(Note("name", Fate.APPROXIMATED, said))
+        notes.append(Note("name", Outcome.APPROXIMATED, said))
     if engine in ALIAS_LIMITS:
         view, table = freeing(engine, collection)
         said = (
@@ -137,7 +137,7 @@ def name_notes(
             f"schema: {view}; of a table: {table}. Views and foreign keys of others stay with a "
             "table that is renamed; what hangs on it is listed with statements"
         )
-        notes.append(Note("alias", Fate.APPROXIMATED, said))
+        notes.append(Note("alias", Outcome.APPROXIMATED, said))
     return notes
 
 
@@ -215,7 +215,7 @@ def configured_like(spec: CollectionSpec, other: CollectionSpec) -> CollectionSp
     return spec.model_copy(update=update)
 
 
-def require_acceptable(fit: Fit, *, store: str, accept_loss: bool) -> None:
+def require_acceptable(fit: CompatibilityReport, *, store: str, accept_loss: bool) -> None:
     """Raises `Refused` where a part would be lost and nobody said that it may be."""
     if fit.lost and not accept_loss:
         named = "; ".join(f"{note.part}: {note.consequence}" for note in fit.lost)
@@ -227,7 +227,7 @@ def require_acceptable(fit: Fit, *, store: str, accept_loss: bool) -> None:
 def require_allowed(plan: Plan, *, accept_loss: bool, accept_code: str | None) -> None:
     """Raises `Refused` where parts would be lost, or code would be run, and nobody said that this
     may be."""
-    fit = Fit(plan.spec, plan.notes)
+    fit = CompatibilityReport(plan.spec, plan.notes)
     require_acceptable(fit, store=plan.store, accept_loss=accept_loss)
     require_consent(plan, accept_code=accept_code)
 

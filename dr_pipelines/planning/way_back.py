@@ -5,7 +5,7 @@ from contextlib import suppress
 from pydantic import ValidationError
 
 from dr_pipelines.model.collection import CollectionSpec, VectorIndex
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 
 VECTOR_INDEXES = "vector_indexes"
 """Key of an engine's section, in other engines only: the indexes that vectors had there, by name of
@@ -25,7 +25,9 @@ def taken_up(spec: CollectionSpec, *, engine: str) -> CollectionSpec:
     return spec.model_copy(update={"vectors": vectors, "engine": sections})
 
 
-def kept_for_return(fit: Fit, spec: CollectionSpec, *, origin: str, engine: str) -> Fit:
+def kept_for_return(
+    fit: CompatibilityReport, spec: CollectionSpec, *, origin: str, engine: str
+) -> CompatibilityReport:
     """The fit for `engine`, with every index of `spec` that it replaces or drops in the section of
     `origin`, and a note for every one that had been kept for `engine`.
 
@@ -39,16 +41,20 @@ def kept_for_return(fit: Fit, spec: CollectionSpec, *, origin: str, engine: str)
     }
     notes = (*fit.notes, *_returned(fit, spec, engine=engine))
     if not replaced or origin in ("", engine):
-        return Fit(fit.spec, notes)
+        return CompatibilityReport(fit.spec, notes)
     section = fit.spec.engine.get(origin, {}) | {VECTOR_INDEXES: replaced}
     sections = fit.spec.engine | {origin: section}
-    return Fit(fit.spec.model_copy(update={"engine": sections}), notes)
+    return CompatibilityReport(fit.spec.model_copy(update={"engine": sections}), notes)
 
 
-def _returned(fit: Fit, spec: CollectionSpec, *, engine: str) -> list[Note]:
+def _returned(fit: CompatibilityReport, spec: CollectionSpec, *, engine: str) -> list[Note]:
     kept = _kept(spec, engine)
     return [
-        Note(f"vectors.{v.name}.index", Fate.CARRIED, f"{v.index.kind}, as it last was in {engine}")
+        Note(
+            f"vectors.{v.name}.index",
+            Outcome.CARRIED,
+            f"{v.index.kind}, as it last was in {engine}",
+        )
         for v in fit.spec.vectors
         if v.index is not None and v.index == kept.get(v.name)
     ]

@@ -39,7 +39,7 @@ from dr_pipelines.project import adapters
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.ingestion.lineage import Feed, Lineage
     from dr_pipelines.model.recovery_point import Manifest, Writer
-    from dr_pipelines.planning.freshness import Standing
+    from dr_pipelines.planning.freshness import ProtectionStatus
     from dr_pipelines.proof.trial import Scratch
     from dr_pipelines.protocols import (
         BlobStore,
@@ -278,26 +278,26 @@ class Project:
         )
         return Feed(name, source)
 
-    def standing(self, name: str) -> "Standing":
+    def protection_status(self, name: str) -> "ProtectionStatus":
         """Where a collection stands, by its source and its log. The source is read only where it or
         the log changed since this machine last looked. Raises as `exposure.standing` does."""
-        from dr_pipelines.monitoring.exposure import SightingFile, sighting
+        from dr_pipelines.monitoring.exposure import CachedStatusFile, cached_status
 
         policy, kept = (
             self.collection(name),
-            SightingFile(self.state / "sightings", name, access=self.access),
+            CachedStatusFile(self.state / "sightings", name, access=self.access),
         )
         last = kept.last()
-        seen = sighting(
+        seen = cached_status(
             name,
             repository=self.reading(),
             feed=self.feed(name) if policy.source else None,
             edited=policy.authority != "source",
             last=last,
         )
-        if seen != last and seen.standing.head:  # before the first entry nothing is made
+        if seen != last and seen.protection_status.head:  # before the first entry nothing is made
             kept.keep(seen)
-        return seen.standing
+        return seen.protection_status
 
     def repository(self, *, run: str = "") -> "Repository":
         """The repository, made on first use where there was none; `run` labels what is written.

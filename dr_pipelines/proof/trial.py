@@ -19,7 +19,7 @@ from dr_pipelines.errors import DrError, InvalidRequest, Refused
 from dr_pipelines.live.observe import within
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.fitness import (
     TRIAL,
     Fitness,
@@ -155,32 +155,38 @@ def _findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore) -> Ite
         store.create(wanted)
     except (InvalidRequest, Refused) as error:
         yield Part(
-            part=TRIAL, fate=Fate.REFUSED, consequence=shortened(f"it is not created: {error}")
+            part=TRIAL,
+            outcome=Outcome.REFUSED,
+            consequence=shortened(f"it is not created: {error}"),
         )
         return
     try:
         store.write(wanted.name, rows)
     except InvalidRequest as error:
-        yield Part(part=f"{TRIAL}.records", fate=Fate.REFUSED, consequence=shortened(str(error)))
+        yield Part(
+            part=f"{TRIAL}.records", outcome=Outcome.REFUSED, consequence=shortened(str(error))
+        )
         return
     try:
         store.build_index(wanted.name)
     except InvalidRequest as error:
-        yield Part(part=f"{TRIAL}.index", fate=Fate.REFUSED, consequence=shortened(str(error)))
+        yield Part(
+            part=f"{TRIAL}.index", outcome=Outcome.REFUSED, consequence=shortened(str(error))
+        )
         return
     described = store.describe(wanted.name)
     made = store.before_rights(wanted) if isinstance(store, Definer) else wanted
     if made != wanted:
         said = "rights and triggers are not tried: they are given where a collection is restored"
-        yield Part(part=f"{TRIAL}.rights", fate=Fate.APPROXIMATED, consequence=said)
+        yield Part(part=f"{TRIAL}.rights", outcome=Outcome.APPROXIMATED, consequence=said)
     for finding in compare_parts(made, described, engine=namespace(store.engine)):
         if not finding.unreported:
             said = f"not as it was when it was tried: {finding.consequence}"
-            yield Part(part=finding.part, fate=Fate.LOST, consequence=said)
+            yield Part(part=finding.part, outcome=Outcome.LOST, consequence=said)
     if described.same_contract(wanted):
         yield from _record_findings(wanted, rows, store)
     else:
-        yield Part(part=TRIAL, fate=Fate.LOST, consequence="it has other columns than it had")
+        yield Part(part=TRIAL, outcome=Outcome.LOST, consequence="it has other columns than it had")
 
 
 def _record_findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore) -> Iterator[Part]:
@@ -188,7 +194,7 @@ def _record_findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore)
     found = pa.Table.from_batches(list(store.scan(wanted.name)), schema).combine_chunks()
     if found["id"].to_pylist() != rows["id"].to_pylist():
         said = f"{rows.num_rows} records were written, {found.num_rows} were read, or others"
-        yield Part(part=f"{TRIAL}.records", fate=Fate.LOST, consequence=said)
+        yield Part(part=f"{TRIAL}.records", outcome=Outcome.LOST, consequence=said)
         return
     whole = rows.combine_chunks()
     same = pc.equal(digest.content_digests(found, wanted), digest.content_digests(whole, wanted))
@@ -205,4 +211,4 @@ def _differing(what: str, rows: pa.Table, wrong: pa.Array) -> Iterator[Part]:
     ids = rows["id"].filter(wrong).to_pylist()
     if ids:
         said = f"{what} of {len(ids)} records do not come back as they were: {ids[:SHOWN]}"
-        yield Part(part=f"{TRIAL}.records", fate=Fate.LOST, consequence=said)
+        yield Part(part=f"{TRIAL}.records", outcome=Outcome.LOST, consequence=said)

@@ -34,7 +34,7 @@ from dr_pipelines.repository.canary_objects import read_canaries
 from dr_pipelines.repository.checkpoints import read_documents
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.manifests import read_manifest
-from dr_pipelines.repository.prefetch import side_by_side
+from dr_pipelines.repository.prefetch import map_concurrently
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
@@ -167,7 +167,7 @@ class _Walk:
         with ThreadPoolExecutor(1, "state") as beside:
             folded = point if self.level >= 3 else None
             state = beside.submit(self.check_state, folded) if folded else None
-            found = side_by_side(self.check_object, self.seen.values(), waiting=WAITING)
+            found = map_concurrently(self.check_object, self.seen.values(), waiting=WAITING)
             for done, finding in enumerate(found, start=1):
                 self.findings += [finding] if finding else []
                 if self.progress:

@@ -31,7 +31,7 @@ from dr_pipelines.protocols import (
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.observation import Observed, differences
-from dr_pipelines.repository.prefetch import ahead
+from dr_pipelines.repository.prefetch import prefetch
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, strings
 
@@ -164,14 +164,14 @@ def _fill(state: State, filling: Filling, *, repository: Repository) -> int:
     store, physical = filling.store, filling.physical
     if store.status(physical).records == 0:
         written = 0
-        for rows in ahead(newest_rows(repository, state)):
+        for rows in prefetch(newest_rows(repository, state)):
             written += filling.write(rows)
         return written
     scan = store.scan(physical)
     observe_store(state, scan, store=store, physical=physical, repository=repository)
     documents = strings(differences(state)["document_id"])
     written, found = 0, set[str]()
-    for rows in ahead(newest_rows(repository, state, documents=documents)):
+    for rows in prefetch(newest_rows(repository, state, documents=documents)):
         present = rows["document_id"].unique().to_pylist()
         written += filling.write(rows, replaces=present)
         found.update(present)

@@ -5,11 +5,11 @@ from dr_pipelines.errors import UNREADABLE, InvalidRequest, Refused
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.live.apply import current_manifest
 from dr_pipelines.model.collection import NAME
-from dr_pipelines.model.fit import (
+from dr_pipelines.model.compatibility import (
     AS_IT_WAS,
-    Fate,
-    Fit,
+    CompatibilityReport,
     Note,
+    Outcome,
 )
 from dr_pipelines.model.fitness import Fitness
 from dr_pipelines.model.recovery import Plan, Route
@@ -130,7 +130,7 @@ def outline_restore(
         engine=engine,
         current=current,
     )
-    fit = Fit(fit.spec, (*fit.notes, *about_name))
+    fit = CompatibilityReport(fit.spec, (*fit.notes, *about_name))
     physical = choose_physical(
         point.collection,
         point=point.id if route is Route.LOAD else f"{point.id}-{route}",
@@ -146,7 +146,7 @@ def outline_restore(
         definitions = store.definitions(whole, with_roles=with_roles)
         as_it_was = {"name": fit.spec.name, "origin": fit.spec.origin}
         spec = definitions.spec.model_copy(update=as_it_was)
-        fit = Fit(spec, (*fit.notes, *definitions.notes))
+        fit = CompatibilityReport(spec, (*fit.notes, *definitions.notes))
     known = _fitness_there(point, route, engine)
     return Plan(
         collection=point.collection,
@@ -189,7 +189,9 @@ def _origin(store: VectorStore, name: str) -> str | None:
         return UNKNOWN
 
 
-def _carried_over(fit: Fit, point: RecoveryPoint, store: VectorStore, *, own: set[str]) -> Fit:
+def _carried_over(
+    fit: CompatibilityReport, point: RecoveryPoint, store: VectorStore, *, own: set[str]
+) -> CompatibilityReport:
     """The fit with what is known here: which engine it was, which aliases may be moved.
 
     In the same engine a vector that it never searched is not lost. An alias comes along where it
@@ -198,12 +200,14 @@ def _carried_over(fit: Fit, point: RecoveryPoint, store: VectorStore, *, own: se
     """
     notes, aliases = list(fit.notes), list[str]()
     if namespace(point.manifest.engine) == namespace(store.engine):
-        notes = [n for n in notes if n.fate is not Fate.LOST or not n.part.startswith("vectors.")]
+        notes = [
+            n for n in notes if n.outcome is not Outcome.LOST or not n.part.startswith("vectors.")
+        ]
     else:
         notes += type_notes(fit.spec, engine=namespace(store.engine))
         said = {note.part for note in notes}
         notes += [
-            Note(p, Fate.CARRIED, AS_IT_WAS) for p in contract_parts(fit.spec) if p not in said
+            Note(p, Outcome.CARRIED, AS_IT_WAS) for p in contract_parts(fit.spec) if p not in said
         ]
     pointing, taken = store.aliases(), set(store.collections())
     for alias in fit.spec.aliases:
@@ -211,5 +215,7 @@ def _carried_over(fit: Fit, point: RecoveryPoint, store: VectorStore, *, own: se
             aliases.append(alias)
         else:
             stays = f"stays as it is: {pointing.get(alias, 'not a name that can be moved here')}"
-            notes.append(Note(f"aliases.{alias}", Fate.APPROXIMATED, stays))
-    return Fit(fit.spec.model_copy(update={"aliases": tuple(aliases)}), tuple(notes))
+            notes.append(Note(f"aliases.{alias}", Outcome.APPROXIMATED, stays))
+    return CompatibilityReport(
+        fit.spec.model_copy(update={"aliases": tuple(aliases)}), tuple(notes)
+    )

@@ -72,7 +72,7 @@ def reembed(
     _require_checkpoints(point.manifest, lineage)
     made, embedded, adopted = list[SegmentRef](), 0, 0
     with _state_of_chunks(repository, point) as (state, chunks):
-        total = state.counts().records + state.lay_bare()
+        total = state.counts().records + state.with_source_versions()
         for number, ref in enumerate(chunks):
             wanted = state.version_rows(number)
             if len(wanted) == 0:

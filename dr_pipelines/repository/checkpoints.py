@@ -27,8 +27,8 @@ from dr_pipelines.model.recovery_point import (
     MAX_OBJECT_BYTES,
     CheckpointRef,
     ObjectRef,
+    PositionRange,
     SegmentRef,
-    Stretch,
 )
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import (
@@ -59,7 +59,7 @@ def write_checkpoint(
     *,
     stage: Literal["documents", "chunks"],
     schema: pa.Schema,
-    stretch: Stretch,
+    position_range: PositionRange,
     provenance: str,
     input_sha256: str,
     fields: str = "",
@@ -68,31 +68,31 @@ def write_checkpoint(
     for documents, the documents checkpoint for chunks. `fields` identifies the declared fields by
     which documents were read or set aside."""
     require_schema(rows, schema, what=f"{stage} checkpoint")
-    metadata = _labels(stage, stretch, provenance=provenance, input_sha256=input_sha256)
+    metadata = _labels(stage, position_range, provenance=provenance, input_sha256=input_sha256)
     if stage == "documents":
         metadata["fields"] = fields
-    key = checkpoint_key(repository, collection, stage, stretch.day)
+    key = checkpoint_key(repository, collection, stage, position_range.day)
     ref = repository.put(key, encode_table(rows, metadata=metadata))
-    return _checkpoint_ref(ref, stage, stretch, rows=rows, provenance=provenance)
+    return _checkpoint_ref(ref, stage, position_range, rows=rows, provenance=provenance)
 
 
 def find_documents(
     repository: Repository,
     collection: str,
     *,
-    stretch: Stretch,
+    position_range: PositionRange,
     provenance: str,
     fields: str = "",
 ) -> list[tuple[CheckpointRef, str]]:
     """Unclaimed documents checkpoints within a stretch, read by the same declared fields, with the
     anchor each was read at."""
     found = []
-    wanted = {"provenance": provenance, "fields": fields, "epoch": str(stretch.epoch)}
-    for ref, labels, data in _listed(repository, collection, "documents", stretch.day):
-        made = _stretch_of(labels)
+    wanted = {"provenance": provenance, "fields": fields, "epoch": str(position_range.epoch)}
+    for ref, labels, data in _listed(repository, collection, "documents", position_range.day):
+        made = _range_of(labels)
         if made is None or any(labels.get(name) != value for name, value in wanted.items()):
             continue
-        if not (stretch.after <= made.after < made.through <= stretch.through):
+        if not (position_range.after <= made.after < made.through <= position_range.through):
             continue
         rows = _decode_or_none(data, CHANGE_SCHEMA, what=ref.key)
         if rows is not None:
@@ -115,7 +115,7 @@ def find_chunks(
             continue
         rows = _decode_or_none(data, chunk_schema(spec), what=ref.key)
         if rows is not None and _content_holds(rows, spec):
-            return _checkpoint_ref(ref, "chunks", stretch_of(of), rows=rows, provenance=provenance)
+            return _checkpoint_ref(ref, "chunks", range_of(of), rows=rows, provenance=provenance)
     return None
 
 
@@ -134,8 +134,8 @@ def write_embeddings(
 ) -> SegmentRef:
     """Store an embedded piece of a chunks checkpoint: a segment that `find_embeddings` finds again
     by its name, with the `seconds` that embedding took."""
-    stretch = stretch_of(of)
-    labels = _labels("embeddings", stretch, provenance=provenance, input_sha256=name)
+    position_range = range_of(of)
+    labels = _labels("embeddings", position_range, provenance=provenance, input_sha256=name)
     if seconds is not None:
         labels["seconds"] = f"{seconds:.3f}"
     return write_segment(
@@ -207,9 +207,9 @@ def pieces_of(segment: SegmentRef) -> str | None:
     return of if piece.isdecimal() else None
 
 
-def stretch_of(ref: CheckpointRef) -> Stretch:
+def range_of(ref: CheckpointRef) -> PositionRange:
     """What part of the source a checkpoint covers."""
-    return Stretch(ref.partition, ref.epoch, ref.after, ref.through)
+    return PositionRange(ref.partition, ref.epoch, ref.after, ref.through)
 
 
 def read_documents(repository: Repository, ref: CheckpointRef) -> pa.Table:
@@ -223,23 +223,23 @@ def checkpoint_key(repository: Repository, collection: str, stage: Stage, day: s
 
 
 def _labels(
-    stage: Stage, stretch: Stretch, *, provenance: str, input_sha256: str
+    stage: Stage, position_range: PositionRange, *, provenance: str, input_sha256: str
 ) -> dict[str, str]:
     return {
         "stage": stage,
-        "day": stretch.day,
-        "epoch": str(stretch.epoch),
-        "after": str(stretch.after),
-        "through": str(stretch.through),
+        "day": position_range.day,
+        "epoch": str(position_range.epoch),
+        "after": str(position_range.after),
+        "through": str(position_range.through),
         "provenance": provenance,
         "input": input_sha256,
     }
 
 
-def _stretch_of(labels: dict[str, str]) -> Stretch | None:
+def _range_of(labels: dict[str, str]) -> PositionRange | None:
     try:
         after, through = int(labels["after"]), int(labels["through"])
-        return Stretch(labels["day"], int(labels["epoch"]), after, through)
+        return PositionRange(labels["day"], int(labels["epoch"]), after, through)
     except (KeyError, ValueError):
         return None
 
@@ -274,7 +274,7 @@ def _decode_or_none(data: bytes, schema: pa.Schema, *, what: str) -> pa.Table | 
 def _checkpoint_ref(
     ref: ObjectRef,
     stage: Literal["documents", "chunks"],
-    stretch: Stretch,
+    position_range: PositionRange,
     *,
     rows: pa.Table,
     provenance: str,
@@ -282,10 +282,10 @@ def _checkpoint_ref(
     return CheckpointRef(
         **ref.model_dump(),
         stage=stage,
-        partition=stretch.day,
-        epoch=stretch.epoch,
-        after=stretch.after,
-        through=stretch.through,
+        partition=position_range.day,
+        epoch=position_range.epoch,
+        after=position_range.after,
+        through=position_range.through,
         rows=rows.num_rows,
         provenance=provenance,
         empty=_without_records(rows) if stage == "chunks" else 0,

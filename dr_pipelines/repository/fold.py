@@ -28,7 +28,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.manifests import segments
-from dr_pipelines.repository.prefetch import side_by_side
+from dr_pipelines.repository.prefetch import map_concurrently
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.scratch import scratch_database
 from dr_pipelines.repository.segments import read_index, touching
@@ -168,7 +168,7 @@ class State:
         rows: npt.NDArray[np.int64] = self.sql.execute(query, [segment]).fetchnumpy()["row"]
         return rows
 
-    def lay_bare(self) -> int:
+    def with_source_versions(self) -> int:
         """Make `beneath`: of each document whose newest version is an edit, the newest that the
         source said. Returns their records."""
         self.sql.execute(_BENEATH)
@@ -243,7 +243,7 @@ def fold_inputs(
     documents: pa.Array | None = None,
 ) -> Iterator[State]:
     """The state that some rows add up to; see `fold`."""
-    indexes = side_by_side(lambda given: given.index(), inputs, waiting=1)
+    indexes = map_concurrently(lambda given: given.index(), inputs, waiting=1)
     with scratch_database() as sql, closing(indexes):
         sql.execute(_SCHEMA)
         tenant = spec.with_role("tenant")

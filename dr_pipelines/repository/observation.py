@@ -13,7 +13,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.prefetch import ahead
+from dr_pipelines.repository.prefetch import prefetch
 
 _VALUE = "sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id))"
 
@@ -84,7 +84,7 @@ def observe(state: State, batches: Iterable[pa.RecordBatch], *, spec: Collection
         "(id VARCHAR, document_id VARCHAR, content_digest BLOB, vector_digest BLOB)"
     )
     rows = content = vectors = 0
-    for narrow in ahead(digested(ahead(batches), spec=spec)):
+    for narrow in prefetch(digested(prefetch(batches), spec=spec)):
         state.sql.register("incoming", narrow)
         state.sql.execute("INSERT INTO observed SELECT * FROM incoming")
         state.sql.unregister("incoming")

@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
+def prefetch(items: Iterable[Item]) -> Generator[Item, None, None]:
     """The same items, each made on another thread while the one before is used.
 
     At most one item waits. Everything that `items` does, its cleaning up included, happens on that
@@ -39,7 +39,7 @@ def _close(iterator: Iterator[Item], coming: "Future[tuple[Item] | None]") -> No
         close()
 
 
-def side_by_side(
+def map_concurrently(
     work: Callable[[Item], Result], items: Iterable[Item], *, waiting: int = 0
 ) -> Generator[Result, None, None]:
     """The results of some work on each item, in order; two items are worked on at a time.

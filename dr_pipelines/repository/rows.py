@@ -25,7 +25,7 @@ from dr_pipelines.repository.segments import (
     read_segment,
     rows_within,
 )
-from dr_pipelines.repository.take_rows import gather, in_order
+from dr_pipelines.repository.take_rows import in_order, take_rows
 
 WRITE_ROWS = 2 * BASE_ROWS
 ENOUGH_ROWS = WRITE_ROWS - WRITE_ROWS // 16
@@ -54,7 +54,7 @@ def newest_rows(
         if len(wanted) == 0:
             continue
         rows = read_segment(repository, ref, spec=state.spec, columns=schema.names)
-        held = pa.concat_tables([held, gather(rows, wanted).cast(schema)])
+        held = pa.concat_tables([held, take_rows(rows, wanted).cast(schema)])
         if held.num_rows >= ENOUGH_ROWS or held.nbytes >= WRITE_BYTES:
             yield from _whole_documents(held)
             held = schema.empty_table()
@@ -80,7 +80,7 @@ def observed_rows(
         [_filled(records, segment_schema(spec)), _filled(heads, segment_schema(spec))]
     )
     places = _heads_first(heads["chunk_count"].to_numpy())
-    return _versioned(gather(rows, places), versions, spec)
+    return _versioned(take_rows(rows, places), versions, spec)
 
 
 def strings(column: pa.ChunkedArray | pa.Array) -> pa.Array:

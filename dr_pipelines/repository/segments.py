@@ -23,7 +23,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import decode_table, encode_table, require_schema
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.take_rows import Numbers, gather, in_order
+from dr_pipelines.repository.take_rows import Numbers, in_order, take_rows
 
 BASE_ROWS = 8_192
 """Rows of a base segment: about 16 MiB with 384 dimensions and short texts. With twice as many a
@@ -50,7 +50,7 @@ def sort_rows(rows: pa.Table) -> pa.Table:
 
 def records_only(rows: pa.Table) -> pa.Table:
     """Without document rows."""
-    return gather(rows, _numbers(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW)))
+    return take_rows(rows, _numbers(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW)))
 
 
 def documents_only(rows: pa.Table) -> pa.Table:
@@ -215,7 +215,7 @@ def _records_of(rows: pa.Table, names: Sequence[str]) -> tuple[pa.Table, pa.Arra
     document row."""
     is_record = pc.not_equal(rows["chunk_index"], DOCUMENT_ROW).combine_chunks()
     places = pc.subtract(pc.cumulative_sum(is_record.cast(pa.int64())), 1)
-    records = gather(rows.select(names), _numbers(is_record))
+    records = take_rows(rows.select(names), _numbers(is_record))
     return records, pc.if_else(is_record, places, None)
 
 

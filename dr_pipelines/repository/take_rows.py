@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 Numbers = npt.NDArray[np.int64]
 
 
-def gather(rows: pa.Table, numbers: Numbers) -> pa.Table:
+def take_rows(rows: pa.Table, numbers: Numbers) -> pa.Table:
     """The rows with these numbers, in this order, in one chunk each."""
     columns = [_gathered(column, numbers) for column in rows.columns]
     return pa.table(columns, schema=rows.schema)
@@ -24,7 +24,7 @@ def in_order(rows: pa.Table, names: Sequence[str]) -> pa.Table:
     """The rows ascending by these columns, earlier ones first."""
     keys = [(name, "ascending") for name in names]
     order: Numbers = pc.sort_indices(rows, sort_keys=keys).to_numpy().astype(np.int64)
-    return rows if (np.diff(order) == 1).all() else gather(rows, order)
+    return rows if (np.diff(order) == 1).all() else take_rows(rows, order)
 
 
 def _gathered(column: pa.ChunkedArray, numbers: Numbers) -> pa.Array:

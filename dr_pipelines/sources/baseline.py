@@ -41,8 +41,8 @@ class BaselinedSource:
             self.partitions()
         return self._end or 0
 
-    def glance(self) -> str:
-        return f"{self._source.glance()}:{self._start}"
+    def change_token(self) -> str:
+        return f"{self._source.change_token()}:{self._start}"
 
     def partitions(self) -> list[SourcePartition]:
         days = self._source.partitions()
@@ -50,11 +50,14 @@ class BaselinedSource:
         self._end = early[-1].through if early else 0
         if not early:
             return days
-        later, standing = days[len(early) :], self._standing(early[-1]).num_rows
-        if later and (later[0].day == self._start or not standing):
-            return [replace(later[0], after=0, changes=later[0].changes + standing), *later[1:]]
-        whole = replace(early[-1], day=self._start, after=0, changes=standing)
-        return [whole, *later] if standing else []
+        later, protection_status = days[len(early) :], self._standing(early[-1]).num_rows
+        if later and (later[0].day == self._start or not protection_status):
+            return [
+                replace(later[0], after=0, changes=later[0].changes + protection_status),
+                *later[1:],
+            ]
+        whole = replace(early[-1], day=self._start, after=0, changes=protection_status)
+        return [whole, *later] if protection_status else []
 
     def anchor(self, position: int) -> str | None:
         return self._source.anchor(position)
@@ -79,12 +82,12 @@ class BaselinedSource:
 
         if self._known is None:
             self.partitions()
-        standing = self._known[1] if self._known else pa.table({})
+        protection_status = self._known[1] if self._known else pa.table({})
         for batch in self._source.changes(after, through):
-            at = pc.index_in(batch["document_id"], value_set=standing["document_id"])
+            at = pc.index_in(batch["document_id"], value_set=protection_status["document_id"])
             stands = pc.and_(
-                pc.equal(batch["position"], standing["position"].take(at)),
-                pc.equal(batch["ordinal"], standing["ordinal"].take(at)),
+                pc.equal(batch["position"], protection_status["position"].take(at)),
+                pc.equal(batch["ordinal"], protection_status["ordinal"].take(at)),
             )
             found = batch.filter(pc.fill_null(stands, False).combine_chunks())
             if found.num_rows:

@@ -110,7 +110,7 @@ class GitSource:
     def baseline(self) -> int:
         return 0
 
-    def glance(self) -> str:
+    def change_token(self) -> str:
         """The commit of the ref, what is read of it, and when Git LFS last brought files."""
         commit = resolve_ref(self._repository, self._ref)
         brought = last_brought(self._repository)

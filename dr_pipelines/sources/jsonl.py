@@ -47,7 +47,7 @@ class JsonlSource:
     def baseline(self) -> int:
         return 0
 
-    def glance(self) -> str:
+    def change_token(self) -> str:
         """Which file it is, its size, when it was last written, and what values are expected."""
         with opened(self._path) as file:
             found = os.fstat(file.fileno())

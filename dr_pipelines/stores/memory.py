@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import AlreadyExists, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.record import store_schema
@@ -107,10 +107,10 @@ class MemoryVectorStore:
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, KEPT(batch, spec))
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return fit_exact(spec)
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         self._resolved(name)
         return None
 

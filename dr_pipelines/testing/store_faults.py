@@ -8,8 +8,8 @@ from typing import Literal, TypeVar
 import pyarrow as pa
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
-from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Definer, Progress, VectorStore
@@ -22,7 +22,7 @@ CallName = Literal[
     "describe",
     "compatibility",
     "status",
-    "glance",
+    "change_token",
     "scan",
     "batch",
     "search",
@@ -100,11 +100,11 @@ class RecordingStore:
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return self._store.misfits(spec, batch)  # pure: nothing is asked of the engine
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return self._store.fit(spec)
 
-    def glance(self, name: str) -> str | None:
-        return self._called("glance", name, lambda: self._store.glance(name))
+    def change_token(self, name: str) -> str | None:
+        return self._called("change_token", name, lambda: self._store.change_token(name))
 
     def create(self, spec: CollectionSpec) -> None:
         self._called("create", spec.name, lambda: self._store.create(spec))

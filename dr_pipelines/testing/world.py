@@ -110,7 +110,7 @@ class ListedSource:
     def baseline(self) -> int:
         return 0
 
-    def glance(self) -> str:
+    def change_token(self) -> str:
         return self.anchor(self.head) or ""
 
     def partitions(self) -> list[SourcePartition]:

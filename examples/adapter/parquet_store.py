@@ -33,7 +33,7 @@ from dr_pipelines.model.collection import (
     Metric,
     VectorType,
 )
-from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.record import store_schema
@@ -139,7 +139,7 @@ class ParquetVectorStore:
         engine = {**asked.engine, "parquet": section}
         return asked.model_copy(update={"vectors": vectors, "engine": engine})
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         return self._open(name).label.mark
 
     def status(self, name: str) -> CollectionStatus:
@@ -173,7 +173,7 @@ class ParquetVectorStore:
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, value_problems(batch, spec))
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return fit_to(spec, NATIVE)
 
     def create(self, spec: CollectionSpec) -> None:

@@ -26,11 +26,11 @@ from dr_pipelines.model.collection import (
     FieldType,
     Vector,
 )
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline, Writer
-from dr_pipelines.monitoring.exposure import standing
+from dr_pipelines.monitoring.exposure import protection_status
 from dr_pipelines.planning.freshness import Protection, protection
 from dr_pipelines.proof.points import record_proof
 from dr_pipelines.repository.fold import fold_point
@@ -55,7 +55,7 @@ SPEC = CollectionSpec(
     fields=(Field(name="note", type=FieldType.STRING), Field(name="weight", type=FieldType.NUMBER)),
 )
 LONGEST = 8
-RULE = Note("engine.memory.rules", Fate.LOST, "not made again: add it by hand")
+RULE = Note("engine.memory.rules", Outcome.LOST, "not made again: add it by hand")
 
 
 def limits(batch: Batch, spec: CollectionSpec) -> Iterator[Problem]:
@@ -78,7 +78,7 @@ class Picky(MemoryVectorStore):
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, limits(batch, spec))
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         self.describe(name)
         return self.glanced
 
@@ -135,7 +135,7 @@ def snapshot(store: Picky, repository: Repository, **more: Any) -> Snapshot:
 def stands(repository: Repository) -> Protection:
     """Against an objective of a day, just after the newest snapshot was proven."""
     record_proof(repository, "items", checks=["equal", "restorable"])
-    known = standing("items", repository=repository, feed=None, edited=True)
+    known = protection_status("items", repository=repository, feed=None, edited=True)
     return protection(known, rpo=timedelta(days=1), now=repository.clock())
 
 
@@ -219,14 +219,14 @@ def test_what_is_not_lost_cannot_be_accepted() -> None:
     assert repository.log("items").head().number == 0
 
 
-@pytest.mark.parametrize("fate", [Fate.APPROXIMATED, Fate.CODE])
-def test_what_works_differently_or_runs_code_is_a_remark(fate: Fate) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.APPROXIMATED, Outcome.CODE])
+def test_what_works_differently_or_runs_code_is_a_remark(outcome: Outcome) -> None:
     store, repository = world(row("a"))
-    store.notes = (Note("engine.memory.checks", fate, "calls a function"),)
+    store.notes = (Note("engine.memory.checks", outcome, "calls a function"),)
     fitness = snapshot(store, repository).fitness
     assert (fitness.word, fitness.losses()) == ("fits", ())
-    assert [(part.part, part.fate) for part in fitness.remarks()] == [
-        ("engine.memory.checks", fate)
+    assert [(part.part, part.outcome) for part in fitness.remarks()] == [
+        ("engine.memory.checks", outcome)
     ]
 
 

@@ -78,8 +78,8 @@ def followed(place: Workplace) -> None:
     assert done.code == 0, (command, done.out, done.err)
     after = place.dr("backup", "memories", "--json")
     assert (after.code, after.json["records"], after.json["equal"]) == (0, ROWS, True)
-    [standing] = place.dr("status", "--json").json["collections"]
-    assert standing["problems"] == []
+    [protection_status] = place.dr("status", "--json").json["collections"]
+    assert protection_status["problems"] == []
 
 
 def policies(url: str) -> str:
@@ -112,8 +112,8 @@ def test_what_is_behind_an_alias_comes_back_by_the_command_that_is_printed(
     fresh.dr("backup", "memories")
     known.drop(base, "memories")
     assert fresh.dr("restore", "memories", "--switch").code == 0
-    [standing] = fresh.dr("status", "--json").json["collections"]
-    lose(known, base, standing["physical"], loss)
+    [protection_status] = fresh.dr("status", "--json").json["collections"]
+    lose(known, base, protection_status["physical"], loss)
     followed(fresh)
 
 
@@ -140,8 +140,8 @@ def test_a_table_of_postgresql_comes_back_by_the_command_that_is_printed(
         clients.execute("DROP TABLE memories")
         if alias:
             assert fresh.dr("restore", "memories", "--switch").code == 0
-            [standing] = fresh.dr("status", "--json").json["collections"]
-            clients.execute(f'DROP TABLE "{standing["physical"]}" CASCADE')
+            [protection_status] = fresh.dr("status", "--json").json["collections"]
+            clients.execute(f'DROP TABLE "{protection_status["physical"]}" CASCADE')
         followed(fresh)
 
 

@@ -69,7 +69,7 @@ def test_code_is_shown_refused_and_run_with_consent(
     for said in (backup, place.dr("status")):
         assert code in " ".join((said.out + said.err).split())
     (noted,) = place.dr("status", "--json").json["collections"][1]["fit"]["parts"]
-    assert (noted["part"], noted["fate"]) == ("engine.pgvector.code.policy p", "code")
+    assert (noted["part"], noted["outcome"]) == ("engine.pgvector.code.policy p", "code")
     native.execute("DROP TABLE memories")
 
     plan = place.dr("restore", "memories", "--plan", "--json")

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 import pytest
 
 from dr_pipelines.model.collection import CollectionSpec, Vector
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.project.project import open_project
@@ -20,7 +20,7 @@ PART = "engine.duckdb.rules"
 def test_a_loss_is_said_everywhere_until_it_is_accepted(
     kept: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notes = (Note(PART, Fate.LOST, "not made again"), Note("name", Fate.CODE, "calls f()"))
+    notes = (Note(PART, Outcome.LOST, "not made again"), Note("name", Outcome.CODE, "calls f()"))
     monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
     said = kept.dr("backup", "notes", "--if-changed")  # quiet, and looked at nevertheless
     words = " ".join(said.out.split())
@@ -145,7 +145,7 @@ def test_a_replay_says_what_was_refused(kept: Workplace, monkeypatch: pytest.Mon
 def test_of_many_losses_a_log_entry_names_some_and_says_how_many_more(
     kept: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notes = tuple(Note(f"engine.duckdb.p{n:02}", Fate.LOST, "gone") for n in range(12))
+    notes = tuple(Note(f"engine.duckdb.p{n:02}", Outcome.LOST, "gone") for n in range(12))
     monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
     assert kept.dr("backup", "notes").code == 3
     project = open_project(kept.directory / "policies.yaml", {})

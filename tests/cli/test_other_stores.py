@@ -6,7 +6,7 @@ import pytest
 
 from dr_pipelines.cli import restore
 from dr_pipelines.errors import Unavailable
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.project.project import Project
@@ -80,10 +80,10 @@ def test_what_becomes_of_parts_is_said_in_whole_words_and_what_is_lost_first(
     monkeypatch.setenv("COLUMNS", "80")
     enforced = "not in force here: what pgvector enforced by its policies nobody enforces"
     notes = [
-        *(Note(f"fields.f{i}", Fate.CARRIED, "as it was") for i in range(41)),
-        Note("vectors.embedding", Fate.CARRIED, "as it was"),
-        Note("vectors.embedding.index", Fate.APPROXIMATED, "hnsw becomes ivf_pq"),
-        Note("engine.pgvector.policies", Fate.LOST, enforced),
+        *(Note(f"fields.f{i}", Outcome.CARRIED, "as it was") for i in range(41)),
+        Note("vectors.embedding", Outcome.CARRIED, "as it was"),
+        Note("vectors.embedding.index", Outcome.APPROXIMATED, "hnsw becomes ivf_pq"),
+        Note("engine.pgvector.policies", Outcome.LOST, enforced),
     ]
     plan = Plan(
         collection="docs",

@@ -141,15 +141,15 @@ def test_what_is_half_restored_is_neither_backed_up_nor_lost(
         refused = lance.dr(*words)
         assert refused.code == 1
         assert "'memories' is being restored and is not whole" in refused.err
-    assert standing(lance)["physical"] is None
-    assert "is being restored and is not whole" in standing(lance)["problems"][-1]
+    assert protection_status(lance)["physical"] is None
+    assert "is being restored and is not whole" in protection_status(lance)["problems"][-1]
 
     done = restored_as_memories(lance)
     assert done.json["resumed"] is True
     backed_up(lance)
 
 
-def standing(workplace: Workplace) -> dict[str, Any]:
+def protection_status(workplace: Workplace) -> dict[str, Any]:
     collections = workplace.dr("status", "--json").json["collections"]
     (found,) = (found for found in collections if found["collection"] == "memories")
     return dict(found)
@@ -159,35 +159,38 @@ def test_what_was_an_alias_before_is_not_whole_until_it_ends_either(
     lance: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert lance.dr("restore", "memories", "--switch").code == 0
-    physical = standing(lance)["physical"]
+    physical = protection_status(lance)["physical"]
     shutil.rmtree(lance.directory / "stores")
     killed_but_for_one(lance, LanceDBVectorStore, "memories", "memories", monkeypatch)
 
     said = "'memories' is being restored and is not whole"
-    assert standing(lance)["physical"] is None
-    assert said in standing(lance)["problems"][-1]
+    assert protection_status(lance)["physical"] is None
+    assert said in protection_status(lance)["problems"][-1]
     assert said in lance.dr("search", "memories", "user", "--mode", "keyword").err
     assert said in lance.dr("documents", "memories", "--store").err
 
     restored_as_memories(lance)
-    assert (standing(lance)["physical"], standing(lance)["problems"]) == ("memories", [])
+    assert (protection_status(lance)["physical"], protection_status(lance)["problems"]) == (
+        "memories",
+        [],
+    )
     clients(lance.directory).drop_table("memories")
     assert lance.dr("restore", "memories", "--switch").code == 0
-    assert standing(lance)["physical"] != physical
+    assert protection_status(lance)["physical"] != physical
 
 
 def test_a_collection_under_the_name_of_an_alias_is_pointed_out(lance: Workplace) -> None:
     assert lance.dr("restore", "memories", "--switch").code == 0
-    physical = standing(lance)["physical"]
+    physical = protection_status(lance)["physical"]
     shutil.rmtree(lance.directory / "stores")
     clients(lance.directory).create_table("memories", pa.table({"id": ["x"], "vector": [[1.0]]}))
-    assert f"no alias of '{physical}'" in standing(lance)["problems"][-1]
+    assert f"no alias of '{physical}'" in protection_status(lance)["problems"][-1]
 
 
 def test_a_store_is_looked_at_while_the_repository_is_away(lance: Workplace) -> None:
     restored_as_memories(lance)
     (lance.directory / "repository").rename(lance.directory / "away")
-    found = standing(lance)
+    found = protection_status(lance)
     assert found["physical"] == "memories"
     assert [problem.partition(":")[0] for problem in found["problems"]] == ["repository"]
     assert len(lance.dr("documents", "memories", "--store", "--json").json["documents"]) == ROWS

@@ -19,7 +19,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("part", ["standing", "catalog_of"])
+@pytest.mark.parametrize("part", ["protection_status", "catalog_of"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_collection_that_fails_leaves_the_others(
     kept: Workplace, monkeypatch: pytest.MonkeyPatch, part: str, failure: str

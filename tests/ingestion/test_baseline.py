@@ -103,5 +103,5 @@ def test_a_time_of_a_change_in_the_baseline_stays_its_own(tmp_path: Path) -> Non
 
 def test_another_first_day_is_another_glance(tmp_path: Path) -> None:
     feed = JsonlSource(written(tmp_path / "feed.jsonl", LINES))
-    glances = {BaselinedSource(feed, date(2026, 1, day)).glance() for day in (4, 5)}
-    assert len(glances) == 2
+    change_tokens = {BaselinedSource(feed, date(2026, 1, day)).change_token() for day in (4, 5)}
+    assert len(change_tokens) == 2

@@ -150,14 +150,14 @@ def test_dates_that_go_back_stay_on_the_newest_day(repository: Repository) -> No
 
 
 def test_a_glance_shows_a_new_commit_and_is_of_what_is_read(repository: Repository) -> None:
-    glances = []
+    change_tokens = []
     for text in ("1", "2"):
         repository.write("a.md", text)
         repository.commit()
-        glances.append(GitSource(repository.path).glance())
-    glances.append(GitSource(repository.path, exclude=("b.md",)).glance())
-    assert len(set(glances)) == 3
-    assert GitSource(repository.path).glance() == glances[1]
+        change_tokens.append(GitSource(repository.path).change_token())
+    change_tokens.append(GitSource(repository.path, exclude=("b.md",)).change_token())
+    assert len(set(change_tokens)) == 3
+    assert GitSource(repository.path).change_token() == change_tokens[1]
 
 
 def test_a_forced_push_changes_the_anchors(repository: Repository) -> None:
@@ -473,10 +473,13 @@ def test_an_lfs_pointer_is_named_until_its_file_is_fetched(repository: Repositor
         f"the file is a Git LFS pointer, and its 29 bytes are not here: run `git -C "
         f"{repository.path} lfs fetch --all`, or exclude it"
     )
-    before, place = source.glance(), repository.path / f".git/lfs/objects/{OID[:2]}/{OID[2:4]}"
+    before, place = (
+        source.change_token(),
+        repository.path / f".git/lfs/objects/{OID[:2]}/{OID[2:4]}",
+    )
     place.mkdir(parents=True)
     (place / OID).write_bytes(LARGE)
-    assert source.glance() != before
+    assert source.change_token() != before
     source.partitions()
     assert (changed(source)[0], source.unread().count) == ((1, "a.md", LARGE.decode()), 0)
     (place / OID).write_bytes(b"something else")

@@ -82,11 +82,11 @@ class ForgetsTheQuarantine(JsonlSource):
 
 
 class GlancesAtAClock(JsonlSource):
-    glances = 0
+    change_tokens = 0
 
-    def glance(self) -> str:
-        self.glances += 1
-        return str(self.glances)
+    def change_token(self) -> str:
+        self.change_tokens += 1
+        return str(self.change_tokens)
 
 
 class Exhausted(JsonlSource):

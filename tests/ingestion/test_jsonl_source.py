@@ -239,17 +239,17 @@ def test_a_feed_that_grows_keeps_its_anchors(tmp_path: Path) -> None:
 
 def test_a_glance_shows_what_was_appended_or_put_in_place(tmp_path: Path) -> None:
     path = written(tmp_path / "feed.jsonl", FEED)
-    glances = [JsonlSource(path).glance()]
+    change_tokens = [JsonlSource(path).change_token()]
     with path.open("ab") as file:
         file.write(raw(9) + b"\n")
-    glances.append(JsonlSource(path).glance())
+    change_tokens.append(JsonlSource(path).change_token())
     path.with_suffix(".new").write_bytes(path.read_bytes().replace(b"Title", b"Other"))
     path.with_suffix(".new").replace(path)
-    glances.append(JsonlSource(path).glance())
-    assert len(set(glances)) == 3
+    change_tokens.append(JsonlSource(path).change_token())
+    assert len(set(change_tokens)) == 3
     path.unlink()
     with pytest.raises(NotFound, match="no change feed at"):
-        JsonlSource(path).glance()
+        JsonlSource(path).change_token()
 
 
 def test_a_rewritten_line_changes_every_anchor_from_it_on(tmp_path: Path) -> None:

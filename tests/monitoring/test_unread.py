@@ -16,10 +16,10 @@ from dr_pipelines.ingestion.lineage import Feed
 from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.model.collection import Field, FieldType
 from dr_pipelines.model.unread import Quarantined, Unread, unread
-from dr_pipelines.monitoring.exposure import standing
+from dr_pipelines.monitoring.exposure import protection_status
 from dr_pipelines.planning.freshness import (
     Protection,
-    Standing,
+    ProtectionStatus,
     exposure,
     protection,
 )
@@ -32,7 +32,7 @@ from tests.ingestion.feeds import Repository, line, written
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-PROVEN = Standing(head=3, head_sha256="", proven=2, proven_at=NOON)
+PROVEN = ProtectionStatus(head=3, head_sha256="", proven=2, proven_at=NOON)
 LINES = tuple(
     Quarantined(f"line {n}", "bad", n, sha256=f"{n}" * 64, since=NOON + n * HOUR) for n in (1, 2)
 )
@@ -78,9 +78,11 @@ def test_what_becomes_readable_after_its_day_was_ingested_is_not_passed_over(
     process = replace(world, source=source).process()
     assert process.ingest().unread.count == 1
 
-    def stands() -> Standing:
+    def stands() -> ProtectionStatus:
         feed = Feed(process.collection, source)
-        return standing(process.collection, repository=process.repository, feed=feed, edited=False)
+        return protection_status(
+            process.collection, repository=process.repository, feed=feed, edited=False
+        )
 
     assert [q.document for q in stands().unread.lines] == ["a.md"]
     place = repository.path / f".git/lfs/objects/{oid[:2]}/{oid[2:4]}"

@@ -13,7 +13,7 @@ from dr_pipelines.planning.freshness import (
     Attempts,
     Need,
     Protection,
-    Standing,
+    ProtectionStatus,
     backup_due,
     confirmation_due,
     expected_duration,
@@ -21,7 +21,7 @@ from dr_pipelines.planning.freshness import (
     freshness_windows,
     needs,
     next_attempt,
-    next_stretch,
+    next_range,
     pause_after,
     protection,
 )
@@ -32,16 +32,16 @@ TAKES = {Action.INGEST: 5 * MINUTE, Action.SNAPSHOT: 10 * MINUTE}
 SHA = "0" * 64
 
 
-def standing(**known: object) -> Standing:
-    return Standing(head=7, head_sha256=SHA, **known)  # type: ignore[arg-type]
+def protection_status(**known: object) -> ProtectionStatus:
+    return ProtectionStatus(head=7, head_sha256=SHA, **known)  # type: ignore[arg-type]
 
 
-def due(known: Standing, *, now: datetime = NOW) -> tuple[Need, ...]:
+def due(known: ProtectionStatus, *, now: datetime = NOW) -> tuple[Need, ...]:
     return needs(known, rpo=HOUR, now=now, takes=TAKES)
 
 
 def test_a_quiet_collection_needs_nothing_however_old_its_proof() -> None:
-    known = standing(proven=6, proven_at=NOW - 300 * HOUR)
+    known = protection_status(proven=6, proven_at=NOW - 300 * HOUR)
 
     assert exposure(known, now=NOW) == timedelta(0)
     assert protection(known, rpo=HOUR, now=NOW) is Protection.QUIET
@@ -49,7 +49,7 @@ def test_a_quiet_collection_needs_nothing_however_old_its_proof() -> None:
 
 
 def test_exposure_is_the_age_of_the_oldest_unread_change() -> None:
-    known = standing(behind=("2026-03-01",), unread_since=NOW - 20 * MINUTE)
+    known = protection_status(behind=("2026-03-01",), unread_since=NOW - 20 * MINUTE)
 
     assert exposure(known, now=NOW) == 20 * MINUTE
     assert protection(known, rpo=HOUR, now=NOW) is Protection.WITHIN
@@ -57,7 +57,7 @@ def test_exposure_is_the_age_of_the_oldest_unread_change() -> None:
 
 
 def test_a_change_from_the_future_is_no_exposure() -> None:
-    known = standing(behind=("2026-03-02",), unread_since=NOW + HOUR)
+    known = protection_status(behind=("2026-03-02",), unread_since=NOW + HOUR)
 
     assert exposure(known, now=NOW) == timedelta(0)
     assert due(known) == ()
@@ -65,19 +65,19 @@ def test_a_change_from_the_future_is_no_exposure() -> None:
 
 def test_a_change_behind_one_from_the_future_is_exposed_since_its_own_time() -> None:
     ahead, said = NOW + 100 * HOUR, NOW - 2 * HOUR
-    known = standing(behind=("2026-03-06",), unread_since=ahead, unread_said=said)
+    known = protection_status(behind=("2026-03-06",), unread_since=ahead, unread_said=said)
 
     assert exposure(known, now=NOW) == 2 * HOUR
     assert [need.since for need in due(known)] == [said]
 
 
 def test_what_was_never_proven_is_not_quiet() -> None:
-    assert protection(standing(), rpo=HOUR, now=NOW) is Protection.WITHIN
+    assert protection(protection_status(), rpo=HOUR, now=NOW) is Protection.WITHIN
 
 
 def test_reading_starts_early_enough_to_end_within_the_objective() -> None:
     since = NOW - HOUR + TAKES[Action.INGEST] + LATENCY
-    known = standing(behind=("2026-03-01",), unread_since=since, unread_after=41)
+    known = protection_status(behind=("2026-03-01",), unread_since=since, unread_after=41)
 
     assert due(known) == (Need(Action.INGEST, since, "1-41"),)
     assert due(known, now=NOW - timedelta(seconds=1)) == ()
@@ -91,7 +91,7 @@ def test_a_slower_snapshot_starts_earlier() -> None:
 
 
 def test_what_was_read_is_proven_within_another_objective() -> None:
-    known = standing(unproven_since=NOW - HOUR, proven=3, proven_at=NOW - 2 * HOUR)
+    known = protection_status(unproven_since=NOW - HOUR, proven=3, proven_at=NOW - 2 * HOUR)
 
     assert exposure(known, now=NOW) == timedelta(0)
     assert protection(known, rpo=HOUR, now=NOW) is Protection.WITHIN
@@ -99,20 +99,22 @@ def test_what_was_read_is_proven_within_another_objective() -> None:
 
 
 def test_reading_comes_before_proving() -> None:
-    known = standing(behind=("2026-02-28",), unread_since=NOW - HOUR, unproven_since=NOW - 2 * HOUR)
+    known = protection_status(
+        behind=("2026-02-28",), unread_since=NOW - HOUR, unproven_since=NOW - 2 * HOUR
+    )
 
     assert [need.action for need in due(known)] == [Action.INGEST, Action.SNAPSHOT]
 
 
 def test_edits_that_only_a_snapshot_reveals_are_exposed_since_the_last_one() -> None:
-    known = standing(edited=True, proven=5, proven_at=NOW - 50 * MINUTE)
+    known = protection_status(edited=True, proven=5, proven_at=NOW - 50 * MINUTE)
 
     assert exposure(known, now=NOW) == 50 * MINUTE
     assert due(known) == (Need(Action.SNAPSHOT, NOW - 50 * MINUTE, "after-5"),)
 
 
 def test_what_was_never_backed_up_is_due_at_once() -> None:
-    known = standing(edited=True)
+    known = protection_status(edited=True)
 
     assert exposure(known, now=NOW) == timedelta.max
     assert protection(known, rpo=HOUR, now=NOW) is Protection.BREACHED
@@ -120,15 +122,17 @@ def test_what_was_never_backed_up_is_due_at_once() -> None:
 
 
 def test_a_need_keeps_its_name_while_the_source_goes_on() -> None:
-    first = standing(behind=("2026-03-01",), unread_since=NOW - HOUR, unread_after=41)
-    later = standing(behind=("2026-03-01", "2026-03-02"), unread_since=NOW - HOUR, unread_after=41)
+    first = protection_status(behind=("2026-03-01",), unread_since=NOW - HOUR, unread_after=41)
+    later = protection_status(
+        behind=("2026-03-01", "2026-03-02"), unread_since=NOW - HOUR, unread_after=41
+    )
 
     assert due(first)[0].key == due(later)[0].key
 
 
 def test_a_failed_snapshot_keeps_the_name_of_its_need() -> None:
-    before = standing(unproven_since=NOW - HOUR, proven=3)
-    after = Standing(head=9, head_sha256=SHA, unproven_since=NOW - HOUR, proven=3)
+    before = protection_status(unproven_since=NOW - HOUR, proven=3)
+    after = ProtectionStatus(head=9, head_sha256=SHA, unproven_since=NOW - HOUR, proven=3)
 
     assert due(before)[0].key == due(after)[0].key
 
@@ -163,7 +167,7 @@ def test_a_run_is_expected_to_take_as_long_as_the_slowest_of_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("behind", "complete", "stretch"),
+    ("behind", "complete", "position_range"),
     [
         ({"2026-01-05"}, {}, ("2026-01-05", "2026-01-05")),
         ({"2026-01-07", "2026-01-05"}, {}, ("2026-01-05", "2026-01-07")),
@@ -175,11 +179,11 @@ def test_a_run_is_expected_to_take_as_long_as_the_slowest_of_the_last() -> None:
     ],
 )
 def test_a_stretch_holds_the_oldest_days_and_none_that_is_complete_or_to_come(
-    behind: set[str], complete: set[str], stretch: tuple[str, str] | None
+    behind: set[str], complete: set[str], position_range: tuple[str, str] | None
 ) -> None:
     limit = 2 if len(behind) == 3 else 31
 
-    assert next_stretch(behind, complete, today="2026-03-01", limit=limit) == stretch
+    assert next_range(behind, complete, today="2026-03-01", limit=limit) == position_range
 
 
 def test_a_proof_may_grow_two_objectives_old_before_anybody_is_warned() -> None:

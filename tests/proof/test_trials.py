@@ -15,7 +15,7 @@ import pytest
 from dr_pipelines.backup.snapshot import LossAccepted, backup, unchanged_since
 from dr_pipelines.errors import InvalidRequest, Unavailable
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.fitness import Fitness, unaccepted
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline
@@ -161,7 +161,7 @@ def test_what_a_trial_finds_does_not_fit(store: type[Picky], part: str, said: st
     fitness = taken(served, repository, bench)
     (loss,) = [loss for loss in fitness.losses() if loss.part == part]
     assert re.search(said, loss.consequence)
-    assert loss.fate in (Fate.LOST, Fate.REFUSED)
+    assert loss.outcome in (Outcome.LOST, Outcome.REFUSED)
     assert fitness.word == "does not fit"
     assert bench.store.collections() == []
 
@@ -223,7 +223,7 @@ def test_an_index_that_cannot_be_built_does_not_fit() -> None:
     store, repository = world(row("a"))
     bench = Bench(CannotIndex())
     (loss,) = taken(store, repository, bench).losses()
-    assert (loss.part, loss.fate) == ("trial.index", Fate.REFUSED)
+    assert (loss.part, loss.outcome) == ("trial.index", Outcome.REFUSED)
     assert "no index of what is not finite" in loss.consequence
     assert bench.store.collections() == []
 

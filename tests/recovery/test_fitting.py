@@ -15,7 +15,7 @@ from dr_pipelines.model.collection import (
     VectorIndex,
     VectorKind,
 )
-from dr_pipelines.model.fit import Fate, Fit
+from dr_pipelines.model.compatibility import CompatibilityReport, Outcome
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Phase, Plan, Recovery
@@ -69,21 +69,21 @@ class Forgetful(MemoryVectorStore):
         return spec.model_copy(update={"vectors": vectors})
 
 
-def fates(fit: Fit) -> dict[str, Fate]:
-    return {note.part: note.fate for note in fit.notes}
+def outcomes(fit: CompatibilityReport) -> dict[str, Outcome]:
+    return {note.part: note.outcome for note in fit.notes}
 
 
 def test_every_part_that_is_not_the_same_is_named() -> None:
     fit = fit_to(SPEC, replace(NATIVE, vectors=1))
-    assert fates(fit) == {
-        "vectors.embedding.index.ef_construction": Fate.APPROXIMATED,
-        "vectors.second": Fate.APPROXIMATED,
-        "vectors.second.index": Fate.APPROXIMATED,
-        "vectors.third": Fate.LOST,
-        "shards": Fate.APPROXIMATED,
-        "replicas": Fate.LOST,
-        "engine.elsewhere.policies": Fate.LOST,
-        "engine.elsewhere.storage": Fate.APPROXIMATED,
+    assert outcomes(fit) == {
+        "vectors.embedding.index.ef_construction": Outcome.APPROXIMATED,
+        "vectors.second": Outcome.APPROXIMATED,
+        "vectors.second.index": Outcome.APPROXIMATED,
+        "vectors.third": Outcome.LOST,
+        "shards": Outcome.APPROXIMATED,
+        "replicas": Outcome.LOST,
+        "engine.elsewhere.policies": Outcome.LOST,
+        "engine.elsewhere.storage": Outcome.APPROXIMATED,
     }
     assert [v.index for v in fit.spec.vectors] == [
         VectorIndex(kind="hnsw", parameters={"m": 24}),
@@ -100,20 +100,20 @@ def test_the_same_engine_changes_nothing() -> None:
         vectors=(Vector(dimension=2, index=VectorIndex(kind="hnsw", parameters={"m": 5})),),
         engine={"here": {"policies": ["p"]}},
     )
-    assert fit_to(plain, NATIVE) == Fit(plain)
+    assert fit_to(plain, NATIVE) == CompatibilityReport(plain)
 
 
 def test_an_index_of_another_kind_becomes_the_usual_one() -> None:
     vector = Vector(dimension=2, index=VectorIndex(kind="diskann", parameters={"lists": 9}))
     fit = fit_to(CollectionSpec(name="items", vectors=(vector,)), NATIVE)
     assert fit.spec.vectors[0].index == VectorIndex(kind="ivf_flat", parameters={"lists": 9})
-    assert fates(fit) == {"vectors.embedding.index": Fate.APPROXIMATED}
+    assert outcomes(fit) == {"vectors.embedding.index": Outcome.APPROXIMATED}
 
 
 def test_an_exact_store_keeps_what_is_said_of_indexes() -> None:
     fit = fit_exact(SPEC)
     assert fit.spec == SPEC
-    assert fates(fit)["vectors.embedding.index"] is Fate.APPROXIMATED
+    assert outcomes(fit)["vectors.embedding.index"] is Outcome.APPROXIMATED
 
 
 def test_parts_are_compared_one_by_one() -> None:
@@ -190,11 +190,15 @@ def adopted(store: MemoryVectorStore) -> Repository:
 
 
 def restored(
-    repository: Repository, store: MemoryVectorStore, *, accept_loss: bool, told: list[Fit]
+    repository: Repository,
+    store: MemoryVectorStore,
+    *,
+    accept_loss: bool,
+    told: list[CompatibilityReport],
 ) -> Recovery:
     point = latest(repository, "items")
     plan = outline_restore(point, repository=repository, store=store, store_name="second")
-    told.append(Fit(plan.spec, plan.notes))
+    told.append(CompatibilityReport(plan.spec, plan.notes))
     require_allowed(plan, accept_loss=accept_loss, accept_code=None)
     return restore(point, plan, repository=repository, store=store, lease=OneAtATime())
 
@@ -212,7 +216,11 @@ def switching(point: RecoveryPoint, repository: Repository, store: MemoryVectorS
 
 
 def test_what_would_be_lost_is_said_and_refused_until_it_is_accepted() -> None:
-    repository, other, told = adopted(MemoryVectorStore()), MemoryVectorStore(), list[Fit]()
+    repository, other, told = (
+        adopted(MemoryVectorStore()),
+        MemoryVectorStore(),
+        list[CompatibilityReport](),
+    )
     with pytest.raises(Refused, match=r"engine.elsewhere.policies.*--accept-loss"):
         restored(repository, other, accept_loss=False, told=told)
     assert [note.part for note in told[0].lost] == ["replicas", "engine.elsewhere.policies"]
@@ -386,7 +394,7 @@ def test_what_users_wrote_on_a_collection_is_not_lost(engine: str, key: str) -> 
         engine={engine: {key: {"purpose": "tests"}}, "milvus": {"properties": {"ttl": "1"}}},
     )
     notes = {note.part: note for note in fit_exact(spec).notes}
-    assert notes[f"engine.{engine}.{key}"].fate is Fate.APPROXIMATED
+    assert notes[f"engine.{engine}.{key}"].outcome is Outcome.APPROXIMATED
     assert "kept" in notes[f"engine.{engine}.{key}"].consequence
     assert "tests" not in notes[f"engine.{engine}.{key}"].consequence
-    assert notes["engine.milvus.properties"].fate is Fate.LOST
+    assert notes["engine.milvus.properties"].outcome is Outcome.LOST

@@ -6,7 +6,7 @@ import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorIndex
-from dr_pipelines.model.fit import Fate, Fit
+from dr_pipelines.model.compatibility import CompatibilityReport, Outcome
 from dr_pipelines.model.recovery import Plan
 from dr_pipelines.planning.way_back import VECTOR_INDEXES, kept_for_return, taken_up
 from dr_pipelines.protocols import VectorStore
@@ -58,8 +58,8 @@ def moved(process: Process, store: VectorStore) -> tuple[Process, Plan]:
     return replace(process, store=store), plan
 
 
-def said_of_indexes(plan: Plan) -> dict[str, Fate]:
-    return {note.part: note.fate for note in plan.notes if note.part.startswith(PART)}
+def said_of_indexes(plan: Plan) -> dict[str, Outcome]:
+    return {note.part: note.outcome for note in plan.notes if note.part.startswith(PART)}
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_indexes_are_there_again_after_four_hops(
     before = process.store.describe("notes").vectors
     for engine in others:
         process, plan = moved(process, open_store(engine))
-        assert said_of_indexes(plan)[PART] is Fate.APPROXIMATED
+        assert said_of_indexes(plan)[PART] is Outcome.APPROXIMATED
     process, plan = moved(process, open_store(first))
-    assert said_of_indexes(plan) == {PART: Fate.CARRIED}
+    assert said_of_indexes(plan) == {PART: Outcome.CARRIED}
     assert process.store.describe("notes").vectors == before
     assert before[0].index is not None
     assert before[0].index.parameters.items() >= index.parameters.items()
@@ -87,10 +87,16 @@ def test_indexes_are_there_again_after_four_hops(
 
 def test_an_index_is_kept_only_where_another_one_or_none_takes_its_place() -> None:
     spec, bare = indexed(GRAPH), indexed(None)
-    assert kept_for_return(Fit(spec), spec, origin="a", engine="b") == Fit(spec)
-    assert kept_for_return(Fit(bare), spec, origin="", engine="b") == Fit(bare)
-    assert kept_for_return(Fit(bare), spec, origin="b", engine="b") == Fit(bare)
-    kept = kept_for_return(Fit(bare), spec, origin="a", engine="b").spec
+    assert kept_for_return(
+        CompatibilityReport(spec), spec, origin="a", engine="b"
+    ) == CompatibilityReport(spec)
+    assert kept_for_return(
+        CompatibilityReport(bare), spec, origin="", engine="b"
+    ) == CompatibilityReport(bare)
+    assert kept_for_return(
+        CompatibilityReport(bare), spec, origin="b", engine="b"
+    ) == CompatibilityReport(bare)
+    kept = kept_for_return(CompatibilityReport(bare), spec, origin="a", engine="b").spec
     assert kept.engine == {"a": {VECTOR_INDEXES: {"embedding": GRAPH.model_dump(mode="json")}}}
     assert kept.vectors == bare.vectors
     assert taken_up(kept, engine="b") == kept
@@ -104,4 +110,4 @@ def test_what_is_no_index_is_not_taken_for_one(kept: object) -> None:
     found = taken_up(spec, engine="a")
     assert found.vectors == spec.vectors
     assert found.engine == {"a": {"storage": {"fill": 70}}}
-    assert kept_for_return(Fit(found), spec, origin="a", engine="a").notes == ()
+    assert kept_for_return(CompatibilityReport(found), spec, origin="a", engine="a").notes == ()

@@ -12,15 +12,15 @@ import pytest
 
 from dr_pipelines.errors import Damaged, NotFound, Refused
 from dr_pipelines.model.record import CHANGE_SCHEMA, chunk_schema
-from dr_pipelines.model.recovery_point import CheckpointRef, SegmentRef, Stretch
+from dr_pipelines.model.recovery_point import CheckpointRef, PositionRange, SegmentRef
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository.checkpoints import (
     find_chunks,
     find_documents,
     find_embeddings,
     piece_of,
+    range_of,
     read_documents,
-    stretch_of,
     write_checkpoint,
     write_embeddings,
 )
@@ -44,7 +44,7 @@ from tests.repository.builders import (
 )
 
 DAY = "2026-01-01"
-STRETCH = Stretch(DAY, 1, 4, 8)
+STRETCH = PositionRange(DAY, 1, 4, 8)
 SOURCE, CHUNKER, MODEL = "a" * 64, "b" * 64, "c" * 64
 ENVIRONMENT, ANCHOR = "e" * 64, "anchor at 8"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -74,7 +74,7 @@ def chunk_rows() -> pa.Table:
 
 
 def write_documents(
-    home: Repository, stretch: Stretch = STRETCH, *, anchor: str = ANCHOR
+    home: Repository, position_range: PositionRange = STRETCH, *, anchor: str = ANCHOR
 ) -> CheckpointRef:
     return write_checkpoint(
         home,
@@ -82,7 +82,7 @@ def write_documents(
         changes(),
         stage="documents",
         schema=CHANGE_SCHEMA,
-        stretch=stretch,
+        position_range=position_range,
         provenance=SOURCE,
         input_sha256=anchor,
     )
@@ -97,7 +97,7 @@ def write_chunks(
         chunk_rows() if rows is None else rows,
         stage="chunks",
         schema=chunk_schema(SPEC),
-        stretch=stretch_of(of),
+        position_range=range_of(of),
         provenance=CHUNKER,
         input_sha256=of.sha256,
     )
@@ -121,9 +121,9 @@ def write_vectors(
 
 
 def documents_in(
-    home: Repository, stretch: Stretch = STRETCH, *, provenance: str = SOURCE
+    home: Repository, position_range: PositionRange = STRETCH, *, provenance: str = SOURCE
 ) -> list[tuple[CheckpointRef, str]]:
-    return find_documents(home, "books", stretch=stretch, provenance=provenance)
+    return find_documents(home, "books", position_range=position_range, provenance=provenance)
 
 
 def chunks_of(
@@ -154,7 +154,7 @@ def test_every_stage_is_found_again_by_another_process() -> None:
     other = repository(home.blobs, writer="w2")
     assert documents_in(other) == [(documents, ANCHOR)]
     assert read_documents(other, documents).equals(changes())
-    assert stretch_of(documents) == stretch_of(chunks) == STRETCH
+    assert range_of(documents) == range_of(chunks) == STRETCH
     assert chunks_of(other, documents) == chunks
     assert read_chunks(other, chunks, spec=SPEC).equals(chunk_rows())
     assert vectors_of(other) == {piece_of(chunks, 0): segment}
@@ -173,7 +173,7 @@ def test_every_stage_is_found_again_by_another_process() -> None:
     ],
     ids=["another day", "another epoch", "began earlier", "read further"],
 )
-def test_documents_that_do_not_fit_are_not_adopted(wanted: Stretch) -> None:
+def test_documents_that_do_not_fit_are_not_adopted(wanted: PositionRange) -> None:
     home = repository()
     write_documents(home)
     assert documents_in(home, wanted) == []
@@ -381,7 +381,7 @@ def test_rows_in_another_schema_are_not_written() -> None:
             chunk_rows(),
             stage="documents",
             schema=CHANGE_SCHEMA,
-            stretch=STRETCH,
+            position_range=STRETCH,
             provenance=SOURCE,
             input_sha256=ANCHOR,
         )

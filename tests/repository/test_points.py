@@ -129,8 +129,11 @@ def part(after: int, through: int) -> Partition:
     return Partition(epoch=1, after=after, through=through, anchor="x", anchored=through)
 
 
-def covered(*stretches: tuple[int, int]) -> dict[str, Partition]:
-    return {f"2026-01-{n:02d}": part(*stretch) for n, stretch in enumerate(stretches, start=1)}
+def covered(*position_ranges: tuple[int, int]) -> dict[str, Partition]:
+    return {
+        f"2026-01-{n:02d}": part(*position_range)
+        for n, position_range in enumerate(position_ranges, start=1)
+    }
 
 
 def commit(home: Repository, found: Manifest) -> Manifest:
@@ -215,9 +218,9 @@ def test_a_position_is_answered_by_the_newest_point_that_reached_it_without_a_ga
     ],
 )
 def test_the_frontier_ends_at_the_first_gap(
-    stretches: list[tuple[int, int]], frontier: int
+    position_ranges: list[tuple[int, int]], frontier: int
 ) -> None:
-    assert manifest(partitions=covered(*stretches)).frontier() == frontier
+    assert manifest(partitions=covered(*position_ranges)).frontier() == frontier
 
 
 def test_a_point_that_has_not_kept_older_versions_does_not_answer_for_them() -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from dr_pipelines.repository.prefetch import ahead, side_by_side
+from dr_pipelines.repository.prefetch import map_concurrently, prefetch
 
 
 def test_the_items_are_the_same_in_the_same_order() -> None:
-    assert list(ahead(range(100))) == list(range(100))
-    assert list(ahead([])) == []
-    assert list(ahead([None, 0, False])) == [None, 0, False]
+    assert list(prefetch(range(100))) == list(range(100))
+    assert list(prefetch([])) == []
+    assert list(prefetch([None, 0, False])) == [None, 0, False]
 
 
 def test_an_item_is_made_while_the_one_before_is_used() -> None:
@@ -22,7 +22,7 @@ def test_an_item_is_made_while_the_one_before_is_used() -> None:
         made.set()
         yield 2
 
-    found = ahead(items())
+    found = prefetch(items())
     assert next(found) == 1
     assert made.wait(30)
     assert list(found) == [2]
@@ -36,7 +36,7 @@ def test_no_more_than_one_item_waits() -> None:
             made.append(number)
             yield number
 
-    for number in ahead(items()):
+    for number in prefetch(items()):
         assert made[-1] <= number + 1
 
 
@@ -45,7 +45,7 @@ def test_a_failure_is_raised_in_its_place() -> None:
         yield 1
         raise ValueError("the second")
 
-    found = ahead(items())
+    found = prefetch(items())
     assert next(found) == 1
     with pytest.raises(ValueError, match="the second"):
         next(found)
@@ -62,7 +62,7 @@ def test_what_is_left_early_is_closed_on_the_thread_that_made_it() -> None:
         finally:
             threads.append(threading.current_thread().name)
 
-    found = ahead(items())
+    found = prefetch(items())
     next(found)
     found.close()
 
@@ -75,7 +75,7 @@ def test_a_failure_that_nobody_waits_for_does_not_stop_the_closing() -> None:
         yield 1
         raise ValueError("not asked for")
 
-    found = ahead(items())
+    found = prefetch(items())
     next(found)
     found.close()
     assert list(found) == []
@@ -90,8 +90,8 @@ def test_results_are_in_the_order_of_the_items() -> None:
         slow.set()
         return number * number
 
-    assert list(side_by_side(work, range(20))) == [n * n for n in range(20)]
-    assert list(side_by_side(work, [])) == []
+    assert list(map_concurrently(work, range(20))) == [n * n for n in range(20)]
+    assert list(map_concurrently(work, [])) == []
 
 
 def test_two_items_are_worked_on_at_a_time_and_no_more_are_asked_for() -> None:
@@ -107,7 +107,7 @@ def test_two_items_are_worked_on_at_a_time_and_no_more_are_asked_for() -> None:
         both.wait()
         return number
 
-    for number in side_by_side(work, items()):
+    for number in map_concurrently(work, items()):
         assert asked[-1] <= number + 2
 
 
@@ -117,7 +117,7 @@ def test_a_failure_of_some_work_is_raised_in_its_place() -> None:
             raise ValueError("the second")
         return number
 
-    found = side_by_side(work, range(5))
+    found = map_concurrently(work, range(5))
     assert next(found) == 0
     with pytest.raises(ValueError, match="the second"):
         next(found)
@@ -133,4 +133,4 @@ def test_short_work_behind_a_long_one_goes_on() -> None:
             last_began.set()
         return number
 
-    assert list(side_by_side(work, range(4), waiting=2)) == [0, 1, 2, 3]
+    assert list(map_concurrently(work, range(4), waiting=2)) == [0, 1, 2, 3]

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.repository.take_rows import gather
+from dr_pipelines.repository.take_rows import take_rows
 
 WIDTH = 8
 
@@ -44,7 +44,7 @@ def test_gathered_rows_are_the_rows_taken(name: str, cut: int, numbers: list[int
     table = pa.table({"id": ["a", None, "c", "d"], "vector": TABLES[name]}).slice(cut)
     order = np.array([n for n in numbers if n < table.num_rows], np.int64)
 
-    found = gather(table, order)
+    found = take_rows(table, order)
 
     found.validate(full=True)
     assert bits(found) == bits(table.take(pa.array(order)))

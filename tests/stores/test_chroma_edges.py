@@ -354,7 +354,7 @@ def test_a_place_where_nothing_is_reads_as_empty_and_stays_so(tmp_path: Path) ->
     store = open_store("chroma+local:nowhere", base=tmp_path)
     assert (store.collections(), store.aliases()) == ([], {})
     store.drop(SPEC.name)
-    for call in (store.describe, store.status, store.glance, store.build_index):
+    for call in (store.describe, store.status, store.change_token, store.build_index):
         with pytest.raises(NotFound):
             call(SPEC.name)
     assert list(tmp_path.iterdir()) == []

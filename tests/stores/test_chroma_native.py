@@ -253,7 +253,7 @@ def test_a_copy_in_an_empty_server_is_the_same_too(
     there.create(fitted.spec)
     there.write("tuned-1", pa.Table.from_batches(here.scan("tuned-1")))
 
-    assert [(n.part, n.fate.value) for n in fitted.notes] == [
+    assert [(n.part, n.outcome.value) for n in fitted.notes] == [
         ("engine.chroma.namespace", "approximated")
     ]
     assert fitted.spec.engine["chroma"]["namespace"] == {"tenant": tenant, "database": database}

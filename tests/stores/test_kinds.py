@@ -20,7 +20,7 @@ from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 from qdrant_client import QdrantClient, models
 
 from dr_pipelines.model.collection import CollectionSpec, Vector
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.stores.lancedb import native, open_store
 from dr_pipelines.stores.milvus import unkept
@@ -151,7 +151,7 @@ def test_what_others_put_into_a_file_of_duckdb_is_said(tmp_path: Path) -> None:
             connection.execute(statement)
     notes = store.compatibility(SPEC.name)
     assert {note.part.removeprefix("engine.duckdb.") for note in notes} == set(made)
-    assert {note.fate for note in notes} == {Fate.LOST}
+    assert {note.outcome for note in notes} == {Outcome.LOST}
     assert all("{" not in note.consequence for note in notes)
 
 
@@ -162,7 +162,7 @@ def test_a_branch_of_a_lance_table_is_said(tmp_path: Path) -> None:
     assert store.compatibility("theirs") == ()
     dataset.create_branch("experiment")
     (note,) = store.compatibility("theirs")
-    assert (note.part, note.fate) == ("engine.lancedb.branches", Fate.LOST)
+    assert (note.part, note.outcome) == ("engine.lancedb.branches", Outcome.LOST)
     assert "'experiment'" in note.consequence
 
 
@@ -175,9 +175,9 @@ def test_a_memory_wal_and_a_shallow_clone_are_said(tmp_path: Path) -> None:
     dataset.initialize_mem_wal(unsharded=True)
     store = open_store(f"lance:{tmp_path}", base=tmp_path)
     found = [store.compatibility(name) for name in ("theirs", "shallow")]
-    assert [(note.part, note.fate) for notes in found for note in notes] == [
-        ("engine.lancedb.mem_wal", Fate.LOST),
-        ("engine.lancedb.base_paths", Fate.APPROXIMATED),
+    assert [(note.part, note.outcome) for notes in found for note in notes] == [
+        ("engine.lancedb.mem_wal", Outcome.LOST),
+        ("engine.lancedb.base_paths", Outcome.APPROXIMATED),
     ]
 
 

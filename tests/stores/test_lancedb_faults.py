@@ -223,7 +223,7 @@ def test_a_namesake_of_a_dropped_collection_has_another_glance(store: VectorStor
     for number in range(3):
         store.create(INDEXED)
         store.write(INDEXED.name, indexed_rows(5, first=number))
-        seen.add(store.glance(INDEXED.name))
+        seen.add(store.change_token(INDEXED.name))
         near = Query(vector=clustered(1)[0], exact=False)
         hits = store.search(INDEXED.name, near, limit=9)
         assert {hit.document_id for hit in hits} == {f"document-{number + n}" for n in range(5)}

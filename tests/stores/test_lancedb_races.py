@@ -130,9 +130,9 @@ def test_a_row_that_a_compaction_moves_is_removed(
         lambda store: [row for batch in store.scan("served") for row in batch.to_pylist()],
         lambda store: store.describe("served").origin,
         lambda store: store.status("served").records,
-        lambda store: store.glance("served"),
+        lambda store: store.change_token("served"),
     ],
-    ids=["exact", "keyword", "scan", "describe", "status", "glance"],
+    ids=["exact", "keyword", "scan", "describe", "status", "change_token"],
 )
 @pytest.mark.parametrize("moment", ["opening", "reading"])
 def test_a_reader_follows_an_alias_that_moves(

@@ -18,7 +18,7 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
@@ -462,9 +462,9 @@ def test_groups_that_a_server_does_not_let_one_make_are_reported(
 
 
 def test_milvus_lite_says_what_becomes_of_groups(store: MilvusVectorStore) -> None:
-    fates = {note.part: note.fate for note in store.fit(of_a_cluster()).notes}
-    assert fates["engine.milvus.privilege_groups"] is Fate.LOST
-    assert fates["engine.milvus.resource_groups"] is Fate.APPROXIMATED
+    outcomes = {note.part: note.outcome for note in store.fit(of_a_cluster()).notes}
+    assert outcomes["engine.milvus.privilege_groups"] is Outcome.LOST
+    assert outcomes["engine.milvus.resource_groups"] is Outcome.APPROXIMATED
     store.create(of_a_cluster())
     section = store.describe(NAME).engine["milvus"]
     assert section["resource_groups"] == OF_A_CLUSTER["resource_groups"]
@@ -503,7 +503,7 @@ def test_an_index_that_gets_no_further_is_not_waited_for(
 
 
 def test_a_lifetime_that_starts_anew_is_said(store: MilvusVectorStore) -> None:
-    fates = {note.part: note.fate for note in store.fit(OWN).notes}
-    assert fates["engine.milvus.properties.collection.ttl.seconds"] is Fate.APPROXIMATED
+    outcomes = {note.part: note.outcome for note in store.fit(OWN).notes}
+    assert outcomes["engine.milvus.properties.collection.ttl.seconds"] is Outcome.APPROXIMATED
     assert store.fit(OWN).spec == OWN
     assert not [note.part for note in store.fit(SPEC).notes if "properties" in note.part]

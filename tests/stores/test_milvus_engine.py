@@ -25,7 +25,7 @@ from dr_pipelines.model.collection import (
     Vector,
     VectorIndex,
 )
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import (
     Equals,
     FloatArray,
@@ -316,11 +316,11 @@ def test_what_milvus_lite_lacks_is_said_before_anything_is_made(store: MilvusVec
         update={"engine": {"milvus": section | {"columns": columns, "grants": {"r": ["Query"]}}}}
     )
     fit = store.fit(half)
-    fates = {note.part: note.fate for note in fit.notes}
-    assert fates["engine.milvus.columns"] is Fate.APPROXIMATED
-    assert fates["engine.milvus.grants"] is Fate.LOST
-    assert fates["engine.milvus.comments"] is Fate.LOST
-    assert fates["engine.milvus.consistency"] is Fate.APPROXIMATED
+    outcomes = {note.part: note.outcome for note in fit.notes}
+    assert outcomes["engine.milvus.columns"] is Outcome.APPROXIMATED
+    assert outcomes["engine.milvus.grants"] is Outcome.LOST
+    assert outcomes["engine.milvus.comments"] is Outcome.LOST
+    assert outcomes["engine.milvus.consistency"] is Outcome.APPROXIMATED
     assert fit.spec.same_contract(NATIVE)
     assert "milvus" not in fit.spec.engine
     assert store.fit(NATIVE).spec == NATIVE

@@ -6,7 +6,7 @@ from dr_pipelines.model.collection import (
     FieldType,
     Vector,
 )
-from dr_pipelines.model.fit import Fate, Fit
+from dr_pipelines.model.compatibility import CompatibilityReport, Outcome
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.native_types import type_notes
 from tests.recovery.test_fitting import adopted, restored
@@ -53,7 +53,7 @@ def test_types_that_become_texts_are_named() -> None:
         "fields.small_": "numeric(3,-2) in pgvector: a text here, compared and ordered as one",
         "ids": "uuid in pgvector: texts here, in bytewise order",
     }
-    assert {note.fate for note in type_notes(SPEC, engine="lancedb")} == {Fate.APPROXIMATED}
+    assert {note.outcome for note in type_notes(SPEC, engine="lancedb")} == {Outcome.APPROXIMATED}
 
 
 def test_its_own_engine_has_them_as_they_were() -> None:
@@ -84,6 +84,6 @@ class Pointed(MemoryVectorStore):
 
 
 def test_a_plan_for_another_engine_says_it() -> None:
-    told = list[Fit]()
+    told = list[CompatibilityReport]()
     restored(adopted(MemoryVectorStore()), Pointed(), accept_loss=True, told=told)
-    assert "ids" in {note.part for note in told[0].notes if note.fate is Fate.APPROXIMATED}
+    assert "ids" in {note.part for note in told[0].notes if note.outcome is Outcome.APPROXIMATED}

@@ -11,8 +11,8 @@ import pytest
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.definitions import Definitions
-from dr_pipelines.model.fit import Fate
 from dr_pipelines.model.fitness import Trial
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.proof.sampling import EdgeSample
@@ -224,7 +224,7 @@ def test_every_way_to_call_code_is_found_and_none_of_it_runs(
             native.execute(made.encode())
         _rest(native)
         spec = store.describe("t")
-        before = [n for n in store.compatibility("t") if n.fate is Fate.CODE]
+        before = [n for n in store.compatibility("t") if n.outcome is Outcome.CODE]
         found = _asked(store, spec)
         if _ran(native):
             executed += [kind for kind, *_ in cases]
@@ -248,7 +248,7 @@ def test_what_only_computes_needs_no_consent(
     native.execute(HARMLESS.replace(", ADD CONSTRAINT one CHECK (s === 'a')", ""))
     found = _asked(store, store.describe("t"))
     assert (found.code, found.digest, found.unread) == ((), None, None)
-    assert Fate.CODE not in {note.fate for note in store.compatibility("t")}
+    assert Outcome.CODE not in {note.outcome for note in store.compatibility("t")}
     steps = list(dict.fromkeys(statement.step for statement in found.statements))
     assert steps == ["table", "indexes", "rights"]
 
@@ -479,8 +479,8 @@ def test_a_trial_says_that_rights_are_not_tried(
     trial, why = _tried(store, postgres_of_both, database, native)
     assert why == ""
     assert trial is not None
-    assert [(found.part, found.fate) for found in trial.findings] == [
-        ("trial.rights", Fate.APPROXIMATED)
+    assert [(found.part, found.outcome) for found in trial.findings] == [
+        ("trial.rights", Outcome.APPROXIMATED)
     ]
 
 
@@ -519,8 +519,8 @@ def test_a_foreign_key_that_others_keep_from_being_rehearsed_is_said(
         assert store.definitions(spec, with_roles=False).notes == ()
         native.execute("LOCK TABLE other IN ACCESS EXCLUSIVE MODE")
         found = store.definitions(spec, with_roles=False)
-    assert [(note.part, note.fate) for note in found.notes] == [
-        ("engine.pgvector.foreign_keys", Fate.APPROXIMATED)
+    assert [(note.part, note.outcome) for note in found.notes] == [
+        ("engine.pgvector.foreign_keys", Outcome.APPROXIMATED)
     ]
     assert "not rehearsed" in found.notes[0].consequence
     assert "FOREIGN KEY (id) REFERENCES other(id)" in found.notes[0].consequence

@@ -29,7 +29,7 @@ from dr_pipelines.model.collection import (
     VectorIndex,
     VectorType,
 )
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
@@ -170,11 +170,11 @@ def test_a_server_that_crashed_is_unavailable_and_then_has_what_was_committed(
         store = open_store(server.url().replace("postgres@", "postgres:s3cret@"), base=tmp_path)
         store.create(SPEC)
         store.write(SPEC.name, table(*document("a", chunks=3)))
-        glanced = store.glance(SPEC.name)
+        glanced = store.change_token(SPEC.name)
         server.stop()
         for call in (
             store.collections,
-            lambda: store.glance(SPEC.name),
+            lambda: store.change_token(SPEC.name),
             lambda: list(store.scan(SPEC.name)),
             lambda: store.write(SPEC.name, table(record("b"))),
             lambda: store.build_index(SPEC.name),
@@ -183,7 +183,7 @@ def test_a_server_that_crashed_is_unavailable_and_then_has_what_was_committed(
                 call()
             assert "s3cret" not in str(caught.value)
         server.start()
-        assert store.glance(SPEC.name) != glanced
+        assert store.change_token(SPEC.name) != glanced
         store.write(SPEC.name, table(record("b")))
         assert store.status(SPEC.name).records == 4
 
@@ -390,7 +390,7 @@ def test_who_may_only_read_can_take_a_backup(
 
     assert reader.describe(spec.name) == store.describe(spec.name)
     assert contents(reader) == expected(*document("a", chunks=3))
-    assert reader.glance(spec.name) == store.glance(spec.name)
+    assert reader.change_token(spec.name) == store.change_token(spec.name)
     assert reader.status(spec.name).records == 3
     for call in (
         lambda: reader.write(spec.name, table(record("b"))),
@@ -407,18 +407,18 @@ def test_a_glance_changes_with_whatever_is_committed(
 ) -> None:
     store.create(SPEC)
     store.write(SPEC.name, table(*document("a", chunks=3)))
-    signs = [store.glance(SPEC.name)]
+    signs = [store.change_token(SPEC.name)]
     with psycopg.connect(postgres.conninfo(database)) as slow:
         slow.execute(f"UPDATE \"{SPEC.name}\" SET text = 'x' WHERE id = 'a#000000'")
-        assert store.glance(SPEC.name) == signs[-1]  # nobody sees it yet
+        assert store.change_token(SPEC.name) == signs[-1]  # nobody sees it yet
         native.execute(f"DELETE FROM \"{SPEC.name}\" WHERE id = 'a#000001'")
-        signs.append(store.glance(SPEC.name))
+        signs.append(store.change_token(SPEC.name))
         slow.commit()
-    signs.append(store.glance(SPEC.name))
+    signs.append(store.change_token(SPEC.name))
     native.execute(f'TRUNCATE "{SPEC.name}"')
-    signs.append(store.glance(SPEC.name))
+    signs.append(store.change_token(SPEC.name))
     assert len(set(signs)) == len(signs)
-    assert store.glance(SPEC.name) == signs[-1]
+    assert store.change_token(SPEC.name) == signs[-1]
 
 
 def test_progress_goes_up_to_the_end(store: VectorStore) -> None:
@@ -475,7 +475,9 @@ def test_a_long_vector_is_indexed_in_half_precision(
 ) -> None:
     asked = _spec("long", 3000)
     fit = store.fit(asked)
-    assert [(n.part, n.fate) for n in fit.notes] == [("vectors.embedding.index", Fate.APPROXIMATED)]
+    assert [(n.part, n.outcome) for n in fit.notes] == [
+        ("vectors.embedding.index", Outcome.APPROXIMATED)
+    ]
     store.create(fit.spec)
     rows = _clustered(50, 3000)
     store.write("long", rows)

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from dr_pipelines.errors import Refused
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import Query
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector import store as store_module
@@ -83,7 +83,9 @@ def test_what_no_definition_names_is_known_and_not_run(
     native.execute(f"SET ROLE tenant; {HIDDEN[place]}; RESET ROLE".encode())
     spec = store.describe("t")
     rows = pa.Table.from_batches(store.scan("t"))
-    assert any(n.fate is Fate.CODE and "trap(" in n.consequence for n in store.compatibility("t"))
+    assert any(
+        n.outcome is Outcome.CODE and "trap(" in n.consequence for n in store.compatibility("t")
+    )
     planned = store.definitions(spec.physical("copy"), with_roles=False)
     assert {"public.trap"} == {call.callee.partition("(")[0] for call in planned.code}
     with pytest.raises(Refused, match="writing into it runs what 'tenant' wrote"):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import Refused
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import (
     Contains,
     Equals,
@@ -160,7 +160,7 @@ def test_functions_and_operators_of_others_are_not_run(
             query = Query(vector=vector(1, 1, 0), filter=condition, exact=exact)
             assert store.search("served", query, limit=9)
     assert store.status("served").records == 5
-    assert store.glance("served")
+    assert store.change_token("served")
     assert store.describe("copy").engine == before.engine
     store.drop("docs")
     assert native.execute("TABLE ran").fetchall() == []
@@ -245,7 +245,9 @@ def test_default_privileges_widen_nothing_that_is_made(
     native.execute("DROP ROLE guest, team")
     assert isinstance(store, Definer)
     notes = store.definitions(spec, with_roles=True).notes
-    assert {note.part for note in notes if note.fate is Fate.LOST} == {"engine.pgvector.roles"}
+    assert {note.part for note in notes if note.outcome is Outcome.LOST} == {
+        "engine.pgvector.roles"
+    }
     native.execute("CREATE ROLE guest")
     store.create(spec)
     opened(store, "t")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import Refused
-from dr_pipelines.model.fit import Note
+from dr_pipelines.model.compatibility import Note
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
@@ -30,7 +30,7 @@ READING = frozenset(
         "aliases",
         "warnings",
         "describe",
-        "glance",
+        "change_token",
         "misfits",
         "status",
         "scan",
@@ -144,7 +144,7 @@ def test_one_schema_is_backed_up_with_rights_in_it_alone(
     for name in ("t", "later"):
         assert store.describe(name) == whole.describe(name)
         assert store.status(name) == whole.status(name)
-        assert store.glance(name) is not None
+        assert store.change_token(name) is not None
         schema = store_schema(whole.describe(name))
         rows[name] = pa.Table.from_batches(whole.scan(name), schema)
         assert pa.Table.from_batches(store.scan(name), schema).equals(rows[name])

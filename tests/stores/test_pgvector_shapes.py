@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
@@ -600,8 +600,8 @@ def test_foreign_keys_come_back_as_they_were(
     native.execute(REFERRING)
     before = dumped(server, database)
     notes = store.fit(store.describe("t")).notes
-    assert [(n.part, n.fate) for n in notes] == [
-        ("engine.pgvector.foreign_keys", Fate.APPROXIMATED)
+    assert [(n.part, n.outcome) for n in notes] == [
+        ("engine.pgvector.foreign_keys", Outcome.APPROXIMATED)
     ]
 
     assert lost_and_restored(store, native) == set()
@@ -680,7 +680,7 @@ def test_what_a_table_needs_is_recorded_and_asked_for_before_a_restore(
 
     missing = {n.part.rpartition("needs.")[2]: n for n in store.fit(before).notes}
     assert set(missing) == set(NEEDED)
-    assert all(note.fate is Fate.REFUSED for note in missing.values())
+    assert all(note.outcome is Outcome.REFUSED for note in missing.values())
     for name in missing:
         native.execute(needs[name]["definition"])
     assert store.fit(before).notes == ()
@@ -814,7 +814,7 @@ def test_what_is_not_recorded_is_said_with_the_statements_that_make_up_for_it(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
     native.execute(UNRECORDED)
-    notes = [note for note in store.compatibility("t") if note.fate is Fate.APPROXIMATED]
+    notes = [note for note in store.compatibility("t") if note.outcome is Outcome.APPROXIMATED]
     said = {note.part.removeprefix("engine.pgvector."): note.consequence for note in notes}
     assert set(said) == {
         "attached.view public.v.rights",
@@ -839,4 +839,4 @@ def test_what_is_not_recorded_is_said_with_the_statements_that_make_up_for_it(
     assert native.execute(query).fetchall() == before
     native.execute("DROP VIEW v CASCADE; DROP STATISTICS st")
     native.execute("ALTER TABLE t DROP empty, DROP many, DROP tags")
-    assert [n.part for n in store.compatibility("t") if n.fate is Fate.APPROXIMATED] == []
+    assert [n.part for n in store.compatibility("t") if n.outcome is Outcome.APPROXIMATED] == []

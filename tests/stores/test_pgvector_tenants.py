@@ -62,7 +62,7 @@ def _everything(store: VectorStore, name: str, *, key: str, field: str | None = 
     assert store.status(name).records == len(rows) == 2
     assert key in rows.column("id").to_pylist()
     assert pa.Table.from_batches(store.scan(name, documents=[key])).num_rows == 1
-    store.glance(name)
+    store.change_token(name)
     store.create(spec.physical("copy"))
     store.write("copy", rows)
     store.write("copy", rows, replaces=[key])

@@ -101,7 +101,7 @@ def _foreign(store: PgvectorStore, name: str) -> None:
     spec = store.describe(name)
     store.fit(spec)
     store.compatibility(name)
-    store.glance(name)
+    store.change_token(name)
     copy = spec.physical(f"{name}@1")
     store.definitions(copy, with_roles=True)
     rows = pa.Table.from_batches(store.scan(name))

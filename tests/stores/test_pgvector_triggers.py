@@ -10,7 +10,7 @@ import pytest
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.stores.pgvector import open_store
@@ -114,8 +114,8 @@ def test_triggers_come_back_as_they_were_and_none_is_set_off(
     before = native.execute(DEFINED, ["t"]).fetchall()
     spec = store.describe("t")
     rows = _rows(store, spec)
-    notes = {note.part: note.fate for note in store.compatibility("t")}
-    assert set(notes.values()) == {Fate.CODE}
+    notes = {note.part: note.outcome for note in store.compatibility("t")}
+    assert set(notes.values()) == {Outcome.CODE}
     assert len(notes) == 7  # all but the engine's own function
     native.execute("DROP TABLE t")
 
@@ -173,7 +173,7 @@ def test_triggers_of_partitions_come_back_and_what_does_not_is_said_with_its_sta
     before = [native.execute(DEFINED, [name]).fetchall() for name in tables]
     spec = store.describe("t")
     rows = _rows(store, spec)
-    notes = {n.part: n for n in store.compatibility("t") if n.fate is Fate.LOST}
+    notes = {n.part: n for n in store.compatibility("t") if n.outcome is Outcome.LOST}
     place = "engine.pgvector.partitions.t_a."
     assert set(notes) == {f"{place}foreign_keys", f"{place}sequences"}
     native.execute("DROP TABLE t")
@@ -216,7 +216,7 @@ def test_a_trigger_that_cannot_be_made_is_left_out_and_said_with_its_statement(
     try:
         store = open_store(server.url(database, user="modest"), base=Path())
         assert isinstance(store, PgvectorStore)
-        notes = [note for note in store.fit(spec).notes if note.fate is Fate.REFUSED]
+        notes = [note for note in store.fit(spec).notes if note.outcome is Outcome.REFUSED]
         out = {note.part.removeprefix("engine.pgvector.triggers.") for note in notes}
         assert said in notes[0].consequence
         assert "then run: CREATE " in notes[0].consequence

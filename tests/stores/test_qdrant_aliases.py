@@ -48,7 +48,7 @@ def switch(store: VectorStore) -> None:
 READS: dict[str, Callable[[VectorStore], Any]] = {
     "describe": lambda store: store.describe("handbook").name == NEW.name,
     "status": lambda store: store.status("handbook").records == 3,
-    "glance": lambda store: store.glance("handbook") is None,
+    "change_token": lambda store: store.change_token("handbook") is None,
     "scan": lambda store: contents(store, "handbook") == expected(*ROWS[NEW.name]),
     "search": lambda store: (
         {h.document_id for h in store.search("handbook", QUERY, limit=9)} == {"new"}

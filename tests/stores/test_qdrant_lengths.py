@@ -10,7 +10,7 @@ import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.testing.store_samples import contents
 
@@ -130,5 +130,5 @@ def test_a_form_that_the_engine_rounds_to_again_is_said_beforehand(
     kind = getattr(edge.VectorStorageDatatype, datatype)
     made_with_edge(tmp_path / "theirs", of_lengths(8, 1.0)[:5], kind)
     notes = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path).compatibility("theirs")
-    found = [(note.part, note.fate) for note in notes]
-    assert found == ([("vectors.v", Fate.REFUSED)] if datatype.startswith("Turbo") else [])
+    found = [(note.part, note.outcome) for note in notes]
+    assert found == ([("vectors.v", Outcome.REFUSED)] if datatype.startswith("Turbo") else [])

@@ -260,7 +260,7 @@ def test_the_parts_of_the_contract_exist() -> None:
 def test_parts_that_are_not_in_force_are_named(tmp_path: Path, variant: str) -> None:
     store = open_store(f"qdrant+{variant}:{tmp_path}", base=tmp_path)
     spec = TUNED[1]
-    notes = {note.part: note.fate.value for note in store.fit(spec).notes}
+    notes = {note.part: note.outcome.value for note in store.fit(spec).notes}
     assert notes["engine.qdrant.limits"] == notes["engine.qdrant.partitions"] == "lost"
     assert notes["engine.qdrant.optimizers"] == "approximated"
     assert (notes["shards"], notes["replicas"]) == ("approximated", "lost")

@@ -17,7 +17,7 @@ from dr_pipelines.errors import (
     Refused,
 )
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Listed, Progress
@@ -125,7 +125,7 @@ class ChromaVectorStore:
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, lambda found: found.spec)
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         return self._followed(name, lambda _: None)  # Chroma has no sign that says so
 
     def status(self, name: str) -> CollectionStatus:
@@ -156,7 +156,7 @@ class ChromaVectorStore:
         known = value_problems(batch, spec)
         return misfits_of(batch, refused_by(batch, refuse, known=known))
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         fitted = fit_to(spec, ABILITIES)
         section = fitted.spec.engine.get(ENGINE, {})
         here = self._engine.namespace
@@ -165,8 +165,10 @@ class ChromaVectorStore:
             return fitted
         engine = {**fitted.spec.engine, ENGINE: {**section, "namespace": place}}
         said = f"clients must name tenant {here.tenant!r} and database {here.database!r}"
-        note = Note(f"engine.{ENGINE}.namespace", Fate.APPROXIMATED, said)
-        return Fit(fitted.spec.model_copy(update={"engine": engine}), (*fitted.notes, note))
+        note = Note(f"engine.{ENGINE}.namespace", Outcome.APPROXIMATED, said)
+        return CompatibilityReport(
+            fitted.spec.model_copy(update={"engine": engine}), (*fitted.notes, note)
+        )
 
     def create(self, spec: CollectionSpec) -> None:
         if self._aliases.target(spec.name) is not None:

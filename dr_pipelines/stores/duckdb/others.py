@@ -3,7 +3,7 @@ come back with it."""
 
 from typing import Any
 
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 
 QUERIES = {
     "tables": "SELECT table_name FROM duckdb_tables() WHERE table_name NOT IN "
@@ -43,4 +43,4 @@ def _note(connection: Any, kind: str) -> Note | None:
         f"{len(names)} of others in the collection's file ({listed}): none is made again; keep "
         "them in a database of their own"
     )
-    return Note(f"engine.duckdb.{kind.replace(' ', '_')}", Fate.LOST, said)
+    return Note(f"engine.duckdb.{kind.replace(' ', '_')}", Outcome.LOST, said)

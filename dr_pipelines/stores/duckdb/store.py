@@ -21,7 +21,7 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.host.permissions import make_directory
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query, reciprocal_rank_fusion
 from dr_pipelines.protocols import Progress
@@ -150,10 +150,10 @@ class DuckDBVectorStore:
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, KEPT(batch, spec))
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return fit_exact(spec)
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         stamp = self._stamp(self._pointers.target(name) or name)
         if not stamp:
             raise self._unknown(name)

@@ -8,7 +8,7 @@ from dr_pipelines.model.collection import (
     VectorKind,
     VectorType,
 )
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.stores.lancedb.indexes import VECTOR_INDEXES
 from dr_pipelines.stores.lancedb.vectors import KEPT, searched_natively, stored_type
 from dr_pipelines.stores.shared.fitting import Native, fit_to
@@ -27,7 +27,7 @@ BITS = "ivf_flat"
 """The one kind of index that Lance has for vectors of bits."""
 
 
-def fitted(spec: CollectionSpec) -> Fit:
+def fitted(spec: CollectionSpec) -> CompatibilityReport:
     """What `fit_to` says of these abilities, and of vectors whose metric Lance does not have for
     their type."""
     fit = fit_to(spec, LANCE)
@@ -36,7 +36,7 @@ def fitted(spec: CollectionSpec) -> Fit:
         index, note = _index(vector)
         found.append(vector.model_copy(update={"index": index}))
         notes += [note] if note else []
-    return Fit(fit.spec.model_copy(update={"vectors": tuple(found)}), tuple(notes))
+    return CompatibilityReport(fit.spec.model_copy(update={"vectors": tuple(found)}), tuple(notes))
 
 
 def _index(vector: Vector) -> tuple[VectorIndex | None, Note | None]:
@@ -45,9 +45,9 @@ def _index(vector: Vector) -> tuple[VectorIndex | None, Note | None]:
         return None, None
     if not searched_natively(vector, stored_type(vector)):
         said = f"no index by {vector.metric} for {vector.dtype}: searches by it read every record"
-        return None, Note(part, Fate.APPROXIMATED, said)
+        return None, Note(part, Outcome.APPROXIMATED, said)
     if vector.dtype is VectorType.BIT and index.kind != BITS:
         said = f"{index.kind} becomes {BITS}: recall and latency differ"
         kept = {k: v for k, v in index.parameters.items() if k in VECTOR_INDEXES[BITS]}
-        return VectorIndex(kind=BITS, parameters=kept), Note(part, Fate.APPROXIMATED, said)
+        return VectorIndex(kind=BITS, parameters=kept), Note(part, Outcome.APPROXIMATED, said)
     return index, None

@@ -14,7 +14,7 @@ from dr_pipelines.errors import (
     Refused,
 )
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Listed, Progress
@@ -101,9 +101,9 @@ class LanceDBVectorStore:
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, described)
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         """The version, and the transaction that made it: a namesake has another one."""
-        return self._followed(name, _glance)
+        return self._followed(name, _change_token)
 
     def status(self, name: str) -> CollectionStatus:
         return self._followed(name, _status)
@@ -144,7 +144,7 @@ class LanceDBVectorStore:
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, _problems(batch, spec))
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return fitted(spec)
 
     def create(self, spec: CollectionSpec) -> None:
@@ -306,7 +306,7 @@ def _problems(batch: pa.Table | pa.RecordBatch, spec: CollectionSpec) -> Iterato
     yield from layout_of(spec).problems(batch)
 
 
-def _glance(collection: Collection) -> str | None:
+def _change_token(collection: Collection) -> str | None:
     transaction = collection.dataset.read_transaction(collection.dataset.version)
     if transaction is None:  # of a version that something else wrote without one
         return None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.stores.lancedb.description import ENGINE
 
 
@@ -13,11 +13,11 @@ def unkept(dataset: Any) -> tuple[Note, ...]:
     if branches:
         said = f"{', '.join(map(repr, branches))}: the records of a branch are kept nowhere; "
         said += "clone it into a table of its own (deep_clone) and back that up"
-        notes.append(Note(f"engine.{ENGINE}.branches", Fate.LOST, said))
+        notes.append(Note(f"engine.{ENGINE}.branches", Outcome.LOST, said))
     if dataset.mem_wal_index_details() is not None:
         said = "rows that wait in the memory-WAL are no part of a version; flush it first"
-        notes.append(Note(f"engine.{ENGINE}.mem_wal", Fate.LOST, said))
+        notes.append(Note(f"engine.{ENGINE}.mem_wal", Outcome.LOST, said))
     if dataset.base_paths():
         said = "a shallow clone comes back with rows of its own, and as files it is not kept"
-        notes.append(Note(f"engine.{ENGINE}.base_paths", Fate.APPROXIMATED, said))
+        notes.append(Note(f"engine.{ENGINE}.base_paths", Outcome.APPROXIMATED, said))
     return tuple(notes)

@@ -10,7 +10,7 @@ from dr_pipelines.model.collection import (
     VectorIndex,
     VectorKind,
 )
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.stores.milvus import indexes
 from dr_pipelines.stores.milvus.creating import unknown_to_lite
 from dr_pipelines.stores.milvus.describing import (
@@ -23,18 +23,21 @@ from dr_pipelines.stores.shared.fitting import Native, fit_to
 
 KINDS = frozenset([VectorKind.DENSE, VectorKind.SPARSE])
 FORGOTTEN = {
-    "comments": (Fate.LOST, "milvus-lite keeps no comments: they stay in the label"),
-    "consistency": (Fate.APPROXIMATED, "milvus-lite always answers from its newest state"),
-    "grants": (Fate.LOST, "milvus-lite has no users: whoever reaches it reads and writes"),
-    "privilege_groups": (Fate.LOST, "milvus-lite has no users, and so no groups of privileges"),
-    "resource_groups": (Fate.APPROXIMATED, "milvus-lite has one node: there is nothing to share"),
-    "roles": (Fate.LOST, "milvus-lite has no users: whoever reaches it reads and writes"),
+    "comments": (Outcome.LOST, "milvus-lite keeps no comments: they stay in the label"),
+    "consistency": (Outcome.APPROXIMATED, "milvus-lite always answers from its newest state"),
+    "grants": (Outcome.LOST, "milvus-lite has no users: whoever reaches it reads and writes"),
+    "privilege_groups": (Outcome.LOST, "milvus-lite has no users, and so no groups of privileges"),
+    "resource_groups": (
+        Outcome.APPROXIMATED,
+        "milvus-lite has one node: there is nothing to share",
+    ),
+    "roles": (Outcome.LOST, "milvus-lite has no users: whoever reaches it reads and writes"),
 }
 LIFETIME = "collection.ttl.seconds"
 METRICS = frozenset([Metric.COSINE, Metric.DOT, Metric.L2])
 
 
-def fitted(spec: CollectionSpec, *, is_lite: bool) -> Fit:
+def fitted(spec: CollectionSpec, *, is_lite: bool) -> CompatibilityReport:
     """The specification to create and what is not plainly the same. A collection of Milvus' own
     comes back as it was; where milvus-lite lacks a type, its records go into our own layout."""
     native = Native(
@@ -51,29 +54,31 @@ def fitted(spec: CollectionSpec, *, is_lite: bool) -> Fit:
         unknown = unknown_to_lite(spec) if is_lite else []
         if not unknown:
             others = (n for n in fit_to(spec, native).notes if not n.part.startswith("vectors."))
-            return Fit(spec, (*others, *notes))
+            return CompatibilityReport(spec, (*others, *notes))
         said = f"milvus-lite lacks the types of {', '.join(unknown)}: records keep their values"
-        notes.append(Note(f"engine.{ENGINE}.columns", Fate.APPROXIMATED, said))
+        notes.append(Note(f"engine.{ENGINE}.columns", Outcome.APPROXIMATED, said))
         sections = {name: value for name, value in spec.engine.items() if name != ENGINE}
         spec = spec.model_copy(update={"engine": sections})
     found = fit_to(spec, native)
     vectors = tuple(_of_its_kind(vector) for vector in found.spec.vectors)
-    return Fit(found.spec.model_copy(update={"vectors": vectors}), (*found.notes, *notes))
+    return CompatibilityReport(
+        found.spec.model_copy(update={"vectors": vectors}), (*found.notes, *notes)
+    )
 
 
 def _lifetime(spec: CollectionSpec) -> Iterator[Note]:
     """Milvus counts a record's lifetime from when it was written there."""
     if LIFETIME in spec.engine.get(ENGINE, {}).get("properties", {}):
         said = "the lifetime of records starts anew when they are written here"
-        yield Note(f"engine.{ENGINE}.properties.{LIFETIME}", Fate.APPROXIMATED, said)
+        yield Note(f"engine.{ENGINE}.properties.{LIFETIME}", Outcome.APPROXIMATED, said)
 
 
 def _notes(spec: CollectionSpec) -> Iterator[Note]:
     """What milvus-lite forgets of a section."""
     for key in SERVER_ONLY:
         if spec.engine.get(ENGINE, {}).get(key):
-            fate, said = FORGOTTEN[key]
-            yield Note(f"engine.{ENGINE}.{key}", fate, said)
+            outcome, said = FORGOTTEN[key]
+            yield Note(f"engine.{ENGINE}.{key}", outcome, said)
 
 
 def _of_its_kind(vector: Vector) -> Vector:

@@ -14,7 +14,7 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress
@@ -92,7 +92,7 @@ class MilvusVectorStore:
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, self._described)
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         # Milvus tells when a schema changed and how many rows there are, no more
         return self._followed(name, lambda _: None)
 
@@ -122,7 +122,7 @@ class MilvusVectorStore:
     def compatibility(self, name: str) -> tuple[Note, ...]:
         unkept = self._followed(name, lambda live: live.unkept)
         said = "it is not carried: a restored collection is without it"
-        notes = (Note(f"engine.milvus.{part}", Fate.LOST, said) for part in unkept)
+        notes = (Note(f"engine.milvus.{part}", Outcome.LOST, said) for part in unkept)
         return (*comes_back(self, name), *notes)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
@@ -131,7 +131,7 @@ class MilvusVectorStore:
             return misfits_of(batch, chain(known, native_problems(batch, spec)))
         return misfits_of(batch, refused_by(batch, OwnLayout(spec).to_parts, known=known))
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return fitted(spec, is_lite=self._connection.is_lite)
 
     def create(self, spec: CollectionSpec) -> None:

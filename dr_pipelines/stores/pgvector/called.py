@@ -3,8 +3,8 @@ only read, so that a backup knows what a restore will ask consent for."""
 
 from collections.abc import Iterator
 
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.definitions import Call
-from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import ENGINE
@@ -105,4 +105,4 @@ def code_notes(session: Session, table: Table) -> Iterator[Note]:
     for caller, calls in found.items():
         what = "; ".join(dict.fromkeys(f"{call.callee}, which {call.reason}" for call in calls))
         said = f"calls {what}. A restore asks for --accept-code; dr restore --plan shows it all"
-        yield Note(f"engine.{ENGINE}.code.{caller}", Fate.CODE, said)
+        yield Note(f"engine.{ENGINE}.code.{caller}", Outcome.CODE, said)

@@ -4,9 +4,9 @@ there is a vector of the collection."""
 from psycopg import sql
 
 from dr_pipelines.stores.pgvector.catalog import Attribute, Table
+from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.foreign_code import require_readable
-from dr_pipelines.stores.pgvector.glances import glance
 from dr_pipelines.stores.pgvector.statements import qualified
 from dr_pipelines.stores.pgvector.vector_indexes import CAST
 
@@ -25,7 +25,7 @@ def dimensions(session: Session, table: Table, attribute: Attribute, *, whole: b
     are read for that once for each state of the table: the engine keeps no count of them."""
     if not whole:
         return _measured(session, table, attribute, limit=1)
-    sign = glance(session, table)
+    sign = change_token(session, table)
     known = session.dimensions.get((table.id, attribute.name))
     if known is not None and sign is not None and known[0] == sign:
         return list(known[1])

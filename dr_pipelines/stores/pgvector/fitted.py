@@ -11,7 +11,7 @@ from dr_pipelines.model.collection import (
     VectorKind,
     VectorType,
 )
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.planning.parts import NEEDS, OWN_NAME, REMARKS
 from dr_pipelines.stores.pgvector import keys
 from dr_pipelines.stores.pgvector.by_hand import statements_of
@@ -52,7 +52,7 @@ OF_PARTITIONS = {
 }
 
 
-def fitted(session: Session, spec: CollectionSpec) -> Fit:
+def fitted(session: Session, spec: CollectionSpec) -> CompatibilityReport:
     """The specification with the indexes that the engine can build, and what is different."""
     general = fit_to(spec, NATIVE)
     vectors, notes = list[Vector](), [*general.notes]
@@ -62,41 +62,43 @@ def fitted(session: Session, spec: CollectionSpec) -> Fit:
         buildable = vector.index is None or indexed_as(vector, kind) is not None
         vectors.append(vector if buildable else vector.model_copy(update={"index": None}))
     notes += _section_notes(session, spec)
-    return Fit(general.spec.model_copy(update={"vectors": tuple(vectors)}), tuple(notes))
+    return CompatibilityReport(
+        general.spec.model_copy(update={"vectors": tuple(vectors)}), tuple(notes)
+    )
 
 
 def _vector_notes(vector: Vector) -> Iterator[Note]:
     part, own = f"vectors.{vector.name}", vector_type(vector)
     if own is None and vector.kind is not VectorKind.MULTI:
-        yield Note(part, Fate.APPROXIMATED, "the engine has no type for it: kept, not searched")
+        yield Note(part, Outcome.APPROXIMATED, "the engine has no type for it: kept, not searched")
     elif vector.kind is VectorKind.DENSE and not searched(vector):
         said = f"the engine does not compare {own} by {vector.metric}: searches read every record"
-        yield Note(f"{part}.metric", Fate.APPROXIMATED, said)
+        yield Note(f"{part}.metric", Outcome.APPROXIMATED, said)
     if vector.index is None:
         return
     built = indexed_as(vector, vector.index.kind)
     if built is None:
         said = f"no {vector.index.kind} index here takes it: searches read every record"
-        yield Note(f"{part}.index", Fate.APPROXIMATED, said)
+        yield Note(f"{part}.index", Outcome.APPROXIMATED, said)
     elif built != (own or "").partition("(")[0]:
         said = f"an index takes no more than half precision of {vector.dimension} components"
-        yield Note(f"{part}.index", Fate.APPROXIMATED, said)
+        yield Note(f"{part}.index", Outcome.APPROXIMATED, said)
 
 
 def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     section = section_of(spec)
     if section.get("foreign_keys"):
-        yield Note(f"engine.{ENGINE}.foreign_keys", Fate.APPROXIMATED, ADDED_LAST)
+        yield Note(f"engine.{ENGINE}.foreign_keys", Outcome.APPROXIMATED, ADDED_LAST)
     table = session.table(table_of(spec.name, section.get(OWN_NAME)))
     yield from _trigger_notes(session, f"engine.{ENGINE}", section, table, section)
     for remark in section.get(REMARKS, []):
         name = placed(remark["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
         said = "INVALID, since it was never finished: not made. Build it anew where it is needed"
-        yield Note(f"engine.{ENGINE}.{REMARKS}.{name}", Fate.APPROXIMATED, said)
+        yield Note(f"engine.{ENGINE}.{REMARKS}.{name}", Outcome.APPROXIMATED, said)
     for need in missing_needs(session, section):
         made = f"; make it first: {need['definition']}" if "definition" in need else ""
         said = f"it is not in this database, and the table cannot be made without it{made}"
-        yield Note(f"engine.{ENGINE}.{NEEDS}.{need['name']}", Fate.REFUSED, said)
+        yield Note(f"engine.{ENGINE}.{NEEDS}.{need['name']}", Outcome.REFUSED, said)
     yield from _attached_notes(f"engine.{ENGINE}", section)
     for part in partitions_of(section):
         name = placed(part["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
@@ -105,14 +107,14 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
                 root = table_of(spec.name, section.get(OWN_NAME))
                 run = "; ".join(statements_of(session, name, part, key, root=root))
                 part_of = f"engine.{ENGINE}.partitions.{name}.{key}"
-                yield Note(part_of, Fate.LOST, f"{said}. Run: {run}")
+                yield Note(part_of, Outcome.LOST, f"{said}. Run: {run}")
         place = f"engine.{ENGINE}.partitions.{name}"
         yield from _trigger_notes(session, place, part, session.table(name), section)
         yield from _attached_notes(place, part)
     missing = missing_roles(session, named_roles(section))
     if missing:
         said = f"{', '.join(missing)} do not exist here: they are made, without login, or refused"
-        yield Note(f"engine.{ENGINE}.roles", Fate.APPROXIMATED, said)
+        yield Note(f"engine.{ENGINE}.roles", Outcome.APPROXIMATED, said)
 
 
 def _trigger_notes(
@@ -121,7 +123,7 @@ def _trigger_notes(
     for trigger in part.get("triggers", []):
         if (why := obstacles(session, trigger, section)) is not None:
             said = f"{why}. Not made; then run: {trigger_command(trigger, table).as_string()}"
-            yield Note(f"{place}.triggers.{trigger['name']}", Fate.REFUSED, said)
+            yield Note(f"{place}.triggers.{trigger['name']}", Outcome.REFUSED, said)
 
 
 def without_obstacles(session: Session, section: Section) -> Section:
@@ -147,7 +149,7 @@ def without_obstacles(session: Session, section: Section) -> Section:
 def _attached_notes(place: str, section: Section) -> Iterator[Note]:
     for hanging in section.get("attached", []):
         said = f"not made; run: {hanging['definition']}" if "definition" in hanging else "not made"
-        yield Note(f"{place}.attached.{hanging['name']}", Fate.LOST, said)
+        yield Note(f"{place}.attached.{hanging['name']}", Outcome.LOST, said)
 
 
 def key_notes(collection: Collection) -> Iterator[Note]:
@@ -160,7 +162,7 @@ def key_notes(collection: Collection) -> Iterator[Note]:
             "index. A write that replaces records reads the table; a value that is equal to one "
             "there and written otherwise is refused as its duplicate"
         )
-        yield Note(f"engine.{ENGINE}.key", Fate.APPROXIMATED, said)
+        yield Note(f"engine.{ENGINE}.key", Outcome.APPROXIMATED, said)
 
 
 def restorable_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:

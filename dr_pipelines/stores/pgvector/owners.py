@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.planning.parts import OWN_NAME
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import ENGINE, section_of
@@ -78,7 +78,7 @@ def owner_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
         statements += [command.as_string(session.connection) for command in commands]
     for why, (place, statements) in found.items():
         said = f"{why}. Then run, as who may: {'; '.join(statements)}"
-        yield Note(place, Fate.APPROXIMATED, said)
+        yield Note(place, Outcome.APPROXIMATED, said)
 
 
 def _tables(spec: CollectionSpec) -> Iterator[tuple[str, str, Section]]:

@@ -9,8 +9,8 @@ from psycopg import sql
 
 from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.definitions import Call, Definitions, Statement
-from dr_pipelines.model.fit import Fate, Note
 from dr_pipelines.stores.pgvector import connections, indexing
 from dr_pipelines.stores.pgvector.analysis import Analysis, analyse
 from dr_pipelines.stores.pgvector.called import called
@@ -159,22 +159,22 @@ def _statement(step: str, text: str, found: Analysis) -> Statement:
 def _notes(roles: Roles, bare: list[str], *, with_roles: bool) -> list[Note]:
     part = f"engine.{ENGINE}.roles"
     found = [
-        Note(f"{part}.{to}", Fate.LOST, f"never becomes a member of {role}, which {why}")
+        Note(f"{part}.{to}", Outcome.LOST, f"never becomes a member of {role}, which {why}")
         for role, to, why in roles.refused
     ]
     if with_roles and roles.absent:
         said = f"{', '.join(roles.absent)} do not exist here: their memberships are not made"
-        found.append(Note(part, Fate.LOST, said))
+        found.append(Note(part, Outcome.LOST, said))
     if bare:
         said = f"{', '.join(bare)}: made without memberships; --with-roles grants them"
-        found.append(Note(f"{part}.members", Fate.APPROXIMATED, said))
+        found.append(Note(f"{part}.members", Outcome.APPROXIMATED, said))
     return found
 
 
 def _untried(commands: list[str]) -> list[Note]:
     part = f"engine.{ENGINE}.foreign_keys"
     said = "not rehearsed, since others hold a lock that it waits for; the restore tries it: "
-    return [Note(part, Fate.APPROXIMATED, said + command) for command in commands]
+    return [Note(part, Outcome.APPROXIMATED, said + command) for command in commands]
 
 
 def remove(session: Session, table: Table) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
-from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.planning.parts import OWN_NAME
@@ -45,6 +45,7 @@ from dr_pipelines.stores.pgvector.catalog import (
     tables,
     taken,
 )
+from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import (
@@ -57,7 +58,6 @@ from dr_pipelines.stores.pgvector.description import (
 from dr_pipelines.stores.pgvector.fitted import fitted, key_notes, restorable_notes
 from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
-from dr_pipelines.stores.pgvector.glances import glance
 from dr_pipelines.stores.pgvector.keeping import kept_problems
 from dr_pipelines.stores.pgvector.making import (
     ENGINE,
@@ -145,9 +145,9 @@ class PgvectorStore:
             pointing = [a for a, to in aliases(session).items() if to == found.table.name]
             return described(session, found, aliases=tuple(sorted(pointing)))
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         with self._holding(name) as (session, found):
-            return glance(session, found.table)
+            return change_token(session, found.table)
 
     def status(self, name: str) -> CollectionStatus:
         with self._holding(name) as (session, found):
@@ -254,7 +254,7 @@ class PgvectorStore:
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, chain(value_problems(batch, spec), kept_problems(batch, spec)))
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         with self._connections.reading() as session:
             return fitted(session, spec)
 

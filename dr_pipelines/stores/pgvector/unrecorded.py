@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from dr_pipelines.model.collection import CollectionSpec, FieldType
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.label import MARK
@@ -85,7 +85,7 @@ def unrecorded(session: Session, table: Table, spec: CollectionSpec) -> Iterator
     }
     for name, run in session.rows(RIGHTS.format(names=text_array(list(kinds)), table=number)):
         said = f"its owner and grants are not recorded. After it is made, run: {run}"
-        yield Note(f"{place}.attached.{kinds[name]}.rights", Fate.APPROXIMATED, said)
+        yield Note(f"{place}.attached.{kinds[name]}.rights", Outcome.APPROXIMATED, said)
     for name, run in session.rows(STATISTICS.format(table=number, mark=sql.Literal(MARK))):
         yield _note(f"statistics.{name}.owner", f"not recorded; run afterwards: {run}")
     for name, count, declared in session.rows(DECLARED.format(table=number)):
@@ -97,7 +97,7 @@ def unrecorded(session: Session, table: Table, spec: CollectionSpec) -> Iterator
 
 
 def _note(part: str, said: str) -> Note:
-    return Note(f"engine.{ENGINE}.{part}", Fate.APPROXIMATED, said)
+    return Note(f"engine.{ENGINE}.{part}", Outcome.APPROXIMATED, said)
 
 
 def _texts(spec: CollectionSpec) -> Iterator[Note]:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.stores.qdrant import sections, specs
 from dr_pipelines.stores.qdrant.driver import Driver
 from dr_pipelines.stores.shared.fitting import RULES, Native, fit_to
 
 
-def fit(spec: CollectionSpec, driver: Driver) -> Fit:
+def fit(spec: CollectionSpec, driver: Driver) -> CompatibilityReport:
     """Columns are always carried; the rest by what the driver has in force."""
     plain = spec.model_copy(update={"vectors": tuple(_without_index(v) for v in spec.vectors)})
     native = Native(
@@ -23,7 +23,9 @@ def fit(spec: CollectionSpec, driver: Driver) -> Fit:
         replicas="replication_factor" not in driver.silent,
     )
     fitted = fit_to(plain, native)
-    return Fit(fitted.spec, (*_sparse_notes(spec), *fitted.notes, *_lacking(spec, driver)))
+    return CompatibilityReport(
+        fitted.spec, (*_sparse_notes(spec), *fitted.notes, *_lacking(spec, driver))
+    )
 
 
 def _without_index(vector: Vector) -> Vector:
@@ -35,7 +37,7 @@ def _sparse_notes(spec: CollectionSpec) -> Iterator[Note]:
     for vector in spec.vectors:
         if vector.kind is VectorKind.SPARSE and vector.index is not None:
             said = "sparse vectors have Qdrant's own inverted index, which misses nothing"
-            yield Note(f"vectors.{vector.name}.index", Fate.APPROXIMATED, said)
+            yield Note(f"vectors.{vector.name}.index", Outcome.APPROXIMATED, said)
 
 
 def _lacking(spec: CollectionSpec, driver: Driver) -> Iterator[Note]:
@@ -44,9 +46,9 @@ def _lacking(spec: CollectionSpec, driver: Driver) -> Iterator[Note]:
     asked = sections.unpacked(section)
     paths = [path for path in driver.silent if sections.value_at(asked, path) not in (None, {}, [])]
     for part in sorted({sections.part_of(path) for path in paths}):
-        fate = Fate.LOST if part.rpartition(".")[2] in RULES else Fate.APPROXIMATED
+        outcome = Outcome.LOST if part.rpartition(".")[2] in RULES else Outcome.APPROXIMATED
         yield Note(
-            part, fate, f"kept for a way back; not in force, or in part, in {driver.variant}"
+            part, outcome, f"kept for a way back; not in force, or in part, in {driver.variant}"
         )
 
 
@@ -58,7 +60,7 @@ def rounding(spec: CollectionSpec) -> tuple[Note, ...]:
     return tuple(
         Note(
             f"vectors.{name}",
-            Fate.REFUSED,
+            Outcome.REFUSED,
             f"kept as {datatype}, which Qdrant rounds to at every write: a restore into Qdrant is "
             "not proven equal. Restore into another engine, or keep them as float32",
         )

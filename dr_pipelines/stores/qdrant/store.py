@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from dr_pipelines.errors import AlreadyExists, NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus, Metric
-from dr_pipelines.model.fit import Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query, fused_hits
 from dr_pipelines.model.record import store_schema
@@ -82,7 +82,7 @@ class QdrantVectorStore:
     def describe(self, name: str) -> CollectionSpec:
         return self._followed(name, self._description)
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         """None: neither a server nor a shard has a number that changes with every change of a
         record, and with nothing else."""
 
@@ -152,7 +152,7 @@ class QdrantVectorStore:
         known = value_problems(batch, spec)
         return misfits_of(batch, refused_by(batch, self._records(spec).check, known=known))
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return fit(spec, self._driver)
 
     def create(self, spec: CollectionSpec) -> None:

@@ -11,7 +11,7 @@ from dr_pipelines.model.collection import (
     VectorKind,
     VectorType,
 )
-from dr_pipelines.model.fit import Fate, Fit, Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.planning.parts import (
     NOTES,
     UNREPORTED,
@@ -105,7 +105,7 @@ def comes_back(store: VectorStore, name: str) -> tuple[Note, ...]:
         for note in fit.notes
         if any(_related(note.part, part) for part in changed)
         or (
-            note.fate is not Fate.APPROXIMATED
+            note.outcome is not Outcome.APPROXIMATED
             and note.part.startswith(f"engine.{engine}.")
             and not any(_related(note.part, part) for part in silent)
         )
@@ -116,12 +116,12 @@ def _related(part: str, other: str) -> bool:
     return f"{part}.".startswith(f"{other}.") or f"{other}.".startswith(f"{part}.")
 
 
-def fit_exact(spec: CollectionSpec) -> Fit:
+def fit_exact(spec: CollectionSpec) -> CompatibilityReport:
     """For a store without indexes: it keeps everything that is said of them, for a way back."""
     notes = [
         Note(
             f"vectors.{vector.name}.index",
-            Fate.APPROXIMATED,
+            Outcome.APPROXIMATED,
             f"every search is exact here: nothing is missed, and without {vector.index.kind} it "
             "takes longer",
         )
@@ -129,10 +129,12 @@ def fit_exact(spec: CollectionSpec) -> Fit:
         if vector.index is not None
     ]
     notes += [_unsearched(vector) for vector in spec.vectors if vector.kind is not VectorKind.DENSE]
-    return Fit(spec, (*notes, *_spread_notes(spec), *_section_notes(spec, engine="")))
+    return CompatibilityReport(
+        spec, (*notes, *_spread_notes(spec), *_section_notes(spec, engine=""))
+    )
 
 
-def fit_to(spec: CollectionSpec, native: Native) -> Fit:
+def fit_to(spec: CollectionSpec, native: Native) -> CompatibilityReport:
     """For an engine with these abilities. Columns are always carried; what the engine cannot search
     by itself is kept beside what it can."""
     notes, vectors = list[Note](), list[Vector]()
@@ -144,7 +146,7 @@ def fit_to(spec: CollectionSpec, native: Native) -> Fit:
     if not native.shards or not native.replicas:
         notes += _spread_notes(spec, shards=native.shards, replicas=native.replicas)
     notes += _section_notes(spec, engine=native.engine)
-    return Fit(spec.model_copy(update={"vectors": tuple(vectors)}), tuple(notes))
+    return CompatibilityReport(spec.model_copy(update={"vectors": tuple(vectors)}), tuple(notes))
 
 
 def _vector_notes(vector: Vector, place: int, native: Native) -> Iterator[Note]:
@@ -153,18 +155,18 @@ def _vector_notes(vector: Vector, place: int, native: Native) -> Iterator[Note]:
         yield _unsearched(vector)
     elif native.vectors is not None and place >= native.vectors:
         said = f"the engine searches {native.vectors} vector a record; this one is kept beside it"
-        yield Note(part, Fate.APPROXIMATED, said)
+        yield Note(part, Outcome.APPROXIMATED, said)
     elif vector.metric not in native.metrics:
         said = f"the engine does not compare by {vector.metric}: such searches read every record"
-        yield Note(f"{part}.metric", Fate.APPROXIMATED, said)
+        yield Note(f"{part}.metric", Outcome.APPROXIMATED, said)
     if vector.dtype not in native.dtypes:
         said = f"kept as float32, which has every value of {vector.dtype}: it takes more space"
-        yield Note(f"{part}.dtype", Fate.APPROXIMATED, said)
+        yield Note(f"{part}.dtype", Outcome.APPROXIMATED, said)
 
 
 def _unsearched(vector: Vector) -> Note:
     said = f"{vector.kind} vectors are kept, but nothing searches them here"
-    return Note(f"vectors.{vector.name}", Fate.LOST, said)
+    return Note(f"vectors.{vector.name}", Outcome.LOST, said)
 
 
 def _fitted_index(
@@ -179,19 +181,21 @@ def _fitted_index(
         and (native.vectors is None or place < native.vectors)
     )
     if not searched:
-        return None, [Note(part, Fate.APPROXIMATED, "no index: searches by it read every record")]
+        return None, [
+            Note(part, Outcome.APPROXIMATED, "no index: searches by it read every record")
+        ]
     usual = native.default_index if vector.kind is not VectorKind.SPARSE else None
     kind = index.kind if index.kind in native.indexes else usual
     if kind is None:
-        return None, [Note(part, Fate.APPROXIMATED, f"no {index.kind} here: searches are exact")]
+        return None, [Note(part, Outcome.APPROXIMATED, f"no {index.kind} here: searches are exact")]
     known = native.indexes.get(kind, frozenset())
     kept = {key: value for key, value in index.parameters.items() if key in known}
     notes = []
     if kind != index.kind:
         said = f"{index.kind} becomes {kind}: recall and latency differ"
-        notes.append(Note(part, Fate.APPROXIMATED, said))
+        notes.append(Note(part, Outcome.APPROXIMATED, said))
     notes += [
-        Note(f"{part}.{key}", Fate.APPROXIMATED, "not a parameter here: recall may differ")
+        Note(f"{part}.{key}", Outcome.APPROXIMATED, "not a parameter here: recall may differ")
         for key in index.parameters
         if key not in known
     ]
@@ -202,10 +206,10 @@ def _spread_notes(
     spec: CollectionSpec, *, shards: bool = False, replicas: bool = False
 ) -> Iterator[Note]:
     if not shards and spec.shards not in (None, 1):
-        yield Note("shards", Fate.APPROXIMATED, f"one place instead of {spec.shards} shards")
+        yield Note("shards", Outcome.APPROXIMATED, f"one place instead of {spec.shards} shards")
     if not replicas and spec.replicas not in (None, 1):
         said = f"no copies of its own instead of {spec.replicas}: a lost node is an outage"
-        yield Note("replicas", Fate.LOST, said)
+        yield Note("replicas", Outcome.LOST, said)
 
 
 def _section_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
@@ -217,11 +221,11 @@ def _section_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
                 continue
             part = f"engine.{name}.{key}"
             if (name, key) in METADATA:
-                yield Note(part, Fate.APPROXIMATED, METADATA[name, key])
+                yield Note(part, Outcome.APPROXIMATED, METADATA[name, key])
             elif key == "owner":
-                yield Note(part, Fate.APPROXIMATED, "it belongs to who restores it")
+                yield Note(part, Outcome.APPROXIMATED, "it belongs to who restores it")
             elif key in RULES:
                 said = f"not in force here: what {name} enforced by its {key} nobody enforces"
-                yield Note(part, Fate.LOST, said)
+                yield Note(part, Outcome.LOST, said)
             else:
-                yield Note(part, Fate.APPROXIMATED, "the defaults of this engine apply")
+                yield Note(part, Outcome.APPROXIMATED, "the defaults of this engine apply")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 
 SAME = frozenset(
     [
@@ -40,9 +40,9 @@ def type_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
     own_ids = spec.engine.get("qdrant", {}).get("layout", {}).get("records") == "native"
     if engine == "qdrant" and not own_ids:
         said = "each point's id is a UUID made of the record's id, which is in the payload"
-        yield Note("ids", Fate.APPROXIMATED, said)
+        yield Note("ids", Outcome.APPROXIMATED, said)
     elif engine != "pgvector" and (key := _key(section)) is not None:
-        yield Note("ids", Fate.APPROXIMATED, f"{key} in pgvector: texts here, in bytewise order")
+        yield Note("ids", Outcome.APPROXIMATED, f"{key} in pgvector: texts here, in bytewise order")
 
 
 def _columns(spec: CollectionSpec, section: dict[str, Any]) -> Iterator[Note]:
@@ -51,7 +51,7 @@ def _columns(spec: CollectionSpec, section: dict[str, Any]) -> Iterator[Note]:
         name, declared = column.get("as", column["name"]), column["type"]
         if name in fields and SIZE.sub("", declared) not in SAME:
             said = f"{declared} in pgvector: a text here, compared and ordered as one"
-            yield Note(f"fields.{name}", Fate.APPROXIMATED, said)
+            yield Note(f"fields.{name}", Outcome.APPROXIMATED, said)
 
 
 def _key(section: dict[str, Any]) -> str | None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
-from dr_pipelines.model.fit import Fit, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Definer, Progress, VectorStore
@@ -59,8 +59,8 @@ class RenamedStore:
     def misfits(self, spec: CollectionSpec, batch: "pa.Table | pa.RecordBatch") -> Misfits:
         return self._store.misfits(self._with_name(spec), batch)
 
-    def glance(self, name: str) -> str | None:
-        return self._store.glance(self._inside(name))
+    def change_token(self, name: str) -> str | None:
+        return self._store.change_token(self._inside(name))
 
     def status(self, name: str) -> CollectionStatus:
         return self._store.status(self._inside(name))
@@ -80,7 +80,7 @@ class RenamedStore:
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         return self._store.search(self._inside(name), query, limit=limit)
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         found = self._store.fit(self._with_name(spec))
         return replace(found, spec=self._outside(found.spec))
 

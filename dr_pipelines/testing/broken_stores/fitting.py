@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.fit import Fate, Note
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.misfit import Misfit, Misfits
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.misfits import misfits_of, problem
@@ -19,7 +19,7 @@ class DistrustsItself(MemoryVectorStore):
     """Of what it made itself it says that a part is lost."""
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        return (*super().compatibility(name), Note("keyword_index", Fate.LOST, "not made again"))
+        return (*super().compatibility(name), Note("keyword_index", Outcome.LOST, "not made again"))
 
 
 class KnowsEveryCollection(MemoryVectorStore):

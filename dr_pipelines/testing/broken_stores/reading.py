@@ -122,14 +122,14 @@ class PagesByNumber(MemoryVectorStore):
             start += batch_rows
 
 
-class GlanceNeverChanges(MemoryVectorStore):
+class ChangeTokenNeverChanges(MemoryVectorStore):
     """A glance tells which collection it is, and nothing of its records."""
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         return super().describe(name).name
 
 
-class GlanceCountsWrites(MemoryVectorStore):
+class ChangeTokenCountsWrites(MemoryVectorStore):
     """A collection that was dropped and made again begins to count again."""
 
     def __init__(self) -> None:
@@ -144,24 +144,24 @@ class GlanceCountsWrites(MemoryVectorStore):
         super().write(name, batch, replaces=replaces)
         self._writes[name] = self._writes.get(name, 0) + 1
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         return str(self._writes.get(super().describe(name).name, 0))
 
 
-class GlanceCounts(MemoryVectorStore):
+class ChangeTokenCounts(MemoryVectorStore):
     """A record that is replaced by another leaves the count as it was."""
 
-    def glance(self, name: str) -> str | None:
+    def change_token(self, name: str) -> str | None:
         return str(self.status(name).records)
 
 
-class GlanceAlwaysChanges(MemoryVectorStore):
+class ChangeTokenAlwaysChanges(MemoryVectorStore):
     """Two glances differ although nothing was written between them."""
 
     _glances = 0
 
-    def glance(self, name: str) -> str | None:
-        super().glance(name)
+    def change_token(self, name: str) -> str | None:
+        super().change_token(name)
         self._glances += 1
         return str(self._glances)
 
@@ -173,9 +173,9 @@ BROKEN: dict[type[MemoryVectorStore], str] = {
     ScansWhatIsThereNow: "test_a_scan_does_not_see_what_is_written_during_it",
     TearsRecords: "test_a_scan_under_a_writer_gives_whole_records",
     PagesByNumber: "test_a_scan_does_not_see_what_is_written_during_it",
-    GlanceNeverChanges: "test_a_glance_is_equal_while_nothing_changes",
-    GlanceCountsWrites: "test_a_glance_is_equal_while_nothing_changes",
-    GlanceCounts: "test_a_glance_is_equal_while_nothing_changes",
-    GlanceAlwaysChanges: "test_a_glance_is_equal_while_nothing_changes",
+    ChangeTokenNeverChanges: "test_a_glance_is_equal_while_nothing_changes",
+    ChangeTokenCountsWrites: "test_a_glance_is_equal_while_nothing_changes",
+    ChangeTokenCounts: "test_a_glance_is_equal_while_nothing_changes",
+    ChangeTokenAlwaysChanges: "test_a_glance_is_equal_while_nothing_changes",
 }
 """Each broken store and the test of the contract that catches it."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from dr_pipelines.model.collection import CollectionSpec, VectorIndex
-from dr_pipelines.model.fit import Fit
+from dr_pipelines.model.compatibility import CompatibilityReport
 from dr_pipelines.planning.parts import UNREPORTED, compare_parts
 from dr_pipelines.stores.memory import MemoryVectorStore
 
@@ -102,14 +102,14 @@ class DescribesItsSize(MemoryVectorStore):
 class SaysThatEverythingFits(MemoryVectorStore):
     """Policies of another engine would not be in force, and nobody is told."""
 
-    def fit(self, spec: CollectionSpec) -> Fit:
-        return Fit(spec)
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
+        return CompatibilityReport(spec)
 
 
 class FitsByLosingAVector(MemoryVectorStore):
     """Of the vectors of a collection only the first is kept."""
 
-    def fit(self, spec: CollectionSpec) -> Fit:
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         fit = super().fit(spec)
         return replace(fit, spec=fit.spec.model_copy(update={"vectors": fit.spec.vectors[:1]}))
 

@@ -151,18 +151,18 @@ class Reading:
 
     def test_a_glance_is_equal_while_nothing_changes(self, store: VectorStore) -> None:
         filled(store, record("a"))
-        seen = [store.glance(NAME)]
+        seen = [store.change_token(NAME)]
         contents(store)
-        assert store.glance(NAME) == seen[0]
+        assert store.change_token(NAME) == seen[0]
         for row in (record("b"), record("b", text="other")):
             store.write(NAME, table(row))
-            seen.append(store.glance(NAME))
+            seen.append(store.change_token(NAME))
         store.drop(NAME)
         filled(store, record("c"))
         store.write(NAME, table(record("d")))
-        seen.append(store.glance(NAME))
+        seen.append(store.change_token(NAME))
         store.write(NAME, table(record("d", text="another")))
-        seen.append(store.glance(NAME))
+        seen.append(store.change_token(NAME))
         assert set(seen) == {None} or len(set(seen)) == len(seen)
         with pytest.raises(NotFound):
-            store.glance("unknown")
+            store.change_token("unknown")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorIndex
-from dr_pipelines.model.fit import Fate
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore
@@ -96,10 +96,10 @@ class Specifications:
             update={"vectors": (first, *SPEC.vectors[1:]), "engine": {"elsewhere": section}}
         )
         fitted = store.fit(spec)
-        fates = {note.part: note.fate for note in fitted.notes}
-        assert fates["engine.elsewhere.policies"] is Fate.LOST
-        assert fates["engine.elsewhere.optimizers"] is Fate.APPROXIMATED
-        assert fates[f"vectors.{first.name}.index"] is Fate.APPROXIMATED
+        outcomes = {note.part: note.outcome for note in fitted.notes}
+        assert outcomes["engine.elsewhere.policies"] is Outcome.LOST
+        assert outcomes["engine.elsewhere.optimizers"] is Outcome.APPROXIMATED
+        assert outcomes[f"vectors.{first.name}.index"] is Outcome.APPROXIMATED
         assert [note.part for note in fitted.lost] == ["engine.elsewhere.policies"]
         assert fitted.spec.same_contract(spec)
         assert store.collections() == []

@@ -9,7 +9,7 @@ AS_IT_WAS = "as it was"
 """The consequence of a part that is carried without any."""
 
 
-class Fate(StrEnum):
+class Outcome(StrEnum):
     """`carried`: it is there and works as before. `approximated`: it is there and works
     differently. `lost`: it is not in force; what was kept of it stays in the manifest. `refused`:
     the engine will not take it; it is kept in the recovery point, and the rest is restored without
@@ -28,12 +28,12 @@ class Note:
     what follows from it for those who ask."""
 
     part: str
-    fate: Fate
+    outcome: Outcome
     consequence: str
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class CompatibilityReport:
     """The specification that a store will be asked to create, with the same contract, and a note
     for every part that is not plainly the same."""
 
@@ -43,4 +43,4 @@ class Fit:
     @property
     def lost(self) -> tuple[Note, ...]:
         """What is not in force afterwards: lost, or refused by the engine."""
-        return tuple(note for note in self.notes if note.fate in (Fate.LOST, Fate.REFUSED))
+        return tuple(note for note in self.notes if note.outcome in (Outcome.LOST, Outcome.REFUSED))

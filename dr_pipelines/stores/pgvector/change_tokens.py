@@ -26,7 +26,7 @@ SIGN = qualified("""
 """)
 
 
-def glance(session: Session, table: Table) -> str | None:
+def change_token(session: Session, table: Table) -> str | None:
     """Equal only while no transaction that writes anything was committed; None on a standby."""
     if session.one(qualified("SELECT pg_catalog.pg_is_in_recovery()")):
         return None
