@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -75,69 +76,185 @@ def _lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _broken(report: str) -> list[str]:
-    return re.findall(r"^(.+) BROKEN", report, flags=re.MULTILINE)
-
-
-@pytest.fixture
-def copied_tree(tmp_path: Path) -> Path:
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
+def _contracts() -> dict[str, str]:
+    """Names of the import contracts by their ids."""
+    return {c["id"]: c["name"] for c in _pyproject()["tool"]["importlinter"]["contracts"]}
 
 
 def test_the_import_contracts_are_kept() -> None:
     result = _lint_imports(ROOT)
-    kept = len(_pyproject()["tool"]["importlinter"]["contracts"])
-    assert f"Contracts: {kept} kept, 0 broken." in result.stdout, result.stdout + result.stderr
+    assert f"Contracts: {len(_contracts())} kept, 0 broken." in result.stdout, result.stdout
     assert result.returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("module", "line", "contract"),
-    [
-        ("model/offender.py", "from dr_pipelines import protocols", "layers"),
-        ("planning/offender.py", "import dr_pipelines.protocols", "layers"),
-        ("stores/offender.py", "import dr_pipelines.blobs.memory", "layers"),
-        ("repository/offender.py", "import dr_pipelines.stores.memory", "layers"),
-        ("model/offender.py", "import dr_pipelines.repository.log", "layers"),
-        ("offender.py", "", "layers"),  # a module that nobody has given a place
-        ("model/offender.py", "import assets", "edge"),
-        ("model/offender.py", "def late():\n    import dagster", "dagster"),
-        ("repository/offender.py", "import dr_pipelines.testing", "testing"),
-        ("stores/offender.py", "import duckdb", "duckdb"),
-        ("planning/offender.py", "import duckdb", "duckdb"),
-        ("stores/offender.py", "import chromadb", "engines"),
-        ("stores/qdrant_offender.py", "import psycopg", "engines"),
-        ("repository/offender.py", "def late():\n    import psycopg", "engines"),
-        ("blobs/offender.py", "def late():\n    import boto3", "boto3"),
-        ("blobs/offender.py", "from botocore.config import Config", "boto3"),
-        ("repository/offender.py", "import torch.nn", "models"),
-        ("model/offender.py", "from sentence_transformers import models", "models"),
-        ("blobs/offender.py", "from rich.console import Console", "terminal"),
-        ("model/offender.py", "import typer", "terminal"),
-    ],
-)
-def test_an_import_that_breaks_a_contract_is_found(
-    copied_tree: Path, module: str, line: str, contract: str
-) -> None:
-    path = copied_tree / "dr_pipelines" / module
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(line + "\n")
-    contracts = {c["id"]: c["name"] for c in _pyproject()["tool"]["importlinter"]["contracts"]}
+@dataclass(frozen=True)
+class Offender:
+    """A module that breaks a contract, and how the contract's report names it."""
 
-    result = _lint_imports(copied_tree)
+    path: str
+    source: str
+    contract: str
+    reported: str
 
-    assert contracts[contract] in _broken(result.stdout), result.stdout + result.stderr
-    assert "offender" in result.stdout
+
+OFFENDERS = {
+    "model-imports-protocols": Offender(
+        "dr_pipelines/model/offender_a.py",
+        "from dr_pipelines import protocols",
+        "layers",
+        "dr_pipelines.model.offender_a -> dr_pipelines.protocols",
+    ),
+    "planning-imports-protocols": Offender(
+        "dr_pipelines/planning/offender_b.py",
+        "import dr_pipelines.protocols",
+        "layers",
+        "dr_pipelines.planning.offender_b -> dr_pipelines.protocols",
+    ),
+    "stores-import-blobs": Offender(
+        "dr_pipelines/stores/offender_c.py",
+        "import dr_pipelines.blobs.memory",
+        "layers",
+        "dr_pipelines.stores.offender_c -> dr_pipelines.blobs.memory",
+    ),
+    "repository-imports-stores": Offender(
+        "dr_pipelines/repository/offender_d.py",
+        "import dr_pipelines.stores.memory",
+        "layers",
+        "dr_pipelines.repository.offender_d -> dr_pipelines.stores.memory",
+    ),
+    "model-imports-repository": Offender(
+        "dr_pipelines/model/offender_e.py",
+        "import dr_pipelines.repository.log",
+        "layers",
+        "dr_pipelines.model.offender_e -> dr_pipelines.repository.log",
+    ),
+    "module-without-a-place": Offender(
+        "dr_pipelines/offender_f.py", "", "layers", "- dr_pipelines.offender_f\n"
+    ),
+    "model-imports-assets": Offender(
+        "dr_pipelines/model/offender_g.py",
+        "import assets",
+        "edge",
+        "dr_pipelines.model.offender_g -> assets",
+    ),
+    "model-imports-dagster-late": Offender(
+        "dr_pipelines/model/offender_h.py",
+        "def late():\n    import dagster",
+        "dagster",
+        "dr_pipelines.model.offender_h -> dagster",
+    ),
+    "repository-imports-testing": Offender(
+        "dr_pipelines/repository/offender_i.py",
+        "import dr_pipelines.testing",
+        "testing",
+        "dr_pipelines.repository.offender_i -> dr_pipelines.testing",
+    ),
+    "stores-import-duckdb": Offender(
+        "dr_pipelines/stores/offender_j.py",
+        "import duckdb",
+        "duckdb",
+        "dr_pipelines.stores.offender_j -> duckdb",
+    ),
+    "planning-imports-duckdb": Offender(
+        "dr_pipelines/planning/offender_k.py",
+        "import duckdb",
+        "duckdb",
+        "dr_pipelines.planning.offender_k -> duckdb",
+    ),
+    "stores-import-chromadb": Offender(
+        "dr_pipelines/stores/offender_l.py",
+        "import chromadb",
+        "engines",
+        "dr_pipelines.stores.offender_l -> chromadb",
+    ),
+    "beside-qdrant-imports-psycopg": Offender(
+        "dr_pipelines/stores/qdrant_offender_m.py",
+        "import psycopg",
+        "engines",
+        "dr_pipelines.stores.qdrant_offender_m -> psycopg",
+    ),
+    "repository-imports-psycopg-late": Offender(
+        "dr_pipelines/repository/offender_n.py",
+        "def late():\n    import psycopg",
+        "engines",
+        "dr_pipelines.repository.offender_n -> psycopg",
+    ),
+    "blobs-import-boto3-late": Offender(
+        "dr_pipelines/blobs/offender_o.py",
+        "def late():\n    import boto3",
+        "boto3",
+        "dr_pipelines.blobs.offender_o -> boto3",
+    ),
+    "blobs-import-botocore": Offender(
+        "dr_pipelines/blobs/offender_p.py",
+        "from botocore.config import Config",
+        "boto3",
+        "dr_pipelines.blobs.offender_p -> botocore",
+    ),
+    "repository-imports-torch": Offender(
+        "dr_pipelines/repository/offender_q.py",
+        "import torch.nn",
+        "models",
+        "dr_pipelines.repository.offender_q -> torch",
+    ),
+    "model-imports-sentence-transformers": Offender(
+        "dr_pipelines/model/offender_r.py",
+        "from sentence_transformers import models",
+        "models",
+        "dr_pipelines.model.offender_r -> sentence_transformers",
+    ),
+    "blobs-import-rich": Offender(
+        "dr_pipelines/blobs/offender_s.py",
+        "from rich.console import Console",
+        "terminal",
+        "dr_pipelines.blobs.offender_s -> rich",
+    ),
+    "model-imports-typer": Offender(
+        "dr_pipelines/model/offender_t.py",
+        "import typer",
+        "terminal",
+        "dr_pipelines.model.offender_t -> typer",
+    ),
+    "assets-import-duckdb": Offender(
+        "assets/offender_u.py", "import duckdb", "duckdb", "assets.offender_u -> duckdb"
+    ),
+    "assets-import-boto3": Offender(
+        "assets/offender_v.py", "import boto3", "boto3", "assets.offender_v -> boto3"
+    ),
+    "assets-import-torch": Offender(
+        "assets/offender_w.py", "import torch", "models", "assets.offender_w -> torch"
+    ),
+    "assets-import-typer": Offender(
+        "assets/offender_x.py", "import typer", "terminal", "assets.offender_x -> typer"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def reports_by_contract(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The report on each broken contract, by its name, for one tree that holds all offenders."""
+    root = tmp_path_factory.mktemp("offenders")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, root / package)
+    shutil.copy(ROOT / "pyproject.toml", root)
+    for offender in OFFENDERS.values():
+        (root / offender.path).write_text(offender.source + "\n")
+    result = _lint_imports(root)
     assert result.returncode != 0
+    sections = re.split(r"^(.+)\n-{10,}\n", result.stdout, flags=re.MULTILINE)
+    return dict(zip(sections[1::2], sections[2::2], strict=True))
 
 
-@pytest.mark.parametrize("vendor", ["duckdb", "boto3", "torch", "typer"])
-def test_an_asset_that_knows_a_vendor_is_found(copied_tree: Path, vendor: str) -> None:
-    (copied_tree / "assets" / "offender.py").write_text(f"import {vendor}\n")
-    assert f"assets.offender -> {vendor}" in _lint_imports(copied_tree).stdout
+def test_every_contract_has_an_offender() -> None:
+    assert {offender.contract for offender in OFFENDERS.values()} == set(_contracts())
+
+
+@pytest.mark.parametrize("name", OFFENDERS)
+def test_an_import_that_breaks_a_contract_is_found(
+    reports_by_contract: dict[str, str], name: str
+) -> None:
+    offender = OFFENDERS[name]
+    assert offender.reported in reports_by_contract[_contracts()[offender.contract]]
 
 
 # --- documentation ---------------------------------------------------------------------------
