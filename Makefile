@@ -8,7 +8,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long bench lint format dev clean
+.PHONY: help install demo test test-long coverage bench lint format reference dev clean
 
 help: ## Show this page
 	@echo "make TARGET; PYTHON ($(PYTHON)) and VENV ($(VENV)) may be set. Targets:"
@@ -25,17 +25,29 @@ test: lint ## Everything a change must pass, except what is marked `long`
 test-long: $(INSTALLED) ## The campaigns at full length, hours of them; leaves docs/results/
 	DR_LONG=1 $(BIN)/pytest -m "long or campaign" -s
 
+coverage: $(INSTALLED) ## The lines that no test of `make test` runs, in build/coverage/html; slower, gates nothing
+	mkdir -p build/coverage
+	$(BIN)/coverage erase
+	-$(BIN)/coverage run -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage html -q
+	$(BIN)/coverage report
+
 bench: $(INSTALLED) ## Measure; ARGS="--help" shows what
 	$(BIN)/python -m benchmarks $(ARGS)
 
-lint: $(INSTALLED) ## Style and types
+lint: $(INSTALLED) ## Style, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(INSTALLED) ## Rewrite what can be rewritten
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(INSTALLED) ## The API reference, from the docstrings, in build/reference
+	$(BIN)/python docs/reference/build.py build/reference
 
 # From its own directory, where Dagster finds one dagster.yaml and not two.
 dev: $(INSTALLED) ## Dagster's web pages and daemon over this checkout; DR_POLICIES=FILE PORT=3000

@@ -61,6 +61,11 @@ def test_the_wheel_holds_the_package_and_the_assets_under_a_name_of_their_own(wh
     )
 
 
+def test_the_wheel_says_that_its_annotations_may_be_relied_on(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"dr_pipelines/py.typed", "dr_pipelines_dagster/py.typed"} <= set(names)
+
+
 def test_a_project_of_somebody_else_includes_the_assets(unpacked: Path, tmp_path: Path) -> None:
     project = scaffold(tmp_path / "project")
     path = os.pathsep.join([str(unpacked), str(project / "src")])
