@@ -1,4 +1,4 @@
-"""What contributors are given to work with agrees with the tree: hooks, reports, reference."""
+"""What contributors are given to work with agrees with the tree: pages, hooks, container."""
 
 import re
 import runpy
@@ -9,8 +9,21 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dr_pipelines import __version__
+
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference" / "build.py"
+PAGES = (
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("docs/containers.md", "docs/house/README.md", "docs/releasing.md", "docs/upgrading.md"),
+)
+MADE = (".dr", ".venv", "../", "build/", "defs.yaml", "dist/")  # or examples of what users have
+SPAN = re.compile(r"`([^`\n]+)`|\]\(([^)#\s]+)")
+FILE = re.compile(
+    r"[\w./-]*\w\.(?:md|py|toml|txt|yaml|json)|[\w.-]+(?:/[\w.-]+)*/|[\w.-]+(?:/[\w.-]+)+"
+)
+COMMAND = re.compile(r"\.venv/bin/pytest .*?(tests/\S+)")
+INSTRUCTION = re.compile(r"(FROM|ARG|COPY|WORKDIR|RUN|ENV|USER|ENTRYPOINT|CMD) (.+)")
 LEFT_OUT = {"cli", "host", "blobs", "chunkers", "embedders", "sources", "stores"}
 
 
@@ -19,6 +32,83 @@ def _recipe(target: str) -> list[str]:
     rule = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert rule is not None, f"no target {target}"
     return [line.strip() for line in rule.group(1).splitlines()]
+
+
+# --- what the pages name ---------------------------------------------------------------------
+
+
+def _files_named(page: str) -> list[Path]:
+    """Files and directories of the tree that a page names in code spans and links."""
+    text, directory = (ROOT / page).read_text(), (ROOT / page).parent
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    found = list[Path]()
+    for span, link in SPAN.findall(text):
+        if link and not link.startswith("https:"):
+            found.append(directory / link)
+        elif FILE.fullmatch(span) and not span.startswith(MADE):
+            found.append(ROOT / span)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    named = _files_named(page)
+    assert named
+    assert [str(path.relative_to(ROOT)) for path in named if not path.exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_target_that_a_page_names_is_there(page: str) -> None:
+    named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", (ROOT / page).read_text(), re.MULTILINE))
+    assert named <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_tests_that_contributors_are_told_to_run_are_there() -> None:
+    named = COMMAND.findall((ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) >= 4
+    for node in named:
+        path, _, function = node.partition("::")
+        assert f"def {function}" in (ROOT / path).read_text()
+
+
+def test_the_changelog_has_the_version_or_says_what_the_next_will_be() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{__version__}]" in changelog or f"to become {__version__}." in changelog
+
+
+# --- the container ---------------------------------------------------------------------------
+
+
+def _container() -> list[tuple[str, str]]:
+    """Instructions of the Containerfile with their arguments; one that is not known is an error."""
+    joined = (ROOT / "Containerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
+    matches = [INSTRUCTION.fullmatch(line) for line in lines]
+    assert all(matches), lines
+    return [match.groups() for match in matches if match]
+
+
+def test_the_container_installs_what_the_readme_says() -> None:
+    arguments = dict(text.split("=", 1) for word, text in _container() if word == "ARG")
+    (line,) = [text for word, text in _container() if word == "RUN" and "pip" in text]
+    line = line.replace("${EXTRAS}", arguments["EXTRAS"]).replace('"', "'")
+    assert f"`{line}`" in (ROOT / "README.md").read_text()
+    assert "PIP_CONSTRAINT=/source/constraints.txt" in dict(_container()[::-1])["ENV"]
+
+
+def test_the_container_is_sent_what_the_wheel_is_built_from() -> None:
+    lines = (ROOT / ".containerignore").read_text().splitlines()
+    sent = {line[1:] for line in lines if line.startswith("!")}
+    built_from = {"dr_pipelines", "dr_pipelines_dagster", "assets", "pyproject.toml"}
+    assert sent == built_from | {"README.md", "LICENSE", "constraints.txt"}
+    assert (ROOT / ".dockerignore").resolve() == ROOT / ".containerignore"
+
+
+def test_commands_of_the_container_can_be_parsed_and_it_runs_without_rights() -> None:
+    for word, text in _container():
+        if word == "RUN":
+            subprocess.run(["sh", "-n", "-c", text], check=True)
+    assert dict(_container())["USER"] == "dr"
 
 
 # --- hooks -----------------------------------------------------------------------------------
