@@ -23,7 +23,7 @@ from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 from dr_pipelines.model.recovery_point import Manifest, Partition
 from dr_pipelines.planning.catching_up import unheard
-from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 from .jobs import DAILY, PROOF
@@ -76,7 +76,7 @@ class ByHand:
         """Days that the log covers since an entry, and Dagster has not seen so."""
         if self.head == since or not self.tracked.has_source or not self.head:
             return Heard((), self.head)
-        manifest = read_point(self.repository, self.tracked.name, self.head).manifest
+        manifest = History(self.repository, self.tracked.name).point(self.head).manifest
         first = str(self.tracked.policy.partitions_start)  # what lies before is no partition here
         entries = {day: of.entry for day, of in manifest.partitions.items() if day >= first}
         names, through, left = unheard(
@@ -101,7 +101,7 @@ class ByHand:
     def report_proof(self, number: int, at: datetime) -> None:
         """Report a proven point, and the snapshot that it is, as of when its scan began: its age is
         what freshness is about."""
-        point = read_point(self.repository, self.tracked.name, number)
+        point = History(self.repository, self.tracked.name).point(number)
         missing = [name for name in PROOF if self._newest_entry(name) < number]
         for name in missing:
             event = dg.AssetMaterialization(

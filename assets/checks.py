@@ -22,7 +22,7 @@ from dr_pipelines.proof.points import (
     partitions_missing,
 )
 from dr_pipelines.proof.restorable import check_restorable
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 from .failures import explained
@@ -86,7 +86,7 @@ def _equal(tracked: Tracked) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
         """When it was taken, the live store held exactly what the log says."""
-        point = newest_snapshot(_repository(context, dr_project), tracked.name)
+        point = newest_snapshot(_history(context, dr_project, tracked))
         problems = equality_problems(point)
         rows = {"rows": point.entry.body.detail["rows"], "log_entry": point.number}
         return check_result(not problems, "; ".join(problems), rows)
@@ -101,10 +101,9 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
     ) -> dg.AssetCheckResult:
         """Every object is there, what is new reads back as it was written, and folding it all gives
         the counts and digests of the manifest: what a restore does, into nothing."""
-        repository = _repository(context, dr_project)
-        point = newest_snapshot(repository, tracked.name)
-        proven = newest_proof(repository, tracked.name).number
-        found = check_restorable(repository, point, proven=proven)
+        history = _history(context, dr_project, tracked)
+        point, proven = newest_snapshot(history), newest_proof(history).number
+        found = check_restorable(history.repository, point, proven=proven)
         said = _named([f"{finding.key}: {finding.problem}" for finding in found.findings])
         facts = {
             "objects": found.objects,
@@ -126,7 +125,7 @@ def _fits(tracked: Tracked) -> dg.AssetChecksDefinition:
         """What the snapshot holds can be put back into the engine that it was taken from, but for
         what somebody accepted as lost. Not blocking: what is there is worth keeping, and the
         objective is missed until the loss is gone or accepted."""
-        point = newest_snapshot(_repository(context, dr_project), tracked.name)
+        point = newest_snapshot(_history(context, dr_project, tracked))
         fitness, accepted = point.manifest.fitness, point.manifest.accepted_losses
         if fitness is None:
             return check_result(False, "the snapshot does not say", {"log_entry": point.number})
@@ -145,10 +144,10 @@ def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
         """Every day that was ingested is in it as it is now, and so is every day that Dagster takes
         for materialized and the source has changes on. Dagster does not see that an asset without
         partitions is older than some partition before it; this does."""
-        repository = _repository(context, dr_project)
-        point = newest_snapshot(repository, tracked.name)
+        history = _history(context, dr_project, tracked)
+        point = newest_snapshot(history)
         listed = point.manifest.partitions
-        newest = latest(repository, tracked.name).manifest.partitions
+        newest = history.latest().manifest.partitions
         claimed = context.instance.get_materialized_partitions(tracked.key("collection"))
         problems = [
             *partitions_missing(newest, listed),
@@ -196,6 +195,12 @@ def _check(tracked: Tracked, asset: str, **more: Any) -> Declare:
 
 def _repository(context: dg.AssetCheckExecutionContext, dr_project: ProjectResource) -> Repository:
     return dr_project.open().repository(run=context.run.run_id)
+
+
+def _history(
+    context: dg.AssetCheckExecutionContext, dr_project: ProjectResource, tracked: Tracked
+) -> History:
+    return History(_repository(context, dr_project), tracked.name)
 
 
 def _named(problems: Sequence[str], *, total: int | None = None) -> str:

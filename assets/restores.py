@@ -11,6 +11,7 @@ from dr_pipelines.planning.recovery import require_allowed
 from dr_pipelines.planning.serving import elsewhere
 from dr_pipelines.recovery.plan import outline_restore
 from dr_pipelines.recovery.run import restore
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import resolve
 
 from .failures import explained
@@ -83,8 +84,7 @@ def restore_collection(
     store_name = config.store or usual
     store = opened.store(store_name)
     point = resolve(
-        repository,
-        config.collection,
+        History(repository, config.collection),
         config.at,
         clock="source" if opened.collection(config.collection).authority == "source" else "log",
     )

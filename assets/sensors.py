@@ -30,7 +30,7 @@ from dr_pipelines.planning.freshness import (
     protection,
 )
 from dr_pipelines.planning.occupancy import Occupancy
-from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 from .by_hand import ByHand, Heard
@@ -224,7 +224,7 @@ class Tick:
         key = self.tracked.key("recovery_point")
         confirmed_at = said.confirmed_at or self.known.proven_at
         if now is Protection.QUIET and confirmation_due(confirmed_at, rpo=self.rpo, now=self.now):
-            point = read_point(repository, self.tracked.name, self.known.proven)
+            point = History(repository, self.tracked.name).point(self.known.proven)
             event = dg.AssetMaterialization(
                 asset_key=key,
                 description="Nothing has changed since it was proven.",

@@ -10,6 +10,7 @@ from dr_pipelines.monitoring.exposure import look
 from dr_pipelines.planning.freshness import freshness_windows
 from dr_pipelines.proof.points import newest_snapshot, record_proof
 from dr_pipelines.protocols import VectorReader
+from dr_pipelines.repository.history import History
 
 from .reporting import look_metadata, point_metadata
 from .resources import ProjectResource
@@ -59,7 +60,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             "rows_per_second": round(taken.rows / max(seconds, 1e-9), 1),
             "seconds": round(seconds, 3),
         }
-        point = newest_snapshot(repository, tracked.name)
+        point = newest_snapshot(History(repository, tracked.name))
         return dg.MaterializeResult(metadata=point_metadata(point, repository=repository) | facts)
 
     return snapshot
@@ -85,9 +86,9 @@ def build_recovery_point(
         is recorded in the log. While nothing changes the sensor confirms it without a run."""
         opened = dr_project.open()
         repository = opened.repository(run=context.run.run_id)
-        point = newest_snapshot(repository, tracked.name)
+        point = newest_snapshot(History(repository, tracked.name))
         proof = record_proof(
-            repository, tracked.name, checks=sorted(check.name for check in proving)
+            History(repository, tracked.name), checks=sorted(check.name for check in proving)
         )
         seen = look(
             tracked.name,

@@ -11,7 +11,7 @@ from benchmarks.harness import Figure, Laps, Scale
 from dr_pipelines.ingestion.days import source_days
 from dr_pipelines.ingestion.ingest import ingest
 from dr_pipelines.project.project import open_project
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.sources.jsonl import JsonlSource
 
 WHAT = """\
@@ -99,6 +99,6 @@ def _by_dagster(place: Path, days: tuple[str, str]) -> None:
 def _state(place: Path) -> str:
     project = open_project(place / "policies.yaml", os.environ)
     lineage, repository = project.lineage(COLLECTION), project.repository()
-    manifest = latest(repository, COLLECTION).manifest
+    manifest = History(repository, COLLECTION).latest().manifest
     assert set(manifest.partitions) == {d.day.isoformat() for d in source_days(lineage)}
     return manifest.digests.model_dump_json()

@@ -22,7 +22,7 @@ from dr_pipelines.ingestion.rows import embedding_inputs
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import Embedder
 from dr_pipelines.recovery.reembed import Reembedded, reembed
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_chunks, read_segment, records_only
 from dr_pipelines.sources.jsonl import JsonlSource
@@ -90,7 +90,7 @@ def _ingested(place: Path, documents: int) -> tuple[Repository, RecoveryPoint]:
     lineage = _lineage(feed, HashingEmbedder(sample.DIMENSION))
     store = MemoryVectorStore()
     ingest(lineage, repository=repository, store=store, lease=sample.lease(place))
-    return repository, latest(repository, COLLECTION)
+    return repository, History(repository, COLLECTION).latest()
 
 
 def _first_versions(documents: int) -> Iterator[str]:

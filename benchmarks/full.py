@@ -12,7 +12,7 @@ from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.protocols import NativeFiles, VectorStore
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 
@@ -83,7 +83,7 @@ def restored(
     native: NativeFiles | None = None,
 ) -> Recovery:
     """The newest recovery point, brought into a new collection."""
-    point = latest(repository, sample.COLLECTION)
+    point = History(repository, sample.COLLECTION).latest()
     plan = plan_restore(
         point,
         repository=repository,

@@ -18,7 +18,7 @@ from dr_pipelines.ingestion.ingest import (
     ingest,
     prepare_day,
 )
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.upkeep.compaction import compact
 
@@ -116,7 +116,7 @@ class _Ingested:
         """Another day with these documents: what comes after its embeddings is timed."""
         name = self.feed.add_day(changed)
         bound = bind(self.lineage, repository=self.repository, store=self.store, lease=self.lease)
-        reading = Reading.of(latest(self.repository, sample.COLLECTION).manifest)
+        reading = Reading.of(History(self.repository, sample.COLLECTION).latest().manifest)
         day = plan_day(self.lineage, reading, name)
         made = prepare_day(self.lineage, day, repository=self.repository)
         with laps.lap("adopt"):
@@ -125,4 +125,5 @@ class _Ingested:
         with laps.lap("append"):
             append_days(self.lineage, [adopted], repository=self.repository, bound=bound)
         self.ingest()  # brings the store to it
-        assert latest(self.repository, sample.COLLECTION).manifest.counts.records == self.rows
+        newest = History(self.repository, sample.COLLECTION).latest()
+        assert newest.manifest.counts.records == self.rows

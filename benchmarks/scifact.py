@@ -28,7 +28,7 @@ from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.protocols import Chunker, Embedder, VectorReader
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
@@ -163,7 +163,7 @@ def _restored(made: Lineage, repository: Repository, directory: Path, route: Rou
     """The newest point, brought back into a store of its own."""
     store = DuckDBVectorStore(directory / f"store-{route}")
     (directory / f"store-{route}").mkdir()
-    point = latest(repository, COLLECTION)
+    point = History(repository, COLLECTION).latest()
     replaying = made if route is Route.REPLAY else None
     plan = plan_restore(
         point,

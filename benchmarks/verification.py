@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from benchmarks import sample
 from benchmarks.harness import Figure, Laps, Scale
 from dr_pipelines.proof.verify import verify
+from dr_pipelines.repository.history import History
 
 WHAT = """\
 `level 2` reads and hashes every object that the log reaches; `sha256` reads and hashes the same
@@ -29,18 +30,18 @@ def run(scale: Scale, directory: Path) -> Figure:
             for path in files:
                 hashlib.sha256(path.read_bytes()).hexdigest()
         with laps.lap("level 2"):
-            second = verify(repository, sample.COLLECTION, level=2)
+            second = verify(History(repository, sample.COLLECTION), level=2)
         with laps.lap("read"):
             for path in tables:
                 pq.read_table(path)
         with laps.lap("level 3"):
-            third = verify(repository, sample.COLLECTION, level=3)
+            third = verify(History(repository, sample.COLLECTION), level=3)
         assert second.sound
         assert third.sound
         assert second.size_bytes >= sum(path.stat().st_size for path in tables)
     _flip(max(tables, key=lambda path: path.stat().st_size))
-    assert not verify(repository, sample.COLLECTION, level=2).sound
-    assert not verify(repository, sample.COLLECTION, level=3).sound
+    assert not verify(History(repository, sample.COLLECTION), level=2).sound
+    assert not verify(History(repository, sample.COLLECTION), level=3).sound
     return Figure(
         "verification",
         f"{scale.rows:,} records. {WHAT}",

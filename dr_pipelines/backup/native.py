@@ -30,7 +30,7 @@ from dr_pipelines.protocols import (
     VectorReader,
 )
 from dr_pipelines.repository.evidence import record_evidence
-from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.reachability import NATIVE, kept_version
 from dr_pipelines.repository.repository import Repository
 
@@ -66,7 +66,7 @@ def keep_native(
     Raises `Refused` where the collection changed since the snapshot, or while it was read.
     """
     entry = _proven(collection, repository, store)
-    physical = read_point(repository, collection, entry.i).manifest.current.physical
+    physical = History(repository, collection).point(entry.i).manifest.current.physical
     version = native.native_files(physical)
     known = {(f.path, f.size_bytes): f for f in _kept_before(repository, collection, physical)}
     new = [f for f in version.files if not f.once or (f.path, f.size_bytes) not in known]
@@ -87,7 +87,7 @@ def keep_native(
         files=tuple(known[file.path, file.size_bytes] for file in version.files),
     )
     statement = {"files": kept.model_dump(mode="json")}
-    head = record_evidence(repository, collection, NATIVE, statement)
+    head = record_evidence(History(repository, collection), NATIVE, statement)
     return Kept(
         number=head.number,
         version=version.version,
@@ -105,7 +105,7 @@ def kept_for(repository: Repository, point: RecoveryPoint, *, engine: str) -> Ke
     for kept in _versions(repository, point.collection):
         if namespace(kept.engine) != engine:
             continue
-        proven = read_point(repository, point.collection, kept.snapshot)
+        proven = History(repository, point.collection).point(kept.snapshot)
         if proven.manifest.digests == point.manifest.digests:
             return kept
     return None

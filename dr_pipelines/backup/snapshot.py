@@ -10,15 +10,7 @@ import pyarrow.compute as pc
 from dr_pipelines import __version__
 from dr_pipelines.backup.inspect import Findings, Inspection, inspect
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
-from dr_pipelines.live.apply import (
-    current_manifest,
-    finish_pending,
-    mentioned,
-    require_finished,
-    require_timeline,
-    rewrite_documents,
-    touched_documents,
-)
+from dr_pipelines.live.apply import finish_pending, rewrite_documents
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fitness import (
     Acceptance,
@@ -45,6 +37,7 @@ from dr_pipelines.planning.serving import way_back
 from dr_pipelines.proof.trial import Scratch, trial_due, tried
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
 from dr_pipelines.repository.accounting import advance
+from dr_pipelines.repository.history import History, mentioned, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
@@ -112,12 +105,12 @@ class _Commit:
     said: Snapshot | None = None
 
     def build(self, head: Head) -> Draft:
-        manifest = current_manifest(self.repository, self.base.collection, head) or self.base
+        history = History(self.repository, self.base.collection)
+        manifest = history.manifest_at(head) or self.base
         require_timeline(manifest, self.base.current)
-        pending = head.entry.body.pending if head.entry else ()
         later = tuple(range(self.started + 1, head.number + 1))
-        moving = touched_documents(
-            self.repository, manifest, entries=(*self.unapplied, *pending, *later)
+        moving = history.touched_documents(
+            manifest, entries=(*self.unapplied, *head.pending, *later)
         )
         moving_set = frozenset(moving.to_pylist())
         delta = self.without(moving)
@@ -137,7 +130,7 @@ class _Commit:
         ref = write_manifest(self.repository, grown)
         detail = _detail(self.said, began=self.began, change_token=self.change_token)
         detail |= {} if self.unread is None else {"source": self.unread.facts()}
-        body = Body(manifest=ref, pending=pending, detail=detail)
+        body = Body(manifest=ref, pending=head.pending, detail=detail)
         return Draft(manifest.timeline, body)
 
     def accepted(self, manifest: Manifest) -> tuple[Acceptance, ...]:
@@ -272,12 +265,11 @@ def unchanged_since(
 
     It reads no record: what changed behind the engine's back is only found by a snapshot.
     """
-    log = repository.log(collection)
-    head = log.head()
-    manifest = current_manifest(repository, collection, head)
-    entry = head.entry
-    while entry is not None and entry.kind == "evidence" and entry.i > 1:
-        entry = log.read(entry.i - 1)[0]
+    history = History(repository, collection)
+    head = history.head()
+    manifest = history.manifest_at(head)
+    entries = history.entries_back(head)
+    entry = next((entry for entry in entries if entry.kind != "evidence"), None)
     if manifest is None or entry is None or entry.kind != "snapshot" or entry.body.pending:
         return None
     seen, equal = entry.body.detail.get("change_token"), entry.body.detail.get("equal") is True
@@ -318,10 +310,10 @@ def take_snapshot(
     is due, and is part of the snapshot. `accepting` takes some of it by name; `InvalidRequest`
     where there is no such loss.
     """
-    log = repository.log(collection)
+    history = History(repository, collection)
     began = repository.clock()  # first: an edit made during the scan may not have been seen
-    head = log.head()
-    base = current_manifest(repository, collection, head)
+    head = history.head()
+    base = history.manifest_at(head)
     if base is None:
         base = _first_manifest(collection, adopt, store)
     live = _live_spec(base, store, repository)
@@ -357,14 +349,13 @@ def take_snapshot(
         untried=untried,
     )
     _require_losses(collection, accepting.parts, fitness)
-    unapplied = head.entry.body.pending if head.entry else ()
     commit = _Commit(
         repository,
         store.engine,
         began,
         change_token,
         head.number,
-        unapplied,
+        head.pending,
         unread,
         base,
         live,
@@ -372,7 +363,7 @@ def take_snapshot(
         fitness,
         accepting,
     )
-    committed = log.append("snapshot", commit.build)
+    committed = history.log.append("snapshot", commit.build)
     if commit.said is None:
         raise Refused(f"{collection}: the snapshot was not built")
     return replace(commit.said, number=committed.number, sha256=committed.sha256)
@@ -424,7 +415,7 @@ def _live_spec(base: Manifest, store: VectorReader, repository: Repository) -> C
             f"Bring it back: {way_back(base.collection, physical)}"
         )
     live = store.describe(physical)
-    require_finished(base, live.origin, physical=physical, repository=repository)
+    History(repository, base.collection).require_finished(base, live.origin, physical=physical)
     if not live.same_contract(base.spec):
         raise Refused(
             f"{physical!r} has another schema than {base.collection!r} had when it was backed up: "

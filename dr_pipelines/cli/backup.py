@@ -167,7 +167,7 @@ def _begin(project: "Project", collection: str) -> Answer | None:
     """Read a source of which nothing is logged; a collection that has none begins otherwise."""
     if project.collection(collection).source is None:
         return None
-    if project.reading().log(collection).head().entry is not None:
+    if project.history(collection).head().entry is not None:
         return None
     return ingest_all(project, collection)
 
@@ -267,12 +267,13 @@ def _prove(project: "Project", collection: str) -> "Verification":
     """What a restore of the snapshot would read is read; if it is sound, the log says so."""
     from dr_pipelines.proof.points import newest_proof, newest_snapshot, record_proof
     from dr_pipelines.proof.restorable import check_restorable
+    from dr_pipelines.repository.history import History
 
-    repository = project.repository()
-    point, proven = newest_snapshot(repository, collection), newest_proof(repository, collection)
-    found = check_restorable(repository, point, proven=proven.number)
+    history = History(project.repository(), collection)
+    point, proven = newest_snapshot(history), newest_proof(history)
+    found = check_restorable(history.repository, point, proven=proven.number)
     if found.sound:
-        record_proof(repository, collection, checks=("equal", "restorable"))
+        record_proof(history, checks=("equal", "restorable"))
     return found
 
 
@@ -282,9 +283,10 @@ def _keep_files(project: "Project", collection: str, files: "NativeFiles") -> "K
     from dr_pipelines.cli.meter import metering
     from dr_pipelines.planning.parts import namespace
     from dr_pipelines.proof.points import newest_snapshot
+    from dr_pipelines.repository.history import History
 
     repository, store = project.repository(), project.store_of(collection)
-    point = newest_snapshot(repository, collection)
+    point = newest_snapshot(History(repository, collection))
     if kept_for(repository, point, engine=namespace(store.engine)) is not None:
         return None
     with metering(f"keeping files of {collection}") as meter:

@@ -61,7 +61,7 @@ def points(
 
     project = open_project(policies, collection)
     require_head(project, collection, expect_head)
-    found = list(of.points(project.reading(), collection))
+    found = list(of.points(project.history(collection)))
     if not found:
         point_at(project, collection, "latest")  # raises: there is none yet
     by_log = clock_of(project.collection(collection)) == "log"
@@ -136,7 +136,7 @@ def verify(
     point = None if at is None else point_at(project, collection, at)
     with metering(f"verifying {collection}") as meter:
         found = verb.verify(
-            project.reading(), collection, level=level, point=point, progress=meter.rows
+            project.history(collection), level=level, point=point, progress=meter.rows
         )
     return give(_verify_answer(found), as_json=as_json)
 

@@ -61,7 +61,7 @@ def live_store(project: "Project", collection: str) -> "VectorStore":
 def require_head(project: "Project", collection: str, sha256: str | None) -> None:
     """What `--expect-head` asks for; nothing without it. Raises `Refused`."""
     if sha256 is not None:
-        project.reading().log(collection).require_descent(sha256)
+        project.history(collection).log.require_descent(sha256)
 
 
 def clock_of(policy: "CollectionPolicy") -> "PointClock":
@@ -74,8 +74,8 @@ def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
     from dr_pipelines.cli.output import asking
     from dr_pipelines.repository.points import resolve
 
-    policy, repository = project.collection(collection), project.reading()
-    if policy.source is None and repository.log(collection).head().entry is None:
+    policy, history = project.collection(collection), project.history(collection)
+    if policy.source is None and history.head().entry is None:
         raise NotFound(f"{collection}: nothing is backed up yet. Run: dr backup {collection}")
     with asking():
-        return resolve(repository, collection, at, clock=clock_of(policy))
+        return resolve(history, at, clock=clock_of(policy))

@@ -33,7 +33,7 @@ from dr_pipelines.ingestion.ingest import (
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.refusals import refusals_recorded
-from dr_pipelines.live.apply import Applied, current_manifest, finish_pending
+from dr_pipelines.live.apply import Applied, finish_pending
 from dr_pipelines.model.recovery_point import (
     Digests,
     Head,
@@ -48,6 +48,7 @@ from dr_pipelines.protocols import (
     VectorStore,
 )
 from dr_pipelines.repository.checkpoints import Embedded
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 
@@ -141,10 +142,11 @@ def embed_days(
 
     Raises `ProvenanceChanged` before anything is embedded, `NotFound` where no chunks were left.
     """
-    head = repository.log(lineage.collection).head()
-    manifest = current_manifest(repository, lineage.collection, head)
+    history = History(repository, lineage.collection)
+    head = history.head()
+    manifest = history.manifest_at(head)
     if manifest is not None:
-        with refusals_recorded(repository, lineage.collection):
+        with refusals_recorded(history):
             require_provenance(lineage, manifest)
     done = []
     for day in _planned(lineage, names, repository=repository):
@@ -204,8 +206,7 @@ def commit_days(
 
 
 def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
-    head = repository.log(lineage.collection).head()
-    return current_manifest(repository, lineage.collection, head)
+    return History(repository, lineage.collection).manifest()
 
 
 def _planned(lineage: Lineage, names: Sequence[str], *, repository: Repository) -> list[Day]:

@@ -32,6 +32,7 @@ from dr_pipelines.repository.canary_objects import (
     write_canaries,
 )
 from dr_pipelines.repository.evidence import record_evidence
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 TEXTS = (
@@ -284,7 +285,7 @@ def _record(lineage: Lineage, proof: Proof, repository: Repository, *, reason: s
         "cosine": proof.cosine,
         "reason": reason,
     }
-    record_evidence(repository, lineage.collection, CANARIES, statement)
+    record_evidence(History(repository, lineage.collection), CANARIES, statement)
 
 
 def _encoded(vectors: FloatArray) -> str:

@@ -22,6 +22,7 @@ from dr_pipelines.repository.checkpoints import (
     piece_of,
     write_embeddings,
 )
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
@@ -182,7 +183,7 @@ def _embed_piece(
     again: bool,
     progress: Progress | None,
 ) -> Embedded:
-    with refusals_recorded(repository, lineage.collection):
+    with refusals_recorded(History(repository, lineage.collection)):
         if count_records(piece):
             require_same_model(lineage, repository=repository, manifest=manifest)
         started = time.monotonic()

@@ -33,12 +33,7 @@ from dr_pipelines.ingestion.ingest import (
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
-from dr_pipelines.live.apply import (
-    Applied,
-    current_manifest,
-    finish_pending,
-    require_timeline,
-)
+from dr_pipelines.live.apply import Applied, finish_pending
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema
 from dr_pipelines.model.recovery_point import (
@@ -51,6 +46,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.protocols import Lease, Progress, VectorStore
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.fold import NEWEST_FIRST, fold
+from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
@@ -89,9 +85,7 @@ def accept_epoch(
     Resumable: what an interrupted run read and embedded is adopted. Raises `InvalidRequest` for
     the name that is in force already, `Refused` when the new history has no changes at all.
     """
-    manifest = current_manifest(
-        repository, lineage.collection, repository.log(lineage.collection).head()
-    )
+    manifest = History(repository, lineage.collection).manifest()
     if manifest is None:
         raise NotFound(f"{lineage.collection}: nothing was ingested yet: no epoch to leave")
     require_new_name(manifest, name)
@@ -144,7 +138,7 @@ def _draft(
     authority: Authority,
     head: Head,
 ) -> Draft:
-    manifest = current_manifest(repository, lineage.collection, head)
+    manifest = History(repository, lineage.collection).manifest_at(head)
     if manifest is None or head.entry is None:
         raise Conflict(f"{lineage.collection}: the log became empty")
     require_timeline(manifest, bound)

@@ -16,10 +16,9 @@ from dr_pipelines.ingestion.days import (
 from dr_pipelines.ingestion.ingest import require_contract, require_provenance
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
-from dr_pipelines.live.apply import current_manifest
-from dr_pipelines.model.recovery_point import Manifest, PositionRange
+from dr_pipelines.model.recovery_point import Head, Manifest, PositionRange
 from dr_pipelines.model.unread import Unread
-from dr_pipelines.repository.manifests import segments
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 SAMPLE_CHANGES = 512
@@ -63,8 +62,9 @@ class _Sample:
 
 def forecast(lineage: Lineage, *, repository: Repository) -> Forecast:
     """Look ahead. Some documents are cut, none is embedded. Raises as `ingest` does."""
-    head = repository.log(lineage.collection).head()
-    manifest = current_manifest(repository, lineage.collection, head)
+    history = History(repository, lineage.collection)
+    head = history.head()
+    manifest = history.manifest_at(head)
     if manifest is not None:
         require_provenance(lineage, manifest)
         require_contract(lineage, manifest)
@@ -78,8 +78,8 @@ def forecast(lineage: Lineage, *, repository: Repository) -> Forecast:
     )
     sample = _sample(lineage, fresh, changes)
     records = round(sample.records * changes / sample.changes) if sample.changes else 0
-    each, measured = _bytes_each(lineage, manifest, sample, repository=repository)
-    rate = _rate(lineage.collection, head.number, repository=repository)
+    each, measured = _bytes_each(lineage, manifest, sample, history=history)
+    rate = _rate(history, head)
     return Forecast(
         days=tuple(position_range.day for position_range in fresh),
         changes=changes,
@@ -135,10 +135,10 @@ def _one(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
 
 
 def _bytes_each(
-    lineage: Lineage, manifest: Manifest | None, sample: _Sample, *, repository: Repository
+    lineage: Lineage, manifest: Manifest | None, sample: _Sample, *, history: History
 ) -> tuple[float, bool]:
     """Bytes that a record takes, and whether they were measured."""
-    kept = segments(repository, manifest) if manifest else ()
+    kept = history.segments(manifest) if manifest else ()
     held = sum(ref.records for ref in kept)
     if held:
         return sum(ref.size_bytes + ref.index.size_bytes for ref in kept) / held, True
@@ -146,11 +146,10 @@ def _bytes_each(
     return vectors + sample.text_bytes / max(sample.records, 1), False
 
 
-def _rate(collection: str, head: int, *, repository: Repository) -> float | None:
+def _rate(history: History, head: Head) -> float | None:
     """Records a second, over the newest entries that say how long their days took."""
     records, seconds = 0, 0.0
-    for number in range(head, max(head - LOOK_BACK, 0), -1):
-        entry = repository.log(collection).read(number)[0]
+    for entry in history.entries_back(head, limit=LOOK_BACK):
         if entry.kind == "ingest" and entry.body.detail.get("seconds"):
             records += int(entry.body.detail.get("records", 0))
             seconds += float(entry.body.detail["seconds"])

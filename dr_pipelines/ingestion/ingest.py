@@ -33,12 +33,7 @@ from dr_pipelines.ingestion.embeddings import embed_day
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.ingestion.refusals import refusals_recorded
-from dr_pipelines.live.apply import (
-    Applied,
-    current_manifest,
-    finish_pending,
-    require_timeline,
-)
+from dr_pipelines.live.apply import Applied, finish_pending
 from dr_pipelines.model.misfit import NAMED
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -62,6 +57,7 @@ from dr_pipelines.protocols import (
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.checkpoints import Embedded
 from dr_pipelines.repository.digest import combine
+from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
@@ -174,7 +170,7 @@ def bind(lineage: Lineage, *, repository: Repository, store: VectorStore, lease:
     require_packages(CHECKED_BY, purpose=f"{lineage.collection}: embedding documents")
     manifest = _manifest(lineage, repository)
     if manifest is not None:
-        with refusals_recorded(repository, lineage.collection):
+        with refusals_recorded(History(repository, lineage.collection)):
             require_provenance(lineage, manifest)
             require_contract(lineage, manifest)
         require_store(lineage.collection, manifest.current, lineage.store_name)
@@ -220,8 +216,9 @@ def prepare_day(
 ) -> DayCommit:
     """Run the three stages of a day. With `again`, also what is covered is embedded once more."""
     started = time.monotonic()
-    head = repository.log(lineage.collection).head()
-    manifest = current_manifest(repository, lineage.collection, head)
+    history = History(repository, lineage.collection)
+    head = history.head()
+    manifest = history.manifest_at(head)
     read = read_day(lineage, day, repository=repository)
     chunks = chunk_day(lineage, day, read, repository=repository, generation=head.number + 1)
     reading = time.monotonic() - started
@@ -268,7 +265,7 @@ def _ingest_draft(
     bound: Timeline,
     head: Head,
 ) -> Draft:
-    manifest = current_manifest(repository, lineage.collection, head)
+    manifest = History(repository, lineage.collection).manifest_at(head)
     if manifest is None:
         manifest = _first_manifest(lineage, bound)
     require_timeline(manifest, bound)
@@ -287,7 +284,7 @@ def _ingest_draft(
         "tool_version": __version__,
     }
     ref = write_manifest(repository, grown.model_copy(update=update))
-    pending = head.entry.body.pending if head.entry else ()
+    pending = head.pending
     detail = {
         "days": [commit.day.name for commit in commits],
         "records": sum(commit.rows for commit in commits),
@@ -415,8 +412,7 @@ def _physical_name(lineage: Lineage, repository: Repository) -> str:
 
 
 def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
-    head = repository.log(lineage.collection).head()
-    return current_manifest(repository, lineage.collection, head)
+    return History(repository, lineage.collection).manifest()
 
 
 def _apply_into(

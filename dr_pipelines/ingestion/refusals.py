@@ -18,6 +18,7 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.model.recovery_point import Head, LogEntry
 from dr_pipelines.repository.evidence import record_evidence
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.reachability import evidence_ref
 from dr_pipelines.repository.repository import Repository
@@ -43,36 +44,31 @@ class Refusal:
 
 
 @contextmanager
-def refusals_recorded(repository: Repository, collection: str) -> Iterator[None]:
+def refusals_recorded(history: History) -> Iterator[None]:
     """Keep in the log why something that is raised inside refuses to embed; it is raised all the
     same, also where nothing can be written. What a later try may pass is not kept."""
     try:
         yield
     except (Damaged, InvalidRequest, Refused) as error:
         with suppress(Conflict, Damaged, NotFound, OutcomeUnknown, Unavailable):
-            _record(repository, collection, error)
+            _record(history, error)
         raise
 
 
-def newest_refusal(repository: Repository, head: Head) -> Refusal | None:
+def newest_refusal(history: History, head: Head) -> Refusal | None:
     """The refusal that nothing has been ingested since."""
-    entry = head.entry
-    if entry is None:
-        return None
-    log = repository.log(entry.collection)
-    for _ in range(LOOK_BACK):
-        found = _refusal(repository, entry)
-        if found is not None or entry.kind not in PASSED or entry.i == 1:
+    for entry in history.entries_back(head, limit=LOOK_BACK):
+        found = _refusal(history.repository, entry)
+        if found is not None or entry.kind not in PASSED:
             return found
-        entry = log.read(entry.i - 1)[0]
     return None
 
 
-def _record(repository: Repository, collection: str, error: DrError) -> None:
+def _record(history: History, error: DrError) -> None:
     reason = str(error)[:REASON_CHARACTERS]
-    said = newest_refusal(repository, repository.log(collection).head())
+    said = newest_refusal(history, history.head())
     if said is None or said.reason != reason:
-        record_evidence(repository, collection, REFUSAL, {"reason": reason})
+        record_evidence(history, REFUSAL, {"reason": reason})
 
 
 def _refusal(repository: Repository, entry: LogEntry) -> Refusal | None:

@@ -12,9 +12,10 @@ from dr_pipelines.errors import NotFound
 from dr_pipelines.ingestion.days import Day
 from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.ingestion.lineage import Lineage
-from dr_pipelines.live.apply import Applied, current_manifest, finish_pending
+from dr_pipelines.live.apply import Applied, finish_pending
 from dr_pipelines.model.misfit import NAMED, Misfit
 from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 
@@ -71,8 +72,7 @@ def replay(
 
 def covered_days(lineage: Lineage, *, repository: Repository, first: date, last: date) -> list[Day]:
     """The days in a range that the log covers, as nothing but replays."""
-    head = repository.log(lineage.collection).head()
-    manifest = current_manifest(repository, lineage.collection, head)
+    manifest = History(repository, lineage.collection).manifest()
     if manifest is None:
         raise NotFound(
             f"{lineage.collection}: nothing is backed up yet, so nothing can be replayed"

@@ -24,7 +24,7 @@ from dr_pipelines.ingestion.ingest import (
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
-from dr_pipelines.live.apply import current_manifest, finish_pending, require_timeline
+from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -36,6 +36,7 @@ from dr_pipelines.planning.recovery import next_timeline
 from dr_pipelines.planning.serving import require_store
 from dr_pipelines.protocols import Lease, Progress, VectorStore
 from dr_pipelines.repository.accounting import advance
+from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
@@ -92,8 +93,7 @@ def accept_schema(
 
 
 def _known_manifest(lineage: Lineage, repository: Repository) -> Manifest:
-    head = repository.log(lineage.collection).head()
-    manifest = current_manifest(repository, lineage.collection, head)
+    manifest = History(repository, lineage.collection).manifest()
     if manifest is None:
         raise NotFound(f"{lineage.collection}: nothing was ingested yet: any schema is its first")
     require_provenance(lineage, manifest)
@@ -120,7 +120,7 @@ def _draft(
     physical: str,
     head: Head,
 ) -> Draft:
-    latest = current_manifest(repository, lineage.collection, head)
+    latest = History(repository, lineage.collection).manifest_at(head)
     if latest is None:
         raise Conflict(f"{lineage.collection}: the log became empty")
     require_timeline(latest, planned.current)

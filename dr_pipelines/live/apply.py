@@ -5,7 +5,7 @@ differs; only then is an entry marked applied. It never runs an entry's own rows
 repeated, interrupted and taken over at any point.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,6 @@ from dr_pipelines.errors import (
     Conflict,
     InvalidRequest,
     NotFound,
-    TimelineClosed,
 )
 from dr_pipelines.live.left_out import (
     NOTHING_LEFT,
@@ -42,22 +41,20 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     Timeline,
 )
-from dr_pipelines.planning.recovery import unfinished
 from dr_pipelines.planning.serving import way_back
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
-from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.history import History, mentioned, require_timeline
 from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import read_manifest, segments, write_manifest
+from dr_pipelines.repository.manifests import read_manifest, write_manifest
 from dr_pipelines.repository.observation import differences
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, observed_rows, strings
-from dr_pipelines.repository.segments import read_index, write_segment
+from dr_pipelines.repository.segments import write_segment
 
 ROUNDS = 8
 SCAN_DOCUMENTS = 10_000
 DELETE_DOCUMENTS = 10_000
-MENTIONED = 10
-MENTIONED_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,43 +71,6 @@ class Applied:
     refused: tuple[Misfit, ...] = ()
 
 
-def current_manifest(repository: Repository, collection: str, head: Head) -> Manifest | None:
-    """The manifest at a head; None for an empty log."""
-    if head.entry is None:
-        return None
-    return read_manifest(repository, head.entry.body.manifest, collection=collection)
-
-
-def require_timeline(manifest: Manifest, bound: Timeline) -> None:
-    """Refuse to write for a history that a restore has ended."""
-    if manifest.timeline != bound.id:
-        raise TimelineClosed(
-            f"{manifest.collection}: a restore switched from {bound.physical!r} to "
-            f"{manifest.current.physical!r}; this command was working for the former. Run it again"
-        )
-
-
-def require_finished(
-    manifest: Manifest, origin: str | None, *, physical: str, repository: Repository
-) -> None:
-    """Refuse what a restore has begun to build under a name that is served, until it ends: what is
-    not written yet must not be taken for deleted. Raises `NotFound`.
-
-    `origin` is what the store says that `physical` was built from. That of another log says nothing
-    here.
-    """
-    point = unfinished(origin, timeline=manifest.timeline)
-    if point is None:
-        return
-    log, (number, _, sha256) = repository.log(manifest.collection), point.partition("-")
-    written = int(number) <= log.head().number
-    if written and log.read(int(number))[1].startswith(sha256.partition(".")[0]):
-        raise NotFound(
-            f"{physical!r} is being restored and is not whole. If that was interrupted, the same "
-            f"command goes on: dr restore {manifest.collection} --into {physical} --at log:{number}"
-        )
-
-
 def finish_pending(
     collection: str, *, repository: Repository, store: VectorStore, lease: Lease
 ) -> Applied:
@@ -118,7 +78,7 @@ def finish_pending(
 
     Raises `Unavailable` or `NotFound` when the store cannot be written: the entries stay pending.
     """
-    if not _pending(repository.log(collection).head()):
+    if not History(repository, collection).head().pending:
         return Applied()
     with lease(collection):
         return apply_pending(collection, repository=repository, store=store)
@@ -126,9 +86,9 @@ def finish_pending(
 
 def apply_pending(collection: str, *, repository: Repository, store: VectorStore) -> Applied:
     """`finish_pending` for a caller that holds the lease."""
-    log = repository.log(collection)
-    head = log.head()
-    manifest, pending = current_manifest(repository, collection, head), _pending(head)
+    history = History(repository, collection)
+    log, head = history.log, history.head()
+    manifest, pending = history.manifest_at(head), head.pending
     if manifest is None or not pending:
         return Applied()
     bound = manifest.current
@@ -138,8 +98,8 @@ def apply_pending(collection: str, *, repository: Repository, store: VectorStore
             f"was ingested is safe in the log. Run: {way_back(collection, bound.physical)}"
         )
     spec = store.describe(bound.physical)
-    require_finished(manifest, spec.origin, physical=bound.physical, repository=repository)
-    work = _Work(collection, repository, store, bound, spec)
+    history.require_finished(manifest, spec.origin, physical=bound.physical)
+    work = _Work(history, store, bound, spec)
     done = work.until_equal(pending)
     if any(log.read(number)[0].kind == "restore" for number in pending):
         if bound.physical != collection:
@@ -222,40 +182,39 @@ class _Done:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    collection: str
-    repository: Repository
+    history: History
     store: VectorStore
     bound: Timeline
     spec: CollectionSpec
 
     def until_equal(self, pending: tuple[int, ...]) -> "_Done":
         """Write documents, and look again, until nothing is left to write."""
-        log = self.repository.log(self.collection)
+        history = self.history
         done, rounds = _Done(), iter(range(ROUNDS))
         while True:
-            head = log.head()
-            manifest = current_manifest(self.repository, self.collection, head)
+            head = history.head()
+            manifest = history.manifest_at(head)
             if manifest is None:
-                raise Conflict(f"{self.collection}: the log became empty")
+                raise Conflict(f"{self.history.collection}: the log became empty")
             require_timeline(manifest, self.bound)
-            documents = touched_documents(self.repository, manifest, entries=pending)
+            documents = history.touched_documents(manifest, entries=pending)
             if len(documents) == 0:
                 return replace(done, kept=())
-            before = read_left_out(self.repository, manifest)
-            with fold(self.repository, manifest, documents=documents) as state:
+            before = read_left_out(history.repository, manifest)
+            with history.fold(manifest, documents=documents) as state:
                 for _ in rounds:
                     wrote = self.one_round(
-                        state, documents, left=before + done.refused, pending=_pending(head)
+                        state, documents, left=before + done.refused, pending=head.pending
                     )
                     done = done.then(wrote)
                     if not wrote.written:
                         return done
-                    if log.head().number != head.number:
+                    if history.head().number != head.number:
                         break  # what was folded is not the newest any more
                 else:
                     raise Conflict(
-                        f"{self.collection}: the store kept changing during {ROUNDS} rounds of "
-                        "applying: another program writes to the same documents"
+                        f"{history.collection}: the store kept changing during {ROUNDS} rounds "
+                        "of applying: another program writes to the same documents"
                     )
 
     def one_round(
@@ -264,7 +223,7 @@ class _Work:
         physical = self.bound.physical
         stored = scan_documents(self.store, physical, documents)
         observed = observe_store(
-            state, stored, store=self.store, physical=physical, repository=self.repository
+            state, stored, store=self.store, physical=physical, repository=self.history.repository
         )
         with_held(state, observed, left)
         plan = differences(state, pending=pending)
@@ -284,7 +243,7 @@ class _Work:
             return NOTHING_LEFT
         left, physical = set[str](), self.bound.physical
         filling = Filling(self.store, physical, self.spec)
-        for rows in newest_rows(self.repository, state, documents=documents):
+        for rows in newest_rows(self.history.repository, state, documents=documents):
             present = pc.unique(rows["document_id"])
             filling.write(without(rows, held), replaces=present.to_pylist())
             left |= set(present.to_pylist())
@@ -304,42 +263,19 @@ class _Work:
         rows = observed_rows(pa.Table.from_batches(stored, store_schema(spec)), spec=spec)
         if rows.num_rows == 0:
             return []
-        saved = write_segment(self.repository, self.collection, rows, spec=spec, kind="delta")
+        saved = write_segment(
+            self.history.repository, self.history.collection, rows, spec=spec, kind="delta"
+        )
         # first: a crash between overwriting and `applied` must not leave it without a name
-        self.repository.log(self.collection).append("evidence", partial(self.name_preimage, saved))
+        self.history.log.append("evidence", partial(self.name_preimage, saved))
         return [saved]
 
     def name_preimage(self, saved: SegmentRef, head: Head) -> Draft:
         if head.entry is None:
-            raise Conflict(f"{self.collection}: the log became empty")
+            raise Conflict(f"{self.history.collection}: the log became empty")
         detail = {"kind": "preimage", "preimages": [saved.model_dump(mode="json")]}
         body = head.entry.body.model_copy(update={"detail": detail})
         return Draft(head.entry.timeline, body)
-
-
-def mentioned(documents: Sequence[str]) -> list[str]:
-    """The first few of some documents, short enough for a log entry of limited size."""
-    return [document[:MENTIONED_CHARACTERS] for document in documents[:MENTIONED]]
-
-
-def touched_documents(
-    repository: Repository, manifest: Manifest, *, entries: tuple[int, ...]
-) -> pa.Array:
-    """Documents of which some entries brought a version, ascending, each once.
-
-    Rows that a compaction merged still say which entry brought them.
-    """
-    if not entries:
-        return pa.array([], pa.string())
-    wanted, chunks = pa.array(entries, pa.int64()), list[pa.Array]()
-    for ref in segments(repository, manifest):
-        if ref.entry in entries or (ref.kind == "base" and ref.entry > min(entries)):
-            index = read_index(repository, ref, spec=manifest.spec)
-            brought_by = pc.fill_null(index["sequence"], ref.entry)
-            found = index.filter(pc.is_in(brought_by, value_set=wanted))
-            chunks += found["document_id"].chunks
-    unique = pc.unique(pa.chunked_array(chunks, pa.string()))
-    return unique.take(pc.sort_indices(unique))
 
 
 def scan_documents(
@@ -349,10 +285,6 @@ def scan_documents(
     for start in range(0, len(documents), SCAN_DOCUMENTS):
         wanted = documents.slice(start, SCAN_DOCUMENTS).to_pylist()
         yield from store.scan(physical, documents=wanted)
-
-
-def _pending(head: Head) -> tuple[int, ...]:
-    return head.entry.body.pending if head.entry else ()
 
 
 def _foreign(repository: Repository, entry: LogEntry) -> bool:
@@ -371,13 +303,13 @@ def rewrite_documents(
     The caller holds the lease. Returns how many were written; direct edits are left alone. What is
     overwritten is kept and named in the log first: somebody may have put it back by hand.
     """
-    head = repository.log(collection).head()
-    manifest = current_manifest(repository, collection, head)
+    history = History(repository, collection)
+    manifest = history.manifest()
     if manifest is None or len(documents) == 0:
         return 0
     spec = store.describe(manifest.current.physical)
-    work = _Work(collection, repository, store, manifest.current, spec)
-    with fold(repository, manifest, documents=documents) as state:
+    work = _Work(history, store, manifest.current, spec)
+    with history.fold(manifest, documents=documents) as state:
         physical = manifest.current.physical
         stored = scan_documents(store, physical, documents)
         observed = observe_store(

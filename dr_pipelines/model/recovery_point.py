@@ -340,6 +340,11 @@ class Head:
     sha256: str
     entry: LogEntry | None
 
+    @property
+    def pending(self) -> tuple[int, ...]:
+        """Entries that the live store has not followed yet."""
+        return self.entry.body.pending if self.entry else ()
+
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPoint:
@@ -351,6 +356,11 @@ class RecoveryPoint:
     entry: LogEntry
     manifest: Manifest
     until: SourcePosition | None = None
+
+    @property
+    def head(self) -> Head:
+        """Its place in the log."""
+        return Head(self.number, self.sha256, self.entry)
 
     @property
     def id(self) -> str:

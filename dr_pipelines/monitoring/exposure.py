@@ -29,7 +29,7 @@ from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.planning.freshness import ProtectionStatus, exposure
 from dr_pipelines.proof.points import newest_proof
 from dr_pipelines.protocols import SourcePartition
-from dr_pipelines.repository.manifests import read_manifest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 
@@ -40,16 +40,15 @@ def protection_status(
 
     Raises `SourceRewritten` when the source is not the one that was read: nothing can be said then.
     """
-    head = repository.log(collection).head()
-    manifest = None
-    if head.entry is not None:
-        manifest = read_manifest(repository, head.entry.body.manifest, collection=collection)
+    history = History(repository, collection)
+    head = history.head()
+    manifest = history.manifest_at(head)
     source = source_days(feed) if feed else []
     behind = _behind(feed, Reading.of(manifest), source) if feed else []
     first = behind[0] if behind else None
     since, said = _times_of(feed, first) if feed and first else (None, None)
-    proof = newest_proof(repository, collection)
-    refusal = newest_refusal(repository, head) if behind else None
+    proof = newest_proof(history)
+    refusal = newest_refusal(history, head) if behind else None
     return ProtectionStatus(
         head=head.number,
         head_sha256=head.sha256,
@@ -102,7 +101,7 @@ def cached_status(
     The source is read only if it or the log did. Raises as `standing` does.
     """
     source = feed.source.change_token() if feed else ""  # first: see `of`
-    head = repository.log(collection).head()
+    head = History(repository, collection).head()
     of = sha256(canonical_json([__version__, source, head.sha256, edited])).hexdigest()
     if last is not None and last.of == of:
         return last

@@ -18,7 +18,7 @@ from dr_pipelines.planning.freshness import (
 )
 from dr_pipelines.planning.serving import elsewhere, way_back
 from dr_pipelines.protocols import Catalog
-from dr_pipelines.repository.manifests import read_manifest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 
@@ -161,13 +161,13 @@ def _log(
     problems: list[str],
 ) -> tuple[Head | None, Manifest | None]:
     with _noted("repository", problems):
-        head = repository().log(collection).head()
+        history = History(repository(), collection)
+        head = history.head()
         if head.entry is None:
             verb = "ingest" if policy.source else "backup"
             problems.append(f"nothing is backed up yet. Run: dr {verb} {collection}")
             return head, None
-        ref = head.entry.body.manifest
-        return head, read_manifest(repository(), ref, collection=collection)
+        return head, history.manifest_at(head)
     return None, None
 
 

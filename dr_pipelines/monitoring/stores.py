@@ -13,7 +13,7 @@ from dr_pipelines.planning.stored import (
     point_named,
 )
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.manifests import read_manifest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 
@@ -30,13 +30,12 @@ class Stored:
     problem: str | None = None
 
 
-def known_collection(repository: Repository, name: str, *, store: str) -> Known:
+def known_collection(history: History, *, store: str) -> Known:
     """A collection of the policies, by its log, which may be empty; `store` is the policy's."""
-    head = repository.log(name).head()
-    if head.entry is None:
-        return Known(name, store, None)
-    manifest = read_manifest(repository, head.entry.body.manifest, collection=name)
-    return Known(name, store, manifest.current, manifest.timelines)
+    manifest = history.manifest()
+    if manifest is None:
+        return Known(history.collection, store, None)
+    return Known(history.collection, store, manifest.current, manifest.timelines)
 
 
 def stored(
@@ -80,9 +79,9 @@ def _with_point(known: Known, point: str | None, repository: Repository) -> Know
     if point is None or not number.isdigit() or known.current is None:
         return known
     with suppress(DrError):
-        entry, digest = repository.log(known.name).read(int(number))
+        history = History(repository, known.name)
+        entry, digest = history.log.read(int(number))
         if digest.startswith(sha256.partition(".")[0]):
-            manifest = read_manifest(repository, entry.body.manifest, collection=known.name)
-            records = None if "." in sha256 else manifest.counts.records
+            records = None if "." in sha256 else history.manifest_of(entry).counts.records
             return replace(known, points={point: records})
     return known

@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
         NativeFiles,
         VectorStore,
     )
+    from dr_pipelines.repository.history import History
     from dr_pipelines.repository.repository import Repository
 
 
@@ -154,21 +155,20 @@ class Project:
     ) -> None:
         """Raise `NotFound` where a name stands for a collection that a restore is building. What is
         served as an alias is whole."""
-        from dr_pipelines.live.apply import require_finished
-
         store = store or self._store_for(collection, manifest)
         if collection not in store.aliases() and collection in store.collections():
             origin = store.describe(collection).origin
-            require_finished(manifest, origin, physical=collection, repository=self.reading())
+            self.history(collection).require_finished(manifest, origin, physical=collection)
 
     def newest(self, collection: str) -> "Manifest | None":
         """The newest manifest; None where nothing is logged."""
-        from dr_pipelines.repository.manifests import read_manifest
+        return self.history(collection).manifest()
 
-        entry = self.reading().log(collection).head().entry
-        if entry is None:
-            return None
-        return read_manifest(self.reading(), entry.body.manifest, collection=collection)
+    def history(self, collection: str) -> "History":
+        """The log of a collection for those who only read; see `reading`."""
+        from dr_pipelines.repository.history import History
+
+        return History(self.reading(), collection)
 
     def _store_for(self, collection: str, manifest: "Manifest | None") -> "VectorStore":
         from dr_pipelines.planning.serving import require_store

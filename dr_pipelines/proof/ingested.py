@@ -18,7 +18,6 @@ from dr_pipelines.ingestion.days import source_days
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import accepted_lines
 from dr_pipelines.ingestion.rows import check_chunks, check_embeddings
-from dr_pipelines.live.apply import current_manifest
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery_point import (
     CheckpointRef,
@@ -28,6 +27,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.proof.verify import check_rows
 from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import count_records, read_chunks, read_segment
@@ -145,8 +145,7 @@ def audit_digests(
 
 
 def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
-    head = repository.log(lineage.collection).head()
-    return current_manifest(repository, lineage.collection, head)
+    return History(repository, lineage.collection).manifest()
 
 
 def _chosen(manifest: Manifest, days: Collection[str] | None) -> Iterator[tuple[str, Partition]]:

@@ -1,6 +1,6 @@
 """Proven recovery points: snapshots that passed their checks, and the evidence of it in the log."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,8 +19,8 @@ from dr_pipelines.model.recovery_point import (
     RecoveryPoint,
 )
 from dr_pipelines.repository.evidence import record_evidence
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import decode_json
-from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.reachability import evidence_ref
 from dr_pipelines.repository.repository import Repository
 
@@ -46,25 +46,25 @@ class Proof:
     unfit: tuple[str, ...] = ()
 
 
-def newest_snapshot(repository: Repository, collection: str) -> RecoveryPoint:
+def newest_snapshot(history: History) -> RecoveryPoint:
     """The newest snapshot; raises `NotFound` where there is none."""
-    head = repository.log(collection).head()
-    for entry in _newest_first(repository, collection, head.number, limit=head.number):
+    for entry in history.entries_back(history.head()):
         if entry.kind == "snapshot":
-            return read_point(repository, collection, entry.i)
+            return history.point(entry.i)
+    collection = history.collection
     raise NotFound(f"{collection}: there is no snapshot yet. Run: dr backup {collection}")
 
 
-def newest_proof(repository: Repository, collection: str) -> Proof:
+def newest_proof(history: History) -> Proof:
     """What is proven of a collection, and since when there is more to prove."""
-    head = repository.log(collection).head()
+    head = history.head()
     unproven = list[LogEntry]()
-    for entry in _newest_first(repository, collection, head.number, limit=LOOK_BACK):
-        statement = _statement(repository, entry)
+    for entry in history.entries_back(head, limit=LOOK_BACK):
+        statement = _statement(history.repository, entry)
         if statement is not None:
             number = int(statement["number"])
             later = [other.at for other in unproven if other.i > number]
-            snapshot = repository.log(collection).read(number)[0]
+            snapshot = history.log.read(number)[0]
             return Proof(number, _began(snapshot), min(later, default=None), _unfit(snapshot))
         out_of_sight = head.number - entry.i == LOOK_BACK - 1 and entry.i > 1
         if entry.kind not in UNCHANGING or out_of_sight:
@@ -72,21 +72,23 @@ def newest_proof(repository: Repository, collection: str) -> Proof:
     return Proof(unproven_since=min((entry.at for entry in unproven), default=None))
 
 
-def record_proof(repository: Repository, collection: str, *, checks: Sequence[str]) -> Head:
+def record_proof(history: History, *, checks: Sequence[str]) -> Head:
     """Record that the newest snapshot passed its checks. Raises `Refused` for one that was not
     equal to the live store."""
-    point = newest_snapshot(repository, collection)
+    point = newest_snapshot(history)
     if point.entry.body.detail.get("equal") is not True:
-        raise Refused(f"{collection}: snapshot {point.id} is not equal to the live store: no proof")
+        raise Refused(
+            f"{point.collection}: snapshot {point.id} is not equal to the live store: no proof"
+        )
     statement = {
         "number": point.number,
         "sha256": point.sha256,
         "position": point.manifest.frontier(),
         "digests": point.manifest.digests.model_dump(mode="json"),
         "checks": list(checks),
-        "run": repository.writer.run,
+        "run": history.repository.writer.run,
     }
-    return record_evidence(repository, collection, PROOF, statement)
+    return record_evidence(history, PROOF, statement)
 
 
 def equality_problems(point: RecoveryPoint) -> list[str]:
@@ -153,13 +155,6 @@ def _began(snapshot: LogEntry) -> datetime:
         raise Damaged(
             f"log entry {snapshot.i}: a snapshot that does not say when it began"
         ) from error
-
-
-def _newest_first(
-    repository: Repository, collection: str, head: int, *, limit: int
-) -> Iterator[LogEntry]:
-    for number in range(head, max(0, head - limit), -1):
-        yield repository.log(collection).read(number)[0]
 
 
 def _statement(repository: Repository, entry: LogEntry) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from dr_pipelines.proof.verify import (
     require_size,
     require_state,
 )
-from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
 
@@ -25,7 +25,7 @@ def check_restorable(
     refs = {ref.key: ref for ref in reachable(repository, point.entry, point.manifest)}
     known = frozenset[str]()
     if proven:
-        before = read_point(repository, point.collection, proven)
+        before = History(repository, point.collection).point(proven)
         known = frozenset(ref.key for ref in reachable(repository, before.entry, before.manifest))
     findings = [
         *_findings(repository, refs.values(), known),

@@ -33,7 +33,7 @@ from dr_pipelines.repository import digest
 from dr_pipelines.repository.canary_objects import read_canaries
 from dr_pipelines.repository.checkpoints import read_documents
 from dr_pipelines.repository.fold import fold_point
-from dr_pipelines.repository.manifests import read_manifest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.prefetch import map_concurrently
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
@@ -76,8 +76,7 @@ class Verification:
 
 
 def verify(
-    repository: Repository,
-    collection: str,
+    history: History,
     *,
     level: int,
     point: RecoveryPoint | None = None,
@@ -88,13 +87,13 @@ def verify(
     Reads only. Level 3 folds the newest of the points.
     """
     started = time.monotonic()
-    walk = _Walk(repository, collection, level, progress)
+    walk = _Walk(history, level, progress)
     if point is None:
         walk.every_point()
     else:
         walk.one_point(point)
     return Verification(
-        collection,
+        history.collection,
         level,
         walk.points,
         len(walk.seen),
@@ -105,11 +104,9 @@ def verify(
 
 
 class _Walk:
-    def __init__(
-        self, repository: Repository, collection: str, level: int, progress: Progress | None
-    ) -> None:
-        self.repository = repository
-        self.collection = collection
+    def __init__(self, history: History, level: int, progress: Progress | None) -> None:
+        self.history = history
+        self.repository = history.repository
         self.level = level
         self.progress = progress
         self.points = 0
@@ -120,7 +117,7 @@ class _Walk:
     def every_point(self) -> None:
         newest: RecoveryPoint | None = None
         for entry, sha256, manifest in self.chain():
-            newest = RecoveryPoint(self.collection, entry.i, sha256, entry, manifest)
+            newest = RecoveryPoint(self.history.collection, entry.i, sha256, entry, manifest)
             self.collect(entry, manifest)
         self.check(newest)
 
@@ -133,7 +130,7 @@ class _Walk:
 
     def chain(self, last: int | None = None) -> Iterator[tuple[LogEntry, str, Manifest]]:
         """Entries with their manifests; the first break ends it, as a finding."""
-        log = self.repository.log(self.collection)
+        log = self.history.log
         try:
             for entry, sha256 in log.entries(last=last):
                 self.points += 1
@@ -143,14 +140,13 @@ class _Walk:
             if last is None:
                 log.require_no_gap(self.points)
         except (Damaged, NotFound) as error:
-            self.findings.append(Finding(f"{self.collection}/log", str(error)))
+            self.findings.append(Finding(f"{self.history.collection}/log", str(error)))
 
     def manifest(self, entry: LogEntry) -> Manifest | None:
-        ref = entry.body.manifest
         try:
-            return read_manifest(self.repository, ref, collection=self.collection)
+            return self.history.manifest_of(entry)
         except Damaged as error:
-            self.findings.append(Finding(ref.key, str(error)))
+            self.findings.append(Finding(entry.body.manifest.key, str(error)))
             return None
 
     def collect(self, entry: LogEntry, manifest: Manifest) -> None:

@@ -29,7 +29,7 @@ from dr_pipelines.protocols import (
     VectorStore,
 )
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.observation import Observed, differences
 from dr_pipelines.repository.prefetch import prefetch
 from dr_pipelines.repository.repository import Repository
@@ -130,7 +130,7 @@ class Building:
                     read=OpenKept(self.repository, kept),
                     spec=self._spec(manifest),
                 )
-            proven = read_point(self.repository, self.plan.collection, kept.snapshot).manifest
+            proven = History(self.repository, self.plan.collection).point(kept.snapshot).manifest
             self.left = read_left_out(self.repository, proven)
 
     def index(self, progress: Progress | None) -> None:

@@ -3,7 +3,6 @@
 from dr_pipelines.backup.native import kept_for
 from dr_pipelines.errors import UNREADABLE, InvalidRequest, Refused
 from dr_pipelines.ingestion.lineage import Lineage
-from dr_pipelines.live.apply import current_manifest
 from dr_pipelines.model.collection import NAME
 from dr_pipelines.model.compatibility import (
     AS_IT_WAS,
@@ -27,6 +26,7 @@ from dr_pipelines.planning.recovery import (
 )
 from dr_pipelines.planning.way_back import kept_for_return, taken_up
 from dr_pipelines.protocols import Definer, VectorStore
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.shared.native_types import type_notes
 
@@ -91,8 +91,7 @@ def outline_restore(
         raise Refused(
             f"{point.collection}: no files of {engine} were kept for {point.id}. Use --route load"
         )
-    head = repository.log(point.collection).head()
-    latest = current_manifest(repository, point.collection, head) or point.manifest
+    latest = History(repository, point.collection).manifest() or point.manifest
     made_by = lineage.provenance if route is Route.REPLAY and lineage else point.manifest.provenance
     timelines, current = latest.timelines, latest.current
     target = target_of(

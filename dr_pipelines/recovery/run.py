@@ -11,7 +11,7 @@ from dr_pipelines.ingestion.canaries import canaries_for, kept_tolerance
 from dr_pipelines.ingestion.coverage import sums
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.reproduced import require_reproduced
-from dr_pipelines.live.apply import apply_pending, current_manifest
+from dr_pipelines.live.apply import apply_pending
 from dr_pipelines.live.left_out import write_left_out
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery import (
@@ -43,6 +43,7 @@ from dr_pipelines.protocols import (
 from dr_pipelines.recovery.build import Building, Stopwatch
 from dr_pipelines.recovery.reembed import reembed
 from dr_pipelines.repository.fold import fold, fold_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import segments, write_manifest
 from dr_pipelines.repository.repository import Repository
@@ -81,8 +82,7 @@ def restore(
 
 def _require_unserved(plan: Plan, *, repository: Repository, store: VectorStore) -> None:
     """Refuse a target that was switched to since the plan was made."""
-    head = repository.log(plan.collection).head()
-    latest = current_manifest(repository, plan.collection, head)
+    latest = History(repository, plan.collection).manifest()
     timelines = latest.timelines if latest else ()
     known = {t.physical for t in timelines if t.store == plan.store}
     if timelines and plan.begins == next_timeline(timelines):
@@ -227,7 +227,7 @@ def _switch_draft(
     made: Made,
     head: Head,
 ) -> Draft:
-    latest = current_manifest(repository, plan.collection, head)
+    latest = History(repository, plan.collection).manifest_at(head)
     if latest is None:
         raise Conflict(f"{plan.collection}: the log became empty")
     number = next_timeline(latest.timelines)

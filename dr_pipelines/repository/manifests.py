@@ -7,7 +7,6 @@ from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.recovery_point import (
     Manifest,
     ObjectRef,
-    RecoveryPoint,
     SegmentRef,
 )
 from dr_pipelines.repository.json_codec import decode_json
@@ -47,13 +46,6 @@ def segments(repository: Repository, manifest: Manifest) -> tuple[SegmentRef, ..
     """All segments of a manifest, pages first, in the order they were added."""
     pages = [_read_page(repository, ref) for ref in manifest.pages]
     return tuple(segment for page in (*pages, manifest.segments) for segment in page)
-
-
-def read_point(repository: Repository, collection: str, number: int) -> RecoveryPoint:
-    """The recovery point at a log number; raises `NotFound` or `Damaged`."""
-    entry, sha256 = repository.log(collection).read(number)
-    manifest = read_manifest(repository, entry.body.manifest, collection=collection)
-    return RecoveryPoint(collection, number, sha256, entry, manifest)
 
 
 def _read_page(repository: Repository, ref: ObjectRef) -> tuple[SegmentRef, ...]:

@@ -227,3 +227,27 @@ def _numbers(chosen: pa.Array | pa.ChunkedArray) -> Numbers:
 def _with_digests(rows: pa.Table, name: str, digests: pa.Array, places: pa.Array) -> pa.Table:
     column = digests.take(places)
     return rows.set_column(rows.column_names.index(name), rows.schema.field(name), column)
+
+
+def touched_documents(
+    repository: Repository,
+    refs: Sequence[SegmentRef],
+    *,
+    spec: CollectionSpec,
+    entries: Sequence[int],
+) -> pa.Array:
+    """Documents of which some entries brought a version, ascending, each once.
+
+    Rows that a compaction merged still say which entry brought them.
+    """
+    if not entries:
+        return pa.array([], pa.string())
+    wanted, chunks = pa.array(entries, pa.int64()), list[pa.Array]()
+    for ref in refs:
+        if ref.entry in entries or (ref.kind == "base" and ref.entry > min(entries)):
+            index = read_index(repository, ref, spec=spec)
+            brought_by = pc.fill_null(index["sequence"], ref.entry)
+            found = index.filter(pc.is_in(brought_by, value_set=wanted))
+            chunks += found["document_id"].chunks
+    unique = pc.unique(pa.chunked_array(chunks, pa.string()))
+    return unique.take(pc.sort_indices(unique))

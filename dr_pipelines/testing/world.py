@@ -48,6 +48,7 @@ from dr_pipelines.protocols import (
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.fold import fold_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Witness
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.repository.repository import Repository
@@ -187,6 +188,11 @@ class Process:
     def collection(self) -> str:
         return self.lineage.collection
 
+    @property
+    def history(self) -> History:
+        """The collection's log."""
+        return History(self.repository, self.collection)
+
     def ingest(self, first: date | None = None, last: date | None = None) -> Ingested:
         """`dr ingest`: all days that are not covered, or those in [first, last]."""
         return ingest(
@@ -225,7 +231,7 @@ class Process:
         )
 
     def point(self, at: str = "latest") -> RecoveryPoint:
-        return resolve(self.repository, self.collection, at)
+        return resolve(self.history, at)
 
     def restore(
         self,
@@ -257,7 +263,7 @@ class Process:
         )
 
     def verify(self, level: int = 2) -> Verification:
-        return verify(self.repository, self.collection, level=level)
+        return verify(self.history, level=level)
 
     def folded(self, at: str = "latest") -> Contents:
         """What a recovery point holds."""

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines import __version__
 from dr_pipelines.errors import Conflict, Damaged, NotFound
-from dr_pipelines.live.apply import current_manifest, finish_pending, require_timeline
+from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.model.record import segment_schema
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -25,6 +25,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.protocols import Lease, VectorStore
 from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import segments, write_manifest
 from dr_pipelines.repository.repository import Repository
@@ -89,8 +90,9 @@ def compact(
     to the same state.
     """
     finish_pending(collection, repository=repository, store=store, lease=lease)
-    head = repository.log(collection).head()
-    manifest = current_manifest(repository, collection, head)
+    history = History(repository, collection)
+    head = history.head()
+    manifest = history.manifest_at(head)
     if manifest is None:
         raise NotFound(f"{collection}: nothing is backed up yet, so nothing can be compacted")
     before = segments(repository, manifest)
@@ -108,7 +110,7 @@ def compact(
 def _draft(repository: Repository, compacted: Manifest, base: Head, head: Head) -> Draft:
     if head.entry is None or base.entry is None:
         raise Conflict(f"{compacted.collection}: the log became empty")
-    manifest = current_manifest(repository, compacted.collection, head)
+    manifest = History(repository, compacted.collection).manifest_at(head)
     if manifest is None or head.entry.body.manifest != base.entry.body.manifest:
         raise Conflict(
             f"{compacted.collection}: another run committed while this one compacted; run it again"

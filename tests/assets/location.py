@@ -13,7 +13,7 @@ from assets.builder import build_defs
 from assets.resources import ProjectResource
 from dr_pipelines.ingestion.ingest import ingest
 from dr_pipelines.project.project import Project, open_project
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 
 DAYS = ("2026-01-05", "2026-01-09")
 POLICIES = """\
@@ -101,7 +101,7 @@ class Location:
 
     def state(self, collection: str = "notes") -> tuple[str, str, int]:
         """Content digest, vector digest and records at the head."""
-        manifest = latest(self.project.repository(), collection).manifest
+        manifest = History(self.project.repository(), collection).latest().manifest
         return manifest.digests.content, manifest.digests.vectors, manifest.counts.records
 
     def run(

@@ -12,6 +12,7 @@ from assets.by_hand import ByHand
 from assets.tracked import track
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.proof.points import newest_proof, record_proof
+from dr_pipelines.repository.history import History
 from tests.assets import test_lineage as lineage
 from tests.assets.location import Location
 from tests.assets.test_sensors import tick
@@ -64,7 +65,7 @@ def back_up(location: Location) -> None:
         store=opened.store_of("notes"),
         lease=opened.lease,
     )
-    record_proof(opened.repository(), "notes", checks=("equal", "restorable"))
+    record_proof(History(opened.repository(), "notes"), checks=("equal", "restorable"))
 
 
 def test_days_that_were_ingested_without_dagster_are_not_missing(ingested: Location) -> None:
@@ -198,7 +199,7 @@ def test_the_first_point_that_is_proven_gives_the_recovery_point_a_state(
     before = hear(ingested).cursor
     assert newest(ingested, "recovery_point") is None
     back_up(ingested)
-    proof = newest_proof(ingested.project.reading(), "notes")
+    proof = newest_proof(History(ingested.project.reading(), "notes"))
 
     hear(ingested, None if cursor_lost else before)
 

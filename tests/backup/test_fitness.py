@@ -34,7 +34,7 @@ from dr_pipelines.monitoring.exposure import protection_status
 from dr_pipelines.planning.freshness import Protection, protection
 from dr_pipelines.proof.points import record_proof
 from dr_pipelines.repository.fold import fold_point
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.stores.memory import MemoryVectorStore
@@ -134,7 +134,7 @@ def snapshot(store: Picky, repository: Repository, **more: Any) -> Snapshot:
 
 def stands(repository: Repository) -> Protection:
     """Against an objective of a day, just after the newest snapshot was proven."""
-    record_proof(repository, "items", checks=["equal", "restorable"])
+    record_proof(History(repository, "items"), checks=["equal", "restorable"])
     known = protection_status("items", repository=repository, feed=None, edited=True)
     return protection(known, rpo=timedelta(days=1), now=repository.clock())
 
@@ -150,12 +150,12 @@ def test_records_that_the_engine_would_not_take_are_named_counted_and_kept() -> 
     store, repository = world(*ROWS)
     taken = snapshot(store, repository)
     assert taken.equal
-    fitness = latest(repository, "items").manifest.fitness
+    fitness = History(repository, "items").latest().manifest.fitness
     assert fitness == taken.fitness
     assert (fitness.misfits, fitness.word) == (2, "does not fit")
     assert [(m.record, m.column) for m in fitness.named] == [("b0", "note"), ("c0", "embedding")]
     assert [loss.part for loss in taken.unaccepted] == ["records"]
-    statistics = latest(repository, "items").manifest.vectors
+    statistics = History(repository, "items").latest().manifest.vectors
     assert (statistics.rows, statistics.nulls, statistics.not_finite) == (10, 1, 1)
     again = snapshot(store, repository)
     assert (again.equal, again.findings.recorded, again.fitness.misfits) == (True, [], 2)
@@ -180,7 +180,7 @@ def test_a_point_that_does_not_fit_misses_the_objective_until_each_loss_is_accep
     assert stands(repository) is Protection.BREACHED
     taken = snapshot(store, repository, accepting=accept((RULE.part,)))
     assert taken.unaccepted == ()
-    given = latest(repository, "items").manifest.accepted_losses
+    given = History(repository, "items").latest().manifest.accepted_losses
     assert {(a.part, a.by, a.reason) for a in given} == {
         ("records", "mo", "test data"),
         (RULE.part, "mo", "test data"),
@@ -256,7 +256,7 @@ def test_nan_and_infinities_are_kept_to_the_bit() -> None:
     name = store.aliases().get("items", "items")
     found = store._collections[name].table["embedding"].combine_chunks().flatten().to_numpy()
     assert snapshot(store, repository).equal
-    with fold_point(repository, latest(repository, "items")) as state:
+    with fold_point(repository, History(repository, "items").latest()) as state:
         rows = pa.concat_tables(list(newest_rows(repository, state)))
     kept = rows["embedding"].combine_chunks().flatten().to_numpy()
     assert kept.view(np.uint32).tolist() == found.view(np.uint32).tolist()

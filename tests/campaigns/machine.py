@@ -22,7 +22,7 @@ from dr_pipelines.model.record import DOCUMENT_ROW, store_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import LogEntry, SegmentRef
 from dr_pipelines.repository.fold import fold_point
-from dr_pipelines.repository.manifests import read_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.stores.memory import MemoryVectorStore
@@ -461,7 +461,7 @@ class Collections(RuleBasedStateMachine):
 
     def check_point(self, number: int) -> None:
         repository, position = self.processes[0].repository, self.model.points[number]
-        point = read_point(repository, self.world.collection, number)
+        point = History(repository, self.world.collection).point(number)
         manifest = point.manifest
         with fold_point(repository, point) as state:
             assert grouped(newest_rows(repository, state)) == position.state()

@@ -21,7 +21,6 @@ from dr_pipelines.ingestion.days import Reading, plan_day
 from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.model.record import Presence
-from dr_pipelines.repository.manifests import read_point
 from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.blob_faults import Recording
@@ -295,7 +294,7 @@ def may_overwrite(position: Position, document: str, stored: Rows) -> bool:
 
 def recorded(process: Process, number: int) -> dict[str, Rows]:
     """What a snapshot's own segments say."""
-    point = read_point(process.repository, process.collection, number)
+    point = process.history.point(number)
     found = dict[str, Rows]()
     for ref in point.manifest.segments:
         if ref.entry != number:

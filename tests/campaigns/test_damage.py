@@ -24,6 +24,7 @@ from dr_pipelines.repository import manifests
 from dr_pipelines.repository.codec import encode_table
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.fold import fold_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft, Witness, encode_entry
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.segments import read_segment, row_digests, with_content_digests
@@ -150,7 +151,7 @@ def _live_through(world: World, source: ListedSource, *, seed: int) -> None:
     process.ingest()
     for level in (2, 3):
         detail = {"level": level, "sound": True}
-        record_evidence(process.repository, world.collection, "verification", detail)
+        record_evidence(History(process.repository, world.collection), "verification", detail)
     for day in (8, 9, 10):
         source.upsert("d", f"day {day}", at=START + timedelta(days=day))
         process.ingest()
@@ -308,7 +309,9 @@ def test_rows_that_were_changed_with_their_hashes_are_found_by_level_3(kept: Kep
     fresh = kept.process(blobs)
     newest = fresh.point()
     found = {
-        level: verify(fresh.repository, fresh.collection, level=level, point=newest).findings
+        level: verify(
+            History(fresh.repository, fresh.collection), level=level, point=newest
+        ).findings
         for level in (2, 3)
     }
     assert found[2] == ()

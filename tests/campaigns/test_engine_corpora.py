@@ -42,7 +42,6 @@ from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.protocols import Embedder, VectorStore
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.memory import MemoryVectorStore
@@ -137,7 +136,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 def brought_into(process: Process, store: VectorStore) -> tuple[Process, Recovery]:
     """The newest point, served from a store."""
-    point = latest(process.repository, process.collection)
+    point = process.history.latest()
     plan = plan_restore(
         point,
         repository=process.repository,

@@ -23,7 +23,7 @@ from dr_pipelines.project import adapters
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.shared.exact import vector_scores
 from dr_pipelines.testing.world import OneAtATime
@@ -115,7 +115,7 @@ def recall_of(store: VectorStore, name: str, points: FloatArray) -> float:
 
 
 def brought_back(repository: Repository, store: VectorStore, route: Route) -> Recovery:
-    point = latest(repository, "near")
+    point = History(repository, "near").latest()
     plan = plan_restore(
         point,
         repository=repository,

@@ -20,7 +20,7 @@ from dr_pipelines.ingestion.ingest import ingest
 from dr_pipelines.project.project import Project, open_project
 from dr_pipelines.proof.verify import verify
 from dr_pipelines.repository.fold import fold_point
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.testing.world import Contents, contents, grouped
 from tests.campaigns.results import CAMPAIGN, record_result
@@ -119,11 +119,11 @@ def settled(directory: Directory) -> Contents:
     project = directory.project()
     repository, lineage = project.repository(), project.lineage("notes")
     store = project.store("local")
-    assert verify(repository, "notes", level=2).findings == ()
+    assert verify(History(repository, "notes"), level=2).findings == ()
     ingest(lineage, repository=repository, store=store, lease=project.lease)
     assert backup("notes", repository=repository, store=store, lease=project.lease).equal
-    assert verify(repository, "notes", level=2).findings == ()
-    with fold_point(repository, latest(repository, "notes")) as state:
+    assert verify(History(repository, "notes"), level=2).findings == ()
+    with fold_point(repository, History(repository, "notes").latest()) as state:
         assert grouped(newest_rows(repository, state)) == contents(store, "notes")
     return contents(store, "notes")
 

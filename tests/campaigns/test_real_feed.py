@@ -23,7 +23,8 @@ from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.project.project import Project, open_project
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.points import at_position, latest
+from dr_pipelines.repository.history import History
+from dr_pipelines.repository.points import at_position
 from tests.campaigns.results import CAMPAIGN, record_result
 
 SHARED = Path(os.environ.get("DR_SHARED", "../shared")) / "data" / "rustsec"
@@ -151,7 +152,7 @@ def test_every_state_the_feed_ever_had_is_in_the_repository(backfilled: Backfill
     repository = backfilled.project.repository()
     wrong = []
     for truth in backfilled.truths:
-        point = at_position(repository, "rustsec", truth.position)
+        point = at_position(History(repository, "rustsec"), truth.position)
         rows = list(stored_documents(repository, point))
         if (len(rows), states_digest(rows)) != (truth.documents, truth.digest):
             wrong.append(truth)
@@ -202,7 +203,7 @@ def _mid_day(truth: Truth, truths: tuple[Truth, ...]) -> bool:
 
 def _restored(project: Project, truth: Truth, route: Route) -> None:
     repository, store = project.repository(), project.store_of("rustsec")
-    point: RecoveryPoint = at_position(repository, "rustsec", truth.position)
+    point: RecoveryPoint = at_position(History(repository, "rustsec"), truth.position)
     lineage = project.lineage("rustsec") if route is Route.REPLAY else None
     plan = plan_restore(
         point, repository=repository, store=store, store_name="local", route=route, lineage=lineage
@@ -220,7 +221,7 @@ def _restored(project: Project, truth: Truth, route: Route) -> None:
 
 def test_the_backfill_left_one_entry_for_each_day(backfilled: Backfilled) -> None:
     repository = backfilled.project.repository()
-    manifest = latest(repository, "rustsec").manifest
+    manifest = History(repository, "rustsec").latest().manifest
     assert len(manifest.partitions) == backfilled.days
     assert manifest.frontier() == backfilled.truths[-1].position
     assert json.loads(manifest.canonical())["counts"]["documents"] == (

@@ -10,6 +10,7 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.project.project import open_project
 from dr_pipelines.proof.points import newest_proof
+from dr_pipelines.repository.history import History
 from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.stores.shared.misfits import Batch, misfits_of, problem
 from tests.cli.workplace import Workplace
@@ -149,5 +150,5 @@ def test_of_many_losses_a_log_entry_names_some_and_says_how_many_more(
     monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
     assert kept.dr("backup", "notes").code == 3
     project = open_project(kept.directory / "policies.yaml", {})
-    unfit = newest_proof(project.reading(), "notes").unfit
+    unfit = newest_proof(History(project.reading(), "notes")).unfit
     assert (len(unfit), unfit[-1]) == (11, "and 2 more")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dr_pipelines.repository.history import History
 from tests.cli.workplace import CHANGES, Workplace, feed_lines
 from tests.ingestion.feeds import Repository
 
@@ -49,7 +50,7 @@ def detail_of(place: Workplace) -> dict[str, Any]:
     from dr_pipelines.proof.points import newest_snapshot
 
     repository = open_project(place.directory / "policies.yaml", {}).reading()
-    return newest_snapshot(repository, "notes").entry.body.detail
+    return newest_snapshot(History(repository, "notes")).entry.body.detail
 
 
 def test_a_recovery_point_says_what_was_unread(kept: Workplace) -> None:

@@ -21,6 +21,7 @@ from dr_pipelines.contents.documents import (
 )
 from dr_pipelines.errors import Damaged
 from dr_pipelines.repository import rows
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import at_position
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.memory import MemoryVectorStore
@@ -162,7 +163,7 @@ def test_every_state_of_the_handbook_is_answered(handbook: Process) -> None:
     for position, documents, digest in _states():
         found = list(
             stored_documents(
-                handbook.repository, at_position(handbook.repository, "notes", position)
+                handbook.repository, at_position(History(handbook.repository, "notes"), position)
             )
         )
         if (len(found), states_digest(found)) != (documents, digest):

@@ -17,7 +17,7 @@ from dr_pipelines.proof.verify import verify
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository.fold import fold_point
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.testing.world import OneAtATime
@@ -36,7 +36,7 @@ NONE = store_schema(SPEC).empty_table()
 
 def brought_back(store: Picky, repository: Repository, **more: Any) -> Recovery:
     """What the newest point says, served from the store that it was in."""
-    point = latest(repository, "items")
+    point = History(repository, "items").latest()
     plan = plan_restore(
         point, repository=repository, store=store, store_name="first", switch=True, **more
     )
@@ -55,7 +55,7 @@ def ids(store: Picky) -> set[str]:
 
 
 def kept(repository: Repository) -> set[str]:
-    with fold_point(repository, latest(repository, "items")) as state:
+    with fold_point(repository, History(repository, "items").latest()) as state:
         tables = list(newest_rows(repository, state))
     return {key for table in tables for key in table["id"].to_pylist()}
 
@@ -73,7 +73,7 @@ def test_all_but_the_odd_rows_come_back() -> None:
 def test_the_next_backup_does_not_take_them_for_deleted() -> None:
     store, repository = lost(*ROWS)
     brought_back(store, repository)
-    assert latest(repository, "items").manifest.left_out is not None
+    assert History(repository, "items").latest().manifest.left_out is not None
     for _ in range(2):
         taken = snapshot(store, repository)
         assert taken.equal
@@ -83,7 +83,7 @@ def test_the_next_backup_does_not_take_them_for_deleted() -> None:
         assert {m.record for m in taken.fitness.named} == REFUSED
         assert [loss.part for loss in taken.unaccepted] == ["records"]
     assert kept(repository) == {r["id"] for r in ROWS}
-    assert verify(repository, "items", level=3).sound
+    assert verify(History(repository, "items"), level=3).sound
 
 
 def test_they_come_back_into_a_store_that_takes_them() -> None:
@@ -95,7 +95,7 @@ def test_they_come_back_into_a_store_that_takes_them() -> None:
     taking.filling = True
     done = brought_back(taking, repository)
     assert (done.left_out, ids(taking)) == (0, {r["id"] for r in ROWS})
-    assert latest(repository, "items").manifest.left_out is None
+    assert History(repository, "items").latest().manifest.left_out is None
 
 
 def test_a_real_deletion_beside_them_is_one() -> None:
@@ -113,7 +113,7 @@ def test_one_that_was_put_back_is_deleted_when_it_goes_again() -> None:
     store.fill(row("b", note="short"))
     taken = snapshot(store, repository)
     assert (taken.findings.changed, taken.held) == (("b",), 1)
-    left = latest(repository, "items").manifest.left_out
+    left = History(repository, "items").latest().manifest.left_out
     assert left is not None
     assert (left.total, [m.record for m in left.named]) == (1, ["c0"])
     store.write(store.aliases()["items"], NONE, replaces=["b"])
@@ -180,7 +180,7 @@ def test_what_an_engine_repeats_is_not_kept_whole() -> None:
     store, repository = lost(*ROWS, store=Repeats)
     done = brought_back(store, repository)
     assert max(len(m.reason) for m in done.refused) == LONGEST + 1
-    assert len(latest(repository, "items").manifest.canonical()) < 10_000
+    assert len(History(repository, "items").latest().manifest.canonical()) < 10_000
 
 
 class LosesOne(Picky):

@@ -21,7 +21,6 @@ from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
-    COLLECTION,
     START,
     ListedSource,
     Process,
@@ -77,9 +76,9 @@ def test_a_proof_is_as_old_as_the_start_of_its_scan(process: Process, clock: Clo
     clock.now = began = START + timedelta(hours=5)
     taken = process.backup()
     assert clock.now > began
-    record_proof(process.repository, COLLECTION, checks=("equal",))
+    record_proof(process.history, checks=("equal",))
 
-    assert newest_proof(process.repository, COLLECTION) == Proof(taken.number, began, None)
+    assert newest_proof(process.history) == Proof(taken.number, began, None)
 
 
 def test_a_proof_out_of_sight_makes_a_new_one_due(
@@ -87,24 +86,24 @@ def test_a_proof_out_of_sight_makes_a_new_one_due(
 ) -> None:
     monkeypatch.setattr(points, "LOOK_BACK", 3)
     taken = process.backup()
-    record_proof(process.repository, COLLECTION, checks=("equal",))
+    record_proof(process.history, checks=("equal",))
     times = []
     for day in range(1, 4):
-        assert newest_proof(process.repository, COLLECTION).number == taken.number
+        assert newest_proof(process.history).number == taken.number
         clock.now = START + timedelta(days=day)
         times.append(clock.now)
-        record_evidence(process.repository, COLLECTION, "other", {})
+        record_evidence(process.history, "other", {})
 
-    assert newest_proof(process.repository, COLLECTION) == Proof(0, None, times[0])
-    assert newest_snapshot(process.repository, COLLECTION).number == taken.number
+    assert newest_proof(process.history) == Proof(0, None, times[0])
+    assert newest_snapshot(process.history).number == taken.number
 
     taken = process.backup()
-    record_proof(process.repository, COLLECTION, checks=("equal",))
-    assert newest_proof(process.repository, COLLECTION).unproven_since is None
-    assert newest_proof(process.repository, COLLECTION).number == taken.number
+    record_proof(process.history, checks=("equal",))
+    assert newest_proof(process.history).unproven_since is None
+    assert newest_proof(process.history).number == taken.number
 
 
 def test_a_log_without_a_snapshot_has_none_and_is_unproven(process: Process) -> None:
-    assert newest_proof(process.repository, COLLECTION) == Proof(unproven_since=START)
+    assert newest_proof(process.history) == Proof(unproven_since=START)
     with pytest.raises(NotFound, match=r"there is no snapshot yet\. Run: dr backup notes"):
-        newest_snapshot(process.repository, COLLECTION)
+        newest_snapshot(process.history)

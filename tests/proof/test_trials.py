@@ -22,7 +22,7 @@ from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.proof.sampling import EdgeSample
 from dr_pipelines.proof.trial import Scratch
 from dr_pipelines.protocols import Progress
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.store_samples import EXTREMES, record, table
@@ -76,7 +76,7 @@ def test_a_collection_is_tried_and_says_so() -> None:
     assert fitness.trial is not None
     assert 1 < fitness.trial.records < 20
     assert fitness.trial.place == "store scratch"
-    assert latest(repository, "items").manifest.fitness == fitness
+    assert History(repository, "items").latest().manifest.fitness == fitness
     assert bench.store.collections() == []
 
 
@@ -203,7 +203,7 @@ def test_what_a_trial_found_is_not_forgotten_while_there_is_no_place() -> None:
         store.fill(*more)
         fitness = taken(store, repository, bench)
         assert (fitness.word, fitness.untried) == ("does not fit", "store scratch: nobody answers")
-        manifest = latest(repository, "items").manifest
+        manifest = History(repository, "items").latest().manifest
         assert [given.part for given in manifest.accepted_losses] == ["trial.records"]
         assert unaccepted(fitness, manifest.accepted_losses) == ()
     bench.store, bench.every = Picky(), timedelta(days=7)

@@ -30,7 +30,7 @@ from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.planning.recovery import require_allowed
 from dr_pipelines.recovery.plan import outline_restore, plan_restore
 from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.fitting import Native, fit_exact, fit_to
@@ -196,7 +196,7 @@ def restored(
     accept_loss: bool,
     told: list[CompatibilityReport],
 ) -> Recovery:
-    point = latest(repository, "items")
+    point = History(repository, "items").latest()
     plan = outline_restore(point, repository=repository, store=store, store_name="second")
     told.append(CompatibilityReport(plan.spec, plan.notes))
     require_allowed(plan, accept_loss=accept_loss, accept_code=None)
@@ -258,9 +258,9 @@ def test_a_snapshot_records_what_was_reconfigured_and_where_else_it_is_served() 
     assert [(f.part, f.expected, f.found) for f in snapshot.reconfigured] == [
         ("vectors.embedding.index.m", 24, 48)
     ]
-    kept = latest(repository, "items").manifest.spec
+    kept = History(repository, "items").latest().manifest.spec
     assert (kept.vectors[0].index, kept.aliases) == (changed.index, ("shop",))
-    point = latest(repository, "items")
+    point = History(repository, "items").latest()
     plan = switching(point, repository, store)
     restore(point, plan, repository=repository, store=store, lease=OneAtATime())
     assert store.aliases() == {"items": plan.physical, "shop": plan.physical}
@@ -271,7 +271,7 @@ def test_a_collection_that_is_served_by_its_own_name_is_not_switched_away_from()
     repository = adopted(store)
     other = MemoryVectorStore()
     other.create(SPEC.physical("items"))
-    point = latest(repository, "items")
+    point = History(repository, "items").latest()
     with pytest.raises(Refused, match="a collection itself in store 'second'"):
         plan_restore(
             point,
@@ -287,7 +287,7 @@ def test_a_collection_that_is_served_by_its_own_name_is_not_switched_away_from()
 def test_an_estimate_goes_by_the_last_recovery_into_such_an_engine() -> None:
     store = MemoryVectorStore()
     repository = adopted(store)
-    point = latest(repository, "items")
+    point = History(repository, "items").latest()
 
     def plan() -> Plan:
         return switching(point, repository, store)
@@ -327,7 +327,7 @@ def test_a_collection_that_cannot_be_read_does_not_keep_another_from_coming_back
     repository, other = adopted(MemoryVectorStore()), Torn()
     other.create(SPEC.physical("torn"))
     assert restored(repository, other, accept_loss=True, told=[]).bit_identical
-    point = latest(repository, "items")
+    point = History(repository, "items").latest()
     with pytest.raises(AlreadyExists, match="torn"):
         plan_restore(
             point,
@@ -349,7 +349,7 @@ def test_an_alias_that_is_somebody_elses_by_now_stays() -> None:
     store.promote("other@1", alias="shop")
     store._aliases.pop("taken")
     store.create(SPEC.physical("taken"))
-    point = latest(repository, "items")
+    point = History(repository, "items").latest()
     plan = switching(point, repository, store)
     said = {note.part: note.consequence for note in plan.notes if note.part.startswith("aliases.")}
     assert set(said) == {"aliases.shop", "aliases.taken"}
@@ -367,7 +367,7 @@ def test_an_alias_that_cannot_move_any_more_does_not_end_a_recovery() -> None:
     repository = adopted(store)
     store.promote("items@1", alias="shop")
     backup("items", repository=repository, store=store, lease=OneAtATime())
-    point = latest(repository, "items")
+    point = History(repository, "items").latest()
     plan = switching(point, repository, store)
     assert plan.spec.aliases == ("shop",)
     store._aliases.pop("shop")

@@ -19,8 +19,8 @@ from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
 from dr_pipelines.repository import rows as repository_rows
 from dr_pipelines.repository.fold import fold_point
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import segments
-from dr_pipelines.repository.points import latest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.stores.duckdb import files, keywords, scan
@@ -70,7 +70,7 @@ def backed_up(store: DuckDBVectorStore, repository: Repository, *, first: bool =
 
 def require_small(repository: Repository, *, least: int) -> None:
     """Segments of whole documents, none of which is much longer than the limit."""
-    refs = segments(repository, latest(repository, "long").manifest)
+    refs = segments(repository, History(repository, "long").latest().manifest)
     assert len(refs) >= least
     for ref in refs:
         assert ref.size_bytes < 2 * LIMIT
@@ -98,7 +98,7 @@ def test_segments_and_writes_of_long_records_have_fewer_rows(
 
     compact("long", repository=repository, store=store, lease=OneAtATime())
     require_small(repository, least=RECORDS * PIECES * TEXT_BYTES // LIMIT // 4)
-    point = latest(repository, "long")
+    point = History(repository, "long").latest()
     with fold_point(repository, point) as state:
         tables = list(newest_rows(repository, state))
     assert max(table.nbytes for table in tables) < 3 * LIMIT
@@ -249,7 +249,7 @@ def test_a_collection_of_long_texts_is_backed_up_and_comes_back(store: DuckDBVec
         place = part.schema.get_field_index("document_id")
         store.write(SPEC.name, part.set_column(place, part.schema.field(place), renamed))
     backed_up(store, repository, first=True)
-    point = latest(repository, "long")
+    point = History(repository, "long").latest()
     plan = plan_restore(point, repository=repository, store=store, store_name="local")
     done = restore(point, plan, repository=repository, store=store, lease=OneAtATime())
     assert (done.records, done.bit_identical) == (4 * 512 * PIECES, True)

@@ -19,6 +19,7 @@ from dr_pipelines.model.recovery_point import MAX_OBJECT_BYTES, Body, ObjectRef
 from dr_pipelines.proof.verify import verify
 from dr_pipelines.repository import codec
 from dr_pipelines.repository.codec import decode_table, encode_table
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.repository import Repository
@@ -225,7 +226,7 @@ def test_verification_names_a_hostile_reference_and_goes_on(
     home = repository()
     forged(home, detail={})
     forged(home, detail=detail, **changes)
-    found = verify(home, "books", level=2)
+    found = verify(History(home, "books"), level=2)
     assert not found.sound
     assert found.points == 2
     assert [finding.key for finding in found.findings] == [

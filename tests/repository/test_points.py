@@ -16,10 +16,10 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     SourcePosition,
 )
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import (
     read_manifest,
-    read_point,
     segments,
     write_manifest,
 )
@@ -143,6 +143,10 @@ def commit(home: Repository, found: Manifest) -> Manifest:
     return found
 
 
+def books(home: Repository) -> History:
+    return History(home, "books")
+
+
 def segment(home: Repository, versions: Sequence[Version], *, entry: int = 1) -> SegmentRef:
     return write_segment(home, "books", rows_of(versions), spec=SPEC, kind="ingest", entry=entry)
 
@@ -154,8 +158,8 @@ def named(point: RecoveryPoint) -> tuple[int, int | None]:
 def test_nothing_is_found_in_an_empty_log() -> None:
     for at in ("latest", "log:1", "seq:1", "2026-01-01"):
         with pytest.raises(NotFound, match=r"nothing is backed up yet\. Run: dr ingest books"):
-            resolve(repository(), "books", at)
-    assert list(points(repository(), "books")) == []
+            resolve(books(repository()), at)
+    assert list(points(books(repository()))) == []
 
 
 @pytest.mark.parametrize(
@@ -165,48 +169,48 @@ def test_a_word_that_names_no_point_is_answered_with_those_that_do(at: str) -> N
     home = repository()
     commit(home, manifest())
     with pytest.raises(InvalidRequest, match=r"names no recovery point: expected latest, log:N, s"):
-        resolve(home, "books", at)
+        resolve(books(home), at)
 
 
 def test_points_are_named_by_their_log_number() -> None:
     home = repository()
     written = [commit(home, manifest(engine=f"test {n}")) for n in range(3)]
-    assert [point.manifest for point in points(home, "books")] == written
+    assert [point.manifest for point in points(books(home))] == written
     for number in (1, 2, 3):
-        point = resolve(home, "books", f"log:{number}")
-        assert point == read_point(home, "books", number) == list(points(home, "books"))[number - 1]
+        point = resolve(books(home), f"log:{number}")
+        assert point == books(home).point(number) == list(points(books(home)))[number - 1]
         assert (point.number, point.manifest, point.until) == (number, written[number - 1], None)
         assert point.id == f"{number}-{point.sha256[:8]}"
-    assert resolve(home, "books", "latest") == resolve(home, "books", "log:3")
+    assert resolve(books(home), "latest") == resolve(books(home), "log:3")
     for number in (0, 4):
         with pytest.raises(NotFound, match=f"books: the log holds entries 1 to 3, not {number}"):
-            resolve(home, "books", f"log:{number}")
+            resolve(books(home), f"log:{number}")
 
 
 def test_a_position_is_answered_by_the_newest_point_that_reached_it_without_a_gap() -> None:
     home = repository()
     commit(home, manifest(partitions=covered((0, 5))))
     commit(home, manifest(partitions=covered((0, 5), (7, 9))))  # 6 and 7 are missing
-    assert resolve(home, "books", "latest").manifest.frontier() == 5
-    assert named(resolve(home, "books", "seq:5")) == (2, 5)
+    assert resolve(books(home), "latest").manifest.frontier() == 5
+    assert named(resolve(books(home), "seq:5")) == (2, 5)
     for position in (6, 8, 10):
         with pytest.raises(
             NotFound, match=rf"position {position} is not covered: .* up to position 5$"
         ):
-            resolve(home, "books", f"seq:{position}")
+            resolve(books(home), f"seq:{position}")
     commit(home, manifest(partitions=covered((0, 5), (7, 9), (5, 7))))
-    assert [named(resolve(home, "books", f"seq:{n}")) for n in (0, 6, 9)] == [
+    assert [named(resolve(books(home), f"seq:{n}")) for n in (0, 6, 9)] == [
         (3, 0),
         (3, 6),
         (3, 9),
     ]
-    point = resolve(home, "books", "seq:8")
+    point = resolve(books(home), "seq:8")
     assert point.until == SourcePosition(epoch=1, position=8)
     assert point.id == f"3-{point.sha256[:8]}.8"
 
 
 @pytest.mark.parametrize(
-    ("stretches", "frontier"),
+    ("position_ranges", "frontier"),
     [
         ([], 0),
         ([(1, 5)], 0),
@@ -228,7 +232,7 @@ def test_a_point_that_has_not_kept_older_versions_does_not_answer_for_them() -> 
     commit(home, manifest(partitions=covered((0, 9))))
     commit(home, manifest(partitions=covered((0, 9)), since=6))
     commit(home, manifest(partitions=covered((0, 3))))  # restored to an earlier position
-    answers = [named(resolve(home, "books", f"seq:{n}")) for n in (3, 4, 5, 6, 9)]
+    answers = [named(resolve(books(home), f"seq:{n}")) for n in (3, 4, 5, 6, 9)]
     assert answers == [(3, 3), (1, 4), (1, 5), (2, 6), (2, 9)]
 
 
@@ -236,9 +240,9 @@ def test_positions_of_an_earlier_epoch_are_not_mistaken_for_those_of_this_one() 
     home = repository()
     commit(home, manifest(partitions=covered((0, 9))))
     commit(home, manifest(partitions=covered((0, 4)), epoch=2, epoch_name="second"))
-    assert resolve(home, "books", "seq:4").until == SourcePosition(epoch=2, position=4)
+    assert resolve(books(home), "seq:4").until == SourcePosition(epoch=2, position=4)
     with pytest.raises(NotFound, match="position 5 is not covered"):
-        resolve(home, "books", "seq:5")
+        resolve(books(home), "seq:5")
 
 
 def said(*minutes: int | None, first: int = 1) -> list[Version]:
@@ -251,7 +255,7 @@ def said(*minutes: int | None, first: int = 1) -> list[Version]:
 
 
 def at(home: Repository, minutes: float) -> tuple[int, int | None]:
-    return named(resolve(home, "books", (NOON + minutes * MINUTE).isoformat()))
+    return named(resolve(books(home), (NOON + minutes * MINUTE).isoformat()))
 
 
 def test_a_time_is_the_last_position_before_the_sources_clock_passed_it() -> None:
@@ -265,10 +269,10 @@ def test_a_time_is_the_last_position_before_the_sources_clock_passed_it() -> Non
         at(home, 9)
     times = [10, 15, 20, 25, 29.9, 30, 39, 40, 1000]
     assert [at(home, m)[1] for m in times] == [1, 1, 1, 1, 1, 4, 4, 5, 5]
-    assert named(resolve(home, "books", "2026-01-02")) == (1, 5)
-    assert named(resolve(home, "books", "2026-01-01T12:10:00Z")) == (1, 1)
-    assert named(resolve(home, "books", "2026-01-01T12:10:00")) == (1, 1)  # UTC
-    assert named(resolve(home, "books", "2026-01-01T14:10:00+02:00")) == (1, 1)
+    assert named(resolve(books(home), "2026-01-02")) == (1, 5)
+    assert named(resolve(books(home), "2026-01-01T12:10:00Z")) == (1, 1)
+    assert named(resolve(books(home), "2026-01-01T12:10:00")) == (1, 1)  # UTC
+    assert named(resolve(books(home), "2026-01-01T14:10:00+02:00")) == (1, 1)
 
 
 def test_only_what_the_source_said_in_this_epoch_moves_its_clock() -> None:
@@ -316,7 +320,7 @@ def test_a_time_needs_an_intact_index_and_names_the_damaged_one() -> None:
     flip_bit(home.blobs, ref.index.key, offset=100)
     with pytest.raises(Damaged, match=rf"{ref.index.key} has been altered"):
         at(home, 1)
-    assert named(resolve(home, "books", "seq:1")) == (1, 1)
+    assert named(resolve(books(home), "seq:1")) == (1, 1)
 
 
 def test_in_the_logs_clock_a_time_is_the_newest_entry_at_or_before_it() -> None:
@@ -327,7 +331,7 @@ def test_in_the_logs_clock_a_time_is_the_newest_entry_at_or_before_it() -> None:
     second = timedelta(seconds=1)
 
     def found(time: datetime) -> int:
-        return resolve(home, "books", time.isoformat(), clock="log").number
+        return resolve(books(home), time.isoformat(), clock="log").number
 
     assert [found(entry.at) for entry in entries] == [1, 2, 3]
     assert [found(entry.at + second / 2) for entry in entries] == [1, 2, 3]

@@ -36,7 +36,7 @@ from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.points import latest
+from dr_pipelines.repository.history import History
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.driver import OpenCollection
 from dr_pipelines.stores.qdrant.edge import EdgeCollection
@@ -167,7 +167,7 @@ def test_a_restore_that_is_killed_before_numbers_are_sent_again_is_completed(
     before, repository = read(store, "theirs"), new_repository()
     adopt = Timeline(id=1, physical="theirs", store="edge")
     backup("theirs", repository=repository, store=store, lease=OneAtATime(), adopt=adopt)
-    point = latest(repository, "theirs")
+    point = History(repository, "theirs").latest()
     plan = partial(
         plan_restore, point, repository=repository, store=store, store_name="edge", into="again"
     )

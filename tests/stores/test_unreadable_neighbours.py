@@ -7,6 +7,7 @@ from dr_pipelines.errors import UNREADABLE, DrError, NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.monitoring.stores import known_collection, stored
 from dr_pipelines.planning.stored import Part
+from dr_pipelines.repository.history import History
 from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
@@ -60,7 +61,7 @@ def test_it_is_listed_with_the_reason(process: Process, *, in_describe: bool) ->
     assert isinstance(store, WithANeighbour)
     store.in_describe = in_describe
     process.ingest()
-    known = [known_collection(repository, "notes", store="default")]
+    known = [known_collection(History(repository, "notes"), store="default")]
     found = {
         each.name: each
         for each in stored(store, store="default", known=known, repository=repository)

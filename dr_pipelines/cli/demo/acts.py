@@ -15,7 +15,8 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.recovery import run
 from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.repository.points import latest, resolve
+from dr_pipelines.repository.history import History
+from dr_pipelines.repository.points import resolve
 
 STORE = "local"
 SNAPSHOT_DAYS = 5
@@ -46,7 +47,7 @@ def ingest_days(story: Story) -> None:
             line += f"; snapshot {_snapshot(story)}"
         story.tell.say(line)
     bad = story.lineage.source.quarantined(
-        0, latest(story.repository, story.name).manifest.frontier()
+        0, History(story.repository, story.name).latest().manifest.frontier()
     )
     if bad:
         story.tell.say(
@@ -94,7 +95,7 @@ def _check_golden(story: Story, right: int) -> None:
 
 
 def _check_truth(story: Story) -> None:
-    point = latest(story.repository, story.name)
+    point = History(story.repository, story.name).latest()
     position = point.manifest.frontier()
     digest = states_digest(stored_documents(story.repository, point))
     if position in story.corpus.states:
@@ -132,7 +133,7 @@ def restore_by_replay(story: Story) -> None:
 
 def _restore(story: Story, route: Route) -> None:
     story.dr(f"restore {story.name} --route {route} --switch")
-    point = latest(story.repository, story.name)
+    point = History(story.repository, story.name).latest()
     lineage = story.lineage if route is Route.REPLAY else None
     plan = plan_restore(
         point,
@@ -212,7 +213,7 @@ def replay_days(story: Story) -> None:
 
 def _newest_documents(story: Story, day: date) -> list[str]:
     """Documents with text whose newest version came on a day or later."""
-    point = latest(story.repository, story.name)
+    point = History(story.repository, story.name).latest()
     after = point.manifest.partitions[day.isoformat()].after
     return [
         row.id
@@ -224,7 +225,7 @@ def _newest_documents(story: Story, day: date) -> list[str]:
 def compare_points(story: Story) -> None:
     """What changed between the first snapshot and the last."""
     first, last = (
-        resolve(story.repository, story.name, f"log:{n}")
+        resolve(History(story.repository, story.name), f"log:{n}")
         for n in (story.snapshots[0], story.snapshots[-1])
     )
     story.dr(f"diff {story.name} log:{first.number} log:{last.number}")
