@@ -1,4 +1,4 @@
-"""What can go wrong, grouped by what the caller does next.
+"""Errors, grouped by what the caller does next.
 
 Findings (a probe failed, an objective was missed) are values, not errors.
 """

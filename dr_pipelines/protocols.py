@@ -84,9 +84,10 @@ class Catalog(Protocol):
         ...
 
     def warnings(self) -> tuple[str, ...]:
-        """What whoever runs the store should mend, a sentence for each: rights that this program
-        has there and does not need, collections that a name of the policies hides. Cheap, and
-        about no collection of the policies."""
+        """Warnings for the operator of the store, a sentence each: rights that this program has
+        there and does not need, collections hidden by a name of the policies. Cheap, and about
+        no collection of the policies.
+        """
         ...
 
 
@@ -121,8 +122,8 @@ class VectorReader(Catalog, Protocol):
         ...
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        """What a restore of the collection as it is now, into this same engine, would refuse, lose,
-        approximate or run as code; empty where all of it comes back as it was.
+        """Parts that a restore of the collection as it is now, into this same engine, would refuse,
+        lose, approximate or run as code; empty if all of it comes back as it is.
 
         Reads catalogs and no record. What is said of other engines in the collection's label is no
         loss here: it is not in force now either.
@@ -174,8 +175,9 @@ class VectorStore(VectorReader, Protocol):
     """
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
-        """What a collection of any engine becomes in this store; touches nothing. The contract is
-        always carried."""
+        """A report of how a collection of any engine would differ in this store; touches nothing.
+        The contract is always carried.
+        """
         ...
 
     def create(self, spec: CollectionSpec) -> None:
@@ -214,9 +216,9 @@ class Definer(Protocol):
     rights of others."""
 
     def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
-        """What `create`, `build_index` and `open_up` will execute for a specification, by the
-        engine's own parse. Executes nothing that needs consent, and leaves nothing behind. Without
-        `with_roles` nobody becomes a member of a role.
+        """All that `create`, `build_index` and `open_up` would execute for a specification, by the
+        engine's own parse. Executes nothing that needs consent, and leaves nothing behind.
+        Without `with_roles` nobody becomes a member of a role.
 
         Raises:
             InvalidRequest: the specification brings more than the definitions that it should.
@@ -355,8 +357,9 @@ class Source(Protocol):
         ...
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
-        """What could not be read between those positions and waits for somebody; of very many only
-        the first."""
+        """Changes between those positions that could not be read and wait for somebody; of very
+        many only the first.
+        """
         ...
 
     def unread(self) -> Unread:
@@ -388,7 +391,7 @@ class Embedder(Protocol):
 
     @property
     def reproducible(self) -> bool:
-        """Whether a text's vector depends on nothing but the text, in one environment."""
+        """True if, in one environment, a text's vector depends on nothing but the text."""
         ...
 
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:

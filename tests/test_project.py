@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: imports, documentation, packaging, start-up."""
+"""Rules for the project as a whole: imports, documentation, packaging, start-up."""
 
 import ast
 import re
@@ -293,7 +293,7 @@ def _lines(node: Definition) -> int:
 
 
 def _is_variation(node: Definition, promised: set[str]) -> bool:
-    """Whether all that a class does is to do what its base promises otherwise, as its name says."""
+    """True if a class only does differently what its base promises, as its name says."""
     if not isinstance(node, ast.ClassDef) or not node.bases or _is_protocol(node):
         return False
     methods = {method.name for method in _public(node.body)}
@@ -353,13 +353,13 @@ def test_assets_do_not_postpone_annotations() -> None:
 def test_the_project_speaks_of_itself_alone() -> None:
     paths = _tree()
     assert ROOT / "pyproject.toml" in paths
-    found = [
+    offenders = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
         for path in paths
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
         if FOREIGN.search(line)
     ]
-    assert found == []
+    assert offenders == []
 
 
 @pytest.mark.parametrize(
@@ -410,12 +410,12 @@ def _closure() -> set[str]:
     seen: set[tuple[str, frozenset[str]]] = set()
     while queue:
         requirement = queue.pop()
-        wanted = (canonicalize_name(requirement.name), frozenset(requirement.extras))
-        if wanted in seen:
+        package = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if package in seen:
             continue
-        seen.add(wanted)
-        inner = [Requirement(line) for line in _requirements(wanted[0])]
-        queue += [r for r in inner if _applies(r, wanted[1])]
+        seen.add(package)
+        inner = [Requirement(line) for line in _requirements(package[0])]
+        queue += [r for r in inner if _applies(r, package[1])]
     return {name for name, _ in seen}
 
 
@@ -431,9 +431,9 @@ def test_every_requirement_is_pinned_and_nothing_else() -> None:
 
 def test_what_make_install_installs_is_every_extra_but_parts_of_others() -> None:
     optional = _pyproject()["project"]["optional-dependencies"]
-    asked = re.search(r"-e '\.\[(.+)\]'", (ROOT / "Makefile").read_text())
-    assert asked is not None
-    assert set(asked.group(1).split(",")) == INSTALLED_EXTRAS
+    extras = re.search(r"-e '\.\[(.+)\]'", (ROOT / "Makefile").read_text())
+    assert extras is not None
+    assert set(extras.group(1).split(",")) == INSTALLED_EXTRAS
     installed = {line for extra in INSTALLED_EXTRAS for line in optional[extra]}
     assert {line for lines in optional.values() for line in lines} == installed
 

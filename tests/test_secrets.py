@@ -38,10 +38,10 @@ def said_by(opened: object) -> str:
     """All that is printed of what opening raises, its causes included; of what it gives, its
     `repr`."""
     try:
-        given = opened() if callable(opened) else None
+        value = opened() if callable(opened) else None
     except DrError as error:
         return "".join(traceback.format_exception(error))
-    return f"{given!r} {getattr(given, 'url', '')}"
+    return f"{value!r} {getattr(value, 'url', '')}"
 
 
 @pytest.mark.parametrize("rest", HOSTS)
@@ -49,9 +49,9 @@ def said_by(opened: object) -> str:
 def test_opening_a_store_shows_no_secret(scheme: str, rest: str, tmp_path: Path) -> None:
     policy = StorePolicy.model_construct(url="${PLACE}")
     environ = {"PLACE": f"{scheme}://{rest}"}
-    said = said_by(lambda: adapters.open_store(policy, base=tmp_path, environ=environ))
+    text = said_by(lambda: adapters.open_store(policy, base=tmp_path, environ=environ))
     if not scheme.startswith("qdrant+"):  # of these, the rest is the name of a directory
-        assert SECRET not in said
+        assert SECRET not in text
     assert adapters.open_catalog  # the light way of status reads the same URL
     light = said_by(lambda: adapters.open_catalog(policy, base=tmp_path, environ=environ))
     if not scheme.startswith("qdrant+"):
@@ -62,5 +62,5 @@ def test_opening_a_store_shows_no_secret(scheme: str, rest: str, tmp_path: Path)
 @pytest.mark.parametrize("scheme", ["s3", "ftp"])
 def test_opening_a_repository_shows_no_secret(scheme: str, rest: str, tmp_path: Path) -> None:
     environ = {"PLACE": f"{scheme}://{rest}"}
-    said = said_by(lambda: adapters.open_blobs("${PLACE}", base=tmp_path, environ=environ))
-    assert SECRET not in said.replace(f"/db#{SECRET}", "")
+    text = said_by(lambda: adapters.open_blobs("${PLACE}", base=tmp_path, environ=environ))
+    assert SECRET not in text.replace(f"/db#{SECRET}", "")

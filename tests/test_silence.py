@@ -50,10 +50,10 @@ def test_every_area_is_there() -> None:
 
 @pytest.mark.parametrize("area", AREAS[:-1])
 def test_no_cell_is_empty_and_every_test_exists(area: str) -> None:
-    head, _, *found = rows(area)
+    head, _, *cells = rows(area)
     assert head == HEAD
-    assert len(found) >= 5
-    for row in found:
+    assert len(cells) >= 5
+    for row in cells:
         assert len(row) == len(HEAD), row
         assert all(row), row
         for cell in row[1:-1]:

@@ -16,7 +16,7 @@ from dr_pipelines.model.fitness import (
     Acceptance,
     Fitness,
     Part,
-    still_given,
+    still_accepted,
     unaccepted,
 )
 from dr_pipelines.model.misfit import NAMED, Misfit
@@ -136,7 +136,7 @@ class _Commit:
     def accepted(self, manifest: Manifest) -> tuple[Acceptance, ...]:
         """Acceptances in force: those from before that still name what would be lost, and new
         ones."""
-        given = still_given(self.fitness, manifest.accepted_losses)
+        given = still_accepted(self.fitness, manifest.accepted_losses)
         new = (
             Acceptance(
                 part=loss.part,

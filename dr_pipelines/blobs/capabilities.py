@@ -1,4 +1,6 @@
-"""What a blob store really does, found out by trying; stores claim more than they keep."""
+"""Probes for a blob store's capabilities: they write, read and delete objects, since claims are not
+proof.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +51,7 @@ def probe(blobs: BlobStore, *, prefix: str, now: datetime) -> Capabilities:
         findings = _findings(blobs, single)
         again = _created(blobs, single, CONTENT[::-1])
         winners = [_race(blobs, key) for key in raced]
-        kept = all(_keeps(blobs, key, who) for key, who in zip(raced, winners, strict=True))
+        exclusive = all(_keeps(blobs, key, who) for key, who in zip(raced, winners, strict=True))
         listed = list(blobs.keys(f"{parent}/"))
     finally:
         deletes = _delete(blobs, [single, *raced])
@@ -57,7 +59,7 @@ def probe(blobs: BlobStore, *, prefix: str, now: datetime) -> Capabilities:
         probed_at=now,
         racers=RACERS,
         winners=max(len(who) for who in winners),
-        exclusive_create=kept and not again,
+        exclusive_create=exclusive and not again,
         lists_after_write=listed == sorted([single, *raced]),
         deletes=deletes,
         **findings,
@@ -76,7 +78,7 @@ def _findings(blobs: BlobStore, key: str) -> dict[str, bool]:
 
 
 def _keeps(blobs: BlobStore, key: str, winners: list[int]) -> bool:
-    """Whether there was one winner, and the object is the winner's."""
+    """True if one writer won and the stored object is the winner's."""
     if len(winners) != 1:
         return False
     try:
@@ -113,7 +115,9 @@ def _created(blobs: BlobStore, key: str, data: bytes) -> bool:
 
 
 def _delete(blobs: BlobStore, keys: Sequence[str]) -> bool:
-    """Whether it may; a store that forbids deletions keeps a few small objects."""
+    """Delete the probe's objects; False if the store forbids deletions, and a few small objects
+    stay.
+    """
     try:
         for key in keys:
             with suppress(NotFound):

@@ -70,12 +70,12 @@ class OsFiles:
 
     def size(self, path: Path) -> int:
         """Raises `OSError` for anything but a regular file."""
-        found = path.lstat()
-        if S_ISDIR(found.st_mode):
+        status = path.lstat()
+        if S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not S_ISREG(found.st_mode):
+        if not S_ISREG(status.st_mode):
             raise OSError(errno.ELOOP, "not a regular file")
-        return found.st_size
+        return status.st_size
 
     def read(self, path: Path, start: int, stop: int) -> bytes:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
@@ -84,10 +84,10 @@ class OsFiles:
 
     def entries(self, path: Path) -> list[tuple[str, bool]]:
         """(name, is a directory) of the regular files and directories in it."""
-        with os.scandir(path) as found:
+        with os.scandir(path) as listing:
             return [
                 (entry.name, entry.is_dir(follow_symlinks=False))
-                for entry in found
+                for entry in listing
                 if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
             ]
 
@@ -193,7 +193,7 @@ class LocalBlobStore:
         return path
 
     def _place(self, path: Path, temporary: Path, data: bytes | memoryview) -> bool:
-        """Whether the data got the name; False when the name was taken."""
+        """Create the file under its final name; False if the name was taken."""
         self._ensure_directory(path.parent)
         self._ensure_directory(temporary.parent)
         try:
@@ -258,7 +258,7 @@ class LocalBlobStore:
 
 
 def translated(error: OSError, *, root: Path, key: str, broken: type[DrError]) -> DrError:
-    """What a failed file call means to the caller; `broken` says what a broken disk is."""
+    """The error of the project for a failed file call; `broken` is the class for a broken disk."""
     where = root.as_uri()
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
         if not root.is_dir():

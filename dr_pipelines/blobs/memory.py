@@ -20,11 +20,11 @@ class MemoryBlobStore:
         return f"memory:{self._name}"
 
     def create(self, key: str, data: bytes | memoryview) -> None:
-        kept = bytes(data)
+        copy = bytes(data)
         with self._lock:
             if check_key(key) in self._objects:
                 raise Conflict(f"{self.url}: {key} exists")
-            self._objects[key] = kept
+            self._objects[key] = copy
 
     def read(self, key: str, range: tuple[int, int] | None = None) -> bytes:
         start, stop = check_range(range) or (0, None)
@@ -36,8 +36,8 @@ class MemoryBlobStore:
     def keys(self, prefix: str) -> Iterator[str]:
         check_prefix(prefix)
         with self._lock:
-            found = [key for key in self._objects if key.startswith(prefix)]
-        return iter(sorted(found))  # code points sort as their UTF-8 bytes do
+            matches = [key for key in self._objects if key.startswith(prefix)]
+        return iter(sorted(matches))  # code points sort as their UTF-8 bytes do
 
     def delete(self, key: str) -> None:
         with self._lock:

@@ -101,15 +101,15 @@ class S3BlobStore:
             raise self._meaning(error, key, lost=OutcomeUnknown, creating=True) from error
         if not answer.get("ETag"):
             raise OutcomeUnknown(f"{self.url}: {key}: the answer is not one of an object store")
-        self._require_kept(key, body)
+        self._require_stored(key, body)
 
-    def _require_kept(self, key: str, body: bytes) -> None:
+    def _require_stored(self, key: str, body: bytes) -> None:
         """Read back what was stored: servers accept, and even return, checksums that are wrong."""
         try:
-            kept = self.read(key)
+            stored = self.read(key)
         except (NotFound, Unavailable) as error:
             raise OutcomeUnknown(f"{self.url}: {key}: could not be read back") from error
-        if kept != body:
+        if stored != body:
             raise Damaged(f"{self.url}: {key}: reads back differently from what was written")
 
     def read(self, key: str, range: tuple[int, int] | None = None) -> bytes:
@@ -145,8 +145,9 @@ class S3BlobStore:
         return self._prefix + check_key(key)
 
     def _head(self, name: str) -> Any:
-        """What a HEAD says of an object. Its answer has no body: one that names no error is asked
-        for again with a GET of one byte."""
+        """The response to a HEAD of the object. It has no body: where it names no error, a GET of
+        one byte gets the error.
+        """
         try:
             return self._client.head_object(Bucket=self._bucket, Key=name)
         except ClientError as error:
@@ -155,9 +156,9 @@ class S3BlobStore:
             raise
 
     def _fetch(self, name: str, range: tuple[int, int] | None) -> bytes:
-        wanted: Any = {"Range": f"bytes={range[0]}-{range[1] - 1}"} if range else {}
+        options: Any = {"Range": f"bytes={range[0]}-{range[1] - 1}"} if range else {}
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=name, **wanted)
+            answer = self._client.get_object(Bucket=self._bucket, Key=name, **options)
         except ClientError as error:
             if range and code_of(error) in ("InvalidRange", "416"):
                 return b""  # it starts at or after the end
@@ -241,7 +242,7 @@ def _cut(data: bytes, range: tuple[int, int], content_range: str) -> bytes:
 
 
 def is_amazon(endpoint: str) -> bool:
-    """Whether the endpoint follows from the region."""
+    """True if the endpoint is Amazon's own, which the region alone decides."""
     host = urlsplit(endpoint).hostname or ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
@@ -279,8 +280,8 @@ def _options(url: str) -> dict[str, str]:
         raise InvalidRequest(f"not the URL of a bucket: expected {EXPECTED}")
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
-        known = ", ".join(OPTIONS)
-        raise InvalidRequest(f"s3://{parts.netloc}: unknown option; known: {known}")
+        accepted = ", ".join(OPTIONS)
+        raise InvalidRequest(f"s3://{parts.netloc}: unknown option; expected one of: {accepted}")
     if options.get("checksums", "yes") not in ("yes", "no"):
         raise InvalidRequest(f"s3://{parts.netloc}: checksums must be yes or no")
     if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.query:

@@ -1,4 +1,4 @@
-"""What an S3 request that failed means to the caller, and the way out of it."""
+"""Translation of failed S3 requests into errors that say what to do next."""
 
 from collections.abc import Collection
 
@@ -118,17 +118,17 @@ def _answered(
         return NotFound(f"{where}: no such object")
     if status in (409, 412):
         return Conflict(f"{where}: exists, or is being written by another")
-    said = _sentence(error, secrets)
+    message = _sentence(error, secrets)
     if status in FULL:
-        return Unavailable(f"{where}: the store has no space left ({status} {code}){said}")
-    known = WAY_OUT.get(code) or (_unsupported(error, status) if creating else None)
-    if known is None and status not in NOT_IMPLEMENTED and _unanswered(status, code):
-        return lost(f"{where}: the store failed ({status} {code}){said}")
-    return InvalidRequest(f"{url}: {known or f'refused ({status} {code})'}{said}")
+        return Unavailable(f"{where}: the store has no space left ({status} {code}){message}")
+    way_out = WAY_OUT.get(code) or (_unsupported(error, status) if creating else None)
+    if way_out is None and status not in NOT_IMPLEMENTED and _unanswered(status, code):
+        return lost(f"{where}: the store failed ({status} {code}){message}")
+    return InvalidRequest(f"{url}: {way_out or f'refused ({status} {code})'}{message}")
 
 
 def _unanswered(status: int, code: str) -> bool:
-    """Whether such an answer leaves open what became of the request."""
+    """True if the request may have taken effect in spite of this answer."""
     return status >= 500 or code in ("RequestTimeout", "429", "TooManyRequests")
 
 
@@ -136,11 +136,11 @@ def _unsupported(error: ClientError, status: int) -> str | None:
     """The header of a create that the store does not know, by its own sentence or by elimination:
     of a create, only `If-None-Match` is anything but usual. A checksum that does not fit is no
     unknown header: those answers have codes of their own."""
-    said = str(error.response.get("Error", {}).get("Message") or "").lower()
+    message = str(error.response.get("Error", {}).get("Message") or "").lower()
     unknown = status == 501 or code_of(error) in UNKNOWN_HEADER
-    if unknown and "checksum" in said:
+    if unknown and "checksum" in message:
         return NO_CHECKSUMS
-    conditional = "if-none-match" in said or "ifnonematch" in said
+    conditional = "if-none-match" in message or "ifnonematch" in message
     if conditional or status == 501 or code_of(error) == "NotImplemented":
         return NOT_CONDITIONAL
     return None
@@ -159,7 +159,7 @@ def _sentence(error: ClientError, secrets: Collection[str]) -> str:
 
 
 def is_bare(error: ClientError) -> bool:
-    """Whether a refusal names no error because it has no body, as the answer to a HEAD."""
+    """True if a refusal names no error because it has no body, as the answer to a HEAD."""
     return code_of(error) in ("301", "400", "403")
 
 

@@ -44,7 +44,7 @@ def _hard_cut(text: str, start: int, limit: int) -> int:
 
 
 def inside_sequence(text: str, cut: int) -> bool:
-    """Whether a cut would part a character from what modifies it."""
+    """True if a cut would separate a character from one that modifies it."""
     if not 0 < cut < len(text):
         return False
     before, after = text[cut - 1], text[cut]

@@ -27,16 +27,16 @@ class Piece:
 def table_of(texts: Iterable[list[Piece]]) -> pa.Table:
     """One row a piece, in order; an empty prefix is null."""
     rows, indexes, prefixes, pieces = list[int](), list[int](), list[str | None](), list[str]()
-    for row, found in enumerate(texts):
-        rows += [row] * len(found)
-        indexes += range(len(found))
-        prefixes += [piece.prefix or None for piece in found]
-        pieces += [piece.text for piece in found]
+    for row, chunks in enumerate(texts):
+        rows += [row] * len(chunks)
+        indexes += range(len(chunks))
+        prefixes += [piece.prefix or None for piece in chunks]
+        pieces += [piece.text for piece in chunks]
     columns = (rows, indexes, prefixes, pieces)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, PIECES, strict=True)]
     return pa.Table.from_arrays(arrays, schema=PIECES)
 
 
 def title_prefix(title: str | None) -> str:
-    """What a title contributes to a prefix."""
+    """The prefix of a chunk whose document has this title; empty without a title."""
     return title + TITLE_END if title and title.strip() else ""

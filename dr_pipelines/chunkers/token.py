@@ -51,8 +51,8 @@ class TokenChunker:
                 f"overlap_tokens is {overlap_tokens}: expected 0 to {max_tokens // 2}, half of "
                 "max_tokens"
             )
-        given = Path(tokenizer)
-        self._file = tokenizer_file(given if given.is_file() else locate(tokenizer))
+        path = Path(tokenizer)
+        self._file = tokenizer_file(path if path.is_file() else locate(tokenizer))
         self._max_tokens = max_tokens
         self._overlap = overlap_tokens
         self._title = title

@@ -40,8 +40,8 @@ def stores(store: StoreName = None, policies: Policies = POLICIES, as_json: Json
     """
     project = open_project(policies)
     names = stores_asked_for(project, store)
-    known = known_collections(project)
-    answers = [_look(project, name, known) for name in names]
+    collections = known_collections(project)
+    answers = [_look(project, name, collections) for name in names]
     return give(_stores_answer(answers), as_json=as_json)
 
 
@@ -69,18 +69,18 @@ def drop(
         name,
         store=project.store(chosen),
         store_name=chosen,
-        known=lambda: known_collections(project),
+        collections=lambda: known_collections(project),
         repository=project.reading(),
         lease=project.lease,
     )
-    kept = list(done.kept_roles)
-    value = {"name": name, "store": chosen, "was": _value(done.was), "kept_roles": kept}
+    roles = list(done.kept_roles)
+    value = {"name": name, "store": chosen, "was": _value(done.was), "kept_roles": roles}
 
     def show(console: "Console") -> None:
         console.print(f"{name} was removed from store {chosen}: {_described(done.was)}")
-        if kept:
+        if roles:
             console.print(
-                f"roles that a restore made for it stay: {', '.join(map(displayed_line, kept))}. "
+                f"roles that a restore made for it stay: {', '.join(map(displayed_line, roles))}. "
                 "They are in use by now, or not this user's to remove: DROP ROLE, once they are not"
             )
 
@@ -112,16 +112,18 @@ def _store_of(project: "Project", name: str, store: str | None) -> str:
     raise Mistake(f"{name!r} is in several stores ({', '.join(having)}): name one with --store")
 
 
-def _look(project: "Project", name: str, known: "tuple[Known, ...]") -> dict[str, Any]:
-    """What one store holds, or why that cannot be said."""
+def _look(project: "Project", name: str, collections: "tuple[Known, ...]") -> dict[str, Any]:
+    """The collections of one store, or the problem that hides them."""
     from dr_pipelines.monitoring.stores import stored
 
     try:
         opened = project.store(name)
-        found = list(stored(opened, store=name, known=known, repository=project.reading()))
+        entries = list(
+            stored(opened, store=name, collections=collections, repository=project.reading())
+        )
     except DrError as error:
         return {"store": name, "engine": None, "collections": [], "problem": str(error)}
-    return {"store": name, "engine": opened.engine, "collections": found, "problem": None}
+    return {"store": name, "engine": opened.engine, "collections": entries, "problem": None}
 
 
 def _stores_answer(answers: "list[dict[str, Any]]") -> Answer:

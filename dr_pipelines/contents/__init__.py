@@ -1,1 +1,1 @@
-"""What a recovery point or a store holds, read without changing it."""
+"""Reading of the contents of a recovery point or a store, without changing them."""

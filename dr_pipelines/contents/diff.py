@@ -1,4 +1,4 @@
-"""What differs between two recovery points, document by document.
+"""Differences between two recovery points, document by document.
 
 The folds of both are compared by digest; only documents that differ are read, a bounded number at
 a time.
@@ -59,7 +59,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class DocumentChange:
-    """What of a document differs. `fields` has declared fields, `uri` and `extra`."""
+    """The differences of one document. `fields` has declared fields, `uri` and `extra`."""
 
     id: str
     text: bool
@@ -84,12 +84,12 @@ class Diff:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
+        """True if nothing differs."""
         return not (self.added_total or self.removed_total or self.changed_total)
 
 
 def diff(repository: Repository, a: RecoveryPoint, b: RecoveryPoint, *, limit: int = LIMIT) -> Diff:
-    """What happened to documents from `a` to `b`, whichever is older. Raises `Damaged`."""
+    """Changes of documents from `a` to `b`, whichever is older. Raises `Damaged`."""
     with fold_point(repository, a) as before, fold_point(repository, b) as after:
         _bring_together(before, after)
         before.sql.execute(_MOVED, [Presence.PRESENT])
@@ -112,11 +112,11 @@ def diff(repository: Repository, a: RecoveryPoint, b: RecoveryPoint, *, limit: i
 def _bring_together(before: State, after: State) -> None:
     """Put the narrow columns of one fold beside the other's."""
     before.sql.execute(_OTHER)
-    for name, query, given in (
+    for name, query, parameters in (
         ("other_documents", _DOCUMENTS, [Presence.PRESENT]),
         ("other_records", _RECORDS, []),
     ):
-        for batch in after.batches(query, given):
+        for batch in after.batches(query, parameters):
             before.sql.register("incoming", batch)
             before.sql.execute(f"INSERT INTO {name} SELECT * FROM incoming")  # noqa: S608 - ours
             before.sql.unregister("incoming")
@@ -130,10 +130,10 @@ def _changes(
     repository: Repository, before: State, after: State, documents: list[str]
 ) -> Iterator[DocumentChange]:
     for start in range(0, len(documents), READ_DOCUMENTS):
-        wanted = documents[start : start + READ_DOCUMENTS]
-        old = _rows_by_document(repository, before, wanted)
-        new = _rows_by_document(repository, after, wanted)
-        for document in wanted:
+        batch = documents[start : start + READ_DOCUMENTS]
+        old = _rows_by_document(repository, before, batch)
+        new = _rows_by_document(repository, after, batch)
+        for document in batch:
             yield _change(document, old.get(document, []), new.get(document, []), before, after)
 
 
@@ -141,13 +141,13 @@ def _rows_by_document(
     repository: Repository, state: State, documents: list[str]
 ) -> dict[str, list[dict[str, Any]]]:
     """The records of some documents, in order of chunks."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_document: dict[str, list[dict[str, Any]]] = {}
     for rows in newest_rows(repository, state, documents=pa.array(documents, pa.string())):
         for record in rows.to_pylist():
-            found.setdefault(record["document_id"], []).append(record)
-    for records in found.values():
+            by_document.setdefault(record["document_id"], []).append(record)
+    for records in by_document.values():
         records.sort(key=lambda record: (record["chunk_index"], record["id"]))
-    return found
+    return by_document
 
 
 def _change(
@@ -159,10 +159,10 @@ def _change(
 ) -> DocumentChange:
     vectors = [v.name for v in before.spec.vectors]
     names = dict.fromkeys([*store_schema(before.spec).names, *store_schema(after.spec).names])
-    kept = [n for n in names if n not in ("id", "document_id", "chunk_index", "text", *vectors)]
+    compared = [n for n in names if n not in ("id", "document_id", "chunk_index", "text", *vectors)]
     fields = [
         FieldChange(name, was, now)
-        for name in kept
+        for name in compared
         for was, now in [_first_difference(name, old, new)]
         if was != now
     ]

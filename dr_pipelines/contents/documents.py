@@ -1,4 +1,4 @@
-"""What documents there are at a recovery point or in a store, by the hash of their stored text.
+"""Documents of a recovery point or of a store, listed by the hash of their stored text.
 
 Hashes are recomputed from the text that was kept, chunk by chunk; a hash that was written down
 somewhere is only ever compared with them.
@@ -97,8 +97,8 @@ def stored_documents(repository: Repository, point: RecoveryPoint) -> Iterator[D
     """
     with fold_point(repository, point) as state:
         state.sql.execute("CREATE TABLE hashes (document_id VARCHAR, sha256 BLOB)")
-        for found in _gathered(_hashes(repository, state)):
-            _insert(state.sql, "hashes", found)
+        for hashes in _gathered(_hashes(repository, state)):
+            _insert(state.sql, "hashes", hashes)
         for batch in state.batches(_KEPT, [Presence.PRESENT]):
             yield from _kept_rows(batch, state)
 
@@ -120,10 +120,10 @@ def _hashes(repository: Repository, state: State) -> Iterator[pa.Table]:
     """Hashes of the joined texts of each segment's newest documents, which are whole in it."""
     columns = ["document_id", "chunk_index", "text"]
     for number, ref in enumerate(state.segments):
-        wanted = state.rows_of(number)
-        if len(wanted):
+        numbers = state.rows_of(number)
+        if len(numbers):
             rows = read_segment(repository, ref, spec=state.spec, columns=columns)
-            rows = rows.take(pa.array(wanted))
+            rows = rows.take(pa.array(numbers))
             runs = pc.run_end_encode(strings(rows["document_id"]))
             ends = runs.run_ends.to_numpy().astype(np.int64)
             hashes = text_hashes(rows["text"], ends)
@@ -132,15 +132,15 @@ def _hashes(repository: Repository, state: State) -> Iterator[pa.Table]:
 
 def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Few larger tables of many small ones."""
-    held, rows = list[pa.Table](), 0
+    pending, rows = list[pa.Table](), 0
     for table in tables:
-        held.append(table)
+        pending.append(table)
         rows += table.num_rows
         if rows >= INSERT_ROWS:
-            yield pa.concat_tables(held)
-            held, rows = [], 0
-    if held:
-        yield pa.concat_tables(held)
+            yield pa.concat_tables(pending)
+            pending, rows = [], 0
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 def _insert(sql: Any, name: str, rows: pa.Table) -> None:
@@ -151,10 +151,10 @@ def _insert(sql: Any, name: str, rows: pa.Table) -> None:
 
 def _kept_rows(batch: pa.Table, state: State) -> Iterator[DocumentRow]:
     columns = (batch[name].to_pylist() for name in batch.column_names)
-    for id_, epoch, position, ordinal, edit, chunks, segment, noted, found in zip(
+    for id_, epoch, position, ordinal, edit, chunks, segment, noted, computed in zip(
         *columns, strict=True
     ):
-        sha256 = found if chunks else EMPTY_SHA256
+        sha256 = computed if chunks else EMPTY_SHA256
         if sha256 != noted:
             raise Damaged(
                 f"{state.segments[segment].key}: the text kept of document {id_!r} is not the one "

@@ -54,13 +54,17 @@ def query_vector(
 
 
 def _require_same(embedder: Embedder, manifest: Manifest | None) -> str:
-    """What proves that it is the model that made the vectors."""
+    """The ground for believing that this model made the vectors: its fingerprint, or the dimension
+    alone.
+    """
     if manifest is None or manifest.provenance is None:
         return "dimension"
-    kept = manifest.provenance
-    if kept.embedder == embedder.provenance:
+    recorded = manifest.provenance
+    if recorded.embedder == embedder.provenance:
         return "fingerprint"
-    changed = "; ".join(kept.differences(kept.model_copy(update={"embedder": embedder.provenance})))
+    changed = "; ".join(
+        recorded.differences(recorded.model_copy(update={"embedder": embedder.provenance}))
+    )
     raise ProvenanceChanged(
         f"{manifest.collection}: the query would be embedded by another model than the "
         f"collection's vectors were ({changed}), so nothing could be compared. Use that model, or "
@@ -74,13 +78,13 @@ def _reproduces(
     manifest: Manifest | None,
     repository: Repository | None,
 ) -> bool | None:
-    """Whether the light way gives the canary queries' vectors; None where none can be read."""
+    """True if the light embedder returns the canary queries' vectors; None if none can be read."""
     ref = named_canaries(manifest, embedder.provenance)
     if ref is None or repository is None:
         return None
     try:
-        kept = read_canaries(repository, ref)
+        canaries = read_canaries(repository, ref)
     except (Damaged, Unavailable):
         return None  # the search answers all the same; `verify` says what is damaged
-    theirs = np.frombuffer(kept.data()[1], "<f4").reshape(len(kept.queries), -1)
-    return kept.tolerance.covers(*distance(light.embed_queries(kept.queries), theirs))
+    theirs = np.frombuffer(canaries.data()[1], "<f4").reshape(len(canaries.queries), -1)
+    return canaries.tolerance.covers(*distance(light.embed_queries(canaries.queries), theirs))

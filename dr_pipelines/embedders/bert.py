@@ -58,18 +58,20 @@ class Bert:
         return joined
 
     def _linear(self, values: FloatArray, name: str) -> FloatArray:
-        found: FloatArray = values @ self.weights[name + ".weight"].T + self.weights[name + ".bias"]
-        return found
+        result: FloatArray = (
+            values @ self.weights[name + ".weight"].T + self.weights[name + ".bias"]
+        )
+        return result
 
     def _normalized(self, values: FloatArray, name: str) -> FloatArray:
         centred = values - values.mean(axis=-1, keepdims=True)
         spread = np.sqrt(
             (centred * centred).mean(axis=-1, keepdims=True) + np.float32(self.epsilon)
         )
-        found: FloatArray = (
+        result: FloatArray = (
             centred / spread * self.weights[name + ".weight"] + self.weights[name + ".bias"]
         )
-        return found
+        return result
 
 
 def weight_names(layers: int) -> set[str]:
@@ -89,10 +91,10 @@ def gelu(values: FloatArray) -> FloatArray:
     """x · Φ(x), with the error function from a table that is exact to 1e-8."""
     grid, table = _error_function()
     scaled = np.abs(values) * (1 / math.sqrt(2))
-    found: FloatArray = (
+    result: FloatArray = (
         0.5 * values * (1 + np.copysign(np.interp(scaled, grid, table), values))
     ).astype(np.float32)
-    return found
+    return result
 
 
 @cache
@@ -103,7 +105,7 @@ def _error_function() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 def total(parts: Sequence[FloatArray]) -> FloatArray:
     """The sum of a text's embeddings."""
-    found = parts[0].copy()
+    result = parts[0].copy()
     for part in parts[1:]:
-        found += part
-    return found
+        result += part
+    return result

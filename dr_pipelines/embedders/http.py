@@ -27,7 +27,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class HostedModel:
-    """What a service is asked for, and how its answers are read.
+    """Configuration of a hosted model: what a request holds, and how a response is read.
 
     `max_tokens` is what the model reads of one text, prompt included; without a `tokenizer` the
     bytes of the text count, which are never fewer than its tokens. `request_dimension` asks the
@@ -98,7 +98,7 @@ class HttpEmbedder:
 
     @property
     def environment(self) -> Environment:
-        """What computes is the service's; nothing of this machine decides it."""
+        """The environment of the service: nothing on this machine affects its vectors."""
         return Environment(profile="hosted")
 
     @property
@@ -136,10 +136,10 @@ class HttpEmbedder:
             body["dimensions"] = model.dimension
         limit = len(inputs) * model.dimension * COMPONENT_BYTES + OVERHEAD_BYTES
         answer = self.service.post(body, limit_bytes=limit)
-        found = read_vectors(
+        vectors = read_vectors(
             answer, count=len(inputs), dimension=model.dimension, place=self.service.place
         )
-        return _unit(found, self.service.place) if model.normalize else found
+        return _unit(vectors, self.service.place) if model.normalize else vectors
 
     def _require_read_whole(self, inputs: Sequence[str]) -> None:
         limit = self._model.max_tokens
@@ -164,8 +164,8 @@ class HttpEmbedder:
     def _tokenizer_sha256(self) -> str | None:
         from dr_pipelines.embedders.model_files import file_sha256, tokenizer_file
 
-        given = self._model.tokenizer
-        return file_sha256(tokenizer_file(given)) if given else None
+        tokenizer = self._model.tokenizer
+        return file_sha256(tokenizer_file(tokenizer)) if tokenizer else None
 
 
 def read_vectors(answer: Any, *, count: int, dimension: int, place: str) -> FloatArray:
@@ -175,8 +175,8 @@ def read_vectors(answer: Any, *, count: int, dimension: int, place: str) -> Floa
     """
     items = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(items, list) or len(items) != count:
-        said = f"{len(items)} vectors" if isinstance(items, list) else "no list of vectors"
-        raise InvalidRequest(f"{place}: {said} in the answer to {count} texts")
+        got = f"{len(items)} vectors" if isinstance(items, list) else "no list of vectors"
+        raise InvalidRequest(f"{place}: {got} in the answer to {count} texts")
     vectors, seen = np.empty((count, dimension), np.float32), set[int]()
     for item in items:
         index = item.get("index") if isinstance(item, dict) else None
@@ -192,25 +192,25 @@ def read_vectors(answer: Any, *, count: int, dimension: int, place: str) -> Floa
 def _vector(value: Any, dimension: int, place: str) -> FloatArray:
     try:
         if isinstance(value, str):
-            found = np.frombuffer(base64.b64decode(value, validate=True), "<f4")
+            vector = np.frombuffer(base64.b64decode(value, validate=True), "<f4")
         else:
-            found = np.array([*value], np.float64)
+            vector = np.array([*value], np.float64)
         with np.errstate(over="ignore"):  # what float32 cannot hold is not finite below
-            found = found.astype(np.float32)
+            vector = vector.astype(np.float32)
     except (ValueError, TypeError, OverflowError):
         raise InvalidRequest(f"{place}: a vector of its answer is no list of numbers") from None
-    if found.shape != (dimension,):
+    if vector.shape != (dimension,):
         raise InvalidRequest(
-            f"{place}: its vectors have {found.size} components, and dimension says {dimension}"
+            f"{place}: its vectors have {vector.size} components, and dimension says {dimension}"
         )
-    if not np.isfinite(found).all():
+    if not np.isfinite(vector).all():
         raise InvalidRequest(f"{place}: a vector of its answer is not finite")
-    return found
+    return vector
 
 
 def _unit(vectors: FloatArray, place: str) -> FloatArray:
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if not norms.all():
         raise InvalidRequest(f"{place}: a vector of its answer is zero, which has no direction")
-    found: FloatArray = (vectors / norms).astype(np.float32)
-    return found
+    unit: FloatArray = (vectors / norms).astype(np.float32)
+    return unit

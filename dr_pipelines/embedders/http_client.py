@@ -36,8 +36,8 @@ class Limits:
 class _Transient(Exception):
     """Worth asking again; `wait_seconds` is what the service told."""
 
-    def __init__(self, said: str, wait_seconds: float | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
         self.wait_seconds = wait_seconds
 
 
@@ -67,14 +67,18 @@ class Service:
             try:
                 return self._once(body, limit_bytes)
             except _Transient as failed:
-                said, told = str(failed), failed.wait_seconds
-            if attempt == self.limits.retries or (told or 0) > LONGEST_TOLD_SECONDS:
+                message, asked_seconds = str(failed), failed.wait_seconds
+            if attempt == self.limits.retries or (asked_seconds or 0) > LONGEST_TOLD_SECONDS:
                 break
-            self.sleep(told if told is not None else self._backoff(attempt))
-        more = f"; it asks to wait {told:.0f} s" if told and told > LONGEST_TOLD_SECONDS else ""
+            self.sleep(asked_seconds if asked_seconds is not None else self._backoff(attempt))
+        more = (
+            f"; it asks to wait {asked_seconds:.0f} s"
+            if asked_seconds and asked_seconds > LONGEST_TOLD_SECONDS
+            else ""
+        )
         raise Unavailable(
-            f"{self.place}: no answer in {attempt + 1} attempts ({said}){more}. Try again later: "
-            "what was embedded so far is kept"
+            f"{self.place}: no answer in {attempt + 1} attempts ({message}){more}. "
+            "Try again later: what is embedded so far is kept"
         )
 
     def _pace(self) -> None:
@@ -138,10 +142,10 @@ class Service:
         return bytes(data)
 
     def _refusal(self, status: int, data: bytes, retry_after: str | None) -> Exception:
-        said = self._sentence(data)
+        message = self._sentence(data)
         if status in TRANSIENT:
-            return _Transient(f"status {status}{said}", _seconds(retry_after))
-        return InvalidRequest(f"{self.place}: {self._way_out(status)} (status {status}{said})")
+            return _Transient(f"status {status}{message}", _seconds(retry_after))
+        return InvalidRequest(f"{self.place}: {self._way_out(status)} (status {status}{message})")
 
     def _way_out(self, status: int) -> str:
         if status in (401, 403):
@@ -154,11 +158,11 @@ class Service:
         return "it does not take the request: look at model, dimension and max_tokens"
 
     def _sentence(self, data: bytes) -> str:
-        """What the service says, without the key should it repeat it."""
+        """The service's own message, without the key if it repeats it."""
         text = data[:SENTENCE_BYTES].decode("utf-8", "replace")
         try:
-            found = json.loads(text)
-            detail = found.get("error", found.get("detail", found.get("message")))
+            answer = json.loads(text)
+            detail = answer.get("error", answer.get("detail", answer.get("message")))
             text = str(detail.get("message", detail) if isinstance(detail, dict) else detail)
         except (ValueError, AttributeError, RecursionError):
             pass
@@ -176,7 +180,7 @@ def _decoded(data: bytes) -> Any:
 
 
 def _kind(error: Exception) -> str:
-    """What went wrong with a connection, in the library's word for it."""
+    """The kind of a connection error, in the library's word for it."""
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "it took too long"
     return f"the connection failed: {type(error).__name__}"

@@ -54,13 +54,13 @@ class LightQueries:
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:
         """float32[len(texts), dimension]; raises `TextTooLong` as an `Embedder` does."""
-        found = self._card.provenance
-        tokens = [self._tokenizer.encode(found.query_prompt + text).ids for text in texts]
-        limit = found.max_tokens or math.inf
+        provenance = self._card.provenance
+        tokens = [self._tokenizer.encode(provenance.query_prompt + text).ids for text in texts]
+        limit = provenance.max_tokens or math.inf
         over = {place: len(ids) for place, ids in enumerate(tokens) if len(ids) > limit}
-        if over and found.max_tokens is not None:
-            raise TextTooLong(over, limit=found.max_tokens, model=found.name)
-        vectors = np.empty((len(texts), found.dimension), np.float32)
+        if over and provenance.max_tokens is not None:
+            raise TextTooLong(over, limit=provenance.max_tokens, model=provenance.name)
+        vectors = np.empty((len(texts), provenance.dimension), np.float32)
         for place, ids in enumerate(tokens):
             vectors[place] = self._vector(ids)
         return vectors
@@ -72,8 +72,8 @@ class LightQueries:
         pooled: FloatArray = states.mean(axis=0)
         if self._card.modules[-1][0] == "Normalize":
             pooled = _unit(pooled)
-        kept = pooled[: self._card.provenance.dimension]
-        return _unit(kept) if self._card.reading.normalize else kept
+        leading = pooled[: self._card.provenance.dimension]
+        return _unit(leading) if self._card.reading.normalize else leading
 
     @contextmanager
     def _weights(self) -> Iterator[Any]:
@@ -81,10 +81,10 @@ class LightQueries:
 
         with safe_open(self._card.directory / "model.safetensors", framework="numpy") as file:
 
-            def rows(kind: str, wanted: Sequence[int]) -> FloatArray:
+            def rows(kind: str, numbers: Sequence[int]) -> FloatArray:
                 table = file.get_slice(f"embeddings.{kind}_embeddings.weight")
-                found: FloatArray = np.concatenate([table[i : i + 1] for i in wanted])
-                return found
+                selected: FloatArray = np.concatenate([table[i : i + 1] for i in numbers])
+                return selected
 
             yield rows
 
@@ -103,15 +103,15 @@ class LightQueries:
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
-        found = Tokenizer.from_file(str(self._card.directory / "tokenizer.json"))
-        found.no_truncation()
-        found.no_padding()
-        return found
+        tokenizer = Tokenizer.from_file(str(self._card.directory / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
 
 
 def _unit(vector: FloatArray) -> FloatArray:
-    found: FloatArray = vector / np.maximum(np.linalg.norm(vector), np.float32(1e-12))
-    return found
+    unit: FloatArray = vector / np.maximum(np.linalg.norm(vector), np.float32(1e-12))
+    return unit
 
 
 def light_queries(card: ModelCard) -> LightQueries | str:
@@ -153,7 +153,7 @@ def _architecture(card: ModelCard) -> str:
 
 def _tokenizer(card: ModelCard) -> str:
     """The library builds the tokenizer from its configuration; the file must say the same."""
-    found, config = (
+    settings, config = (
         read_json(card.directory / "tokenizer.json"),
         card.optional("tokenizer_config.json"),
     )
@@ -164,15 +164,15 @@ def _tokenizer(card: ModelCard) -> str:
         "strip_accents": config.get("strip_accents"),
         "lowercase": config.get("do_lower_case", True),
     }
-    single = [next(iter(part.values()))["id"] for part in _single(found)]
+    single = [next(iter(part.values()))["id"] for part in _single(settings)]
     same = (
-        found.get("normalizer") == expected
-        and found.get("pre_tokenizer") == {"type": "BertPreTokenizer"}
-        and found["model"].get("type") == "WordPiece"
+        settings.get("normalizer") == expected
+        and settings.get("pre_tokenizer") == {"type": "BertPreTokenizer"}
+        and settings["model"].get("type") == "WordPiece"
         and single == SINGLE
         and config.get("tokenizer_class") in ("BertTokenizer", "BertTokenizerFast")
         and all(config.get(key, token) == token for key, token in SPECIAL.items())
-        and all(token["special"] for token in found["added_tokens"])
+        and all(token["special"] for token in settings["added_tokens"])
     )
     return "" if same else "its tokenizer is not BERT's as tokenizer_config.json says it"
 
@@ -189,14 +189,14 @@ def _weights(card: ModelCard) -> str:
     if not path.is_file():
         return "its weights are not in one model.safetensors"
     layers = read_json(card.directory / "config.json")["num_hidden_layers"]
-    wanted = weight_names(layers)
+    expected = weight_names(layers)
     try:
         with safe_open(path, framework="numpy") as file:
             names = set(file.keys())
-            kinds = {file.get_slice(name).get_dtype() for name in wanted & names}
+            kinds = {file.get_slice(name).get_dtype() for name in expected & names}
     except (OSError, SafetensorError) as error:
         return f"its weights cannot be read: {error}"
     unused = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
-    if wanted - names or names - wanted - unused:
+    if expected - names or names - expected - unused:
         return "its weights have other names than BERT's"
     return "" if kinds == {"F32"} else f"its weights are {', '.join(sorted(kinds))}"

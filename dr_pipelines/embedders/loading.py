@@ -33,7 +33,7 @@ def load_model(card: ModelCard) -> Any:
         if bars:
             logging.enable_progress_bar()
     model.truncate_dim = None  # parts are taken here, the same way under every profile
-    _require_as_said(model, card, name)
+    _require_as_stated(model, card, name)
     return model.eval()
 
 
@@ -61,18 +61,19 @@ def _opened(directory: Path, *, pooling: str | None) -> Any:
     return SentenceTransformer(modules=[first, second], device="cpu")
 
 
-def _require_as_said(model: Any, card: ModelCard, name: str) -> None:
+def _require_as_stated(model: Any, card: ModelCard, name: str) -> None:
     dimension, limit = model.get_embedding_dimension(), _limit(model)
     if dimension != card.full_dimension:
         raise InvalidRequest(
             f"model {name!r} computes {dimension} dimensions, but its configuration says "
             f"{card.full_dimension}"
         )
-    said = card.max_tokens
-    if limit is not None and (said is None or limit < said):
+    stated = card.max_tokens
+    if limit is not None and (stated is None or limit < stated):
         raise InvalidRequest(
             f"model {name!r} reads {limit} tokens once it is loaded, but its files say "
-            f"{said or 'no limit'}: set max_seq_length to {limit} in its sentence_bert_config.json"
+            f"{stated or 'no limit'}. Set "
+            f"max_seq_length to {limit} in its sentence_bert_config.json"
         )
     if "text" not in getattr(model[0], "modality_config", {"text": {}}):
         raise InvalidRequest(f"model {name!r} reads no plain text: it cannot embed documents")
@@ -82,6 +83,6 @@ def _limit(model: Any) -> int | None:
     """The smallest of the limits that the loaded model has; beyond it texts would be cut."""
     from dr_pipelines.embedders.model_card import UNLIMITED
 
-    given = (model.max_seq_length, getattr(model.tokenizer, "model_max_length", None))
-    known = [int(value) for value in given if value is not None and value < UNLIMITED]
-    return min(known, default=None)
+    limits = (model.max_seq_length, getattr(model.tokenizer, "model_max_length", None))
+    finite = [int(value) for value in limits if value is not None and value < UNLIMITED]
+    return min(finite, default=None)

@@ -1,4 +1,4 @@
-"""What a model's directory says of it, read without loading it.
+"""Description of a model by its directory's files, read without loading the model.
 
 Only layouts of which every part is known are taken: anything else would be guessed at, or would run
 code that came with the model.
@@ -81,13 +81,13 @@ class ModelCard:
     def dimension(self) -> int:
         """Components that are kept."""
         full = self.full_dimension
-        kept = self.reading.dimension or self._library.get("truncate_dim") or full
-        if kept > full:
+        width = self.reading.dimension or self._library.get("truncate_dim") or full
+        if width > full:
             raise InvalidRequest(
-                f"model {self.reading.name!r} computes {full} components, so dimension {kept} "
+                f"model {self.reading.name!r} computes {full} components, so dimension {width} "
                 "cannot be kept of them"
             )
-        return int(kept)
+        return int(width)
 
     @cached_property
     def full_dimension(self) -> int:
@@ -111,7 +111,7 @@ class ModelCard:
 
     @property
     def own_modules(self) -> bool:
-        """Whether the directory says by itself how token vectors become one."""
+        """True if the directory itself defines how token vectors become one."""
         return (self.directory / "modules.json").is_file()
 
     @cached_property
@@ -119,12 +119,12 @@ class ModelCard:
         """Kind and configuration of each module, in order."""
         if not self.own_modules:
             return [("Transformer", {}), ("Pooling", {"pooling_mode": self.reading.pooling})]
-        found = []
+        modules = []
         for entry in read_json(self.directory / "modules.json"):
             path = self.directory / entry["path"] / "config.json"
             settings = read_json(path) if entry["path"] and path.is_file() else {}
-            found.append((entry["type"].rsplit(".", 1)[-1], settings))
-        return found
+            modules.append((entry["type"].rsplit(".", 1)[-1], settings))
+        return modules
 
     def _limits(self) -> Iterator[int]:
         positions = self._config.get("max_position_embeddings")
@@ -144,13 +144,13 @@ class ModelCard:
     def optional(self, name: str) -> dict[str, Any]:
         """A JSON file of the model; empty where there is none."""
         path = self.directory / name
-        found = read_json(path) if path.is_file() else {}
-        return found if isinstance(found, dict) else {}
+        value = read_json(path) if path.is_file() else {}
+        return value if isinstance(value, dict) else {}
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        found = read_json(self.directory / "config.json")
-        return found if isinstance(found, dict) else {}
+        value = read_json(self.directory / "config.json")
+        return value if isinstance(value, dict) else {}
 
     @cached_property
     def _library(self) -> dict[str, Any]:

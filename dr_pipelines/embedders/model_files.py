@@ -62,7 +62,7 @@ def _of_hub(name: str, revision: str | None) -> Path:
     )
 
     try:
-        found = snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES))
+        directory = snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise NotFound(
             f"no model {name!r}: expected a directory, package:NAME or a hub name"
@@ -72,7 +72,7 @@ def _of_hub(name: str, revision: str | None) -> Path:
             f"model {name!r} is neither cached here nor can it be downloaded; give a directory "
             "that holds it, or try again with the network"
         ) from error
-    return Path(found)
+    return Path(directory)
 
 
 def tokenizer_file(directory: Path) -> Path:
@@ -86,13 +86,13 @@ def tokenizer_file(directory: Path) -> Path:
 def decisive_files(directory: Path) -> dict[str, str]:
     """SHA-256 of every file that may decide a vector, by its path in the model: all but prose,
     licences, images, and the files of other runtimes. Raises `Refused` for pickled weights."""
-    found = dict[str, str]()
+    hashes = dict[str, str]()
     for path in _walked(directory):
-        found[path.relative_to(directory).as_posix()] = file_sha256(path)
-        if len(found) > MOST_FILES:
+        hashes[path.relative_to(directory).as_posix()] = file_sha256(path)
+        if len(hashes) > MOST_FILES:
             raise Refused(f"model {directory} has more than {MOST_FILES} files: is it a model?")
-    _require_weights(directory, found)
-    return dict(sorted(found.items()))
+    _require_weights(directory, hashes)
+    return dict(sorted(hashes.items()))
 
 
 def _walked(directory: Path) -> list[Path]:

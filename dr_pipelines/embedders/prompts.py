@@ -1,4 +1,4 @@
-"""What a prompt takes of the tokens that a model reads."""
+"""The number of a model's tokens that a prompt uses up."""
 
 from pathlib import Path
 

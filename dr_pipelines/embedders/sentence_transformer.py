@@ -81,14 +81,14 @@ class SentenceTransformerEmbedder:
     def provenance(self) -> EmbedderProvenance:
         """Read from the model's files; loads nothing. Raises `Refused` for other weights than
         those expected."""
-        found = self._card.provenance
-        if self._expected not in (None, found.weights_sha256):
+        provenance = self._card.provenance
+        if self._expected not in (None, provenance.weights_sha256):
             raise Refused(
-                f"the weights of model {self._name!r} are {found.weights_sha256}, expected "
+                f"the weights of model {self._name!r} are {provenance.weights_sha256}, expected "
                 f"{self._expected}: install the model that was meant, or accept this one by its "
                 "digest"
             )
-        return found
+        return provenance
 
     @cached_property
     def environment(self) -> Environment:
@@ -155,7 +155,7 @@ class SentenceTransformerEmbedder:
 
     @contextmanager
     def _computing(self, prompt: str) -> Iterator[Callable[[list[str]], FloatArray]]:
-        """What computes a slice, with torch's threads set for it and given back after."""
+        """Context for computing a slice, with torch's threads set for it and restored after."""
         model = self._model
         import torch
 
@@ -194,10 +194,10 @@ class SentenceTransformerEmbedder:
 
         def vector(features: Any) -> FloatArray:
             with torch.inference_mode():
-                found = model(features)["sentence_embedding"][:, :dimension]
+                output = model(features)["sentence_embedding"][:, :dimension]
                 if self._normalize:
-                    found = torch.nn.functional.normalize(found, p=2, dim=1)
-                alone: FloatArray = found[0].numpy()
+                    output = torch.nn.functional.normalize(output, p=2, dim=1)
+                alone: FloatArray = output[0].numpy()
                 return alone
 
         return np.stack(list(workers.map(vector, inputs)))

@@ -28,11 +28,11 @@ class Tokens:
 
     def starts(self, text: str) -> npt.NDArray[np.int64]:
         """Where each token starts, ascending; no special tokens."""
-        found = [np.zeros(0, np.int64)]
+        starts = [np.zeros(0, np.int64)]
         for first, block in _blocks(text):
             offsets = self._tokenizer.encode(block, add_special_tokens=False).offsets
-            found.append(np.fromiter((start for start, _ in offsets), np.int64) + first)
-        return np.maximum.accumulate(np.concatenate(found))
+            starts.append(np.fromiter((start for start, _ in offsets), np.int64) + first)
+        return np.maximum.accumulate(np.concatenate(starts))
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, special tokens included."""

@@ -37,7 +37,7 @@ class ExtraMissing(InvalidRequest):
 
 
 def missing_extra(error: ImportError, *, purpose: str = "this") -> ExtraMissing | None:
-    """What to install where an import found no package of an extra; None for any other."""
+    """The extra to install where an import found no package of it; None for any other error."""
     package = (error.name or "").partition(".")[0].replace("-", "_")
     if not isinstance(error, ModuleNotFoundError) or package not in EXTRAS:
         return None

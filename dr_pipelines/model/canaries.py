@@ -21,12 +21,12 @@ class Tolerance(Stored):
     cosine: Distance = 1e-9
 
     def covers(self, component: float, cosine: float) -> bool:
-        """Whether a distance is within this tolerance; what is no number never is."""
+        """True if a distance is within this tolerance; NaN never is."""
         return component <= self.component and cosine <= self.cosine
 
 
 class Canaries(Stored):
-    """What a model made of some texts and queries when it was used first.
+    """Vectors that a model returned for sample texts and queries when it was first used.
 
     Vectors are float32, little-endian, one after the other, in base64. They agree bit for bit with
     what a reproducible embedder makes in the same `environment`, and within `tolerance` otherwise.
@@ -45,10 +45,10 @@ class Canaries(Stored):
     def data(self) -> tuple[bytes, bytes]:
         """The bytes of the vectors, of texts and of queries. Raises `ValueError` where they are not
         as many as the texts."""
-        found = tuple(
+        parts = tuple(
             base64.b64decode(text, validate=True) for text in (self.vectors, self.query_vectors)
         )
         width = 4 * self.embedder.dimension
-        if [len(part) for part in found] != [len(self.texts) * width, len(self.queries) * width]:
+        if [len(part) for part in parts] != [len(self.texts) * width, len(self.queries) * width]:
             raise ValueError("expected a vector for every text")
-        return found[0], found[1]
+        return parts[0], parts[1]

@@ -1,4 +1,4 @@
-"""What is needed to create a collection again, empty."""
+"""The specification of a collection: enough to create it again, empty."""
 
 import re
 from enum import StrEnum
@@ -60,8 +60,9 @@ class VectorKind(StrEnum):
 
 
 class VectorType(StrEnum):
-    """What a store keeps of a component. Whatever it is, components travel as float32, which has
-    every value of the others."""
+    """The type in which a store keeps a component. Components travel as float32, which holds every
+    value of all of them.
+    """
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -179,8 +180,9 @@ class CollectionSpec(Stored):
         return self
 
     def same_contract(self, other: "CollectionSpec") -> bool:
-        """Whether both have the same columns with the same meaning, whatever they are called, were
-        built from or are configured like."""
+        """True if both have the same columns with the same meaning; names, origin and configuration
+        may differ.
+        """
         return self.contract() == other.contract()
 
     def contract(self) -> "CollectionSpec":
@@ -202,7 +204,7 @@ class CollectionSpec(Stored):
 
 
 class CollectionStatus(Stored):
-    """What a store says of a physical collection."""
+    """A physical collection as its store reports it."""
 
     records: int
     indexed: bool

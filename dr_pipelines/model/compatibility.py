@@ -1,4 +1,4 @@
-"""What becomes of a collection in another engine, said before anything is touched."""
+"""Forecasts of how a collection will differ in another engine, made before anything is touched."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,8 +24,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What becomes of a part, such as `vectors.embedding.index` or `engine.pgvector.policies`, and
-    what follows from it for those who ask."""
+    """The outcome for one part, such as `vectors.embedding.index` or `engine.pgvector.policies`,
+    and its consequence for those who search.
+    """
 
     part: str
     outcome: Outcome
@@ -42,5 +43,5 @@ class CompatibilityReport:
 
     @property
     def lost(self) -> tuple[Note, ...]:
-        """What is not in force afterwards: lost, or refused by the engine."""
+        """Notes on parts that are not in force afterwards: lost, or refused by the engine."""
         return tuple(note for note in self.notes if note.outcome in (Outcome.LOST, Outcome.REFUSED))

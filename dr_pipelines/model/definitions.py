@@ -1,4 +1,4 @@
-"""What a store would execute to make a collection again, known before anything is touched."""
+"""The code that a store will execute to create a collection, listed before anything is touched."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -32,10 +32,11 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """What a store will make of a specification: `spec` is what it is to be asked to create, `code`
-    all that needs consent, `unread` why definitions were not analysed, where they were not: then
-    there are no statements, and consent is to all of them unseen. `memberships` are the roles that
-    are granted, each with whom they are granted to."""
+    """The plan of a store for a specification. `spec` is the specification it will create and
+    `code` all that needs consent. `unread` is the reason if definitions were not analysed: then
+    there are no statements, and consent covers all of them unseen. `memberships` are the roles
+    to be granted, each with its grantee.
+    """
 
     spec: CollectionSpec
     statements: tuple[Statement, ...] = ()
@@ -46,8 +47,9 @@ class Definitions:
 
     @property
     def digest(self) -> str | None:
-        """What consent names: equal exactly when statements and calls are; None where none is
-        needed."""
+        """The digest that consent names. Equal digests mean equal statements and calls; None if no
+        consent is needed.
+        """
         if not self.code:
             return None
         # of unread definitions the whole specification is what is consented to

@@ -76,9 +76,9 @@ def parse_filter(text: str, spec: CollectionSpec) -> Filter:
         InvalidRequest: with the position (from 1), what was found there and what was expected.
     """
     parser = _Parser(text, spec)
-    found = parser.expression(depth=0)
+    parsed = parser.expression(depth=0)
     parser.expect_end()
-    return checked_filter(found, spec)
+    return checked_filter(parsed, spec)
 
 
 def format_filter(filter: Filter) -> str:
@@ -175,8 +175,8 @@ class _Parser:
         mark = self._take()
         if mark.kind not in ("mark", "word") or mark.text not in COMPARISONS:
             raise _unexpected(mark, "one of " + " ".join(COMPARISONS))
-        found = self._compared(field, mark.text)
-        return self._at(mark, lambda: checked_filter(found, self._spec))
+        comparison = self._compared(field, mark.text)
+        return self._at(mark, lambda: checked_filter(comparison, self._spec))
 
     def _compared(self, field: Field, mark: str) -> Filter:
         if mark == "in":
@@ -226,9 +226,9 @@ class _Parser:
         return token
 
     def _accept(self, kind: str, text: str) -> bool:
-        found = self._peek().kind == kind and self._peek().text == text
-        self._next += found
-        return found
+        accepted = self._peek().kind == kind and self._peek().text == text
+        self._next += accepted
+        return accepted
 
     def _expect(self, text: str) -> None:
         if not self._accept("mark", text):
@@ -240,9 +240,9 @@ def _tokens(text: str) -> list[Token]:
     while at < len(text):
         match = TOKEN.match(text, at)
         if match is None:
-            found = "an unclosed quote" if text[at] in "\"'`" else f"`{text[at]}`"
+            problem = "an unclosed quote" if text[at] in "\"'`" else f"`{text[at]}`"
             expected = "a field, a value, a comparison or a parenthesis"
-            raise InvalidRequest(f"filter, position {at + 1}: found {found}, expected {expected}")
+            raise InvalidRequest(f"filter, position {at + 1}: found {problem}, expected {expected}")
         if match.lastgroup and match.lastgroup != "space":
             tokens.append(Token(match.lastgroup, match.group(), at + 1))
         at = match.end()
@@ -265,8 +265,8 @@ def _unescaped(escape: str, token: Token) -> str:
     if len(escape) == 5:
         return chr(int(escape[1:], 16))
     if escape not in ESCAPES:
-        known = " ".join(f"\\{key}" for key in ESCAPES)
-        raise _unexpected(token, f"one of the escapes {known} \\uXXXX, not \\{escape}")
+        escapes = " ".join(f"\\{key}" for key in ESCAPES)
+        raise _unexpected(token, f"one of the escapes {escapes} \\uXXXX, not \\{escape}")
     return ESCAPES[escape]
 
 

@@ -1,4 +1,4 @@
-"""Whether a recovery point can be put back into the engine that it was taken from."""
+"""Fitness of a recovery point: how much of it can be restored into the engine it was taken from."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -59,11 +59,12 @@ class Trial(Stored):
 
 
 class Fitness(Stored):
-    """What is known of putting a recovery point back into the engine `engine`: `parts` are what
-    would be refused, lost, approximated or run as code, `misfits` counts records that the engine
-    would not take, of which some are `named`, and `together` tells them from as many others.
-    `trial` is the newest one; `untried` says why there is none, or none of what there is now: what
-    that one found counts until then. `tolerance` is that of the proof: 0 is bit for bit."""
+    """Fitness for a restore into the engine `engine`. `parts` are those that would be refused,
+    lost, approximated or run as code. `misfits` counts records that the engine would refuse;
+    some are `named`, and `together` is a digest of all of them. `trial` is the newest trial.
+    `untried` is the reason if there is none, or none of the present state: the findings of the
+    older one count until then. `tolerance` is that of the proof: 0 is bit for bit.
+    """
 
     engine: str
     parts: tuple[Part, ...] = ()
@@ -75,7 +76,7 @@ class Fitness(Stored):
     untried: str = ""
 
     def losses(self) -> tuple[Part, ...]:
-        """What cannot be put back: parts that are lost or refused, records, what a trial found."""
+        """Losses of a restore: parts lost or refused, records, and findings of the trial."""
         return tuple(self._losses())
 
     def _losses(self) -> Iterator[Part]:
@@ -94,8 +95,8 @@ class Fitness(Stored):
 
     def remarks(self) -> tuple[Part, ...]:
         """Parts that come back, and work differently or run code."""
-        found = self.trial.findings if self.trial else ()
-        return tuple(part for part in (*self.parts, *found) if part.outcome not in LOSSES)
+        tried = self.trial.findings if self.trial else ()
+        return tuple(part for part in (*self.parts, *tried) if part.outcome not in LOSSES)
 
     @property
     def word(self) -> str:
@@ -108,14 +109,18 @@ class Fitness(Stored):
 def unaccepted(fitness: Fitness, accepted: Sequence[Acceptance]) -> tuple[Part, ...]:
     """Losses that nobody has accepted as they are."""
     return tuple(
-        loss for loss in fitness.losses() if not any(given.covers(loss) for given in accepted)
+        loss
+        for loss in fitness.losses()
+        if not any(acceptance.covers(loss) for acceptance in accepted)
     )
 
 
-def still_given(fitness: Fitness, accepted: Sequence[Acceptance]) -> tuple[Acceptance, ...]:
+def still_accepted(fitness: Fitness, accepted: Sequence[Acceptance]) -> tuple[Acceptance, ...]:
     """Acceptances of losses that are there: what is gone, or became another loss, is let go."""
     losses = fitness.losses()
-    return tuple(given for given in accepted if any(given.covers(loss) for loss in losses))
+    return tuple(
+        acceptance for acceptance in accepted if any(acceptance.covers(loss) for loss in losses)
+    )
 
 
 def tolerance_text(tolerance: float) -> str:
@@ -131,7 +136,7 @@ __all__ = [
     "Fitness",
     "Part",
     "Trial",
-    "still_given",
+    "still_accepted",
     "tolerance_text",
     "unaccepted",
 ]

@@ -23,7 +23,9 @@ def marks(data: bytes) -> bytes:
 
 
 def is_too_much(data: bytes) -> bool:
-    """Whether there are more than `MAX_VALUES`; looks at bytes only, so it is safe on any input."""
+    """True if there are more than `MAX_VALUES` values. Looks at bytes only, so it is safe on any
+    input.
+    """
     return _openings(data) > MAX_VALUES and _openings(marks(data)) > MAX_VALUES
 
 

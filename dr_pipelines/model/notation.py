@@ -91,7 +91,7 @@ def refuse_variables(text: str) -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a URL in the text carries a credential that is not a variable."""
+    """True if a URL in the text carries a literal credential instead of a variable."""
     bare = VARIABLE.sub("", unquote(text))
     if not URL.search(bare):
         return False
@@ -101,15 +101,15 @@ def holds_secret(text: str) -> bool:
     return any(SECRET_KEY.search(key) for key in QUERY_KEY.findall(bare))
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """`; did you mean 'local'?`, or nothing when no known name is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name, list(candidates), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def one_of(what: str, name: str, known: Iterable[str]) -> str:
-    """What was expected where `name` is none of the known names of `what`."""
-    names = sorted(known)
+def one_of(what: str, name: str, candidates: Iterable[str]) -> str:
+    """The message for an unknown `name` of kind `what`: it lists the names that exist."""
+    names = sorted(candidates)
     if not names:
         return f"expected the name of {what}, and none is declared"
     return f"expected the name of {what}, one of: {', '.join(names)}{did_you_mean(name, names)}"
@@ -117,7 +117,7 @@ def one_of(what: str, name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What values are checked against while a file is read (pydantic's validation context)."""
+    """Context that values are checked against while a file is read: pydantic's context."""
 
     stores: tuple[str, ...]
     embedders: Mapping[str, str]
@@ -141,25 +141,25 @@ def _place(text: str, info: ValidationInfo) -> str:
     return text
 
 
-def form(pattern: str, said: str) -> AfterValidator:
+def form(pattern: str, expected: str) -> AfterValidator:
     """Expect text of a form, once its variables are known; `said` describes it."""
 
     def check(text: str, info: ValidationInfo) -> str:
         full = _expanded(text, info)
         if "${" in full or re.fullmatch(pattern, full):
             return text
-        raise ValueError(f"expected {said}")
+        raise ValueError(f"expected {expected}")
 
     return AfterValidator(check)
 
 
-def form_as_written(pattern: str, said: str) -> AfterValidator:
+def form_as_written(pattern: str, expected: str) -> AfterValidator:
     """Expect text of a form before its variables are known."""
 
     def check(text: str) -> str:
         if re.fullmatch(pattern, text):
             return text
-        raise ValueError(f"expected {said}")
+        raise ValueError(f"expected {expected}")
 
     return AfterValidator(check)
 

@@ -1,4 +1,4 @@
-"""What a team asks for: where things are, and what may be lost of each collection."""
+"""A team's policy: where things are, and how much of each collection may be lost."""
 
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
@@ -92,13 +92,13 @@ def _parameters(value: Any) -> dict[str, bool | int | float | str]:
     if not isinstance(value, dict):
         problem = "a mapping"
     else:
-        for name, given in value.items():
+        for name, parameter in value.items():
             if not PARAMETER.fullmatch(str(name)):
                 problem = f"names such as ef_construction, not {name!r}"
-            elif not isinstance(given, bool | int | float | str):
-                problem = f"a number, text, true or false as {name}, not {given!r}"
-            elif name in MOST and (type(given) is not int or not 1 <= given <= MOST[name]):
-                problem = f"a whole number from 1 to {MOST[name]:,} as {name}, not {given!r}"
+            elif not isinstance(parameter, bool | int | float | str):
+                problem = f"a number, text, true or false as {name}, not {parameter!r}"
+            elif name in MOST and (type(parameter) is not int or not 1 <= parameter <= MOST[name]):
+                problem = f"a whole number from 1 to {MOST[name]:,} as {name}, not {parameter!r}"
     if problem:
         raise ValueError(f"expected {problem}")
     return dict(value)

@@ -116,6 +116,6 @@ def fused_hits(rankings: Sequence[Sequence[Hit]], *, limit: int) -> list[Hit]:
     """At most `limit` hits of the only ranking, or of several that are fused, best first."""
     if len(rankings) == 1:
         return list(rankings[0][:limit])
-    found = {hit.id: hit for ranking in rankings for hit in ranking}
+    by_id = {hit.id: hit for ranking in rankings for hit in ranking}
     fused = reciprocal_rank_fusion([[hit.id for hit in ranking] for ranking in rankings])
-    return [replace(found[key], score=score) for key, score in fused[:limit]]
+    return [replace(by_id[key], score=score) for key, score in fused[:limit]]

@@ -26,7 +26,7 @@ DOCUMENT_ROW = -1
 
 
 class Presence:
-    """What a document row says of its document."""
+    """State of a document, as its row records it."""
 
     PRESENT = "present"
     DELETED = "deleted"  # the source said so
@@ -65,7 +65,9 @@ def vector_fields(spec: CollectionSpec) -> list[pa.Field]:
 
 
 def store_schema(spec: CollectionSpec) -> pa.Schema:
-    """What a store holds: `id, document_id, chunk_index, text, uri`, fields, `extra`, vectors."""
+    """The schema of rows in a store: `id, document_id, chunk_index, text, uri`, fields, `extra`,
+    vectors.
+    """
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
@@ -129,8 +131,8 @@ def chunk_schema(spec: CollectionSpec) -> pa.Schema:
     """A chunks checkpoint: a segment before its vectors, plus `prefix`, what the embedder reads
     before the text (title, overlap) and the store does not keep."""
     vectors = {v.name for v in spec.vectors} | {"vector_digest"}
-    kept = [f for f in segment_schema(spec) if f.name not in vectors]
-    return pa.schema([*kept, pa.field("prefix", pa.string())])
+    fields = [f for f in segment_schema(spec) if f.name not in vectors]
+    return pa.schema([*fields, pa.field("prefix", pa.string())])
 
 
 def index_schema(spec: CollectionSpec) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""What a recovery will do, and what it did."""
+"""The plan of a recovery, and its result."""
 
 import re
 from dataclasses import dataclass
@@ -61,9 +61,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What a recovery did. `digests` were recomputed by scanning what was restored; `findings` are
-    parts of the specification that the store does not report as they were asked for. `left_out`
-    records were refused by the engine, of which `refused` names the first: they are in the point.
+    """The result of a recovery. `digests` were computed by scanning the restored collection.
+    `findings` are parts of the specification that the store reports differently, or not at all.
+    `left_out` counts records that the engine refused, `refused` names the first of them: they
+    stay in the recovery point.
     """
 
     plan: Plan

@@ -1,4 +1,4 @@
-"""What is stored beside rows: references, coverage, timelines, manifests, log entries."""
+"""Objects stored beside rows: references, coverage, timelines, manifests, log entries."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class ObjectRef(Stored):
 
 
 class CanariesRef(ObjectRef):
-    """What a model made of some texts when it was used first."""
+    """Vectors that a model returned for sample texts when it was first used."""
 
     @classmethod
     def of(cls, key: str, data: bytes) -> "CanariesRef":
@@ -70,7 +70,7 @@ class Digests(Stored):
 
 
 class Counts(Stored):
-    """What a state holds; `tenants` counts records by tenant ("" where null)."""
+    """The size of a state; `tenants` counts records by tenant ("" where null)."""
 
     records: Count = 0
     documents: Count = 0
@@ -119,8 +119,9 @@ class SegmentRef(ObjectRef):
 
 
 class CheckpointRef(ObjectRef):
-    """What a stage made of the source's changes in (after, through]; `empty` counts versions of
-    which no chunk was made, such as an empty text."""
+    """Output of a stage for the source's changes in (after, through]; `empty` counts versions that
+    gave no chunk, such as an empty text.
+    """
 
     stage: Literal["documents", "chunks"]
     partition: Day
@@ -154,13 +155,14 @@ class Partition(Stored):
     digests: Digests = Digests()
 
     def cut(self, through: int) -> "Partition":
-        """What was read up to a position. A checkpoint that begins there is no part of it: what
-        it holds is read again."""
-        kept = [i for i, ref in enumerate(self.documents) if ref.after < through]
+        """The coverage up to a position. A checkpoint that begins there is not part of it: its
+        changes are read again.
+        """
+        retained = [i for i, ref in enumerate(self.documents) if ref.after < through]
         update = {
             "through": min(self.through, through),
-            "documents": tuple(self.documents[i] for i in kept),
-            "chunks": tuple(self.chunks[i] for i in kept),
+            "documents": tuple(self.documents[i] for i in retained),
+            "chunks": tuple(self.chunks[i] for i in retained),
         }
         return self.model_copy(update=update)
 
@@ -298,8 +300,9 @@ class Writer(Stored):
 
 
 class Body(Stored):
-    """What an entry says: the state it leaves, what of it is not in the live store yet, and the
-    features without which it must not be built upon."""
+    """The content of an entry: the state it leaves, the part of that state that is not in the live
+    store yet, and the features that a reader must support to build upon it.
+    """
 
     manifest: ObjectRef
     pending: tuple[int, ...] = ()

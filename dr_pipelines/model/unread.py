@@ -57,7 +57,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What a source holds beyond its changes, as it was last read.
+    """Content of a source that is not among its changes, as of the last reading.
 
     `count` lines wait for somebody, the oldest since `since`; the first of them are `lines`, and
     `unnamed` of them are more than a source knows one by one. `accepted` were let go by a decision;
@@ -81,8 +81,8 @@ class Unread:
     @property
     def oldest(self) -> datetime | None:
         """Since when the oldest of it waits."""
-        known = [time for time in (self.since, self.tail_since) if time is not None]
-        return min(known, default=None)
+        times = [time for time in (self.since, self.tail_since) if time is not None]
+        return min(times, default=None)
 
     def without(self, accepted: Collection[tuple[str, str]]) -> "Unread":
         """The same, with lines let go whose place and hash were accepted."""
@@ -130,15 +130,15 @@ class Unread:
 
     def sentences(self) -> list[str]:
         """A line about each kind of it that waits for somebody."""
-        said = []
+        sentences = []
         if self.count:
             lines = "line or file" if self.count == 1 else "lines or files"
             unnamed = NO_NAMES.format(self.unnamed) if self.unnamed else ""
             read = f"of the source cannot be read{_when(self.since)}"
-            said.append(f"{self.count} {lines} {read}{unnamed}")
+            sentences.append(f"{self.count} {lines} {read}{unnamed}")
         if self.tail_bytes:
-            said.append(f"{self.tail_bytes} bytes without a line end{_when(self.tail_since)}")
-        return said
+            sentences.append(f"{self.tail_bytes} bytes without a line end{_when(self.tail_since)}")
+        return sentences
 
     def remarks(self, limit: int = 3) -> list[str]:
         """A line about each kind of it that waits for nobody."""
@@ -147,10 +147,10 @@ class Unread:
             (self.superseded, "not read, of documents that were said again later"),
             (self.duplicates, "delivered twice"),
         )
-        said = [f"{number} {what}" for number, what in counts if number]
+        remarks = [f"{number} {what}" for number, what in counts if number]
         if self.left_out:
-            said.append(f"{self.left_out} left out, no documents: {self._others(limit)}")
-        return said
+            remarks.append(f"{self.left_out} left out, no documents: {self._others(limit)}")
+        return remarks
 
     def _others(self, limit: int) -> str:
         named = ", ".join(other.sentence for other in self.others[:limit])

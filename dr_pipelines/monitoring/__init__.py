@@ -1,1 +1,1 @@
-"""What people are told about collections."""
+"""Status reports for people who watch over collections."""

@@ -46,7 +46,7 @@ def protection_status(
     source = source_days(feed) if feed else []
     behind = _behind(feed, Reading.of(manifest), source) if feed else []
     first = behind[0] if behind else None
-    since, said = _times_of(feed, first) if feed and first else (None, None)
+    since, dated = _times_of(feed, first) if feed and first else (None, None)
     proof = newest_proof(history)
     refusal = newest_refusal(history, head) if behind else None
     return ProtectionStatus(
@@ -55,7 +55,7 @@ def protection_status(
         behind=tuple(day.name for day in behind),
         complete=_complete(manifest, behind),
         unread_since=since,
-        unread_said=said,
+        unread_said=dated,
         unread_after=first.fresh.after if first and first.fresh else 0,
         epoch=manifest.epoch if manifest else 1,
         unproven_since=proof.unproven_since,
@@ -175,29 +175,30 @@ def _unread(
     *,
     repository: Repository,
 ) -> Unread:
-    """What of the source cannot be read, or could not when its day was ingested and can be now."""
-    held = open_lines(repository, manifest, feed.source.unread())
+    """Lines of the source that cannot be read, or could not when their day was ingested and can
+    be now."""
+    open_now = open_lines(repository, manifest, feed.source.unread())
     missed = [q for p in source for q in _passed_over(feed, manifest, p)]
-    return held.joined(missed).listed()
+    return open_now.joined(missed).listed()
 
 
 def _passed_over(
-    feed: Feed, manifest: Manifest | None, found: SourcePartition
+    feed: Feed, manifest: Manifest | None, partition: SourcePartition
 ) -> Iterator[Quarantined]:
     """Changes of a day that was ingested without them: they could not be read then."""
-    covered = manifest.partitions.get(found.day.isoformat()) if manifest else None
-    if covered is None or (covered.after, covered.through) != (found.after, found.through):
+    covered = manifest.partitions.get(partition.day.isoformat()) if manifest else None
+    if covered is None or (covered.after, covered.through) != (partition.after, partition.through):
         return
     whole = list(extents(covered.documents, covered.through))
     read = sum(ref.rows for ref, _ in whole)
-    if any(end != ref.through for ref, end in whole) or read >= found.changes:
+    if any(end != ref.through for ref, end in whole) or read >= partition.changes:
         return
     yield Quarantined(
-        place=found.day.isoformat(),
-        reason=f"{found.changes - read} changes can be read now and could not when the day was "
+        place=partition.day.isoformat(),
+        reason=f"{partition.changes - read} changes can be read now and could not when the day was "
         f"ingested: read everything again with dr ingest {feed.collection} --accept-epoch NAME",
-        after=found.through,
-        since=datetime.combine(found.day, time(), UTC),
+        after=partition.through,
+        since=datetime.combine(partition.day, time(), UTC),
     )
 
 
@@ -222,6 +223,6 @@ def _times_of(feed: Feed, day: Day) -> tuple[datetime | None, datetime | None]:
         return None, None
     began = datetime.combine(datetime.fromisoformat(day.name), time(), UTC)
     for batch in feed.source.changes(day.fresh.after, day.fresh.through):
-        said: list[datetime] = batch["updated_at"].to_pylist()
-        return max(said[0], began), min(said)
+        times: list[datetime] = batch["updated_at"].to_pylist()
+        return max(times[0], began), min(times)
     return began, None

@@ -24,7 +24,7 @@ from dr_pipelines.repository.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is known of a collection. None stands for what could not be established; each entry of
+    """The status of a collection. None stands for what could not be established; each entry of
     `problems` says what is wrong, or could not be looked at, and what to do.
 
     `exposed` is the age of the oldest change that no recovery point covers; `met` says whether it
@@ -78,22 +78,24 @@ def report(
     a problem and not the end. `require_whole` raises where a restore has not ended."""
     problems = list[str]()
     head, manifest = _log(collection, policy, repository, problems)
-    known = _standing(stands, problems)
+    protection = _standing(stands, problems)
     warnings = list[str]()
 
     def opened() -> Catalog:
-        found = catalog()
-        warnings.extend(f"store {policy.store}: {warning}" for warning in found.warnings())
-        return found
+        listing = catalog()
+        warnings.extend(f"store {policy.store}: {warning}" for warning in listing.warnings())
+        return listing
 
     store, physical, looked_at = _served(
         collection, policy, manifest, opened, require_whole, problems
     )
-    exposed, met = _exposure(policy, known, now)
-    problems += known.unread.sentences()[: 1 if known.unread.count else 0] if known else []
+    exposed, met = _exposure(policy, protection, now)
+    problems += (
+        protection.unread.sentences()[: 1 if protection.unread.count else 0] if protection else []
+    )
     problems += _left_out(manifest) if manifest else []
     entry = head.entry if head else None
-    problems += _refused(known)
+    problems += _refused(protection)
     return Report(
         collection=collection,
         owner=policy.owner,
@@ -105,18 +107,18 @@ def report(
         log=head.number if head else None,
         kind=entry.kind if entry else None,
         at=entry.at if entry else None,
-        proven=known.proven if known else None,
-        proven_at=known.proven_at if known else None,
+        proven=protection.proven if protection else None,
+        proven_at=protection.proven_at if protection else None,
         frontier=manifest.frontier() if manifest else None,
         documents=manifest.counts.documents if manifest else None,
         records=manifest.counts.records if manifest else None,
         empty=manifest.empty_versions() if manifest else None,
         not_finite=manifest.vectors.not_finite if manifest else None,
         pending=entry.body.pending if entry else (),
-        behind=len(known.behind) if known else None,
-        unread=known.unread if known else None,
-        refused=known.refused if known else "",
-        refused_since=known.refused_since if known else None,
+        behind=len(protection.behind) if protection else None,
+        unread=protection.unread if protection else None,
+        refused=protection.refused if protection else "",
+        refused_since=protection.refused_since if protection else None,
         exposed=exposed,
         met=met,
         fitness=manifest.fitness if manifest else None,
@@ -128,8 +130,8 @@ def report(
 
 def _left_out(manifest: Manifest) -> list[str]:
     """Records that the store refused since the newest snapshot, which says those that it met."""
-    left, known = manifest.left_out, manifest.fitness.misfits if manifest.fitness else 0
-    if left is None or left.total <= known:
+    left, misfits = manifest.left_out, manifest.fitness.misfits if manifest.fitness else 0
+    if left is None or left.total <= misfits:
         return []
     refused = next((f", such as {misfit}" for misfit in left.named), "")
     return [
@@ -182,11 +184,13 @@ def _standing(
     return None
 
 
-def _refused(known: ProtectionStatus | None) -> list[str]:
+def _refused(protection: ProtectionStatus | None) -> list[str]:
     """Why the newest ingestion embedded nothing, where it was refused."""
-    if known is None or known.refused_since is None:
+    if protection is None or protection.refused_since is None:
         return []
-    return [f"embedding, refused since {known.refused_since:%Y-%m-%d %H:%M}: {known.refused}"]
+    return [
+        f"embedding, refused since {protection.refused_since:%Y-%m-%d %H:%M}: {protection.refused}"
+    ]
 
 
 def _served(

@@ -1,6 +1,6 @@
 """The contents of stores, seen against the logs: served, left over, unfinished, foreign."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -39,11 +39,10 @@ def known_collection(history: History, *, store: str) -> Known:
 
 
 def stored(
-    opened: VectorReader, *, store: str, known: Iterable[Known], repository: Repository
+    opened: VectorReader, *, store: str, collections: Sequence[Known], repository: Repository
 ) -> Iterator[Stored]:
     """Everything that a store has, ascending by name. One request for each collection, and one for
     each recovery point that any of them says it was built from."""
-    collections = tuple(known)
     pointing = opened.aliases()
     for name in opened.collections():
         aliases = tuple(sorted(alias for alias, to in pointing.items() if to == name))
@@ -55,7 +54,7 @@ def _stored(
     name: str,
     aliases: tuple[str, ...],
     store: str,
-    known: tuple[Known, ...],
+    collections: Sequence[Known],
     repository: Repository,
 ) -> Stored:
     origin, records, size, problem = None, None, None, None
@@ -65,23 +64,23 @@ def _stored(
         records, size = status.records, status.size_bytes
     except UNREADABLE as error:
         problem = str(error)
-    found = Found(name, origin, aliases, records)
+    physical = Found(name, origin, aliases, records)
     point = point_named(origin)
-    informed = tuple(_with_point(each, point, repository) for each in known)
-    part, collection = part_of(found, store=store, known=informed)
+    informed = tuple(_with_point(each, point, repository) for each in collections)
+    part, collection = part_of(physical, store=store, collections=informed)
     return Stored(name, part, collection, aliases, records, size, problem)
 
 
-def _with_point(known: Known, point: str | None, repository: Repository) -> Known:
+def _with_point(collection: Known, point: str | None, repository: Repository) -> Known:
     """With the records of a recovery point, where it is one of this collection's; those of a point
     that was cut are not counted anywhere."""
     number, _, sha256 = (point or "").partition("-")
-    if point is None or not number.isdigit() or known.current is None:
-        return known
+    if point is None or not number.isdigit() or collection.current is None:
+        return collection
     with suppress(DrError):
-        history = History(repository, known.name)
+        history = History(repository, collection.name)
         entry, digest = history.log.read(int(number))
         if digest.startswith(sha256.partition(".")[0]):
             records = None if "." in sha256 else history.manifest_of(entry).counts.records
-            return replace(known, points={point: records})
-    return known
+            return replace(collection, points={point: records})
+    return collection

@@ -1,4 +1,4 @@
-"""Whether a collection is protected well enough, and what to do about it now."""
+"""The protection of a collection against its objective, and the work that is due now."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ STRETCH_DAYS = 31
 
 
 class Action(StrEnum):
-    """What brings a collection back within its objective."""
+    """Work that brings a collection back within its objective."""
 
     INGEST = "ingest"
     SNAPSHOT = "snapshot"
@@ -33,7 +33,7 @@ class Protection(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProtectionStatus:
-    """What the log and the source say of a collection's protection.
+    """The protection of a collection, according to its log and its source.
 
     `unread_since` is the time of the oldest change of the source that the log does not hold, or of
     the beginning of its day; `unread_said` is the earliest time that such changes themselves say,
@@ -65,7 +65,7 @@ class ProtectionStatus:
 
     @property
     def never_protected(self) -> bool:
-        """Whether edits were possible from the beginning, and no snapshot ever saw them."""
+        """True if the store is edited directly and no snapshot has ever seen those edits."""
         return self.edited and self.proven_at is None
 
     def exposed_since(self, now: datetime) -> datetime | None:
@@ -103,8 +103,8 @@ def exposure(protection_status: ProtectionStatus, *, now: datetime) -> timedelta
         protection_status.proven_at if protection_status.edited else None,
         protection_status.unread.oldest,
     ]
-    known = [time for time in since if time is not None]
-    return max(now - min(known), timedelta(0)) if known else timedelta(0)
+    times = [time for time in since if time is not None]
+    return max(now - min(times), timedelta(0)) if times else timedelta(0)
 
 
 def protection(protection_status: ProtectionStatus, *, rpo: timedelta, now: datetime) -> Protection:
@@ -127,7 +127,7 @@ def protection(protection_status: ProtectionStatus, *, rpo: timedelta, now: date
 
 
 def backup_due(rpo: timedelta, *, exposed: timedelta, takes: timedelta) -> bool:
-    """Whether what starts now, at its measured duration, only just ends within the objective."""
+    """True if work must start now, given its measured duration, to end within the objective."""
     return exposed >= rpo - takes - LATENCY
 
 
@@ -138,20 +138,20 @@ def needs(
     now: datetime,
     takes: Mapping[Action, timedelta],
 ) -> tuple[Need, ...]:
-    """What is due now, most urgent first: reading comes before proving what was read.
+    """Work that is due now, most urgent first: reading comes before proving what was read.
 
     A quiet collection needs nothing, whatever the age of its newest recovery point.
     """
-    found = []
+    candidates = []
     if protection_status.behind:
         key = f"{protection_status.epoch}-{protection_status.unread_after}"
-        found.append(Need(Action.INGEST, protection_status.exposed_since(now), key))
+        candidates.append(Need(Action.INGEST, protection_status.exposed_since(now), key))
     unproven = protection_status.unproven_since
     if protection_status.edited:
         unproven = min(filter(None, (unproven, protection_status.proven_at)), default=None)
     if unproven or protection_status.never_protected:
-        found.append(Need(Action.SNAPSHOT, unproven, f"after-{protection_status.proven}"))
-    return tuple(need for need in found if _due(need, rpo=rpo, now=now, takes=takes))
+        candidates.append(Need(Action.SNAPSHOT, unproven, f"after-{protection_status.proven}"))
+    return tuple(need for need in candidates if _due(need, rpo=rpo, now=now, takes=takes))
 
 
 def _due(need: Need, *, rpo: timedelta, now: datetime, takes: Mapping[Action, timedelta]) -> bool:
@@ -205,5 +205,5 @@ def freshness_windows(rpo: timedelta) -> tuple[timedelta, timedelta]:
 
 
 def confirmation_due(confirmed_at: datetime | None, *, rpo: timedelta, now: datetime) -> bool:
-    """Whether a quiet collection's newest proof is to be confirmed again."""
+    """True if the newest proof of a quiet collection is to be confirmed again."""
     return confirmed_at is None or now >= confirmed_at + rpo

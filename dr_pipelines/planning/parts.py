@@ -44,40 +44,42 @@ def namespace(engine: str) -> str:
 
 
 def compare_parts(
-    expected: CollectionSpec, found: CollectionSpec, *, engine: str
+    expected: CollectionSpec, reported: CollectionSpec, *, engine: str
 ) -> tuple[PartFinding, ...]:
-    """What of a specification a store does not report back, in order of parts.
+    """Parts of a specification that a store reports differently or not at all, in order of parts.
 
     Compares the contract, indexes, shards, replicas and the section of `engine` (the namespace).
     Parts that only `found` has are defaults of the engine, no findings. Names, origin and aliases
     are not compared: a collection that is built beside another has other ones.
     """
-    wanted, had = dict(_parts(expected, engine)), dict(_parts(found, engine))
+    specified, had = dict(_parts(expected, engine)), dict(_parts(reported, engine))
     differing = [
         PartFinding(part, value, had.get(part), _consequence(part, value, had.get(part)))
-        for part, value in wanted.items()
+        for part, value in specified.items()
         if value is not None and had.get(part) != value
     ]
-    asked = {
-        part: _asked(part, wanted) for part in found.engine.get(engine, {}).get(UNREPORTED, [])
+    unreported = {
+        part: _requested(part, specified)
+        for part in reported.engine.get(engine, {}).get(UNREPORTED, [])
     }
     silent = [
         PartFinding(part, value, None, "not reported by the engine", unreported=True)
-        for part, value in asked.items()
+        for part, value in unreported.items()
         if value is not None
     ]
     return (*differing, *silent)
 
 
-def _asked(part: str, wanted: Mapping[str, Any]) -> Any:
-    """What was asked for of a part, or of each part of it by its name; None where nothing was: then
-    nothing has to be reported."""
+def _requested(part: str, specified: Mapping[str, Any]) -> Any:
+    """The value specified for a part, or those for each of its subparts by name; None where none
+    was specified and so none is expected.
+    """
     within = {
         name.removeprefix(f"{part}."): value
-        for name, value in wanted.items()
+        for name, value in specified.items()
         if name.startswith(f"{part}.") and value is not None
     }
-    return wanted.get(part, within or None)
+    return specified.get(part, within or None)
 
 
 def contract_parts(spec: CollectionSpec) -> list[str]:
@@ -126,14 +128,14 @@ def _vector_parts(vector: Vector) -> Iterator[tuple[str, Any]]:
             yield f"{name}.index.{key}", value
 
 
-def _consequence(part: str, expected: Any, found: Any) -> str:
-    """What follows, with the two values where they are short."""
-    said = _said(part)
-    plain = all(isinstance(value, bool | int | float | str) for value in (expected, found))
-    return f"{said}: {expected} → {found}" if plain else said
+def _consequence(part: str, expected: Any, reported: Any) -> str:
+    """The consequence of a difference, with both values where they are short."""
+    effect = _effect(part)
+    plain = all(isinstance(value, bool | int | float | str) for value in (expected, reported))
+    return f"{effect}: {expected} → {reported}" if plain else effect
 
 
-def _said(part: str) -> str:
+def _effect(part: str) -> str:
     words = part.split(".")
     match words:
         case ["vectors", name]:

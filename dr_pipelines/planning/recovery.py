@@ -1,4 +1,4 @@
-"""What a recovery builds, and where."""
+"""Decisions of a recovery: what it builds, under which name and where."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +29,8 @@ ORIGIN = re.compile(r"restore:(?P<point>[^:]+):[^:]*:[^:]*(?::(?P<begins>[0-9]+)
 
 
 def origin_of(point: str, route: str, provenance: str | None, *, begins: int | None = None) -> str:
-    """What a restored collection says it was built from: the same again means go on with it.
+    """The origin that a restored collection records; a restore that finds the same origin resumes
+    that collection.
 
     One that is built under a name which a timeline had says which timeline it begins: until that
     is the one of the log, it is not finished.
@@ -41,10 +42,10 @@ def origin_of(point: str, route: str, provenance: str | None, *, begins: int | N
 def unfinished(origin: str | None, *, timeline: int) -> str | None:
     """The recovery point that a collection is being built from under a name that is served; None
     where it is what the timeline was bound to."""
-    found = ORIGIN.fullmatch(origin or "")
-    if found is None or found["begins"] is None or int(found["begins"]) == timeline:
+    match = ORIGIN.fullmatch(origin or "")
+    if match is None or match["begins"] is None or int(match["begins"]) == timeline:
         return None
-    return found["point"]
+    return match["point"]
 
 
 def target_of(
@@ -55,10 +56,10 @@ def target_of(
     timelines: Sequence[Timeline],
     current: Timeline,
 ) -> Target:
-    """What the name that was asked for means to the timelines, and to the one that is served."""
+    """The meaning of the requested name to the timelines and to the collection served now."""
     here = current.store == store
-    known = {timeline.physical for timeline in timelines if timeline.store == store}
-    again = into in known or (here and into == collection)
+    used = {timeline.physical for timeline in timelines if timeline.store == store}
+    again = into in used or (here and into == collection)
     return Target(
         own=into == collection,
         served=here and into in (collection, current.physical),
@@ -94,13 +95,12 @@ def freeing(engine: str, name: str) -> tuple[str, str]:
     it: a statement of the engine where it has one, else in words."""
     if engine != "pgvector":
         return "drop the alias", "rename or drop it"
-    kept = f"{name[: NAME_BYTES - len('_replaced')]}_replaced"
-    return f'DROP VIEW "{name}"', f'ALTER TABLE "{name}" RENAME TO "{kept}"'
+    new_name = f"{name[: NAME_BYTES - len('_replaced')]}_replaced"
+    return f'DROP VIEW "{name}"', f'ALTER TABLE "{name}" RENAME TO "{new_name}"'
 
 
 def least_first(notes: Sequence[Note]) -> list[Note]:
-    """What is refused or lost, what runs code, what works differently, what is carried; each as it
-    came."""
+    """Notes in order: refused and lost, code to be run, approximations, carried."""
     return sorted(notes, key=lambda note: ORDER.index(note.outcome))
 
 
@@ -118,26 +118,26 @@ def name_notes(
     if target.own or target.served:
         native = route is Route.NATIVE
         when = "before it is proven" if native else "while it is built, before it is proven"
-        said = f"whoever asks for it by this name sees it {when}"
-        return [Note("name", Outcome.APPROXIMATED, said)]
+        effect = f"whoever asks for it by this name sees it {when}"
+        return [Note("name", Outcome.APPROXIMATED, effect)]
     if not switch:
         return []
     itself = f"--into {collection} builds it under the name itself"
     notes = []
     if (current.physical, current.store) == (collection, store):
-        said = (
+        effect = (
             "it was a collection of this name and becomes an alias. Programs that follow no "
             f"aliases of this store do not find it: {itself}"
         )
-        notes.append(Note("name", Outcome.APPROXIMATED, said))
+        notes.append(Note("name", Outcome.APPROXIMATED, effect))
     if engine in ALIAS_LIMITS:
         view, table = freeing(engine, collection)
-        said = (
+        effect = (
             f"{ALIAS_LIMITS[engine]}. Where the name is free, {itself}. To free it, in the store's "
             f"schema: {view}; of a table: {table}. Views and foreign keys of others stay with a "
             "table that is renamed; what hangs on it is listed with statements"
         )
-        notes.append(Note("alias", Outcome.APPROXIMATED, said))
+        notes.append(Note("alias", Outcome.APPROXIMATED, effect))
     return notes
 
 
@@ -149,7 +149,7 @@ def choose_physical(
     into: str | None,
     origins: Mapping[str, str | None],
     aliases: Mapping[str, str],
-    known: Collection[str],
+    taken: Collection[str],
 ) -> str:
     """The name to build under: one that nothing else has, or an unfinished one of ours.
 
@@ -164,7 +164,7 @@ def choose_physical(
     base = f"{collection}@{point}"
     for attempt in range(1, ATTEMPTS):
         name = base if attempt == 1 else f"{base}-{attempt}"
-        if name in served or name in known:
+        if name in served or name in taken:
             continue
         if name not in origins or origins[name] == origin:
             return name

@@ -16,7 +16,7 @@ def way_back(collection: str, physical: str) -> str:
 
 
 def way_beside(collection: str, physical: str) -> str:
-    """What brings back records that are missing from a collection which is still there."""
+    """The command that brings back missing records of a collection that still exists."""
     if physical == collection:
         return (
             f"dr restore {collection}, which makes a copy beside it; or rename or drop what is "
@@ -26,7 +26,7 @@ def way_beside(collection: str, physical: str) -> str:
 
 
 def elsewhere(served: str, store: str) -> str | None:
-    """What is wrong where a policy names another store than the one that a restore switched to."""
+    """The problem, if a policy names another store than the one that a restore switched to."""
     if served == store:
         return None
     return (

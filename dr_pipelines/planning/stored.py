@@ -1,6 +1,6 @@
 """The part that a physical collection of a store plays: served, left over, unfinished, foreign."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -47,39 +47,40 @@ class Found:
     records: int | None
 
 
-def part_of(found: Found, *, store: str, known: Iterable[Known]) -> tuple[Part, str | None]:
+def part_of(
+    physical: Found, *, store: str, collections: Sequence[Known]
+) -> tuple[Part, str | None]:
     """The part of a physical collection of a store, and the collection of the policies whose it is.
 
     An alias that no policy names is somebody's all the same: what it stands for is served.
     """
-    collections = tuple(known)
     for each in collections:
-        if _is_current(each, found, store):
+        if _is_current(each, physical, store):
             return Part.SERVED, each.name
-    if found.aliases:
+    if physical.aliases:
         return Part.SERVED, None
     for each in collections:
-        if any((t.physical, t.store) == (found.name, store) for t in each.timelines):
+        if any((t.physical, t.store) == (physical.name, store) for t in each.timelines):
             # what was only adopted may have users that no restore has moved
-            return (Part.FOREIGN if found.origin is None else Part.REPLACED), each.name
-    return _made_by_us(found, collections)
+            return (Part.FOREIGN if physical.origin is None else Part.REPLACED), each.name
+    return _made_by_us(physical, collections)
 
 
-def _is_current(known: Known, found: Found, store: str) -> bool:
-    here = known.current is not None and known.current.store == store
-    if known.current is not None and here and known.current.physical == found.name:
+def _is_current(collection: Known, physical: Found, store: str) -> bool:
+    here = collection.current is not None and collection.current.store == store
+    if collection.current is not None and here and collection.current.physical == physical.name:
         return True
-    return known.store == store and known.name in (found.name, *found.aliases)
+    return collection.store == store and collection.name in (physical.name, *physical.aliases)
 
 
-def _made_by_us(found: Found, known: tuple[Known, ...]) -> tuple[Part, str | None]:
-    if found.origin == NEW:
-        owner = found.name.partition("@")[0]
-        return Part.UNFINISHED, owner if owner in {each.name for each in known} else None
-    made = ORIGIN.fullmatch(found.origin or "")
-    for each in known:
+def _made_by_us(physical: Found, collections: Sequence[Known]) -> tuple[Part, str | None]:
+    if physical.origin == NEW:
+        owner = physical.name.partition("@")[0]
+        return Part.UNFINISHED, owner if owner in {each.name for each in collections} else None
+    made = ORIGIN.fullmatch(physical.origin or "")
+    for each in collections:
         if made is not None and made["point"] in each.points:
-            whole = each.points[made["point"]] in (None, found.records)
+            whole = each.points[made["point"]] in (None, physical.records)
             return (Part.RESTORED if whole else Part.UNFINISHED), each.name
     return Part.FOREIGN, None
 

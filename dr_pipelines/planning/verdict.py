@@ -1,4 +1,4 @@
-"""Whether what was found may be believed."""
+"""Checks whether a reading of a store is plausible enough to be believed."""
 
 MASS_ABSENCE = 0.2
 """A snapshot that misses more than this share of the documents is not believed (docs/format.md)."""
@@ -6,7 +6,8 @@ FEW = 5
 
 
 def is_mass_absence(*, absent: int, present: int, stored_rows: int) -> bool:
-    """Whether too much is gone for an accident of a few: everything, or more than a fifth.
+    """True if so much is gone that an accident of a few does not explain it: everything, or more
+    than a fifth.
 
     `present` is what the log has, `absent` how much of that the store has not. Losses of up to
     `FEW` documents are believed unless nothing is left.

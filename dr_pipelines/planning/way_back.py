@@ -17,8 +17,10 @@ def taken_up(spec: CollectionSpec, *, engine: str) -> CollectionSpec:
     kept for it."""
     if VECTOR_INDEXES not in spec.engine.get(engine, {}):
         return spec
-    kept = _kept(spec, engine)
-    vectors = tuple(v.model_copy(update={"index": kept.get(v.name, v.index)}) for v in spec.vectors)
+    noted = _noted_indexes(spec, engine)
+    vectors = tuple(
+        v.model_copy(update={"index": noted.get(v.name, v.index)}) for v in spec.vectors
+    )
     section = {k: value for k, value in spec.engine[engine].items() if k != VECTOR_INDEXES}
     sections = {name: value for name, value in spec.engine.items() if name != engine}
     sections |= {engine: section} if section else {}
@@ -48,7 +50,7 @@ def kept_for_return(
 
 
 def _returned(fit: CompatibilityReport, spec: CollectionSpec, *, engine: str) -> list[Note]:
-    kept = _kept(spec, engine)
+    noted = _noted_indexes(spec, engine)
     return [
         Note(
             f"vectors.{v.name}.index",
@@ -56,15 +58,15 @@ def _returned(fit: CompatibilityReport, spec: CollectionSpec, *, engine: str) ->
             f"{v.index.kind}, as it last was in {engine}",
         )
         for v in fit.spec.vectors
-        if v.index is not None and v.index == kept.get(v.name)
+        if v.index is not None and v.index == noted.get(v.name)
     ]
 
 
-def _kept(spec: CollectionSpec, engine: str) -> dict[str, VectorIndex]:
+def _noted_indexes(spec: CollectionSpec, engine: str) -> dict[str, VectorIndex]:
     """By name of the vector. What somebody wrote there that is no index is left out."""
     section = spec.engine.get(engine, {}).get(VECTOR_INDEXES)
-    found = {}
+    indexes = {}
     for name, index in section.items() if isinstance(section, dict) else ():
         with suppress(ValidationError):
-            found[name] = VectorIndex.model_validate(index)
-    return found
+            indexes[name] = VectorIndex.model_validate(index)
+    return indexes

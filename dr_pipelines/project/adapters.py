@@ -168,7 +168,7 @@ def open_store(
 
 
 def is_embedded(policy: StorePolicy, environ: Mapping[str, str]) -> bool:
-    """Whether a store's engine runs in this process: a twin of it costs a directory."""
+    """True if the store's engine runs in this process: a twin of it costs a directory."""
     return _store_url(policy, environ)[0] not in SERVERS
 
 
@@ -356,16 +356,16 @@ def light_way(embedder: "Embedder") -> "LightQueries | str":
 def require_readable(name: str, chunker: "Chunker", model: "Embedder", *, embedder: str) -> None:
     """Raise `InvalidRequest` where a chunker is allowed chunks that the model would not read to
     their end, its prompt counted in. Reads files, loads nothing."""
-    asked, limit = chunker.provenance.settings.get("max_tokens"), model.provenance.max_tokens
-    if asked is None or limit is None:
+    chunk_tokens, limit = chunker.provenance.settings.get("max_tokens"), model.provenance.max_tokens
+    if chunk_tokens is None or limit is None:
         return
     prompt = model.prompt_tokens()
-    if asked + prompt > limit:
-        said = f", of which its prompt takes {prompt}" if prompt else ""
+    if chunk_tokens + prompt > limit:
+        prompt_share = f", of which its prompt takes {prompt}" if prompt else ""
         raise InvalidRequest(
-            f"collections.{name}.chunker.max_tokens is {asked}, but embedder {embedder!r} reads "
-            f"{limit} tokens{said}: what is longer would lose its end. Set max_tokens to at most "
-            f"{limit - prompt}, or name a model that reads more"
+            f"collections.{name}.chunker.max_tokens is {chunk_tokens}, but embedder "
+            f"{embedder!r} reads {limit} tokens{prompt_share}: longer chunks would lose their end. "
+            f"Set max_tokens to at most {limit - prompt}, or name a model that reads more"
         )
 
 
@@ -380,7 +380,9 @@ def declared_fields(policy: CollectionPolicy) -> tuple[Field, ...]:
 def collection_spec(
     name: str, policy: CollectionPolicy, *, embedder_dimension: int | None = None
 ) -> CollectionSpec:
-    """What the policy asks a store to hold; the embedder's dimension is needed where it has one."""
+    """The specification that the policy asks a store to create; without `dimension` in the policy,
+    the embedder's is needed.
+    """
     dimension = policy.dimension or embedder_dimension
     if dimension is None:
         raise InvalidRequest(f"collection {name!r}: its embedder's dimension is needed")

@@ -111,10 +111,10 @@ def _validate(
             json.dumps(document.value), context=_surroundings(document.value, environ)
         )
     except ValidationError as error:
-        found = {problem.path for problem in document.problems}
+        paths = {problem.path for problem in document.problems}
         details = error.errors(include_url=False)
-        said = [_problem(document, detail) for detail in details]
-        return None, document.problems + [p for p in said if p.path not in found]
+        problems = [_problem(document, detail) for detail in details]
+        return None, document.problems + [p for p in problems if p.path not in paths]
     return policies, document.problems
 
 
@@ -142,9 +142,9 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
     if kind == "extra_forbidden":
         return Problem(spot.key, path, _unknown_key(location))
     at_key = location[-1:] == ("[key]",) or spot.shown.endswith("mapping")
-    found = repr(path[-1]) if location[-1:] == ("[key]",) else spot.shown
-    said = f"found {found}, {_expected(detail, found)}"
-    return Problem(spot.key if at_key else spot.value, path, said)
+    shown = repr(path[-1]) if location[-1:] == ("[key]",) else spot.shown
+    message = f"found {shown}, {_expected(detail, shown)}"
+    return Problem(spot.key if at_key else spot.value, path, message)
 
 
 def _path(document: Document, location: tuple[str | int, ...]) -> KeyPath:
@@ -173,20 +173,20 @@ def _missing(detail: ErrorDetails) -> str:
 
 
 def _unknown_key(location: tuple[str | int, ...]) -> str:
-    known = schema_at(policy_schema(), location[:-1]).get("properties", {})
-    hint = did_you_mean(str(location[-1]), known)
-    return f"found an unknown key, expected one of: {', '.join(sorted(known))}{hint}"
+    keys = schema_at(policy_schema(), location[:-1]).get("properties", {})
+    hint = did_you_mean(str(location[-1]), keys)
+    return f"found an unknown key, expected one of: {', '.join(sorted(keys))}{hint}"
 
 
-def _expected(detail: ErrorDetails, found: str) -> str:
+def _expected(detail: ErrorDetails, shown: str) -> str:
     context = detail.get("ctx", {})
     if detail["type"] == "value_error":
         return str(context["error"])
     template = EXPECTED.get(detail["type"])
     if template is None:
         return f"which is wrong: {detail['msg']}"
-    said = template.format_map(context)
-    return f"expected {said}{did_you_mean(found.strip(QUOTE), re.findall(CHOICE, said))}"
+    expected = template.format_map(context)
+    return f"expected {expected}{did_you_mean(shown.strip(QUOTE), re.findall(CHOICE, expected))}"
 
 
 def _line(path: Path, problem: Problem) -> str:

@@ -105,14 +105,14 @@ class _TooLarge(Exception):
 
 
 def _too_large() -> Problem:
-    said = f"found too much, expected at most {MAX_DEPTH} levels and {MAX_NODES} values"
-    return Problem(START, (), said)
+    message = f"found too much, expected at most {MAX_DEPTH} levels and {MAX_NODES} values"
+    return Problem(START, (), message)
 
 
 def _syntax_problem(error: yaml.YAMLError) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        return Problem(_mark(error.problem_mark), (), f"this is not YAML: {said}")
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        return Problem(_mark(error.problem_mark), (), f"this is not YAML: {message}")
     if isinstance(error, yaml.reader.ReaderError):
         return Problem(START, (), f"this is not YAML: it holds the character {error.character!r}")
     return Problem(START, (), "this is not YAML")
@@ -139,33 +139,33 @@ class _Reader:
             return self._scalar(node, path)
         return self._sequence(node.value, path)
 
-    def _refuse(self, mark: Mark, path: Path, said: str) -> None:
-        self.problems.append(Problem(mark, path, said))
+    def _refuse(self, mark: Mark, path: Path, message: str) -> None:
+        self.problems.append(Problem(mark, path, message))
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         mark, text = _mark(node.start_mark), node.value
         value = scalar(text) if node.style is None else text
         is_key = path[-1:] == ("api_key",) and not VARIABLE.fullmatch(text)
-        said = "a key" if is_key else shown(text, value)
-        self.spots[path] = self.spots[path]._replace(shown=said)
+        message = "a key" if is_key else shown(text, value)
+        self.spots[path] = self.spots[path]._replace(shown=message)
         if not text.replace("\n", "").replace("\t", "").isprintable():
             return self._refuse(mark, path, "found a control character, expected text")
         if holds_secret(text):
-            said = f"found {shown(text, value)}, expected ${{NAME}} in its place"
-            return self._refuse(mark, path, said)
+            message = f"found {shown(text, value)}, expected ${{NAME}} in its place"
+            return self._refuse(mark, path, message)
         return value
 
     def _sequence(self, nodes: list[yaml.Node], path: Path) -> list[Any]:
-        said = "a list" if nodes else "an empty list"
-        self.spots[path] = self.spots[path]._replace(shown=said)
+        words = "a list" if nodes else "an empty list"
+        self.spots[path] = self.spots[path]._replace(shown=words)
         return [
             self.read(node, (*path, index), key=_mark(node.start_mark))
             for index, node in enumerate(nodes)
         ]
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        said = "a mapping" if node.value else "an empty mapping"
-        self.spots[path] = self.spots[path]._replace(shown=said)
+        message = "a mapping" if node.value else "an empty mapping"
+        self.spots[path] = self.spots[path]._replace(shown=message)
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
             mark, name = _mark(key_node.start_mark), self._key(key_node, path)
@@ -173,8 +173,8 @@ class _Reader:
                 continue
             if name in values:
                 first = self.spots[(*path, name)].key.line
-                said = f"found the key twice, expected it once; it is also on line {first}"
-                self._refuse(mark, (*path, name), said)
+                message = f"found the key twice, expected it once; it is also on line {first}"
+                self._refuse(mark, (*path, name), message)
                 continue
             values[name] = self.read(value_node, (*path, name), key=mark)
         return values
@@ -182,7 +182,7 @@ class _Reader:
     def _key(self, node: yaml.Node, path: Path) -> str | None:
         plain = isinstance(node, yaml.ScalarNode) and node.tag in PLAIN_TAGS
         if not plain or not node.value.isprintable():
-            said = "found a key that is not plain text, expected the name of a key"
-            self._refuse(_mark(node.start_mark), path, said)
+            message = "found a key that is not plain text, expected the name of a key"
+            self._refuse(_mark(node.start_mark), path, message)
             return None
         return str(node.value)

@@ -1,4 +1,4 @@
-"""What policies may say, as a JSON Schema for editors and as a table for people.
+"""The schema of policies files, as JSON Schema for editors and as a table for people.
 
 `python -m dr_pipelines.project.policy_schema docs` writes both into a directory.
 """
@@ -139,9 +139,9 @@ def _type(schema: Schema) -> str:
 def documents(folder: Path) -> dict[Path, str]:
     """The two files as they should be; what stands before the generated part of one is kept."""
     page = folder / "policies.md"
-    kept = page.read_text(encoding="utf-8").partition(GENERATED)[0]
+    written = page.read_text(encoding="utf-8").partition(GENERATED)[0]
     schema = json.dumps(policy_schema(), indent=2, ensure_ascii=False) + "\n"
-    return {page: kept + GENERATED + "\n" + reference(), folder / "policies.schema.json": schema}
+    return {page: written + GENERATED + "\n" + reference(), folder / "policies.schema.json": schema}
 
 
 if __name__ == "__main__":

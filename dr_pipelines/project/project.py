@@ -117,7 +117,7 @@ class Project:
             self.policies.repository, base=self.base, environ=self.environ
         )
         places = [*([repository] if repository else []), self.state]
-        return [said for place in places if (said := too_open(place, self.access))]
+        return [warning for place in places if (warning := too_open(place, self.access))]
 
     @property
     def lease(self) -> "Lease":
@@ -215,7 +215,9 @@ class Project:
 
     @contextmanager
     def _twin(self, collection: str, policy: StorePolicy) -> "Iterator[VectorStore]":
-        """What a killed trial left goes first: the lease says that nobody is at it."""
+        """An empty twin of the store. What a killed trial left is removed first: holding the lease
+        proves that no other trial is running.
+        """
         place = self.state / "trials" / collection
         with self.lease(f"{collection}.trial"):
             rmtree(place, ignore_errors=True)
@@ -260,7 +262,7 @@ class Project:
         return self._embedders[name]
 
     def feed(self, name: str) -> "Feed":
-        """What a collection reads; its chunker and embedder are left alone.
+        """The source of a collection; its chunker and embedder are not opened.
 
         Raises `InvalidRequest` for a collection that is backed up from its store alone.
         """
@@ -283,11 +285,11 @@ class Project:
         the log changed since this machine last looked. Raises as `exposure.standing` does."""
         from dr_pipelines.monitoring.exposure import CachedStatusFile, cached_status
 
-        policy, kept = (
+        policy, cache = (
             self.collection(name),
             CachedStatusFile(self.state / "sightings", name, access=self.access),
         )
-        last = kept.last()
+        last = cache.last()
         seen = cached_status(
             name,
             repository=self.reading(),
@@ -296,7 +298,7 @@ class Project:
             last=last,
         )
         if seen != last and seen.protection_status.head:  # before the first entry nothing is made
-            kept.keep(seen)
+            cache.keep(seen)
         return seen.protection_status
 
     def repository(self, *, run: str = "") -> "Repository":
@@ -363,10 +365,10 @@ class Project:
 
         blobs = self._open_blobs()
         remembered = self._remembered(blobs)
-        known = self._exists(blobs, remembered)
+        probed = self._exists(blobs, remembered)
         repository = Repository.open_or_create(
             blobs,
-            capabilities={} if known else _capabilities(blobs),
+            capabilities={} if probed else _capabilities(blobs),
             witness=FileWitness(self.state / "heads" / _place(blobs), self.access),
             writer=_writer(run),
             clock=now,
@@ -448,8 +450,8 @@ def _capabilities(blobs: "BlobStore") -> dict[str, Any]:
     return probe(blobs, prefix="probe", now=now()).model_dump(mode="json")
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> NotFound:
-    names = sorted(known)
+def _unknown(what: str, name: str, existing: Iterable[str]) -> NotFound:
+    names = sorted(existing)
     return NotFound(
         f"no {what} {name!r} in the policies; known are: {', '.join(names)}"
         f"{did_you_mean(name, names)}"

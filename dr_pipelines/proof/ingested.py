@@ -1,4 +1,4 @@
-"""What the log holds of some days, held against the source, the policy and itself.
+"""Audits of ingested days: the log compared with the source, with the policy and with itself.
 
 Findings are values. An audit that looked at nothing has found nothing out: it is not passed.
 """
@@ -37,7 +37,7 @@ NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was looked at, in the unit of the audit, and what was wrong with it."""
+    """The number of units examined, and the problems that they have."""
 
     examined: int
     problems: tuple[str, ...]
@@ -67,13 +67,13 @@ def audit_counts(
     log that holds nothing of a source that has something, are problems. Examines changes."""
     manifest = _manifest(lineage, repository)
     examined, problems = 0, list[str]()
-    for found in source_days(lineage):
-        name = found.day.isoformat()
+    for partition in source_days(lineage):
+        name = partition.day.isoformat()
         if days is not None and name not in days:
             continue
         covered = manifest.partitions.get(name) if manifest else None
-        examined += found.changes
-        problems += _count_problems(lineage, found, covered, manifest, repository=repository)
+        examined += partition.changes
+        problems += _count_problems(lineage, partition, covered, manifest, repository=repository)
     quiet = days is not None and not examined and bool(days)
     return Audit(1 if quiet else examined, tuple(problems))  # quiet days were found to be quiet
 
@@ -138,9 +138,9 @@ def audit_digests(
         return NOTHING
     examined, problems = 0, list[str]()
     for name, partition in _chosen(manifest, days):
-        kept = newest_segments(repository, manifest, name)
-        examined += len(partition.chunks) + len(kept)
-        problems += _digest_problems(repository, manifest, kept, day=name)
+        segments = newest_segments(repository, manifest, name)
+        examined += len(partition.chunks) + len(segments)
+        problems += _digest_problems(repository, manifest, segments, day=name)
     return Audit(examined or _quiet(manifest, days), tuple(problems))
 
 
@@ -161,49 +161,49 @@ def _quiet(manifest: Manifest, days: Collection[str] | None) -> int:
 
 def _count_problems(
     lineage: Lineage,
-    found: SourcePartition,
+    partition: SourcePartition,
     covered: Partition | None,
     manifest: Manifest | None,
     *,
     repository: Repository,
 ) -> Iterator[str]:
-    name = found.day.isoformat()
+    name = partition.day.isoformat()
     if covered is None or manifest is None:
-        yield f"{name}: none of the source's {found.changes} changes was read"
+        yield f"{name}: none of the source's {partition.changes} changes was read"
         return
-    said = _changes(lineage, found, covered)
+    expected = _changes(lineage, partition, covered)
     try:
         read = sum(rows.num_rows for rows in counted_documents(repository, covered))
         records, versions = _rows_cut(repository, covered, manifest.spec)
     except Damaged as error:
         yield f"{name}: {error}"
         return
-    if said != read:
-        yield f"{name}: the source has {said} changes, {read} were read"
+    if expected != read:
+        yield f"{name}: the source has {expected} changes, {read} were read"
     if versions != read:
         yield f"{name}: {read} changes were read, {versions} were cut"
     if records != covered.records:
         yield f"{name}: {records} chunks were cut, {covered.records} were embedded"
     accepted = accepted_lines(repository, manifest)
-    for bad in lineage.source.quarantined(covered.after, found.through):
+    for bad in lineage.source.quarantined(covered.after, partition.through):
         if (bad.place, bad.sha256) in accepted:
             continue
         yield f"{name}: {bad.place} was quarantined: {bad.reason}"
 
 
-def _changes(lineage: Lineage, found: SourcePartition, covered: Partition) -> int:
+def _changes(lineage: Lineage, partition: SourcePartition, covered: Partition) -> int:
     """How many changes the source has in what was covered."""
-    if (found.after, found.through) == (covered.after, covered.through):
-        return found.changes
+    if (partition.after, partition.through) == (covered.after, covered.through):
+        return partition.changes
     return sum(b.num_rows for b in lineage.source.changes(covered.after, covered.through))
 
 
 def _rows_cut(repository: Repository, covered: Partition, spec: CollectionSpec) -> tuple[int, int]:
     records = versions = 0
     for _, rows in counted_chunks(repository, covered.chunks, covered.through, spec=spec):
-        found = count_records(rows)
-        records += found
-        versions += rows.num_rows - found
+        cut = count_records(rows)
+        records += cut
+        versions += rows.num_rows - cut
     return records, versions
 
 
@@ -227,17 +227,20 @@ def _broken_segment(
 
 
 def _digest_problems(
-    repository: Repository, manifest: Manifest, kept: list[SegmentRef], *, day: str
+    repository: Repository, manifest: Manifest, segments: list[SegmentRef], *, day: str
 ) -> Iterator[str]:
-    said = manifest.partitions[day]
+    recorded = manifest.partitions[day]
     try:
-        for ref in (*said.chunks, *kept):
+        for ref in (*recorded.chunks, *segments):
             check_rows(repository, ref, manifest.spec)
-        _, found = sums(repository, manifest, day)
+        _, computed = sums(repository, manifest, day)
     except Damaged as error:
         yield f"{day}: {error}"
         return
-    if (found.content, found.documents) != (said.digests.content, said.digests.documents):
+    if (computed.content, computed.documents) != (
+        recorded.digests.content,
+        recorded.digests.documents,
+    ):
         yield f"{day}: the chunks that are kept do not add up to the manifest's digests"
-    if whole_segments(repository, manifest, day) and found.vectors != said.digests.vectors:
+    if whole_segments(repository, manifest, day) and computed.vectors != recorded.digests.vectors:
         yield f"{day}: the segments that are kept do not add up to the manifest's digests"

@@ -56,7 +56,7 @@ def newest_snapshot(history: History) -> RecoveryPoint:
 
 
 def newest_proof(history: History) -> Proof:
-    """What is proven of a collection, and since when there is more to prove."""
+    """The newest proof of a collection, and the time of the oldest entry that it does not cover."""
     head = history.head()
     unproven = list[LogEntry]()
     for entry in history.entries_back(head, limit=LOOK_BACK):
@@ -92,7 +92,7 @@ def record_proof(history: History, *, checks: Sequence[str]) -> Head:
 
 
 def equality_problems(point: RecoveryPoint) -> list[str]:
-    """What keeps a snapshot from saying that the live store is what the log says."""
+    """Reasons why a snapshot does not prove that the live store equals the log."""
     detail, counts = point.entry.body.detail, point.manifest.counts
     problems = []
     if detail.get("equal") is not True:
@@ -100,9 +100,9 @@ def equality_problems(point: RecoveryPoint) -> list[str]:
             f"the live store was not equal to the log: {detail.get('stale_total')} documents were "
             f"stale, {detail.get('indeterminate_total')} were being written"
         )
-    held = int(detail.get("held", 0))
-    if detail.get("rows") != counts.records - held:
-        beside = f", {held} of them left out by a restore" if held else ""
+    omitted = int(detail.get("held", 0))
+    if detail.get("rows") != counts.records - omitted:
+        beside = f", {omitted} of them left out by a restore" if omitted else ""
         problems.append(
             f"{detail.get('rows')} rows were read, the log has {counts.records}{beside}"
         )
@@ -112,7 +112,7 @@ def equality_problems(point: RecoveryPoint) -> list[str]:
 
 
 def partitions_missing(newest: dict[str, Partition], listed: dict[str, Partition]) -> list[str]:
-    """What of the newest coverage a point does not list, or lists with other digests."""
+    """Days of the newest coverage that a point does not list, or lists with other digests."""
     missing = [f"{day}: not listed" for day in newest if day not in listed]
     other = [
         f"{day}: listed through {listed[day].through}, not {newest[day].through}"
@@ -158,7 +158,7 @@ def _began(snapshot: LogEntry) -> datetime:
 
 
 def _statement(repository: Repository, entry: LogEntry) -> dict[str, Any] | None:
-    """What an entry proves of a snapshot, if that is what it does."""
+    """The proof that an evidence entry holds; None for any other entry."""
     if entry.kind != "evidence" or entry.body.detail.get("kind") != PROOF:
         return None
     ref = evidence_ref(entry)

@@ -1,4 +1,4 @@
-"""Whether a recovery point can be restored: what a restore does, into nothing."""
+"""A check that a recovery point can be restored: the reading half of a restore, into nothing."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -23,25 +23,25 @@ def check_restorable(
     the point `proven` did not have are read and hashed, and the fold adds up to the manifest."""
     started = time.monotonic()
     refs = {ref.key: ref for ref in reachable(repository, point.entry, point.manifest)}
-    known = frozenset[str]()
+    already = frozenset[str]()
     if proven:
         before = History(repository, point.collection).point(proven)
-        known = frozenset(ref.key for ref in reachable(repository, before.entry, before.manifest))
+        already = frozenset(ref.key for ref in reachable(repository, before.entry, before.manifest))
     findings = [
-        *_findings(repository, refs.values(), known),
+        *_findings(repository, refs.values(), already),
         *_state_findings(repository, point),
     ]
-    size = sum(ref.size_bytes for key, ref in refs.items() if key not in known)
+    size = sum(ref.size_bytes for key, ref in refs.items() if key not in already)
     seconds = time.monotonic() - started
     return Verification(point.collection, 2, 1, len(refs), size, tuple(findings), seconds)
 
 
 def _findings(
-    repository: Repository, refs: Iterable[ObjectRef], known: frozenset[str]
+    repository: Repository, refs: Iterable[ObjectRef], already: frozenset[str]
 ) -> Iterator[Finding]:
     for ref in refs:
         try:
-            if ref.key in known:
+            if ref.key in already:
                 require_size(repository, ref)
             else:
                 repository.fetch(ref)

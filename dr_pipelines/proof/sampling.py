@@ -38,8 +38,8 @@ class EdgeSample:
             for edge, scores in _edges(column):
                 place = int(np.argmax(scores))
                 score = float(scores[place])
-                held = self._best.get((field.name, edge))
-                if score != NO and (held is None or score > held[0]):
+                best = self._best.get((field.name, edge))
+                if score != NO and (best is None or score > best[0]):
                     taken = pa.Table.from_batches([batch.slice(place, 1)])
                     self._best[field.name, edge] = (score, taken.take([0]))  # a copy of one row
 

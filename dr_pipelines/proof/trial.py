@@ -90,8 +90,9 @@ def tried(
 
 
 def trial_due(fitness: Fitness, *, scratch: Scratch, now: datetime) -> bool:
-    """Whether the interval is over, or the last one could not be made; what changed meanwhile is
-    for a snapshot to say."""
+    """True if the interval has passed or the last trial could not be made; changes since then are
+    for a snapshot to judge.
+    """
     if scratch.opened is None:
         return False
     before = fitness.trial
@@ -116,17 +117,17 @@ def _made(
     _clear(store, mark, machine, now)
     engine = namespace(store.engine)
     fitted = store.fit(taken_up(spec, engine=engine)).spec
-    wanted = fitted.physical(name, origin=f"trial of {collection}").model_copy(
+    target = fitted.physical(name, origin=f"trial of {collection}").model_copy(
         update={"aliases": ()}
     )
-    _require_no_code(store, wanted)
+    _require_no_code(store, target)
     with _dropped(store, name):
-        return tuple(_findings(wanted, rows, store))
+        return tuple(_findings(target, rows, store))
 
 
-def _require_no_code(store: VectorStore, wanted: CollectionSpec) -> None:
+def _require_no_code(store: VectorStore, spec: CollectionSpec) -> None:
     """Code of others is run with somebody's consent alone, also in a scratch place."""
-    if isinstance(store, Definer) and (code := store.definitions(wanted, with_roles=False).code):
+    if isinstance(store, Definer) and (code := store.definitions(spec, with_roles=False).code):
         raise Refused(f"a trial runs no code of others: {code[0]}")
 
 
@@ -150,9 +151,9 @@ def _clear(store: VectorStore, mark: str, machine: str, now: datetime) -> None:
             store.drop(name)
 
 
-def _findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore) -> Iterator[Part]:
+def _findings(spec: CollectionSpec, rows: pa.Table, store: VectorStore) -> Iterator[Part]:
     try:
-        store.create(wanted)
+        store.create(spec)
     except (InvalidRequest, Refused) as error:
         yield Part(
             part=TRIAL,
@@ -161,47 +162,47 @@ def _findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore) -> Ite
         )
         return
     try:
-        store.write(wanted.name, rows)
+        store.write(spec.name, rows)
     except InvalidRequest as error:
         yield Part(
             part=f"{TRIAL}.records", outcome=Outcome.REFUSED, consequence=shortened(str(error))
         )
         return
     try:
-        store.build_index(wanted.name)
+        store.build_index(spec.name)
     except InvalidRequest as error:
         yield Part(
             part=f"{TRIAL}.index", outcome=Outcome.REFUSED, consequence=shortened(str(error))
         )
         return
-    described = store.describe(wanted.name)
-    made = store.before_rights(wanted) if isinstance(store, Definer) else wanted
-    if made != wanted:
-        said = "rights and triggers are not tried: they are given where a collection is restored"
-        yield Part(part=f"{TRIAL}.rights", outcome=Outcome.APPROXIMATED, consequence=said)
+    described = store.describe(spec.name)
+    made = store.before_rights(spec) if isinstance(store, Definer) else spec
+    if made != spec:
+        problem = "rights and triggers are not tried: they are given where a collection is restored"
+        yield Part(part=f"{TRIAL}.rights", outcome=Outcome.APPROXIMATED, consequence=problem)
     for finding in compare_parts(made, described, engine=namespace(store.engine)):
         if not finding.unreported:
-            said = f"not as it was when it was tried: {finding.consequence}"
-            yield Part(part=finding.part, outcome=Outcome.LOST, consequence=said)
-    if described.same_contract(wanted):
-        yield from _record_findings(wanted, rows, store)
+            problem = f"not as it was when it was tried: {finding.consequence}"
+            yield Part(part=finding.part, outcome=Outcome.LOST, consequence=problem)
+    if described.same_contract(spec):
+        yield from _record_findings(spec, rows, store)
     else:
         yield Part(part=TRIAL, outcome=Outcome.LOST, consequence="it has other columns than it had")
 
 
-def _record_findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore) -> Iterator[Part]:
-    schema = store_schema(wanted)
-    found = pa.Table.from_batches(list(store.scan(wanted.name)), schema).combine_chunks()
-    if found["id"].to_pylist() != rows["id"].to_pylist():
-        said = f"{rows.num_rows} records were written, {found.num_rows} were read, or others"
-        yield Part(part=f"{TRIAL}.records", outcome=Outcome.LOST, consequence=said)
+def _record_findings(spec: CollectionSpec, rows: pa.Table, store: VectorStore) -> Iterator[Part]:
+    schema = store_schema(spec)
+    returned = pa.Table.from_batches(list(store.scan(spec.name)), schema).combine_chunks()
+    if returned["id"].to_pylist() != rows["id"].to_pylist():
+        problem = f"{rows.num_rows} records were written, {returned.num_rows} were read, or others"
+        yield Part(part=f"{TRIAL}.records", outcome=Outcome.LOST, consequence=problem)
         return
     whole = rows.combine_chunks()
-    same = pc.equal(digest.content_digests(found, wanted), digest.content_digests(whole, wanted))
+    same = pc.equal(digest.content_digests(returned, spec), digest.content_digests(whole, spec))
     yield from _differing("text and fields", whole, pc.invert(same))
-    near = within(found, whole, wanted, tolerance=store.vector_tolerance)
+    near = within(returned, whole, spec, tolerance=store.vector_tolerance)
     if store.vector_tolerance == 0:
-        ours, theirs = (digest.vector_digests(table, wanted) for table in (found, whole))
+        ours, theirs = (digest.vector_digests(table, spec) for table in (returned, whole))
         yield from _differing("vectors", whole, pc.invert(pc.equal(ours, theirs)))
     else:
         yield from _differing("vectors", whole, pa.array(~near))
@@ -210,5 +211,5 @@ def _record_findings(wanted: CollectionSpec, rows: pa.Table, store: VectorStore)
 def _differing(what: str, rows: pa.Table, wrong: pa.Array) -> Iterator[Part]:
     ids = rows["id"].filter(wrong).to_pylist()
     if ids:
-        said = f"{what} of {len(ids)} records do not come back as they were: {ids[:SHOWN]}"
-        yield Part(part=f"{TRIAL}.records", outcome=Outcome.LOST, consequence=said)
+        problem = f"{what} of {len(ids)} records do not come back as they were: {ids[:SHOWN]}"
+        yield Part(part=f"{TRIAL}.records", outcome=Outcome.LOST, consequence=problem)

@@ -59,7 +59,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was looked at, and what was wrong with it. Nothing looked at is never sound."""
+    """The number of things checked, and their problems. A check of nothing is never sound."""
 
     collection: str
     level: int
@@ -71,7 +71,7 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """Whether something was looked at and nothing was wrong."""
+        """True if something was checked and nothing was wrong."""
         return self.points > 0 and self.objects > 0 and not self.findings
 
 
@@ -163,8 +163,8 @@ class _Walk:
         with ThreadPoolExecutor(1, "state") as beside:
             folded = point if self.level >= 3 else None
             state = beside.submit(self.check_state, folded) if folded else None
-            found = map_concurrently(self.check_object, self.seen.values(), waiting=WAITING)
-            for done, finding in enumerate(found, start=1):
+            results = map_concurrently(self.check_object, self.seen.values(), waiting=WAITING)
+            for done, finding in enumerate(results, start=1):
                 self.findings += [finding] if finding else []
                 if self.progress:
                     self.progress(done, len(self.seen))
@@ -187,7 +187,7 @@ class _Walk:
 
 
 def attempt(key: str, check: Callable[[], None]) -> Finding | None:
-    """What a check of something found wrong."""
+    """The finding of a check; None if nothing is wrong."""
     try:
         check()
     except (Damaged, NotFound) as error:
@@ -249,6 +249,6 @@ def require_state(repository: Repository, point: RecoveryPoint) -> None:
         raise Damaged(f"{point.id}: the rows kept are {counts}, not {manifest.counts}")
 
 
-def _require(key: str, said: pa.ChunkedArray, found: pa.Array) -> None:
-    if not said.combine_chunks().equals(found):
+def _require(key: str, recorded: pa.ChunkedArray, computed: pa.Array) -> None:
+    if not recorded.combine_chunks().equals(computed):
         raise Damaged(f"{key}: its rows do not have the digests that it says")

@@ -137,7 +137,7 @@ def outline_restore(
         into=into,
         origins=origins,
         aliases=store.aliases(),
-        known=known_names,
+        taken=known_names,
     )
     definitions = None
     if isinstance(store, Definer):

@@ -28,7 +28,7 @@ class BaselinedSource:
         self._source = source
         self._start = start
         self._end: int | None = None
-        self._known: tuple[str, pa.Table] | None = None
+        self._cached: tuple[str, pa.Table] | None = None
 
     @property
     def provenance(self) -> SourceProvenance:
@@ -80,27 +80,27 @@ class BaselinedSource:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if self._known is None:
+        if self._cached is None:
             self.partitions()
-        protection_status = self._known[1] if self._known else pa.table({})
+        protection_status = self._cached[1] if self._cached else pa.table({})
         for batch in self._source.changes(after, through):
             at = pc.index_in(batch["document_id"], value_set=protection_status["document_id"])
             stands = pc.and_(
                 pc.equal(batch["position"], protection_status["position"].take(at)),
                 pc.equal(batch["ordinal"], protection_status["ordinal"].take(at)),
             )
-            found = batch.filter(pc.fill_null(stands, False).combine_chunks())
-            if found.num_rows:
-                days = pa.array([self._start] * found.num_rows, pa.date32())
-                day = found.schema.field("day")
-                yield found.set_column(found.schema.get_field_index("day"), day, days)
+            standing = batch.filter(pc.fill_null(stands, False).combine_chunks())
+            if standing.num_rows:
+                days = pa.array([self._start] * standing.num_rows, pa.date32())
+                day = standing.schema.field("day")
+                yield standing.set_column(standing.schema.get_field_index("day"), day, days)
 
     def _standing(self, last: SourcePartition) -> "pa.Table":
         """Document, position and ordinal of what stood at a day's end. Read once for each state of
         the history."""
-        if self._known is None or self._known[0] != last.anchor:
-            self._known = (last.anchor, _newest(self._source, last.through))
-        return self._known[1]
+        if self._cached is None or self._cached[0] != last.anchor:
+            self._cached = (last.anchor, _newest(self._source, last.through))
+        return self._cached[1]
 
 
 def _newest(source: Source, through: int) -> "pa.Table":
@@ -109,13 +109,13 @@ def _newest(source: Source, through: int) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    held, limit = list[pa.Table](), HELD_ROWS
+    tables, limit = list[pa.Table](), HELD_ROWS
     for batch in source.changes(0, through):
-        held.append(pa.Table.from_batches([batch]).select(list(KEY)))
-        if sum(table.num_rows for table in held) > limit:
-            held = [_last(held)]
-            limit = max(HELD_ROWS, 2 * held[0].num_rows)
-    newest = _last(held)
+        tables.append(pa.Table.from_batches([batch]).select(list(KEY)))
+        if sum(table.num_rows for table in tables) > limit:
+            tables = [_last(tables)]
+            limit = max(HELD_ROWS, 2 * tables[0].num_rows)
+    newest = _last(tables)
     return newest.filter(pc.invert(newest["deleted"])).combine_chunks()
 
 

@@ -1,4 +1,4 @@
-"""What a file that is not a feed looks like, by its first bytes."""
+"""Signatures of files that are not feeds, recognised by their first bytes."""
 
 SHOWN_BYTES = 16
 SIGNS = (
@@ -25,7 +25,7 @@ BINARY = frozenset(["gzip", "Zstandard", "bzip2", "xz", "a ZIP archive", "Parque
 
 
 def look(data: bytes) -> tuple[str, str] | None:
-    """What bytes look like and what to do about it; None where they look like nothing known."""
+    """The format that bytes appear to be in, with a way out; None if they look like none."""
     for sign, name, way_out in SIGNS:
         if data.startswith(sign):
             return name, way_out

@@ -66,7 +66,7 @@ class _Index:
 
 
 class GitSource:
-    """What happened to the files of a repository along the first parents of a ref.
+    """Changes to the files of a repository along the first parents of a ref.
 
     A position is the place of a commit in that line, counted from 1; an anchor is a commit id; a
     document is a path, and a rename deletes one and inserts another. Merges count as what they
@@ -95,7 +95,7 @@ class GitSource:
         self._include = tuple(include)
         self._exclude = tuple(exclude)
         self._misfit = misfit
-        self._known: _Index | None = None
+        self._cached: _Index | None = None
 
     @property
     def provenance(self) -> SourceProvenance:
@@ -119,8 +119,8 @@ class GitSource:
 
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the ref is now; the head is its last commit with changes."""
-        self._known = self._read_index()
-        return list(self._known.partitions)
+        self._cached = self._read_index()
+        return list(self._cached.partitions)
 
     def anchor(self, position: int) -> str | None:
         """The commit at a position."""
@@ -129,10 +129,10 @@ class GitSource:
 
     def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
         index = self._index
-        known = bisect_right(index.positions, after)
-        newest = index.newest[known - 1] if known else BEFORE_ALL_TIMES
-        found = self._walk(index.history, after, through, newest)
-        return in_batches(change for _, change in found if isinstance(change, Change))
+        seen = bisect_right(index.positions, after)
+        newest = index.newest[seen - 1] if seen else BEFORE_ALL_TIMES
+        steps = self._walk(index.history, after, through, newest)
+        return in_batches(change for _, change in steps if isinstance(change, Change))
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
         return [
@@ -146,25 +146,25 @@ class GitSource:
 
     @property
     def _index(self) -> _Index:
-        if self._known is None:
-            self._known = self._read_index()
-        return self._known
+        if self._cached is None:
+            self._cached = self._read_index()
+        return self._cached
 
     def _read_index(self) -> _Index:
         history = read_history(self._repository, self._ref)
         positions, newest, counts = list[int](), list[int](), list[int]()
         waiting, superseded = dict[bytes, Quarantined](), 0
-        for path, found in self._walk(history, 0, len(history.commits), BEFORE_ALL_TIMES):
+        for path, step in self._walk(history, 0, len(history.commits), BEFORE_ALL_TIMES):
             superseded += waiting.pop(path, None) is not None
-            if found is None:
+            if step is None:
                 continue
-            if isinstance(found, Quarantined):
-                waiting[path] = found
-            elif positions and positions[-1] == found.position:
+            if isinstance(step, Quarantined):
+                waiting[path] = step
+            elif positions and positions[-1] == step.position:
                 counts[-1] += 1
             else:
-                positions.append(found.position)
-                newest.append(found.newest)
+                positions.append(step.position)
+                newest.append(step.newest)
                 counts.append(1)
         lines = tuple(_placed(q, positions) for q in waiting.values())
         return _Index(
@@ -176,8 +176,8 @@ class GitSource:
         )
 
     def _left_out(self, history: History) -> list[LeftOut]:
-        """What the newest commit has that is no document by its nature."""
-        found = others_than_files(
+        """Entries of the newest commit that are no documents by their nature."""
+        others = others_than_files(
             self._repository,
             history.commits[-1],
             include=self._include,
@@ -185,7 +185,7 @@ class GitSource:
         )
         return [
             LeftOut(path.decode("utf-8", "backslashreplace"), NOT_FILES.get(mode, "no file"))
-            for path, mode in found
+            for path, mode in others
         ]
 
     def _walk(
@@ -237,10 +237,10 @@ def _path_of(file: FileChange) -> str | None:
         return None
 
 
-def _placed(found: Quarantined, positions: list[int]) -> Quarantined:
+def _placed(line: Quarantined, positions: list[int]) -> Quarantined:
     """The same, after the last position at or before its commit that has changes."""
-    known = bisect_right(positions, found.after)
-    return replace(found, after=positions[known - 1] if known else 0)
+    earlier = bisect_right(positions, line.after)
+    return replace(line, after=positions[earlier - 1] if earlier else 0)
 
 
 def _partitions(

@@ -84,13 +84,13 @@ def changed_files(
     bytewise order of path. A symbolic link or submodule is no file."""
     pathspecs = _pathspecs(include, exclude)
     options = ("--stdin", "--root", *RAW)
-    with tempfile.TemporaryFile(dir=temporary_parent()) as wanted:
+    with tempfile.TemporaryFile(dir=temporary_parent()) as requests:
         commits = history.commits
         for index in range(after, min(through, len(commits))):
             parent = f" {commits[index - 1]}" if index else ""
-            wanted.write(f"{commits[index]}{parent}\n".encode())
-        wanted.seek(0)
-        with started(directory, "diff-tree", *options, "--", *pathspecs, stdin=wanted) as process:
+            requests.write(f"{commits[index]}{parent}\n".encode())
+        requests.seek(0)
+        with started(directory, "diff-tree", *options, "--", *pathspecs, stdin=requests) as process:
             fields = Output(process, directory, "diff-tree").fields(b"\0")
             yield from _parsed(fields, history, after)
             if process.wait():
@@ -105,8 +105,8 @@ def others_than_files(
     strange = _entries_without_blobs(directory, commit, _pathspecs((), exclude))
     if not any(mode == LINK for _, mode in strange):
         return strange
-    wanted = set(_entries_without_blobs(directory, commit, _pathspecs(include, exclude)))
-    return [entry for entry in strange if entry[1] != LINK or entry in wanted]
+    selected = set(_entries_without_blobs(directory, commit, _pathspecs(include, exclude)))
+    return [entry for entry in strange if entry[1] != LINK or entry in selected]
 
 
 def _entries_without_blobs(
@@ -116,10 +116,10 @@ def _entries_without_blobs(
     with started(directory, "diff-tree", *RAW, nothing, commit, "--", *pathspecs) as process:
         fields = Output(process, directory, "diff-tree").fields(b"\0")
         pairs = ((next(fields), about.split(b" ", 2)[1]) for about in fields)
-        found = [(path, mode) for path, mode in pairs if mode not in REGULAR]
+        entries = [(path, mode) for path, mode in pairs if mode not in REGULAR]
         if process.wait():
             raise Unavailable(f"git diff-tree in {directory} failed: run `git fsck` there")
-    return found
+    return entries
 
 
 def _pathspecs(include: Sequence[str], exclude: Sequence[str]) -> list[str]:
@@ -187,10 +187,10 @@ def _missing(directory: Path, blob: str) -> Unavailable:
     fetches from is not ours to contact."""
     names = "config", "--get-regexp", r"^remote\..*\.partialclonefilter$"
     try:
-        said = run_git(directory, *names).split(".partialclonefilter ")[0]
+        key = run_git(directory, *names).split(".partialclonefilter ")[0]
     except NotFound:
         return Unavailable(f"object {blob} of {directory} cannot be read: run `git fsck` there")
-    remote = said.removeprefix("remote.")
+    remote = key.removeprefix("remote.")
     named = f" {remote}" if REMOTE.fullmatch(remote) else ""  # others do not go into a command
     return Unavailable(
         f"{directory} is a partial clone, and object {blob} of its history was left out: bring all "

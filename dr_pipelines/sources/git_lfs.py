@@ -20,21 +20,23 @@ POINTER_BYTES = 1024
 
 
 def pointed_at(data: bytes, directory: Path, *, limit_bytes: int) -> bytes | None:
-    """What a pointer points at, where `git lfs fetch` has brought it; other files as they are; None
-    for more than `limit_bytes`. Raises `Unreadable` for a pointer whose file is not here."""
+    """The file that a pointer stands for, if `git lfs fetch` has brought it; any other file as it
+    is; None for more than `limit_bytes`. Raises `Unreadable` for a pointer whose file is not
+    here.
+    """
     match = POINTER.fullmatch(data) if len(data) <= POINTER_BYTES else None
     if match is None:
         return data
     oid, size = match[1].decode(), int(match[2])
     if size > limit_bytes:
         return None
-    found = _stored(directory, oid, size)
-    if found is None:
+    content = _stored(directory, oid, size)
+    if content is None:
         raise Unreadable(
             f"the file is a Git LFS pointer, and its {size} bytes are not here: run "
             f"`git -C {shlex.quote(str(directory))} lfs fetch --all`, or exclude it"
         )
-    return found
+    return content
 
 
 def last_brought(directory: Path) -> int:

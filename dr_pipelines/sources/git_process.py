@@ -20,8 +20,8 @@ SETTINGS = ("core.quotepath=false", "core.fsmonitor=false")
 def git_environment(directory: Path) -> dict[str, str]:
     """The environment without any GIT_ variable; the repository is the directory itself, never one
     around it."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    return kept | {
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    return inherited | {
         "LC_ALL": "C",
         "GIT_ALLOW_PROTOCOL": "none",  # overrides what the repository's own settings allow
         "GIT_CEILING_DIRECTORIES": str(directory.resolve().parent),
@@ -40,7 +40,7 @@ def run_git(directory: Path, *arguments: str) -> str:
         except subprocess.TimeoutExpired as late:
             raise _too_late(directory, arguments[0]) from late
     if process.returncode:
-        raise _refused(directory, arguments[0], _said(error))
+        raise _refused(directory, arguments[0], _message(error))
     return out.decode("utf-8", "surrogateescape")
 
 
@@ -71,7 +71,7 @@ def started(
 
 
 class Output:
-    """What a process writes, read with a limit on how long it may be silent."""
+    """The output of a process, read with a limit on how long it may be silent."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", directory: Path, command: str) -> None:
         if process.stdout is None:
@@ -98,16 +98,16 @@ class Output:
         while len(self._buffer) < size:
             if not self._more():
                 raise self._ended()
-        found = bytes(self._buffer[:size])
+        taken = bytes(self._buffer[:size])
         del self._buffer[:size]
-        return found
+        return taken
 
     def _more(self) -> bool:
         if not self._poll.poll(TIMEOUT_SECONDS * 1000):
             raise _too_late(self._directory, self._command)
-        found = os.read(self._file, READ_BYTES)
-        self._buffer += found
-        return bool(found)
+        chunk = os.read(self._file, READ_BYTES)
+        self._buffer += chunk
+        return bool(chunk)
 
     def _ended(self) -> Unavailable:
         return Unavailable(
@@ -115,9 +115,9 @@ class Output:
         )
 
 
-def _refused(directory: Path, command: str, said: str) -> InvalidRequest:
-    if "dubious ownership" not in said:
-        return NotFound(f"git {command} in {directory}: {said}")
+def _refused(directory: Path, command: str, message: str) -> InvalidRequest:
+    if "dubious ownership" not in message:
+        return NotFound(f"git {command} in {directory}: {message}")
     return InvalidRequest(
         f"{directory} belongs to another user, so git does not read it. If you trust what is in "
         f"it, run as the user who ingests: git config --global --add safe.directory "
@@ -129,6 +129,6 @@ def _too_late(directory: Path, command: str) -> Unavailable:
     return Unavailable(f"git {command} in {directory} was silent for {TIMEOUT_SECONDS} seconds")
 
 
-def _said(error: bytes) -> str:
+def _message(error: bytes) -> str:
     lines = error.decode("utf-8", "replace").strip().splitlines()
     return lines[0].removeprefix("fatal: ") if lines else "failed without a message"

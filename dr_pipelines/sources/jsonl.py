@@ -37,7 +37,7 @@ class JsonlSource:
     def __init__(self, path: str | Path, *, misfit: FindMisfit | None = None) -> None:
         self._path = Path(path)
         self._misfit = misfit
-        self._known: Index | None = None
+        self._cached: Index | None = None
 
     @property
     def provenance(self) -> SourceProvenance:
@@ -50,15 +50,15 @@ class JsonlSource:
     def change_token(self) -> str:
         """Which file it is, its size, when it was last written, and what values are expected."""
         with opened(self._path) as file:
-            found = os.fstat(file.fileno())
-        file_ = f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+            status = os.fstat(file.fileno())
+        file_ = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
         return f"{self._path}:{file_}:{self._misfit!r}"
 
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the file is now. Raises `InvalidRequest` where the file has
         bytes and not one line of it can be read."""
-        self._known = read_index(self._path, misfit=self._misfit)
-        return list(self._known.partitions)
+        self._cached = read_index(self._path, misfit=self._misfit)
+        return list(self._cached.partitions)
 
     def anchor(self, position: int) -> str | None:
         """SHA-256 of the file through the line with this `seq`; None where no line has it."""
@@ -71,23 +71,23 @@ class JsonlSource:
 
     def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
         return in_batches(
-            step.found
+            step.result
             for step in self._between(after, through)
-            if isinstance(step.found, Change) and step.found.position > after
+            if isinstance(step.result, Change) and step.result.position > after
         )
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
-        found = self._index.unread.lines
-        return [q for q in found if after < q.after <= through or q.after == after == 0]
+        lines = self._index.unread.lines
+        return [q for q in lines if after < q.after <= through or q.after == after == 0]
 
     def unread(self) -> Unread:
         return self._index.unread
 
     @property
     def _index(self) -> Index:
-        if self._known is None:
-            self._known = read_index(self._path, misfit=self._misfit)
-        return self._known
+        if self._cached is None:
+            self._cached = read_index(self._path, misfit=self._misfit)
+        return self._cached
 
     def _between(self, after: int, through: int) -> Iterator[Step]:
         for step in self._from(after):
@@ -113,10 +113,13 @@ class JsonlSource:
                 "new epoch of it."
             )
 
-    def _check(self, found: Mark, known: Mark) -> None:
-        if found.position != known.position or found.sha256.hexdigest() != known.sha256.hexdigest():
+    def _check(self, actual: Mark, recorded: Mark) -> None:
+        if (
+            actual.position != recorded.position
+            or actual.sha256.hexdigest() != recorded.sha256.hexdigest()
+        ):
             raise SourceRewritten(
                 f"{self._path} changed while it was read: what is at or before position "
-                f"{known.position} is not what it was. Read the feed again; if it was rewritten "
+                f"{recorded.position} is not what it was. Read the feed again; if it was rewritten "
                 "on purpose, accept a new epoch of it."
             )

@@ -29,8 +29,9 @@ KEPT_LINES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What one reading found: partitions, marks to seek to by ascending position, and what is not
-    in the changes."""
+    """The index that one reading builds: partitions, marks to seek to by ascending position, and
+    lines that gave no change.
+    """
 
     partitions: tuple[SourcePartition, ...]
     marks: tuple[Mark, ...]
@@ -54,12 +55,12 @@ def read_index(path: Path, *, misfit: FindMisfit | None = None) -> Index:
         written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
         file.seek(0)
         begins = file.read(FIRST_BYTES)
-    found = lines.unread()
+    unreadable = lines.unread()
     if not days.changes:
-        _require_readable(path, begins, found)
+        _require_readable(path, begins, unreadable)
     if tail:
-        found = replace(found, tail_bytes=tail, tail_since=written)
-    return Index(days.partitions(), days.marks(), found)
+        unreadable = replace(unreadable, tail_bytes=tail, tail_since=written)
+    return Index(days.partitions(), days.marks(), unreadable)
 
 
 class _Days:
@@ -74,7 +75,7 @@ class _Days:
 
     def add(self, step: Step) -> None:
         """The next line; one that is no change counts for nothing."""
-        if not isinstance(step.found, Change):
+        if not isinstance(step.result, Change):
             return
         if self._rows and day_of(step.mark.newest) != day_of(self._last.newest):
             self._end_day()
@@ -117,7 +118,7 @@ class _Lines:
     says a position again is the same line delivered twice, or another one.
     """
 
-    _said: "array[int]" = field(default_factory=lambda: array("q"))
+    _positions: "array[int]" = field(default_factory=lambda: array("q"))
     _hashes: "array[int]" = field(default_factory=lambda: array("q"))
     _open: dict[int, Quarantined] = field(default_factory=dict)
     _about: dict[str, list[int]] = field(default_factory=dict)
@@ -128,21 +129,21 @@ class _Lines:
     def add(self, step: Step) -> None:
         """The next line."""
         if step.own is not None and not step.repeats:
-            self._said.append(step.own)
+            self._positions.append(step.own)
             self._hashes.append(hash(step.raw))
-        if isinstance(step.found, Change):
-            self._supersede(step.found.document_id)
-        elif step.repeats and (known := self._hash_of(step)) is not None:
-            if known == hash(step.raw):
+        if isinstance(step.result, Change):
+            self._supersede(step.result.document_id)
+        elif step.repeats and (earlier := self._hash_of(step)) is not None:
+            if earlier == hash(step.raw):
                 self._duplicates += 1
             else:
                 reason = f"seq {step.own} was said before with other content"
-                self._wait(replace(step.found, reason=reason), repeats=True)
+                self._wait(replace(step.result, reason=reason), repeats=True)
         else:
-            self._wait(step.found, repeats=step.repeats)
+            self._wait(step.result, repeats=step.repeats)
 
     def unread(self) -> Unread:
-        """What waits for somebody, and how much does not."""
+        """The lines that wait for somebody, and counts of the others."""
         return unread(
             tuple(self._open.values()),
             count=self._count - self._superseded,
@@ -152,17 +153,17 @@ class _Lines:
 
     def _hash_of(self, step: Step) -> int | None:
         """The hash of the line that said this position first; None where none did."""
-        at = bisect_left(self._said, step.own or 0)
-        known = at < len(self._said) and self._said[at] == step.own
-        return self._hashes[at] if known else None
+        at = bisect_left(self._positions, step.own or 0)
+        indexed = at < len(self._positions) and self._positions[at] == step.own
+        return self._hashes[at] if indexed else None
 
-    def _wait(self, found: Quarantined, *, repeats: bool) -> None:
+    def _wait(self, line: Quarantined, *, repeats: bool) -> None:
         number, self._count = self._count, self._count + 1
         if len(self._open) >= KEPT_LINES:
             return
-        self._open[number] = found
-        if found.document is not None and not repeats:  # a conflict is not settled by going on
-            self._about.setdefault(found.document, []).append(number)
+        self._open[number] = line
+        if line.document is not None and not repeats:  # a conflict is not settled by going on
+            self._about.setdefault(line.document, []).append(number)
 
     def _supersede(self, document: str) -> None:
         for number in self._about.pop(document, ()) if self._about else ():
@@ -170,15 +171,17 @@ class _Lines:
             self._superseded += 1
 
 
-def _require_readable(path: Path, begins: bytes, found: Unread) -> None:
+def _require_readable(path: Path, begins: bytes, unreadable: Unread) -> None:
     """Raise where there is something and none of it is a change. A line that is still being written
     may become one, unless nothing that begins like this ever does."""
     looks = first_bytes.look(begins)
-    if not found.count and not (looks and looks[0] in first_bytes.BINARY):
+    if not unreadable.count and not (looks and looks[0] in first_bytes.BINARY):
         return
     guess = f" It looks like {looks[0]}: {looks[1]}." if looks else ""
-    first = f" {found.lines[0].place}: {found.lines[0].reason}" if found.lines else ""
+    first = (
+        f" {unreadable.lines[0].place}: {unreadable.lines[0].reason}" if unreadable.lines else ""
+    )
     raise InvalidRequest(
-        f"{path}: not one line can be read, of {found.count}. It begins with "
+        f"{path}: not one line can be read, of {unreadable.count}. It begins with "
         f"{first_bytes.shown(begins)}.{guess}{first}"
     )

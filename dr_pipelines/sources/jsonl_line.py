@@ -199,8 +199,8 @@ def _string(row: dict[str, Any], key: str) -> str:
 
 
 def _uri(metadata: dict[str, Any]) -> str | None:
-    found = (metadata.get(key) for key in ("uri", "url"))
-    return next((value for value in found if isinstance(value, str)), None)
+    candidates = (metadata.get(key) for key in ("uri", "url"))
+    return next((value for value in candidates if isinstance(value, str)), None)
 
 
 def _canonical(metadata: dict[str, Any]) -> str:

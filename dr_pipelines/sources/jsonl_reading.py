@@ -47,11 +47,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one line was, and the mark of the last line with a position at or before it. `own` is
-    the position that the line says; `repeats`: it does not follow the one before. `end` is where
-    the next line begins."""
+    """The result for one line, and the mark of the last line with a position at or before it. `own`
+    is the position that the line states; `repeats` is true if it does not follow the one before.
+    `end` is where the next line begins.
+    """
 
-    found: Change | Quarantined
+    result: Change | Quarantined
     mark: Mark
     raw: bytes
     end: int
@@ -75,9 +76,9 @@ def walk(file: BinaryIO, start: Mark, *, misfit: FindMisfit | None = None) -> It
         except Unreadable as error:
             if isinstance(error, Misfit):
                 mark = Mark(error.position, error.newest, offset, number, sha256.copy())
-            found = _quarantined(error, raw, mark, line=number, after=readable, written=written)
+            result = _quarantined(error, raw, mark, line=number, after=readable, written=written)
             own = error.position if isinstance(error, Misfit | Repeated) else None
-            yield Step(found, mark, raw, offset, own, isinstance(error, Repeated))
+            yield Step(result, mark, raw, offset, own, isinstance(error, Repeated))
             continue
         mark = Mark(change.position, change.newest, offset, number, sha256.copy())
         readable = change.position

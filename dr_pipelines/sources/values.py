@@ -41,7 +41,7 @@ class FieldTypes:
 
 
 def described(field: Field, value: Any) -> str:
-    """What is wrong with a value, in words."""
+    """The problem with a value, in words."""
     shown = repr(value)
     if len(shown) > SHOWN_CHARACTERS:
         shown = shown[: SHOWN_CHARACTERS - 3] + "..."
@@ -78,9 +78,9 @@ def _timestamp(value: Any) -> datetime:
     try:
         time = datetime.fromisoformat(value)
         aware = time if time.tzinfo or len(value) > len("2026-01-01") else time.replace(tzinfo=UTC)
-        found = aware.astimezone(UTC) if aware.tzinfo else None
+        instant = aware.astimezone(UTC) if aware.tzinfo else None
     except (TypeError, ValueError, OverflowError) as error:
         raise WrongType from error
-    if found is None:
+    if instant is None:
         raise WrongType
-    return found
+    return instant

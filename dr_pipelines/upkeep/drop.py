@@ -1,6 +1,6 @@
 """Dropping: what a restore or an ingestion left in a store, and never what is served."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ def drop(
     *,
     store: VectorStore,
     store_name: str,
-    known: Callable[[], Iterable[Known]],
+    collections: Callable[[], Sequence[Known]],
     repository: Repository,
     lease: Lease,
 ) -> Dropped:
@@ -36,12 +36,12 @@ def drop(
 
     Raises `NotFound` where the store has none, `Refused` for what is served or was made by others.
     """
-    with ExitStack() as held:
-        held.enter_context(lease(name))
-        for collection in sorted({each.name for each in known()} - {name}):
-            held.enter_context(lease(collection))
-        found = stored(store, store=store_name, known=known(), repository=repository)
-        each = next((each for each in found if each.name == name), None)
+    with ExitStack() as leases:
+        leases.enter_context(lease(name))
+        for collection in sorted({each.name for each in collections()} - {name}):
+            leases.enter_context(lease(collection))
+        entries = stored(store, store=store_name, collections=collections(), repository=repository)
+        each = next((each for each in entries if each.name == name), None)
         if each is None:
             raise NotFound(f"store {store_name!r} has no collection {name!r}. See: dr stores")
         require_droppable(name, each.part, each.collection, store=store_name, aliases=each.aliases)

@@ -93,14 +93,14 @@ def test_a_probe_finds_what_a_store_lacks(
     "store", [broken.LastWriterWins, broken.ChecksThenActs, broken.ConflictsButOverwrites]
 )
 def test_a_store_whose_creates_are_not_exclusive_is_refused(store: type[MemoryBlobStore]) -> None:
-    found = probe(store(), prefix="probe", now=NOW)
+    measured = probe(store(), prefix="probe", now=NOW)
     with pytest.raises(Refused, match="memory:: an object that exists can be created again"):
-        repository(store(), capabilities=found.model_dump(mode="json"))
+        repository(store(), capabilities=measured.model_dump(mode="json"))
 
 
 def test_a_store_that_reads_late_is_found_out() -> None:
-    found = probe(ReadsLate(), prefix="probe", now=NOW)
-    assert found == ALL.model_copy(
+    measured = probe(ReadsLate(), prefix="probe", now=NOW)
+    assert measured == ALL.model_copy(
         update={
             "read_after_write": False,
             "range_reads": False,
@@ -111,8 +111,8 @@ def test_a_store_that_reads_late_is_found_out() -> None:
 
 
 def test_an_exclusive_store_is_accepted() -> None:
-    found = ALL.model_dump(mode="json")
-    assert repository(capabilities=found).identity.capabilities == found
+    measured = ALL.model_dump(mode="json")
+    assert repository(capabilities=measured).identity.capabilities == measured
 
 
 def test_a_probe_whose_answers_are_lost_says_nothing() -> None:

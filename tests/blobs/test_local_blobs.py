@@ -216,10 +216,10 @@ def test_a_listing_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> No
 def test_directories_deeper_than_any_object_are_named_and_not_followed(tmp_path: Path) -> None:
     LocalBlobStore(tmp_path).create("a/b", DATA)
     tmp_path.joinpath("a", *["d"] * 300).mkdir(parents=True)
-    found = LocalBlobStore(tmp_path).keys("a/")
-    assert next(found) == "a/b"
+    keys = LocalBlobStore(tmp_path).keys("a/")
+    assert next(keys) == "a/b"
     with pytest.raises(Damaged, match=r"a/d/d/d/.*… is deeper than any object$"):
-        next(found)
+        next(keys)
 
 
 def test_a_directory_that_is_not_there_is_unavailable_not_empty(tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ class TestRadosgw(BlobStoreContract):
 
 
 def test_an_unversioned_bucket_has_every_capability(blobs: S3BlobStore) -> None:
-    found = probe(blobs, prefix="probe", now=NOW)
-    assert found == Capabilities(
+    measured = probe(blobs, prefix="probe", now=NOW)
+    assert measured == Capabilities(
         probed_at=NOW,
         racers=16,
         winners=1,
@@ -70,10 +70,10 @@ def test_an_unversioned_bucket_has_every_capability(blobs: S3BlobStore) -> None:
 def test_a_versioned_bucket_that_overwrites_is_refused(client: Any) -> None:
     """This server ignores `If-None-Match: *` there: every racer wins."""
     blobs = S3BlobStore(new_bucket(client, versioned=True), client=client)
-    found = probe(blobs, prefix="probe", now=NOW)
-    assert (found.exclusive_create, found.winners) == (False, 16)
+    measured = probe(blobs, prefix="probe", now=NOW)
+    assert (measured.exclusive_create, measured.winners) == (False, 16)
     with pytest.raises(Refused, match="an object that exists can be created again"):
-        repository(blobs, capabilities=found.model_dump(mode="json"))
+        repository(blobs, capabilities=measured.model_dump(mode="json"))
     assert list(blobs.keys("")) == []
 
 

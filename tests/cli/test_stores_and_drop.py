@@ -151,11 +151,11 @@ NOTES = Known("notes", "local", HERE, (BEFORE, HERE), {"3-abc": 7, "3-abc.5": No
     ],
 )
 def test_the_part_of_a_collection(found: Found, part: tuple[Part, str | None]) -> None:
-    assert part_of(found, store="local", known=[NOTES]) == part
+    assert part_of(found, store="local", collections=[NOTES]) == part
 
 
 def test_another_store_does_not_know_the_name() -> None:
-    part, _ = part_of(Found("notes@2", "new", (), 7), store="other", known=[NOTES])
+    part, _ = part_of(Found("notes@2", "new", (), 7), store="other", collections=[NOTES])
     assert part is Part.UNFINISHED
 
 

@@ -62,16 +62,16 @@ def between(process: Process, a: str, b: str, *, limit: int = 100) -> Diff:
 
 
 def test_a_diff_names_everything_once(process: Process) -> None:
-    found = between(process, "seq:6", "latest")
-    assert found.added == ("new", "new and empty")
-    assert found.removed == ("empty", "gone")
-    assert found.changed == (
+    difference = between(process, "seq:6", "latest")
+    assert difference.added == ("new", "new and empty")
+    assert difference.removed == ("empty", "gone")
+    assert difference.changed == (
         DocumentChange("emptied", text=True, vectors=True, fields=()),
         DocumentChange("team", False, False, (FieldChange("team", "red", "blue"),)),
         DocumentChange("text", text=True, vectors=True, fields=()),
     )
-    assert (found.added_total, found.removed_total, found.changed_total) == (2, 2, 3)
-    assert (found.unchanged, found.equal) == (1, False)
+    assert (difference.added_total, difference.removed_total, difference.changed_total) == (2, 2, 3)
+    assert (difference.unchanged, difference.equal) == (1, False)
 
 
 def test_the_other_direction_is_the_mirror_image(process: Process) -> None:
@@ -85,16 +85,16 @@ def test_the_other_direction_is_the_mirror_image(process: Process) -> None:
 def test_a_point_is_equal_to_itself_and_to_its_replay(process: Process) -> None:
     before = process.point()
     process.replay(MONDAY.date(), TUESDAY.date())
-    found = diff(process.repository, before, process.point())
-    assert found.equal
-    assert found.unchanged == 6
+    difference = diff(process.repository, before, process.point())
+    assert difference.equal
+    assert difference.unchanged == 6
 
 
 def test_totals_are_exact_where_names_are_limited(process: Process) -> None:
-    found = between(process, "seq:6", "latest", limit=1)
-    assert (found.added, found.removed) == (("new",), ("empty",))
-    assert [c.id for c in found.changed] == ["emptied"]
-    assert (found.added_total, found.removed_total, found.changed_total) == (2, 2, 3)
+    difference = between(process, "seq:6", "latest", limit=1)
+    assert (difference.added, difference.removed) == (("new",), ("empty",))
+    assert [c.id for c in difference.changed] == ["emptied"]
+    assert (difference.added_total, difference.removed_total, difference.changed_total) == (2, 2, 3)
 
 
 def test_vectors_alone_may_differ(process: Process) -> None:
@@ -107,8 +107,8 @@ def test_vectors_alone_may_differ(process: Process) -> None:
     rows = rows.set_column(place, kind, pa.array([[1.0, 0.0, 0.0, 0.0]], kind.type))
     process.store.write(physical, rows)
     process.backup()
-    found = diff(process.repository, before, process.point())
-    assert found.changed == (DocumentChange("same", text=False, vectors=True, fields=()),)
+    difference = diff(process.repository, before, process.point())
+    assert difference.changed == (DocumentChange("same", text=False, vectors=True, fields=()),)
 
 
 @settings(max_examples=6, deadline=None)
@@ -133,9 +133,9 @@ def test_a_diff_agrees_with_a_dictionary(changes: list[tuple[str, str | None]]) 
     process.ingest()
     middle = len(states) // 2
     before, after = states[middle - 1], states[-1]
-    found = between(process, f"seq:{middle}", "latest")
-    assert set(found.added) == set(after) - set(before)
-    assert set(found.removed) == set(before) - set(after)
+    difference = between(process, f"seq:{middle}", "latest")
+    assert set(difference.added) == set(after) - set(before)
+    assert set(difference.removed) == set(before) - set(after)
     both = set(before) & set(after)
-    assert {c.id for c in found.changed} == {d for d in both if before[d] != after[d]}
-    assert found.unchanged == sum(before[d] == after[d] for d in both)
+    assert {c.id for c in difference.changed} == {d for d in both if before[d] != after[d]}
+    assert difference.unchanged == sum(before[d] == after[d] for d in both)

@@ -102,8 +102,10 @@ def test_a_document_of_a_store_is_joined_over_batches_and_interleaved_ids(
         place = strange.column_names.index(name)
         strange = strange.set_column(place, strange.schema.field(name), pa.array([value]))
     process.store.write(physical, strange)
-    found = {row.id: (row.chunks, row.sha256) for row in live_documents(process.store, physical)}
-    assert found == {
+    documents = {
+        row.id: (row.chunks, row.sha256) for row in live_documents(process.store, physical)
+    }
+    assert documents == {
         "a": (8, sha256(LONG)),
         "a#000001x": (1, sha256("two")),
         "é": (1, sha256("two")),
@@ -161,12 +163,12 @@ def _states() -> Iterator[tuple[int, int, str]]:
 def test_every_state_of_the_handbook_is_answered(handbook: Process) -> None:
     wrong = []
     for position, documents, digest in _states():
-        found = list(
+        listed = list(
             stored_documents(
                 handbook.repository, at_position(History(handbook.repository, "notes"), position)
             )
         )
-        if (len(found), states_digest(found)) != (documents, digest):
+        if (len(listed), states_digest(listed)) != (documents, digest):
             wrong.append(position)
     assert wrong == []
     assert len(list(_states())) == 106

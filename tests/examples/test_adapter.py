@@ -31,11 +31,11 @@ PAGE = ROOT / "docs" / "adapters" / "README.md"
 
 def loaded() -> ModuleType:
     """The example, which is no part of a package."""
-    found = importlib.util.spec_from_file_location("parquet_store", EXAMPLE)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    spec = importlib.util.spec_from_file_location("parquet_store", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 

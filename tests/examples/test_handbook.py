@@ -107,7 +107,7 @@ def named_cases(change: Change, before: dict[str, Change], newest: str) -> Itera
 
 @cache
 def found_cases() -> dict[str, set[int]]:
-    found: dict[str, set[int]] = {}
+    seen: dict[str, set[int]] = {}
     deleted: dict[str, Change] = {}
     for change, before, newest in steps():
         cases = list(named_cases(change, before, newest))
@@ -118,8 +118,8 @@ def found_cases() -> dict[str, set[int]]:
             if change["text"] == deleted[change["id"]]["text"]:
                 cases.append("insertion of a deleted id with the old text")
         for case in cases:
-            found.setdefault(case, set()).add(change["seq"])
-    return found
+            seen.setdefault(case, set()).add(change["seq"])
+    return seen
 
 
 def promised_cases() -> dict[str, set[int]]:
@@ -282,7 +282,7 @@ def visible(query: dict[str, Any]) -> set[str]:
         mask = matches(allowed, table) & matches(only, table)
     else:
         mask = matches(allowed, table)
-    return {key for key, found in zip(ids, mask, strict=True) if found}
+    return {key for key, match in zip(ids, mask, strict=True) if match}
 
 
 @pytest.mark.parametrize("query", golden(), ids=lambda q: q["id"])

@@ -1,4 +1,4 @@
-"""What is made on this machine is for its owner alone, or for a group where the policy says so."""
+"""Files made on this machine are private to their owner, or to a group if the policy says so."""
 
 import os
 import stat
@@ -45,12 +45,12 @@ def place(
 
 def modes(*roots: Path) -> dict[str, set[int]]:
     """The modes of all directories, and of all files, under some."""
-    found: dict[str, set[int]] = {"directories": set(), "files": set()}
+    by_kind: dict[str, set[int]] = {"directories": set(), "files": set()}
     for root in roots:
         for path in (root, *root.rglob("*")):
             kind = "directories" if path.is_dir() else "files"
-            found[kind].add(stat.S_IMODE(path.lstat().st_mode))
-    return found
+            by_kind[kind].add(stat.S_IMODE(path.lstat().st_mode))
+    return by_kind
 
 
 def made(place: Workplace) -> list[Path]:
@@ -72,9 +72,9 @@ def test_a_policy_opens_it_to_a_group(place: Workplace) -> None:
     policies = place.directory / "policies.yaml"
     policies.write_text("access: group\n" + policies.read_text())
     work(place)
-    found = modes(*made(place))
-    assert all(mode & 0o770 == 0o770 and not mode & 0o007 for mode in found["directories"])
-    assert found["files"] == {0o660}
+    by_kind = modes(*made(place))
+    assert all(mode & 0o770 == 0o770 and not mode & 0o007 for mode in by_kind["directories"])
+    assert by_kind["files"] == {0o660}
     assert place.dr("status", "--json").json["warnings"] == []
 
 
@@ -106,12 +106,12 @@ def test_a_directory_that_is_too_open_is_named_by_status(place: Workplace) -> No
 )
 def test_too_open(tmp_path: Path, mode: int, access: Access, says: str | None) -> None:
     tmp_path.chmod(mode)
-    said = too_open(tmp_path, access)
+    message = too_open(tmp_path, access)
     if says is None:
-        assert said is None
+        assert message is None
     else:
-        assert said is not None
-        assert says in said.replace(str(tmp_path), "PATH")
+        assert message is not None
+        assert says in message.replace(str(tmp_path), "PATH")
 
 
 def test_engines_make_files_as_open_as_the_store_that_is_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What waits unread counts against the objective, and nothing readable is passed over."""
+"""Unread changes count against the objective, and nothing readable is passed over."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,16 +39,16 @@ LINES = tuple(
 
 
 def test_an_unread_change_is_exposed_since_the_oldest_of_it() -> None:
-    held = unread(LINES, count=2)
-    assert exposure(replace(PROVEN, unread=held), now=NOON + 3 * HOUR) == 2 * HOUR
+    lines = unread(LINES, count=2)
+    assert exposure(replace(PROVEN, unread=lines), now=NOON + 3 * HOUR) == 2 * HOUR
     tail = Unread(tail_bytes=1, tail_since=NOON)
     assert exposure(replace(PROVEN, unread=tail), now=NOON + 3 * HOUR) == 3 * HOUR
 
 
 def test_what_is_unread_is_never_quiet_and_breaches_in_its_time() -> None:
-    held = replace(PROVEN, unread=unread(LINES[:1], count=1))
+    status = replace(PROVEN, unread=unread(LINES[:1], count=1))
     times = (NOON, NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR)
-    assert [protection(held, rpo=HOUR, now=now) for now in times] == [
+    assert [protection(status, rpo=HOUR, now=now) for now in times] == [
         Protection.WITHIN,
         Protection.WITHIN,
         Protection.BREACHED,
@@ -58,9 +58,9 @@ def test_what_is_unread_is_never_quiet_and_breaches_in_its_time() -> None:
 
 
 def test_lines_that_were_let_go_leave_the_others_their_times() -> None:
-    held = unread(LINES, count=2).without({("line 1", "1" * 64), ("line 2", "other")})
-    assert (held.count, held.accepted, held.since) == (1, 1, NOON + 2 * HOUR)
-    assert held.without({("line 2", "2" * 64)}) == Unread(accepted=2)
+    lines = unread(LINES, count=2).without({("line 1", "1" * 64), ("line 2", "other")})
+    assert (lines.count, lines.accepted, lines.since) == (1, 1, NOON + 2 * HOUR)
+    assert lines.without({("line 2", "2" * 64)}) == Unread(accepted=2)
 
 
 def test_what_becomes_readable_after_its_day_was_ingested_is_not_passed_over(
@@ -99,7 +99,7 @@ def test_what_becomes_readable_after_its_day_was_ingested_is_not_passed_over(
 
 
 class _Killed(BaseException):
-    """What a SIGKILL leaves: nothing after it runs."""
+    """A stand-in for SIGKILL: nothing after it runs."""
 
 
 @pytest.mark.parametrize("by", ["the same command", "ingest"])
@@ -114,7 +114,7 @@ def test_a_schema_change_that_was_killed_before_it_was_applied_is_finished_by_th
     process = world.process()
     narrow = process.lineage.spec.model_copy(update={"fields": process.lineage.spec.fields[:1]})
     lineage = replace(process.lineage, spec=narrow)
-    given = {"repository": process.repository, "store": process.store, "lease": process.lease}
+    places = {"repository": process.repository, "store": process.store, "lease": process.lease}
     calls = iter((False, True))
 
     def dying(*words: Any, **more: Any) -> Any:
@@ -125,13 +125,13 @@ def test_a_schema_change_that_was_killed_before_it_was_applied_is_finished_by_th
     with monkeypatch.context() as patch:
         patch.setattr(schema_change, "finish_pending", dying)
         with pytest.raises(_Killed):
-            schema_change.accept_schema(lineage, "narrow", **given)
+            schema_change.accept_schema(lineage, "narrow", **places)
     assert world.store.aliases()[world.collection] == before  # nothing half-made is served
 
     if by == "ingest":
-        ingest(lineage, **given)
+        ingest(lineage, **places)
     else:
-        schema_change.accept_schema(lineage, "narrow", **given)
+        schema_change.accept_schema(lineage, "narrow", **places)
 
     now = world.store.aliases()[world.collection]
     assert now != before

@@ -29,7 +29,7 @@ def test_one_store_restores_without_dagster_and_models(
     pins = ["-c", ROOT / "constraints.txt"]
     subprocess.run([*pip, *pins, f"dr-pipelines[pgvector] @ {wheel.as_uri()}"], check=True)
 
-    def said(*command: str | Path, code: int = 0) -> str:
+    def output_of(*command: str | Path, code: int = 0) -> str:
         result = subprocess.run(
             command,
             cwd=backed_up,
@@ -43,12 +43,12 @@ def test_one_store_restores_without_dagster_and_models(
         return " ".join(result.stdout.split())
 
     dr = tmp_path / "venv" / "bin" / "dr"
-    assert said(python, "-I", "-c", PROBE) == "[]"
+    assert output_of(python, "-I", "-c", PROBE) == "[]"
     for path in (backed_up / "stores").glob("*.duckdb*"):
         path.unlink()
-    assert "read back and compared" in said(dr, "restore", "notes", "--switch")
-    assert "sound at level 3" in said(dr, "verify", "notes", "--level", "3")
-    assert "pip install 'dr-pipelines[ingest]'" in said(dr, "ingest", "notes", code=2)
-    assert "needs Dagster. Run: pip install 'dr-pipelines[dagster]'" in said(
+    assert "read back and compared" in output_of(dr, "restore", "notes", "--switch")
+    assert "sound at level 3" in output_of(dr, "verify", "notes", "--level", "3")
+    assert "pip install 'dr-pipelines[ingest]'" in output_of(dr, "ingest", "notes", code=2)
+    assert "needs Dagster. Run: pip install 'dr-pipelines[dagster]'" in output_of(
         python, "-I", "-c", "import dr_pipelines_dagster", code=1
     )

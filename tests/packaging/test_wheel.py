@@ -1,4 +1,4 @@
-"""What the wheel carries, and how another code location includes it."""
+"""The contents of the wheel, and how another code location includes it."""
 
 import importlib
 import json
@@ -43,8 +43,8 @@ print(json.dumps({
 
 
 def modules(package: str, *, called: str) -> set[str]:
-    found = {path.relative_to(ROOT / package) for path in (ROOT / package).rglob("*.py")}
-    return {f"{called}/{path.as_posix()}" for path in found}
+    paths = {path.relative_to(ROOT / package) for path in (ROOT / package).rglob("*.py")}
+    return {f"{called}/{path.as_posix()}" for path in paths}
 
 
 def test_the_wheel_holds_the_package_and_the_assets_under_a_name_of_their_own(wheel: Path) -> None:
@@ -80,15 +80,15 @@ def test_a_project_of_somebody_else_includes_the_assets(unpacked: Path, tmp_path
     )
 
     assert result.returncode == 0, result.stderr
-    found: dict[str, Any] = json.loads(result.stdout)
-    assert all(place.startswith(str(unpacked)) for place in found["from"])
-    assert set(found["assets"]) == INCLUDED | {"report"}
-    assert found["groups"] == ["default", "protected"]
+    loaded: dict[str, Any] = json.loads(result.stdout)
+    assert all(place.startswith(str(unpacked)) for place in loaded["from"])
+    assert set(loaded["assets"]) == INCLUDED | {"report"}
+    assert loaded["groups"] == ["default", "protected"]
     assert {"restore", "vectors_restore", "vectors_ingest_notes", "vectors_snapshot_notes"} <= set(
-        found["jobs"]
+        loaded["jobs"]
     )
-    assert found["sensors"] == ["vectors_rpo_notes"]
-    assert "dr_pipelines_dagster.DrPipelines" in found["components"]
+    assert loaded["sensors"] == ["vectors_rpo_notes"]
+    assert "dr_pipelines_dagster.DrPipelines" in loaded["components"]
 
 
 @pytest.mark.long
@@ -125,8 +125,8 @@ def test_dg_checks_and_lists_them_where_the_wheel_is_installed(wheel: Path, tmp_
 
 def blocks(kind: str) -> list[str]:
     """The README's blocks in a language that are about the assets."""
-    found = re.findall(rf"```{kind}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    return [block for block in found if "dr_pipelines_dagster" in block]
+    fenced = re.findall(rf"```{kind}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [block for block in fenced if "dr_pipelines_dagster" in block]
 
 
 @pytest.fixture

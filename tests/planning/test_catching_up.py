@@ -1,4 +1,4 @@
-"""What somebody who watches the log has not heard of yet."""
+"""Log entries that an observer has not been notified of yet."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is due, and when: decisions of values alone."""
+"""Decisions of what is due and when, from values alone."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -32,43 +32,43 @@ TAKES = {Action.INGEST: 5 * MINUTE, Action.SNAPSHOT: 10 * MINUTE}
 SHA = "0" * 64
 
 
-def protection_status(**known: object) -> ProtectionStatus:
-    return ProtectionStatus(head=7, head_sha256=SHA, **known)  # type: ignore[arg-type]
+def protection_status(**fields: object) -> ProtectionStatus:
+    return ProtectionStatus(head=7, head_sha256=SHA, **fields)  # type: ignore[arg-type]
 
 
-def due(known: ProtectionStatus, *, now: datetime = NOW) -> tuple[Need, ...]:
-    return needs(known, rpo=HOUR, now=now, takes=TAKES)
+def due(status: ProtectionStatus, *, now: datetime = NOW) -> tuple[Need, ...]:
+    return needs(status, rpo=HOUR, now=now, takes=TAKES)
 
 
 def test_a_quiet_collection_needs_nothing_however_old_its_proof() -> None:
-    known = protection_status(proven=6, proven_at=NOW - 300 * HOUR)
+    status = protection_status(proven=6, proven_at=NOW - 300 * HOUR)
 
-    assert exposure(known, now=NOW) == timedelta(0)
-    assert protection(known, rpo=HOUR, now=NOW) is Protection.QUIET
-    assert due(known) == ()
+    assert exposure(status, now=NOW) == timedelta(0)
+    assert protection(status, rpo=HOUR, now=NOW) is Protection.QUIET
+    assert due(status) == ()
 
 
 def test_exposure_is_the_age_of_the_oldest_unread_change() -> None:
-    known = protection_status(behind=("2026-03-01",), unread_since=NOW - 20 * MINUTE)
+    status = protection_status(behind=("2026-03-01",), unread_since=NOW - 20 * MINUTE)
 
-    assert exposure(known, now=NOW) == 20 * MINUTE
-    assert protection(known, rpo=HOUR, now=NOW) is Protection.WITHIN
-    assert protection(known, rpo=20 * MINUTE, now=NOW) is Protection.BREACHED
+    assert exposure(status, now=NOW) == 20 * MINUTE
+    assert protection(status, rpo=HOUR, now=NOW) is Protection.WITHIN
+    assert protection(status, rpo=20 * MINUTE, now=NOW) is Protection.BREACHED
 
 
 def test_a_change_from_the_future_is_no_exposure() -> None:
-    known = protection_status(behind=("2026-03-02",), unread_since=NOW + HOUR)
+    status = protection_status(behind=("2026-03-02",), unread_since=NOW + HOUR)
 
-    assert exposure(known, now=NOW) == timedelta(0)
-    assert due(known) == ()
+    assert exposure(status, now=NOW) == timedelta(0)
+    assert due(status) == ()
 
 
 def test_a_change_behind_one_from_the_future_is_exposed_since_its_own_time() -> None:
-    ahead, said = NOW + 100 * HOUR, NOW - 2 * HOUR
-    known = protection_status(behind=("2026-03-06",), unread_since=ahead, unread_said=said)
+    ahead, dated = NOW + 100 * HOUR, NOW - 2 * HOUR
+    status = protection_status(behind=("2026-03-06",), unread_since=ahead, unread_said=dated)
 
-    assert exposure(known, now=NOW) == 2 * HOUR
-    assert [need.since for need in due(known)] == [said]
+    assert exposure(status, now=NOW) == 2 * HOUR
+    assert [need.since for need in due(status)] == [dated]
 
 
 def test_what_was_never_proven_is_not_quiet() -> None:
@@ -77,10 +77,10 @@ def test_what_was_never_proven_is_not_quiet() -> None:
 
 def test_reading_starts_early_enough_to_end_within_the_objective() -> None:
     since = NOW - HOUR + TAKES[Action.INGEST] + LATENCY
-    known = protection_status(behind=("2026-03-01",), unread_since=since, unread_after=41)
+    status = protection_status(behind=("2026-03-01",), unread_since=since, unread_after=41)
 
-    assert due(known) == (Need(Action.INGEST, since, "1-41"),)
-    assert due(known, now=NOW - timedelta(seconds=1)) == ()
+    assert due(status) == (Need(Action.INGEST, since, "1-41"),)
+    assert due(status, now=NOW - timedelta(seconds=1)) == ()
 
 
 def test_a_slower_snapshot_starts_earlier() -> None:
@@ -91,34 +91,34 @@ def test_a_slower_snapshot_starts_earlier() -> None:
 
 
 def test_what_was_read_is_proven_within_another_objective() -> None:
-    known = protection_status(unproven_since=NOW - HOUR, proven=3, proven_at=NOW - 2 * HOUR)
+    status = protection_status(unproven_since=NOW - HOUR, proven=3, proven_at=NOW - 2 * HOUR)
 
-    assert exposure(known, now=NOW) == timedelta(0)
-    assert protection(known, rpo=HOUR, now=NOW) is Protection.WITHIN
-    assert due(known) == (Need(Action.SNAPSHOT, NOW - HOUR, "after-3"),)
+    assert exposure(status, now=NOW) == timedelta(0)
+    assert protection(status, rpo=HOUR, now=NOW) is Protection.WITHIN
+    assert due(status) == (Need(Action.SNAPSHOT, NOW - HOUR, "after-3"),)
 
 
 def test_reading_comes_before_proving() -> None:
-    known = protection_status(
+    status = protection_status(
         behind=("2026-02-28",), unread_since=NOW - HOUR, unproven_since=NOW - 2 * HOUR
     )
 
-    assert [need.action for need in due(known)] == [Action.INGEST, Action.SNAPSHOT]
+    assert [need.action for need in due(status)] == [Action.INGEST, Action.SNAPSHOT]
 
 
 def test_edits_that_only_a_snapshot_reveals_are_exposed_since_the_last_one() -> None:
-    known = protection_status(edited=True, proven=5, proven_at=NOW - 50 * MINUTE)
+    status = protection_status(edited=True, proven=5, proven_at=NOW - 50 * MINUTE)
 
-    assert exposure(known, now=NOW) == 50 * MINUTE
-    assert due(known) == (Need(Action.SNAPSHOT, NOW - 50 * MINUTE, "after-5"),)
+    assert exposure(status, now=NOW) == 50 * MINUTE
+    assert due(status) == (Need(Action.SNAPSHOT, NOW - 50 * MINUTE, "after-5"),)
 
 
 def test_what_was_never_backed_up_is_due_at_once() -> None:
-    known = protection_status(edited=True)
+    status = protection_status(edited=True)
 
-    assert exposure(known, now=NOW) == timedelta.max
-    assert protection(known, rpo=HOUR, now=NOW) is Protection.BREACHED
-    assert due(known) == (Need(Action.SNAPSHOT, None, "after-0"),)
+    assert exposure(status, now=NOW) == timedelta.max
+    assert protection(status, rpo=HOUR, now=NOW) is Protection.BREACHED
+    assert due(status) == (Need(Action.SNAPSHOT, None, "after-0"),)
 
 
 def test_a_need_keeps_its_name_while_the_source_goes_on() -> None:

@@ -34,7 +34,7 @@ def chosen(
         into=into,
         origins=there,
         aliases=aliases,
-        known=["docs"],
+        taken=["docs"],
     )
 
 
@@ -71,7 +71,7 @@ def test_an_unfinished_collection_says_so_until_its_timeline_is_that_of_the_log(
 
 
 def test_what_follows_from_a_name_is_said() -> None:
-    def said(
+    def effects(
         into: str | None, *, switch: bool, route: Route = Route.LOAD, engine: str = "duckdb"
     ) -> list[str]:
         notes = name_notes(
@@ -85,17 +85,17 @@ def test_what_follows_from_a_name_is_said() -> None:
         )
         return [note.consequence for note in notes]
 
-    (visible,) = said("docs", switch=True)
+    (visible,) = effects("docs", switch=True)
     assert "sees it while it is built, before it is proven" in visible
-    (native,) = said("docs", switch=True, route=Route.NATIVE)
+    (native,) = effects("docs", switch=True, route=Route.NATIVE)
     assert native.endswith("sees it before it is proven")
-    (alias,) = said(None, switch=True)
+    (alias,) = effects(None, switch=True)
     assert "becomes an alias" in alias
     assert "--into docs" in alias
-    assert said(None, switch=False) == said("copy", switch=False) == []
-    _, limited = said(None, switch=True, engine="pgvector")
+    assert effects(None, switch=False) == effects("copy", switch=False) == []
+    _, limited = effects(None, switch=True, engine="pgvector")
     assert limited.startswith("an alias is a view here")
-    assert said(None, switch=False, engine="pgvector") == []
+    assert effects(None, switch=False, engine="pgvector") == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dr_pipelines.model.parts import shown
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "words"),
     [
         (None, "not there"),
         (16, "16"),
@@ -25,5 +25,5 @@ from dr_pipelines.model.parts import shown
         ("x" * 300, "x" * 200 + "…"),
     ],
 )
-def test_a_part_is_shown_in_words(value: Any, said: str) -> None:
-    assert shown(value, collection="notes") == said
+def test_a_part_is_shown_in_words(value: Any, words: str) -> None:
+    assert shown(value, collection="notes") == words

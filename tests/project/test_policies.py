@@ -55,7 +55,7 @@ class Case:
     key: str
     old: str
     new: str
-    said: list[str]
+    messages: list[str]
 
 
 def read_case(text: str) -> Case:
@@ -69,7 +69,7 @@ ERRORS = [read_case(text) for text in (CASES / "errors.txt").read_text().split("
 
 
 def problems(folder: Path, text: str | bytes, environ: dict[str, str] = ENVIRON) -> list[str]:
-    """What is said of a file, without its name; empty when it is accepted."""
+    """Problems of a file, without its name; empty when it is valid."""
     path = folder / "policies.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     try:
@@ -86,14 +86,14 @@ def test_the_complete_file_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ERRORS, ids=[f"{c.key}-{i}" for i, c in enumerate(ERRORS)])
 def test_a_wrong_key_is_named_with_its_place(case: Case, tmp_path: Path) -> None:
     assert case.old in COMPLETE
-    assert problems(tmp_path, COMPLETE.replace(case.old, case.new, 1)) == case.said
+    assert problems(tmp_path, COMPLETE.replace(case.old, case.new, 1)) == case.messages
 
 
 def test_every_key_has_a_failing_example() -> None:
     named = {f"{e.path} ({e.kind})" if e.kind else e.path for e in keys(policy_schema())}
     for case in ERRORS:
         pattern = re.escape(case.key.partition(" (")[0]).replace("NAME", "[^:.]+")
-        assert any(re.match(rf"\d+:\d+: {pattern}\b", line) for line in case.said), case
+        assert any(re.match(rf"\d+:\d+: {pattern}\b", line) for line in case.messages), case
     assert {case.key for case in ERRORS} == named
 
 
@@ -164,9 +164,11 @@ def test_a_secret_in_the_file_is_refused_and_not_shown(
     url: str, place: str, tmp_path: Path
 ) -> None:
     key = place.partition(":")[0]
-    said = problems(tmp_path, COMPLETE.replace(place, f'{key}: "{url}"'))
-    assert len(said) == 1
-    assert said[0].endswith(f"{key}: found a URL with a secret, expected ${{NAME}} in its place")
+    messages = problems(tmp_path, COMPLETE.replace(place, f'{key}: "{url}"'))
+    assert len(messages) == 1
+    assert messages[0].endswith(
+        f"{key}: found a URL with a secret, expected ${{NAME}} in its place"
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,15 +187,15 @@ def test_what_holds_no_secret_is_not_refused(text: str) -> None:
 
 
 def test_an_unknown_key_does_not_show_its_value(tmp_path: Path) -> None:
-    said = problems(tmp_path, COMPLETE.replace("version: 1", "version: 1\npassword: hunter2"))
-    assert said == [
+    messages = problems(tmp_path, COMPLETE.replace("version: 1", "version: 1\npassword: hunter2"))
+    assert messages == [
         "2:1: password: found an unknown key, expected one of: access, collections, embedders,"
         " repository, state, stores, version"
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "1:1: the file is empty; "),
         ("# nothing\n", "1:1: the file is empty; "),
@@ -218,10 +220,10 @@ def test_an_unknown_key_does_not_show_its_value(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_policies_file_is_refused_kindly(
-    text: str | bytes, said: str, tmp_path: Path
+    text: str | bytes, message: str, tmp_path: Path
 ) -> None:
-    found = problems(tmp_path, text)
-    assert any(line.startswith(said) for line in found), found
+    lines = problems(tmp_path, text)
+    assert any(line.startswith(message) for line in lines), lines
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
@@ -349,7 +351,7 @@ def test_editors_are_told_of_wrong_shapes_by_the_schema() -> None:
     for text in (COMPLETE, (ROOT / "policies.yaml").read_text()):
         validator.validate(read_document(text).value)
     shape = "unknown key|missing|expected (text$|a (list|mapping|whole|number)|true|'|one of )"
-    shaped = [case for case in ERRORS if any(re.search(shape, line) for line in case.said)]
+    shaped = [case for case in ERRORS if any(re.search(shape, line) for line in case.messages)]
     assert len(shaped) > 40
     for case in shaped:
         value = read_document(COMPLETE.replace(case.old, case.new, 1)).value

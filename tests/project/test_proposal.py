@@ -33,11 +33,11 @@ TEAM = Field(name="team", type=FieldType.STRING)
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=60))
 
 
-@given(key=st.from_regex(NAME, fullmatch=True), value=texts, said=texts)
+@given(key=st.from_regex(NAME, fullmatch=True), value=texts, remark=texts)
 def test_a_value_is_read_back_as_it_was_and_comments_say_nothing(
-    key: str, value: str, said: str
+    key: str, value: str, remark: str
 ) -> None:
-    lines = [Line(0, "top"), Line(1, key, value, said), comment(1, said), Line(1, "z-last", 1)]
+    lines = [Line(0, "top"), Line(1, key, value, remark), comment(1, remark), Line(1, "z-last", 1)]
     if not _writable(value):
         with pytest.raises(ValueError, match="YAML"):
             written(lines)
@@ -66,13 +66,13 @@ def test_what_a_store_calls_things_cannot_change_the_file(
         name = legal_name(native, taken=taken)
         taken.add(name)
         value = {"records": 1, "dimension": 8, "metric": "l2", "key": [native], "tenant": None}
-        asked = Asked(name, native, (native,))
+        entry = Asked(name, native, (native,))
         spec = CollectionSpec(
             name="c",
             vectors=(Vector(dimension=8),),
             fields=(TEAM,),
         )
-        proposed.append(Proposed(name, tuple(_lines(asked, spec, value, "team:x")), value))
+        proposed.append(Proposed(name, tuple(_lines(entry, spec, value, "team:x")), value))
     subject = StoreSubject("lance:base", "lance:base", {})
     left_out = (LeftOut(reason, reason),)
     proposal = Proposal(tuple(proposed), left_out, _store_lines(subject, f"lance {reason}"))
@@ -82,12 +82,12 @@ def test_what_a_store_calls_things_cannot_change_the_file(
     except (InvalidRequest, ValueError):
         assert list(path.parent.iterdir()) == []  # refused whole
         return
-    found = load_policies(path, {})
-    assert {n: p.stored_as for n, p in found.collections.items()} == {
+    policies = load_policies(path, {})
+    assert {n: p.stored_as for n, p in policies.collections.items()} == {
         each.name: None if native == each.name else native
         for each, native in zip(proposed, natives, strict=True)
     }
-    assert {policy.owner for policy in found.collections.values()} == {"team:x"}
+    assert {policy.owner for policy in policies.collections.values()} == {"team:x"}
 
 
 @given(name=texts, taken=st.sets(st.from_regex(NAME, fullmatch=True), max_size=3))
@@ -98,7 +98,7 @@ def test_every_name_becomes_a_legal_one_that_is_free(name: str, taken: set[str])
 
 
 @pytest.mark.parametrize(
-    ("given", "url"),
+    ("url_given", "url"),
     [
         ("postgres://app@db/app", "postgresql://app@db/app"),
         ("postgresql+psycopg://app@db/app", "postgresql://app@db/app"),
@@ -106,10 +106,10 @@ def test_every_name_becomes_a_legal_one_that_is_free(name: str, taken: set[str])
         ("lance:s3://bucket/prefix", "lance:s3://bucket/prefix"),
     ],
 )
-def test_urls_of_other_programs_are_understood(given: str, url: str) -> None:
-    found = subject_of(given, base=Path(), environ={})
-    assert isinstance(found, StoreSubject)
-    assert (found.url, found.written, found.unset) == (url, url, None)
+def test_urls_of_other_programs_are_understood(url_given: str, url: str) -> None:
+    subject = subject_of(url_given, base=Path(), environ={})
+    assert isinstance(subject, StoreSubject)
+    assert (subject.url, subject.written, subject.unset) == (url, url, None)
 
 
 def test_what_is_nothing_is_told_without_its_secret() -> None:

@@ -1,4 +1,4 @@
-"""What counts as proven, since when, and how far back it is looked for."""
+"""Proofs of a collection: the newest one, the time since, and how far back the search goes."""
 
 import itertools
 from collections.abc import Iterator

@@ -103,10 +103,10 @@ def test_a_quiet_collection_is_tried_again_when_it_is_due() -> None:
     store, repository = world(row("a"))
     bench = Bench()
     taken(store, repository, bench)
-    asked: dict[str, Any] = {"repository": repository, "store": store}
-    assert unchanged_since("items", **asked, scratch=bench.scratch()) is not None
+    places: dict[str, Any] = {"repository": repository, "store": store}
+    assert unchanged_since("items", **places, scratch=bench.scratch()) is not None
     bench.every = timedelta(0)
-    assert unchanged_since("items", **asked, scratch=bench.scratch()) is None
+    assert unchanged_since("items", **places, scratch=bench.scratch()) is None
 
 
 class Forgets(Picky):
@@ -145,7 +145,7 @@ class TakesNothing(Picky):
 
 
 @pytest.mark.parametrize(
-    ("store", "part", "said"),
+    ("store", "part", "message"),
     [
         (Forgets, "keyword_index", "keyword and hybrid search fail"),
         (LosesTheSign, "trial.records", "text and fields of 1 records .*b0"),
@@ -154,13 +154,13 @@ class TakesNothing(Picky):
         (TakesNothing, "trial.records", "'a0': not today"),
     ],
 )
-def test_what_a_trial_finds_does_not_fit(store: type[Picky], part: str, said: str) -> None:
+def test_what_a_trial_finds_does_not_fit(store: type[Picky], part: str, message: str) -> None:
     served, repository = world(row("a"), row("b", weight=-1.0, embedding=[0.1, 0.2]))
     served.fill(row("a", embedding=[0.3, 0.1]))
     bench = Bench(store())
     fitness = taken(served, repository, bench)
     (loss,) = [loss for loss in fitness.losses() if loss.part == part]
-    assert re.search(said, loss.consequence)
+    assert re.search(message, loss.consequence)
     assert loss.outcome in (Outcome.LOST, Outcome.REFUSED)
     assert fitness.word == "does not fit"
     assert bench.store.collections() == []
@@ -204,7 +204,7 @@ def test_what_a_trial_found_is_not_forgotten_while_there_is_no_place() -> None:
         fitness = taken(store, repository, bench)
         assert (fitness.word, fitness.untried) == ("does not fit", "store scratch: nobody answers")
         manifest = History(repository, "items").latest().manifest
-        assert [given.part for given in manifest.accepted_losses] == ["trial.records"]
+        assert [acceptance.part for acceptance in manifest.accepted_losses] == ["trial.records"]
         assert unaccepted(fitness, manifest.accepted_losses) == ()
     bench.store, bench.every = Picky(), timedelta(days=7)
     assert (

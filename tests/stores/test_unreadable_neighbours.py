@@ -64,7 +64,7 @@ def test_it_is_listed_with_the_reason(process: Process, *, in_describe: bool) ->
     known = [known_collection(History(repository, "notes"), store="default")]
     found = {
         each.name: each
-        for each in stored(store, store="default", known=known, repository=repository)
+        for each in stored(store, store="default", collections=known, repository=repository)
     }
     assert found[ANOTHER].problem == "its rows are not for you"
     assert found[ANOTHER].part is Part.FOREIGN

@@ -38,8 +38,9 @@ NAMES = TypeAdapter[str](FieldName)
 
 @dataclass
 class Look:
-    """What the lines of a feed have: how many could be read, and which types fit all values of each
-    key of their metadata."""
+    """Statistics of a feed's first lines: how many could be read, and which types fit all values of
+    each key of their metadata.
+    """
 
     lines: int = 0
     unread: int = 0
@@ -90,7 +91,7 @@ def propose_feed(
     source = (
         Line(2, "source", comment="where documents come from"),
         Line(3, "kind", "jsonl", "a feed that only grows, one change a line"),
-        Line(3, "path", path, f"its file; {_said(look)}"),
+        Line(3, "path", path, f"its file; {_summary(look)}"),
     )
     lines = source_lines(collection, source, model=model, owner=owner, today=today)
     return Proposal(
@@ -110,8 +111,8 @@ def _looked_at(path: Path) -> Look:
                 look.whole = False
                 break
             look.lines += 1
-            if isinstance(step.found, Change):
-                _see(look, step.found)
+            if isinstance(step.result, Change):
+                _see(look, step.result)
             else:
                 look.unread += 1
     if look.lines == look.unread:
@@ -126,8 +127,8 @@ def _see(look: Look, change: Change) -> None:
     look.documents.add(change.document_id)
     for key, value in json.loads(change.metadata or "{}").items():
         if value is not None:
-            known = look.types.setdefault(key, set(PREFERRED))
-            known &= {type_ for type_ in known if _is(value, type_)}
+            fitting = look.types.setdefault(key, set(PREFERRED))
+            fitting &= {type_ for type_ in fitting if _is(value, type_)}
 
 
 def _is(value: Any, type_: FieldType) -> bool:
@@ -146,7 +147,7 @@ def _declarable(key: str) -> bool:
     return True
 
 
-def _said(look: Look) -> str:
+def _summary(look: Look) -> str:
     how_much = "all" if look.whole else f"the first {MOST_LINES}"
     return f"{how_much} of its lines were read: {len(look.documents)} documents"
 

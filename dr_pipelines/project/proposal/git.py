@@ -141,7 +141,7 @@ def _counted(endings: Counter[str]) -> str:
 
 
 def _uncommitted(directory: Path) -> tuple[str, ...]:
-    """What only the working tree has is not read."""
+    """A warning about changes that are not committed: only commits are read."""
     changed = run_git(directory, "status", "--porcelain", "-z").split("\0")[:-1]
     if not changed:
         return ()

@@ -45,9 +45,9 @@ def embedder_lines(named: str | None, *, base: Path) -> tuple[str, tuple[Line, .
     return "model", _model("model", model, "a directory, package:NAME, or a name on the hub")
 
 
-def _model(name: str, model: str, said: str) -> tuple[Line, ...]:
+def _model(name: str, model: str, comment: str) -> tuple[Line, ...]:
     return (
         Line(1, name),
         Line(2, "kind", "sentence-transformers", "the library that runs it"),
-        Line(2, "model", model, said),
+        Line(2, "model", model, comment),
     )

@@ -1,4 +1,4 @@
-"""What is proposed for a policies file, before it is written."""
+"""A proposed policies file, before it is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class Proposal:
 
 
 def objectives(*, rpo: str, rto: str) -> tuple[Line, ...]:
-    """What may be lost, until somebody says otherwise."""
+    """Placeholder objectives, for the user to decide."""
     return (
         Line(2, "objectives", comment="what may be lost: a guess, yours to decide"),
         Line(3, "rpo", rpo, "the age that a change may reach before a recovery point covers it"),

@@ -77,12 +77,12 @@ def propose_store(
     listed, aliases = _listed(store), store.aliases()
     _require_known(only, listed, aliases)
     left_out = [LeftOut(each.native, each.problem) for each in listed if each.problem]
-    asked = list(_asked([each.native for each in listed if not each.problem], aliases, only))
-    named = adapters.open_store(policy, base=base, environ=environ, names=_names(asked, engine))
+    selected = list(_select([each.native for each in listed if not each.problem], aliases, only))
+    named = adapters.open_store(policy, base=base, environ=environ, names=_names(selected, engine))
     proposed = list[Proposed]()
-    for each in asked:
-        found = _proposed(named, each, engine=engine, owner=owner)
-        (proposed if isinstance(found, Proposed) else left_out).append(found)  # type: ignore[arg-type]
+    for each in selected:
+        proposal = _proposed(named, each, engine=engine, owner=owner)
+        (proposed if isinstance(proposal, Proposed) else left_out).append(proposal)  # type: ignore[arg-type]
     return Proposal(
         collections=tuple(proposed),
         left_out=tuple(left_out),
@@ -113,20 +113,22 @@ def _listed(store: VectorStore) -> tuple[Listed, ...]:
 def _require_known(
     only: Sequence[str], listed: Sequence[Listed], aliases: Mapping[str, str]
 ) -> None:
-    known = {each.native for each in listed} | set(aliases)
+    names = {each.native for each in listed} | set(aliases)
     for name in only:
-        if name not in known:
-            there = ", ".join(sorted(known)) or "nothing"
+        if name not in names:
+            there = ", ".join(sorted(names)) or "nothing"
             raise InvalidRequest(f"--collection {name!r}: the store has {there}")
 
 
-def _asked(
+def _select(
     natives: Sequence[str], aliases: Mapping[str, str], only: Sequence[str]
 ) -> Iterator[Asked]:
     """Each collection once: by its aliases where it has some, which is what users ask for."""
     taken = set[str]()
-    wanted = [name for name in natives if not only or name in only or _through(name, aliases, only)]
-    for native in wanted:
+    matching = [
+        name for name in natives if not only or name in only or _through(name, aliases, only)
+    ]
+    for native in matching:
         through = sorted(alias for alias, to in aliases.items() if to == native)
         chosen = [alias for alias in through if not only or alias in only][:1] or through[:1]
         name = legal_name(chosen[0] if chosen else native, taken=taken)
@@ -139,40 +141,42 @@ def _through(native: str, aliases: Mapping[str, str], only: Sequence[str]) -> bo
     return any(aliases.get(name) == native for name in only)
 
 
-def _names(asked: Sequence[Asked], engine: str) -> dict[str, str]:
-    """What the store is told that it calls some collections; nothing where it cannot be told."""
+def _names(selected: Sequence[Asked], engine: str) -> dict[str, str]:
+    """The engine's own name of each collection that has another one there; empty if the adapter
+    takes no such names.
+    """
     if engine not in adapters.NAMED:
         return {}
-    return {each.name: each.native for each in asked if each.stored_as is not None}
+    return {each.name: each.native for each in selected if each.stored_as is not None}
 
 
-def _proposed(store: VectorStore, asked: Asked, *, engine: str, owner: str) -> Proposed | LeftOut:
-    if asked.stored_as is not None and engine not in adapters.NAMED:
+def _proposed(store: VectorStore, entry: Asked, *, engine: str, owner: str) -> Proposed | LeftOut:
+    if entry.stored_as is not None and engine not in adapters.NAMED:
         return LeftOut(
-            asked.native,
+            entry.native,
             "policies cannot have this name (a letter, then at most 62 letters, digits, _ and -), "
             f"and no other can be given to what {engine} has: point an alias at it, or rename it",
         )
     try:
-        spec, status = store.describe(asked.name), store.status(asked.name)
+        spec, status = store.describe(entry.name), store.status(entry.name)
         dimension = _dimension(spec)
     except UNREADABLE as error:
-        return LeftOut(asked.native, str(error))
+        return LeftOut(entry.native, str(error))
     if spec.origin is not None and "@" in spec.name and not spec.aliases:
-        return LeftOut(asked.native, OF_OURS)
+        return LeftOut(entry.native, OF_OURS)
     value = {
-        "name": asked.name,
-        "stored_as": asked.stored_as,
+        "name": entry.name,
+        "stored_as": entry.stored_as,
         "dimension": dimension,
         "metric": str(spec.vectors[0].metric),
         "keyword_index": spec.keyword_index,
         "fields": {field.name: str(field.type) for field in spec.fields},
         "key": _key(spec, engine),
-        "aliases": list(asked.aliases),
+        "aliases": list(entry.aliases),
         "records": status.records,
         "tenant": _tenant(spec),
     }
-    return Proposed(asked.name, tuple(_lines(asked, spec, value, owner)), value)
+    return Proposed(entry.name, tuple(_lines(entry, spec, value, owner)), value)
 
 
 def _dimension(spec: CollectionSpec) -> int:
@@ -193,16 +197,16 @@ def _tenant(spec: CollectionSpec) -> str | None:
 
 
 def _lines(
-    asked: Asked, spec: CollectionSpec, value: Mapping[str, Any], owner: str
+    entry: Asked, spec: CollectionSpec, value: Mapping[str, Any], owner: str
 ) -> Iterator[Line]:
-    yield Line(1, asked.name, comment=f"{value['records']} records when this was written")
+    yield Line(1, entry.name, comment=f"{value['records']} records when this was written")
     yield Line(2, "owner", owner, OWNER)
     yield Line(2, "authority", "store", "the store is all there is: nothing is read again")
     yield Line(2, "store", "main", "one of `stores`")
-    if asked.stored_as is not None:
-        yield Line(2, "stored_as", asked.stored_as, "what the store calls it")
-    if asked.aliases:
-        yield comment(2, f"also asked for as: {', '.join(asked.aliases)}")
+    if entry.stored_as is not None:
+        yield Line(2, "stored_as", entry.stored_as, "what the store calls it")
+    if entry.aliases:
+        yield comment(2, f"also asked for as: {', '.join(entry.aliases)}")
     if value["key"]:
         yield comment(2, f"its key, which the store says: {', '.join(value['key'])}")
     yield Line(2, "dimension", value["dimension"], _said_of_vectors(spec.vectors))
@@ -238,7 +242,7 @@ def _field_lines(fields: Sequence[Field], tenant: str | None) -> Iterator[Line]:
 
 
 def _store_lines(subject: StoreSubject, engine: str) -> tuple[Line, ...]:
-    said = f"where it is; {engine} when this was written"
+    comment = f"where it is; {engine} when this was written"
     if subject.variables:
-        said = f"in the environment, for it may hold a password; {engine} when this was written"
-    return (Line(1, "main"), Line(2, "url", subject.written, said))
+        comment = f"in the environment, for it may hold a password; {engine} when this was written"
+    return (Line(1, "main"), Line(2, "url", subject.written, comment))

@@ -1,5 +1,6 @@
-"""What `dr init` was pointed at: a store, a Git repository, a feed; decided by looking at names
-only."""
+"""The subject that `dr init` was pointed at: a store, a Git repository or a feed, told apart by
+names alone.
+"""
 
 import os
 import re
