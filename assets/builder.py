@@ -33,7 +33,7 @@ def build_defs(
     executor: dg.ExecutorDefinition | None = None,
     project: ProjectResource | None = None,
 ) -> dg.Definitions:
-    """What a policies file describes: assets, checks, jobs and sensors of its collections.
+    """The definitions of a policies file: assets, checks, jobs and sensors of its collections.
 
     Args:
         policies: The file; by default what `DR_POLICIES` names, or `policies.yaml` in the working

@@ -1,4 +1,5 @@
-"""What was done without Dagster, as Dagster's events: days that `dr` ingested, points it proved.
+"""Work that was done without Dagster, as Dagster's events: days that `dr` ingested, points it
+proved.
 
 So "materialize missing" leaves out what the log holds, and a recovery point has an age from the
 first one on. Reported is only what Dagster has not seen in the very same state.
@@ -50,17 +51,19 @@ class Heard:
 
     @property
     def summary(self) -> str:
-        """What was reported and what was not, in words; empty where there is neither."""
+        """A sentence on what was reported and what was not; empty where there is neither."""
         days = len({event.partition for event in self.events})
         more = f", {self.left} more to come" if self.left else ""
-        said = [f"{days} days were made without Dagster and are reported{more}"] if days else []
+        sentences = (
+            [f"{days} days were made without Dagster and are reported{more}"] if days else []
+        )
         if self.ahead:
-            said.append(f"{self.ahead} days are not reported before they begin")
+            sentences.append(f"{self.ahead} days are not reported before they begin")
         if self.earlier:
-            said.append(
+            sentences.append(
                 f"{self.earlier} days before partitions_start are no partitions and not reported"
             )
-        return "; ".join(said)
+        return "; ".join(sentences)
 
 
 @dataclass(frozen=True)
@@ -116,14 +119,14 @@ class ByHand:
         if not days:
             return {}
         chosen = dg.AssetRecordsFilter(self.tracked.key("collection"), asset_partitions=list(days))
-        found = dict[str, dict[str, Any]]()
+        by_partition = dict[str, dict[str, Any]]()
         for record in self.instance.fetch_materializations(chosen, limit=EVENTS_READ).records:
             made = record.asset_materialization
             if made is not None and made.partition is not None:
                 names = ("content_digest", "vector_digest")
-                told = {n: made.metadata[n].value for n in names if n in made.metadata}
-                found.setdefault(made.partition, told)
-        return found
+                metadata = {n: made.metadata[n].value for n in names if n in made.metadata}
+                by_partition.setdefault(made.partition, metadata)
+        return by_partition
 
     def _day(self, manifest: Manifest, name: str) -> Iterator[dg.AssetMaterialization]:
         partition, before = manifest.partitions[name], None

@@ -70,12 +70,12 @@ def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
         opened = dr_project.open()
-        found = auditor(
+        audit = auditor(
             opened.lineage(tracked.name),
             repository=opened.repository(run=context.run.run_id),
             days=days_of_run(context.run.tags),
         )
-        return check_result(found.passed, found.summary, {"examined": found.examined})
+        return check_result(audit.passed, audit.summary, {"examined": audit.examined})
 
     return audited
 
@@ -103,16 +103,18 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
         the counts and digests of the manifest: what a restore does, into nothing."""
         history = _history(context, dr_project, tracked)
         point, proven = newest_snapshot(history), newest_proof(history).number
-        found = check_restorable(history.repository, point, proven=proven)
-        said = _named([f"{finding.key}: {finding.problem}" for finding in found.findings])
+        verification = check_restorable(history.repository, point, proven=proven)
+        problems = _named(
+            [f"{finding.key}: {finding.problem}" for finding in verification.findings]
+        )
         facts = {
-            "objects": found.objects,
-            "bytes_read": found.size_bytes,
-            "findings": len(found.findings),
-            "seconds": round(found.seconds, 3),
+            "objects": verification.objects,
+            "bytes_read": verification.size_bytes,
+            "findings": len(verification.findings),
+            "seconds": round(verification.seconds, 3),
             "log_entry": point.number,
         }
-        return check_result(found.sound, said, facts)
+        return check_result(verification.sound, problems, facts)
 
     return restorable
 
@@ -122,9 +124,9 @@ def _fits(tracked: Tracked) -> dg.AssetChecksDefinition:
     def fits(
         context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
-        """What the snapshot holds can be put back into the engine that it was taken from, but for
-        what somebody accepted as lost. Not blocking: what is there is worth keeping, and the
-        objective is missed until the loss is gone or accepted."""
+        """The snapshot can be restored into the engine that it was taken from, except for
+        accepted losses. Not blocking: a snapshot with losses is worth keeping, and the objective
+        is missed until each loss is gone or accepted."""
         point = newest_snapshot(_history(context, dr_project, tracked))
         fitness, accepted = point.manifest.fitness, point.manifest.accepted_losses
         if fitness is None:
@@ -177,11 +179,11 @@ def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
             return check_result(False, seen.problem or "", {})
         unread = seen.protection_status.unread
         lines = _named([line.sentence for line in unread.lines], total=unread.count)
-        said = "; ".join(filter(None, [*unread.sentences(), lines]))
+        sentences = "; ".join(filter(None, [*unread.sentences(), lines]))
         late = unread.tail_since is not None and (
             dr_project.now() - unread.tail_since >= tracked.policy.objectives.rpo
         )
-        return check_result(not unread.count and not late, said, unread_metadata(unread))
+        return check_result(not unread.count and not late, sentences, unread_metadata(unread))
 
     return nothing_unread
 

@@ -20,7 +20,7 @@ class DrPipelines(dg.Component, dg.Model, dg.Resolvable):
     name_prefix: str = ""
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """What `dr_pipelines_dagster.build_defs` gives for these attributes."""
+        """The definitions that `dr_pipelines_dagster.build_defs` makes of these attributes."""
         return build_defs(
             context.path / self.policies,
             collections=self.collections,

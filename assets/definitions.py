@@ -8,5 +8,6 @@ from .resources import policies_path
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What the policies file in force describes; raises `InvalidPolicy` with all that is wrong."""
+    """The definitions of the policies file in force; raises `InvalidPolicy` with all its
+    problems."""
     return build_defs(policies_path(), executor=dg.in_process_executor)

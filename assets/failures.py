@@ -1,4 +1,4 @@
-"""What goes wrong, as Dagster shows it: a message and the way out, no stack trace.
+"""Errors as Dagster shows them: a message and the way out, no stack trace.
 
 What declares assets, checks, jobs and sensors wraps the functions that Dagster runs in `explained`.
 """
@@ -57,7 +57,7 @@ def explained(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def failure_of(error: DrError) -> dg.Failure:
-    """What Dagster shows of an error."""
+    """The failure that Dagster shows for an error."""
     then = next((text for kind, text in NEXT if isinstance(error, kind)), "")
     facts = {"error": type(error).__name__} | ({"next": then} if then else {})
     return dg.Failure(

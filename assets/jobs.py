@@ -1,4 +1,4 @@
-"""What a sensor or a person starts for one collection."""
+"""Jobs of one collection, for sensors and people to start."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What verbs said, as Dagster shows it: metadata, and progress in the run's log."""
+"""Results of verbs as Dagster shows them: metadata, and progress in the run's log."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -79,7 +79,7 @@ class DayReport:
 
 
 def day_metadata(done: DayDone, *, seconds: float) -> Metadata:
-    """What is shown of a day that a step has done."""
+    """Metadata of a day that a step has done."""
     facts: Metadata = {
         "dagster/partition_row_count": done.rows or done.records,
         "outcome": done.outcome.value,
@@ -124,14 +124,14 @@ def look_metadata(look: Look, now: datetime) -> Metadata:
 
 
 def unread_metadata(unread: Unread) -> Metadata:
-    """What a source holds beyond its changes."""
+    """Metadata of a source's content beyond its changes."""
     facts = {name: value for name, value in unread.facts().items() if value is not None}
     shown: Metadata = displayed_values(facts)
     return shown
 
 
 def fit_metadata(point: RecoveryPoint) -> Metadata:
-    """Whether a recovery point can be put back into the engine that it was taken from."""
+    """Metadata that says whether a recovery point can be restored into its own engine."""
     fitness, accepted = point.manifest.fitness, point.manifest.accepted_losses
     if fitness is None:
         return {"fits": "not known"}
@@ -151,11 +151,11 @@ def fit_metadata(point: RecoveryPoint) -> Metadata:
 
 
 def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
-    """What is shown of a recovery point."""
+    """Metadata of a recovery point."""
     manifest = point.manifest
-    held = point.entry.body.detail.get("source") or {}
+    source = point.entry.body.detail.get("source") or {}
     return {
-        **displayed_values({name: value for name, value in held.items() if value is not None}),
+        **displayed_values({name: value for name, value in source.items() if value is not None}),
         "dagster/row_count": manifest.counts.records,
         "dagster/uri": repository.blobs.url,
         "documents": manifest.counts.documents,

@@ -21,7 +21,7 @@ from .workers import noted
 
 
 class RestoreConfig(dg.Config):
-    """What to bring back, from where, and whether to serve it."""
+    """Configuration of a restore: the point, the target, and whether to serve it."""
 
     collection: str = Field(description="The collection, by the name that users query.")
     at: str = Field(
@@ -118,12 +118,12 @@ def restore_collection(
         context.log.warning(f"{finding.part}: {finding.consequence}")
     for misfit in done.refused:
         context.log.warning(f"left out, the engine refused it: {displayed(str(misfit))}")
-    told = recovery_metadata(done)
+    metadata = recovery_metadata(done)
     if done.switched and (wrong := elsewhere(store_name, usual)):
-        told["to_do"] = f"{wrong}; until then nothing is ingested or backed up"
-        context.log.warning(f"{config.collection} is {told['to_do']}")
+        metadata["to_do"] = f"{wrong}; until then nothing is ingested or backed up"
+        context.log.warning(f"{config.collection} is {metadata['to_do']}")
     head = repository.log(config.collection).head()
-    context.add_output_metadata(told | head_metadata(head.number, head.sha256))
+    context.add_output_metadata(metadata | head_metadata(head.number, head.sha256))
 
 
 def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:
@@ -173,7 +173,7 @@ def _plan_metadata(plan: Plan) -> dict[str, Any]:
 
 
 def recovery_metadata(done: Recovery) -> dict[str, Any]:
-    """What a recovery did, phase by phase."""
+    """Metadata of a recovery, phase by phase."""
     phases = {f"seconds_{phase.name}": round(phase.seconds, 3) for phase in done.phases}
     return {
         "dagster/row_count": done.records,

@@ -52,25 +52,27 @@ class Runs:
         runs += [run for run in restores if run.gone]
         return occupancy(runs, rpo=self.rpo, now=self.now)
 
-    def clear(self, found: Occupancy, *, suspected: Collection[str]) -> tuple[str, ...]:
+    def clear(self, occupancy: Occupancy, *, suspected: Collection[str]) -> tuple[str, ...]:
         """Mark runs as failed whose processes are gone, where that was so the last time too: what
         watches them was given the time to say it first. Returns those that were marked."""
-        gone = [run for run in self._still(found.gone, STATUS.STARTED) if run.run_id in suspected]
+        gone = [
+            run for run in self._still(occupancy.gone, STATUS.STARTED) if run.run_id in suspected
+        ]
         for run in gone:
             self.instance.report_run_failed(run, GONE)
         return tuple(run.run_id for run in gone)
 
-    def cancel(self, found: Occupancy) -> tuple[str, ...]:
+    def cancel(self, occupancy: Occupancy) -> tuple[str, ...]:
         """Cancel runs that have waited too long; one that was started meanwhile is left alone.
         Returns those that were cancelled."""
-        stale = list(self._still(found.stale, STATUS.QUEUED))
+        stale = list(self._still(occupancy.stale, STATUS.QUEUED))
         for run in stale:
-            said = (
+            message = (
                 f"It has waited for its turn for longer than {self.rpo}: another takes its place."
             )
             self.instance.add_run_tags(run.run_id, {STALE_TAG: self.now.isoformat()})
-            self.instance.report_run_canceling(run, said)
-            self.instance.report_run_canceled(run, said)
+            self.instance.report_run_canceling(run, message)
+            self.instance.report_run_canceled(run, message)
         return tuple(run.run_id for run in stale)
 
     def attempts(self, need: str) -> Attempts:
@@ -101,8 +103,8 @@ class Runs:
 
     def _restores(self, run: dg.DagsterRun) -> bool:
         ops = run.run_config.get("ops", {}) if isinstance(run.run_config, dict) else {}
-        asked = ops.get("restore_collection", {}).get("config", {})
-        return bool(asked.get("collection") == self.tracked.name)
+        config = ops.get("restore_collection", {}).get("config", {})
+        return bool(config.get("collection") == self.tracked.name)
 
     def _seen(self, record: dg.RunRecord) -> Run:
         run = record.dagster_run

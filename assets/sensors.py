@@ -54,8 +54,8 @@ INTERVAL_SECONDS = 30
 
 @dataclass(frozen=True)
 class Cursor:
-    """What was last said, so that only a change is said again, and what it was said of, so that
-    only a change is read again. Losing it costs one event and one reading."""
+    """The last report and the state that it was of, so that only changes are reported and read
+    again. Losing it costs one event and one reading."""
 
     protection: str = ""
     confirmed_at: datetime | None = None
@@ -66,7 +66,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
-        """What `text` wrote; an empty cursor where nothing was written yet."""
+        """The cursor that `text` wrote; an empty one where nothing was written yet."""
         value = json.loads(text) if text else {}
         at = value.get("confirmed_at")
         return cls(
@@ -104,19 +104,19 @@ def build_rpo_sensor(
     def rpo(context: dg.SensorEvaluationContext, dr_project: ProjectResource) -> dg.SensorResult:
         opened = dr_project.open()
         repository = opened.reading()
-        said = Cursor.parse(context.cursor)
+        before = Cursor.parse(context.cursor)
         seen = cached_status(
             tracked.name,
             repository=repository,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
-            last=said.seen,
+            last=before.seen,
         )
         runs = Runs(tracked, context.instance, dr_project.now())
-        tick = Tick(tracked, seen.protection_status, runs, said.gone)
+        tick = Tick(tracked, seen.protection_status, runs, before.gone)
         requests, reason = tick.requests()
-        events, cursor = tick.events(said, repository)
-        heard, proof = tick.by_hand(said, repository)
+        events, cursor = tick.events(before, repository)
+        heard, proof = tick.by_hand(before, repository)
         if heard.summary:
             context.log.info(heard.summary)
         cursor = replace(cursor, heard=heard.through, heard_proof=proof)
@@ -124,7 +124,7 @@ def build_rpo_sensor(
             run_requests=requests,
             skip_reason="; ".join(filter(None, (reason, heard.summary))) if reason else None,
             asset_events=[*events, *heard.events],
-            cursor=replace(cursor, seen=seen, gone=tick.found.gone).text(),
+            cursor=replace(cursor, seen=seen, gone=tick.occupancy.gone).text(),
         )
 
     return rpo
@@ -135,7 +135,7 @@ class Tick:
     """One look at one collection."""
 
     tracked: Tracked
-    known: ProtectionStatus
+    status: ProtectionStatus
     runs: Runs
     suspected: tuple[str, ...] = ()
 
@@ -148,23 +148,24 @@ class Tick:
         return self.runs.now
 
     @cached_property
-    def found(self) -> Occupancy:
+    def occupancy(self) -> Occupancy:
         """Who is at work on the collection, as this tick has found it."""
         return self.runs.occupancy()
 
     def requests(self) -> tuple[list[dg.RunRequest], str]:
         """At most one run, or why there is none."""
-        marked = self.runs.clear(self.found, suspected=self.suspected)
+        marked = self.runs.clear(self.occupancy, suspected=self.suspected)
         takes = {action: self.runs.duration(action) for action in Action}
-        due = needs(self.known, rpo=self.rpo, now=self.now, takes=takes)
-        if self.found.gone:
+        due = needs(self.status, rpo=self.rpo, now=self.now, takes=takes)
+        if self.occupancy.gone:
             state = "was marked as failed" if marked else "is marked as failed if it stays so"
             return (
                 [],
-                f"{self.summary()}; the process of run {self.found.gone[0]} is gone: it {state}",
+                f"{self.summary()}; the process of run {self.occupancy.gone[0]} is gone: "
+                f"it {state}",
             )
-        if self.found.working:
-            return [], f"{self.summary()}; run {self.found.working[0]} is at work on it"
+        if self.occupancy.working:
+            return [], f"{self.summary()}; run {self.occupancy.working[0]} is at work on it"
         if not due:
             return [], self.summary()
         return self.first_of(due)
@@ -187,7 +188,7 @@ class Tick:
         """Why no run can read what is unread: a partition begins with its day."""
         return (
             f"{self.summary()}; the source's clock is ahead: what is unread belongs to "
-            f"{self.known.behind[0]}, which is to come. Until then: dr ingest {self.tracked.name}"
+            f"{self.status.behind[0]}, which is to come. Until then: dr ingest {self.tracked.name}"
         )
 
     def request(self, need: Need, attempt: int) -> dg.RunRequest | None:
@@ -197,12 +198,12 @@ class Tick:
         tags = {COLLECTION_TAG: self.tracked.name, NEED_TAG: key, "dr/attempt": str(attempt)}
         if need.action is Action.INGEST:
             position_range = next_range(
-                self.known.behind, self.known.complete, today=self.now.date().isoformat()
+                self.status.behind, self.status.complete, today=self.now.date().isoformat()
             )
             if position_range is None:
                 return None
             tags |= {FIRST_DAY: position_range[0], LAST_DAY: position_range[1]}
-        if waited := (*self.runs.cancel(self.found), *self.found.passed):
+        if waited := (*self.runs.cancel(self.occupancy), *self.occupancy.passed):
             tags |= {INSTEAD_TAG: waited[0], PRIORITY_TAG: "1"}  # the collection had its wait
         return dg.RunRequest(
             job_name=self.tracked.named(need.action), run_key=f"{key}:{attempt}", tags=tags
@@ -212,7 +213,7 @@ class Tick:
         return f"{self.tracked.name}:{need.action}:{need.key}"
 
     def events(
-        self, said: Cursor, repository: Repository
+        self, before: Cursor, repository: Repository
     ) -> tuple[Sequence[dg.AssetObservation | dg.AssetMaterialization], Cursor]:
         """An observation when the protection changed, or whether embedding is refused; a quiet
         collection's proof confirmed anew.
@@ -220,56 +221,56 @@ class Tick:
         The confirmation lets Dagster's freshness watch this sensor: when it stops, or a proof is
         missing, the recovery point grows old there. Both are events without a run.
         """
-        now = protection(self.known, rpo=self.rpo, now=self.now)
+        now = protection(self.status, rpo=self.rpo, now=self.now)
         key = self.tracked.key("recovery_point")
-        confirmed_at = said.confirmed_at or self.known.proven_at
+        confirmed_at = before.confirmed_at or self.status.proven_at
         if now is Protection.QUIET and confirmation_due(confirmed_at, rpo=self.rpo, now=self.now):
-            point = History(repository, self.tracked.name).point(self.known.proven)
+            point = History(repository, self.tracked.name).point(self.status.proven)
             event = dg.AssetMaterialization(
                 asset_key=key,
                 description="Nothing has changed since it was proven.",
                 metadata=point_metadata(point, repository=repository) | self.facts(now),
             )
             return [event], Cursor(now, self.now)
-        state = f"{now}, refused" if self.known.refused else now.value
-        kept = Cursor(state, said.confirmed_at if now is Protection.QUIET else None)
-        if state == said.protection:
-            return [], kept
-        return [dg.AssetObservation(asset_key=key, metadata=self.facts(now))], kept
+        state = f"{now}, refused" if self.status.refused else now.value
+        after = Cursor(state, before.confirmed_at if now is Protection.QUIET else None)
+        if state == before.protection:
+            return [], after
+        return [dg.AssetObservation(asset_key=key, metadata=self.facts(now))], after
 
-    def by_hand(self, said: Cursor, repository: Repository) -> tuple[Heard, int]:
-        """What was done without Dagster, and the proof that was reported last. Nothing while a run
-        is at work: it reports by itself what it does."""
-        if self.found.working or self.found.gone:
-            return Heard((), said.heard), said.heard_proof
-        hand = ByHand(self.tracked, self.runs.instance, repository, self.known.head)
-        heard = hand.days(since=said.heard, today=self.now.date().isoformat())
-        proof, at = self.known.proven, self.known.proven_at
-        if at is not None and proof != said.heard_proof:
+    def by_hand(self, before: Cursor, repository: Repository) -> tuple[Heard, int]:
+        """Work that was done without Dagster, and the proof that was reported last. Nothing
+        while a run is at work: it reports its own work."""
+        if self.occupancy.working or self.occupancy.gone:
+            return Heard((), before.heard), before.heard_proof
+        hand = ByHand(self.tracked, self.runs.instance, repository, self.status.head)
+        heard = hand.days(since=before.heard, today=self.now.date().isoformat())
+        proof, at = self.status.proven, self.status.proven_at
+        if at is not None and proof != before.heard_proof:
             hand.report_proof(proof, at)
         return heard, proof
 
     def facts(self, now: Protection) -> Metadata:
-        """What an event says of how the collection stands."""
-        exposed = exposure(self.known, now=self.now)
+        """Metadata of an event about the collection's protection."""
+        exposed = exposure(self.status, now=self.now)
         return {
             "protection": now.value,
-            "days_behind": len(self.known.behind),
-            "head_entry": self.known.head,
-            "head_sha256": self.known.head_sha256,
-            **unread_metadata(self.known.unread),
-            "cannot_be_put_back": list(self.known.unfit),
-            "refused": self.known.refused,
+            "days_behind": len(self.status.behind),
+            "head_entry": self.status.head,
+            "head_sha256": self.status.head_sha256,
+            **unread_metadata(self.status.unread),
+            "cannot_be_put_back": list(self.status.unfit),
+            "refused": self.status.refused,
             **exposure_metadata(None if exposed == timedelta.max else exposed),
         }
 
     def summary(self) -> str:
         """How the collection stands, in a line."""
-        exposed = exposure(self.known, now=self.now)
+        exposed = exposure(self.status, now=self.now)
         age = "since ever" if exposed == timedelta.max else str(exposed).partition(".")[0]
-        state = protection(self.known, rpo=self.rpo, now=self.now)
-        unread = "".join(f"; {sentence}" for sentence in self.known.unread.sentences())
-        unfit = f"; cannot be put back: {', '.join(self.known.unfit)}" if self.known.unfit else ""
-        behind = f"{len(self.known.behind)} days behind"
-        refused = f"; refused: {self.known.refused}" if self.known.refused else ""
+        state = protection(self.status, rpo=self.rpo, now=self.now)
+        unread = "".join(f"; {sentence}" for sentence in self.status.unread.sentences())
+        unfit = f"; cannot be put back: {', '.join(self.status.unfit)}" if self.status.unfit else ""
+        behind = f"{len(self.status.behind)} days behind"
+        refused = f"; refused: {self.status.refused}" if self.status.refused else ""
         return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}{refused}"

@@ -107,7 +107,7 @@ def build_recovery_point(
 
 
 def _adopted(tracked: Tracked, store: VectorReader) -> Timeline | None:
-    """What a log begins with where the store is the authority."""
+    """The first timeline of a log where the store is the authority; None otherwise."""
     if tracked.has_source:
         return None
     physical = store.aliases().get(tracked.name, tracked.name)

@@ -29,7 +29,8 @@ Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 @dataclass(frozen=True)
 class Versions:
-    """What decides that a stage's partitions are stale; None where it cannot be said."""
+    """The version that decides whether a stage's partitions are stale; None where it cannot be
+    computed."""
 
     documents: str | None = None
     chunks: str | None = None
@@ -65,7 +66,7 @@ class Tracked:
 
     @property
     def edited(self) -> bool:
-        """Whether records are changed in the store itself, where only a snapshot sees it."""
+        """True if records are changed in the store itself, where only a snapshot sees it."""
         return self.policy.authority != "source"
 
     @cached_property
@@ -92,11 +93,11 @@ class Tracked:
 
     @property
     def key_prefix(self) -> list[str]:
-        """What all asset keys of the collection begin with, and no other's do."""
+        """The prefix of all asset keys of the collection, and of no others."""
         return [*self.naming.key_prefix, self.name]
 
     def owns(self, key: dg.AssetKey) -> bool:
-        """Whether an asset is one of the collection's."""
+        """True if an asset is one of the collection's."""
         return list(key.path[:-1]) == self.key_prefix
 
     @property

@@ -43,7 +43,7 @@ class Worker:
 
     @classmethod
     def parse(cls, text: str) -> "Worker | None":
-        """What `text` wrote; None for anything else."""
+        """The worker that `text` wrote; None for anything else."""
         parts = text.split("/")
         return cls(*parts) if len(parts) == 5 and parts[3].isdecimal() else None
 
@@ -72,7 +72,7 @@ def noted(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def worker_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
-    """Whether the process of a started run is known to have ended without a word."""
+    """True if the process of a started run is known to have ended without reporting it."""
     run = record.dagster_run
     if run.status is not dg.DagsterRunStatus.STARTED or run.tags.get(MACHINE_TAG) != this_machine():
         return False
@@ -83,7 +83,7 @@ def worker_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
 
 
 def is_alive(worker: Worker) -> bool:
-    """Whether a process of this boot and namespace still runs; one that cannot be seen does."""
+    """True if a process of this boot and namespace still runs, or cannot be seen."""
     try:
         os.kill(int(worker.number), 0)
         fields = _fields(int(worker.number))
@@ -116,18 +116,18 @@ def _note(instance: dg.DagsterInstance, run_id: str) -> None:
 
 def _ancestors() -> set[int]:
     """This process and those that it descends from, as far as they can be seen."""
-    number, known = os.getpid(), {os.getpid(), os.getppid()}
+    number, ancestors = os.getpid(), {os.getpid(), os.getppid()}
     try:
         while number > 1:
             number = int(_fields(number)[1])
-            known.add(number)
+            ancestors.add(number)
     except OSError:
         pass
-    return known
+    return ancestors
 
 
 def _fields(number: int) -> list[str]:
-    """What the kernel says of a process, from its state on."""
+    """The kernel's fields about a process, from its state on."""
     return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
 
 

@@ -48,8 +48,8 @@ def _unwrapped(paragraph: str) -> str:
     return "\n".join(lines)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"dr_pipelines {__version__}")
         raise typer.Exit
 

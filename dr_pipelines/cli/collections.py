@@ -54,7 +54,7 @@ def _failed(name: str, error: DrError) -> Answer:
     value: dict[str, Any] = {"collection": name, "error": message, "kind": type(error).__name__}
 
     def show(console: "Console") -> None:
-        said = displayed(message)
-        console.print(said if said.startswith(name) else f"{name}: {said}", soft_wrap=True)
+        shown = displayed(message)
+        console.print(shown if shown.startswith(name) else f"{name}: {shown}", soft_wrap=True)
 
     return Answer(value, show, code_of(error))

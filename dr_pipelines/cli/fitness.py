@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # imported by the commands that need them
 
 
 def fit_phrase(fitness: "Fitness", began: "datetime") -> str:
-    """What a proof says, never without whether it can be put back. `began` is when it did."""
+    """A proof in words, always with whether it can be restored. `began` is the start of proofs."""
     from dr_pipelines.model.fitness import tolerance_text
 
     equal = f"proven equal to the live store, {tolerance_text(fitness.tolerance)}"
@@ -36,7 +36,7 @@ def tried(fitness: "Fitness", now: "datetime") -> str:
 
 
 def not_finite_phrase(count: int) -> str:
-    """What is said of vectors with a component that is NaN or infinite."""
+    """The note on vectors with a component that is NaN or infinite."""
     return f"kept as they are, near nothing: {count} vectors with NaN or infinite components"
 
 
@@ -48,8 +48,8 @@ def fit_lines(
 
     open_losses = unaccepted(fitness, accepted)
     for loss in fitness.losses():
-        said = "CANNOT BE PUT BACK" if loss in open_losses else "accepted as lost"
-        yield f"{said}: {loss.part}: {loss.consequence}"
+        label = "CANNOT BE PUT BACK" if loss in open_losses else "accepted as lost"
+        yield f"{label}: {loss.part}: {loss.consequence}"
     for part in fitness.remarks():
         yield f"{part.outcome}: {part.part}: {part.consequence}"
     if open_losses:
@@ -72,8 +72,11 @@ def fit_facts(
     facts += [("lost", f"{loss.part}: {loss.consequence}") for loss in open_losses]
     facts += [(str(part.outcome), f"{part.part}: {part.consequence}") for part in fitness.remarks()]
     facts += [
-        ("accepted", f"{given.part}, by {given.by} {given.at:%Y-%m-%d}: {given.reason}")
-        for given in accepted
+        (
+            "accepted",
+            f"{acceptance.part}, by {acceptance.by} {acceptance.at:%Y-%m-%d}: {acceptance.reason}",
+        )
+        for acceptance in accepted
     ]
     return facts
 
@@ -84,8 +87,8 @@ def fit_word(entry: "LogEntry") -> str:
         return ""
     if entry.body.detail.get("unaccepted"):
         return "NO"
-    said = str(entry.body.detail.get("fit", ""))
-    return said if said in ("fits", "tried") else "accepted"
+    word = str(entry.body.detail.get("fit", ""))
+    return word if word in ("fits", "tried") else "accepted"
 
 
 def fit_value(
@@ -100,7 +103,7 @@ def fit_value(
         "verdict": fitness.word,
         "unaccepted": [loss.part for loss in unaccepted(fitness, accepted)],
         "losses": [loss.model_dump(mode="json") for loss in fitness.losses()],
-        "accepted": [given.model_dump(mode="json") for given in accepted],
+        "accepted": [acceptance.model_dump(mode="json") for acceptance in accepted],
         **fitness.model_dump(mode="json"),
     }
 

@@ -145,30 +145,30 @@ def ingest_all(project: "Project", collection: str) -> Answer:
 def _plan_answer(project: "Project", collection: str) -> Answer:
     from dr_pipelines.ingestion.forecast import forecast
 
-    found = forecast(project.lineage(collection), repository=project.reading())
-    seconds = found.duration.total_seconds() if found.duration is not None else None
+    expected = forecast(project.lineage(collection), repository=project.reading())
+    seconds = expected.duration.total_seconds() if expected.duration is not None else None
     value = {
         "collection": collection,
-        "days": list(found.days),
-        "changes": found.changes,
-        "sampled_changes": found.sampled,
-        "records": found.records,
-        "records_counted": found.counted,
-        "size_bytes": found.size_bytes,
-        "size_measured": found.bytes_measured,
-        "records_a_second": found.rate,
+        "days": list(expected.days),
+        "changes": expected.changes,
+        "sampled_changes": expected.sampled,
+        "records": expected.records,
+        "records_counted": expected.counted,
+        "size_bytes": expected.size_bytes,
+        "size_measured": expected.bytes_measured,
+        "records_a_second": expected.rate,
         "seconds": seconds,
-        "unread": unread_value(found.unread),
+        "unread": unread_value(expected.unread),
     }
 
     def show(console: "Console") -> None:
-        for line in _plan_lines(collection, found):
+        for line in _plan_lines(collection, expected):
             console.print(line, soft_wrap=True)
 
-    return Answer(value, show, ExitCode.PARTIAL if found.unread.count else ExitCode.SUCCEEDED)
+    return Answer(value, show, ExitCode.PARTIAL if expected.unread.count else ExitCode.SUCCEEDED)
 
 
-def _plan_lines(collection: str, found: "Forecast") -> list[str]:
+def _plan_lines(collection: str, expected: "Forecast") -> list[str]:
     from dr_pipelines.cli.console import (
         number,
         plural,
@@ -176,21 +176,25 @@ def _plan_lines(collection: str, found: "Forecast") -> list[str]:
         size,
     )
 
-    if not found.days:
-        return [f"{collection}: nothing new in the source", *unread_lines(found.unread)]
-    span = f"{found.days[0]} to {found.days[-1]}" if len(found.days) > 1 else found.days[0]
-    how = "counted" if found.counted else f"estimated from {number(found.sampled)} changes"
-    by = "as records took so far" if found.bytes_measured else "by their vectors and texts"
+    if not expected.days:
+        return [f"{collection}: nothing new in the source", *unread_lines(expected.unread)]
+    span = (
+        f"{expected.days[0]} to {expected.days[-1]}" if len(expected.days) > 1 else expected.days[0]
+    )
+    how = "counted" if expected.counted else f"estimated from {number(expected.sampled)} changes"
+    by = "as records took so far" if expected.bytes_measured else "by their vectors and texts"
     took = "not measured: no ingest of it was timed yet"
-    if found.rate and found.duration is not None:
-        took = f"{seconds(found.duration.total_seconds())}, at {found.rate:.1f} records a second"
+    if expected.rate and expected.duration is not None:
+        took = (
+            f"{seconds(expected.duration.total_seconds())}, at {expected.rate:.1f} records a second"
+        )
     return [
-        f"{collection}: {len(found.days)} {plural('day', found.days)} ({span}), "
-        f"{number(found.changes)} changes",
-        f"records: {number(found.records)}, {how}",
-        f"size: {size(found.size_bytes)}, {by}",
+        f"{collection}: {len(expected.days)} {plural('day', expected.days)} ({span}), "
+        f"{number(expected.changes)} changes",
+        f"records: {number(expected.records)}, {how}",
+        f"size: {size(expected.size_bytes)}, {by}",
         f"time: {took}",
-        *unread_lines(found.unread),
+        *unread_lines(expected.unread),
     ]
 
 
@@ -226,9 +230,9 @@ def _accept_quarantine(
         raise Mistake("--accept-quarantine PLACE:HASH and --reason TEXT go together: give both")
     source = project.feed(collection).source
     source.partitions()
-    held = open_lines(project.reading(), project.newest(collection), source.unread())
+    waiting = open_lines(project.reading(), project.newest(collection), source.unread())
     with asking():
-        decision = decide(held, names, reason=reason, by=f"{getuser()}@{socket.gethostname()}")
+        decision = decide(waiting, names, reason=reason, by=f"{getuser()}@{socket.gethostname()}")
     accept(collection, decision, repository=project.repository())
 
 

@@ -55,7 +55,7 @@ class Meter:
         self._label, self._day = label, ""
         self._progress, self._task = progress, task
         self._elapsed, self._say = elapsed, say
-        self._began = self._said = elapsed()
+        self._began = self._shown_at = elapsed()
         self._changes = (0, 0)
 
     def rows(self, done: int, total: int) -> None:
@@ -86,8 +86,8 @@ class Meter:
             )
             return
         now = self._elapsed()
-        if now - self._said >= LINE_SECONDS:
-            self._said = now
+        if now - self._shown_at >= LINE_SECONDS:
+            self._shown_at = now
             self._say(self._line(done, total, now - self._began, beside=beside, what=what))
 
     def _line(self, done: int, total: int, passed: float, *, beside: str, what: str) -> str:

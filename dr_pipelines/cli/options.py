@@ -39,8 +39,8 @@ def a_number(least: int, most: int | None = None) -> Callable[[str | int], int]:
     """A whole number within bounds."""
     expected = f"from {least}" if most is None else f"from {least} to {most}"
 
-    def read(given: str | int) -> int:
-        word = str(given)  # a default is a number already
+    def read(value: str | int) -> int:
+        word = str(value)  # a default is a number already
         if word.isascii() and word.isdigit() and least <= int(word) <= (most or int(word)):
             return int(word)
         raise typer.BadParameter(f"expected a whole number {expected}, not {word!r}")

@@ -1,4 +1,4 @@
-"""What commands answer: for people on a terminal, as JSON for programs, and as an exit code."""
+"""Results of commands: text on a terminal, JSON for programs, and an exit code."""
 
 import json
 import sys
@@ -46,7 +46,8 @@ class Answer:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """What is refused inside is refused because of the command's words; raises `Mistake`."""
+    """Context in which an `InvalidRequest` is a mistake in the command's words; raises
+    `Mistake`."""
     try:
         yield
     except (NotFound, Mistake):

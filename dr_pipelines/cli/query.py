@@ -42,35 +42,35 @@ def diff(
 
     project = open_project(policies, collection)
     before, after = point_at(project, collection, a), point_at(project, collection, b)
-    found = verb.diff(project.reading(), before, after, limit=limit)
-    return give(_diff_answer(collection, found), as_json=as_json)
+    difference = verb.diff(project.reading(), before, after, limit=limit)
+    return give(_diff_answer(collection, difference), as_json=as_json)
 
 
-def _diff_answer(collection: str, found: "Diff") -> Answer:
+def _diff_answer(collection: str, difference: "Diff") -> Answer:
     value = {
         "collection": collection,
-        "a": found.a,
-        "b": found.b,
-        "equal": found.equal,
-        "added": list(found.added),
-        "removed": list(found.removed),
-        "changed": [_change_value(change) for change in found.changed],
-        "added_total": found.added_total,
-        "removed_total": found.removed_total,
-        "changed_total": found.changed_total,
-        "unchanged": found.unchanged,
+        "a": difference.a,
+        "b": difference.b,
+        "equal": difference.equal,
+        "added": list(difference.added),
+        "removed": list(difference.removed),
+        "changed": [_change_value(change) for change in difference.changed],
+        "added_total": difference.added_total,
+        "removed_total": difference.removed_total,
+        "changed_total": difference.changed_total,
+        "unchanged": difference.unchanged,
     }
 
     def show(console: "Console") -> None:
         console.print(
-            f"{collection}, {found.a} → {found.b}: {found.added_total} added, "
-            f"{found.removed_total} removed, {found.changed_total} changed, "
-            f"{found.unchanged} unchanged"
+            f"{collection}, {difference.a} → {difference.b}: {difference.added_total} added, "
+            f"{difference.removed_total} removed, {difference.changed_total} changed, "
+            f"{difference.unchanged} unchanged"
         )
         for mark, named, total in (
-            ("+", found.added, found.added_total),
-            ("-", found.removed, found.removed_total),
-            ("~", found.changed, found.changed_total),
+            ("+", difference.added, difference.added_total),
+            ("-", difference.removed, difference.removed_total),
+            ("~", difference.changed, difference.changed_total),
         ):
             for item in named:
                 text = item if isinstance(item, str) else f"{item.id}: {_described(item)}"

@@ -61,11 +61,11 @@ def points(
 
     project = open_project(policies, collection)
     require_head(project, collection, expect_head)
-    found = list(of.points(project.history(collection)))
-    if not found:
+    listed = list(of.points(project.history(collection)))
+    if not listed:
         point_at(project, collection, "latest")  # raises: there is none yet
     by_log = clock_of(project.collection(collection)) == "log"
-    return give(_points_answer(collection, found, now(), by_log=by_log), as_json=as_json)
+    return give(_points_answer(collection, listed, now(), by_log=by_log), as_json=as_json)
 
 
 def documents(
@@ -135,10 +135,10 @@ def verify(
     require_head(project, collection, expect_head)
     point = None if at is None else point_at(project, collection, at)
     with metering(f"verifying {collection}") as meter:
-        found = verb.verify(
+        verification = verb.verify(
             project.history(collection), level=level, point=point, progress=meter.rows
         )
-    return give(_verify_answer(found), as_json=as_json)
+    return give(_verify_answer(verification), as_json=as_json)
 
 
 def _print_documents(
@@ -180,12 +180,12 @@ def _print_documents_json(
 
 
 def _points_answer(
-    collection: str, found: "list[RecoveryPoint]", now: "datetime", *, by_log: bool
+    collection: str, listed: "list[RecoveryPoint]", now: "datetime", *, by_log: bool
 ) -> Answer:
     """A table of recovery points; with `by_log`, a time in it is a way to ask for its point."""
     value = {
         "collection": collection,
-        "points": [_point_value(point, now) for point in found],
+        "points": [_point_value(point, now) for point in listed],
     }
 
     def show(console: "Console") -> None:
@@ -196,7 +196,7 @@ def _points_answer(
             columns.append("age")
         right = ("log", "line", "seq", "docs", "records", "age")
         shown = table(*columns, right=right)
-        for point in found:
+        for point in listed:
             counts, pending = point.manifest.counts, point.entry.body.pending
             row = (
                 str(point.number),
@@ -240,21 +240,22 @@ def _point_value(point: "RecoveryPoint", now: "datetime") -> dict[str, Any]:
     }
 
 
-def _verify_answer(found: "Verification") -> Answer:
-    value = asdict(found) | {"sound": found.sound}
+def _verify_answer(verification: "Verification") -> Answer:
+    value = asdict(verification) | {"sound": verification.sound}
 
     def show(console: "Console") -> None:
         from dr_pipelines.cli.console import number, seconds, size
 
-        verdict = "sound" if found.sound else "NOT SOUND"
+        verdict = "sound" if verification.sound else "NOT SOUND"
         console.print(
-            f"{found.collection}: {verdict} at level {found.level}: "
-            f"{number(found.points)} recovery points, {number(found.objects)} objects, "
-            f"{size(found.size_bytes)}, {seconds(found.seconds)}"
+            f"{verification.collection}: {verdict} at level {verification.level}: "
+            f"{number(verification.points)} recovery points, "
+            f"{number(verification.objects)} objects, {size(verification.size_bytes)}, "
+            f"{seconds(verification.seconds)}"
         )
-        for finding in found.findings:
+        for finding in verification.findings:
             console.print(f"  {finding.key}: {finding.problem}")
-        if not found.points:
+        if not verification.points:
             console.print("  nothing is backed up yet: there was nothing to look at")
 
-    return Answer(value, show, ExitCode.SUCCEEDED if found.sound else ExitCode.FAILED)
+    return Answer(value, show, ExitCode.SUCCEEDED if verification.sound else ExitCode.FAILED)

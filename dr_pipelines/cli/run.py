@@ -41,8 +41,8 @@ def run(arguments: Sequence[str]) -> int:
             return _complained(missing, debug=debug, as_json=as_json)
         if debug:
             traceback.print_exc()
-        said = f"{type(error).__name__}: {error}. {REPORT}"
-        complain(said, kind="Defect", as_json=as_json)
+        message = f"{type(error).__name__}: {error}. {REPORT}"
+        complain(message, kind="Defect", as_json=as_json)
         return ExitCode.FAILED
     if code == ExitCode.INTERRUPTED:
         complain(INTERRUPTED, kind="Interrupted", as_json=as_json)
@@ -57,11 +57,11 @@ def _complained(error: DrError, *, debug: bool, as_json: bool) -> int:
 
 
 def _debug(words: list[str]) -> bool:
-    """Whether stack traces are wanted; the word may stand anywhere."""
-    asked = "--debug" in words
-    if asked:
+    """True if stack traces are requested; `--debug` may stand anywhere and is removed."""
+    requested = "--debug" in words
+    if requested:
         words.remove("--debug")
-    return asked or os.environ.get("DR_DEBUG") == "1"
+    return requested or os.environ.get("DR_DEBUG") == "1"
 
 
 def _usage(error: typer.TyperException) -> str:

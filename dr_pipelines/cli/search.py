@@ -196,13 +196,13 @@ def _stored_vector(store: "VectorStore", collection: str, record: str) -> "Float
     try:
         name = store.describe(collection).vectors[0].name
         documents = sorted({record, record.rpartition("#")[0] or record})
-        for wanted in (documents, None):  # a record of others may be of any document
-            for batch in store.scan(collection, columns=["id", name], documents=wanted):
-                found = batch.filter(pc.equal(batch["id"], record))
-                if found.num_rows and not found[name][0].is_valid:
+        for document_ids in (documents, None):  # a record of others may be of any document
+            for batch in store.scan(collection, columns=["id", name], documents=document_ids):
+                matching = batch.filter(pc.equal(batch["id"], record))
+                if matching.num_rows and not matching[name][0].is_valid:
                     raise Mistake(f"{displayed_line(record)!r} has no vector: nothing is near it")
-                if found.num_rows:
-                    return np.asarray(found[name][0].as_py(), np.float32)
+                if matching.num_rows:
+                    return np.asarray(matching[name][0].as_py(), np.float32)
     except NotFound as error:
         raise _Gone(str(error)) from error
     raise NotFound(f"{collection}: no record {displayed_line(record)!r} in the store")
@@ -237,10 +237,10 @@ def _lost(project: "Project", collection: str, error: _Gone) -> NotFound:
     from dr_pipelines.planning.serving import way_back
 
     try:
-        known = project.newest(collection)
+        manifest = project.newest(collection)
     except DrError:  # of a log that cannot be read nobody knows more
-        known = None
-    physical = known.current.physical if known else ""
+        manifest = None
+    physical = manifest.current.physical if manifest else ""
     return NotFound(f"{error}. If it was lost: {way_back(collection, physical)}")
 
 

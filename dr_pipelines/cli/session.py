@@ -1,4 +1,4 @@
-"""What a command works with: the project of a policies file, and names checked against it."""
+"""The project of a policies file, as commands open it, and names checked against it."""
 
 import os
 from pathlib import Path
@@ -59,7 +59,7 @@ def live_store(project: "Project", collection: str) -> "VectorStore":
 
 
 def require_head(project: "Project", collection: str, sha256: str | None) -> None:
-    """What `--expect-head` asks for; nothing without it. Raises `Refused`."""
+    """Require the log entry that `--expect-head` names; raises `Refused`. Nothing without it."""
     if sha256 is not None:
         project.history(collection).log.require_descent(sha256)
 

@@ -126,8 +126,11 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
         newest = f"log:{report.log} ({report.kind}), {age(now - report.at)} old"
         if report.proven_at is not None:
             newest += f"; proven: log:{report.proven}, {age(now - report.proven_at)} old"
-        held = f"{number(report.documents)} documents, {number(report.records)} records"
-        lines += [("newest point", newest), ("holds", f"{held}, source position {report.frontier}")]
+        size_words = f"{number(report.documents)} documents, {number(report.records)} records"
+        lines += [
+            ("newest point", newest),
+            ("holds", f"{size_words}, source position {report.frontier}"),
+        ]
     if report.empty:
         lines.append(("no chunk", f"versions read without one: {number(report.empty)}"))
     if report.not_finite:

@@ -1,4 +1,4 @@
-"""What of a source is unread, for people and as JSON."""
+"""Unread content of a source, for people and as JSON."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,17 +40,18 @@ def unread_value(unread: "Unread") -> dict[str, Any]:
 
 def unread_lines(unread: "Unread") -> list[str]:
     """A line about each kind of it, and its first lines by the names that a decision takes."""
-    said = [*unread.sentences()[:1]] if unread.count else []
-    said += [f"{q.sentence} [{q.name}]" if q.sha256 else q.sentence for q in unread.lines[:SHOWN]]
+    lines = [*unread.sentences()[:1]] if unread.count else []
+    lines += [f"{q.sentence} [{q.name}]" if q.sha256 else q.sentence for q in unread.lines[:SHOWN]]
     if unread.count > SHOWN:
-        said.append(f"and {unread.count - SHOWN} more")
-    said += unread.sentences()[1 if unread.count else 0 :]
-    return said + unread.remarks()
+        lines.append(f"and {unread.count - SHOWN} more")
+    lines += unread.sentences()[1 if unread.count else 0 :]
+    return lines + unread.remarks()
 
 
 @dataclass(frozen=True)
 class SourceLook:
-    """What of a collection's source no backup can hold; `problem` says why that is not known."""
+    """Content of a collection's source that no backup can hold; `problem` is the reason if that
+    is unknown."""
 
     unread: "Unread | None" = None
     behind: int = 0
@@ -59,17 +60,17 @@ class SourceLook:
 
     @property
     def wanting(self) -> bool:
-        """Whether somebody has to see to it."""
+        """True if somebody has to act on it."""
         return self.problem is not None or bool(self.unread and self.unread.count)
 
     def lines(self) -> list[str]:
-        """What there is to say, for people."""
-        said = unread_lines(self.unread) if self.unread else []
+        """Lines for people."""
+        lines = unread_lines(self.unread) if self.unread else []
         if self.behind:
-            said.append(f"{self.behind} days of the source are not ingested")
+            lines.append(f"{self.behind} days of the source are not ingested")
         if self.refused:
-            said.append(f"embedding them was refused: {self.refused}")
-        return [*said, *([f"source: {self.problem}"] if self.problem else [])]
+            lines.append(f"embedding them was refused: {self.refused}")
+        return [*lines, *([f"source: {self.problem}"] if self.problem else [])]
 
     def value(self) -> dict[str, Any] | None:
         """The same as JSON; None for a collection without a source."""
@@ -85,11 +86,11 @@ class SourceLook:
 
 
 def look_at_source(project: "Project", collection: str) -> SourceLook:
-    """What is unread of a collection's source now; never raises because of the source."""
+    """Unread content of a collection's source now; never raises because of the source."""
     if project.collection(collection).source is None:
         return SourceLook()
     try:
-        known = project.protection_status(collection)
+        status = project.protection_status(collection)
     except DrError as error:
         return SourceLook(problem=str(error))
-    return SourceLook(known.unread, len(known.behind), refused=known.refused)
+    return SourceLook(status.unread, len(status.behind), refused=status.refused)

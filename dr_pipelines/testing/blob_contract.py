@@ -1,4 +1,4 @@
-"""What every blob store must do.
+"""The contract that every blob store must meet.
 
 class TestMyStore(BlobStoreContract):
     @pytest.fixture

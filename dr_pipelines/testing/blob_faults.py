@@ -84,7 +84,7 @@ class Recording:
 
 
 class Lost(StrEnum):
-    """What happens to a create whose answer is lost."""
+    """The fate of a create whose response is lost."""
 
     DONE = "done, and the answer lost"
     DROPPED = "never done, and the answer lost"
@@ -146,7 +146,7 @@ class LostAnswers:
 
 
 def replace(blobs: BlobStore, key: str, data: bytes) -> None:
-    """What an honest client never does: give an object other bytes."""
+    """Give an object other bytes, as no honest client ever does."""
     blobs.delete(key)
     blobs.create(key, data)
 

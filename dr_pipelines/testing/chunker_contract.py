@@ -1,4 +1,4 @@
-"""What every chunker must do.
+"""The contract that every chunker must meet.
 
 class TestMyChunker(ChunkerContract):
     @pytest.fixture
@@ -66,11 +66,11 @@ class ChunkerContract:
         assert split(chunker, ("Title", ""), ("Title", None)).num_rows == 0
 
     def test_pieces_are_ordered_by_text_and_counted_from_zero(self, chunker: Chunker) -> None:
-        found = split(chunker, *zip(TITLES, TEXTS, strict=True))
-        rows = found["row"].to_pylist()
+        chunks = split(chunker, *zip(TITLES, TEXTS, strict=True))
+        rows = chunks["row"].to_pylist()
         assert rows == sorted(rows)
         indexes = [index for row in sorted(set(rows)) for index in range(rows.count(row))]
-        assert found["chunk_index"].to_pylist() == indexes
+        assert chunks["chunk_index"].to_pylist() == indexes
 
     def test_the_same_text_gives_the_same_pieces(self, chunker: Chunker) -> None:
         pairs = list(zip(TITLES, TEXTS, strict=True))
@@ -81,8 +81,8 @@ class ChunkerContract:
         together = split(chunker, *pairs)
         for row, pair in enumerate(pairs):
             alone = split(chunker, pair).drop_columns("row")
-            found = together.filter(pc.equal(together["row"], row)).drop_columns("row")
-            assert found.equals(alone)
+            among_others = together.filter(pc.equal(together["row"], row)).drop_columns("row")
+            assert among_others.equals(alone)
 
     def test_the_provenance_stays_the_same(self, chunker: Chunker) -> None:
         before = chunker.provenance.fingerprint

@@ -1,4 +1,4 @@
-"""What every embedder must do.
+"""The contract that every embedder must meet.
 
 class TestMyEmbedder(EmbedderContract):
     @pytest.fixture
@@ -44,12 +44,12 @@ class EmbedderContract:
     def embedder(self) -> Iterator[Embedder]:
         raise NotImplementedError("override the `embedder` fixture")
 
-    def assert_same(self, embedder: Embedder, found: FloatArray, expected: FloatArray) -> None:
+    def assert_same(self, embedder: Embedder, actual: FloatArray, expected: FloatArray) -> None:
         """Equal to the bit where that is promised."""
         if embedder.reproducible:
-            assert found.tobytes() == expected.tobytes()
+            assert actual.tobytes() == expected.tobytes()
         else:
-            np.testing.assert_allclose(found, expected, rtol=0, atol=self.tolerance)
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=self.tolerance)
 
     def test_vectors_are_finite_float32_of_the_dimension(self, embedder: Embedder) -> None:
         vectors = embedder.embed(TEXTS)
@@ -118,8 +118,8 @@ class EmbedderContract:
 
     def test_queries_and_texts_differ_by_their_prompts_alone(self, embedder: Embedder) -> None:
         texts, queries = embedder.embed(TEXTS[:3]), embedder.embed_queries(TEXTS[:3])
-        found = embedder.provenance
-        if found.prompt == found.query_prompt:
+        provenance = embedder.provenance
+        if provenance.prompt == provenance.query_prompt:
             self.assert_same(embedder, queries, texts)
         else:
             assert texts.tobytes() != queries.tobytes()

@@ -47,7 +47,7 @@ class RecordingFiles(OsFiles):
         self._off = False
         self._tree = _Directory()
         if self._root.is_dir():
-            self._tree = _known(self._root)
+            self._tree = _snapshot(self._root)
         self.calls: list[tuple[str, Path]] = []
 
     def make_directory(self, path: Path) -> None:
@@ -110,18 +110,18 @@ class RecordingFiles(OsFiles):
         return self._directory(path.parent)
 
     def _directory(self, path: Path) -> _Directory:
-        found = self._tree
+        directory = self._tree
         for name in path.relative_to(self._root).parts:
-            entry = found.entries[name]
+            entry = directory.entries[name]
             assert isinstance(entry, _Directory)  # noqa: S101 - the real call would have failed first
-            found = entry
-        return found
+            directory = entry
+        return directory
 
 
-def _known(path: Path) -> _Directory:
+def _snapshot(path: Path) -> _Directory:
     entries: dict[str, _File | _Directory] = {}
     for child in path.iterdir():
-        entries[child.name] = _known(child) if child.is_dir() else _File(child.read_bytes())
+        entries[child.name] = _snapshot(child) if child.is_dir() else _File(child.read_bytes())
     return _Directory(entries=dict(entries), synced=entries)
 
 

@@ -1,4 +1,4 @@
-"""What every source must do.
+"""The contract that every source must meet.
 
 class TestMySource(SourceContract):
     @pytest.fixture
@@ -63,9 +63,9 @@ class SourceContract:
 
     def test_a_partition_holds_the_changes_of_its_day(self, source: Source) -> None:
         for partition in source.partitions():
-            found = rows(source, partition.after, partition.through)
-            assert len(found) == partition.changes > 0
-            assert {row["day"] for row in found} == {partition.day}
+            changes = rows(source, partition.after, partition.through)
+            assert len(changes) == partition.changes > 0
+            assert {row["day"] for row in changes} == {partition.day}
 
     def test_partitions_in_any_order_are_all_changes(self, source: Source) -> None:
         parts = [rows(source, p.after, p.through) for p in reversed(source.partitions())]

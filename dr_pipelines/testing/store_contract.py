@@ -1,4 +1,4 @@
-"""What every vector store must do.
+"""The contract that every vector store must meet.
 
 class TestMyStore(VectorStoreContract):
     engine = "mine"

@@ -135,10 +135,10 @@ class RecordingStore:
         if not isinstance(self._store, Definer):
             self.drop(name)
             return ()
-        kept = list[str]()
+        roles = list[str]()
         remove = self._store.remove
-        self._called("drop", name, lambda: kept.extend(remove(name)))
-        return tuple(kept)
+        self._called("drop", name, lambda: roles.extend(remove(name)))
+        return tuple(roles)
 
     def promote(self, name: str, *, alias: str) -> None:
         self._called("promote", name, lambda: self._store.promote(name, alias=alias))

@@ -128,7 +128,8 @@ def contents(store: VectorReader, name: str = SPEC.name, **options: Any) -> list
 
 
 def expected(*records: dict[str, Any], tolerance: float = 0.0) -> list[dict[str, Any]]:
-    """What `contents` should be after these were written; vectors within a tolerance."""
+    """The rows that `contents` should return after these were written; vectors within a
+    tolerance."""
     rows = [_comparable(row) for row in table(*records).to_pylist()]
     for row in rows if tolerance else ():
         row |= {v.name: row[v.name] and Near(row[v.name], tolerance) for v in SPEC.vectors}
@@ -145,9 +146,9 @@ class Near:
         self._allowed = tolerance * max(1.0, float(np.linalg.norm(finite)))
 
     def __eq__(self, other: object) -> bool:
-        found = [float.fromhex(c) for c in other] if isinstance(other, list) else []
-        return len(found) == len(self._vector) and np.allclose(
-            self._vector, found, rtol=0, atol=self._allowed, equal_nan=True
+        components = [float.fromhex(c) for c in other] if isinstance(other, list) else []
+        return len(components) == len(self._vector) and np.allclose(
+            self._vector, components, rtol=0, atol=self._allowed, equal_nan=True
         )
 
     def __hash__(self) -> int:

@@ -21,9 +21,9 @@ def failing(suite: type, *, only: str = "test_", **fixtures: Callable[[], Any]) 
 
 def _passes(test: Callable[..., None], fixtures: dict[str, Callable[[], Any]]) -> bool:
     for arguments in _parameters(test):
-        given = {name: make() for name, make in fixtures.items()}
+        values = {name: make() for name, make in fixtures.items()}
         try:
-            test(**given, **arguments)
+            test(**values, **arguments)
         except (Exception, pytest.fail.Exception):  # noqa: BLE001 - a test fails by raising anything
             return False
     return True

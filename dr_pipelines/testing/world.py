@@ -115,14 +115,14 @@ class ListedSource:
         return self.anchor(self.head) or ""
 
     def partitions(self) -> list[SourcePartition]:
-        found = []
+        partitions = []
         for day, changes in itertools.groupby(self.history, key=lambda change: change.day):
             positions = [change.position for change in changes]
             anchor = self.anchor(positions[-1]) or ""
-            found.append(
+            partitions.append(
                 SourcePartition(day, positions[0] - 1, positions[-1], anchor, len(positions))
             )
-        return found
+        return partitions
 
     def anchor(self, position: int) -> str | None:
         if not 1 <= position <= self.head:
@@ -162,17 +162,17 @@ class OneAtATime:
     """A lease that never waits: who finds it taken gets `Unavailable` at once."""
 
     def __init__(self) -> None:
-        self.held: set[str] = set()
+        self.names: set[str] = set()
 
     @contextmanager
     def __call__(self, collection: str) -> Iterator[None]:
-        if collection in self.held:
+        if collection in self.names:
             raise Unavailable(f"{collection!r} is being written to")
-        self.held.add(collection)
+        self.names.add(collection)
         try:
             yield
         finally:
-            self.held.discard(collection)
+            self.names.discard(collection)
 
 
 @dataclass(frozen=True)
@@ -266,14 +266,15 @@ class Process:
         return verify(self.history, level=level)
 
     def folded(self, at: str = "latest") -> Contents:
-        """What a recovery point holds."""
+        """The contents of a recovery point."""
         with fold_point(self.repository, self.point(at)) as state:
             return grouped(newest_rows(self.repository, state))
 
 
 @dataclass(frozen=True)
 class World:
-    """What outlives a process: source, repository, store, this machine's memory and lease."""
+    """The state that outlives a process: source, repository, store, this machine's memory and
+    lease."""
 
     source: Source
     blobs: BlobStore
@@ -312,7 +313,7 @@ class World:
         return replace(self, collection=collection, source=source)
 
     def served(self) -> Contents:
-        """What the collection's alias shows."""
+        """The contents behind the collection's alias."""
         return contents(self.store, self.collection)
 
 
@@ -329,7 +330,7 @@ def table_of(rows: tuple[Row, ...]) -> pa.Table:
     return pa.table(arrays, schema=schema)
 
 
-def said(change: Change, embedder: Embedder) -> tuple[Row, ...]:
+def expected_rows(change: Change, embedder: Embedder) -> tuple[Row, ...]:
     """The records that a change of a `ListedSource` must become."""
     text = change.text or ""
     pieces = [text[i : i + CHUNK_CHARACTERS] for i in range(0, len(text), CHUNK_CHARACTERS)]
@@ -357,9 +358,9 @@ def _metadata(change: Change) -> dict[str, Any]:
 
 def grouped(tables: Iterable[pa.Table]) -> Contents:
     """Records of tables, by document."""
-    found: dict[str, list[Row]] = {}
+    documents: dict[str, list[Row]] = {}
     for table in tables:
         for row in table.to_pylist():
             values = [tuple(v) if isinstance(v, list) else v for v in row.values()]
-            found.setdefault(row["document_id"], []).append(tuple(values))
-    return {document: tuple(sorted(rows)) for document, rows in sorted(found.items())}
+            documents.setdefault(row["document_id"], []).append(tuple(values))
+    return {document: tuple(sorted(rows)) for document, rows in sorted(documents.items())}

@@ -379,7 +379,7 @@ class Collections(RuleBasedStateMachine):
         """What was committed is a beginning of what was wanted; what was written had a reason."""
         before = self.model.at.number
         assert isinstance(self.world.lease, OneAtATime)
-        self.world.lease.held.clear()
+        self.world.lease.names.clear()
         self.processes[who] = self.world.process()
         self.follow(None)
         kinds = self.kinds(before)

@@ -15,7 +15,7 @@ from dr_pipelines.testing.world import (
     Contents,
     ListedSource,
     Row,
-    said,
+    expected_rows,
 )
 
 Order = tuple[int, int, int, int]
@@ -203,7 +203,7 @@ class Model:
             for change in self.source.history[read:through]:
                 presence = Presence.DELETED if change.text is None else Presence.PRESENT
                 order = (change.position, 0, number, number)
-                version = Version(order, said(change, self.embedder), presence)
+                version = Version(order, expected_rows(change, self.embedder), presence)
                 added.append((change.document_id, version))
         return replace(
             self.at,
@@ -288,8 +288,8 @@ def _lasting(versions: tuple[Version, ...]) -> list[Version]:
     """The newest version and, beneath an edit, the newest of the source."""
     ordered = sorted(versions, key=lambda v: v.order)
     newest = ordered[-1]
-    said = [v for v in ordered if v.from_source]
-    return [newest] if newest.from_source else [*said[-1:], newest]
+    expected_rows = [v for v in ordered if v.from_source]
+    return [newest] if newest.from_source else [*expected_rows[-1:], newest]
 
 
 def _renumbered(versions: list[Version], number: int) -> tuple[Version, ...]:

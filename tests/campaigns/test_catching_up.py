@@ -17,7 +17,7 @@ from dr_pipelines.testing.world import (
     ListedSource,
     Process,
     World,
-    said,
+    expected_rows,
 )
 from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN
@@ -47,7 +47,10 @@ def built() -> tuple[World, ListedSource]:
 
 def at(world: World, source: ListedSource, position: int) -> Contents:
     newest = {change.document_id: change for change in source.history[:position]}
-    rows = {document: said(change, world.embedder) for document, change in sorted(newest.items())}
+    rows = {
+        document: expected_rows(change, world.embedder)
+        for document, change in sorted(newest.items())
+    }
     return {document: found for document, found in rows.items() if found}
 
 

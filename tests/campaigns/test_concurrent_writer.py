@@ -119,7 +119,7 @@ class History:
         document = self.draw.choice(DOCUMENTS)
         lease = self.world.lease
         assert isinstance(lease, OneAtATime)
-        if lease.held and document in self.in_work():
+        if lease.names and document in self.in_work():
             return
         rows: Rows = ()
         if self.draw.random() < 0.75:
@@ -166,7 +166,7 @@ class History:
     def compact(self) -> None:
         lease = self.world.lease
         assert isinstance(lease, OneAtATime)
-        if not lease.held:
+        if not lease.names:
             self.writer.compact()
 
     # --- the snapshot ------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class History:
     def leased(self) -> bool:
         lease = self.world.lease
         assert isinstance(lease, OneAtATime)
-        return bool(lease.held)
+        return bool(lease.names)
 
     def head(self) -> int:
         return self.writer.repository.log(self.world.collection).head().number

@@ -86,12 +86,12 @@ def _check_golden(story: Story, right: int) -> None:
     """Golden answers are those of a real model at the end of the feed."""
     if not story.corpus.golden or len(story.days) < len(story.corpus.days):
         return
-    asked = len(story.questions)
-    claim = f"{right} of {asked} golden queries find what they must, and nothing they must not"
+    total = len(story.questions)
+    claim = f"{right} of {total} golden queries find what they must, and nothing they must not"
     if story.lineage.embedder.provenance.name == "hashing":
         story.tell.say(f"{claim} (hashing finds shared words only)")
     else:
-        story.tell.check(claim, right == asked)
+        story.tell.check(claim, right == total)
 
 
 def _check_truth(story: Story) -> None:
@@ -116,9 +116,9 @@ def lose(story: Story) -> None:
         path.unlink()
     story.lost_bytes += lost
     story.tell.say(f"Lost: {number(records)} records, {size(lost)}.")
-    said = failure(story.store, story.name, story.questions[0], story.lineage.embedder)
+    message = failure(story.store, story.name, story.questions[0], story.lineage.embedder)
     story.dr(f"search {story.name} {shlex.quote(story.questions[0].text)}")
-    story.tell.check(f"search fails: {said or 'it still answers'}", said is not None)
+    story.tell.check(f"search fails: {message or 'it still answers'}", message is not None)
 
 
 def restore_by_load(story: Story) -> None:
@@ -177,9 +177,9 @@ def _check_same(story: Story) -> None:
     )
     tell.check("vectors: the vector digest of a scan is the same", now.vectors == before.vectors)
     tell.check("documents: the hashes of all texts are the same", now.documents == before.documents)
-    asked = len(story.questions)
+    total = len(story.questions)
     tell.check(
-        f"{asked} of {asked} queries give the same answers, to the last digit of each score",
+        f"{total} of {total} queries give the same answers, to the last digit of each score",
         now.answers == before.answers,
     )
 
@@ -223,22 +223,22 @@ def _newest_documents(story: Story, day: date) -> list[str]:
 
 
 def compare_points(story: Story) -> None:
-    """What changed between the first snapshot and the last."""
+    """Show the documents that differ between the first snapshot and the last."""
     first, last = (
         resolve(History(story.repository, story.name), f"log:{n}")
         for n in (story.snapshots[0], story.snapshots[-1])
     )
     story.dr(f"diff {story.name} log:{first.number} log:{last.number}")
-    found = diff(story.repository, first, last, limit=SHOWN_DOCUMENTS)
+    difference = diff(story.repository, first, last, limit=SHOWN_DOCUMENTS)
     story.tell.say(
-        f"{found.added_total} documents added, {found.removed_total} removed, "
-        f"{found.changed_total} changed, {found.unchanged} unchanged, such as:"
+        f"{difference.added_total} documents added, {difference.removed_total} removed, "
+        f"{difference.changed_total} changed, {difference.unchanged} unchanged, such as:"
     )
-    for line in _named(found):
+    for line in _named(difference):
         story.tell.say(line)
 
 
-def _named(found: Diff) -> list[str]:
+def _named(difference: Diff) -> list[str]:
     changed = [
         f"~ {c.id}: "
         + ", ".join(
@@ -248,6 +248,10 @@ def _named(found: Diff) -> list[str]:
                 *(f.name for f in c.fields),
             ]
         )
-        for c in found.changed
+        for c in difference.changed
     ]
-    return [*(f"+ {d}" for d in found.added), *(f"- {d}" for d in found.removed), *changed]
+    return [
+        *(f"+ {d}" for d in difference.added),
+        *(f"- {d}" for d in difference.removed),
+        *changed,
+    ]

@@ -70,9 +70,9 @@ def demo(
     corpus = open_corpus(feed)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        return _perform(corpus, keep.resolve(), days, embedder, as_json, kept=True)
+        return _perform(corpus, keep.resolve(), days, embedder, as_json, keep=True)
     with tempfile.TemporaryDirectory(prefix="dr-demo-") as directory:
-        return _perform(corpus, Path(directory).resolve(), days, embedder, as_json, kept=False)
+        return _perform(corpus, Path(directory).resolve(), days, embedder, as_json, keep=False)
 
 
 def _perform(
@@ -82,25 +82,25 @@ def _perform(
     embedder: str,
     as_json: bool,
     *,
-    kept: bool,
+    keep: bool,
 ) -> ExitCode:
     from dr_pipelines.cli.console import output
     from dr_pipelines.cli.demo.narration import Narrator
     from dr_pipelines.cli.demo.play import perform
 
     tell = Narrator(output(errors=as_json))
-    held = perform(corpus, directory, embedder=embedder, most_days=days, tell=tell)
+    passed = perform(corpus, directory, embedder=embedder, most_days=days, tell=tell)
     value: dict[str, Any] = {
         "collection": corpus.name,
-        "directory": str(directory) if kept else None,
+        "directory": str(directory) if keep else None,
         "checks": tell.checks,
         "failed": tell.failed,
         "acts": [{"title": title, "seconds": took} for title, took in tell.times],
     }
 
     def show(console: "Console") -> None:
-        if kept:
+        if keep:
             console.print(f"Everything is still there: cd {directory} && dr status")
 
-    code = ExitCode.SUCCEEDED if held else ExitCode.FAILED
+    code = ExitCode.SUCCEEDED if passed else ExitCode.FAILED
     return give(Answer(value, show, code), as_json=as_json)

@@ -1,4 +1,5 @@
-"""What the demo works on: a change feed, the policies for it, and what is known of it."""
+"""The corpus of the demo: a change feed, the policies for it, and the expected results of
+queries."""
 
 import json
 import re
@@ -67,10 +68,10 @@ class Corpus:
         """Days with changes; raises `NotFound` for no feed, `InvalidRequest` for an empty one."""
         from dr_pipelines.sources.jsonl import JsonlSource
 
-        found = [partition.day for partition in JsonlSource(self.feed).partitions()]
-        if not found:
+        days = [partition.day for partition in JsonlSource(self.feed).partitions()]
+        if not days:
             raise InvalidRequest(f"{self.feed} holds no change that can be read")
-        return found
+        return days
 
     @cached_property
     def golden(self) -> list[dict[str, Any]]:
@@ -92,12 +93,12 @@ class Corpus:
     def titles(self, count: int) -> list[str]:
         """Different titles of documents that the feed begins with: questions for a feed that
         brings none."""
-        found = dict.fromkeys(
+        titles = dict.fromkeys(
             change["title"]
             for change in self.upserts()
             if isinstance(change.get("title"), str) and change["title"].strip()
         )
-        return list(found)[:count]
+        return list(titles)[:count]
 
     def upserts(self) -> Iterator[dict[str, Any]]:
         """Lines of the feed that bring a document; what cannot be read is ingestion's to report."""
@@ -134,7 +135,7 @@ def policies_text(corpus: Corpus, embedder: str) -> str:
         chunker=CHUNKERS[embedder],
         embedder=embedder,
         start=corpus.days[0],
-        fields=", ".join(f"{name}: {said}" for name, said in fields.items()),
+        fields=", ".join(f"{name}: {type_}" for name, type_ in fields.items()),
     )
 
 

@@ -32,7 +32,7 @@ class Narrator:
         self.times.append((title, time.monotonic() - started))
 
     def headline(self, text: str) -> None:
-        """What begins here."""
+        """Print the heading of an act."""
         self.console.print()
         self.console.print(text, style="bold")
 
@@ -48,12 +48,12 @@ class Narrator:
         """Names and values."""
         self._indented(facts(pairs))
 
-    def check(self, claim: str, held: bool) -> None:
+    def check(self, claim: str, passed: bool) -> None:
         """A claim that was tested, and whether it held."""
         self.checks += 1
-        if not held:
+        if not passed:
             self.failed.append(claim)
-        mark, style = ("ok", "green") if held else ("NO", "bold red")
+        mark, style = ("ok", "green") if passed else ("NO", "bold red")
         self._indented(f"[{mark}] {claim}", style=style)
 
     def timing(self) -> None:

@@ -1,4 +1,4 @@
-"""What can be said of a live collection at one moment, all of it computed by reading it."""
+"""Facts about a live collection at one moment, all computed by reading it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,9 +37,9 @@ class Question:
     must_not: tuple[str, ...] = ()
 
     def right(self, hits: list[Hit]) -> bool:
-        """Whether everything that must be found was found, and nothing that must not."""
-        found = {hit.document_id for hit in hits}
-        return set(self.must) <= found and not set(self.must_not) & found
+        """True if every document that must be among the hits is, and none that must not."""
+        documents = {hit.document_id for hit in hits}
+        return set(self.must) <= documents and not set(self.must_not) & documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ def look(
         content=digest.to_hex(content),
         vectors=digest.to_hex(vectors),
         documents=states_digest(live_documents(store, collection)),
-        answers=tuple(tuple((hit.id, hit.score) for hit in found) for found in hits),
-        right=sum(q.right(found) for q, found in zip(questions, hits, strict=True)),
+        answers=tuple(tuple((hit.id, hit.score) for hit in ranking) for ranking in hits),
+        right=sum(q.right(ranking) for q, ranking in zip(questions, hits, strict=True)),
     )
 
 
@@ -111,7 +111,7 @@ def _allowed(question: Question, spec: "CollectionSpec") -> Filter | None:
 def failure(
     store: VectorReader, collection: str, question: Question, embedder: Embedder
 ) -> str | None:
-    """What the store says when a lost collection is asked; None if it still answers."""
+    """The store's error when a lost collection is queried; None if it still answers."""
     try:
         ask(store, collection, question, embedder)
     except NotFound as error:

@@ -1,4 +1,4 @@
-"""What the demo knows while it goes on."""
+"""State that the demo's acts share."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,7 +16,7 @@ from dr_pipelines.repository.repository import Repository
 
 @dataclass
 class Story:
-    """What is known so far."""
+    """The state of the demo so far."""
 
     project: Project
     corpus: Corpus

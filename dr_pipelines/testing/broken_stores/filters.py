@@ -36,25 +36,25 @@ class NullIsNeverNot(MemoryVectorStore):
     """Three-valued logic, as plain SQL has it."""
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        kept = query.filter and _three_valued(query.filter)
-        return super().search(name, replace(query, filter=kept), limit=limit)
+        rewritten = query.filter and _three_valued(query.filter)
+        return super().search(name, replace(query, filter=rewritten), limit=limit)
 
 
-def _three_valued(kept: Filter) -> Filter:
-    match kept:
+def _three_valued(condition: Filter) -> Filter:
+    match condition:
         case Not(Equals("product", _)):
-            known = In("product", ("search", "mail", "", "Search", "sé"))
-            return And((kept, known))
+            not_null = In("product", ("search", "mail", "", "Search", "sé"))
+            return And((condition, not_null))
         case _:
-            return kept
+            return condition
 
 
 class ApproximatesWithoutFilters(MemoryVectorStore):
     """The engine's own search does not know filters."""
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        asked = query if query.exact else replace(query, filter=None)
-        return super().search(name, asked, limit=limit)
+        relaxed = query if query.exact else replace(query, filter=None)
+        return super().search(name, relaxed, limit=limit)
 
 
 class MatchesWithoutFilters(MemoryVectorStore):

@@ -37,7 +37,8 @@ class ForgetsThatItIsIndexed(MemoryVectorStore):
         again = MemoryVectorStore()
         again._aliases = self._aliases
         again._collections = {
-            name: replace(found, indexed=False) for name, found in self._collections.items()
+            name: replace(collection, indexed=False)
+            for name, collection in self._collections.items()
         }
         return again
 

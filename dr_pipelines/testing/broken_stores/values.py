@@ -90,8 +90,8 @@ class _KeepsNoNaN(MemoryVectorStore):
     def _refused(self, batch: pa.Table) -> list[str]:
         if "weight" not in batch.column_names:
             return []
-        found = pc.fill_null(pc.is_nan(batch.column("weight")), False)
-        refused: list[str] = batch.column("id").filter(found).to_pylist()
+        nan = pc.fill_null(pc.is_nan(batch.column("weight")), False)
+        refused: list[str] = batch.column("id").filter(nan).to_pylist()
         return refused
 
 
@@ -99,8 +99,8 @@ class AcceptsWhatItCannotKeep(_KeepsNoNaN):
     """NaN becomes null instead of an error."""
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        kept = self._without(batch) if self._refused(batch) else batch
-        super().write(name, kept, replaces=replaces)
+        writable = self._without(batch) if self._refused(batch) else batch
+        super().write(name, writable, replaces=replaces)
 
 
 class RefusesNamelessly(_KeepsNoNaN):
@@ -113,7 +113,7 @@ class RefusesNamelessly(_KeepsNoNaN):
 
 
 class RefusesHalf(_KeepsNoNaN):
-    """What it can keep of a refused batch is there."""
+    """Writes the valid rows of a batch that it refuses."""
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         refused = self._refused(batch)
@@ -163,12 +163,12 @@ class EmptyVectorsAreMissing(_ChangesColumns):
         """One column, as such a store gives it back."""
         match vector.kind:
             case VectorKind.SPARSE:
-                kept = [v if v and v["indices"] else None for v in column.to_pylist()]
+                values = [v if v and v["indices"] else None for v in column.to_pylist()]
             case VectorKind.MULTI:
-                kept = [several or None for several in column.to_pylist()]
+                values = [several or None for several in column.to_pylist()]
             case _:
                 return column
-        return pa.array(kept, column.type)
+        return pa.array(values, column.type)
 
 
 class RoundsNarrowTypes(_ChangesColumns):
@@ -201,17 +201,17 @@ class _ChangesVectors(_ChangesColumns):
 
     def changed(self, column: pa.ChunkedArray, vector: Vector) -> Column:
         del vector
-        rows = [v and self.kept(np.array(v, np.float32)).tolist() for v in column.to_pylist()]
+        rows = [v and self.stored(np.array(v, np.float32)).tolist() for v in column.to_pylist()]
         return pa.array(rows, column.type)
 
-    def kept(self, vector: FloatArray) -> FloatArray:
+    def stored(self, vector: FloatArray) -> FloatArray:
         raise NotImplementedError
 
 
 class NormalisesVectors(_ChangesVectors):
     """Vectors come back with a length of one."""
 
-    def kept(self, vector: FloatArray) -> FloatArray:
+    def stored(self, vector: FloatArray) -> FloatArray:
         norm = np.float32(np.linalg.norm(vector.astype(np.float64)))
         return vector / norm if norm > 0 else vector
 
@@ -219,14 +219,14 @@ class NormalisesVectors(_ChangesVectors):
 class LosesTheSignOfZero(_ChangesVectors):
     """A component of -0.0 comes back as 0.0."""
 
-    def kept(self, vector: FloatArray) -> FloatArray:
+    def stored(self, vector: FloatArray) -> FloatArray:
         return vector + np.float32(0)
 
 
 class FlushesSubnormals(_ChangesVectors):
     """A component too small for a normal number becomes zero."""
 
-    def kept(self, vector: FloatArray) -> FloatArray:
+    def stored(self, vector: FloatArray) -> FloatArray:
         tiny = (np.abs(vector) < np.finfo(np.float32).tiny) & (vector != 0)
         return np.where(tiny, np.float32(0), vector)
 

@@ -39,7 +39,7 @@ collections."""
 
 
 class Aliases:
-    """What `promote` promises, to readers that do not wait for it above all."""
+    """The promises of `promote`, above all to readers that do not wait for it."""
 
     scans_one_moment: ClassVar[bool]
 
@@ -106,8 +106,8 @@ class Aliases:
             while not done.is_set():
                 try:
                     hits = store.search("handbook", query, limit=3)
-                    found = frozenset(hit.document_id for hit in hits)
-                    seen.add((store.aliases().get("handbook"), found))
+                    documents = frozenset(hit.document_id for hit in hits)
+                    seen.add((store.aliases().get("handbook"), documents))
                 except NotFound as error:
                     seen.add((str(error), frozenset()))
 
@@ -115,7 +115,7 @@ class Aliases:
         for reader in readers:
             reader.start()
         switched, deadline = 0, time.monotonic() + PATIENCE_SECONDS
-        while switched < SWITCHES or {found for _, found in seen.copy()} < {old, new}:
+        while switched < SWITCHES or {documents for _, documents in seen.copy()} < {old, new}:
             store.promote((OTHER.name, NAME)[switched % 2], alias="handbook")
             switched += 1
             if switched >= SWITCHES and time.monotonic() > deadline:
@@ -125,7 +125,9 @@ class Aliases:
             reader.join()
         wrong = [s for s in seen if s[0] not in (NAME, OTHER.name) or s[1] not in (old, new)]
         assert wrong == []
-        assert {found for _, found in seen} == {old, new}, "readers were to see both collections"
+        assert {documents for _, documents in seen} == {old, new}, (
+            "readers were to see both collections"
+        )
 
     def test_an_alias_outlives_what_it_stood_for(self, store: VectorStore) -> None:
         filled(store, record("old"))

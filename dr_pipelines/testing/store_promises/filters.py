@@ -104,14 +104,14 @@ class Filters:
         filled(store, *rows)
         store.build_index(NAME)
         wrong = {}
-        for kept, meant in MEANT:
+        for condition, meant in MEANT:
             for mode in Mode:
                 query = Query(
-                    mode=mode, text="chunk", vector=vector(1, 0, 0), filter=kept, exact=exact
+                    mode=mode, text="chunk", vector=vector(1, 0, 0), filter=condition, exact=exact
                 )
                 hits = {int(hit.id[-6:]) for hit in store.search(NAME, query, limit=10)}
                 if hits != meant & present:
-                    wrong[str(mode), str(kept)] = (hits, meant & present)
+                    wrong[str(mode), str(condition)] = (hits, meant & present)
         assert not wrong
 
     def _refused(self, store: VectorStore, wrong: Filter) -> bool:
@@ -122,7 +122,7 @@ class Filters:
         return False
 
     def _keeps(self, row: dict[str, Any]) -> bool:
-        """Whether the engine keeps such a value of `weight`: it may refuse those of `EXTREMES`."""
+        """True if the engine keeps such a value of `weight`: it may refuse those of `EXTREMES`."""
         weight = row["weight"]
         if weight is None or np.isfinite(weight):
             return True

@@ -1,4 +1,4 @@
-"""What cannot be put back is said beforehand, by reading alone, and is what a write refuses."""
+"""Losses of a restore are reported beforehand, by reading alone, and match what a write refuses."""
 
 # ruff: noqa: S101 - a suite is made of assertions
 
@@ -36,14 +36,14 @@ def _refuses(store: VectorStore, batch: pa.Table) -> bool:
 
 
 class Fitting:
-    """Whether a collection, and each of its records, would be taken back by the engine it is in."""
+    """Forecasts of whether the engine would take back a collection, and each of its records."""
 
     refuses: ClassVar[frozenset[str]]
     tuned: ClassVar[tuple[CollectionSpec, ...]]
 
     def test_what_a_store_made_itself_comes_back_as_it_was(self, store: VectorStore) -> None:
-        for asked in (SPEC, *self.tuned):
-            spec = store.fit(asked).spec
+        for original in (SPEC, *self.tuned):
+            spec = store.fit(original).spec
             store.create(spec)
             store.build_index(spec.name)
             store.promote(spec.name, alias="served")
@@ -53,8 +53,8 @@ class Fitting:
             store.compatibility("unheard")
 
     def test_what_can_be_kept_is_no_misfit(self, store: VectorStore) -> None:
-        kept = [row for row in EXTREMES if row["document_id"] not in self.refuses]
-        rows = table(*kept)
+        storable = [row for row in EXTREMES if row["document_id"] not in self.refuses]
+        rows = table(*storable)
         assert len(store.misfits(SPEC, rows)) == 0
         assert len(store.misfits(SPEC, table())) == 0
         assert all(len(store.misfits(SPEC, batch)) == 0 for batch in rows.to_batches())
@@ -65,10 +65,10 @@ class Fitting:
         batch = table(record("good"), *EXTREMES, *odd, record("other"))
         filled(store)
         refused = [place for place in range(len(batch)) if _refuses(store, batch.slice(place, 1))]
-        found = store.misfits(SPEC, batch)
-        assert found.rows.tolist() == refused
+        misfits = store.misfits(SPEC, batch)
+        assert misfits.rows.tolist() == refused
         ids, documents = batch["id"].to_pylist(), batch["document_id"].to_pylist()
-        assert [misfit.record for misfit in found] == [ids[place] for place in refused]
+        assert [misfit.record for misfit in misfits] == [ids[place] for place in refused]
         assert {documents[place] for place in refused} >= self.refuses
 
     @pytest.mark.parametrize("number", range(len(NOT_FINITE)))
@@ -79,11 +79,11 @@ class Fitting:
         odd = record("odd") | NOT_FINITE[number]
         filled(store, record("kept"))
         batch = table(record("good"), odd, record("other"))
-        found = store.misfits(SPEC, batch)
-        if len(found):
+        misfits = store.misfits(SPEC, batch)
+        if len(misfits):
             (column,) = NOT_FINITE[number]
-            assert found.rows.tolist() == [1]
-            assert [(misfit.record, misfit.column) for misfit in found] == [(odd["id"], column)]
+            assert misfits.rows.tolist() == [1]
+            assert [(misfit.record, misfit.column) for misfit in misfits] == [(odd["id"], column)]
             with pytest.raises(InvalidRequest, match=odd["id"]):
                 store.write(NAME, batch, replaces=["kept"])
             assert contents(store) == as_kept(store, record("kept"))

@@ -1,4 +1,4 @@
-"""What several subjects of the contract start from: names, ids, a filled store, vectors."""
+"""Data that several subjects of the contract share: names, ids, a filled store, vectors."""
 
 from typing import Any
 
@@ -24,7 +24,8 @@ def filled(store: VectorStore, *records: dict[str, Any], spec: CollectionSpec = 
 
 
 def as_kept(store: VectorStore, *records: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `contents` gives after these were written, within the tolerance of the store."""
+    """The rows that `contents` returns after these were written, within the tolerance of the
+    store."""
     return expected(*records, tolerance=store.vector_tolerance)
 
 

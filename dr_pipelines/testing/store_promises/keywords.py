@@ -20,13 +20,13 @@ from dr_pipelines.testing.store_samples import (
 
 
 class Keywords:
-    """What a search for words finds, by itself and beside a vector."""
+    """The promises of keyword search, alone and combined with a vector."""
 
     def test_keywords_rank_by_bm25(self, store: VectorStore) -> None:
         filled(store, *texts())
         store.build_index(NAME)
-        found = store.search(NAME, Query(mode=Mode.KEYWORD, text="Wolf, fox"), limit=10)
-        assert [(int(hit.id[-6:]), round(hit.score, 6)) for hit in found] == BM25
+        hits = store.search(NAME, Query(mode=Mode.KEYWORD, text="Wolf, fox"), limit=10)
+        assert [(int(hit.id[-6:]), round(hit.score, 6)) for hit in hits] == BM25
         assert store.search(NAME, Query(mode=Mode.KEYWORD, text="zebra !"), limit=10) == []
         best = store.search(NAME, Query(mode=Mode.KEYWORD, text="über 42"), limit=1)
         assert [int(hit.id[-6:]) for hit in best] == [2]
@@ -35,8 +35,8 @@ class Keywords:
         filled(store, record("t", 6, text="wolf"), record("u", text="fox"))
         store.build_index(NAME)
         store.write(NAME, table(*texts()), replaces=["u"])
-        found = store.search(NAME, Query(mode=Mode.KEYWORD, text="Wolf, fox"), limit=10)
-        assert [(int(hit.id[-6:]), round(hit.score, 6)) for hit in found] == BM25
+        hits = store.search(NAME, Query(mode=Mode.KEYWORD, text="Wolf, fox"), limit=10)
+        assert [(int(hit.id[-6:]), round(hit.score, 6)) for hit in hits] == BM25
 
     def test_hybrid_fuses_both_rankings(self, store: VectorStore) -> None:
         filled(store, *texts())

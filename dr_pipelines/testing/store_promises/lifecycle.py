@@ -96,8 +96,8 @@ class Lifecycle:
         assert again.aliases() == {"handbook": NAME}
         assert (again.describe("handbook"), again.change_token("handbook")) == (described, glanced)
         assert contents(again, "handbook") == as_kept(again, *texts())
-        found = again.search("handbook", Query(mode=Mode.KEYWORD, text="Wolf, fox"), limit=10)
-        assert [(int(hit.id[-6:]), round(hit.score, 6)) for hit in found] == BM25
+        hits = again.search("handbook", Query(mode=Mode.KEYWORD, text="Wolf, fox"), limit=10)
+        assert [(int(hit.id[-6:]), round(hit.score, 6)) for hit in hits] == BM25
         again.create(SPEC)
         again.write(NAME, table(), replaces=["t"])
         assert contents(again, "handbook") == []

@@ -1,4 +1,5 @@
-"""What a backup reads: every record in order, their number, and a sign that they changed."""
+"""The promises to a backup: every record in order, their number, and a token that changes with
+them."""
 
 # ruff: noqa: S101 - a suite is made of assertions
 
@@ -29,7 +30,7 @@ from dr_pipelines.testing.store_samples import (
 
 
 class Reading:
-    """What `scan`, `status` and `glance` give, under a writer too."""
+    """The promises of `scan`, `status` and `change_token`, under a writer too."""
 
     scans_one_moment: ClassVar[bool]
     many: ClassVar[int]
@@ -78,9 +79,9 @@ class Reading:
 
     def test_a_scan_of_documents_gives_only_theirs(self, store: VectorStore) -> None:
         filled(store, *(row for n in range(9) for row in document(f"d{n}", chunks=3)))
-        wanted = [f"x{n}" for n in range(10_000)] + ["d7", "d2", "d2"]
-        found = contents(store, documents=wanted, batch_rows=4)
-        assert found == as_kept(store, *document("d2", chunks=3), *document("d7", chunks=3))
+        documents = [f"x{n}" for n in range(10_000)] + ["d7", "d2", "d2"]
+        rows = contents(store, documents=documents, batch_rows=4)
+        assert rows == as_kept(store, *document("d2", chunks=3), *document("d7", chunks=3))
         assert contents(store, documents=[]) == []
 
     def test_a_scan_does_not_see_what_is_written_during_it(self, store: VectorStore) -> None:
@@ -90,15 +91,15 @@ class Reading:
         seen = next(scan).to_pylist()
         store.write(NAME, table(record("d1", 0, text="new"), record("d9")), replaces=["d0", "d4"])
         seen += [row for batch in scan for row in batch.to_pylist()]
-        said = [(row["id"], row["text"]) for row in seen]
+        texts = [(row["id"], row["text"]) for row in seen]
         untouched = [row for row in before if row["document_id"] not in ("d0", "d1", "d4")]
         after = [record("d1", 0, text="new"), *untouched, record("d9")]
         if self.scans_one_moment:
-            assert said == [(row["id"], row["text"]) for row in before]
+            assert texts == [(row["id"], row["text"]) for row in before]
         else:
-            assert set(said) >= {(row["id"], row["text"]) for row in untouched}
-            assert set(said) <= {(row["id"], row["text"]) for row in (*before, *after)}
-            assert len({key for key, _ in said}) == len(said)
+            assert set(texts) >= {(row["id"], row["text"]) for row in untouched}
+            assert set(texts) <= {(row["id"], row["text"]) for row in (*before, *after)}
+            assert len({key for key, _ in texts}) == len(texts)
         assert contents(store) == as_kept(store, *after)
 
     def test_a_scan_under_a_writer_gives_whole_records(self, store: VectorStore) -> None:

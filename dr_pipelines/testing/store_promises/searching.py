@@ -53,11 +53,11 @@ class Searching:
         }
         filled(store, *(record(key) | {name: point} for key, point in points.items()))
         query = Query(vector=vector(3, 4), vector_name=name)
-        found = [(hit.document_id, hit.score) for hit in store.search(NAME, query, limit=9)]
+        hits = [(hit.document_id, hit.score) for hit in store.search(NAME, query, limit=9)]
         if metric is Metric.DOT:
-            assert found == [("b", 50), ("a", 25), ("d", 25), ("c", 0)]
+            assert hits == [("b", 50), ("a", 25), ("d", 25), ("c", 0)]
         else:
-            assert found == [("a", 0), ("d", 0), ("b", -5), ("c", -5)]
+            assert hits == [("a", 0), ("d", 0), ("b", -5), ("c", -5)]
 
     def test_a_search_gives_the_best_and_no_more_than_asked(self, store: VectorStore) -> None:
         filled(store, *document("a", chunks=20))
@@ -105,7 +105,7 @@ class Searching:
         filled(store, spec=spec)
         store.write("near", of_vectors(spec, points))
         store.build_index("near")
-        found = 0
+        recalled = 0
         for point in usual(20, seed=5):
             exact = Query(vector=point)
             truth = {hit.id: hit for hit in store.search("near", exact, limit=10)}
@@ -117,8 +117,8 @@ class Searching:
                 [truth[hit.id].score for hit in right], rel=0.02, abs=0.02
             )
             assert {(hit.document_id, hit.text) for hit in hits} == {("d", None)}
-            found += len(right)
-        assert found >= 0.9 * 200
+            recalled += len(right)
+        assert recalled >= 0.9 * 200
 
     def test_the_engine_follows_later_writes(self, store: VectorStore) -> None:
         filled(store, *document("a", chunks=3), *document("b", chunks=2))

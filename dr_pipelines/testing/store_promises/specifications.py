@@ -21,7 +21,7 @@ from dr_pipelines.testing.store_samples import (
 
 
 class Specifications:
-    """What `create`, `describe` and `fit` make of a specification."""
+    """The promises of `create`, `describe` and `fit`."""
 
     engine: ClassVar[str]
     tuned: ClassVar[tuple[CollectionSpec, ...]]
@@ -35,10 +35,10 @@ class Specifications:
         store.create(plain)
         assert store.collections() == [NAME, "plain"]
         for spec in (SPEC, plain):
-            found = store.describe(spec.name)
-            assert found.same_contract(spec)
-            assert (found.name, found.origin) == (spec.name, spec.origin)
-            assert self._missing(spec, found) == []
+            reported = store.describe(spec.name)
+            assert reported.same_contract(spec)
+            assert (reported.name, reported.origin) == (spec.name, spec.origin)
+            assert self._missing(spec, reported) == []
 
     def test_every_part_of_a_configuration_reads_back(self, store: VectorStore) -> None:
         assert self.tuned, "declare specifications with other values than the defaults"
@@ -46,9 +46,9 @@ class Specifications:
             store.create(spec)
             store.build_index(spec.name)
             opened(store, spec.name)
-            found = store.describe(spec.name)
-            assert found.same_contract(spec)
-            assert self._missing(spec, found) == []
+            reported = store.describe(spec.name)
+            assert reported.same_contract(spec)
+            assert self._missing(spec, reported) == []
 
     def test_parts_that_are_not_reported_are_those_declared(self, store: VectorStore) -> None:
         for spec in (SPEC, *self.tuned):
@@ -108,7 +108,7 @@ class Specifications:
         assert self._missing(fitted.spec, store.describe(NAME)) == []
         assert store.fit(store.describe(NAME)).spec.same_contract(spec)
 
-    def _missing(self, asked: CollectionSpec, found: CollectionSpec) -> list[PartFinding]:
-        """What is not as it was asked for; which parts are not reported is another test's."""
-        compared = compare_parts(asked, found, engine=self.engine)
+    def _missing(self, expected: CollectionSpec, reported: CollectionSpec) -> list[PartFinding]:
+        """Parts that differ from the specification; unreported parts are another test's."""
+        compared = compare_parts(expected, reported, engine=self.engine)
         return [finding for finding in compared if not finding.unreported]

@@ -38,26 +38,28 @@ from dr_pipelines.testing.store_samples import (
 
 
 class Values:
-    """What becomes of single values and vectors; what cannot be kept is refused."""
+    """The promises about single values and vectors: stored exactly, or refused."""
 
     refuses: ClassVar[frozenset[str]]
 
     def test_every_value_comes_back_as_it_was(self, store: VectorStore) -> None:
-        kept = [row for row in EXTREMES if row["document_id"] not in self.refuses]
-        filled(store, *kept)
-        assert contents(store) == as_kept(store, *kept)
+        storable = [row for row in EXTREMES if row["document_id"] not in self.refuses]
+        filled(store, *storable)
+        assert contents(store) == as_kept(store, *storable)
 
     def test_every_double_comes_back_bit_for_bit(self, store: VectorStore) -> None:
         """Engines that read decimal numbers lose the last bit of some."""
-        kept = [
+        storable = [
             record("n", chunk, weight=number, extra=canonical_json({"n": [{"x": number}]}).decode())
             for chunk, number in enumerate(doubles(1000))
         ]
-        filled(store, *kept)
+        filled(store, *storable)
         store.build_index(NAME)
         columns = ["id", "weight", "extra"]
-        found = contents(store, columns=columns)
-        assert found == [{name: row[name] for name in columns} for row in as_kept(store, *kept)]
+        rows_read = contents(store, columns=columns)
+        assert rows_read == [
+            {name: row[name] for name in columns} for row in as_kept(store, *storable)
+        ]
 
     def test_what_cannot_be_kept_is_refused_by_name(self, store: VectorStore) -> None:
         refused = [row for row in EXTREMES if row["document_id"] in self.refuses]
@@ -106,20 +108,20 @@ class Values:
                 Vector(name="tokens", kind="multi", dimension=2, metric=Metric.COSINE),
             ),
         )
-        given: list[dict[str, Any]] = [
+        vectors: list[dict[str, Any]] = [
             {"words": {"indices": [0, 7, 2**32 - 1], "values": [0.5, -1.0, 0.25]}, "tokens": None},
             {"words": None, "tokens": [[1.0, 0.0], [0.5, -0.25]]},
             {"words": {"indices": [3], "values": [1.5]}, "tokens": [[0.0, 1.0]]},
         ]
-        rows = [record("m", n) | more for n, more in enumerate(given)]
+        rows = [record("m", n) | more for n, more in enumerate(vectors)]
         schema = store_schema(spec)
         store.create(spec)
         store.write("mixed", pa.Table.from_pylist(rows, schema=schema))
         store.build_index("mixed")
         assert store.describe("mixed").same_contract(spec)
         read = pa.Table.from_batches(store.scan("mixed"), schema)
-        assert [row["words"] for row in read.to_pylist()] == [row["words"] for row in given]
-        for row, more in zip(read.to_pylist(), given, strict=True):
+        assert [row["words"] for row in read.to_pylist()] == [row["words"] for row in vectors]
+        for row, more in zip(read.to_pylist(), vectors, strict=True):
             assert (row["tokens"] is None) == (more["tokens"] is None)
             flat = [np.ravel(v or []).tolist() for v in (row["tokens"], more["tokens"])]
             assert flat[0] == pytest.approx(flat[1], abs=max(store.vector_tolerance, 1e-12))
@@ -133,17 +135,17 @@ class Values:
                 Vector(name="tokens", kind="multi", dimension=2),
             ),
         )
-        given: list[dict[str, Any]] = [
+        vectors: list[dict[str, Any]] = [
             {"words": {"indices": [], "values": []}, "tokens": []},
             {"words": None, "tokens": None},
             {"words": {"indices": [0, 8], "values": [0.0, -0.0]}, "tokens": [[0.0, -0.0]]},
         ]
-        rows = [record("m", n) | more for n, more in enumerate(given)]
+        rows = [record("m", n) | more for n, more in enumerate(vectors)]
         store.create(spec)
         store.write("empty", pa.Table.from_pylist(rows, schema=store_schema(spec)))
         read = contents(store, "empty", columns=["words", "tokens"])
         if store.vector_tolerance == 0:
-            assert repr(read) == repr(_hexadecimal(given))
+            assert repr(read) == repr(_hexadecimal(vectors))
         else:
             assert [(r["words"] is None, r["tokens"]) for r in read[:2]] == [
                 (False, []),
@@ -164,13 +166,13 @@ def _read_vectors(store: VectorStore, name: str) -> FloatArray:
     return values
 
 
-def _same_vectors(found: FloatArray, expected: FloatArray, *, tolerance: float) -> None:
+def _same_vectors(actual: FloatArray, expected: FloatArray, *, tolerance: float) -> None:
     """Equal bit for bit, or within the tolerance that a store declares."""
     if tolerance == 0:
-        assert found.tobytes() == expected.tobytes()
+        assert actual.tobytes() == expected.tobytes()
         return
     lengths = np.maximum(1, np.linalg.norm(expected.astype(np.float64), axis=1))
-    distances = np.abs(found.astype(np.float64) - expected).max(axis=1)
+    distances = np.abs(actual.astype(np.float64) - expected).max(axis=1)
     assert (distances <= tolerance * lengths).all()
 
 
