@@ -20,6 +20,7 @@ from dr_pipelines.proof.points import (
     newest_proof,
     newest_snapshot,
     partitions_missing,
+    snapshot_detail,
 )
 from dr_pipelines.proof.restorable import check_restorable
 from dr_pipelines.repository.history import History
@@ -88,7 +89,7 @@ def _equal(tracked: Tracked) -> dg.AssetChecksDefinition:
         """When it was taken, the live store held exactly what the log says."""
         point = newest_snapshot(_history(context, dr_project, tracked))
         problems = equality_problems(point)
-        rows = {"rows": point.entry.body.detail["rows"], "log_entry": point.number}
+        rows = {"rows": snapshot_detail(point.entry).rows, "log_entry": point.number}
         return check_result(not problems, "; ".join(problems), rows)
 
     return equal

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from dr_pipelines.ingestion.by_stage import DayDone
+from dr_pipelines.model.details import SnapshotDetail
 from dr_pipelines.model.display import displayed_values
 from dr_pipelines.model.fitness import tolerance_text
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
@@ -153,7 +154,9 @@ def fit_metadata(point: RecoveryPoint) -> Metadata:
 def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
     """Metadata of a recovery point."""
     manifest = point.manifest
-    source = point.entry.body.detail.get("source") or {}
+    detail = point.entry.body.detail
+    unread = detail.source if isinstance(detail, SnapshotDetail) else None
+    source = {} if unread is None else unread.model_dump(mode="json")
     return {
         **displayed_values({name: value for name, value in source.items() if value is not None}),
         "dagster/row_count": manifest.counts.records,

@@ -14,7 +14,9 @@ from typing import IO
 
 from dr_pipelines.backup.snapshot import unchanged_since
 from dr_pipelines.errors import Damaged, NotFound, Refused
+from dr_pipelines.model.details import NativeEvidence
 from dr_pipelines.model.recovery_point import (
+    Head,
     KeptFile,
     KeptVersion,
     LogEntry,
@@ -31,7 +33,8 @@ from dr_pipelines.protocols import (
 )
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.reachability import NATIVE, kept_version
+from dr_pipelines.repository.native_files import kept_version
+from dr_pipelines.repository.reachability import attach
 from dr_pipelines.repository.repository import Repository
 
 PART_BYTES = 64 * 2**20
@@ -86,13 +89,13 @@ def keep_native(
         snapshot=entry.i,
         files=tuple(known[file.path, file.size_bytes] for file in version.files),
     )
-    statement = {"files": kept.model_dump(mode="json")}
-    head = record_evidence(History(repository, collection), NATIVE, statement)
+    size_bytes = sum(file.size_bytes for file in version.files)
+    head = _record(History(repository, collection), kept, size_bytes=size_bytes)
     return Kept(
         number=head.number,
         version=version.version,
         files=len(version.files),
-        size_bytes=sum(file.size_bytes for file in version.files),
+        size_bytes=size_bytes,
         new_files=len(new),
         new_bytes=done,
     )
@@ -157,6 +160,24 @@ def as_version(kept: KeptVersion) -> NativeVersion:
     """What was kept, as an engine lists it."""
     files = tuple(NativeFile(file.path, file.size_bytes) for file in kept.files)
     return NativeVersion(kept.engine, kept.version, files)
+
+
+def _record(history: History, kept: KeptVersion, *, size_bytes: int) -> Head:
+    repository, collection = history.repository, history.collection
+    key = f"{collection}/evidence/native/{repository.new_name('-')}.json"
+    listing = repository.put(key, kept.canonical())
+    parts = [part for file in kept.files for part in file.parts]
+    detail = NativeEvidence(
+        engine=kept.engine,
+        physical=kept.physical,
+        version=kept.version,
+        snapshot=kept.snapshot,
+        listing=listing.key,
+        files_total=len(kept.files),
+        size_bytes=size_bytes,
+    )
+    objects = attach(repository, collection, parts, named=[listing])
+    return record_evidence(history, detail, objects=objects)
 
 
 def _proven(collection: str, repository: Repository, store: VectorReader) -> LogEntry:

@@ -12,6 +12,7 @@ from dr_pipelines.backup.inspect import Findings, Inspection, inspect
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
 from dr_pipelines.live.apply import finish_pending, rewrite_documents
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.details import Mentioned, SnapshotDetail, SourceUnread
 from dr_pipelines.model.fitness import (
     Acceptance,
     Fitness,
@@ -37,7 +38,7 @@ from dr_pipelines.planning.serving import way_back
 from dr_pipelines.proof.trial import Scratch, trial_due, tried
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.history import History, mentioned, require_timeline
+from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
@@ -128,8 +129,7 @@ class _Commit:
         )
         self.said = self.report(head, grown, delta, moving_set)
         ref = write_manifest(self.repository, grown)
-        detail = _detail(self.said, began=self.began, change_token=self.change_token)
-        detail |= {} if self.unread is None else {"source": self.unread.facts()}
+        detail = _detail(self.said, change_token=self.change_token, unread=self.unread)
         body = Body(manifest=ref, pending=head.pending, detail=detail)
         return Draft(manifest.timeline, body)
 
@@ -272,12 +272,13 @@ def unchanged_since(
     entry = next((entry for entry in entries if entry.kind != "evidence"), None)
     if manifest is None or entry is None or entry.kind != "snapshot" or entry.body.pending:
         return None
-    seen, equal = entry.body.detail.get("change_token"), entry.body.detail.get("equal") is True
-    physical = manifest.current.physical
-    if not equal or seen is None or physical not in store.collections():
+    detail, physical = entry.body.detail, manifest.current.physical
+    if not isinstance(detail, SnapshotDetail) or not detail.equal or detail.change_token is None:
+        return None
+    if physical not in store.collections():
         return None
     same = (
-        store.change_token(physical) == seen
+        store.change_token(physical) == detail.change_token
         and manifest.tool_version == __version__  # another one may foresee more
         and _live_spec(manifest, store, repository) == manifest.spec
         and manifest.fitness is not None
@@ -425,27 +426,21 @@ def _live_spec(base: Manifest, store: VectorReader, repository: Repository) -> C
     return live.physical(base.collection).model_copy(update={"aliases": tuple(sorted(others))})
 
 
-def _detail(said: Snapshot, *, began: datetime, change_token: str | None) -> dict[str, object]:
-    kinds = {
-        "changed": said.findings.changed,
-        "added": said.findings.added,
-        "absent": said.findings.absent,
-        "stale": said.findings.stale,
-        "indeterminate": said.indeterminate,
-    }
-    named = {name: mentioned(documents) for name, documents in kinds.items()}
-    totals = {f"{name}_total": len(documents) for name, documents in kinds.items()}
-    return {
-        **named,
-        **totals,
-        "rows": said.rows,
-        "held": said.held,
-        "reconfigured": mentioned([finding.part for finding in said.reconfigured]),
-        "reconfigured_total": len(said.reconfigured),
-        "equal": said.equal,
-        "fit": said.fitness.word,
-        "unaccepted": mentioned([loss.part for loss in said.unaccepted]),
-        "unaccepted_total": len(said.unaccepted),
-        "began": began.isoformat(),
-        "change_token": change_token,
-    }
+def _detail(said: Snapshot, *, change_token: str | None, unread: Unread | None) -> SnapshotDetail:
+    source = None if unread is None else SourceUnread.model_validate(unread.facts())
+    return SnapshotDetail(
+        began=said.began,
+        equal=said.equal,
+        rows=said.rows,
+        left_out=said.held,
+        changed=Mentioned.of(said.findings.changed),
+        added=Mentioned.of(said.findings.added),
+        absent=Mentioned.of(said.findings.absent),
+        stale=Mentioned.of(said.findings.stale),
+        indeterminate=Mentioned.of(said.indeterminate),
+        reconfigured=Mentioned.of([finding.part for finding in said.reconfigured]),
+        fit=said.fitness.word,
+        unaccepted=Mentioned.of([loss.part for loss in said.unaccepted]),
+        change_token=change_token,
+        source=source,
+    )

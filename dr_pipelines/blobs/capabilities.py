@@ -16,8 +16,7 @@ from dr_pipelines.errors import (
     NotFound,
     OutcomeUnknown,
 )
-from dr_pipelines.model.base import Stored
-from dr_pipelines.model.recovery_point import Count
+from dr_pipelines.model.base import Count, Stored
 from dr_pipelines.protocols import BlobStore
 
 RACERS = 16

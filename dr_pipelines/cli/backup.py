@@ -198,6 +198,7 @@ def _snapshot(
 ) -> Answer:
     from dr_pipelines.backup import snapshot as verb
     from dr_pipelines.model.recovery_point import Timeline
+    from dr_pipelines.proof.points import snapshot_detail
 
     policy, store = project.collection(collection), project.store_of(collection)
     source = look_at_source(project, collection)
@@ -209,7 +210,7 @@ def _snapshot(
         )
     if seen is not None:
         kept = _keep_files(project, collection, files) if files else None
-        unfit = tuple(seen.body.detail.get("unaccepted", ()))
+        unfit = snapshot_detail(seen).unaccepted.names
         unchanged = _unchanged_answer(collection, seen, kept, unfit)
         return _with_source(unchanged, source)
     adopt = None

@@ -83,12 +83,14 @@ def fit_facts(
 
 def fit_word(entry: "LogEntry") -> str:
     """For a list of points: what the snapshot said, nothing for other entries."""
-    if entry.kind != "snapshot":
+    from dr_pipelines.model.details import SnapshotDetail
+
+    detail = entry.body.detail
+    if not isinstance(detail, SnapshotDetail):
         return ""
-    if entry.body.detail.get("unaccepted"):
+    if detail.unaccepted.total:
         return "NO"
-    word = str(entry.body.detail.get("fit", ""))
-    return word if word in ("fits", "tried") else "accepted"
+    return detail.fit if detail.fit in ("fits", "tried") else "accepted"
 
 
 def fit_value(

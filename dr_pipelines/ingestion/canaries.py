@@ -7,7 +7,6 @@ and embedded again by every process before its first other text.
 
 import base64
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,9 @@ from dr_pipelines.errors import (
     TextTooLong,
 )
 from dr_pipelines.ingestion.lineage import Lineage, Proof
-from dr_pipelines.ingestion.refusals import CANARIES
 from dr_pipelines.ingestion.reproduced import distance
 from dr_pipelines.model.canaries import Canaries, Tolerance
+from dr_pipelines.model.details import REASON_CHARACTERS, CanariesEvidence, CanaryReading
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery_point import CanariesRef, Manifest
 from dr_pipelines.protocols import Embedder
@@ -101,16 +100,19 @@ def canaries_for(
     return named or left_canaries(repository, lineage.collection, lineage.embedder.provenance)
 
 
-def model_proof(lineage: Lineage) -> dict[str, Any]:
-    """For a log entry's detail: how far the model was from its canaries in this process; empty
+def model_proof(lineage: Lineage) -> CanaryReading | None:
+    """For a log entry's detail: how far the model was from its canaries in this process; None
     where nothing was embedded in it."""
     if not lineage.proofs:
-        return {}
+        return None
     proof = lineage.proofs[0]
-    said: dict[str, Any] = {"first": proof.first, "exact": proof.exact}
-    if proof.left_out:
-        said["left_out"] = proof.left_out
-    return {"canaries": {**said, "component": proof.component, "cosine": proof.cosine}}
+    return CanaryReading(
+        first=proof.first,
+        exact=proof.exact,
+        component=proof.component,
+        cosine=proof.cosine,
+        left_out=proof.left_out,
+    )
 
 
 def kept_tolerance(manifest: Manifest, repository: Repository) -> Tolerance:
@@ -274,18 +276,16 @@ def _record(lineage: Lineage, proof: Proof, repository: Repository, *, reason: s
     entry = repository.log(lineage.collection).head().entry
     if entry is None:
         return
-    last = entry.body.detail if entry.kind == "evidence" else {}
-    if last.get("kind") == CANARIES:
+    if isinstance(entry.body.detail, CanariesEvidence):
         return  # said already, and nothing happened since
-    statement = {
-        "canaries": proof.canaries.key,
-        "model": lineage.embedder.provenance.name,
-        "same": False,
-        "component": proof.component,
-        "cosine": proof.cosine,
-        "reason": reason,
-    }
-    record_evidence(History(repository, lineage.collection), CANARIES, statement)
+    detail = CanariesEvidence(
+        canaries=proof.canaries.key,
+        model=lineage.embedder.provenance.name,
+        component=proof.component,
+        cosine=proof.cosine,
+        reason=reason[:REASON_CHARACTERS],
+    )
+    record_evidence(History(repository, lineage.collection), detail, objects=[proof.canaries])
 
 
 def _encoded(vectors: FloatArray) -> str:

@@ -34,6 +34,7 @@ from dr_pipelines.ingestion.ingest import (
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.live.apply import Applied, finish_pending
+from dr_pipelines.model.details import EpochBegun, IngestDetail
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema
 from dr_pipelines.model.recovery_point import (
@@ -162,7 +163,12 @@ def _draft(
         "tool_version": __version__,
     }
     ref = write_manifest(repository, grown.model_copy(update=update))
-    detail = {"epoch": epoch, "epoch_name": name, "days": len(commits), **model_proof(lineage)}
+    detail = IngestDetail(
+        days_total=len(commits),
+        records=sum(commit.rows for commit in commits),
+        epoch=EpochBegun(number=epoch, name=name),
+        canaries=model_proof(lineage),
+    )
     pending = (*head.entry.body.pending, head.number + 1)
     return Draft(bound.id, Body(manifest=ref, pending=pending, detail=detail))
 

@@ -16,6 +16,7 @@ from dr_pipelines.ingestion.days import (
 from dr_pipelines.ingestion.ingest import require_contract, require_provenance
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
+from dr_pipelines.model.details import IngestDetail
 from dr_pipelines.model.recovery_point import Head, Manifest, PositionRange
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.repository.history import History
@@ -150,7 +151,7 @@ def _rate(history: History, head: Head) -> float | None:
     """Records a second, over the newest entries that say how long their days took."""
     records, seconds = 0, 0.0
     for entry in history.entries_back(head, limit=LOOK_BACK):
-        if entry.kind == "ingest" and entry.body.detail.get("seconds"):
-            records += int(entry.body.detail.get("records", 0))
-            seconds += float(entry.body.detail["seconds"])
+        detail = entry.body.detail
+        if isinstance(detail, IngestDetail) and detail.seconds:
+            records, seconds = records + detail.records, seconds + detail.seconds
     return records / seconds if records and seconds else None

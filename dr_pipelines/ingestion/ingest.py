@@ -34,6 +34,7 @@ from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.ingestion.refusals import refusals_recorded
 from dr_pipelines.live.apply import Applied, finish_pending
+from dr_pipelines.model.details import IngestDetail
 from dr_pipelines.model.misfit import NAMED
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -285,13 +286,14 @@ def _ingest_draft(
     }
     ref = write_manifest(repository, grown.model_copy(update=update))
     pending = head.pending
-    detail = {
-        "days": [commit.day.name for commit in commits],
-        "records": sum(commit.rows for commit in commits),
-        "again": any(commit.again for commit in commits),
-        "seconds": _seconds(commits),
-        **model_proof(lineage),
-    }
+    detail = IngestDetail(
+        days=tuple(commit.day.name for commit in commits),
+        days_total=len(commits),
+        records=sum(commit.rows for commit in commits),
+        again=any(commit.again for commit in commits),
+        seconds=_seconds(commits),
+        canaries=model_proof(lineage),
+    )
     return Draft(bound.id, Body(manifest=ref, pending=(*pending, head.number + 1), detail=detail))
 
 

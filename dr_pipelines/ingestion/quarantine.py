@@ -6,6 +6,7 @@ from functools import partial
 
 from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.details import AcceptedEvidence
 from dr_pipelines.model.recovery_point import Head, Manifest, ObjectRef
 from dr_pipelines.model.unread import SHOWN_DIGITS, Quarantined, Unread
 from dr_pipelines.repository.json_codec import decode_json
@@ -86,16 +87,11 @@ def _draft(collection: str, decision: Decision, repository: Repository, head: He
     key = f"{collection}/evidence/{ACCEPTED}/{repository.new_name('-')}.json"
     kept = repository.put(key, canonical_json(value))
     manifest_ref = write_manifest(repository, manifest.model_copy(update={"accepted": kept}))
-    detail = {
-        "kind": ACCEPTED,
-        "evidence": kept.model_dump(mode="json"),
-        "lines": len(new),
-        "reason": decision.reason,
-        "by": decision.by,
-    }
-    return Draft(
-        head.entry.timeline, body.model_copy(update={"manifest": manifest_ref, "detail": detail})
+    detail = AcceptedEvidence(
+        listing=kept.key, lines=len(new), reason=decision.reason, by=decision.by
     )
+    body = body.following(detail, objects=[kept], manifest=manifest_ref)
+    return Draft(head.entry.timeline, body)
 
 
 def _kept(repository: Repository, manifest: Manifest) -> list[dict[str, str]]:

@@ -25,6 +25,7 @@ from dr_pipelines.ingestion.ingest import (
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.live.apply import finish_pending
+from dr_pipelines.model.details import EpochBegun, RestoreDetail
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.recovery_point import (
     Body,
@@ -152,12 +153,11 @@ def _draft(
     )
     added = [ref for commit in commits for ref in commit.segments]
     ref = write_manifest(repository, advance(repository, begun, added, entry=head.number + 1))
-    detail = {
-        "route": "schema",
-        "physical": physical,
-        "epoch": begun.epoch,
-        "epoch_name": name,
-        "days": len(commits),
-        **model_proof(lineage),
-    }
+    detail = RestoreDetail(
+        route="schema",
+        physical=physical,
+        epoch=EpochBegun(number=begun.epoch, name=name),
+        days_total=len(commits),
+        canaries=model_proof(lineage),
+    )
     return Draft(timeline.id, Body(manifest=ref, pending=(head.number + 1,), detail=detail))

@@ -31,6 +31,7 @@ from dr_pipelines.live.left_out import (
 )
 from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.details import AppliedDetail, Mentioned, PreimageEvidence
 from dr_pipelines.model.misfit import Misfit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import (
@@ -43,11 +44,13 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.planning.serving import way_back
 from dr_pipelines.protocols import Lease, VectorReader, VectorStore
+from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.history import History, mentioned, require_timeline
+from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import read_manifest, write_manifest
 from dr_pipelines.repository.observation import differences
+from dr_pipelines.repository.reachability import attach
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, observed_rows, strings
 from dr_pipelines.repository.segments import write_segment
@@ -147,17 +150,16 @@ def _mark_applied(
         body = body.model_copy(
             update={"manifest": write_manifest(repository, manifest.model_copy(update=update))}
         )
-    detail = {
-        "entries": list(result.entries),
-        "written": result.written,
-        "kept": mentioned(result.kept),
-        "kept_total": len(result.kept),
-        "preimages": [ref.model_dump(mode="json") for ref in result.preimages],
-        "taken_over": list(result.taken_over),
-        "left_out": result.left_out,
-    }
+    detail = AppliedDetail(
+        entries=result.entries,
+        written=result.written,
+        retained=Mentioned.of(result.kept),
+        taken_over=result.taken_over,
+        left_out=result.left_out,
+    )
     pending = tuple(n for n in body.pending if n not in result.entries)
-    return Draft(bound.id, body.model_copy(update={"pending": pending, "detail": detail}))
+    objects = attach(repository, manifest.collection, result.preimages)
+    return Draft(bound.id, body.following(detail, objects=objects, pending=pending))
 
 
 @dataclass(frozen=True)
@@ -267,15 +269,9 @@ class _Work:
             self.history.repository, self.history.collection, rows, spec=spec, kind="delta"
         )
         # first: a crash between overwriting and `applied` must not leave it without a name
-        self.history.log.append("evidence", partial(self.name_preimage, saved))
+        detail = PreimageEvidence(documents=Mentioned.of(documents.to_pylist()))
+        record_evidence(self.history, detail, objects=[saved])
         return [saved]
-
-    def name_preimage(self, saved: SegmentRef, head: Head) -> Draft:
-        if head.entry is None:
-            raise Conflict(f"{self.history.collection}: the log became empty")
-        detail = {"kind": "preimage", "preimages": [saved.model_dump(mode="json")]}
-        body = head.entry.body.model_copy(update={"detail": detail})
-        return Draft(head.entry.timeline, body)
 
 
 def scan_documents(

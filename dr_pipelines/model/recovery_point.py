@@ -6,46 +6,68 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import ConfigDict, SerializeAsAny, model_validator
 from pydantic import Field as Constraint
 
-from dr_pipelines.model.base import Stored
+from dr_pipelines.model.base import Count, Day, Key, Sha256, Stored
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.details import KINDS, KNOWN_FEATURES, Detail, parse_detail
 from dr_pipelines.model.fitness import Acceptance, Fitness
 from dr_pipelines.model.lineage import Environment, Provenance
 from dr_pipelines.model.misfit import Misfit
 
-Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
 MAX_OBJECT_BYTES = 1 << 30
 """Of any object in a repository."""
 
 
-def _plain(key: str) -> str:
-    """A key that every store takes for a name below its root, whoever wrote it."""
-    names = key.split("/")
-    if any(name in ("", ".", "..") or len(name) > 255 for name in names):
-        raise ValueError("expected names of at most 255 bytes, none of them '.' or '..'")
-    return key
-
-
-Key = Annotated[
-    str, Constraint(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,511}$"), AfterValidator(_plain)
-]
-Day = Annotated[str, Constraint(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-Count = Annotated[int, Constraint(ge=0)]
-
+Encoding = Annotated[str, Constraint(pattern=r"^[a-z0-9][a-z0-9.+-]{0,63}$")]
+REFERENCES = "references"
+"""The encoding of an object that is a list of references, for a body that keeps more than fit."""
+KNOWN_ENCODINGS = frozenset({"parquet", "json", REFERENCES})
+MAX_OBJECTS = 64
+"""References in a body; a longer list is an object of its own."""
 ZERO = "0" * 64
 
-Kind = Literal["ingest", "applied", "snapshot", "restore", "compact", "evidence"]
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_empty(value: object) -> bool:
+    return not value
+
+
 SegmentKind = Literal["ingest", "replay", "delta", "base"]
 
 
+class Sealed(Stored):
+    """Reserved: how an object is encrypted, and the name of the key."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    scheme: str
+    key: Annotated[str, Constraint(min_length=1, max_length=128)]
+
+
 class ObjectRef(Stored):
-    """An immutable object, by name and content."""
+    """An immutable object, by name and content.
+
+    `encoding` says how it is encoded where that is not what its place says (Parquet for rows, JSON
+    for what lists or states something); `sha256` and `size_bytes` are of the stored bytes. Both
+    `encoding` and `crypto` are left out of the stored form where there is nothing to say.
+    """
 
     key: Key
     sha256: Sha256
     size_bytes: Annotated[int, Constraint(ge=0, le=MAX_OBJECT_BYTES)]
+    encoding: Encoding | None = Constraint(default=None, exclude_if=_is_none)
+    crypto: Sealed | None = Constraint(default=None, exclude_if=_is_none)
+
+    def needs(self) -> str | None:
+        """What a reader must understand to read it and this version does not."""
+        if self.crypto is not None:
+            return f"crypto:{self.crypto.scheme}"
+        known = self.encoding is None or self.encoding in KNOWN_ENCODINGS
+        return None if known else f"encoding:{self.encoding}"
 
 
 class CanariesRef(ObjectRef):
@@ -299,15 +321,48 @@ class Writer(Stored):
     version: str
 
 
+class Follower(Stored):
+    """Reserved: a store that follows the log beside the one that is served, such as a warm standby
+    or a candidate that catches up before a switch. It holds the timeline up to the entry
+    `position`, but for those `pending`."""
+
+    timeline: Count
+    store: str
+    physical: str
+    position: Count
+    pending: tuple[Count, ...] = ()
+
+
 class Body(Stored):
     """The content of an entry: the state it leaves, the part of that state that is not in the live
     store yet, and the features that a reader must support to build upon it.
+
+    `objects` are all that the entry keeps beside its manifest: at most `MAX_OBJECTS` references,
+    one of which may be to a list of more (`REFERENCES`). `detail` names some of them by key.
     """
 
     manifest: ObjectRef
-    pending: tuple[int, ...] = ()
+    pending: tuple[Count, ...] = ()
+    followers: dict[str, Follower] = Constraint(default={}, exclude_if=_is_empty)
     features: tuple[str, ...] = ()
-    detail: dict[str, Any] = {}
+    objects: Annotated[tuple[SegmentRef | ObjectRef, ...], Constraint(max_length=MAX_OBJECTS)] = ()
+    detail: SerializeAsAny[Detail]
+
+    def following(
+        self,
+        detail: Detail,
+        *,
+        objects: Sequence[ObjectRef] = (),
+        manifest: ObjectRef | None = None,
+        pending: tuple[int, ...] | None = None,
+    ) -> "Body":
+        """What the next entry says: the same but for what is given."""
+        update: dict[str, object] = {"detail": detail, "objects": tuple(objects)}
+        if manifest is not None:
+            update["manifest"] = manifest
+        if pending is not None:
+            update["pending"] = pending
+        return self.model_copy(update=update)
 
 
 class Signature(Stored):
@@ -332,7 +387,25 @@ class LogEntry(Stored):
     writer: Writer
     at: datetime
     body: Body
-    signature: Signature | None = None
+    signature: Signature | None = Constraint(default=None, exclude_if=_is_none)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _typed_detail(cls, value: Any) -> Any:
+        """The detail is of the type that belongs to the entry's kind."""
+        match value:
+            case {"kind": str(kind), "body": {"detail": dict(detail), **body}}:
+                return {**value, "body": {**body, "detail": parse_detail(kind, detail)}}
+        return value
+
+    def needs(self) -> set[str]:
+        """What this version does not understand of an entry, so that it must not build on it."""
+        unknown = set(self.body.features) - KNOWN_FEATURES
+        if self.kind not in KINDS:
+            unknown.add(self.kind)
+        if self.body.followers:
+            unknown.add("followers")
+        return unknown
 
 
 @dataclass(frozen=True, slots=True)

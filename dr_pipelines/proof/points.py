@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from dr_pipelines.errors import (
     Damaged,
@@ -12,6 +11,7 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.model.details import ProofEvidence, SnapshotDetail
 from dr_pipelines.model.recovery_point import (
     Head,
     LogEntry,
@@ -20,15 +20,9 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.json_codec import decode_json
-from dr_pipelines.repository.reachability import evidence_ref
-from dr_pipelines.repository.repository import Repository
 
-PROOF = "recovery-point"
-"""The kind of evidence that a snapshot passed its checks."""
 UNCHANGING = frozenset({"applied", "snapshot", "evidence"})
 """Entries after which nothing new has to be proven."""
-EVIDENCE_LIMIT_BYTES = 1 << 20
 LOOK_BACK = 512
 """Entries that are looked at for the newest proof, each read from the repository. An older proof
 does not count: a new one is due then, whatever the entries since were."""
@@ -60,12 +54,11 @@ def newest_proof(history: History) -> Proof:
     head = history.head()
     unproven = list[LogEntry]()
     for entry in history.entries_back(head, limit=LOOK_BACK):
-        statement = _statement(history.repository, entry)
-        if statement is not None:
-            number = int(statement["number"])
+        if isinstance(entry.body.detail, ProofEvidence):
+            number = entry.body.detail.number
             later = [other.at for other in unproven if other.i > number]
-            snapshot = history.log.read(number)[0]
-            return Proof(number, _began(snapshot), min(later, default=None), _unfit(snapshot))
+            snapshot = snapshot_detail(history.log.read(number)[0])
+            return Proof(number, snapshot.began, min(later, default=None), _unfit(snapshot))
         out_of_sight = head.number - entry.i == LOOK_BACK - 1 and entry.i > 1
         if entry.kind not in UNCHANGING or out_of_sight:
             unproven.append(entry)
@@ -76,36 +69,39 @@ def record_proof(history: History, *, checks: Sequence[str]) -> Head:
     """Record that the newest snapshot passed its checks. Raises `Refused` for one that was not
     equal to the live store."""
     point = newest_snapshot(history)
-    if point.entry.body.detail.get("equal") is not True:
+    if not snapshot_detail(point.entry).equal:
         raise Refused(
             f"{point.collection}: snapshot {point.id} is not equal to the live store: no proof"
         )
-    statement = {
-        "number": point.number,
-        "sha256": point.sha256,
-        "position": point.manifest.frontier(),
-        "digests": point.manifest.digests.model_dump(mode="json"),
-        "checks": list(checks),
-        "run": history.repository.writer.run,
-    }
-    return record_evidence(history, PROOF, statement)
+    detail = ProofEvidence(
+        number=point.number,
+        sha256=point.sha256,
+        position=point.manifest.frontier(),
+        checks=tuple(checks),
+        run=history.repository.writer.run,
+    )
+    return record_evidence(history, detail)
+
+
+def snapshot_detail(entry: LogEntry) -> SnapshotDetail:
+    """The detail of a snapshot's entry; raises `Damaged` for another one, which no proof names."""
+    if not isinstance(entry.body.detail, SnapshotDetail):
+        raise Damaged(f"log entry {entry.i} of {entry.collection} is not the snapshot it should be")
+    return entry.body.detail
 
 
 def equality_problems(point: RecoveryPoint) -> list[str]:
     """Reasons why a snapshot does not prove that the live store equals the log."""
-    detail, counts = point.entry.body.detail, point.manifest.counts
+    detail, counts = snapshot_detail(point.entry), point.manifest.counts
     problems = []
-    if detail.get("equal") is not True:
+    if not detail.equal:
         problems.append(
-            f"the live store was not equal to the log: {detail.get('stale_total')} documents were "
-            f"stale, {detail.get('indeterminate_total')} were being written"
+            f"the live store was not equal to the log: {detail.stale.total} documents were stale, "
+            f"{detail.indeterminate.total} were being written"
         )
-    omitted = int(detail.get("held", 0))
-    if detail.get("rows") != counts.records - omitted:
-        beside = f", {omitted} of them left out by a restore" if omitted else ""
-        problems.append(
-            f"{detail.get('rows')} rows were read, the log has {counts.records}{beside}"
-        )
+    if detail.rows != counts.records - detail.left_out:
+        beside = f", {detail.left_out} of them left out by a restore" if detail.left_out else ""
+        problems.append(f"{detail.rows} rows were read, the log has {counts.records}{beside}")
     if not counts.records + counts.deleted:
         problems.append("there is nothing in it, not even a deleted document")
     return problems
@@ -140,27 +136,8 @@ def claims_missing(
     return [f"{day}: said to be ingested, but not listed" for day in sorted(open_claims & days)]
 
 
-def _unfit(snapshot: LogEntry) -> tuple[str, ...]:
+def _unfit(snapshot: SnapshotDetail) -> tuple[str, ...]:
     """Some of the parts that cannot be put back, and how many more there are."""
-    detail = snapshot.body.detail
-    parts = tuple(str(part) for part in detail.get("unaccepted", ()))
-    more = int(detail.get("unaccepted_total", 0)) - len(parts)
-    return (*parts, f"and {more} more") if more > 0 else parts
-
-
-def _began(snapshot: LogEntry) -> datetime:
-    try:
-        return datetime.fromisoformat(snapshot.body.detail["began"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(
-            f"log entry {snapshot.i}: a snapshot that does not say when it began"
-        ) from error
-
-
-def _statement(repository: Repository, entry: LogEntry) -> dict[str, Any] | None:
-    """The proof that an evidence entry holds; None for any other entry."""
-    if entry.kind != "evidence" or entry.body.detail.get("kind") != PROOF:
-        return None
-    ref = evidence_ref(entry)
-    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=EVIDENCE_LIMIT_BYTES)
-    return value if isinstance(value, dict) else None
+    unaccepted = snapshot.unaccepted
+    more = unaccepted.total - len(unaccepted.names)
+    return (*unaccepted.names, f"and {more} more") if more > 0 else unaccepted.names

@@ -14,6 +14,7 @@ from dr_pipelines.ingestion.reproduced import require_reproduced
 from dr_pipelines.live.apply import apply_pending
 from dr_pipelines.live.left_out import write_left_out
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.details import RestoreDetail
 from dr_pipelines.model.recovery import (
     Phase,
     Plan,
@@ -257,7 +258,7 @@ def _switch_draft(
         "tool_version": __version__,
     }
     ref = write_manifest(repository, manifest.model_copy(update=update))
-    detail = {"point": plan.point, "route": str(plan.route), "physical": plan.physical}
+    detail = RestoreDetail(point=plan.point, route=str(plan.route), physical=plan.physical)
     return Draft(timeline.id, Body(manifest=ref, pending=(head.number + 1,), detail=detail))
 
 

@@ -25,9 +25,6 @@ if TYPE_CHECKING:  # who only asks for the head needs neither Arrow nor DuckDB
 
     from dr_pipelines.repository.fold import State
 
-MENTIONED = 10
-MENTIONED_CHARACTERS = 200
-
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -138,8 +135,3 @@ def require_timeline(manifest: Manifest, bound: Timeline) -> None:
             f"{manifest.collection}: a restore switched from {bound.physical!r} to "
             f"{manifest.current.physical!r}; this command was working for the former. Run it again"
         )
-
-
-def mentioned(documents: Sequence[str]) -> list[str]:
-    """The first few of some documents, short enough for a log entry of limited size."""
-    return [document[:MENTIONED_CHARACTERS] for document in documents[:MENTIONED]]

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -19,11 +19,11 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
+from dr_pipelines.model.details import Kind, writing_problem
 from dr_pipelines.model.recovery_point import (
     ZERO,
     Body,
     Head,
-    Kind,
     LogEntry,
     Writer,
 )
@@ -31,8 +31,6 @@ from dr_pipelines.protocols import BlobStore, Clock
 from dr_pipelines.repository.json_codec import seal_json, unseal_json
 
 ENTRY_LIMIT_BYTES = 64 * 1024
-KNOWN_KINDS = frozenset(get_args(Kind))
-KNOWN_FEATURES: frozenset[str] = frozenset()
 GAP_PROBE = 64
 CREATE_ATTEMPTS = 4
 APPEND_ATTEMPTS = 16
@@ -154,6 +152,8 @@ class Log:
             self._refuse_read_only(head)
             self._refuse_gap(head)
             draft = build(head)
+            if problem := writing_problem(kind, draft.body.detail):
+                raise Refused(f"{self._collection}: nothing was written: {problem}")
             entry = LogEntry(
                 collection=self._collection,
                 i=head.number + 1,
@@ -257,10 +257,7 @@ class Log:
     def _refuse_read_only(self, head: Head) -> None:
         if head.entry is None:
             return
-        unknown = set(head.entry.body.features) - KNOWN_FEATURES
-        if head.entry.kind not in KNOWN_KINDS:
-            unknown.add(head.entry.kind)
-        if unknown:
+        if unknown := head.entry.needs():
             raise Refused(
                 f"{self._collection} was written by a newer version that uses {sorted(unknown)}: "
                 "this version only reads it"
@@ -269,8 +266,7 @@ class Log:
 
 def encode_entry(entry: LogEntry) -> bytes:
     """Canonical JSON with the entry's own checksum; raises `Refused` over 64 KiB."""
-    unsigned = {"signature"} if entry.signature is None else None
-    data = seal_json(entry.model_dump(mode="json", exclude=unsigned))
+    data = seal_json(entry.model_dump(mode="json"))
     if len(data) > ENTRY_LIMIT_BYTES:
         raise Refused(f"log entry {entry.i}: {len(data)} bytes, more than {ENTRY_LIMIT_BYTES}")
     return data

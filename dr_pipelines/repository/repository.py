@@ -18,10 +18,11 @@ from dr_pipelines.errors import (
     Refused,
 )
 from dr_pipelines.model.base import Stored
+from dr_pipelines.model.details import KNOWN_FEATURES
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore, Clock
 from dr_pipelines.repository.json_codec import seal_json, unseal_json
-from dr_pipelines.repository.log import KNOWN_FEATURES, Log, Witness
+from dr_pipelines.repository.log import Log, Witness
 
 IDENTITY_KEY = "repo.json"
 IDENTITY_LIMIT_BYTES = 64 * 1024
@@ -156,7 +157,12 @@ class Repository:
         raise OutcomeUnknown(f"{key}: could not establish whether it was written")
 
     def fetch(self, ref: ObjectRef) -> bytes:
-        """The object's bytes, proven to be the ones that were written; raises `Damaged`."""
+        """The object's bytes, proven to be the ones that were written.
+
+        Raises `Damaged`, and `Refused` for one that is encoded as only a newer version reads it.
+        """
+        if needs := ref.needs():
+            raise Refused(f"{ref.key} was written by a newer version that uses {needs!r}")
         try:
             # no more than it should have: whatever lies there, it does not fill the memory
             data = self.blobs.read(ref.key, (0, ref.size_bytes + 1))

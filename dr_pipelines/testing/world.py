@@ -31,7 +31,7 @@ from dr_pipelines.model.collection import (
 from dr_pipelines.model.lineage import SourceProvenance
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Recovery, Route
-from dr_pipelines.model.recovery_point import RecoveryPoint, Writer
+from dr_pipelines.model.recovery_point import LogEntry, RecoveryPoint, SegmentRef, Writer
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.proof.verify import Verification, verify
 from dr_pipelines.protocols import (
@@ -320,6 +320,11 @@ class World:
 def contents(store: VectorReader, name: str) -> Contents:
     """Everything a collection holds."""
     return grouped(pa.Table.from_batches([batch]) for batch in store.scan(name))
+
+
+def segments_of(entry: LogEntry) -> list[SegmentRef]:
+    """Segments that an entry keeps beside its manifest, such as pre-images."""
+    return [ref for ref in entry.body.objects if isinstance(ref, SegmentRef)]
 
 
 def table_of(rows: tuple[Row, ...]) -> pa.Table:

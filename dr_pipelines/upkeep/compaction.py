@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from dr_pipelines import __version__
 from dr_pipelines.errors import Conflict, Damaged, NotFound
 from dr_pipelines.live.apply import finish_pending
+from dr_pipelines.model.details import CompactDetail
 from dr_pipelines.model.record import segment_schema
 from dr_pipelines.model.recovery_point import (
-    Body,
     Head,
     Manifest,
     SegmentRef,
@@ -102,12 +102,18 @@ def compact(
     made = tuple(_rewrite(repository, manifest))
     compacted = manifest.model_copy(update={"pages": (), "segments": made})
     _require_same_state(repository, manifest, compacted)
-    build = partial(_draft, repository, compacted, head)
+    build = partial(_draft, repository, compacted, head, before)
     committed = repository.log(collection).append("compact", build)
     return Compacted(committed.number, len(before), len(made), rows, sum(ref.rows for ref in made))
 
 
-def _draft(repository: Repository, compacted: Manifest, base: Head, head: Head) -> Draft:
+def _draft(
+    repository: Repository,
+    compacted: Manifest,
+    base: Head,
+    before: Sequence[SegmentRef],
+    head: Head,
+) -> Draft:
     if head.entry is None or base.entry is None:
         raise Conflict(f"{compacted.collection}: the log became empty")
     manifest = History(repository, compacted.collection).manifest_at(head)
@@ -121,7 +127,13 @@ def _draft(repository: Repository, compacted: Manifest, base: Head, head: Head) 
     )
     update = {"segments": numbered, "tool_version": __version__}
     ref = write_manifest(repository, compacted.model_copy(update=update))
-    return Draft(manifest.timeline, Body(manifest=ref, pending=head.entry.body.pending))
+    detail = CompactDetail(
+        segments_before=len(before),
+        segments_after=len(numbered),
+        rows_before=sum(ref.rows for ref in before),
+        rows_after=sum(ref.rows for ref in numbered),
+    )
+    return Draft(manifest.timeline, head.entry.body.following(detail, manifest=ref))
 
 
 def _require_same_state(repository: Repository, before: Manifest, after: Manifest) -> None:

@@ -18,9 +18,10 @@ from hypothesis.stateful import (
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import NotFound, Refused
+from dr_pipelines.model.details import PreimageEvidence
 from dr_pipelines.model.record import DOCUMENT_ROW, store_schema
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.model.recovery_point import LogEntry, SegmentRef
+from dr_pipelines.model.recovery_point import LogEntry
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
@@ -40,6 +41,7 @@ from dr_pipelines.testing.world import (
     World,
     contents,
     grouped,
+    segments_of,
     table_of,
 )
 from tests.campaigns.model import Model
@@ -53,7 +55,7 @@ CRASHES = st.one_of(st.none(), st.none(), st.tuples(st.integers(1, 90), st.boole
 
 def names_preimage(entry: LogEntry) -> bool:
     """An entry that comes before a direct edit is overwritten; how many do is not foretold."""
-    return entry.kind == "evidence" and entry.body.detail.get("kind") == "preimage"
+    return isinstance(entry.body.detail, PreimageEvidence)
 
 
 class Crashed(BaseException):
@@ -437,8 +439,8 @@ class Collections(RuleBasedStateMachine):
     def preimages(self, entry: LogEntry) -> Contents:
         """What an entry kept of what it replaced."""
         found, repository = Contents(), self.processes[0].repository
-        for value in entry.body.detail.get("preimages", []):
-            rows = read_segment(repository, SegmentRef.model_validate(value), spec=SPEC)
+        for ref in segments_of(entry):
+            rows = read_segment(repository, ref, spec=SPEC)
             records = rows.filter(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW))
             found |= grouped([records.select(store_schema(SPEC).names)])
         return found

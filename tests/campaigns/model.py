@@ -7,6 +7,7 @@ repository: it says what each entry must have meant.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from dr_pipelines.model.details import AppliedDetail, IngestDetail, RestoreDetail
 from dr_pipelines.model.record import Presence
 from dr_pipelines.model.recovery_point import LogEntry
 from dr_pipelines.planning.verdict import is_mass_absence
@@ -192,9 +193,11 @@ class Model:
             self.live.pop(document, None)
 
     def _ingest(self, entry: LogEntry) -> Position:
-        number, again = entry.i, entry.body.detail["again"]
+        detail = entry.body.detail
+        assert isinstance(detail, IngestDetail)
+        number, again = entry.i, detail.again
         covered, added = dict(self.at.covered), list[tuple[str, Version]]()
-        for day in entry.body.detail["days"]:
+        for day in detail.days:
             after, through = self.source_days()[day]
             if again:
                 after, through = covered[day]
@@ -214,7 +217,8 @@ class Model:
         )
 
     def _applied(self, entry: LogEntry) -> Position:
-        entries = tuple(entry.body.detail["entries"])
+        assert isinstance(entry.body.detail, AppliedDetail)
+        entries = entry.body.detail.entries
         assert set(entries) <= set(self.at.pending)
         if not self.watched:
             self._apply(self.at.touched(entries))
@@ -247,11 +251,14 @@ class Model:
         return replace(self.at, versions=self.at.with_versions(added))
 
     def _restore(self, entry: LogEntry) -> Position:
-        point = str(entry.body.detail["point"])
+        detail = entry.body.detail
+        assert isinstance(detail, RestoreDetail)
+        assert detail.point is not None
+        point = detail.point
         number, _, rest = point.partition("-")
         cut = int(rest.partition(".")[2]) if "." in rest else None
         base = self.cut(self.points[int(number)], cut)
-        if entry.body.detail["route"] == "replay":
+        if detail.route == "replay":
             only = {d: _renumbered(_lasting(vs), int(number)) for d, vs in base.versions.items()}
             base = replace(base, versions=only, since=base.frontier() if cut is None else cut)
         self.restores.add(entry.i)
@@ -261,7 +268,7 @@ class Model:
             pending=(entry.i,),
             taken_over=(),
             timeline=max([p.timeline for p in self.points.values()]) + 1,
-            physical=str(entry.body.detail["physical"]),
+            physical=detail.physical,
         )
 
     def cut(self, position: Position, through: int | None) -> Position:

@@ -15,6 +15,7 @@ import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Damaged, DrError
+from dr_pipelines.model.details import CompactDetail, RefusalEvidence
 from dr_pipelines.model.record import index_schema, store_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import Body, ObjectRef, RecoveryPoint
@@ -149,9 +150,12 @@ def _live_through(world: World, source: ListedSource, *, seed: int) -> None:
     process.compact()
     source.upsert("c", "after the compaction", at=START + timedelta(days=7))
     process.ingest()
-    for level in (2, 3):
-        detail = {"level": level, "sound": True}
-        record_evidence(History(process.repository, world.collection), "verification", detail)
+    for number in (1, 2):
+        key = f"{world.collection}/evidence/native/{number}-{seed}.json"
+        listing = process.repository.put(key, f"{number} of {seed}".encode())
+        refusal = RefusalEvidence(reason="another model")
+        history = History(process.repository, world.collection)
+        record_evidence(history, refusal, objects=[listing])
     for day in (8, 9, 10):
         source.upsert("d", f"day {day}", at=START + timedelta(days=day))
         process.ingest()
@@ -360,7 +364,8 @@ def test_a_manifest_that_does_not_describe_its_rows_is_found_by_level_3(kept: Ke
     ref = manifests.write_manifest(
         process.repository, manifest.model_copy(update={"digests": wrong})
     )
-    draft = Draft(manifest.timeline, Body(manifest=ref))
+    detail = CompactDetail(segments_before=1, segments_after=1, rows_before=1, rows_after=1)
+    draft = Draft(manifest.timeline, Body(manifest=ref, detail=detail))
     process.repository.log(process.collection).append("compact", lambda _: draft)
     assert process.verify(2).findings == ()
     (finding,) = process.verify(3).findings

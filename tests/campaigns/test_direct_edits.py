@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.model.recovery_point import SegmentRef
 from dr_pipelines.repository.segments import read_segment, records_only
 from dr_pipelines.testing.world import (
     SPEC,
@@ -18,6 +17,7 @@ from dr_pipelines.testing.world import (
     Row,
     World,
     contents,
+    segments_of,
     table_of,
 )
 from tests.campaigns.machine import new_world
@@ -75,8 +75,7 @@ def taken_over() -> World:
 
 def preimages(process: Process) -> list[str]:
     """Texts that the newest entry kept of what it replaced."""
-    values = process.point().entry.body.detail["preimages"]
-    refs = [SegmentRef.model_validate(value) for value in values]
+    refs = segments_of(process.point().entry)
     tables = [read_segment(process.repository, ref, spec=SPEC) for ref in refs]
     return [text for table in tables for text in records_only(table)["text"].to_pylist()]
 

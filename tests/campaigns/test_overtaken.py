@@ -16,7 +16,7 @@ from dr_pipelines.ingestion.replay import covered_days
 from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.recovery.run import restore
-from dr_pipelines.testing.world import START, Process, table_of
+from dr_pipelines.testing.world import START, Process, segments_of, table_of
 from tests.campaigns.machine import new_world
 from tests.campaigns.test_races import commit_only
 
@@ -158,6 +158,6 @@ def test_the_pre_image_of_an_edit_is_named_before_it_is_overwritten() -> None:
     survivor = world.process()
     _applied(survivor)
     log = survivor.repository.log(world.collection)
-    named = [e.body.detail["preimages"] for e, _ in log.entries() if e.body.detail.get("preimages")]
+    named = [refs for entry, _ in log.entries() if (refs := segments_of(entry))]
     assert [len(refs) for refs in named] == [1]
     assert survivor.verify(3).findings == ()

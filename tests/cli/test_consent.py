@@ -21,6 +21,7 @@ from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.rehearsal import Rehearsal
 from dr_pipelines.stores.pgvector.store import PgvectorStore
 from tests.cli.workplace import POLICIES, Result, Workplace
+from tests.repository.builders import REFUSED
 from tests.servers.pgvector import Server
 
 TABLE = """
@@ -147,9 +148,9 @@ def _forge(place: Workplace, **parts: Any) -> None:
     ref = write_manifest(repository, manifest.model_copy(update={"spec": spec}))
 
     def build(head: Head) -> Draft:
-        return Draft(1, Body(manifest=ref))
+        return Draft(1, Body(manifest=ref, detail=REFUSED))
 
-    log.append("snapshot", build)
+    log.append("evidence", build)
 
 
 def _members(native: psycopg.Connection, role: str) -> list[str]:

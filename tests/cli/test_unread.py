@@ -4,10 +4,10 @@ import json
 import os
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 
 import pytest
 
+from dr_pipelines.model.details import AcceptedEvidence, SourceUnread
 from dr_pipelines.repository.history import History
 from tests.cli.workplace import CHANGES, Workplace, feed_lines
 from tests.ingestion.feeds import Repository
@@ -44,20 +44,23 @@ def test_a_line_that_cannot_be_read_is_said_by_ingest_status_and_backup(kept: Wo
     assert (unchanged.code, "not in it: line 7" in unchanged.out) == (3, True)
 
 
-def detail_of(place: Workplace) -> dict[str, Any]:
-    """What the newest snapshot's entry says."""
+def unread_at(place: Workplace) -> SourceUnread:
+    """What the newest snapshot's entry says of the source."""
     from dr_pipelines.project.project import open_project
-    from dr_pipelines.proof.points import newest_snapshot
+    from dr_pipelines.proof.points import newest_snapshot, snapshot_detail
 
     repository = open_project(place.directory / "policies.yaml", {}).reading()
-    return newest_snapshot(History(repository, "notes")).entry.body.detail
+    newest = newest_snapshot(History(repository, "notes"))
+    source = snapshot_detail(newest.entry).source
+    assert source is not None
+    return source
 
 
 def test_a_recovery_point_says_what_was_unread(kept: Workplace) -> None:
     kept.write_feed(feed_lines() + BAD)
     kept.dr("backup", "notes")
-    said = detail_of(kept)["source"]
-    assert (said["unread"], said["unread_since"]) == (1, "2026-01-07T10:00:00+00:00")
+    said = unread_at(kept)
+    assert (said.unread, said.unread_since) == (1, datetime(2026, 1, 7, 10, tzinfo=UTC))
 
 
 def test_a_line_that_is_let_go_is_silent_and_another_in_its_place_is_not(kept: Workplace) -> None:
@@ -90,9 +93,11 @@ def test_the_log_keeps_who_let_a_line_go_and_why(kept: Workplace) -> None:
     entry = repository.log("notes").head().entry
     assert entry is not None
     detail = entry.body.detail
-    assert (entry.kind, detail["kind"], detail["lines"]) == ("evidence", "accepted-quarantine", 1)
-    assert (detail["reason"], "@" in detail["by"]) == ("why line 8", True)
-    kept_lines = json.loads(repository.blobs.read(detail["evidence"]["key"]))["lines"]
+    assert isinstance(detail, AcceptedEvidence)
+    assert (entry.kind, detail.lines) == ("evidence", 1)
+    assert (detail.reason, "@" in detail.by) == ("why line 8", True)
+    assert [ref.key for ref in entry.body.objects] == [detail.listing]
+    kept_lines = json.loads(repository.blobs.read(detail.listing))["lines"]
     assert [line["reason"] for line in kept_lines] == ["why line 7", "why line 8"]
     assert kept.dr("verify", "notes", "--level", "3").code == 0
 
@@ -283,7 +288,7 @@ def test_what_became_readable_after_its_day_was_ingested_is_said_until_it_is_rea
     backup = fresh.dr("backup", "notes", "--json")
     assert (backup.code, backup.json["source"]["unread"]["lines"][0]["place"]) == (3, "2026-01-05")
     assert f"not in it: {said}" in fresh.dr("backup", "notes").out
-    assert detail_of(fresh)["source"]["unread"] == 1
+    assert unread_at(fresh).unread == 1
     fresh.dr("ingest", "notes", "--accept-epoch", "with large files")
     assert unread_of(fresh)["unread"]["count"] == 0  # type: ignore[index]
 
@@ -315,8 +320,8 @@ def test_links_and_submodules_of_a_repository_are_said_to_be_left_out(fresh: Wor
         fresh.dr("ingest", "notes", "--json").json["unread"],
     ):
         assert (unread["left_out"], unread["left_out_such_as"]) == (2, as_json)  # type: ignore[index]
-    detail = detail_of(fresh)["source"]
-    assert (detail["left_out"], detail["left_out_such_as"]) == (
+    detail = unread_at(fresh)
+    assert (detail.left_out, detail.left_out_such_as) == (
         2,
         "link.md (symbolic link), vendor (submodule)",
     )
@@ -332,7 +337,7 @@ def test_a_line_of_a_document_that_was_said_again_is_counted_everywhere(kept: Wo
     assert (backup.code, f"not in it: {said}" in backup.out) == (0, True)
     assert said in " ".join(kept.dr("status").out.split())
     assert unread_of(kept)["unread"]["superseded"] == 1  # type: ignore[index]
-    assert detail_of(kept)["source"]["unread_superseded"] == 1
+    assert unread_at(kept).unread_superseded == 1
 
 
 def test_lines_beyond_those_that_are_known_one_by_one_are_said_with_the_way_out(
@@ -356,7 +361,7 @@ def test_lines_beyond_those_that_are_known_one_by_one_are_said_with_the_way_out(
     status = unread_of(kept)
     assert (status["met"], said in status["problems"][0]) == (False, True)  # type: ignore[index]
     assert said in kept.dr("backup", "notes").out
-    assert detail_of(kept)["source"]["unread_unnamed"] == 2
+    assert unread_at(kept).unread_unnamed == 2
 
     kept.write_feed(feed_lines())
     done = kept.dr("ingest", "notes", "--accept-epoch", "without junk", "--json")
@@ -368,5 +373,5 @@ def test_bytes_without_a_line_end_are_said_by_a_backup(kept: Workplace) -> None:
     backup = kept.dr("backup", "notes", "--json")
     assert (backup.code, backup.json["source"]["unread"]["tail_bytes"]) == (0, 20)
     assert "not in it: 20 bytes without a line end since" in kept.dr("backup", "notes").out
-    detail = detail_of(kept)["source"]
-    assert (detail["bytes_without_line_end"], detail["bytes_since"] is None) == (20, False)
+    detail = unread_at(kept)
+    assert (detail.bytes_without_line_end, detail.bytes_since is None) == (20, False)

@@ -24,6 +24,7 @@ from dr_pipelines.ingestion.by_stage import (
     read_days,
 )
 from dr_pipelines.ingestion.canaries import TEXTS
+from dr_pipelines.model.details import CanaryReading, IngestDetail
 from dr_pipelines.model.lineage import EmbedderProvenance, Environment
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery import Route
@@ -307,14 +308,15 @@ def test_what_a_process_proved_is_said_in_the_log(desk: Desk) -> None:
     desk.say("b", "another text", day=2)
     process = desk.process(CHUNKER, Hosted(by(1e-7)))
     process.ingest()
-    proofs = [
-        entry.body.detail["canaries"]
+    first, second = (
+        entry.body.detail.canaries
         for entry, _ in process.repository.log("notes").entries()
-        if entry.kind == "ingest"
-    ]
-    assert proofs[0] == {"first": True, "exact": True, "component": 0.0, "cosine": 0.0}
-    assert (proofs[1]["first"], proofs[1]["exact"]) == (False, False)
-    assert 0 < proofs[1]["component"] < 1e-6
+        if isinstance(entry.body.detail, IngestDetail)
+    )
+    assert first == CanaryReading(first=True, exact=True, component=0.0, cosine=0.0)
+    assert second is not None
+    assert (second.first, second.exact) == (False, False)
+    assert 0 < second.component < 1e-6
 
 
 def test_a_proof_belongs_to_one_lineage(desk: Desk) -> None:
@@ -341,6 +343,7 @@ def test_canary_texts_that_a_model_cannot_read_are_counted(desk: Desk) -> None:
     process = desk.process(CHUNKER, Short(exact=True))
     process.ingest()
     details = [entry.body.detail for entry, _ in process.repository.log("notes").entries()]
-    assert [d["canaries"]["left_out"] for d in details if "canaries" in d] == [2, 2]
+    readings = [detail.canaries for detail in details if isinstance(detail, IngestDetail)]
+    assert [reading.left_out for reading in readings if reading] == [2, 2]
     kept = read_canaries(process.repository, manifest_of(process).canaries)
     assert len(kept.texts) == len(TEXTS) - 2

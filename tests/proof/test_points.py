@@ -10,6 +10,7 @@ import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import NotFound
+from dr_pipelines.model.details import RefusalEvidence
 from dr_pipelines.proof import points
 from dr_pipelines.proof.points import (
     Proof,
@@ -92,7 +93,7 @@ def test_a_proof_out_of_sight_makes_a_new_one_due(
         assert newest_proof(process.history).number == taken.number
         clock.now = START + timedelta(days=day)
         times.append(clock.now)
-        record_evidence(process.history, "other", {})
+        record_evidence(process.history, RefusalEvidence(reason="other"))
 
     assert newest_proof(process.history) == Proof(0, None, times[0])
     assert newest_snapshot(process.history).number == taken.number

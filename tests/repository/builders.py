@@ -18,6 +18,7 @@ from dr_pipelines.model.collection import (
     FieldType,
     Vector,
 )
+from dr_pipelines.model.details import RefusalEvidence
 from dr_pipelines.model.record import (
     DOCUMENT_ROW,
     Presence,
@@ -47,6 +48,8 @@ SPEC = CollectionSpec(
         Field(name="tags", type=FieldType.STRINGS),
     ),
 )
+REFUSED = RefusalEvidence(reason="a test")
+"""What an entry may say that changes nothing."""
 ENTRY_MANIFEST = ObjectRef(key="books/manifests/none/0.json", sha256="0" * 64, size_bytes=0)
 
 

@@ -20,10 +20,10 @@ from dr_pipelines.proof.verify import verify
 from dr_pipelines.repository import codec
 from dr_pipelines.repository.codec import decode_table, encode_table
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.json_codec import decode_json
-from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.json_codec import decode_json, seal_json
+from dr_pipelines.repository.log import Draft, parse_entry
 from dr_pipelines.repository.repository import Repository
-from tests.repository.builders import manifest, repository
+from tests.repository.builders import REFUSED, manifest, repository
 
 TEXT = pa.schema([("t", pa.string())])
 NUMBERS = pa.schema([("n", pa.int64())])
@@ -105,7 +105,7 @@ DECODE = """
     import pyarrow as pa
     from dr_pipelines.errors import Damaged
     from dr_pipelines.repository.codec import decode_table
-    from dr_pipelines.repository.json_codec import decode_json
+    from dr_pipelines.repository.json_codec import decode_json, seal_json
 
     data = Path(sys.argv[1]).read_bytes()
     schema = {"t": pa.schema([("t", pa.string())]), "n": pa.schema([("n", pa.int64())])}
@@ -200,35 +200,48 @@ def test_a_reference_to_more_than_an_object_holds_is_none() -> None:
         ObjectRef(key="a", sha256="0" * 64, size_bytes=MAX_OBJECT_BYTES + 1)
 
 
-def forged(home: Repository, *, detail: dict[str, Any], **changes: Any) -> None:
-    """An entry whose manifest, or detail, says what no honest writer says."""
+def forged(home: Repository, *, objects: list[ObjectRef], **changes: Any) -> None:
+    """An entry whose manifest, or objects, say what no honest writer says."""
     value = manifest().model_dump(mode="json") | changes
-    ref = home.put(f"books/manifests/{len(changes)}{len(detail)}.json", canonical_json(value))
-    home.log("books").append("evidence", lambda head: Draft(1, Body(manifest=ref, detail=detail)))
+    key = f"books/manifests/{home.log('books').head().number}.json"
+    body = Body(manifest=home.put(key, canonical_json(value)), objects=objects, detail=REFUSED)
+    home.log("books").append("evidence", lambda head: Draft(1, body))
+
+
+def listing(home: Repository, value: object) -> list[ObjectRef]:
+    """A list of references as whoever may write can make one."""
+    ref = home.put("books/evidence/references/0.json", canonical_json(value))
+    return [ref.model_copy(update={"encoding": "references"})]
 
 
 HOSTILE = {"key": "a/../../../etc/passwd", "sha256": "0" * 64, "size_bytes": 1}
 
 
-@pytest.mark.parametrize(
-    ("changes", "detail"),
-    [
-        ({"pages": [HOSTILE]}, {}),
-        ({}, {"evidence": HOSTILE}),
-        ({}, {"kind": "native", "evidence": {"key": 1}}),
-        ({}, {"preimages": [HOSTILE]}),
-    ],
-    ids=["page", "evidence", "native", "preimage"],
-)
-def test_verification_names_a_hostile_reference_and_goes_on(
-    changes: dict[str, Any], detail: dict[str, Any]
-) -> None:
+def test_verification_names_a_hostile_page_and_goes_on() -> None:
     home = repository()
-    forged(home, detail={})
-    forged(home, detail=detail, **changes)
+    forged(home, objects=[])
+    forged(home, objects=[], pages=[HOSTILE])
     found = verify(History(home, "books"), level=2)
-    assert not found.sound
     assert found.points == 2
-    assert [finding.key for finding in found.findings] == [
-        f"books/manifests/{len(changes)}{len(detail)}.json"
-    ]
+    assert [finding.key for finding in found.findings] == ["books/manifests/1.json"]
+
+
+@pytest.mark.parametrize("value", [[HOSTILE], {"key": 1}, [1]], ids=["path", "object", "number"])
+def test_verification_names_a_hostile_list_of_references_and_goes_on(value: object) -> None:
+    home = repository()
+    forged(home, objects=[])
+    forged(home, objects=listing(home, value))
+    found = verify(History(home, "books"), level=2)
+    assert found.points == 2
+    assert [finding.key for finding in found.findings] == ["books/manifests/1.json"]
+    assert "not a list of references" in found.findings[0].problem
+
+
+def test_an_entry_that_names_a_hostile_object_is_damaged() -> None:
+    home = repository()
+    forged(home, objects=[])
+    value = json.loads(home.blobs.read("books/log/00000000000000000001.json"))
+    del value["checksum"]
+    value["body"]["objects"] = [HOSTILE]
+    with pytest.raises(Damaged, match=r"not a log entry"):
+        parse_entry(seal_json(value), number=1, what="here")

@@ -15,6 +15,7 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
+from dr_pipelines.model.details import DETAILS, CompactDetail, RefusalEvidence
 from dr_pipelines.model.recovery_point import (
     ZERO,
     Body,
@@ -23,7 +24,6 @@ from dr_pipelines.model.recovery_point import (
     Signature,
 )
 from dr_pipelines.protocols import BlobStore
-from dr_pipelines.repository import log as rules
 from dr_pipelines.repository.json_codec import seal_json
 from dr_pipelines.repository.log import (
     Draft,
@@ -42,10 +42,17 @@ from dr_pipelines.testing.blob_faults import (
 )
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from tests.repository.builders import ENTRY_MANIFEST, LONG, log
+from tests.repository.details import example_detail
 
 
-def draft(head: Head, **detail: Any) -> Draft:
-    return Draft(1, Body(manifest=ENTRY_MANIFEST, detail={"follows": head.number, **detail}))
+def draft(head: Head) -> Draft:
+    said = RefusalEvidence(reason=f"follows {head.number}")
+    return Draft(1, Body(manifest=ENTRY_MANIFEST, detail=said))
+
+
+def long_draft(head: Head) -> Draft:
+    said = CompactDetail(segments_before=1, segments_after=1, rows_before=1, rows_after=1)
+    return Draft(1, Body(manifest=ENTRY_MANIFEST, features=("x" * 65_536,), detail=said))
 
 
 def filled(entries: int, blobs: BlobStore | None = None) -> tuple[BlobStore, MemoryWitness, Log]:
@@ -83,7 +90,7 @@ def test_entries_are_numbered_without_gaps_and_each_names_the_one_before(entries
 
 def test_an_append_returns_the_head_that_a_reader_finds() -> None:
     blobs, _, written = filled(2)
-    assert written.append("snapshot", draft) == log(blobs).head()
+    assert written.append("evidence", draft) == log(blobs).head()
 
 
 def test_whoever_reads_the_head_is_a_witness_of_it() -> None:
@@ -280,7 +287,7 @@ def test_a_sealed_object_that_is_no_entry_is_damaged(change: dict[str, Any]) -> 
 def test_an_entry_over_64_kib_is_refused_and_nothing_is_written() -> None:
     blobs, _, written = filled(1)
     with pytest.raises(Refused, match=r"log entry 2: \d+ bytes, more than 65536"):
-        written.append("evidence", lambda head: draft(head, text="x" * 65_536))
+        written.append("compact", long_draft)
     assert len(list(blobs.keys(""))) == 1
     entry = written.read(1)[0]
     room = 65_536 - len(encode_entry(entry))
@@ -323,8 +330,9 @@ def _with_features(entry: LogEntry, *features: str) -> Body:
 
 def test_every_kind_of_this_version_can_be_built_upon() -> None:
     blobs, _, written = filled(0)
-    for number, kind in enumerate(sorted(rules.KNOWN_KINDS), start=1):
-        assert written.append(kind, draft).number == number  # type: ignore[arg-type]
+    for number, kind in enumerate(sorted(DETAILS), start=1):
+        body = Body(manifest=ENTRY_MANIFEST, detail=example_detail(kind))
+        assert written.append(kind, lambda _, body=body: Draft(1, body)).number == number
     assert {entry.kind for entry, _ in log(blobs).entries()} == {
         *("ingest", "applied", "snapshot", "restore", "compact", "evidence")
     }

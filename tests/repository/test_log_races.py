@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Conflict, OutcomeUnknown, Unavailable
+from dr_pipelines.model.details import RefusalEvidence
 from dr_pipelines.model.recovery_point import Body, Head
 from dr_pipelines.repository.log import Draft, Log
 from dr_pipelines.testing.memory_witness import MemoryWitness
-from tests.repository.builders import ENTRY_MANIFEST, examples, log
+from tests.repository.builders import ENTRY_MANIFEST, REFUSED, examples, log
 
 
 class Fault(StrEnum):
@@ -132,7 +133,9 @@ class Races(RuleBasedStateMachine):
 
         def build(head: Head) -> Draft:
             drafted.append(head)
-            return Draft(1, Body(manifest=ENTRY_MANIFEST, detail={"t": transaction}))
+            return Draft(
+                1, Body(manifest=ENTRY_MANIFEST, detail=RefusalEvidence(reason=transaction))
+            )
 
         try:
             head = self.logs[writer].append("evidence", build)
@@ -155,7 +158,9 @@ class Races(RuleBasedStateMachine):
         """Somebody else, who meets no fault."""
         rival = log(self.blobs, writer=f"rival-of-{writer}", new_transaction=self.begin)
         transaction = f"t{len(self.begun)}"
-        head = rival.append("evidence", lambda head: Draft(1, Body(manifest=ENTRY_MANIFEST)))
+        head = rival.append(
+            "evidence", lambda head: Draft(1, Body(manifest=ENTRY_MANIFEST, detail=REFUSED))
+        )
         self.acknowledged[transaction] = head.number
 
     @rule()

@@ -29,6 +29,7 @@ from dr_pipelines.repository.segments import write_segment
 from dr_pipelines.testing.blob_faults import flip_bit, remove
 from tests.repository.builders import (
     NOON,
+    REFUSED,
     SPEC,
     Version,
     manifest,
@@ -138,7 +139,8 @@ def covered(*position_ranges: tuple[int, int]) -> dict[str, Partition]:
 
 def commit(home: Repository, found: Manifest) -> Manifest:
     home.log("books").append(
-        "ingest", lambda head: Draft(1, Body(manifest=write_manifest(home, found)))
+        "evidence",
+        lambda head: Draft(1, Body(manifest=write_manifest(home, found), detail=REFUSED)),
     )
     return found
 
