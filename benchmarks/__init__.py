@@ -1,1 +1,1 @@
-"""What dr_pipelines costs, measured beside something anyone can run: `make bench`."""
+"""Costs of dr_pipelines, measured beside something anyone can run: `make bench`."""

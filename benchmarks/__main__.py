@@ -52,7 +52,7 @@ def main() -> None:
         results[name] = measured(name, scale)
         print(report.section(name, results[name]), flush=True)
         if not arguments.small:
-            _keep({known: results[known] for known in BENCHMARKS if known in results})
+            _keep({names: results[names] for names in BENCHMARKS if names in results})
 
 
 def _possible() -> Iterator[str]:

@@ -54,7 +54,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         for profile, embedder in embedders.items():
             place = directory / f"{profile}-{number}"  # each its own: what one left, another adopts
             repository, point = _ingested(place, scale.documents)
-            ids, texts = _kept(repository, point)
+            ids, texts = _ids_and_texts(repository, point)
             if profile == PROFILES[0]:
                 with laps.lap("encode"):
                     expected = model.encode(texts, show_progress_bar=False)
@@ -62,8 +62,8 @@ def run(scale: Scale, directory: Path) -> Figure:
             with laps.lap(profile):
                 made = reembed(point, lineage, repository=repository)
             assert made.embedded == len(texts)
-            found = _vectors(repository, lineage, made)
-            assert np.abs(np.stack([found[key] for key in ids]) - expected).max() <= TOLERANCE
+            vectors = _vectors(repository, lineage, made)
+            assert np.abs(np.stack([vectors[key] for key in ids]) - expected).max() <= TOLERANCE
             shutil.rmtree(place)
         count = len(ids)
     encode = laps.median("encode")
@@ -114,7 +114,7 @@ def _lineage(feed: Path, embedder: Embedder) -> Lineage:
     )
 
 
-def _kept(repository: Repository, point: RecoveryPoint) -> tuple[list[str], list[str]]:
+def _ids_and_texts(repository: Repository, point: RecoveryPoint) -> tuple[list[str], list[str]]:
     """Ids of all chunks, and what an embedder reads of each."""
     ids, texts = list[str](), list[str]()
     for partition in point.manifest.partitions.values():
@@ -128,9 +128,9 @@ def _kept(repository: Repository, point: RecoveryPoint) -> tuple[list[str], list
 def _vectors(
     repository: Repository, lineage: Lineage, made: Reembedded
 ) -> dict[str, npt.NDArray[np.float32]]:
-    found: dict[str, npt.NDArray[np.float32]] = {}
+    vectors: dict[str, npt.NDArray[np.float32]] = {}
     for ref in made.segments:
         rows = records_only(read_segment(repository, ref, spec=lineage.spec))
         matrix = rows["embedding"].combine_chunks().flatten().to_numpy()
-        found |= zip(rows["id"].to_pylist(), matrix.reshape(rows.num_rows, -1), strict=True)
-    return found
+        vectors |= zip(rows["id"].to_pylist(), matrix.reshape(rows.num_rows, -1), strict=True)
+    return vectors

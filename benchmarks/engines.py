@@ -58,7 +58,7 @@ def run(scale: Scale, directory: Path) -> Figure:
                 action: peaks_of("benchmarks.engines", action, url, str(place), str(rows))
                 for action in ("backup", "restore")
             }
-            own = max(found.own_mib for found in peaks[engine].values())
+            own = max(figures.own_mib for figures in peaks[engine].values())
             ratios += [
                 Ratio(f"{engine}: bytes, changed : full", bytes_ratio, 0.03),
                 laps.ratio(
@@ -75,7 +75,8 @@ def run(scale: Scale, directory: Path) -> Figure:
     for kind in ("resident", "own"):
         facts[f"peak_{kind}_mib"] = {
             engine: {
-                action: round(getattr(found, f"{kind}_mib")) for action, found in actions.items()
+                action: round(getattr(figures, f"{kind}_mib"))
+                for action, figures in actions.items()
             }
             for engine, actions in peaks.items()
         }

@@ -133,8 +133,8 @@ def peaks_of(module: str, *arguments: str) -> Peaks:
     """Those of `python -m module`, which ends by calling `tell_peak`."""
     command = [sys.executable, "-m", module, *arguments]
     own_kib = 0
-    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
-        with subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=errors) as process:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors) as process:
             try:
                 while process.poll() is None:
                     own_kib = max(own_kib, sum(_status_kib(process.pid, "RssAnon", "RssShmem")))
@@ -142,11 +142,11 @@ def peaks_of(module: str, *arguments: str) -> Peaks:
             except BaseException:
                 process.kill()
                 raise
-        said.seek(0)
+        output.seek(0)
         errors.seek(0)
         if process.returncode:
             raise RuntimeError(f"{command} failed:\n{errors.read()}")
-        resident = json.loads(said.readlines()[-1])["resident_mib"]
+        resident = json.loads(output.readlines()[-1])["resident_mib"]
     return Peaks(resident, own_kib / 1024)
 
 
@@ -167,8 +167,9 @@ def _status_kib(pid: int, *names: str) -> list[int]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on most. `load` is the number of other processes that wanted to run
-    in the last minute: above 0.5 the times are not worth much, the ratios a little more."""
+    """The properties of this machine that figures depend on most. `load` is the number of other
+    processes that wanted to run in the last minute: above 0.5 the times are not worth much, the
+    ratios a little more."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "cores": len(os.sched_getaffinity(0)),

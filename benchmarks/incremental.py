@@ -1,5 +1,5 @@
-"""What a backup costs when one record in a hundred changed: found by a scan, or brought by
-ingestion."""
+"""The cost of a backup when one record in a hundred has changed: discovered by a scan, or
+delivered by ingestion."""
 
 import shutil
 from pathlib import Path

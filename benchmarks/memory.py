@@ -29,12 +29,12 @@ def run(scale: Scale, directory: Path) -> Figure:
     ratios = [
         Ratio(
             f"{action}: {scale.large_rows:,} : {scale.rows:,} records",
-            found[str(scale.large_rows)] / found[str(scale.rows)],
+            figures[str(scale.large_rows)] / figures[str(scale.rows)],
             1.2,
         )
-        for action, found in peaks.items()
+        for action, figures in peaks.items()
     ]
-    largest = max(mib for found in peaks.values() for mib in found.values())
+    largest = max(mib for figures in peaks.values() for mib in figures.values())
     return Figure(
         "memory",
         WHAT,

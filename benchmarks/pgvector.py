@@ -124,12 +124,12 @@ def _copies(server: Server, database: str, directory: Path, laps: Laps) -> None:
 
 
 def _adapter(store: VectorStore, rows: int, laps: Laps) -> None:
-    held = list[pa.RecordBatch]()
+    batches = list[pa.RecordBatch]()
     with laps.lap("scan"):
         for batch in store.scan(sample.PHYSICAL):
-            held.append(batch)
-    assert sum(batch.num_rows for batch in held) == rows
-    whole = pa.Table.from_batches(held)
+            batches.append(batch)
+    assert sum(batch.num_rows for batch in batches) == rows
+    whole = pa.Table.from_batches(batches)
     store.create(sample.described_spec("sample@written"))
     with laps.lap("write"):
         for start in range(0, rows, 50_000):

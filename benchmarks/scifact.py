@@ -73,14 +73,14 @@ def campaign(
     lease = sample.lease(directory)
     started = time.perf_counter()
     ingested = ingest(made, repository=repository, store=store, lease=lease)
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "chunks": ingested.records,
         "ingest_seconds": round(time.perf_counter() - started, 1),
     }
     before = quality(store, COLLECTION, vectors, judgements)
-    found["before"] = before.value()
+    figures["before"] = before.value()
     if not lose:
-        return found
+        return figures
     shutil.rmtree(directory / "store")
     feed.unlink()
     for route in (Route.LOAD, Route.REPLAY):
@@ -90,8 +90,8 @@ def campaign(
         after = quality(store, back.plan.physical, vectors, judgements)
         assert after == before, f"{route}: {after.value()} instead of {before.value()}"
         seconds = {phase.name: round(phase.seconds, 1) for phase in back.phases}
-        found[route] = after.value() | {"bit_identical": back.bit_identical, "seconds": seconds}
-    return found
+        figures[route] = after.value() | {"bit_identical": back.bit_identical, "seconds": seconds}
+    return figures
 
 
 def lineage(feed: Path, embedder: Embedder, chunker: Chunker) -> Lineage:
@@ -124,18 +124,18 @@ def ndcg(ranking: Sequence[str], relevant: Mapping[str, int]) -> float:
 
 def recall(ranking: Sequence[str], relevant: Mapping[str, int]) -> float:
     """The part of the relevant documents that is among the first 10."""
-    wanted = {document for document, grade in relevant.items() if grade > 0}
-    return len(wanted & set(ranking[:DEPTH])) / len(wanted)
+    relevant_ids = {document for document, grade in relevant.items() if grade > 0}
+    return len(relevant_ids & set(ranking[:DEPTH])) / len(relevant_ids)
 
 
 def read_judgements(path: Path) -> dict[str, dict[str, int]]:
     """Relevant documents by query, of queries that have any."""
-    found: dict[str, dict[str, int]] = {}
+    judgements: dict[str, dict[str, int]] = {}
     for line in path.read_text().splitlines()[1:]:
         query, document, grade = line.split("\t")
         if int(grade) > 0:
-            found.setdefault(query, {})[document] = int(grade)
-    return found
+            judgements.setdefault(query, {})[document] = int(grade)
+    return judgements
 
 
 def read_queries(data: Path) -> dict[str, str]:

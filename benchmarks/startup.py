@@ -59,9 +59,9 @@ def run(scale: Scale, directory: Path) -> Figure:
 
 
 def _call(command: list[str], place: Path) -> None:
-    found = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=place, env=found, capture_output=True, text=True, check=False
+        command, cwd=place, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stderr}{done.stdout}")

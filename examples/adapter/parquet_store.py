@@ -61,7 +61,7 @@ NATIVE = Native(engine="parquet", metrics=frozenset(Metric), dtypes=frozenset(Ve
 
 
 class Label(Stored):
-    """What a file says of itself: what was asked for, and a mark of the records in it."""
+    """The label of a file: its specification, and a token of the records in it."""
 
     spec: CollectionSpec
     indexed: bool = False
@@ -91,13 +91,13 @@ class Version:
         batch_rows: int = 8192,
     ) -> Iterator[pa.RecordBatch]:
         """Records as they lie in the file, which is in order of id."""
-        wanted = None if documents is None else pa.array(documents, pa.string())
+        selection = None if documents is None else pa.array(documents, pa.string())
         read = self.file.iter_batches(batch_rows, columns=list({*columns, "document_id"}))
         with translated(self.path):
             for batch in read:
                 rows = batch.replace_schema_metadata(None)
-                if wanted is not None:
-                    rows = rows.filter(pc.is_in(rows.column("document_id"), value_set=wanted))
+                if selection is not None:
+                    rows = rows.filter(pc.is_in(rows.column("document_id"), value_set=selection))
                 if rows.num_rows:
                     yield rows.select(columns)
 
@@ -131,23 +131,23 @@ class ParquetVectorStore:
 
     def describe(self, name: str) -> CollectionSpec:
         version = self._open(name)
-        asked, first = version.label.spec, version.file.metadata.row_group(0).column(0)
-        section = {**asked.engine.get("parquet", {}), "storage": {"compression": first.compression}}
+        spec, first = version.label.spec, version.file.metadata.row_group(0).column(0)
+        section = {**spec.engine.get("parquet", {}), "storage": {"compression": first.compression}}
         if "optimizers" in section:  # a file does not say at which level it was compressed
             section["unreported"] = ["engine.parquet.optimizers"]
-        vectors = tuple(vector.model_copy(update={"index": None}) for vector in asked.vectors)
-        engine = {**asked.engine, "parquet": section}
-        return asked.model_copy(update={"vectors": vectors, "engine": engine})
+        vectors = tuple(vector.model_copy(update={"index": None}) for vector in spec.vectors)
+        engine = {**spec.engine, "parquet": section}
+        return spec.model_copy(update={"vectors": vectors, "engine": engine})
 
     def change_token(self, name: str) -> str | None:
         return self._open(name).label.mark
 
     def status(self, name: str) -> CollectionStatus:
         version = self._open(name)
-        found = version.file.metadata
-        size = sum(found.row_group(n).total_byte_size for n in range(found.num_row_groups))
+        metadata = version.file.metadata
+        size = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
         indexed = version.label.indexed
-        return CollectionStatus(records=found.num_rows, indexed=indexed, size_bytes=size)
+        return CollectionStatus(records=metadata.num_rows, indexed=indexed, size_bytes=size)
 
     def scan(
         self,
@@ -158,8 +158,8 @@ class ParquetVectorStore:
         batch_rows: int = 8192,
     ) -> Iterator[pa.RecordBatch]:
         version = self._open(name)  # now: the state when `scan` was called
-        asked, rows = checked_columns(columns, version.label.spec), checked_batch_rows(batch_rows)
-        return version.batches(asked, documents=documents, batch_rows=rows)
+        spec, rows = checked_columns(columns, version.label.spec), checked_batch_rows(batch_rows)
+        return version.batches(spec, documents=documents, batch_rows=rows)
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         version = self._open(name)
@@ -267,7 +267,8 @@ def storage(spec: CollectionSpec) -> dict[str, Any]:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """What Arrow and the file system raise becomes what callers expect: here and nowhere else."""
+    """Context in which errors of Arrow and of the file system become errors of the project: here
+    and nowhere else."""
     try:
         yield
     except FileNotFoundError as error:

@@ -11,7 +11,7 @@ from tests.assets.location import Location
 @pytest.fixture
 def location(tmp_path: Path) -> Location:
     """Five days of which the third is quiet, and nothing ingested."""
-    return _told(tmp_path / "location")
+    return made_location(tmp_path / "location")
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def ingested(ingested_once: Path, tmp_path: Path) -> Location:
 
 @pytest.fixture(scope="session")
 def ingested_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = _told(tmp_path_factory.mktemp("ingested") / "location")
+    made = made_location(tmp_path_factory.mktemp("ingested") / "location")
     made.ingest_without_dagster()
     return made.directory
 
 
-def _told(directory: Path) -> Location:
+def made_location(directory: Path) -> Location:
     directory.mkdir()
     made = Location(directory)
     made.say(1, "2026-01-05T08:00:00Z", "a", "the first text of a, long enough for two chunks")

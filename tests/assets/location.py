@@ -140,7 +140,7 @@ class Location:
         return self.run("ingest_notes", days=days, assets=assets)
 
 
-def told(result: dg.ExecuteInProcessResult, asset: str, name: str) -> dict[str | None, Any]:
+def metadata_of(result: dg.ExecuteInProcessResult, asset: str, name: str) -> dict[str | None, Any]:
     """One piece of metadata of an asset, by partition."""
     return {
         event.materialization.partition: event.materialization.metadata[name].value
@@ -150,11 +150,14 @@ def told(result: dg.ExecuteInProcessResult, asset: str, name: str) -> dict[str |
 
 
 def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
-    return {found.check_name: found.passed for found in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation.passed
+        for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    """What the first step that failed said."""
+    """The description of the first step that failed."""
     for event in result.all_events:
         if event.is_step_failure and event.event_specific_data is not None:
             error = event.step_failure_data.error

@@ -54,12 +54,12 @@ class Server:
         return data
 
     def wait(self, what: str, ready: Callable[[], Any], *, seconds: float) -> Any:
-        """What `ready` returns once it is something."""
+        """The result of `ready` once it is truthy."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                if found := ready():
-                    return found
+                if value := ready():
+                    return value
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 pass
             time.sleep(POLL_SECONDS)
@@ -67,19 +67,19 @@ class Server:
 
     def runs(self) -> list[dict[str, Any]]:
         """All runs: status, job and tags."""
-        found = self.query(
+        answer = self.query(
             "{runsOrError{... on Runs{results{runId status jobName tags{key value}}}}}"
         )["runsOrError"]["results"]
-        return [run | {"tags": {t["key"]: t["value"] for t in run["tags"]}} for run in found]
+        return [run | {"tags": {t["key"]: t["value"] for t in run["tags"]}} for run in answer]
 
     def messages(self, run_id: str) -> list[str]:
-        """What the log of a run says."""
+        """Messages in the log of a run."""
         text = (
             "query($run:ID!){logsForRun(runId:$run){... on EventConnection"
             "{events{... on MessageEvent{message}}}}}"
         )
-        found = self.query(text, run=run_id)["logsForRun"]["events"]
-        return [event["message"] for event in found if event]
+        events = self.query(text, run=run_id)["logsForRun"]["events"]
+        return [event["message"] for event in events if event]
 
     def worker(self, run_id: str) -> int | None:
         """The process of a run."""
@@ -89,11 +89,11 @@ class Server:
         return None
 
     def daemons(self) -> dict[str, bool]:
-        """Whether each daemon that is required is healthy."""
-        found = self.query(
+        """Health of each daemon that is required."""
+        answer = self.query(
             "{instance{daemonHealth{allDaemonStatuses{daemonType healthy required}}}}"
         )["instance"]["daemonHealth"]["allDaemonStatuses"]
-        return {d["daemonType"]: bool(d["healthy"]) for d in found if d["required"]}
+        return {d["daemonType"]: bool(d["healthy"]) for d in answer if d["required"]}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What `dr` did is seen by Dagster: days that it ingested, points that it proved."""
+"""Dagster sees the work of `dr`: days that it ingested, points that it proved."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -81,13 +81,13 @@ def test_days_that_were_ingested_without_dagster_are_not_missing(ingested: Locat
 def test_what_is_reported_says_what_the_log_says(ingested: Location) -> None:
     hear(ingested)
 
-    found = ingested.instance.fetch_materializations(
+    reported = ingested.instance.fetch_materializations(
         dg.AssetRecordsFilter(
             dg.AssetKey(["notes", "collection"]), asset_partitions=["2026-01-05"]
         ),
         limit=9,
     ).records
-    (record,) = found
+    (record,) = reported
     assert record.asset_materialization is not None
     facts = {name: value.value for name, value in record.asset_materialization.metadata.items()}
     assert (facts["dagster/partition_row_count"], facts["log_entry"]) == (3, 1)
@@ -101,8 +101,8 @@ def test_what_is_reported_is_stale_only_where_the_policy_has_changed(ingested: L
 
     ingested.set_policy(dimension=16)
 
-    found = lineage.stale(ingested) - quiet
-    assert found == {(n, d) for n in ("embeddings", "collection") for d in WITH_CHANGES}
+    stale = lineage.stale(ingested) - quiet
+    assert stale == {(n, d) for n in ("embeddings", "collection") for d in WITH_CHANGES}
 
 
 def test_a_day_is_reported_once(ingested: Location) -> None:
@@ -204,9 +204,9 @@ def test_the_first_point_that_is_proven_gives_the_recovery_point_a_state(
     hear(ingested, None if cursor_lost else before)
 
     for asset in ("snapshot", "recovery_point"):
-        found = newest(ingested, asset)
-        assert found is not None
-        facts, at = found
+        event = newest(ingested, asset)
+        assert event is not None
+        facts, at = event
         assert (facts["log_entry"], facts["dagster/row_count"]) == (proof.number, 3)
         assert proof.at is not None
         assert at == pytest.approx(proof.at.timestamp())
@@ -219,9 +219,9 @@ def test_a_proof_is_as_old_in_dagster_as_it_is(ingested: Location) -> None:
     late = datetime.now(UTC) + timedelta(days=3)
     hear(ingested, at=late)
 
-    found = newest(ingested, "recovery_point")
-    assert found is not None
-    assert late.timestamp() - found[1] > timedelta(days=2).total_seconds()
+    event = newest(ingested, "recovery_point")
+    assert event is not None
+    assert late.timestamp() - event[1] > timedelta(days=2).total_seconds()
 
 
 def test_a_proof_that_dagster_made_is_not_reported_again(ingested: Location) -> None:

@@ -39,8 +39,8 @@ def finished(server: Server, *statuses: str, **tags: str) -> list[dict[str, Any]
 def holding_its_slot(server: Server) -> tuple[str, int] | None:
     """The sensor's run and its process, once its last step has begun."""
     for run in with_tags(server, **NEED):
-        said = server.messages(run["runId"])
-        if any('Started execution of step "notes__collection"' in message for message in said):
+        messages = server.messages(run["runId"])
+        if any('Started execution of step "notes__collection"' in message for message in messages):
             process = server.worker(run["runId"])
             assert process is not None
             return run["runId"], process

@@ -67,14 +67,14 @@ def test_everything_that_dagster_runs_fails_with_a_message(
     defined = [dg.define_asset_job(name, selection) for name, selection in jobs.items()]
     loaded = dg.Definitions.merge(broken, dg.Definitions(jobs=defined))
 
-    found = {name: list(failures(named(loaded, name, location))) for name in [*jobs, "restore"]}
+    failing = {name: list(failures(named(loaded, name, location))) for name in [*jobs, "restore"]}
 
-    said = {name: {(text, alone) for text, alone, _ in all_} for name, all_ in found.items()}
-    assert said == {key: {(MESSAGE, True)} for key in found}
-    assert len(found["checks"]) == len(checks) >= 9
-    assert len(found) == len(assets) + 2 >= 10
+    texts = {name: {(text, alone) for text, alone, _ in all_} for name, all_ in failing.items()}
+    assert texts == {key: {(MESSAGE, True)} for key in failing}
+    assert len(failing["checks"]) == len(checks) >= 9
+    assert len(failing) == len(assets) + 2 >= 10
     assert "test_failures.py" not in "".join(
-        stack for all_ in found.values() for _, _, stack in all_
+        stack for all_ in failing.values() for _, _, stack in all_
     )
 
 

@@ -1,4 +1,4 @@
-"""What an engine refuses fails a check, and is in the metadata of the restore that left it out."""
+"""Records that an engine refuses fail a check, and are in the metadata of the restore."""
 
 import pyarrow.compute as pc
 import pytest
@@ -8,7 +8,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.stores.shared.misfits import Batch, misfits_of, problem
-from tests.assets.location import Location, told, verdicts
+from tests.assets.location import Location, metadata_of, verdicts
 
 
 def test_a_record_that_is_refused_fails_a_check_and_is_named_by_the_restore(
@@ -22,9 +22,9 @@ def test_a_record_that_is_refused_fails_a_check_and_is_named_by_the_restore(
     done = ingested.run("snapshot_notes")
 
     assert verdicts(done)["fits"] is False
-    [found] = [e for e in done.get_asset_check_evaluations() if e.check_name == "fits"]
-    assert "record 'c#000000': no c" in str(found.description)
-    assert told(done, "recovery_point", "fits") == {None: "does not fit"}
+    [evaluation] = [e for e in done.get_asset_check_evaluations() if e.check_name == "fits"]
+    assert "record 'c#000000': no c" in str(evaluation.description)
+    assert metadata_of(done, "recovery_point", "fits") == {None: "does not fit"}
 
     config = {"ops": {"restore_collection": {"config": {"collection": "notes", "switch": True}}}}
     restored = ingested.run("restore", config=config)

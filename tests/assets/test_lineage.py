@@ -11,7 +11,7 @@ from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.ingestion.canaries import QUERIES, TEXTS
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Progress
-from tests.assets.location import Location, failure_of, told
+from tests.assets.location import Location, failure_of, metadata_of
 
 ALL_DAYS = ("2026-01-05", "2026-01-06", "2026-01-07", "2026-01-08", "2026-01-09")
 
@@ -20,13 +20,13 @@ def test_a_backfill_commits_every_day_and_says_which_were_quiet(location: Locati
     done = location.ingest()
 
     assert done.success
-    assert told(done, "collection", "outcome") == dict(
+    assert metadata_of(done, "collection", "outcome") == dict(
         zip(ALL_DAYS, ("made", "made", "quiet", "made", "made"), strict=True)
     )
-    assert told(done, "documents", "dagster/partition_row_count") == dict(
+    assert metadata_of(done, "documents", "dagster/partition_row_count") == dict(
         zip(ALL_DAYS, (2, 1, 0, 1, 2), strict=True)
     )
-    assert told(done, "collection", "exposure_seconds") == dict.fromkeys(ALL_DAYS, 0.0)
+    assert metadata_of(done, "collection", "exposure_seconds") == dict.fromkeys(ALL_DAYS, 0.0)
     assert location.log_kinds() == ["ingest"] * 4 + ["applied"]
 
 
@@ -57,9 +57,18 @@ def test_materializing_again_is_a_replay_through_the_log(location: Location) -> 
     again = location.ingest(days=("2026-01-05", "2026-01-06"))
 
     assert again.success
-    assert told(again, "documents", "outcome") == {"2026-01-05": "kept", "2026-01-06": "kept"}
-    assert told(again, "embeddings", "outcome") == {"2026-01-05": "again", "2026-01-06": "again"}
-    assert told(again, "collection", "outcome") == {"2026-01-05": "again", "2026-01-06": "again"}
+    assert metadata_of(again, "documents", "outcome") == {
+        "2026-01-05": "kept",
+        "2026-01-06": "kept",
+    }
+    assert metadata_of(again, "embeddings", "outcome") == {
+        "2026-01-05": "again",
+        "2026-01-06": "again",
+    }
+    assert metadata_of(again, "collection", "outcome") == {
+        "2026-01-05": "again",
+        "2026-01-06": "again",
+    }
     assert location.state() == before
     assert location.log_kinds()[5:] == ["ingest", "ingest", "applied"]
 
@@ -75,9 +84,9 @@ def test_what_dagster_has_not_seen_is_taken_as_the_log_has_it(
     assert done.success
     outcomes = {"2026-01-07": "quiet"}
     expected = {day: outcomes.get(day, "kept") for day in ALL_DAYS}
-    assert told(done, "embeddings", "outcome") == expected
-    assert told(done, "collection", "outcome") == expected
-    assert told(done, "collection", "dagster/partition_row_count")["2026-01-05"] == 3
+    assert metadata_of(done, "embeddings", "outcome") == expected
+    assert metadata_of(done, "collection", "outcome") == expected
+    assert metadata_of(done, "collection", "dagster/partition_row_count")["2026-01-05"] == 3
     assert ingested.log_kinds() == before
 
 
@@ -86,8 +95,8 @@ def test_a_day_that_goes_on_is_read_where_it_ended(ingested: Location) -> None:
 
     more = ingested.ingest(days=("2026-01-09", "2026-01-09"))
 
-    assert told(more, "embeddings", "dagster/partition_row_count") == {"2026-01-09": 2}
-    assert told(more, "collection", "outcome") == {"2026-01-09": "made"}
+    assert metadata_of(more, "embeddings", "dagster/partition_row_count") == {"2026-01-09": 2}
+    assert metadata_of(more, "collection", "outcome") == {"2026-01-09": "made"}
     assert ingested.state()[2] == 4  # a, c, d, e: one chunk each
 
 
@@ -98,7 +107,7 @@ def test_a_replay_does_without_the_source(location: Location) -> None:
 
     again = location.ingest("embeddings", "collection", days=("2026-01-05", "2026-01-05"))
 
-    assert told(again, "collection", "outcome") == {"2026-01-05": "again"}
+    assert metadata_of(again, "collection", "outcome") == {"2026-01-05": "again"}
     assert location.state() == before
 
 
@@ -132,7 +141,7 @@ def test_a_collection_that_is_whole_is_left_as_it_is(ingested: Location) -> None
 
     done = ingested.ingest("collection")
 
-    assert set(told(done, "collection", "outcome").values()) == {"kept", "quiet"}
+    assert set(metadata_of(done, "collection", "outcome").values()) == {"kept", "quiet"}
     assert ingested.log_kinds() == before
 
 
@@ -146,14 +155,14 @@ def dying(after: int, texts: list[int]) -> Callable[..., FloatArray]:
     embed = HashingEmbedder.embed
 
     def die(
-        self: HashingEmbedder, given: Sequence[str], *, progress: Progress | None = None
+        self: HashingEmbedder, batch: Sequence[str], *, progress: Progress | None = None
     ) -> FloatArray:
-        if given and set(given) <= {*TEXTS, *QUERIES}:
-            return embed(self, given, progress=progress)
+        if batch and set(batch) <= {*TEXTS, *QUERIES}:
+            return embed(self, batch, progress=progress)
         if len(texts) == after:
             raise Killed
-        texts.append(len(given))
-        return embed(self, given, progress=progress)
+        texts.append(len(batch))
+        return embed(self, batch, progress=progress)
 
     return die
 
@@ -171,7 +180,7 @@ def test_a_killed_run_is_taken_up_where_it_stopped(
 
     assert done.success
     assert (len(before), len(after)) == (2, 2)  # four days have changes
-    assert set(told(done, "collection", "outcome").values()) == {"made", "quiet"}
+    assert set(metadata_of(done, "collection", "outcome").values()) == {"made", "quiet"}
 
 
 def test_days_that_a_killed_run_committed_are_not_committed_twice(
@@ -194,7 +203,7 @@ def test_days_that_a_killed_run_committed_are_not_committed_twice(
 
     done = location.ingest("collection")
 
-    assert list(told(done, "collection", "outcome").values()) == [
+    assert list(metadata_of(done, "collection", "outcome").values()) == [
         "kept",
         "kept",
         "quiet",
@@ -248,8 +257,8 @@ def test_a_day_outside_the_source_is_quiet_and_says_so(location: Location) -> No
     done = location.ingest(days=("2026-01-07", "2026-01-07"))
 
     assert done.success
-    assert told(done, "collection", "dagster/partition_row_count") == {"2026-01-07": 0}
-    assert told(done, "collection", "outcome") == {"2026-01-07": "quiet"}
+    assert metadata_of(done, "collection", "dagster/partition_row_count") == {"2026-01-07": 0}
+    assert metadata_of(done, "collection", "outcome") == {"2026-01-07": "quiet"}
     assert location.log_kinds() == []
 
 
@@ -263,7 +272,7 @@ def test_a_feed_older_than_its_first_day_begins_with_what_stood_then(location: L
     twin.ingest_without_dagster()
 
     assert made.success
-    assert told(made, "documents", "dagster/partition_row_count") == {
+    assert metadata_of(made, "documents", "dagster/partition_row_count") == {
         "2026-01-08": 3,  # two that stood, and the day's own
         "2026-01-09": 2,
     }
@@ -284,7 +293,7 @@ def test_a_value_of_the_wrong_type_stops_no_day_and_both_paths_agree(location: L
     twin.ingest_without_dagster()
 
     assert made.success
-    assert told(made, "documents", "quarantined") == {
+    assert metadata_of(made, "documents", "quarantined") == {
         "2026-01-05": 1,
         "2026-01-06": 0,
         "2026-01-07": 0,

@@ -16,7 +16,7 @@ from tests.assets.location import (
     STORE_ONLY,
     Location,
     failure_of,
-    told,
+    metadata_of,
     verdicts,
 )
 from tests.assets.test_sensors import tick
@@ -34,9 +34,9 @@ def check(location: Location, *names: str) -> dg.ExecuteInProcessResult:
 
 
 def objects(location: Location, pattern: str) -> list[Path]:
-    found = sorted((location.directory / "repository").rglob(pattern))
-    assert found, f"nothing like {pattern} in the repository"
-    return found
+    paths = sorted((location.directory / "repository").rglob(pattern))
+    assert paths, f"nothing like {pattern} in the repository"
+    return paths
 
 
 def flip(path: Path) -> None:
@@ -46,9 +46,9 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def said(result: dg.ExecuteInProcessResult, name: str) -> str:
-    found = [e for e in result.get_asset_check_evaluations() if e.check_name == name]
-    return found[0].description or ""
+def description_of(result: dg.ExecuteInProcessResult, name: str) -> str:
+    evaluations = [e for e in result.get_asset_check_evaluations() if e.check_name == name]
+    return evaluations[0].description or ""
 
 
 def test_what_was_ingested_as_it_should_passes_every_check(ingested: Location) -> None:
@@ -64,10 +64,10 @@ def test_a_quarantined_line_fails_the_count(location: Location) -> None:
     location.say(7, "2026-01-09T10:00:00Z", "e", "after it")
     location.ingest_without_dagster()
 
-    found = check(location, "counts")
+    result = check(location, "counts")
 
-    assert verdicts(found) == {"counts": False}
-    assert "2026-01-09: line 7 was quarantined" in said(found, "counts")
+    assert verdicts(result) == {"counts": False}
+    assert "2026-01-09: line 7 was quarantined" in description_of(result, "counts")
 
 
 def test_an_unread_line_fails_a_check_and_is_in_the_metadata_of_what_is_made_without_it(
@@ -79,10 +79,12 @@ def test_an_unread_line_fails_a_check_and_is_in_the_metadata_of_what_is_made_wit
 
     assert made.success
     assert verdicts(made)["nothing_unread"] is False
-    assert "line 7: invalid JSON" in said(made, "nothing_unread")
+    assert "line 7: invalid JSON" in description_of(made, "nothing_unread")
     for asset in ("snapshot", "recovery_point"):
-        assert told(made, asset, "unread") == {None: 1}
-        assert str(told(made, asset, "unread_such_as")[None]).startswith("line 7: invalid JSON")
+        assert metadata_of(made, asset, "unread") == {None: 1}
+        assert str(metadata_of(made, asset, "unread_such_as")[None]).startswith(
+            "line 7: invalid JSON"
+        )
 
 
 def test_bytes_without_a_line_end_fail_a_check_when_they_are_older_than_the_objective(
@@ -98,9 +100,11 @@ def test_bytes_without_a_line_end_fail_a_check_when_they_are_older_than_the_obje
 
     assert (verdicts(young)["nothing_unread"], verdicts(old)["nothing_unread"]) == (True, False)
     for made in (young, old):
-        assert said(made, "nothing_unread").startswith("9 bytes without a line end since ")
+        assert description_of(made, "nothing_unread").startswith(
+            "9 bytes without a line end since "
+        )
         for asset in ("snapshot", "recovery_point"):
-            assert told(made, asset, "bytes_without_line_end") == {None: 9}
+            assert metadata_of(made, asset, "bytes_without_line_end") == {None: 9}
 
 
 def test_a_feed_of_which_no_line_can_be_read_fails_a_check_and_is_in_the_metadata(
@@ -112,8 +116,8 @@ def test_a_feed_of_which_no_line_can_be_read_fails_a_check_and_is_in_the_metadat
 
     assert made.success  # what was read before is worth proving
     assert verdicts(made)["nothing_unread"] is False
-    assert "not one line can be read, of 2" in said(made, "nothing_unread")
-    (problem,) = told(made, "recovery_point", "source_problem").values()
+    assert "not one line can be read, of 2" in description_of(made, "nothing_unread")
+    (problem,) = metadata_of(made, "recovery_point", "source_problem").values()
     assert "not one line can be read, of 2" in problem
 
 
@@ -134,8 +138,10 @@ def test_what_became_readable_after_its_day_was_ingested_fails_a_check(
         late = tick(ingested, datetime.now(UTC) + timedelta(hours=2))
 
     assert verdicts(made)["nothing_unread"] is False
-    assert "2026-01-05: 1 changes can be read now and could not" in said(made, "nothing_unread")
-    assert told(made, "recovery_point", "unread") == {None: 1}
+    assert "2026-01-05: 1 changes can be read now and could not" in description_of(
+        made, "nothing_unread"
+    )
+    assert metadata_of(made, "recovery_point", "unread") == {None: 1}
     assert "1 line or file of the source cannot be read since 2026-01-05" in str(late.skip_reason)
     assert "breached" in str(late.skip_reason)
 
@@ -148,9 +154,9 @@ def test_documents_without_chunks_are_in_the_metadata_of_days_and_points(
     point = location.run("snapshot_notes")
 
     for asset in ("chunks", "collection"):
-        assert told(day, asset, "without_chunks")["2026-01-09"] == 1
+        assert metadata_of(day, asset, "without_chunks")["2026-01-09"] == 1
     for asset in ("snapshot", "recovery_point"):
-        assert told(point, asset, "versions_without_chunks") == {None: 1}
+        assert metadata_of(point, asset, "versions_without_chunks") == {None: 1}
 
 
 def test_lines_that_wait_for_nobody_are_counted_in_the_metadata(ingested: Location) -> None:
@@ -163,44 +169,44 @@ def test_lines_that_wait_for_nobody_are_counted_in_the_metadata(ingested: Locati
 
     for asset in ("snapshot", "recovery_point"):
         for name, count in {"duplicates": 1, "superseded": 1, "accepted": 0, "unnamed": 0}.items():
-            assert told(made, asset, f"unread_{name}") == {None: count}
-        assert told(made, asset, "left_out") == {None: 0}
+            assert metadata_of(made, asset, f"unread_{name}") == {None: count}
+        assert metadata_of(made, asset, "left_out") == {None: 0}
 
 
 def test_changes_that_were_not_read_fail_the_count(ingested: Location) -> None:
     ingested.say(7, "2026-01-12T10:00:00Z", "e", "on a new day")
 
-    found = check(ingested, "counts")
+    result = check(ingested, "counts")
 
-    assert said(found, "counts") == "2026-01-12: none of the source's 1 changes was read"
+    assert description_of(result, "counts") == "2026-01-12: none of the source's 1 changes was read"
 
 
 def test_another_model_in_the_policy_fails_provenance(ingested: Location) -> None:
     ingested.set_policy(dimension=16)
 
-    found = check(ingested, "provenance", "schema")
+    result = check(ingested, "provenance", "schema")
 
-    assert verdicts(found) == {"provenance": False, "schema": False}
-    assert "embedder.dimension: 8 → 16" in said(found, "provenance")
+    assert verdicts(result) == {"provenance": False, "schema": False}
+    assert "embedder.dimension: 8 → 16" in description_of(result, "provenance")
 
 
 @pytest.mark.parametrize("stage", ["chunks", "embeddings"])
 def test_a_flipped_bit_fails_the_digests_of_its_day(ingested: Location, stage: str) -> None:
     flip(next(p for p in objects(ingested, f"{stage}/2026-01-06/*") if "index" not in p.name))
 
-    found = check(ingested, "partition_digests")
+    result = check(ingested, "partition_digests")
 
-    assert verdicts(found) == {"partition_digests": False}
-    assert said(found, "partition_digests").startswith("2026-01-06: ")
-    assert "has been altered" in said(found, "partition_digests")
+    assert verdicts(result) == {"partition_digests": False}
+    assert description_of(result, "partition_digests").startswith("2026-01-06: ")
+    assert "has been altered" in description_of(result, "partition_digests")
 
 
 def test_a_check_in_a_run_looks_at_the_days_of_the_run(ingested: Location) -> None:
     flip(objects(ingested, "chunks/2026-01-06/*")[0])
 
-    found = ingested.ingest("collection", days=("2026-01-08", "2026-01-09"))
+    result = ingested.ingest("collection", days=("2026-01-08", "2026-01-09"))
 
-    assert verdicts(found) == dict.fromkeys(AUDITS, True)
+    assert verdicts(result) == dict.fromkeys(AUDITS, True)
 
 
 def test_a_proven_snapshot_becomes_a_recovery_point(ingested: Location) -> None:
@@ -213,8 +219,10 @@ def test_a_proven_snapshot_becomes_a_recovery_point(ingested: Location) -> None:
         "lists_every_partition": True,
         "nothing_unread": True,
     }
-    assert told(done, "recovery_point", "log_entry") == told(done, "snapshot", "log_entry")
-    assert told(done, "recovery_point", "dagster/row_count") == {None: 3}
+    assert metadata_of(done, "recovery_point", "log_entry") == metadata_of(
+        done, "snapshot", "log_entry"
+    )
+    assert metadata_of(done, "recovery_point", "dagster/row_count") == {None: 3}
     assert ingested.log_kinds()[-2:] == ["snapshot", "evidence"]
 
 
@@ -231,7 +239,7 @@ def test_a_damaged_object_keeps_a_snapshot_from_becoming_a_recovery_point(
 
     assert not done.success
     assert verdicts(done)["restorable"] is False
-    assert "has been altered" in said(done, "restorable")
+    assert "has been altered" in description_of(done, "restorable")
     assert made(done) == ["snapshot"]
     assert "evidence" not in ingested.log_kinds()
 
@@ -242,7 +250,7 @@ def test_an_object_that_was_proven_before_is_missed_too(ingested: Location) -> N
 
     done = ingested.run("snapshot_notes")
 
-    assert "is missing from" in said(done, "restorable")
+    assert "is missing from" in description_of(done, "restorable")
     assert made(done) == ["snapshot"]
 
 
@@ -254,7 +262,7 @@ def test_a_day_that_dagster_takes_for_ingested_must_be_listed(ingested: Location
 
     done = ingested.run("snapshot_notes")
 
-    assert said(done, "lists_every_partition") == (
+    assert description_of(done, "lists_every_partition") == (
         "2026-01-12: said to be ingested, but not listed"
     )
     assert made(done) == ["snapshot"]
@@ -283,7 +291,7 @@ def test_edits_in_the_store_are_recorded_and_reported(ingested: Location) -> Non
     done = ingested.run("snapshot_notes")
 
     assert verdicts(done)["equal"] is True
-    assert told(done, "snapshot", "changed") == {None: 1}
+    assert metadata_of(done, "snapshot", "changed") == {None: 1}
 
 
 def test_freshness_watches_what_was_proven_and_nothing_else(location: Location) -> None:
@@ -315,7 +323,7 @@ def test_a_collection_that_is_all_there_is_is_backed_up_from_its_store(
 
     assert done.success
     assert verdicts(done) == {"equal": True, "restorable": True, "fits": True}
-    assert told(done, "recovery_point", "dagster/row_count") == {None: 1}
+    assert metadata_of(done, "recovery_point", "dagster/row_count") == {None: 1}
     assert location.log_kinds("memories") == ["snapshot", "evidence"]
 
 

@@ -16,8 +16,8 @@ from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from tests.assets.location import STORE_ONLY, Location, failure_of
 
 
-def config(**wanted: object) -> dict[str, object]:
-    return {"ops": {"restore_collection": {"config": {"collection": "notes", **wanted}}}}
+def config(**options: object) -> dict[str, object]:
+    return {"ops": {"restore_collection": {"config": {"collection": "notes", **options}}}}
 
 
 def defined_by(definitions: Callable[..., Definitions], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,10 +99,10 @@ def test_code_without_consent_is_named_with_its_digest(
 
     defined_by(definitions, monkeypatch)
 
-    said = failure_of(ingested.run("restore", config=config()))
+    message = failure_of(ingested.run("restore", config=config()))
 
-    assert "policy p calls public.f(integer), which is somebody's" in said
-    digest = said.partition("--accept-code ")[2][:64]
+    assert "policy p calls public.f(integer), which is somebody's" in message
+    digest = message.partition("--accept-code ")[2][:64]
     assert ingested.run("restore", config=config(accept_code=digest)).success
 
 

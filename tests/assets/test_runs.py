@@ -76,7 +76,7 @@ def started(
 
 
 def looked_at(location: Location, run_id: str) -> dg.DagsterRunStatus:
-    """What is made of a run by three ticks."""
+    """The decision on a run after three ticks."""
     cursor = None
     for _ in range(3):
         cursor = tick(location, datetime.now(UTC), cursor=cursor).cursor
@@ -176,10 +176,10 @@ def test_a_clock_that_was_set_meanwhile_ends_no_process(
 
 
 def set_forward(path: Path, text: str) -> str:
-    """What the kernel says of its boot once its clock was set an hour forward."""
+    """The kernel's account of its boot once its clock was set an hour forward."""
     if str(path) != "/proc/stat":
         return text
-    return re.sub(r"(?m)^btime (\d+)$", lambda found: f"btime {int(found[1]) + 3600}", text)
+    return re.sub(r"(?m)^btime (\d+)$", lambda match: f"btime {int(match[1]) + 3600}", text)
 
 
 def test_another_process_with_its_number_is_not_it(

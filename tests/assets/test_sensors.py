@@ -110,9 +110,9 @@ def test_changes_behind_one_from_the_future_are_exposed_and_no_run_can_read_them
     result = tick(ingested, datetime(2026, 1, 12, 12, tzinfo=UTC))
 
     assert requested(result) == []
-    said = str(result.skip_reason)
-    assert "breached: exposed 2:00:00 of 1:00:00" in said
-    assert "belongs to 2026-03-09, which is to come. Until then: dr ingest notes" in said
+    message = str(result.skip_reason)
+    assert "breached: exposed 2:00:00 of 1:00:00" in message
+    assert "belongs to 2026-03-09, which is to come. Until then: dr ingest notes" in message
 
 
 def test_while_a_run_is_at_work_there_is_no_other(location: Location) -> None:
@@ -298,10 +298,10 @@ def test_a_tick_reads_the_feed_only_where_it_or_the_log_has_changed(
 
 
 def test_a_cursor_of_another_version_is_read_anew(ingested: Location) -> None:
-    told = tick(ingested, LAST_CHANGE)
+    result = tick(ingested, LAST_CHANGE)
     other = json.dumps({"protection": "within", "confirmed_at": None, "seen": '{"of": 1}'})
-    assert tick(ingested, LAST_CHANGE, cursor=other).skip_reason == told.skip_reason
-    assert tick(ingested, LAST_CHANGE, cursor='{"protection": "within"}').cursor == told.cursor
+    assert tick(ingested, LAST_CHANGE, cursor=other).skip_reason == result.skip_reason
+    assert tick(ingested, LAST_CHANGE, cursor='{"protection": "within"}').cursor == result.cursor
 
 
 def test_a_first_tick_asks_for_a_backup_and_makes_nothing(location: Location) -> None:
@@ -326,9 +326,9 @@ def test_an_unreadable_line_breaches_the_objective_and_is_never_confirmed_away(
     assert "1 line or file of the source cannot be read since 2026-01-09" in str(result.skip_reason)
     [event] = of_the_point(result)
     assert isinstance(event, dg.AssetObservation)
-    said = {name: value.value for name, value in event.metadata.items()}
-    assert (said["protection"], said["unread"]) == ("breached", 1)
-    assert str(said["unread_such_as"]).startswith("line 7: invalid JSON")
+    metadata = {name: value.value for name, value in event.metadata.items()}
+    assert (metadata["protection"], metadata["unread"]) == ("breached", 1)
+    assert str(metadata["unread_such_as"]).startswith("line 7: invalid JSON")
 
 
 def test_bytes_without_a_line_end_are_not_confirmed_away_either(ingested: Location) -> None:
@@ -354,9 +354,9 @@ def test_a_feed_of_which_no_line_can_be_read_fails_the_tick_with_a_message(
     with pytest.raises(dg.Failure) as failed:
         tick(ingested, datetime.now(UTC))
 
-    said = str(failed.value.description)
-    assert "feed.jsonl: not one line can be read, of 2. It begins with" in said
-    assert "line 1: invalid JSON" in said
+    message = str(failed.value.description)
+    assert "feed.jsonl: not one line can be read, of 2. It begins with" in message
+    assert "line 1: invalid JSON" in message
     assert failed.value.metadata["next"].value.startswith("Ask for something else")
 
 

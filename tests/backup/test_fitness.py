@@ -135,8 +135,8 @@ def snapshot(store: Picky, repository: Repository, **more: Any) -> Snapshot:
 def stands(repository: Repository) -> Protection:
     """Against an objective of a day, just after the newest snapshot was proven."""
     record_proof(History(repository, "items"), checks=["equal", "restorable"])
-    known = protection_status("items", repository=repository, feed=None, edited=True)
-    return protection(known, rpo=timedelta(days=1), now=repository.clock())
+    status = protection_status("items", repository=repository, feed=None, edited=True)
+    return protection(status, rpo=timedelta(days=1), now=repository.clock())
 
 
 def test_what_fits_says_so() -> None:
@@ -180,8 +180,8 @@ def test_a_point_that_does_not_fit_misses_the_objective_until_each_loss_is_accep
     assert stands(repository) is Protection.BREACHED
     taken = snapshot(store, repository, accepting=accept((RULE.part,)))
     assert taken.unaccepted == ()
-    given = History(repository, "items").latest().manifest.accepted_losses
-    assert {(a.part, a.by, a.reason) for a in given} == {
+    acceptance = History(repository, "items").latest().manifest.accepted_losses
+    assert {(a.part, a.by, a.reason) for a in acceptance} == {
         ("records", "mo", "test data"),
         (RULE.part, "mo", "test data"),
     }
@@ -254,11 +254,11 @@ def test_nan_and_infinities_are_kept_to_the_bit() -> None:
     payload = np.array([0x7FC00123, 0xFF800000], np.uint32).view(np.float32)
     store, repository = world(row("a", embedding=payload.tolist()), row("b", weight=float("nan")))
     name = store.aliases().get("items", "items")
-    found = store._collections[name].table["embedding"].combine_chunks().flatten().to_numpy()
+    stored = store._collections[name].table["embedding"].combine_chunks().flatten().to_numpy()
     assert snapshot(store, repository).equal
     with fold_point(repository, History(repository, "items").latest()) as state:
         rows = pa.concat_tables(list(newest_rows(repository, state)))
-    kept = rows["embedding"].combine_chunks().flatten().to_numpy()
-    assert kept.view(np.uint32).tolist() == found.view(np.uint32).tolist()
+    restored = rows["embedding"].combine_chunks().flatten().to_numpy()
+    assert restored.view(np.uint32).tolist() == stored.view(np.uint32).tolist()
     store.fill(row("a", embedding=[float("nan"), float("inf")]))
     assert snapshot(store, repository).findings.changed == ("a",)

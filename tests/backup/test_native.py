@@ -92,9 +92,9 @@ def brought_back(process: Process, at: str = "latest") -> Recovery:
 
 
 def test_a_collection_comes_back_as_its_files_with_its_indexes(process: Process) -> None:
-    kept = keep(process)
-    assert (kept.new_files, kept.new_bytes) == (kept.files, kept.size_bytes)
-    assert kept.files > 2
+    files = keep(process)
+    assert (files.new_files, files.new_bytes) == (files.files, files.size_bytes)
+    assert files.files > 2
     query = Query(vector=process.lineage.embedder.embed(["some words 7"])[0], exact=False)
     before, served = process.store.search("notes", query, limit=5), contents(process.store, "notes")
     done = brought_back(process)
@@ -186,9 +186,9 @@ def test_files_without_what_a_restore_left_out_come_back_without_it(
 
     monkeypatch.setattr(process.store, "misfits", misfits)
     point = process.point("latest")
-    asked = {"repository": process.repository, "store": process.store}
-    plan = plan_restore(point, **asked, store_name=process.lineage.store_name, switch=True)
-    left = restore(point, plan, **asked, lease=process.lease).left_out
+    places = {"repository": process.repository, "store": process.store}
+    plan = plan_restore(point, **places, store_name=process.lineage.store_name, switch=True)
+    left = restore(point, plan, **places, lease=process.lease).left_out
     assert left > 2
     assert process.backup().held == left
     assert len(contents(process.store, "notes")) == 297

@@ -36,8 +36,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_gains_are_discounted_by_their_place() -> None:
-    found = scifact.ndcg(["a", "x", "b"], {"a": 1, "b": 1})
-    assert found == pytest.approx((1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3)))
+    gain = scifact.ndcg(["a", "x", "b"], {"a": 1, "b": 1})
+    assert gain == pytest.approx((1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3)))
     assert scifact.ndcg(["a", "b"], {"a": 1, "b": 1}) == 1
     assert scifact.ndcg([*"0123456789", "a"], {"a": 1}) == 0
 
@@ -48,12 +48,12 @@ def test_recall_counts_what_is_among_the_first_ten() -> None:
 
 
 def test_a_judgement_of_zero_is_none(data: Path) -> None:
-    found = scifact.read_judgements(data / "qrels.tsv")
-    assert found == {"q1": {"1": 1, "4": 1}, "q2": {"2": 1}}
+    judgements = scifact.read_judgements(data / "qrels.tsv")
+    assert judgements == {"q1": {"1": 1, "4": 1}, "q2": {"2": 1}}
 
 
 def test_answers_after_both_ways_back_are_those_before_the_loss(data: Path, tmp_path: Path) -> None:
-    found = scifact.campaign(
+    figures = scifact.campaign(
         data,
         tmp_path / "work",
         embedder=HashingEmbedder(256),
@@ -61,11 +61,11 @@ def test_answers_after_both_ways_back_are_those_before_the_loss(data: Path, tmp_
         lose=True,
     )
 
-    assert found["before"]["recall@10"] == 1.0
-    assert 0.9 < found["before"]["ndcg@10"] < 1
+    assert figures["before"]["recall@10"] == 1.0
+    assert 0.9 < figures["before"]["ndcg@10"] < 1
     for route in ("load", "replay"):
-        assert {name: found[route][name] for name in found["before"]} == found["before"]
-        assert found[route]["bit_identical"]
+        assert {name: figures[route][name] for name in figures["before"]} == figures["before"]
+        assert figures[route]["bit_identical"]
 
 
 def test_other_answers_after_the_loss_are_not_overlooked(
@@ -75,8 +75,8 @@ def test_other_answers_after_the_loss_are_not_overlooked(
 
     def worse(*args: object) -> scifact.Quality:
         calls.append(1)
-        found = quality(*args)  # type: ignore[arg-type]
-        return found if len(calls) == 1 else scifact.Quality(found.ndcg, found.recall, ())
+        figures = quality(*args)  # type: ignore[arg-type]
+        return figures if len(calls) == 1 else scifact.Quality(figures.ndcg, figures.recall, ())
 
     monkeypatch.setattr(scifact, "quality", worse)
     with pytest.raises(AssertionError, match="load"):

@@ -106,7 +106,7 @@ class Sites:
 
 
 def kind_of(key: str) -> str:
-    """What an object is, by its name."""
+    """The kind of an object, by its name."""
     index = " index" if key.endswith(".index.parquet") else ""
     parts = key.split("/")
     name = parts[2] if len(parts) > 2 and parts[1] == "checkpoints" else "".join(parts[1:2])
@@ -114,9 +114,9 @@ def kind_of(key: str) -> str:
 
 
 def open_world(directory: Path) -> World:
-    """What a process finds on this machine; the same source for everybody."""
+    """The world of a process on this machine; the same source for everybody."""
     return World(
-        source=told(),
+        source=world_told(),
         blobs=LocalBlobStore(directory / "repository"),
         store=DuckDBVectorStore(directory / "stores", wait_seconds=20),
         witness=FileWitness(directory / "heads"),
@@ -125,7 +125,7 @@ def open_world(directory: Path) -> World:
     )
 
 
-def told(days: int = CAMPAIGN.pick(short=3, long=4)) -> ListedSource:
+def world_told(days: int = CAMPAIGN.pick(short=3, long=4)) -> ListedSource:
     """Days of upserts, a deletion, a return and an empty document."""
     source = ListedSource()
     for day in range(days):
@@ -170,7 +170,7 @@ def sites_to_end_at(
             continue
         if site.moment == "before" or site.call in CHANGING:
             places.setdefault(site.place, []).append(site)
-    return [draw.choice(found) for found in places.values()]
+    return [draw.choice(sites) for sites in places.values()]
 
 
 def in_a_child(work: Callable[[], object]) -> int:

@@ -73,17 +73,17 @@ def _corpora(results: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
         *("engine", "corpus", "records", "index", "recall@10", "nDCG@10", "vectors"),
         *("load, s", "index, s", "verify, s"),
     ]
-    for name, found in results.items():
+    for name, figures in results.items():
         if not name.startswith(("engine-rustsec-", "engine-scifact-")):
             continue
         _, corpus, engine = name.split("-")
-        index, seconds = found.get("index"), found["seconds"]
-        ndcg = found.get("ndcg@10")
+        index, seconds = figures.get("index"), figures["seconds"]
+        ndcg = figures.get("ndcg@10")
         yield [
-            *(engine, corpus, f"{found['records']:,}", _searched_by(engine, index)),
-            f"{found['recall_before']:.4f} → {found['recall_after']:.4f}",
+            *(engine, corpus, f"{figures['records']:,}", _searched_by(engine, index)),
+            f"{figures['recall_before']:.4f} → {figures['recall_after']:.4f}",
             f"{ndcg[0]:.5f} → {ndcg[1]:.5f}" if ndcg else "",
-            "equal, bit for bit" if found["bit_identical"] else "within the store's tolerance",
+            "equal, bit for bit" if figures["bit_identical"] else "within the store's tolerance",
             *(f"{seconds.get(phase, 0.0):.2f}" for phase in ("records", "index", "verify")),
         ]
 
@@ -96,13 +96,13 @@ def _searched_by(engine: str, index: Mapping[str, Any] | None) -> str:
 
 def _indexes(results: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
     yield ["engine", "kind", "before", "after", "from files", "not reported by the engine"]
-    for name, found in results.items():
+    for name, measured in results.items():
         if not name.startswith("engine-recall-"):
             continue
         engine, _, kind = name.removeprefix("engine-recall-").partition("-")
-        files = f"{found['after_native']:.4f}" if "after_native" in found else ""
-        unreported = ", ".join(part.rpartition(".")[2] for part in found["unreported"])
-        before, after = (f"{found[key]:.4f}" for key in ("before", "after"))
+        files = f"{measured['after_native']:.4f}" if "after_native" in measured else ""
+        unreported = ", ".join(part.rpartition(".")[2] for part in measured["unreported"])
+        before, after = (f"{measured[key]:.4f}" for key in ("before", "after"))
         yield [engine, kind, before, after, files, unreported]
 
 
@@ -126,11 +126,11 @@ def _interrupted(results: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]
 
 def _others(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["## The rest", ""]
-    for name, found in results.items():
+    for name, measured in results.items():
         if name.startswith("engine-"):
             continue
         about = ("command", "commit", "seed", "machine", "environment")
-        figures = [_figure(key, value) for key, value in found.items() if key not in about]
+        figures = [_figure(key, value) for key, value in measured.items() if key not in about]
         lines.append(f"- [{name}](results/{name}.json): {'; '.join(filter(None, figures))}")
     return "\n".join(lines) + "\n"
 

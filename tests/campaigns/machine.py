@@ -118,7 +118,7 @@ class Collections(RuleBasedStateMachine):
         self.now = START
         self.lost = False
         self.checked: tuple[int, object] = (-1, None)
-        self.said: dict[str, Any] = {}
+        self.last_findings: dict[str, Any] = {}
 
     # --- the source ------------------------------------------------------------------------
 
@@ -145,8 +145,8 @@ class Collections(RuleBasedStateMachine):
     ) -> None:
         self.steps.add("source")
         self.change(document, text, days, late_hours)
-        for other, said in more:
-            self.change(other, said, 0, 0)
+        for other, content in more:
+            self.change(other, content, 0, 0)
 
     def change(self, document: str, text: str | None, days: int, late_hours: int) -> None:
         self.now += timedelta(days=days, hours=1)
@@ -213,20 +213,20 @@ class Collections(RuleBasedStateMachine):
         if at == "seq":
             reached = max(point.frontier() for point in self.model.points.values())
             position = 1 + pick % reached if reached else 0
-            found = self.answering(position)
-            if found is None:
+            look = self.answering(position)
+            if look is None:
                 self.fails("no-such-seq", who, lambda p: p.point(f"seq:{position}"), NotFound)
                 return
-            base = self.model.cut(found, position)
-            asked = f"seq:{position}"
+            base = self.model.cut(look, position)
+            point_name = f"seq:{position}"
         else:
-            asked = "latest" if at == "latest" else f"log:{number}"
+            point_name = "latest" if at == "latest" else f"log:{number}"
         expected = ["restore", "applied"] if switch else []
         done = self.run(
             f"restore-{route}{'-switch' if switch else ''}",
             who,
             crash,
-            lambda p: p.restore(asked, route=route, switch=switch),
+            lambda p: p.restore(point_name, route=route, switch=switch),
             expected,
         )
         if done is not None:
@@ -291,7 +291,7 @@ class Collections(RuleBasedStateMachine):
     @precondition(lambda self: self.lost and self.model.at.covered)
     @rule(who=WHO, verb=st.sampled_from(["backup", "replay"]), crash=CRASHES)
     def nothing_works_until_it_is_restored(self, who: int, verb: str, crash: Any) -> None:
-        """What needs the store says that it is gone; what a replay logged stays logged."""
+        """Operations that need the store report that it is gone; replays in the log remain."""
         day = date.fromisoformat(min(self.model.at.covered))
         verbs: dict[str, Callable[[Process], Any]] = {
             "backup": lambda p: p.backup(),
@@ -310,7 +310,7 @@ class Collections(RuleBasedStateMachine):
         return bool(self.model.points) and not self.lost and not self.switching()
 
     def switching(self) -> bool:
-        """Whether a restore is committed and its alias perhaps not moved yet."""
+        """True if a restore is committed and its alias perhaps not moved yet."""
         return bool(self.model.restores & set(self.model.at.pending))
 
     def write(self, document: str, rows: tuple[Row, ...]) -> None:
@@ -370,15 +370,15 @@ class Collections(RuleBasedStateMachine):
         self.steps.add(name)
         self.follow(expected, switched=name.endswith("switch"))
         if name == "backup":
-            assert self.preimages(self.newest()) == self.said["overwritten"]
-            assert result.equal == (not self.said["stale"])
-            assert set(result.findings.recorded) == set(self.said["recorded"])
-            assert set(result.findings.stale) == set(self.said["stale"])
-            self.model.repair(self.said["stale"])
+            assert self.preimages(self.newest()) == self.last_findings["overwritten"]
+            assert result.equal == (not self.last_findings["stale"])
+            assert set(result.findings.recorded) == set(self.last_findings["recorded"])
+            assert set(result.findings.stale) == set(self.last_findings["stale"])
+            self.model.repair(self.last_findings["stale"])
         return result
 
     def crashed(self, who: int, expected: list[str] | None) -> None:
-        """What was committed is a beginning of what was wanted; what was written had a reason."""
+        """Commits of a crashed operation are a beginning of it, and every write had a reason."""
         before = self.model.at.number
         assert isinstance(self.world.lease, OneAtATime)
         self.world.lease.names.clear()
@@ -416,14 +416,14 @@ class Collections(RuleBasedStateMachine):
         for entry in new:
             delta = None
             if entry.kind == "snapshot":
-                found = self.model.look()
-                assert not found.refused
-                delta = found.recorded
-                repaired = {d: self.model.live.get(d, ()) for d in sorted(found.stale)}
+                look = self.model.look()
+                assert not look.refused
+                delta = look.recorded
+                repaired = {d: self.model.live.get(d, ()) for d in sorted(look.stale)}
                 overwritten = {document: rows for document, rows in repaired.items() if rows}
-                self.said = {
+                self.last_findings = {
                     "recorded": delta,
-                    "stale": found.stale,
+                    "stale": look.stale,
                     "overwritten": overwritten,
                 }
             if entry.kind == "restore":
@@ -437,13 +437,13 @@ class Collections(RuleBasedStateMachine):
         return log.read(self.model.at.number)[0]
 
     def preimages(self, entry: LogEntry) -> Contents:
-        """What an entry kept of what it replaced."""
-        found, repository = Contents(), self.processes[0].repository
+        """The pre-images that an entry kept of what it replaced."""
+        preimages, repository = Contents(), self.processes[0].repository
         for ref in segments_of(entry):
             rows = read_segment(repository, ref, spec=SPEC)
             records = rows.filter(pc.not_equal(rows["chunk_index"], DOCUMENT_ROW))
-            found |= grouped([records.select(store_schema(SPEC).names)])
-        return found
+            preimages |= grouped([records.select(store_schema(SPEC).names)])
+        return preimages
 
     # --- what must hold ----------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What a repository and a live store must hold, in dictionaries.
+"""Expected contents of a repository and a live store, in dictionaries.
 
 The model reads the kinds of log entries and the source's own list, never an object of the
 repository: it says what each entry must have meant.
@@ -63,8 +63,8 @@ class Position:
         return newest.rows if newest else ()
 
     def state(self) -> Contents:
-        found = {document: self.rows(document) for document in sorted(self.versions)}
-        return {document: rows for document, rows in found.items() if rows}
+        state = {document: self.rows(document) for document in sorted(self.versions)}
+        return {document: rows for document, rows in state.items() if rows}
 
     def present(self) -> int:
         newest = (self.newest(document) for document in self.versions)
@@ -74,8 +74,8 @@ class Position:
         return any(version.rows == rows for version in self.versions.get(document, ()))
 
     def touched(self, entries: Iterable[int]) -> set[str]:
-        wanted = set(entries)
-        return {d for d, vs in self.versions.items() if any(v.sequence in wanted for v in vs)}
+        numbers = set(entries)
+        return {d for d, vs in self.versions.items() if any(v.sequence in numbers for v in vs)}
 
     def frontier(self) -> int:
         reached = 0
@@ -94,7 +94,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Found:
-    """What a snapshot of the live store must find."""
+    """The expected findings of a snapshot of the live store."""
 
     recorded: dict[str, Rows]
     stale: frozenset[str]
@@ -147,7 +147,7 @@ class Model:
         ]
 
     def look(self) -> Found:
-        """What a snapshot must find in the live store as it is now."""
+        """The expected findings of a snapshot of the live store as it is now."""
         recorded, stale, absent = dict[str, Rows](), set[str](), set[str]()
         repairable = self.at.touched(self.at.taken_over)
         for document in sorted({*self.live, *self.at.versions}):
@@ -169,7 +169,7 @@ class Model:
             self.put(document, self.at.rows(document))
 
     def may_become(self, document: str, old: Rows, new: Rows) -> bool:
-        """Whether an operation that was cut short may have written this."""
+        """True if an operation that was cut short may have written this."""
         if new != self.at.rows(document):
             return False
         if document in self.at.touched(self.at.pending):
@@ -177,11 +177,11 @@ class Model:
         return document in self.at.touched(self.at.taken_over) and self.at.logged(document, old)
 
     def overwrites(self, document: str, stored: Rows) -> bool:
-        """Whether applying what is pending replaces a stored value."""
+        """True if applying what is pending replaces a stored value."""
         return self.fresh(document) or self.at.logged(document, stored)
 
     def fresh(self, document: str) -> bool:
-        """Whether the newest version of a document is not applied yet."""
+        """True if the newest version of a document is not applied yet."""
         newest = self.at.newest(document)
         return newest is not None and newest.sequence in self.at.pending
 
@@ -275,7 +275,7 @@ class Model:
         """The state when the source had said everything up to a position and nothing after it."""
         if through is None:
             return position
-        kept = {
+        retained = {
             document: tuple(v for v in versions if v.from_source and v.order[0] <= through)
             for document, versions in position.versions.items()
         }
@@ -284,7 +284,7 @@ class Model:
             for day, (after, end) in position.covered.items()
             if after < through
         }
-        versions = {document: found for document, found in kept.items() if found}
+        versions = {document: left for document, left in retained.items() if left}
         return replace(position, versions=versions, covered=covered)
 
     def _compact(self, entry: LogEntry) -> Position:
@@ -305,7 +305,7 @@ def _renumbered(versions: list[Version], number: int) -> tuple[Version, ...]:
 
 def _distinct(versions: tuple[Version, ...]) -> tuple[Version, ...]:
     """Without repetitions of the same version with the same value: the newest of each stays."""
-    kept = dict[object, Version]()
+    distinct = dict[object, Version]()
     for version in sorted(versions, key=lambda v: v.order):
-        kept[version.order[:2], version.rows, version.presence] = version
-    return tuple(kept.values())
+        distinct[version.order[:2], version.rows, version.presence] = version
+    return tuple(distinct.values())

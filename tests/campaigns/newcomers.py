@@ -1,5 +1,4 @@
-"""What a new user types, and writes by hand, before a first proven backup. A part of
-docs/campaigns.md."""
+"""Commands and files of a new user before a first proven backup. A part of docs/campaigns.md."""
 
 from dataclasses import dataclass
 

@@ -51,7 +51,7 @@ def at(world: World, source: ListedSource, position: int) -> Contents:
         document: expected_rows(change, world.embedder)
         for document, change in sorted(newest.items())
     }
-    return {document: found for document, found in rows.items() if found}
+    return {document: stored for document, stored in rows.items() if stored}
 
 
 def covered(process: Process) -> list[str]:
@@ -59,10 +59,13 @@ def covered(process: Process) -> list[str]:
 
 
 def problems(process: Process) -> list[str]:
-    """What the audits have against any day that was read; each must have looked at something."""
+    """Findings of the audits against any day that was read; each audit must have examined
+    something."""
     audits, days = (audit_counts, audit_schema, audit_provenance, audit_digests), covered(process)
-    found = [audit(process.lineage, repository=process.repository, days=days) for audit in audits]
-    return [audit.summary for audit in found if not audit.passed]
+    examined = [
+        audit(process.lineage, repository=process.repository, days=days) for audit in audits
+    ]
+    return [audit.summary for audit in examined if not audit.passed]
 
 
 @pytest.mark.parametrize("route", [Route.LOAD, Route.REPLAY])

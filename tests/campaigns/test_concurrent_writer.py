@@ -183,10 +183,10 @@ class History:
         self.budget, self.scanning = self.draw.randrange(1, 7), None
         self.began = self.tick
         self.first = self.head()
-        said = layered.backup()
+        snapshot = layered.backup()
         self.budget = 0
         self.observe()
-        return said
+        return snapshot
 
     def interrupt(self, call: str, name: str, moment: str, number: int) -> None:
         if self.busy:
@@ -237,7 +237,7 @@ class History:
         assert any(may_overwrite(p, document, old) for p in recent), (document, old, new)
 
     def explain(self, delta: dict[str, Rows]) -> None:
-        """What a snapshot recorded was there while it looked, and nobody's work in progress."""
+        """Every recorded row was there during the snapshot, and was nobody's work in progress."""
         at = self.model.at
         assert self.scanning is not None
         assert not set(delta) & at.touched((*at.pending, *range(self.scanning + 1, at.number + 1)))
@@ -250,12 +250,12 @@ class History:
         for document in sorted({*at.versions, *self.seen} - moving):
             values = self.values(document)
             if len(values) == 1:
-                known = delta.get(document, at.rows(document))
+                explained = delta.get(document, at.rows(document))
                 repairable = document in at.touched(at.taken_over)
-                assert values == {known} or (repairable and at.logged(document, *values))
+                assert values == {explained} or (repairable and at.logged(document, *values))
 
     def values(self, document: str) -> set[Rows]:
-        """What the store held of a document from the beginning of the snapshot on."""
+        """Values that the store held of a document from the beginning of the snapshot on."""
         history = self.seen.get(document, [(0, ())])
         before = [rows for tick, rows in history if tick <= self.began]
         return {before[-1], *(rows for tick, rows in history if tick > self.began)}
@@ -274,9 +274,9 @@ class History:
                 )
         self.budget, self.began = 0, self.tick
         self.first = self.scanning = self.head()
-        said = self.world.process().backup()
+        result = self.world.process().backup()
         self.observe()
-        assert said.indeterminate == ()
+        assert result.indeterminate == ()
         final = self.writer.folded()
         assert final == self.world.served() == self.model.at.state()
         for document, rows in self.edits.items():
@@ -293,25 +293,25 @@ def may_overwrite(position: Position, document: str, stored: Rows) -> bool:
 
 
 def recorded(process: Process, number: int) -> dict[str, Rows]:
-    """What a snapshot's own segments say."""
+    """Rows of a snapshot's own segments."""
     point = process.history.point(number)
-    found = dict[str, Rows]()
+    documents = dict[str, Rows]()
     for ref in point.manifest.segments:
         if ref.entry != number:
             continue
         rows = read_segment(process.repository, ref, spec=point.manifest.spec)
         for row in rows.filter(pc.equal(rows["chunk_index"], -1)).to_pylist():
             assert row["presence"] in (Presence.PRESENT, Presence.ABSENT)
-            found[row["document_id"]] = ()
+            documents[row["document_id"]] = ()
         records = rows.filter(pc.not_equal(rows["chunk_index"], -1))
         columns = [f.name for f in next(iter(process.store.scan(process.collection))).schema]
-        found |= grouped([records.select(columns)])
-    return found
+        documents |= grouped([records.select(columns)])
+    return documents
 
 
 @pytest.fixture(scope="module")
 def done() -> Iterator[Counter[str]]:
-    """What writers did, over all histories."""
+    """Actions of writers, over all histories."""
     done = Counter[str]()
     yield done
     figures = dict(sorted(done.items()))

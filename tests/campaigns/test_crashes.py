@@ -59,8 +59,8 @@ def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directo
         left = left_by(crashed, before, expected, name)
         if left != expected.kinds:
             verb(world.process())
-        found = outcome(world)
-        assert (found.folded, found.served) == (expected.folded, expected.served), site
+        state = outcome(world)
+        assert (state.folded, state.served) == (expected.folded, expected.served), site
         if CAMPAIGN.long:
             assert world.process().verify(2).findings == (), site
     record_result(
@@ -69,7 +69,7 @@ def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directo
 
 
 def left_by(crashed: Path, before: Outcome, expected: Outcome, name: str) -> tuple[str, ...]:
-    """What a crash left in the log: every recovery point whole, none that was there lost."""
+    """The log after a crash: every recovery point whole, none that was there lost."""
     process = open_world(crashed).process()
     verification = process.verify(2)
     assert verification.findings == ()

@@ -113,7 +113,7 @@ def kind_of(key: str, data: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def kept() -> Kept:
+def setting() -> Kept:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifests, "PAGE_SEGMENTS", 2)  # so that a few segments fill pages
         world, source = new_world()
@@ -121,14 +121,14 @@ def kept() -> Kept:
         other = ListedSource()
         _live_through(world.named("others", other), other, seed=2)
         process = world.process()
-        found, needs = _needs(process)
+        keys, needs = _needs(process)
         states = {at: process.folded(at) for at, _ in needs.values()}
         blobs = world.blobs
         objects = {key: blobs.read(key) for key in blobs.keys("")}
         alias = world.store.aliases()[world.collection]
-    kept = Kept(world, objects, ("repo.json", *found), needs, states, alias)
-    assert {kind: bool(kept.of_kind(kind)) for kind in KINDS} == dict.fromkeys(KINDS, True)
-    return kept
+    whole = Kept(world, objects, ("repo.json", *keys), needs, states, alias)
+    assert {kind: bool(whole.of_kind(kind)) for kind in KINDS} == dict.fromkeys(KINDS, True)
+    return whole
 
 
 def _live_through(world: World, source: ListedSource, *, seed: int) -> None:
@@ -168,13 +168,13 @@ def _edit(world: World, physical: str, row: dict[str, object]) -> None:
 def _needs(process: Process) -> tuple[list[str], dict[str, tuple[str, Route]]]:
     """Every reachable object, and a restore that cannot do without it."""
     repository = process.repository
-    found, needs = dict[str, None](), dict[str, tuple[str, Route]]()
+    keys, needs = dict[str, None](), dict[str, tuple[str, Route]]()
     for entry, _ in repository.log(process.collection).entries():
         at = f"log:{entry.i}"
         point = process.point(at)
         key = repository.log(process.collection).key(entry.i)
         refs = [ref.key for ref in reachable(repository, entry, point.manifest)]
-        found |= dict.fromkeys([key, *refs])
+        keys |= dict.fromkeys([key, *refs])
         read = [key, entry.body.manifest.key, *(page.key for page in point.manifest.pages)]
         with fold_point(repository, point) as state:
             for number, ref in enumerate(state.segments):
@@ -183,16 +183,16 @@ def _needs(process: Process) -> tuple[list[str], dict[str, tuple[str, Route]]]:
         needs |= dict.fromkeys(read, (at, Route.LOAD))
         chunks = [ref.key for p in point.manifest.partitions.values() for ref in p.chunks]
         needs |= dict.fromkeys(chunks, (at, Route.REPLAY))
-    return list(found), needs
+    return list(keys), needs
 
 
-def _require_found(kept: Kept, blobs: BlobStore, key: str, *, level: int) -> None:
+def _require_found(setting: Kept, blobs: BlobStore, key: str, *, level: int) -> None:
     """Verification names the object, and nothing but what it names."""
     if key == "repo.json":
         with pytest.raises(Damaged, match=re.escape(key)):
-            _opened(kept, blobs)
+            _opened(setting, blobs)
         return
-    findings = _opened(kept, blobs).verify(level).findings
+    findings = _opened(setting, blobs).verify(level).findings
     assert findings, key
     assert all(
         key in (finding.key, *finding.problem.split(), *re.split(r"[ :]", finding.problem))
@@ -200,20 +200,20 @@ def _require_found(kept: Kept, blobs: BlobStore, key: str, *, level: int) -> Non
     ), (key, findings)
 
 
-def _opened(kept: Kept, blobs: BlobStore) -> Process:
+def _opened(setting: Kept, blobs: BlobStore) -> Process:
     """`Repository.create` opens one that exists, and would make one that does not."""
     blobs.read("repo.json")
-    return kept.process(blobs)
+    return setting.process(blobs)
 
 
-def _require_refused(kept: Kept, blobs: BlobStore, key: str) -> str:
+def _require_refused(setting: Kept, blobs: BlobStore, key: str) -> str:
     """A restore that needs the object fails; one that does not gives what was there."""
     try:
-        process = _opened(kept, blobs)
+        process = _opened(setting, blobs)
     except DrError:
         assert key == "repo.json"
         return "refused"
-    at, route = kept.needs.get(key, ("latest", Route.LOAD))
+    at, route = setting.needs.get(key, ("latest", Route.LOAD))
     try:
         process.restore(at, route=route, switch=True)
     except DrError as error:
@@ -221,49 +221,49 @@ def _require_refused(kept: Kept, blobs: BlobStore, key: str) -> str:
     else:
         failed = None
     if failed is not None:
-        assert process.store.aliases()[process.collection] == kept.alias
-        assert isinstance(failed, Damaged) or kind_of(key, kept.objects[key]) == "log", failed
+        assert process.store.aliases()[process.collection] == setting.alias
+        assert isinstance(failed, Damaged) or kind_of(key, setting.objects[key]) == "log", failed
         return "refused"
-    assert key not in kept.needs
+    assert key not in setting.needs
     return "not needed"
 
 
-def test_one_flipped_bit_is_found_and_named_and_nothing_wrong_is_served(kept: Kept) -> None:
+def test_one_flipped_bit_is_found_and_named_and_nothing_wrong_is_served(setting: Kept) -> None:
     draw, outcomes = random.Random(SEED), Counter[str]()
     for number in range(FLIPS):
         kind = KINDS[number % len(KINDS)]
-        key = draw.choice(kept.of_kind(kind))
-        offset, bit = draw.randrange(len(kept.objects[key])), draw.randrange(8)
-        blobs = kept.blobs()
+        key = draw.choice(setting.of_kind(kind))
+        offset, bit = draw.randrange(len(setting.objects[key])), draw.randrange(8)
+        blobs = setting.blobs()
         flip_bit(blobs, key, offset=offset, bit=bit)
-        _require_found(kept, blobs, key, level=2)
-        outcomes[f"{kind}: {_require_refused(kept, blobs, key)}"] += 1
+        _require_found(setting, blobs, key, level=2)
+        outcomes[f"{kind}: {_require_refused(setting, blobs, key)}"] += 1
     record_result("damage", flips=FLIPS, seed=SEED, outcomes=dict(sorted(outcomes.items())))
 
 
-def _missing(blobs: BlobStore, key: str, kept: Kept) -> None:
+def _missing(blobs: BlobStore, key: str, setting: Kept) -> None:
     remove(blobs, key)
 
 
-def _truncated(blobs: BlobStore, key: str, kept: Kept) -> None:
+def _truncated(blobs: BlobStore, key: str, setting: Kept) -> None:
     truncate(blobs, key, size=-1)
 
 
-def _swapped(blobs: BlobStore, key: str, kept: Kept) -> None:
-    kind = kind_of(key, kept.objects[key])
-    other = next(k for k in kept.of_kind(kind) if kept.objects[k] != kept.objects[key])
-    replace(blobs, key, kept.objects[other])
+def _swapped(blobs: BlobStore, key: str, setting: Kept) -> None:
+    kind = kind_of(key, setting.objects[key])
+    other = next(k for k in setting.of_kind(kind) if setting.objects[k] != setting.objects[key])
+    replace(blobs, key, setting.objects[other])
 
 
-def _foreign(blobs: BlobStore, key: str, kept: Kept) -> None:
-    kind, part = kind_of(key, kept.objects[key]), key.split("/")[1]
+def _foreign(blobs: BlobStore, key: str, setting: Kept) -> None:
+    kind, part = kind_of(key, setting.objects[key]), key.split("/")[1]
     theirs = [
         data
-        for other, data in kept.objects.items()
+        for other, data in setting.objects.items()
         if other.startswith(f"others/{part}/") and kind_of(other, data) == kind
     ]
     same = key.replace("notes/", "others/", 1)
-    replace(blobs, key, kept.objects.get(same, theirs[0]))
+    replace(blobs, key, setting.objects.get(same, theirs[0]))
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
@@ -272,58 +272,58 @@ def _foreign(blobs: BlobStore, key: str, kept: Kept) -> None:
     [(_missing, 0), (_truncated, 0), (_missing, 2), (_truncated, 2), (_swapped, 2), (_foreign, 2)],
 )
 def test_an_object_that_is_not_itself_is_found_and_named(
-    kept: Kept, kind: str, damage: Callable[[BlobStore, str, Kept], None], level: int
+    setting: Kept, kind: str, damage: Callable[[BlobStore, str, Kept], None], level: int
 ) -> None:
-    keys = kept.of_kind(kind)
+    keys = setting.of_kind(kind)
     for key in keys if CAMPAIGN.long else {keys[0], keys[len(keys) // 2], keys[-1]}:
         if kind == "log" and key == keys[-1] and damage is _missing:
             continue  # a missing tail: only a witness can tell, below
-        blobs = kept.blobs()
-        damage(blobs, key, kept)
-        _require_found(kept, blobs, key, level=level)
-        _require_refused(kept, blobs, key)
+        blobs = setting.blobs()
+        damage(blobs, key, setting)
+        _require_found(setting, blobs, key, level=level)
+        _require_refused(setting, blobs, key)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_missing_log_tail_is_found_against_a_recorded_head(kept: Kept, count: int) -> None:
-    keys = kept.of_kind("log")
-    blobs = kept.blobs()
+def test_a_missing_log_tail_is_found_against_a_recorded_head(setting: Kept, count: int) -> None:
+    keys = setting.of_kind("log")
+    blobs = setting.blobs()
     for key in keys[-count:]:
         remove(blobs, key)
-    process = kept.process(blobs, witness=kept.world.witness)
+    process = setting.process(blobs, witness=setting.world.witness)
     (finding,) = process.verify(0).findings
     assert f"ends before entry {len(keys)}" in finding.problem
     for verb in (process.ingest, process.backup, process.restore, process.compact):
         with pytest.raises(Damaged, match="its tail is missing"):
             verb()
-    assert sorted(blobs.keys("")) == sorted(set(kept.objects) - set(keys[-count:]))
+    assert sorted(blobs.keys("")) == sorted(set(setting.objects) - set(keys[-count:]))
 
 
-def test_rows_that_were_changed_with_their_hashes_are_found_by_level_3(kept: Kept) -> None:
+def test_rows_that_were_changed_with_their_hashes_are_found_by_level_3(setting: Kept) -> None:
     """A forger rewrites a segment, its index and the newest log entry, and makes a manifest that
     fits them, but for the digests of the state."""
-    blobs = kept.blobs()
-    process = kept.process(blobs)
+    blobs = setting.blobs()
+    process = setting.process(blobs)
     point = process.point()
     forged = _forged(process, point)
     for key, data in forged.items():
-        if key in kept.objects:
+        if key in setting.objects:
             remove(blobs, key)
         blobs.create(key, data)
-    fresh = kept.process(blobs)
+    fresh = setting.process(blobs)
     newest = fresh.point()
-    found = {
+    findings = {
         level: verify(
             History(fresh.repository, fresh.collection), level=level, point=newest
         ).findings
         for level in (2, 3)
     }
-    assert found[2] == ()
-    assert [finding.key for finding in found[3]] == [FORGED]
-    assert "do not add up to the digests" in found[3][0].problem
+    assert findings[2] == ()
+    assert [finding.key for finding in findings[3]] == [FORGED]
+    assert "do not add up to the digests" in findings[3][0].problem
     with pytest.raises(Damaged, match="do not add up to the digests"):
         fresh.restore(switch=True)
-    assert fresh.store.aliases()[fresh.collection] == kept.alias
+    assert fresh.store.aliases()[fresh.collection] == setting.alias
 
 
 def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
@@ -339,8 +339,8 @@ def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
     segment = encode_table(changed)
     index = encode_table(changed.select(index_schema(spec).names))
     update = {"digests": row_digests(changed), "index": _rehashed(ref.index, index)}
-    told = _rehashed(ref, segment).model_copy(update=update)
-    refs = tuple(told if r.key == ref.key else r for r in manifest.segments)
+    claimed = _rehashed(ref, segment).model_copy(update=update)
+    refs = tuple(claimed if r.key == ref.key else r for r in manifest.segments)
     new = manifest.model_copy(update={"segments": refs}).canonical()
     body = point.entry.body
     body = body.model_copy(update={"manifest": _rehashed(body.manifest, new, key=FORGED)})
@@ -355,10 +355,10 @@ def _rehashed(ref: Ref, data: bytes, *, key: str | None = None) -> Ref:
     return ref.model_copy(update=update)
 
 
-def test_a_manifest_that_does_not_describe_its_rows_is_found_by_level_3(kept: Kept) -> None:
+def test_a_manifest_that_does_not_describe_its_rows_is_found_by_level_3(setting: Kept) -> None:
     """Every byte is as it was written, but what was written was wrong."""
-    blobs = kept.blobs()
-    process = kept.process(blobs)
+    blobs = setting.blobs()
+    process = setting.process(blobs)
     manifest = process.point().manifest
     wrong = manifest.digests.model_copy(update={"vectors": manifest.digests.content})
     ref = manifests.write_manifest(

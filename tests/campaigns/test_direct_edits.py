@@ -1,4 +1,4 @@
-"""What somebody wrote past the pipeline: when it stays, and what is kept when it does not."""
+"""Edits made past the pipeline: when they stay, and what is kept when they do not."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -60,7 +60,7 @@ class WrittenToMeanwhile:
 
 
 def taken_over() -> World:
-    """What another run had committed was applied, and somebody put a document back to before it."""
+    """Entries of another run were applied, and somebody put a document back to before them."""
     world, source = new_world()
     source.upsert("a", "day 0", at=START)
     world.process().ingest()
@@ -163,8 +163,8 @@ def test_what_an_edit_hides_is_still_there_after_a_restore_by_replay(route: Rout
     source.upsert("b", "day 1", at=START + timedelta(days=1))
     process.ingest()
     done = process.restore("seq:2", route=route)
-    found = contents(world.store, done.plan.physical)
-    assert {name: [row[3] for row in rows] for name, rows in found.items()} == {
+    restored = contents(world.store, done.plan.physical)
+    assert {name: [row[3] for row in rows] for name, rows in restored.items()} == {
         "a": ["day 0"],
         "b": ["day 1"],
     }

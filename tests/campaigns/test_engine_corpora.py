@@ -110,8 +110,8 @@ def rustsec(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     )
     chunker = WholeDocumentChunker(title=True) if CAMPAIGN.long else CharacterChunker(4000)
     process = ingested(feed, spec_of("rustsec", model, FIELDS), model, chunker)
-    asked = ["a memory leak", "use after free in a crate", "denial of service by a parser"]
-    questions = dict(zip(asked, model.embed(asked), strict=True))
+    queries = ["a memory leak", "use after free in a crate", "denial of service by a parser"]
+    questions = dict(zip(queries, model.embed(queries), strict=True))
     filters = (None, Equals("package", "tokio"), Contains("categories", "memory-corruption"))
     last = truths[-1]
     return Corpus(process, last.documents, last.digest, questions, filters, {})
@@ -175,9 +175,9 @@ def recall_of(store: VectorStore, name: str) -> float:
     return shared / (PROBES * min(DEPTH, len(matrix)))
 
 
-def require_alike(found: list[list[Hit]], before: list[list[Hit]]) -> None:
+def require_alike(rankings: list[list[Hit]], before: list[list[Hit]]) -> None:
     assert any(before)
-    for ours, theirs in zip(found, before, strict=True):
+    for ours, theirs in zip(rankings, before, strict=True):
         assert [h.score for h in ours] == pytest.approx([h.score for h in theirs], abs=CLOSE)
 
 
@@ -244,7 +244,7 @@ def test_a_real_feed_is_served_lost_and_brought_back(
 def test_judged_queries_are_answered_as_well_as_before(
     engine: str, judged: Corpus, open_store: OpenStore
 ) -> None:
-    found = lost_and_found(judged, engine, open_store)
+    results = lost_and_found(judged, engine, open_store)
     if engine in ("memory", "duckdb"):
-        assert found["ndcg@10"][0] == found["ndcg@10"][1]
-    record_result(f"engine-scifact-{engine}", **found)
+        assert results["ndcg@10"][0] == results["ndcg@10"][1]
+    record_result(f"engine-scifact-{engine}", **results)

@@ -1,5 +1,5 @@
-"""What is interrupted in the middle of a backup or a restore leaves nothing half-done to be seen:
-the served collection is as it was, and the next run completes.
+"""A backup or restore that is interrupted leaves nothing half-done in sight: the served collection
+is as it was, and the next run completes.
 
 Lost connections at every kind of call, in this process; in long campaigns also the end of the
 process at every call of it, and SIGKILL at random moments.
@@ -132,7 +132,7 @@ def first_and_last(calls: list[str]) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for call in calls:
         kinds.setdefault(call.rpartition(" ")[0], []).append(call)
-    return [site for found in kinds.values() for site in dict.fromkeys((found[0], found[-1]))]
+    return [site for places in kinds.values() for site in dict.fromkeys((places[0], places[-1]))]
 
 
 @pytest.mark.long
@@ -182,8 +182,8 @@ def seconds_of(directory: Path, url: str, verb: str) -> float:
     """How long a verb takes that nothing interrupts."""
     with started(directory, url, verb) as process:
         begun = time.monotonic()
-        _, said = process.communicate()
-        assert process.returncode == 0, said
+        _, output = process.communicate()
+        assert process.returncode == 0, output
         return time.monotonic() - begun
 
 
@@ -269,7 +269,7 @@ def filled(disk: Path, *, free_kib: int) -> Path:
 
 
 def verbs_of(engine: str) -> tuple[str, ...]:
-    """What is interrupted: with an engine's own files also to keep them and to restore them."""
+    """Operations to interrupt; with an engine's own files also keeping and restoring those."""
     return ("backup", "restore", *(("keep", "files") if engine == "lancedb" else ()))
 
 
@@ -307,9 +307,9 @@ is found, and it comes back in another directory."""
 def require_said(engine: str, result: "subprocess.CompletedProcess[str]") -> None:
     """A failure is this package's own error, or the end of a process whose engine writes to mapped
     files and is stopped by the system (SIGBUS)."""
-    said = result.stderr.strip().splitlines() or [""]
+    last = result.stderr.strip().splitlines() or [""]
     stopped = engine == "qdrant" and result.returncode == -signal.SIGBUS
-    assert result.returncode == 0 or stopped or "dr_pipelines.errors." in said[-1], said[-12:]
+    assert result.returncode == 0 or stopped or "dr_pipelines.errors." in last[-1], last[-12:]
 
 
 @contextmanager

@@ -142,19 +142,19 @@ def brought_back(repository: Repository, store: VectorStore, route: Route) -> Re
 def test_an_index_answers_as_well_as_before(engine: str, kind: str, open_store: OpenStore) -> None:
     first, repository = open_store(engine), new_repository()
     points = clustered(RECORDS, seed=2)
-    asked = spec_of(engine, kind, ASKED[engine][kind])
-    first.create(asked)
-    first.write(asked.name, records_of(points, asked))
-    first.build_index(asked.name)
-    require_graph(first, asked.name, vectors=RECORDS)
-    before = recall_of(first, asked.name, points)
-    described = first.describe(asked.name)
+    spec = spec_of(engine, kind, ASKED[engine][kind])
+    first.create(spec)
+    first.write(spec.name, records_of(points, spec))
+    first.build_index(spec.name)
+    require_graph(first, spec.name, vectors=RECORDS)
+    before = recall_of(first, spec.name, points)
+    described = first.describe(spec.name)
     taken = backup(
         "near",
         repository=repository,
         store=first,
         lease=OneAtATime(),
-        adopt=Timeline(id=1, physical=asked.name, store="engine"),
+        adopt=Timeline(id=1, physical=spec.name, store="engine"),
     )
     assert taken.equal
     native = adapters.open_native(first)
@@ -174,13 +174,15 @@ def test_an_index_answers_as_well_as_before(engine: str, kind: str, open_store: 
     assert min(before, after) >= LEAST
     if kind not in TRAINED:
         assert abs(before - after) <= POINTS
-    found = {"parameters": index.parameters, "before": before, "after": after}
+    figures = {"parameters": index.parameters, "before": before, "after": after}
     if native is not None:
-        kept = brought_back(repository, again, Route.NATIVE)
-        found["after_native"] = recall_of(again, kept.plan.physical, points)
-        assert found["after_native"] == before
+        index_after = brought_back(repository, again, Route.NATIVE)
+        figures["after_native"] = recall_of(again, index_after.plan.physical, points)
+        assert figures["after_native"] == before
     unreported = [finding.part for finding in done.findings]
-    record_result(f"engine-recall-{engine}-{kind}", records=RECORDS, unreported=unreported, **found)
+    record_result(
+        f"engine-recall-{engine}-{kind}", records=RECORDS, unreported=unreported, **figures
+    )
 
 
 @pytest.mark.parametrize(("engine", "kind"), WORST)
@@ -189,12 +191,12 @@ def test_a_graph_that_hardly_connects_answers_badly(
 ) -> None:
     """The control: the recall above is that of the graph, and falls with it."""
     store, points = open_store(engine), clustered(RECORDS, seed=2)
-    asked = spec_of(engine, kind, WORST[engine, kind])
-    store.create(asked)
-    store.write(asked.name, records_of(points, asked))
-    store.build_index(asked.name)
-    require_graph(store, asked.name, vectors=RECORDS)
-    recall = recall_of(store, asked.name, points)
+    spec = spec_of(engine, kind, WORST[engine, kind])
+    store.create(spec)
+    store.write(spec.name, records_of(points, spec))
+    store.build_index(spec.name)
+    require_graph(store, spec.name, vectors=RECORDS)
+    recall = recall_of(store, spec.name, points)
     assert recall < CLEARLY_WORSE
     record_result(f"graph-control-{engine}", records=RECORDS, recall=recall)
 
@@ -205,7 +207,7 @@ def test_every_kind_is_asked_for() -> None:
     from dr_pipelines.stores.milvus.indexes import SEARCHED_BY_LITE
     from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS
 
-    known = {"pgvector": DEFAULTS, "lancedb": VECTOR_INDEXES, "milvus": SEARCHED_BY_LITE}
+    all_kinds = {"pgvector": DEFAULTS, "lancedb": VECTOR_INDEXES, "milvus": SEARCHED_BY_LITE}
     without_parameters = {"autoindex", "sparse_inverted_index"}
-    for engine, kinds in known.items():
+    for engine, kinds in all_kinds.items():
         assert set(kinds) - without_parameters == set(ASKED[engine])

@@ -57,16 +57,18 @@ def answers(store: VectorStore, *, exact: bool) -> list[list[Hit]]:
     """To three queries under every filter; all that match, so that no index decides which."""
     random = np.random.default_rng(5).normal(size=(3, DIMENSION)).astype(np.float32)
     return [
-        store.search("notes", Query(vector=vector, filter=kept, exact=exact), limit=100)
+        store.search("notes", Query(vector=vector, filter=documents, exact=exact), limit=100)
         for vector in random
-        for kept in FILTERS
+        for documents in FILTERS
     ]
 
 
-def require_same_answers(found: list[list[Hit]], before: list[list[Hit]], *, order: bool) -> None:
+def require_same_answers(
+    rankings: list[list[Hit]], before: list[list[Hit]], *, order: bool
+) -> None:
     """The same records with the same scores; in the same order but for those that score alike."""
     assert any(before)
-    for ours, theirs in zip(found, before, strict=True):
+    for ours, theirs in zip(rankings, before, strict=True):
         scores = {hit.id: hit.score for hit in theirs}
         assert {hit.id: pytest.approx(hit.score, abs=CLOSE) for hit in ours} == scores
         if order:

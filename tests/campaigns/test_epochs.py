@@ -75,8 +75,8 @@ def test_what_only_the_store_has_outlives_an_epoch_where_the_store_has_a_say(
     accept(process, authority)
     assert texts(world) == expected
     assert world.served() == process.folded()
-    said = process.backup()
-    assert (said.equal, said.findings.recorded) == (True, [])
+    result = process.backup()
+    assert (result.equal, result.findings.recorded) == (True, [])
     for route in (Route.LOAD, Route.REPLAY):
         process.restore(route=route, switch=True)
         assert texts(world) == expected

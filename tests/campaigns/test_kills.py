@@ -77,8 +77,8 @@ class Directory:
         """Run to the end; how long it took."""
         started = time.monotonic()
         process = self.command(*words)
-        said, _ = process.communicate()
-        assert process.returncode == 0, said.decode()
+        output, _ = process.communicate()
+        assert process.returncode == 0, output.decode()
         return time.monotonic() - started
 
     def project(self) -> Project:
@@ -115,7 +115,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Directory:
 
 
 def settled(directory: Directory) -> Contents:
-    """What a fresh process makes of a directory: everything ingested, proven, served."""
+    """The state of a directory after a fresh process: everything ingested, proven, served."""
     project = directory.project()
     repository, lineage = project.repository(), project.lineage("notes")
     store = project.store("local")
@@ -130,14 +130,14 @@ def settled(directory: Directory) -> Contents:
 
 def looks(directory: Directory) -> dict[Path, tuple[int, int]]:
     """Every file of the repository and the stores, its size and when it was written."""
-    found = {}
+    looks_by_state = {}
     for path in [
         p for part in ("repository", "stores") for p in (directory.path / part).rglob("*")
     ]:
         with suppress(FileNotFoundError):  # a temporary file
             seen = path.stat()
-            found[path] = (seen.st_size, 0 if path.is_dir() else seen.st_mtime_ns)
-    return found
+            looks_by_state[path] = (seen.st_size, 0 if path.is_dir() else seen.st_mtime_ns)
+    return looks_by_state
 
 
 def wait_for_work(process: subprocess.Popen[bytes], directory: Directory) -> None:
@@ -170,8 +170,8 @@ def test_a_killed_command_leaves_what_the_next_one_completes(
         else:
             time.sleep(takes[words] * draw.uniform(0.2, 1.0))
         process.send_signal(signal.SIGKILL)
-        said, _ = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), said.decode()
+        output, _ = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), output.decode()
         at_work += process.returncode != 0 and looks(directory) != before
         word = "killed" if process.returncode else "had ended"
         outcomes[f"{word}, {entries(directory) - entries(base)} entries committed"] += 1

@@ -82,11 +82,11 @@ def run(
 
 def nth(number: int) -> Callable[[str], bool]:
     """Accepts the n-th key it is asked about, and no other."""
-    asked: list[str] = []
+    calls: list[str] = []
 
     def accept(key: str) -> bool:
-        asked.append(key)
-        return len(asked) == number
+        calls.append(key)
+        return len(calls) == number
 
     return accept
 
@@ -97,8 +97,8 @@ def test_each_creating_call_may_lose_its_answer(name: str, how: Lost, tmp_path: 
     world, recording = run(VERBS[name], LocalBlobStore(tmp_path / "whole"), lambda blobs: blobs)
     expected, calls = outcome(world), recording.count("create")
     assert calls > 0
-    wanted = range(1, calls + 1)
-    for number in wanted if CAMPAIGN.long else {1, calls // 2 + 1, calls}:
+    numbers = range(1, calls + 1)
+    for number in numbers if CAMPAIGN.long else {1, calls // 2 + 1, calls}:
         blobs = LocalBlobStore(tmp_path / str(number))
         world, recording = run(
             VERBS[name],
@@ -136,7 +136,7 @@ def through_a_proxy(
 def ingested_and_backed_up(
     blobs: BlobStore, proxy: CuttingProxy, *, cut: int | None = None
 ) -> tuple[object, int]:
-    """What came of it, and how many PUTs it took; the answer to one of them is cut off."""
+    """The outcome, and how many PUTs it took; the answer to one of them is cut off."""
     world, source = new_world()
     world = replace(world, blobs=blobs)
     process = world.process()

@@ -1,4 +1,5 @@
-"""What one process began, another finishes first: nothing newer is lost, nothing goes unnamed."""
+"""Work that one process begins, another finishes first: nothing newer is lost, nothing goes
+unnamed."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -60,10 +61,10 @@ def test_a_snapshot_leaves_out_what_was_pending_when_it_began() -> None:
             yield from read
 
     observer = world.process()
-    said = take_snapshot(
+    snapshot = take_snapshot(
         observer.collection, store=AppliedMeanwhile(world.store), repository=observer.repository
     )
-    assert (said.indeterminate, said.equal) == (("d0",), False)
+    assert (snapshot.indeterminate, snapshot.equal) == (("d0",), False)
     assert world.served() == world.process().folded()
     assert writer.backup().equal
 

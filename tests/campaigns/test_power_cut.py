@@ -71,11 +71,11 @@ def test_what_was_acknowledged_survives_the_power_and_is_whole(
         world, acknowledged, _ = cut_at(tmp_path / str(step), step, names)
         process = world.process()
         log = process.repository.log(world.collection)
-        found = [entry.kind for entry, _ in log.entries()]
-        assert acknowledged <= len(found) <= acknowledged + 1
-        assert found == kinds[: len(found)]
+        entry_kinds = [entry.kind for entry, _ in log.entries()]
+        assert acknowledged <= len(entry_kinds) <= acknowledged + 1
+        assert entry_kinds == kinds[: len(entry_kinds)]
         assert process.verify(2).findings == (), step
-        left[len(found)] += 1
+        left[len(entry_kinds)] += 1
         ingest_and_back_up(process)
         assert (process.folded(), world.served()) == expected, step
     assert {0, 1, 2} <= set(left)

@@ -75,8 +75,8 @@ def read_truths(path: Path) -> tuple[Truth, ...]:
 
 def sampled(feed: Path, truths: tuple[Truth, ...], *, days: int) -> tuple[str, tuple[Truth, ...]]:
     """The first days of a feed and their states; all of it in the long campaign."""
-    kept = sorted({truth.day for truth in truths})[:days]
-    within = tuple(truth for truth in truths if truth.day <= kept[-1])
+    days_sampled = sorted({truth.day for truth in truths})[:days]
+    within = tuple(truth for truth in truths if truth.day <= days_sampled[-1])
     lines = feed.read_text().splitlines(keepends=True)
     return "".join(lines[: within[-1].position]), within
 

@@ -29,7 +29,7 @@ def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def kept(
+def protected(
     backed_up: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

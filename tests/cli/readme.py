@@ -35,13 +35,13 @@ def session(text: str) -> Iterator[Step]:
 
 
 def furnish(directory: Path) -> None:
-    """What a checkout has that the session needs."""
+    """Copy the files of a checkout that the session needs."""
     shutil.copy(ROOT / "policies.yaml", directory)
     shutil.copytree(ROOT / "examples", directory / "examples")
 
 
 def perform(command: str, directory: Path) -> str:
-    """What a command prints, errors included, on 80 columns."""
+    """Output of a command, errors included, on 80 columns."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
         ["bash", "-c", command],
@@ -71,8 +71,8 @@ def written(text: str, directory: Path) -> str:
 
     def block(match: re.Match[str]) -> str:
         steps = session(match.group(0))
-        said = "".join(f"$ {s.command}\n{perform(s.command, directory)}" for s in steps)
-        return f"```console\n{said}```"
+        transcript = "".join(f"$ {s.command}\n{perform(s.command, directory)}" for s in steps)
+        return f"```console\n{transcript}```"
 
     return BLOCK.sub(block, text)
 

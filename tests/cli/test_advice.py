@@ -61,14 +61,14 @@ LOSSES = ("dropped", "all files gone")
 
 def advice(place: Workplace) -> list[str]:
     """Every command that anything prints after a loss, in the order of asking."""
-    said = [
+    outputs = [
         place.dr("status").out,
         place.dr("backup", "memories").err,
         place.dr("search", "memories", "memory", "--mode", "keyword").err,
     ]
-    found = [COMMAND.findall(" ".join(text.split())) for text in said]
-    assert all(found), said
-    return [command for each in found for command in each]
+    commands = [COMMAND.findall(" ".join(text.split())) for text in outputs]
+    assert all(commands), outputs
+    return [command for each in commands for command in each]
 
 
 def followed(place: Workplace) -> None:
@@ -93,11 +93,11 @@ def policies(url: str) -> str:
 def test_what_clients_made_comes_back_by_the_command_that_is_printed(
     fresh: Workplace, engine: str, loss: str
 ) -> None:
-    known, base = ENGINES[engine], fresh.directory / "base"
-    known.make(base, "memories")
-    (fresh.directory / "policies.yaml").write_text(policies(known.url))
+    engine_case, base = ENGINES[engine], fresh.directory / "base"
+    engine_case.make(base, "memories")
+    (fresh.directory / "policies.yaml").write_text(policies(engine_case.url))
     assert fresh.dr("backup", "memories").code == 0
-    lose(known, base, "memories", loss)
+    lose(engine_case, base, "memories", loss)
     followed(fresh)
 
 
@@ -106,14 +106,14 @@ def test_what_clients_made_comes_back_by_the_command_that_is_printed(
 def test_what_is_behind_an_alias_comes_back_by_the_command_that_is_printed(
     fresh: Workplace, engine: str, loss: str
 ) -> None:
-    known, base = ENGINES[engine], fresh.directory / "base"
-    known.make(base, "memories")
-    (fresh.directory / "policies.yaml").write_text(policies(known.url))
+    engine_case, base = ENGINES[engine], fresh.directory / "base"
+    engine_case.make(base, "memories")
+    (fresh.directory / "policies.yaml").write_text(policies(engine_case.url))
     fresh.dr("backup", "memories")
-    known.drop(base, "memories")
+    engine_case.drop(base, "memories")
     assert fresh.dr("restore", "memories", "--switch").code == 0
     [protection_status] = fresh.dr("status", "--json").json["collections"]
-    lose(known, base, protection_status["physical"], loss)
+    lose(engine_case, base, protection_status["physical"], loss)
     followed(fresh)
 
 
@@ -147,29 +147,29 @@ def test_a_table_of_postgresql_comes_back_by_the_command_that_is_printed(
 
 @pytest.mark.parametrize("loss", ["files", "alias", "both"])
 def test_a_collection_of_a_source_comes_back_by_the_command_that_is_printed(
-    kept: Workplace, loss: str
+    protected: Workplace, loss: str
 ) -> None:
-    stores = kept.directory / "stores"
+    stores = protected.directory / "stores"
     if loss != "alias":
-        kept.lose()
+        protected.lose()
     if loss != "files":
         (stores / "notes.alias").unlink()
-    status = " ".join(kept.dr("status").out.split())
+    status = " ".join(protected.dr("status").out.split())
     [command] = set(re.findall("Bring it back: (dr restore notes --[a-z]+)", status))
-    done = kept.dr(*shlex.split(command)[1:])
+    done = protected.dr(*shlex.split(command)[1:])
     assert done.code == 0, done.err
-    assert kept.dr("backup", "notes", "--json").json["equal"] is True
+    assert protected.dr("backup", "notes", "--json").json["equal"] is True
 
 
-def test_a_store_out_of_reach_is_unknown_and_not_nowhere(kept: Workplace) -> None:
+def test_a_store_out_of_reach_is_unknown_and_not_nowhere(protected: Workplace) -> None:
     text = POLICIES.replace("duckdb:stores", "postgresql://127.0.0.1:1/nowhere")
-    (kept.directory / "policies.yaml").write_text(text)
-    shown = kept.dr("status")
+    (protected.directory / "policies.yaml").write_text(text)
+    shown = protected.dr("status")
     assert shown.code == 3
     assert "served from   unknown in store local" in shown.out
     assert "Bring it back" not in shown.out
-    found = kept.dr("status", "--json").json["collections"][0]
-    assert (found["physical"], found["store_looked_at"]) == (None, False)
+    answer = protected.dr("status", "--json").json["collections"][0]
+    assert (answer["physical"], answer["store_looked_at"]) == (None, False)
 
 
 def test_losses_are_accepted_by_the_command_that_is_printed(
@@ -182,9 +182,9 @@ def test_losses_are_accepted_by_the_command_that_is_printed(
         clients.execute("INSERT INTO memories VALUES (1, '[1, 0]')")
         clients.execute("CREATE RULE kept AS ON DELETE TO memories DO ALSO NOTHING")
         clients.execute("CREATE VIEW recent AS SELECT id FROM memories")
-    said = fresh.dr("backup", "memories")
-    assert said.code == 3
+    result = fresh.dr("backup", "memories")
+    assert result.code == 3
     [command] = re.findall(
-        "to accept that: (dr backup .*--reason TEXT)", " ".join(said.out.split())
+        "to accept that: (dr backup .*--reason TEXT)", " ".join(result.out.split())
     )
     assert fresh.dr(*shlex.split(command)[1:]).code == 0

@@ -20,7 +20,7 @@ def texts(place: Workplace, *words: str) -> dict[str, object]:
 
 @pytest.fixture
 def kept_documents(fresh: Workplace, backed_up: Path) -> dict[str, object]:
-    """What there is where every day was read."""
+    """The documents of a copy in which every day was read."""
     copy(backed_up, fresh.directory / "whole")
     policies = str(fresh.directory / "whole" / "policies.yaml")
     return texts(fresh, "--policies", policies)

@@ -17,8 +17,12 @@ IMAGES = [b"", None, *(np.random.default_rng(n).bytes(10 ** (n + 2)) for n in ra
 
 
 def images(table: Path) -> dict[str, Any]:
-    found = lance.dataset(str(table)).to_table(blob_handling="all_binary")
-    return dict(zip(found.column("id").to_pylist(), found.column("image").to_pylist(), strict=True))
+    table_read = lance.dataset(str(table)).to_table(blob_handling="all_binary")
+    return dict(
+        zip(
+            table_read.column("id").to_pylist(), table_read.column("image").to_pylist(), strict=True
+        )
+    )
 
 
 @pytest.mark.parametrize("route", ["load", "native"])

@@ -140,6 +140,6 @@ def test_no_message_shows_a_template_or_what_python_prints(
 
 
 def _lines(done: Result) -> list[str]:
-    """What people read; statements of SQL are a server's words."""
+    """Lines for people; statements of SQL are a server's words."""
     statements = re.compile(r"^(CREATE|ALTER|COMMENT|GRANT|INSERT|DO|SET|--)\b.*")
     return [line for line in (done.out + done.err).splitlines() if not statements.match(line)]

@@ -44,51 +44,55 @@ def test_lines_that_cannot_be_read_make_an_ingestion_partial(fresh: Workplace) -
     assert third.startswith("line 7: ")
 
 
-def test_an_ingestion_whose_store_is_gone_is_partial(kept: Workplace) -> None:
-    kept.lose()
+def test_an_ingestion_whose_store_is_gone_is_partial(protected: Workplace) -> None:
+    protected.lose()
     more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
-    kept.write_feed(feed_lines([*CHANGES, more]))
-    result = kept.dr("ingest", "notes", "--json")
+    protected.write_feed(feed_lines([*CHANGES, more]))
+    result = protected.dr("ingest", "notes", "--json")
     assert result.code == 3
     assert result.json["days"] == ["2026-01-08"]
     assert "dr restore notes --switch" in result.json["unapplied"]
-    assert "safe in the log, but not in the store" in kept.dr("ingest", "notes").out
-    assert kept.dr("restore", "notes", "--switch").code == 0
-    assert kept.dr("backup", "notes", "--json").json["equal"] is True
+    assert "safe in the log, but not in the store" in protected.dr("ingest", "notes").out
+    assert protected.dr("restore", "notes", "--switch").code == 0
+    assert protected.dr("backup", "notes", "--json").json["equal"] is True
 
 
-def test_damage_makes_verify_fail_and_is_named(kept: Workplace) -> None:
-    victim = next((kept.directory / "repository/notes/checkpoints/embeddings").rglob("*.parquet"))
+def test_damage_makes_verify_fail_and_is_named(protected: Workplace) -> None:
+    victim = next(
+        (protected.directory / "repository/notes/checkpoints/embeddings").rglob("*.parquet")
+    )
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.chmod(0o644)
     victim.write_bytes(data)
-    result = kept.dr("verify", "notes", "--json")
+    result = protected.dr("verify", "notes", "--json")
     assert (result.code, result.json["sound"]) == (1, False)
-    key = str(victim.relative_to(kept.directory / "repository"))
+    key = str(victim.relative_to(protected.directory / "repository"))
     assert [finding["key"] for finding in result.json["findings"]] == [key]
-    assert "NOT SOUND" in kept.dr("verify", "notes").out
+    assert "NOT SOUND" in protected.dr("verify", "notes").out
 
 
-def test_damaged_documents_are_one_json_document_all_the_same(kept: Workplace) -> None:
-    for victim in (kept.directory / "repository/notes/checkpoints/embeddings").rglob("*.parquet"):
+def test_damaged_documents_are_one_json_document_all_the_same(protected: Workplace) -> None:
+    for victim in (protected.directory / "repository/notes/checkpoints/embeddings").rglob(
+        "*.parquet"
+    ):
         victim.unlink()
-    result = kept.dr("documents", "notes", "--json")
+    result = protected.dr("documents", "notes", "--json")
     assert (result.code, result.json["kind"], result.json["documents"]) == (1, "Damaged", [])
     assert result.json["error"] == result.err.rstrip("\n")
     assert " is missing from file:" in result.err
 
 
-def test_nothing_to_verify_is_not_sound(kept: Workplace) -> None:
-    result = kept.dr("verify", "memories")
+def test_nothing_to_verify_is_not_sound(protected: Workplace) -> None:
+    result = protected.dr("verify", "memories")
     assert result.code == 1
     assert "there was nothing to look at" in result.out
 
 
-def test_status_speaks_of_what_it_cannot_reach(kept: Workplace) -> None:
-    (kept.directory / "feed.jsonl").unlink()
-    kept.lose()
-    result = kept.dr("status", "--json")
+def test_status_speaks_of_what_it_cannot_reach(protected: Workplace) -> None:
+    (protected.directory / "feed.jsonl").unlink()
+    protected.lose()
+    result = protected.dr("status", "--json")
     notes = result.json["collections"][0]
     assert (result.code, notes["met"], notes["log"]) == (3, None, 8)
     source, store = notes["problems"]
@@ -106,72 +110,72 @@ def test_status_speaks_of_what_it_cannot_reach(kept: Workplace) -> None:
     ],
 )
 def test_an_error_has_its_code(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
     monkeypatch.setattr(snapshot, "backup", raising(error))
-    result = kept.dr("backup", "notes", "--json")
+    result = protected.dr("backup", "notes", "--json")
     assert (result.code, result.err) == (code, f"{error}\n")
     assert result.json == {"error": str(error), "kind": type(error).__name__}
 
 
 def test_a_defect_is_one_line_and_a_trace_only_when_asked(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "verify", raising(ZeroDivisionError("division by zero")))
-    said = (
+    message = (
         "ZeroDivisionError: division by zero. This is a defect in dr_pipelines: please report it "
         "with what --debug prints\n"
     )
-    result = kept.dr("verify", "notes")
-    assert (result.code, result.out, result.err) == (1, "", said)
-    assert "Traceback" in kept.dr("verify", "notes", "--debug").err
+    result = protected.dr("verify", "notes")
+    assert (result.code, result.out, result.err) == (1, "", message)
+    assert "Traceback" in protected.dr("verify", "notes", "--debug").err
     monkeypatch.setenv("DR_DEBUG", "1")
-    assert "Traceback" in kept.dr("verify", "notes").err
+    assert "Traceback" in protected.dr("verify", "notes").err
 
 
 def test_an_interruption_says_how_to_go_on(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "verify", raising(KeyboardInterrupt()))
-    result = kept.dr("verify", "notes", "--json")
-    said = "interrupted; run the same command again to go on"
-    assert (result.code, result.err) == (130, f"{said}\n")
-    assert result.json == {"error": said, "kind": "Interrupted"}
+    result = protected.dr("verify", "notes", "--json")
+    message = "interrupted; run the same command again to go on"
+    assert (result.code, result.err) == (130, f"{message}\n")
+    assert result.json == {"error": message, "kind": "Interrupted"}
 
 
-def test_a_reader_that_stops_reading_is_no_defect(kept: Workplace) -> None:
+def test_a_reader_that_stops_reading_is_no_defect(protected: Workplace) -> None:
     process = subprocess.Popen(
         [*DR, "documents", "notes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None
-    said = process.stderr.read().decode()
+    message = process.stderr.read().decode()
     process.stderr.close()
     process.wait()
-    assert "Traceback" not in said
-    assert "defect" not in said
+    assert "Traceback" not in message
+    assert "defect" not in message
 
 
-def test_control_c_in_a_real_process_is_130(kept: Workplace) -> None:
+def test_control_c_in_a_real_process_is_130(protected: Workplace) -> None:
     """The lease is held elsewhere, so the command waits until it is interrupted."""
     from dr_pipelines.repository.lease import FileLease
 
     more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
-    kept.write_feed(feed_lines([*CHANGES, more]))
-    with FileLease(kept.directory / "state" / "leases")("notes"):
+    protected.write_feed(feed_lines([*CHANGES, more]))
+    with FileLease(protected.directory / "state" / "leases")("notes"):
         heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs us may ignore it
         process = subprocess.Popen(
             [*DR, "ingest", "notes"], stderr=subprocess.PIPE, preexec_fn=heeded
         )
-        _await_entries(kept.directory / "repository/notes/log", 9)
+        _await_entries(protected.directory / "repository/notes/log", 9)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
-    assert (process.returncode, said) == (
+        _, message = process.communicate()
+    assert (process.returncode, message) == (
         130,
         b"interrupted; run the same command again to go on\n",
     )
-    assert kept.dr("ingest", "notes", "--json").json["applied"] == [9]
+    assert protected.dr("ingest", "notes", "--json").json["applied"] == [9]
 
 
 def _await_entries(log: Path, count: int) -> None:

@@ -67,8 +67,8 @@ def test_code_is_shown_refused_and_run_with_consent(
     backup = place.dr("backup", "memories")
     assert backup.code in (0, 3)
     code = "code.policy p: calls public.f(integer), which is neither"
-    for said in (backup, place.dr("status")):
-        assert code in " ".join((said.out + said.err).split())
+    for result in (backup, place.dr("status")):
+        assert code in " ".join((result.out + result.err).split())
     (noted,) = place.dr("status", "--json").json["collections"][1]["fit"]["parts"]
     assert (noted["part"], noted["outcome"]) == ("engine.pgvector.code.policy p", "code")
     native.execute("DROP TABLE memories")
@@ -223,9 +223,9 @@ def test_a_forged_manifest_makes_nobody_mighty(
 
     done = place.dr("restore", "memories", "--with-roles", "--accept-loss")
     assert done.code in (0, 3), done.err
-    said = " ".join(done.err.split())
-    assert "granted: forged_tenant becomes a member of role forged_new" in said
-    assert "granted: forged_new becomes a member of role forged_team" in said
+    message = " ".join(done.err.split())
+    assert "granted: forged_tenant becomes a member of role forged_new" in message
+    assert "granted: forged_new becomes a member of role forged_team" in message
     assert {role: _members(native, role) for role in MIGHTY} == before
     assert _members(native, "forged_new") in (["forged_tenant"], ["forged_tenant", "postgres"])
     assert "forged_new" in _members(native, "forged_team")
@@ -243,7 +243,7 @@ def _refuse(session: Session, *_: object) -> None:
 
 
 def _kill(session: Session, *_: object) -> None:
-    """What the server sees of a process that is killed."""
+    """Ends a session as the server sees it when a process is killed."""
     if not isinstance(session, Rehearsal):
         session.connection.execute("SELECT pg_catalog.pg_terminate_backend(pg_backend_pid())")
 
@@ -386,15 +386,15 @@ def test_a_role_that_is_in_use_by_now_is_named_by_the_drop_that_leaves_it(
         ],
     )
     native.execute("DROP TABLE memories; CREATE TABLE of_others ()")
-    said = dict[bool, Result]()
+    results = dict[bool, Result]()
     for as_json in (False, True):
         assert place.dr("restore", "memories", "--into", "beside").code in (0, 3)
         native.execute("GRANT SELECT ON of_others TO forged_new")
-        said[as_json] = place.dr("drop", "beside", *(["--json"] if as_json else []))
-        assert said[as_json].code == 0, said[as_json].err
+        results[as_json] = place.dr("drop", "beside", *(["--json"] if as_json else []))
+        assert results[as_json].code == 0, results[as_json].err
         unused = "SELECT 1 FROM pg_roles WHERE rolname = 'forged_unused'"
         assert native.execute(unused).fetchone() is None
         native.execute("REVOKE ALL ON of_others FROM forged_new; DROP ROLE forged_new")
-    told = " ".join(said[False].out.split())
-    assert "roles that a restore made for it stay: forged_new. They are in use by now" in told
-    assert said[True].json["kept_roles"] == ["forged_new"]
+    message = " ".join(results[False].out.split())
+    assert "roles that a restore made for it stay: forged_new. They are in use by now" in message
+    assert results[True].json["kept_roles"] == ["forged_new"]

@@ -68,15 +68,15 @@ def test_fields_of_any_feed_are_inferred(fresh: Workplace) -> None:
     ]
     fresh.write_feed(feed_lines(changes) + "not json\n")
     corpus = open_corpus(fresh.directory / "feed.jsonl")
-    said = policies_text(corpus, "hashing")
-    assert "\n    fields: {team: {type: string}, nil: {type: string}}\n" in said
+    policies = policies_text(corpus, "hashing")
+    assert "\n    fields: {team: {type: string}, nil: {type: string}}\n" in policies
 
 
 def test_a_feed_that_holds_nothing_is_refused(fresh: Workplace) -> None:
     fresh.write_feed("")
     result = fresh.dr("demo", "--feed", "feed.jsonl", *HASHING)
-    said = f"{fresh.directory / 'feed.jsonl'} holds no change that can be read\n"
-    assert (result.code, result.err) == (1, said)
+    message = f"{fresh.directory / 'feed.jsonl'} holds no change that can be read\n"
+    assert (result.code, result.err) == (1, message)
 
 
 def test_the_example_corpus_has_all_that_the_demo_uses() -> None:

@@ -1,4 +1,4 @@
-"""What works without the extras, and what is said where one is missing."""
+"""Commands without the extras, and the message where one is missing."""
 
 import subprocess
 import sys
@@ -40,8 +40,8 @@ ENGINES = {
 }
 
 
-def test_what_restores_by_load_needs_no_extra(kept: Workplace) -> None:
-    kept.lose()
+def test_what_restores_by_load_needs_no_extra(protected: Workplace) -> None:
+    protected.lose()
 
     result = subprocess.run(
         [
@@ -97,11 +97,12 @@ def test_without_the_embedding_stack_a_model_is_not_used(
     result = fresh.dr("ingest", "notes")
 
     assert result.code == 2
-    said = " ".join(result.err.split())
+    message = " ".join(result.err.split())
     assert (
-        "not installed (sentence_transformers). Run: pip install 'dr-pipelines[embeddings]'" in said
+        "not installed (sentence_transformers). Run: pip install 'dr-pipelines[embeddings]'"
+        in message
     )
-    assert "defect" not in said
+    assert "defect" not in message
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,4 +1,4 @@
-"""What cannot be put back is said by every command that says how a collection stands."""
+"""Losses of a restore are reported by every command that reports on a collection."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,63 +19,63 @@ PART = "engine.duckdb.rules"
 
 
 def test_a_loss_is_said_everywhere_until_it_is_accepted(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = (Note(PART, Outcome.LOST, "not made again"), Note("name", Outcome.CODE, "calls f()"))
     monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
-    said = kept.dr("backup", "notes", "--if-changed")  # quiet, and looked at nevertheless
-    words = " ".join(said.out.split())
-    assert said.code == 3
+    result = protected.dr("backup", "notes", "--if-changed")  # quiet, and looked at nevertheless
+    words = " ".join(result.out.split())
+    assert result.code == 3
     assert f"but cannot be put back in full ({PART})" in words
     assert f"CANNOT BE PUT BACK: {PART}: not made again" in words
     assert "code: name: calls f()" in words
-    again = kept.dr("backup", "notes", "--if-changed")
+    again = protected.dr("backup", "notes", "--if-changed")
     assert (again.code, f"CANNOT BE PUT BACK: {PART}" in again.out) == (3, True)
 
-    notes_report = kept.dr("status", "--json").json["collections"][0]
+    notes_report = protected.dr("status", "--json").json["collections"][0]
     assert (notes_report["met"], notes_report["fit"]["unaccepted"]) == (False, [PART])
-    assert f"NOT in full: {PART}" in " ".join(kept.dr("status").out.split())
-    points = kept.dr("points", "notes", "--json").json["points"]
+    assert f"NOT in full: {PART}" in " ".join(protected.dr("status").out.split())
+    points = protected.dr("points", "notes", "--json").json["points"]
     assert points[-1]["fit"]["verdict"] == "does not fit"
-    assert "NO" in kept.dr("points", "notes").out.split()
+    assert "NO" in protected.dr("points", "notes").out.split()
 
-    taken = kept.dr("backup", "notes", "--accept-loss", PART, "--reason", "made by hand")
+    taken = protected.dr("backup", "notes", "--accept-loss", PART, "--reason", "made by hand")
     assert taken.code == 0
     assert f"accepted as lost: {PART}" in " ".join(taken.out.split())
-    after = kept.dr("status", "--json").json["collections"][0]
+    after = protected.dr("status", "--json").json["collections"][0]
     assert (after["met"], after["fit"]["unaccepted"]) == (True, [])
     assert after["fit"]["accepted"][0]["reason"] == "made by hand"
-    assert "made by hand" in kept.dr("status").out
-    assert "accepted" in kept.dr("points", "notes").out.split()
+    assert "made by hand" in protected.dr("status").out
+    assert "accepted" in protected.dr("points", "notes").out.split()
 
 
-def test_what_is_not_lost_is_not_accepted(kept: Workplace) -> None:
-    said = kept.dr("backup", "notes", "--accept-loss", "records", "--reason", "why not")
-    assert said.code == 1
-    assert "'records' is nothing that would be lost; there are: none" in said.err
+def test_what_is_not_lost_is_not_accepted(protected: Workplace) -> None:
+    result = protected.dr("backup", "notes", "--accept-loss", "records", "--reason", "why not")
+    assert result.code == 1
+    assert "'records' is nothing that would be lost; there are: none" in result.err
 
 
 def test_a_record_that_is_refused_is_said_by_backup_restore_and_the_backup_after(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
         wrong = pc.equal(batch.column("id"), "c#000000")
         return misfits_of(batch, [problem("id", wrong, "no crows here")])
 
     monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
-    said = kept.dr("backup", "notes", "--json")
-    assert (said.code, said.json["fit"]["misfits"]) == (3, 1)
-    plan = kept.dr("restore", "notes", "--plan", "--json").json
+    result = protected.dr("backup", "notes", "--json")
+    assert (result.code, result.json["fit"]["misfits"]) == (3, 1)
+    plan = protected.dr("restore", "notes", "--plan", "--json").json
     assert (plan["misfits"], plan["refused"][0]["record"]) == (1, "c#000000")
     assert "left out: record 'c#000000': no crows here" in " ".join(
-        kept.dr("restore", "notes", "--plan").out.split()
+        protected.dr("restore", "notes", "--plan").out.split()
     )
-    done = kept.dr("restore", "notes", "--switch")
+    done = protected.dr("restore", "notes", "--switch")
     words = " ".join(done.out.split())
     assert done.code == 3
     assert "NOT ALL OF IT: the engine refused 1 records" in words
     assert "left out: record 'c#000000': no crows here" in words
-    again = kept.dr("backup", "notes", "--json")
+    again = protected.dr("backup", "notes", "--json")
     assert (again.code, again.json["equal"], again.json["records"]) == (3, True, 3)
     assert not any(again.json["findings"].values())
     assert again.json["fit"]["named"][0]["record"] == "c#000000"
@@ -126,8 +126,10 @@ def test_a_record_of_the_source_that_is_refused_is_said_by_ingest_and_status(
     assert (after["problems"], after["fit"]["unaccepted"]) == ([], ["records"])
 
 
-def test_a_replay_says_what_was_refused(kept: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = DuckDBVectorStore(kept.directory / "stores")
+def test_a_replay_says_what_was_refused(
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = DuckDBVectorStore(protected.directory / "stores")
     name = store.aliases()["notes"]
     store.write(name, store_schema(store.describe(name)).empty_table(), replaces=["c"])
 
@@ -136,7 +138,7 @@ def test_a_replay_says_what_was_refused(kept: Workplace, monkeypatch: pytest.Mon
         return misfits_of(batch, [problem("id", wrong, "no crows here")])
 
     monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
-    done = kept.dr("replay", "notes", "--from", "2026-01-05", "--to", "2026-01-07")
+    done = protected.dr("replay", "notes", "--from", "2026-01-05", "--to", "2026-01-07")
     words = " ".join(done.out.split())
     assert done.code == 3
     assert "its engine refused 1 of the records" in words
@@ -144,11 +146,11 @@ def test_a_replay_says_what_was_refused(kept: Workplace, monkeypatch: pytest.Mon
 
 
 def test_of_many_losses_a_log_entry_names_some_and_says_how_many_more(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = tuple(Note(f"engine.duckdb.p{n:02}", Outcome.LOST, "gone") for n in range(12))
     monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
-    assert kept.dr("backup", "notes").code == 3
-    project = open_project(kept.directory / "policies.yaml", {})
+    assert protected.dr("backup", "notes").code == 3
+    project = open_project(protected.directory / "policies.yaml", {})
     unfit = newest_proof(History(project.reading(), "notes")).unfit
     assert (len(unfit), unfit[-1]) == (11, "and 2 more")

@@ -12,10 +12,10 @@ from tests.cli.workplace import Workplace
 
 
 def test_dr_alone_shows_its_help_and_is_no_error(fresh: Workplace) -> None:
-    alone, asked = fresh.dr(), fresh.dr("--help")
+    alone, helped = fresh.dr(), fresh.dr("--help")
     assert (alone.code, alone.err) == (0, "")
     assert "Usage: dr" in alone.out
-    assert alone.out.split() == asked.out.split()
+    assert alone.out.split() == helped.out.split()
 
 
 def test_the_version_is_that_of_the_package(fresh: Workplace) -> None:
@@ -60,15 +60,15 @@ def test_no_command_has_a_line_break_within_a_sentence() -> None:
     ],
 )
 def test_a_word_that_is_nearly_right_is_answered_with_the_right_one(
-    kept: Workplace, words: str, says: str
+    protected: Workplace, words: str, says: str
 ) -> None:
-    result = kept.dr(*words.split())
+    result = protected.dr(*words.split())
     assert result.code in (1, 2)
     assert says in result.err
 
 
 def completed(directory: Path, words: str) -> list[str]:
-    """What a shell is offered for the last of some words."""
+    """Completions that a shell offers for the last of some words."""
     ran = subprocess.run(
         [str(Path(sys.executable).with_name("dr"))],
         env={

@@ -1,4 +1,4 @@
-"""What others wrote never acts on the terminal that shows it, nor on the order of what is shown."""
+"""Text that others wrote never acts on the terminal that shows it, nor on the order of output."""
 
 import json
 import re

@@ -127,14 +127,14 @@ def test_tables_of_langchain_are_safe_after_one_init_and_one_backup(
     made = place.dr("init", postgres.url(database))
     assert made.code == 3, made.err
     assert "left out: langchain_pg_collection: the table has no column of type vector" in made.out
-    found = policies(place)["collections"]
-    assert found["langchain_pg_embedding"]["dimension"] == 8
+    collections = policies(place)["collections"]
+    assert collections["langchain_pg_embedding"]["dimension"] == 8
     assert "its key, which the store says: id" in (place.directory / "policies.yaml").read_text()
     assert backed_up(place) == {"documents": 2, "langchain_pg_embedding": 3}
 
 
 def made_by_langchain(server: Server, database: str) -> None:
-    """What both generations of LangChain's library make."""
+    """Make the tables of both generations of LangChain's library."""
     from langchain_core.embeddings import DeterministicFakeEmbedding
     from langchain_postgres import PGEngine, PGVector, PGVectorStore
 
@@ -204,13 +204,13 @@ EMBEDDED: dict[str, Callable[[Path, str], None]] = {
 }
 
 
-@pytest.mark.parametrize("given", ["url", "directory"])
+@pytest.mark.parametrize("form", ["url", "directory"])
 @pytest.mark.parametrize("scheme", EMBEDDED)
 def test_a_store_in_a_directory_is_safe_after_one_init_and_one_backup(
-    place: Workplace, scheme: str, given: str
+    place: Workplace, scheme: str, form: str
 ) -> None:
     EMBEDDED[scheme](place.directory / "base", "memories")
-    made = place.dr("init", f"{scheme}:base" if given == "url" else "base")
+    made = place.dr("init", f"{scheme}:base" if form == "url" else "base")
     assert made.code == 0, made.err
     assert policies(place)["stores"]["main"]["url"] == f"{scheme}:base"
     assert backed_up(place) == {"memories": ROWS}
@@ -274,9 +274,9 @@ def test_a_password_is_never_written_down(
     assert backed_up(place) == {"memories": 1}
 
 
-@pytest.mark.parametrize("given", ["by name", "by value"])
+@pytest.mark.parametrize("form", ["by name", "by value"])
 def test_a_variable_that_holds_the_url_is_named(
-    place: Workplace, postgres: Server, monkeypatch: pytest.MonkeyPatch, given: str
+    place: Workplace, postgres: Server, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     database = postgres.create_database()
     with psycopg.connect(postgres.conninfo(database), autocommit=True) as clients:
@@ -284,7 +284,7 @@ def test_a_variable_that_holds_the_url_is_named(
         clients.execute("INSERT INTO memories VALUES (1, '[1, 0]')")
     url = postgres.url(database).replace("postgres@", "postgres:hunter2@")
     monkeypatch.setenv("APP_DATABASE", url)
-    made = place.dr("init", "${APP_DATABASE}" if given == "by name" else url)
+    made = place.dr("init", "${APP_DATABASE}" if form == "by name" else url)
     assert made.code == 0, made.err
     assert policies(place)["stores"]["main"]["url"] == "${APP_DATABASE}"
     assert "first, in the environment" not in made.out

@@ -1,4 +1,4 @@
-"""What the commands answer on the way from a feed to a lost collection and back."""
+"""Results of the commands on the way from a feed to a lost collection and back."""
 
 import hashlib
 import json
@@ -66,33 +66,33 @@ def test_a_feed_is_ingested_once(fresh: Workplace) -> None:
 
 
 def test_days_are_ingested_as_asked(fresh: Workplace) -> None:
-    asked = ("ingest", "notes", "--json")
-    assert fresh.dr(*asked, "--to", "2026-01-05").json["days"] == ["2026-01-05"]
-    assert fresh.dr(*asked, "--from", "2026-01-07").json["days"] == ["2026-01-07"]
-    assert fresh.dr(*asked).json["days"] == ["2026-01-06"]
+    command = ("ingest", "notes", "--json")
+    assert fresh.dr(*command, "--to", "2026-01-05").json["days"] == ["2026-01-05"]
+    assert fresh.dr(*command, "--from", "2026-01-07").json["days"] == ["2026-01-07"]
+    assert fresh.dr(*command).json["days"] == ["2026-01-06"]
 
 
-def test_a_backup_is_proven_and_says_so(kept: Workplace) -> None:
-    result = kept.dr("backup", "notes")
+def test_a_backup_is_proven_and_says_so(protected: Workplace) -> None:
+    result = protected.dr("backup", "notes")
     assert (result.code, plain(result.out)) == (
         0,
         "notes: recovery point log:9, proven equal to the live store, bit for bit, fits \n"
         "(tried SPAN ago): 3 documents, 3 records, source position 6\n",
     )
-    assert kept.dr("points", "notes", "--json").json["points"][-1]["kind"] == "evidence"
+    assert protected.dr("points", "notes", "--json").json["points"][-1]["kind"] == "evidence"
 
 
-def test_a_backup_that_need_not_be_reads_nothing(kept: Workplace) -> None:
-    first = kept.dr("backup", "notes", "--json").json
-    again = kept.dr("backup", "notes", "--if-changed", "--json").json
+def test_a_backup_that_need_not_be_reads_nothing(protected: Workplace) -> None:
+    first = protected.dr("backup", "notes", "--json").json
+    again = protected.dr("backup", "notes", "--if-changed", "--json").json
     assert (again["unchanged"], again["log"]) == (True, first["log"])
-    kept.dr("replay", "notes", "--from", "2026-01-05", "--to", "2026-01-05")
-    third = kept.dr("backup", "notes", "--if-changed", "--json").json
+    protected.dr("replay", "notes", "--from", "2026-01-05", "--to", "2026-01-05")
+    third = protected.dr("backup", "notes", "--if-changed", "--json").json
     assert (third["equal"], third["log"] > first["log"]) == (True, True)
 
 
-def test_points_are_listed_in_eighty_columns(kept: Workplace) -> None:
-    result = kept.dr("points", "notes")
+def test_points_are_listed_in_eighty_columns(protected: Workplace) -> None:
+    result = protected.dr("points", "notes")
     assert max(len(line) for line in result.out.splitlines()) <= 80
     head, _, first, second, *_ = plain(result.out).splitlines()
     assert head.split("  ")[0] == "log"
@@ -113,8 +113,8 @@ def test_points_are_listed_in_eighty_columns(kept: Workplace) -> None:
     assert second == "  2  TIME  applied      1    2     2        3  yes SPAN"
 
 
-def test_points_say_everything_in_json(kept: Workplace) -> None:
-    points = kept.dr("points", "notes", "--json").json["points"]
+def test_points_say_everything_in_json(protected: Workplace) -> None:
+    points = protected.dr("points", "notes", "--json").json["points"]
     assert [p["kind"] for p in points] == [*["ingest", "applied"] * 3, "snapshot", "evidence"]
     newest = points[-1]
     assert newest.pop("age_seconds") >= 0
@@ -134,27 +134,27 @@ def test_points_say_everything_in_json(kept: Workplace) -> None:
     }
 
 
-def test_documents_are_hashed_from_what_is_stored(kept: Workplace) -> None:
-    answer = kept.dr("documents", "notes", "--json").json
+def test_documents_are_hashed_from_what_is_stored(protected: Workplace) -> None:
+    answer = protected.dr("documents", "notes", "--json").json
     assert {row["id"]: row["sha256"] for row in answer["documents"]} == {
         id_: sha256(text) for id_, text in DOCUMENTS.items()
     }
     assert (answer["count"], answer["digest"]) == (3, digest_of(DOCUMENTS))
-    listed = kept.dr("documents", "notes")
+    listed = protected.dr("documents", "notes")
     assert listed.out.splitlines()[0] == f"a\t1:3\t{sha256(DOCUMENTS['a'])}"
     assert listed.err.endswith(f": 3 documents, digest {digest_of(DOCUMENTS)}\n")
 
 
-def test_documents_of_the_store_are_those_with_text(kept: Workplace) -> None:
+def test_documents_of_the_store_are_those_with_text(protected: Workplace) -> None:
     with_text = {id_: text for id_, text in DOCUMENTS.items() if text}
-    answer = kept.dr("documents", "notes", "--store", "--json").json
+    answer = protected.dr("documents", "notes", "--store", "--json").json
     assert answer["at"] == "store"
     assert [(row["id"], row["version"]) for row in answer["documents"]] == [
         ("a", None),
         ("c", None),
     ]
     assert answer["digest"] == digest_of(with_text)
-    assert "those without text are not seen" in kept.dr("documents", "notes", "--store").err
+    assert "those without text are not seen" in protected.dr("documents", "notes", "--store").err
 
 
 @pytest.mark.parametrize(
@@ -166,45 +166,53 @@ def test_documents_of_the_store_are_those_with_text(kept: Workplace) -> None:
         ("log:2", {"a": A, "b": "The bell rings twice."}),
     ],
 )
-def test_an_older_state_is_answered(kept: Workplace, at: str, documents: dict[str, str]) -> None:
-    assert kept.dr("documents", "notes", "--at", at, "--json").json["digest"] == digest_of(
+def test_an_older_state_is_answered(
+    protected: Workplace, at: str, documents: dict[str, str]
+) -> None:
+    assert protected.dr("documents", "notes", "--at", at, "--json").json["digest"] == digest_of(
         documents
     )
 
 
-def test_a_lost_collection_comes_back_and_goes_on(kept: Workplace) -> None:
-    asked = ("search", "notes", "crow", "--json")
-    before = kept.dr(*asked).json
-    kept.lose()
+def test_a_lost_collection_comes_back_and_goes_on(protected: Workplace) -> None:
+    command = ("search", "notes", "crow", "--json")
+    before = protected.dr(*command).json
+    protected.lose()
 
-    failed = kept.dr(*asked)
+    failed = protected.dr(*command)
     assert failed.code == 1
     assert failed.err.endswith(". If it was lost: dr restore notes --switch\n")
-    assert kept.dr("backup", "notes").code == 1
+    assert protected.dr("backup", "notes").code == 1
 
-    restored = kept.dr("restore", "notes", "--switch", "--json")
+    restored = protected.dr("restore", "notes", "--switch", "--json")
     assert restored.code == 0
-    said = restored.json
-    assert (said["route"], said["vectors"], said["switched"]) == ("load", "equal bit for bit", True)
-    assert [phase["name"] for phase in said["phases"]] == [
+    answer = restored.json
+    assert (answer["route"], answer["vectors"], answer["switched"]) == (
+        "load",
+        "equal bit for bit",
+        True,
+    )
+    assert [phase["name"] for phase in answer["phases"]] == [
         "schema",
         "records",
         "index",
         "verify",
         "switch",
     ]
-    assert kept.dr(*asked).json == before
+    assert protected.dr(*command).json == before
 
     more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
-    kept.write_feed(feed_lines([*CHANGES, more]))
-    assert kept.dr("ingest", "notes", "--json").json["days"] == ["2026-01-08"]
-    assert kept.dr("backup", "notes", "--json").json["equal"] is True
-    documents = kept.dr("documents", "notes", "--json").json["documents"]
+    protected.write_feed(feed_lines([*CHANGES, more]))
+    assert protected.dr("ingest", "notes", "--json").json["days"] == ["2026-01-08"]
+    assert protected.dr("backup", "notes", "--json").json["equal"] is True
+    documents = protected.dr("documents", "notes", "--json").json["documents"]
     assert [row["id"] for row in documents] == ["a", "c", "d", "e"]
 
 
-def test_a_restore_says_what_it_did(kept: Workplace) -> None:
-    result = kept.dr("restore", "notes", "--at", "seq:4", "--into", "before", "--store", "other")
+def test_a_restore_says_what_it_did(protected: Workplace) -> None:
+    result = protected.dr(
+        "restore", "notes", "--at", "seq:4", "--into", "before", "--store", "other"
+    )
     assert result.code == 0
     lines = plain(result.out).splitlines()
     assert lines[:3] == [
@@ -215,17 +223,17 @@ def test_a_restore_says_what_it_did(kept: Workplace) -> None:
     assert lines[-1] == "It is not served: the same command with --switch does that"
 
 
-def test_a_replay_by_another_model_is_said_to_be_one(kept: Workplace) -> None:
-    asked = ("restore", "notes", "--route", "replay", "--json")
-    same = kept.dr(*asked).json
+def test_a_replay_by_another_model_is_said_to_be_one(protected: Workplace) -> None:
+    command = ("restore", "notes", "--route", "replay", "--json")
+    same = protected.dr(*command).json
     assert (same["embedded"], same["vectors"]) == (3, "equal bit for bit")
-    other = kept.dr(*asked, "--embedder", "wider").json
+    other = protected.dr(*command, "--embedder", "wider").json
     assert (other["embedded"], other["vectors"]) == (3, "made by another model")
 
 
-def test_days_are_replayed_and_compacted_away(kept: Workplace) -> None:
+def test_days_are_replayed_and_compacted_away(protected: Workplace) -> None:
     days = ("--from", "2026-01-05", "--to", "2026-01-06")
-    assert kept.dr("replay", "notes", *days, "--json").json == {
+    assert protected.dr("replay", "notes", *days, "--json").json == {
         "collection": "notes",
         "days": ["2026-01-05", "2026-01-06"],
         "records": 6,
@@ -234,14 +242,14 @@ def test_days_are_replayed_and_compacted_away(kept: Workplace) -> None:
         "left_out": 0,
         "refused": [],
     }
-    compacted = kept.dr("compact", "notes")
+    compacted = protected.dr("compact", "notes")
     assert compacted.out == ("notes: 5 segments became 1 (22 rows, now 12) at log:13\n")
-    assert kept.dr("compact", "notes").out == "notes: nothing to compact\n"
-    assert kept.dr("documents", "notes", "--json").json["digest"] == digest_of(DOCUMENTS)
+    assert protected.dr("compact", "notes").out == "notes: nothing to compact\n"
+    assert protected.dr("documents", "notes", "--json").json["digest"] == digest_of(DOCUMENTS)
 
 
-def test_a_diff_names_what_happened(kept: Workplace) -> None:
-    result = kept.dr("diff", "notes", "seq:2", "latest")
+def test_a_diff_names_what_happened(protected: Workplace) -> None:
+    result = protected.dr("diff", "notes", "seq:2", "latest")
     assert plain(result.out) == (
         "notes, POINT.2 → POINT: 2 added, 1 removed, 1 changed, 0 unchanged\n"
         "  + c\n"
@@ -249,35 +257,35 @@ def test_a_diff_names_what_happened(kept: Workplace) -> None:
         "  - b\n"
         "  ~ a: text, vectors, rank 1 → 3\n"
     )
-    few = kept.dr("diff", "notes", "seq:2", "latest", "--limit", "1", "--json").json
+    few = protected.dr("diff", "notes", "seq:2", "latest", "--limit", "1", "--json").json
     assert (few["added"], few["added_total"]) == (["c"], 2)
     assert few["changed"] == [
         {"id": "a", "text": True, "vectors": True, "fields": {"rank": {"old": 1, "new": 3}}}
     ]
-    assert kept.dr("diff", "notes", "latest", "latest", "--json").json["equal"] is True
+    assert protected.dr("diff", "notes", "latest", "latest", "--json").json["equal"] is True
 
 
-def test_search_by_words_by_meaning_and_by_both(kept: Workplace) -> None:
+def test_search_by_words_by_meaning_and_by_both(protected: Workplace) -> None:
     for mode in ("vector", "keyword", "hybrid"):
-        hits = kept.dr("search", "notes", "crow", "--mode", mode, "--json").json["hits"]
+        hits = protected.dr("search", "notes", "crow", "--mode", mode, "--json").json["hits"]
         assert hits[0]["id"] == "c#000000"
-    filtered = kept.dr("search", "notes", "crow", "--filter", "team = 'red'", "--json").json
+    filtered = protected.dr("search", "notes", "crow", "--filter", "team = 'red'", "--json").json
     assert {hit["document_id"] for hit in filtered["hits"]} == {"a"}
-    assert len(kept.dr("search", "notes", "crow", "--limit", "1", "--json").json["hits"]) == 1
-    nothing = kept.dr("search", "notes", "crow", "--filter", "rank > 100")
+    assert len(protected.dr("search", "notes", "crow", "--limit", "1", "--json").json["hits"]) == 1
+    nothing = protected.dr("search", "notes", "crow", "--filter", "rank > 100")
     assert (nothing.code, nothing.out) == (0, "nothing found\n")
 
 
 @pytest.mark.parametrize("level", ["0", "1", "2", "3"])
-def test_what_is_kept_is_sound(kept: Workplace, level: str) -> None:
-    answer = kept.dr("verify", "notes", "--level", level, "--json").json
+def test_what_is_kept_is_sound(protected: Workplace, level: str) -> None:
+    answer = protected.dr("verify", "notes", "--level", level, "--json").json
     assert (answer["sound"], answer["level"], answer["points"]) == (True, int(level), 8)
-    one = kept.dr("verify", "notes", "--at", "latest", "--level", level, "--json").json
+    one = protected.dr("verify", "notes", "--at", "latest", "--level", level, "--json").json
     assert (one["sound"], one["points"]) == (True, 1)
 
 
-def test_status_of_everything_fits_eighty_columns(kept: Workplace) -> None:
-    result = kept.dr("status")
+def test_status_of_everything_fits_eighty_columns(protected: Workplace) -> None:
+    result = protected.dr("status")
     assert result.code == 3  # memories: nothing is proven yet
     assert max(len(line) for line in result.out.splitlines()) <= 80
     lines = [line.rstrip() for line in plain(result.out).splitlines()]
@@ -300,21 +308,21 @@ def test_status_of_everything_fits_eighty_columns(kept: Workplace) -> None:
     ]
 
 
-def test_status_needs_no_model(kept: Workplace) -> None:
-    known = kept.dr("status", "--json").json["collections"][0]
-    file = kept.directory / "policies.yaml"
+def test_status_needs_no_model(protected: Workplace) -> None:
+    answer = protected.dr("status", "--json").json["collections"][0]
+    file = protected.directory / "policies.yaml"
     gone = "{kind: sentence-transformers, model: ./nowhere}"
     file.write_text(file.read_text().replace("{kind: hashing, dimension: 8}", gone))
-    notes = kept.dr("status", "--json").json["collections"][0]
+    notes = protected.dr("status", "--json").json["collections"][0]
     assert (notes["met"], notes["problems"]) == (True, [])
-    assert {**notes, "age_seconds": 0} == {**known, "age_seconds": 0}
-    assert kept.dr("ingest", "notes").code == 1
+    assert {**notes, "age_seconds": 0} == {**answer, "age_seconds": 0}
+    assert protected.dr("ingest", "notes").code == 1
 
 
-def test_status_knows_what_is_exposed(kept: Workplace) -> None:
+def test_status_knows_what_is_exposed(protected: Workplace) -> None:
     more = {"ts": "2026-01-08T08:00:00Z", "op": "delete", "id": "a"}
-    kept.write_feed(feed_lines([*CHANGES, more]))
-    notes = kept.dr("status", "--json").json["collections"][0]
+    protected.write_feed(feed_lines([*CHANGES, more]))
+    notes = protected.dr("status", "--json").json["collections"][0]
     assert (notes["days_behind"], notes["met"]) == (1, False)
     assert notes["exposed_seconds"] > 86_400
 

@@ -52,7 +52,7 @@ sys.exit(code)
 
 
 def _dr(directory: Path, *words: str) -> tuple[str, float]:
-    """What a command says, and the most memory it had, in MiB."""
+    """Output of a command, and the most memory it used, in MiB."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *words],
         cwd=directory,

@@ -254,32 +254,34 @@ def _words(line: str) -> list[str]:
     return line.split(" ")
 
 
-@pytest.mark.parametrize(("line", "said"), USAGE)
-def test_a_mistake_is_named_and_nothing_is_done(kept: Workplace, line: str, said: str) -> None:
-    before = sorted(path for path in kept.directory.rglob("*"))
+@pytest.mark.parametrize(("line", "message"), USAGE)
+def test_a_mistake_is_named_and_nothing_is_done(
+    protected: Workplace, line: str, message: str
+) -> None:
+    before = sorted(path for path in protected.directory.rglob("*"))
 
-    result = kept.dr(*_words(line))
+    result = protected.dr(*_words(line))
 
-    assert (result.code, result.err.splitlines()[0]) == (2, said)
+    assert (result.code, result.err.splitlines()[0]) == (2, message)
     assert "Traceback" not in result.err
-    after = sorted(p for p in kept.directory.rglob("*") if "heads" not in p.parts)
+    after = sorted(p for p in protected.directory.rglob("*") if "heads" not in p.parts)
     assert after == [p for p in before if "heads" not in p.parts]
 
 
-@pytest.mark.parametrize(("line", "said"), FAILING)
-def test_what_is_not_there_is_named(kept: Workplace, line: str, said: str) -> None:
-    result = kept.dr(*_words(line))
-    assert (result.code, result.out, result.err) == (1, "", f"{said}\n")
+@pytest.mark.parametrize(("line", "message"), FAILING)
+def test_what_is_not_there_is_named(protected: Workplace, line: str, message: str) -> None:
+    result = protected.dr(*_words(line))
+    assert (result.code, result.out, result.err) == (1, "", f"{message}\n")
 
 
-def test_a_collection_that_the_store_lacks_is_told_with_those_it_has(kept: Workplace) -> None:
-    result = kept.dr("backup", "memories")
+def test_a_collection_that_the_store_lacks_is_told_with_those_it_has(protected: Workplace) -> None:
+    result = protected.dr("backup", "memories")
     assert (result.code, result.out) == (1, "")
     assert result.err.startswith("no collection 'memories'; there are: notes@")
 
 
-def test_a_filter_is_read_with_its_position(kept: Workplace) -> None:
-    result = kept.dr("search", "notes", "crow", "--filter", "rank = 'x'")
+def test_a_filter_is_read_with_its_position(protected: Workplace) -> None:
+    result = protected.dr("search", "notes", "crow", "--filter", "rank = 'x'")
     assert result.code == 2
     assert result.err == (
         "filter, position 8: field 'rank' is integer: expected a whole number within 64 bits, "
@@ -287,16 +289,16 @@ def test_a_filter_is_read_with_its_position(kept: Workplace) -> None:
     )
 
 
-def test_a_missing_feed_is_named(kept: Workplace) -> None:
-    result = kept.dr("demo", "--feed", "nowhere.jsonl")
-    expected = f"no change feed at {kept.directory / 'nowhere.jsonl'}: expected a JSONL file\n"
+def test_a_missing_feed_is_named(protected: Workplace) -> None:
+    result = protected.dr("demo", "--feed", "nowhere.jsonl")
+    expected = f"no change feed at {protected.directory / 'nowhere.jsonl'}: expected a JSONL file\n"
     assert (result.code, result.err) == (1, expected)
 
 
-def test_a_mistake_is_json_too_where_json_is_asked_for(kept: Workplace) -> None:
-    named = kept.dr("restore", "notes", "--at", "soon", "--json")
+def test_a_mistake_is_json_too_where_json_is_asked_for(protected: Workplace) -> None:
+    named = protected.dr("restore", "notes", "--at", "soon", "--json")
     assert named.json == {"error": f"'soon' names no recovery point: {AT}", "kind": "Mistake"}
-    parsed = kept.dr("restore", "notes", "--json", "--route", "walk")
+    parsed = protected.dr("restore", "notes", "--json", "--route", "walk")
     assert parsed.json["kind"] == "Usage"
     assert parsed.json["error"].startswith("dr restore: Invalid value for '--route'")
 
@@ -310,31 +312,31 @@ def _commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{name}", command
 
 
-def _given(command: Any, words: list[str]) -> dict[str, str]:
-    """What a line gives for each parameter, in click's order of positions."""
+def arguments_of(command: Any, words: list[str]) -> dict[str, str]:
+    """The value of each parameter on a command line, in click's order of positions."""
     options = {opt: p for p in command.params for opt in p.opts if opt.startswith("-")}
     places = iter([p.name for p in command.params if p.param_type_name == "argument"])
-    left, found = iter(words), dict[str, str]()
+    left, values = iter(words), dict[str, str]()
     for word in left:
         option, equals, value = word.partition("=")
         if option not in options:
-            found[next(places, "")] = word
+            values[next(places, "")] = word
         elif equals or options[option].is_flag:
-            found[options[option].name] = value
+            values[options[option].name] = value
         else:
-            found[options[option].name] = next(left, "")
-    return found
+            values[options[option].name] = next(left, "")
+    return values
 
 
-def _blamed(command: Any, words: list[str], said: str) -> set[str]:
+def _blamed(command: Any, words: list[str], message: str) -> set[str]:
     """Parameters that a message is about: it names the option, or quotes what was given for it."""
-    given = _given(command, words)
+    arguments = arguments_of(command, words)
     return {
         p.name
         for p in command.params
-        if (p.param_type_name == "option" and re.search(rf"{p.opts[0]}\b", said))
-        or (p.param_type_name == "argument" and re.search(rf"'?{p.metavar}'?( is|\.$)", said))
-        or (p.name in given and repr(given[p.name]) in said)
+        if (p.param_type_name == "option" and re.search(rf"{p.opts[0]}\b", message))
+        or (p.param_type_name == "argument" and re.search(rf"'?{p.metavar}'?( is|\.$)", message))
+        or (p.name in arguments and repr(arguments[p.name]) in message)
     }
 
 
@@ -345,8 +347,8 @@ def test_every_argument_and_option_has_a_failing_case_that_names_it() -> None:
     every = set()
     for name, command in _commands(typer.main.get_command(app)):
         every |= {(name, p.name) for p in command.params}
-        for line, said in (*USAGE, *FAILING):
+        for line, message in (*USAGE, *FAILING):
             if line.startswith(f"{name} ") or line == name:
                 words = _words(line)[len(name.split()) :]
-                tried |= {(name, blamed) for blamed in _blamed(command, words, said)}
+                tried |= {(name, blamed) for blamed in _blamed(command, words, message)}
     assert every - tried == set()

@@ -38,10 +38,10 @@ def test_files_that_are_not_proven_equal_are_not_kept_and_that_is_said(
     """As where somebody writes during a backup."""
     usual = snapshot.backup
     monkeypatch.setattr(snapshot, "backup", lambda *a, **k: replace(usual(*a, **k), equal=False))
-    said = lance.dr("backup", "notes", "--native")
-    assert said.code == 3
-    assert "not proven equal: " in said.out
-    assert "  files of the engine were not kept: they are not proven equal\n" in said.out
+    result = lance.dr("backup", "notes", "--native")
+    assert result.code == 3
+    assert "not proven equal: " in result.out
+    assert "  files of the engine were not kept: they are not proven equal\n" in result.out
     refused = lance.dr("restore", "notes", "--route", "native")
     assert refused.code == 1
     assert "no files of lancedb were kept" in refused.err

@@ -52,21 +52,21 @@ def test_status_says_of_every_collection_that_nothing_is_backed_up(fresh: Workpl
     assert left(fresh) == before
 
 
-def test_a_repository_that_was_there_is_missed_by_a_question(kept: Workplace) -> None:
-    assert kept.dr("points", "notes").code == 0
-    (kept.directory / "repository").rename(kept.directory / "elsewhere-now")
-    result = kept.dr("points", "notes")
+def test_a_repository_that_was_there_is_missed_by_a_question(protected: Workplace) -> None:
+    assert protected.dr("points", "notes").code == 0
+    (protected.directory / "repository").rename(protected.directory / "elsewhere-now")
+    result = protected.dr("points", "notes")
     assert result.code == 1
     assert "holds no repository, but this machine has used one there" in " ".join(
         result.err.split()
     )
 
 
-def test_a_feed_that_is_gone_is_no_quiet_day(kept: Workplace) -> None:
-    before = kept.dr("points", "notes", "--json").out.count('"id"')
-    (kept.directory / "feed.jsonl").unlink()
+def test_a_feed_that_is_gone_is_no_quiet_day(protected: Workplace) -> None:
+    before = protected.dr("points", "notes", "--json").out.count('"id"')
+    (protected.directory / "feed.jsonl").unlink()
     for words in (["--from", "2026-01-08", "--to", "2026-01-09"], []):
-        result = kept.dr("ingest", "notes", *words)
+        result = protected.dr("ingest", "notes", *words)
         assert (result.code, result.out) == (1, "")
         assert "no change feed at" in " ".join(result.err.split())
-    assert kept.dr("points", "notes", "--json").out.count('"id"') == before
+    assert protected.dr("points", "notes", "--json").out.count('"id"') == before

@@ -1,4 +1,4 @@
-"""What is said of a restore into another store, and what every command says after it."""
+"""Messages about a restore into another store, and of every command after it."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ ADVICE = "served from store 'other', but the policy says 'local': set store: oth
 
 
 @pytest.fixture
-def moved(kept: Workplace) -> Workplace:
+def moved(protected: Workplace) -> Workplace:
     """Restored into another store and switched; the policy is left as it was."""
-    assert kept.dr("restore", "notes", "--store", "other", "--switch").code == 0
-    return kept
+    assert protected.dr("restore", "notes", "--store", "other", "--switch").code == 0
+    return protected
 
 
 def set_store(workplace: Workplace, name: str) -> None:
@@ -51,27 +51,27 @@ def test_a_policy_that_names_the_store_from_before_is_named(
 
 
 def test_status_says_where_it_is_served_and_that_the_policy_differs(moved: Workplace) -> None:
-    said = moved.dr("status", "--json")
-    notes = said.json["collections"][0]
-    assert (said.code, notes["store"], notes["problems"]) == (3, "other", [f"store: {ADVICE}"])
+    result = moved.dr("status", "--json")
+    notes = result.json["collections"][0]
+    assert (result.code, notes["store"], notes["problems"]) == (3, "other", [f"store: {ADVICE}"])
     assert notes["physical"].startswith("notes@8-")
 
 
-def test_a_restore_says_what_to_change_in_the_policies(kept: Workplace) -> None:
-    done = kept.dr("restore", "notes", "--store", "other", "--switch")
-    said = " ".join(done.out.split())
-    assert "Set store: other for it in policies.yaml, which says local" in said
-    assert said.endswith("What the source has said since: dr ingest notes")
+def test_a_restore_says_what_to_change_in_the_policies(protected: Workplace) -> None:
+    done = protected.dr("restore", "notes", "--store", "other", "--switch")
+    message = " ".join(done.out.split())
+    assert "Set store: other for it in policies.yaml, which says local" in message
+    assert message.endswith("What the source has said since: dr ingest notes")
 
 
 def test_a_question_is_answered_where_the_log_cannot_be_asked(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(self: Project) -> None:
         raise Unavailable("out of reach")
 
     monkeypatch.setattr(Project, "reading", gone)
-    assert kept.dr("search", "notes", "crow").code == 0
+    assert protected.dr("search", "notes", "crow").code == 0
 
 
 def test_what_becomes_of_parts_is_said_in_whole_words_and_what_is_lost_first(

@@ -25,8 +25,8 @@ ROWS = 20
 
 
 def vectors() -> list[list[float]]:
-    found: list[list[float]] = np.random.default_rng(0).normal(size=(ROWS, 8)).tolist()
-    return found
+    values: list[list[float]] = np.random.default_rng(0).normal(size=(ROWS, 8)).tolist()
+    return values
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def killed_but_for_one(
 
 
 def test_clients_of_lancedb_find_again_what_they_lost(lance: Workplace) -> None:
-    said = restored_as_memories(lance)
+    output = restored_as_memories(lance)
 
-    assert "sees it while it is" in said.err
+    assert "sees it while it is" in output.err
     assert clients(lance.directory).open_table("memories").count_rows() == ROWS
     assert not list((lance.directory / "stores").glob("*.alias"))
     backed_up(lance)
@@ -99,8 +99,8 @@ def test_clients_of_lancedb_find_again_what_they_lost(lance: Workplace) -> None:
 
 
 def test_files_of_lancedb_come_back_under_its_own_name(lance: Workplace) -> None:
-    said = restored_as_memories(lance, "--route", "native")
-    assert "while it is built" not in " ".join(said.err.split())
+    output = restored_as_memories(lance, "--route", "native")
+    assert "while it is built" not in " ".join(output.err.split())
     assert clients(lance.directory).open_table("memories").count_rows() == ROWS
     backed_up(lance)
 
@@ -151,8 +151,8 @@ def test_what_is_half_restored_is_neither_backed_up_nor_lost(
 
 def protection_status(workplace: Workplace) -> dict[str, Any]:
     collections = workplace.dr("status", "--json").json["collections"]
-    (found,) = (found for found in collections if found["collection"] == "memories")
-    return dict(found)
+    (entry,) = (entry for entry in collections if entry["collection"] == "memories")
+    return dict(entry)
 
 
 def test_what_was_an_alias_before_is_not_whole_until_it_ends_either(
@@ -163,11 +163,11 @@ def test_what_was_an_alias_before_is_not_whole_until_it_ends_either(
     shutil.rmtree(lance.directory / "stores")
     killed_but_for_one(lance, LanceDBVectorStore, "memories", "memories", monkeypatch)
 
-    said = "'memories' is being restored and is not whole"
+    message = "'memories' is being restored and is not whole"
     assert protection_status(lance)["physical"] is None
-    assert said in protection_status(lance)["problems"][-1]
-    assert said in lance.dr("search", "memories", "user", "--mode", "keyword").err
-    assert said in lance.dr("documents", "memories", "--store").err
+    assert message in protection_status(lance)["problems"][-1]
+    assert message in lance.dr("search", "memories", "user", "--mode", "keyword").err
+    assert message in lance.dr("documents", "memories", "--store").err
 
     restored_as_memories(lance)
     assert (protection_status(lance)["physical"], protection_status(lance)["problems"]) == (
@@ -190,33 +190,33 @@ def test_a_collection_under_the_name_of_an_alias_is_pointed_out(lance: Workplace
 def test_a_store_is_looked_at_while_the_repository_is_away(lance: Workplace) -> None:
     restored_as_memories(lance)
     (lance.directory / "repository").rename(lance.directory / "away")
-    found = protection_status(lance)
-    assert found["physical"] == "memories"
-    assert [problem.partition(":")[0] for problem in found["problems"]] == ["repository"]
+    status = protection_status(lance)
+    assert status["physical"] == "memories"
+    assert [problem.partition(":")[0] for problem in status["problems"]] == ["repository"]
     assert len(lance.dr("documents", "memories", "--store", "--json").json["documents"]) == ROWS
 
 
 def test_nothing_is_applied_to_what_is_half_restored(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A collection lost with its alias, and built again under the name that it had."""
-    physical = kept.dr("status", "--json").json["collections"][0]["physical"]
-    kept.lose()
-    (kept.directory / "stores" / "notes.alias").unlink()
-    killed_but_for_one(kept, DuckDBVectorStore, "notes", physical, monkeypatch)
+    physical = protected.dr("status", "--json").json["collections"][0]["physical"]
+    protected.lose()
+    (protected.directory / "stores" / "notes.alias").unlink()
+    killed_but_for_one(protected, DuckDBVectorStore, "notes", physical, monkeypatch)
 
     more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
-    kept.write_feed(feed_lines([*CHANGES, more]))
-    behind = kept.dr("ingest", "notes", "--json")
+    protected.write_feed(feed_lines([*CHANGES, more]))
+    behind = protected.dr("ingest", "notes", "--json")
     assert behind.code == 3
     assert f"--into {physical} --at log:8" in behind.json["unapplied"]
 
-    done = kept.dr("restore", "notes", "--into", physical, "--at", "log:8", "--json")
+    done = protected.dr("restore", "notes", "--into", physical, "--at", "log:8", "--json")
     assert (done.code, done.json["resumed"], done.json["switched"]) == (0, True, True)
-    assert kept.dr("ingest", "notes").code == 0
-    assert kept.dr("backup", "notes", "--json").json["equal"] is True
-    found = kept.dr("documents", "notes", "--store", "--json").json["documents"]
-    assert [row["id"] for row in found] == ["a", "c", "e"]
+    assert protected.dr("ingest", "notes").code == 0
+    assert protected.dr("backup", "notes", "--json").json["equal"] is True
+    answer = protected.dr("documents", "notes", "--store", "--json").json["documents"]
+    assert [row["id"] for row in answer] == ["a", "c", "e"]
 
 
 def test_behind_an_alias_it_is_said_who_does_not_find_it(lance: Workplace) -> None:
@@ -229,9 +229,9 @@ def test_behind_an_alias_it_is_said_who_does_not_find_it(lance: Workplace) -> No
 
 
 def test_what_has_no_source_is_not_sent_to_one(lance: Workplace) -> None:
-    said = lance.dr("restore", "memories", "--switch")
-    assert "is served from it since log:" in " ".join(said.out.split())
-    assert "ingest" not in said.out
+    result = lance.dr("restore", "memories", "--switch")
+    assert "is served from it since log:" in " ".join(result.out.split())
+    assert "ingest" not in result.out
 
 
 def test_clients_of_postgresql_find_again_what_they_lost(
@@ -249,7 +249,7 @@ def test_clients_of_postgresql_find_again_what_they_lost(
         backed_up(fresh)
         clients.execute("DROP TABLE memories")
         restored_as_memories(fresh)
-        found = clients.execute("SELECT count(*), max(content) FROM memories").fetchone()
+        row = clients.execute("SELECT count(*), max(content) FROM memories").fetchone()
         kind = clients.execute("SELECT relkind FROM pg_class WHERE relname = 'memories'")
-        assert (found, kind.fetchone()) == ((ROWS, "The user said 9."), ("r",))
+        assert (row, kind.fetchone()) == ((ROWS, "The user said 9."), ("r",))
     backed_up(fresh)

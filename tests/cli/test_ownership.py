@@ -64,7 +64,7 @@ def _state(native: psycopg.Connection) -> list[tuple[object, ...]]:
     return native.execute(STATE).fetchall()
 
 
-def _said(result: Result) -> str:
+def text_of(result: Result) -> str:
     return " ".join((result.out + result.err).split())
 
 
@@ -74,10 +74,10 @@ def test_who_may_act_for_the_owner_gives_him_his_table_back_exactly(
     native.execute(f"GRANT {OWNER} TO {USER} WITH INHERIT FALSE")
     before = _state(native)
     backup = place.dr("backup", "memories")
-    assert (backup.code, "ALTER TABLE" in _said(backup)) == (0, False), _said(backup)
+    assert (backup.code, "ALTER TABLE" in text_of(backup)) == (0, False), text_of(backup)
     native.execute("DROP TABLE memories")
     done = place.dr("restore", "memories", "--into", "memories")
-    assert done.code == 0, _said(done)
+    assert done.code == 0, text_of(done)
     assert _state(native) == before
     assert place.dr("backup", "memories").code == 0
 
@@ -91,11 +91,11 @@ def test_who_may_not_is_told_the_statements_at_backup_and_at_restore(
     (note,) = backup.json["fit"]["parts"]
     assert note["part"] == "engine.pgvector.owner"
     assert note["consequence"].startswith(f"{USER} may not act for {OWNER} here")
-    assert note["consequence"] in _said(place.dr("status"))
+    assert note["consequence"] in text_of(place.dr("status"))
     native.execute("DROP TABLE memories")
     done = place.dr("restore", "memories", "--into", "memories")
     assert done.code == 3
-    assert note["consequence"] in _said(done)
+    assert note["consequence"] in text_of(done)
     assert _state(native) != before
     for statement in note["consequence"].partition("as who may: ")[2].split("; "):
         native.execute(statement.encode())

@@ -33,67 +33,67 @@ def test_a_plan_counts_what_is_new_and_touches_nothing(fresh: Workplace) -> None
     assert fresh.dr("ingest", "notes", "--json").json["records"] == value["records"]
 
 
-def test_a_plan_goes_by_what_was_measured(kept: Workplace) -> None:
-    kept.write_feed(feed_lines([*CHANGES, *MORE]))
-    before = everything(kept.directory / "repository")
-    value = kept.dr("ingest", "notes", "--plan", "--json").json
-    assert everything(kept.directory / "repository") == before
+def test_a_plan_goes_by_what_was_measured(protected: Workplace) -> None:
+    protected.write_feed(feed_lines([*CHANGES, *MORE]))
+    before = everything(protected.directory / "repository")
+    value = protected.dr("ingest", "notes", "--plan", "--json").json
+    assert everything(protected.directory / "repository") == before
     assert (len(value["days"]), value["changes"], value["records"]) == (20, 20, 60)
     assert value["seconds"] == pytest.approx(60 / value["records_a_second"])
     assert (value["size_measured"], value["size_bytes"] > 0) == (True, True)
-    assert "records a second" in kept.dr("ingest", "notes", "--plan").out
-    assert kept.dr("ingest", "notes", "--json").json["records"] == 60
-    assert "nothing new in the source" in kept.dr("ingest", "notes", "--plan").out
+    assert "records a second" in protected.dr("ingest", "notes", "--plan").out
+    assert protected.dr("ingest", "notes", "--json").json["records"] == 60
+    assert "nothing new in the source" in protected.dr("ingest", "notes", "--plan").out
 
 
 def test_many_changes_are_sampled_and_that_is_said(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forecast, "SAMPLE_CHANGES", 10)
-    kept.write_feed(feed_lines([*CHANGES, *MORE]))
-    value = kept.dr("ingest", "notes", "--plan", "--json").json
+    protected.write_feed(feed_lines([*CHANGES, *MORE]))
+    value = protected.dr("ingest", "notes", "--plan", "--json").json
     assert (value["records_counted"], value["records"]) == (False, 60)
     assert 0 < value["sampled_changes"] < 20
-    assert "estimated from" in kept.dr("ingest", "notes", "--plan").out
+    assert "estimated from" in protected.dr("ingest", "notes", "--plan").out
 
 
-def test_a_plan_says_what_is_unread(kept: Workplace) -> None:
-    kept.write_feed(feed_lines() + "not json\n")
-    plan = kept.dr("ingest", "notes", "--plan")
+def test_a_plan_says_what_is_unread(protected: Workplace) -> None:
+    protected.write_feed(feed_lines() + "not json\n")
+    plan = protected.dr("ingest", "notes", "--plan")
     assert (plan.code, "line 7: invalid JSON" in plan.out) == (3, True)
 
 
 def test_elsewhere_than_on_a_terminal_there_is_a_line_now_and_then() -> None:
-    clock, said = [0.0], list[str]()
-    meter = Meter("notes", None, None, elapsed=lambda: clock[0], say=said.append)
+    clock, lines = [0.0], list[str]()
+    meter = Meter("notes", None, None, elapsed=lambda: clock[0], say=lines.append)
     meter.changes(0, 1000)
     for day in range(1, 5):
         meter.day(f"2026-01-{day:02d}")
         clock[0] += LINE_SECONDS / 2
         meter.rows(5, 10)
         meter.changes(day * 100, 1000)
-    assert said == [
+    assert lines == [
         "notes: 100 of 1,000 changes, 2026-01-02 5/10 texts, 7 a second, 2 min 15 s left",
         "notes: 300 of 1,000 changes, 2026-01-04 5/10 texts, 10 a second, 1 min 10 s left",
     ]
 
 
 def test_without_changes_the_line_is_of_rows() -> None:
-    clock, said = [0.0], list[str]()
-    meter = Meter("verifying notes", None, None, elapsed=lambda: clock[0], say=said.append)
+    clock, lines = [0.0], list[str]()
+    meter = Meter("verifying notes", None, None, elapsed=lambda: clock[0], say=lines.append)
     clock[0] = 20.0
     meter.rows(40, 0)
-    assert said == ["verifying notes: 40 rows, 2 a second"]
+    assert lines == ["verifying notes: 40 rows, 2 a second"]
 
 
 def test_an_ingestion_tells_how_many_changes_are_done(
     fresh: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = list[tuple[int, int]]()
-    monkeypatch.setattr(Meter, "changes", lambda _, done, total: told.append((done, total)))
+    calls = list[tuple[int, int]]()
+    monkeypatch.setattr(Meter, "changes", lambda _, done, total: calls.append((done, total)))
     assert fresh.dr("ingest", "notes", "--to", "2026-01-05").code == 0
     assert fresh.dr("ingest", "notes").code == 0
-    assert told == [(0, 2), (2, 2), (0, 4), (0, 4), (2, 4), (4, 4)]
+    assert calls == [(0, 2), (2, 2), (0, 4), (0, 4), (2, 4), (4, 4)]
 
 
 def test_a_plan_goes_by_days_that_ran_step_by_step(fresh: Workplace) -> None:

@@ -24,8 +24,8 @@ def test_the_session_prints_what_the_readme_says(tmp_path: Path) -> None:
     steps = list(session(README.read_text()))
     assert len(steps) == 12
     for step in steps:
-        found = perform(step.command, tmp_path)
-        assert plain(found) == plain(step.output), step.command
+        printed = perform(step.command, tmp_path)
+        assert plain(printed) == plain(step.output), step.command
 
 
 def test_links_lead_somewhere() -> None:

@@ -58,29 +58,29 @@ def another_policy(place: Workplace, patch: pytest.MonkeyPatch) -> Iterator[None
     ],
 )
 def test_why_nothing_is_embedded_is_said_until_something_is(
-    kept: Workplace,
+    protected: Workplace,
     monkeypatch: pytest.MonkeyPatch,
     wrong: Callable[[Workplace, pytest.MonkeyPatch], object],
     reason: str,
 ) -> None:
-    kept.write_feed(feed_lines([*CHANGES, NEW]))
-    before = len(kept.dr("points", "notes", "--json").json["points"])
-    with wrong(kept, monkeypatch):  # type: ignore[attr-defined]
-        assert [kept.dr("ingest", "notes").code for _ in range(2)] == [1, 1]
-    assert len(kept.dr("points", "notes", "--json").json["points"]) == before + 1  # said once
+    protected.write_feed(feed_lines([*CHANGES, NEW]))
+    before = len(protected.dr("points", "notes", "--json").json["points"])
+    with wrong(protected, monkeypatch):  # type: ignore[attr-defined]
+        assert [protected.dr("ingest", "notes").code for _ in range(2)] == [1, 1]
+    assert len(protected.dr("points", "notes", "--json").json["points"]) == before + 1  # said once
 
     for _ in range(2):
-        status = unread_of(kept)
+        status = unread_of(protected)
         assert reason in status["refused"]["reason"]  # type: ignore[index]
-        assert any("embedding, refused since" in said for said in status["problems"])  # type: ignore[attr-defined]
-        shown = kept.dr("status")
+        assert any("embedding, refused since" in message for message in status["problems"])  # type: ignore[attr-defined]
+        shown = protected.dr("status")
         assert shown.code == 3
         assert "embedding, refused since" in " ".join(shown.out.split())
-        backup = kept.dr("backup", "notes", "--json")  # and what a backup adds hides nothing
+        backup = protected.dr("backup", "notes", "--json")  # and what a backup adds hides nothing
         assert reason in backup.json["source"]["refused"]
-        assert "embedding them was refused" in kept.dr("backup", "notes").out
+        assert "embedding them was refused" in protected.dr("backup", "notes").out
 
-    assert kept.dr("ingest", "notes").code == 0
-    status = unread_of(kept)
+    assert protected.dr("ingest", "notes").code == 0
+    status = unread_of(protected)
     assert (status["refused"], status["problems"]) == (None, [])
-    assert kept.dr("verify", "notes").code == 0
+    assert protected.dr("verify", "notes").code == 0

@@ -49,15 +49,15 @@ def test_a_search_by_a_record_leaves_the_record_out(memories: Workplace) -> None
     assert {hit["id"] for hit in everything} <= {"m2", "m3", "bare"}
 
 
-def test_a_record_of_a_document_with_many_is_found(kept: Workplace) -> None:
-    answer = kept.dr("search", "notes", "--like", "a#000001", "--json").json
-    found = [hit["id"] for hit in answer["hits"]]
-    assert "a#000000" in found
-    assert "a#000001" not in found
+def test_a_record_of_a_document_with_many_is_found(protected: Workplace) -> None:
+    answer = protected.dr("search", "notes", "--like", "a#000001", "--json").json
+    ids = [hit["id"] for hit in answer["hits"]]
+    assert "a#000000" in ids
+    assert "a#000001" not in ids
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("--like", "bare"), 2, "'bare' has no vector: nothing is near it"),
         (("--like", "gone"), 1, "no record 'gone' in the store"),
@@ -72,11 +72,11 @@ def test_a_record_of_a_document_with_many_is_found(kept: Workplace) -> None:
     ],
 )
 def test_what_cannot_be_asked_is_said(
-    memories: Workplace, words: tuple[str, ...], code: int, said: str
+    memories: Workplace, words: tuple[str, ...], code: int, message: str
 ) -> None:
     result = memories.dr("search", "memories", *words)
     assert result.code == code, result.err
-    assert said in " ".join(result.err.split())
+    assert message in " ".join(result.err.split())
 
 
 def test_an_embedder_is_named_for_queries_of_a_collection_of_the_store(memories: Workplace) -> None:
@@ -92,23 +92,23 @@ def test_an_embedder_is_named_for_queries_of_a_collection_of_the_store(memories:
     assert memories.dr(*words, "--json").json == answer
 
 
-def test_a_query_by_another_model_than_the_collections_is_refused(kept: Workplace) -> None:
-    assert kept.dr("search", "notes", "crow", "--json").json["query"] == {
+def test_a_query_by_another_model_than_the_collections_is_refused(protected: Workplace) -> None:
+    assert protected.dr("search", "notes", "crow", "--json").json["query"] == {
         "model": "hashing",
         "runtime": "own",
         "reason": "it needs no library",
         "proven": "fingerprint",
     }
-    (kept.directory / "policies.yaml").write_text(
+    (protected.directory / "policies.yaml").write_text(
         POLICIES.replace("hashing: {kind: hashing, dimension: 8}", HASHED_BY_MODEL)
     )
-    model = tiny_model(kept.directory / "tiny", hidden_size=8)
+    model = tiny_model(protected.directory / "tiny", hidden_size=8)
     assert model.is_dir()
-    result = kept.dr("search", "notes", "crow")
+    result = protected.dr("search", "notes", "crow")
     assert result.code == 2
-    said = " ".join(result.err.split())
-    assert "would be embedded by another model than the collection's vectors were" in said
-    assert "embedder.name: 'hashing' → 'tiny'" in said
+    message = " ".join(result.err.split())
+    assert "would be embedded by another model than the collection's vectors were" in message
+    assert "embedder.name: 'hashing' → 'tiny'" in message
 
 
 HASHED_BY_MODEL = "hashing: {kind: sentence-transformers, model: ./tiny}"

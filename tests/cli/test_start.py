@@ -1,4 +1,4 @@
-"""What is loaded to start, and what only when it is needed."""
+"""Modules that are loaded at start, and those loaded only when they are needed."""
 
 import json
 import subprocess
@@ -35,10 +35,10 @@ def test_help_needs_neither_models_nor_a_policies_file(words: tuple[str, ...]) -
 
 
 @pytest.mark.parametrize("output", ["", "--json"])
-def test_what_only_reads_the_log_needs_no_engine(kept: Workplace, output: str) -> None:
-    asked = [output] if output else []
-    status = loaded("status", *asked, code=PARTLY)  # nothing is backed up of memories
-    points = loaded("points", "notes", *asked)
+def test_what_only_reads_the_log_needs_no_engine(protected: Workplace, output: str) -> None:
+    options = [output] if output else []
+    status = loaded("status", *options, code=PARTLY)  # nothing is backed up of memories
+    points = loaded("points", "notes", *options)
     assert status & points >= MODELS
     assert (status | points) & (HEAVY | ENGINES) == set()
 
@@ -53,12 +53,12 @@ def test_what_only_reads_the_log_needs_no_engine(kept: Workplace, output: str) -
         ("search", "notes", "crow", "--mode", "keyword"),
     ],
 )
-def test_coming_back_by_load_needs_no_model(kept: Workplace, words: tuple[str, ...]) -> None:
+def test_coming_back_by_load_needs_no_model(protected: Workplace, words: tuple[str, ...]) -> None:
     without_pandas = HEAVY - {"pandas"}  # Arrow imports it by itself where it is installed
     assert loaded(*words) & without_pandas == set()
 
 
-def test_json_alone_is_on_standard_output(kept: Workplace) -> None:
+def test_json_alone_is_on_standard_output(protected: Workplace) -> None:
     for words in ("status", "points notes", "verify notes", "restore notes", "documents notes"):
         result = subprocess.run(
             [sys.executable, "-m", "dr_pipelines", *words.split(), "--json"],
@@ -74,12 +74,12 @@ def test_the_program_and_the_module_are_the_same() -> None:
     from pathlib import Path
 
     program = Path(sys.executable).with_name("dr")
-    said = [
+    outputs = [
         subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
         for command in ([str(program)], [sys.executable, "-m", "dr_pipelines"])
     ]
-    assert said[0] == said[1]
-    assert "Usage: dr [OPTIONS] COMMAND" in said[0]
+    assert outputs[0] == outputs[1]
+    assert "Usage: dr [OPTIONS] COMMAND" in outputs[0]
 
 
 def test_every_command_has_help_with_an_example() -> None:

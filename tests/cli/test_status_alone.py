@@ -1,4 +1,4 @@
-"""What goes wrong with one collection never keeps `status` from saying how the others stand."""
+"""A problem of one collection never keeps `status` from reporting on the others."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ FAILURES = {
 @pytest.mark.parametrize("part", ["protection_status", "catalog_of"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_collection_that_fails_leaves_the_others(
-    kept: Workplace, monkeypatch: pytest.MonkeyPatch, part: str, failure: str
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch, part: str, failure: str
 ) -> None:
     error, says = FAILURES[failure]
     real = getattr(Project, part)
@@ -32,34 +32,34 @@ def test_a_collection_that_fails_leaves_the_others(
             raise error
         return real(project, name, *arguments)
 
-    well = kept.dr("status", "--json").json["collections"][0]
+    well = protected.dr("status", "--json").json["collections"][0]
     monkeypatch.setattr(Project, part, failing)
-    result = kept.dr("status", "--json")
+    result = protected.dr("status", "--json")
     notes, memories = result.json["collections"]
     assert (notes["collection"], notes["problems"]) == ("notes", well["problems"])
     assert notes["proven"] == well["proven"]
     assert result.code == 3
     assert any(says in problem for problem in memories["problems"])
-    assert "notes" in kept.dr("status").out
+    assert "notes" in protected.dr("status").out
 
 
 @pytest.mark.parametrize("command", ["status", "points notes", "backup notes"])
 @pytest.mark.parametrize("name", ["repository.id", "notes.json"])
 @pytest.mark.parametrize("torn", [True, False], ids=["torn", "directory"])
 def test_what_this_machine_remembers_and_cannot_read_is_named_with_the_way_out(
-    kept: Workplace, command: str, name: str, torn: bool
+    protected: Workplace, command: str, name: str, torn: bool
 ) -> None:
-    shutil.rmtree(kept.directory / "state/heads")  # of where this one was copied from
-    assert kept.dr("points", "notes").code == 0
-    [path] = list(kept.directory.glob(f"state/heads/*/{name}"))
+    shutil.rmtree(protected.directory / "state/heads")  # of where this one was copied from
+    assert protected.dr("points", "notes").code == 0
+    [path] = list(protected.directory.glob(f"state/heads/*/{name}"))
     path.unlink()
     path.touch() if torn else path.mkdir()
-    result = kept.dr(*command.split(), "--json")
-    said = result.out + result.err
+    result = protected.dr(*command.split(), "--json")
+    message = result.out + result.err
     assert result.code in (1, 3)
-    assert name in said
-    assert ("remove it if" if torn else "cannot be read: Is a directory") in said
-    assert "defect" not in said
+    assert name in message
+    assert ("remove it if" if torn else "cannot be read: Is a directory") in message
+    assert "defect" not in message
 
 
 def test_a_process_killed_at_any_step_leaves_no_half_of_what_a_machine_remembers(

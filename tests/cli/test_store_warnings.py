@@ -22,7 +22,7 @@ def test_a_stores_role_that_is_a_superuser_is_named_by_status(
         for command in (["ingest", "notes"], ["restore", "notes", "--switch"]):
             assert fresh.dr(*command).code == 0, command
         status = fresh.dr("status", "--json")
-        assert [found["met"] for found in status.json["collections"]] == [True]
+        assert [entry["met"] for entry in status.json["collections"]] == [True]
         assert status.code == 0
         warnings = status.json["warnings"]
         assert ["is a superuser" in warning for warning in warnings] == [True] * warned

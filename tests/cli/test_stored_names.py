@@ -48,9 +48,9 @@ def made_by_edge(stores: Path, name: str) -> None:
 
 def rows_of_edge(stores: Path, name: str) -> int:
     shard = edge.EdgeShard.load(str(stores / name))
-    found = int(shard.count(edge.CountRequest(exact=True)))
+    count = int(shard.count(edge.CountRequest(exact=True)))
     shard.close()
-    return found
+    return count
 
 
 def made_by_the_client(stores: Path, name: str) -> None:
@@ -67,9 +67,9 @@ def made_by_the_client(stores: Path, name: str) -> None:
 
 def rows_of_the_client(stores: Path, name: str) -> int:
     client = QdrantClient(path=str(stores))
-    found = client.count(name).count
+    count = client.count(name).count
     client.close()
-    return found
+    return count
 
 
 def lost_by_the_client(stores: Path, name: str) -> None:
@@ -150,18 +150,18 @@ def test_a_table_of_postgresql_of_any_name_is_lost_and_comes_back(
         back = fresh.dr("restore", "memories", "--into", "memories", "--json")
         assert back.code in (0, 3), back.err
         assert clients.execute(f"SELECT count(*) FROM {quoted}").fetchone() == (ROWS,)
-        found = clients.execute("SELECT count(*) FROM pg_class WHERE relname = 'memories'")
-        assert found.fetchone() == (0,)
+        remaining = clients.execute("SELECT count(*) FROM pg_class WHERE relname = 'memories'")
+        assert remaining.fetchone() == (0,)
     again = fresh.dr("backup", "memories", "--json")
     assert (again.json["records"], again.json["equal"]) == (ROWS, True)
 
 
 def hidden(place: Workplace) -> list[str]:
-    """What status warns of, in JSON and in words."""
-    found: list[str] = place.dr("status", "--json").json["warnings"]
-    said = " ".join(place.dr("status").out.split())
-    assert all(" ".join(warning.split()) in said for warning in found)
-    return found
+    """Warnings of status, which are the same in JSON and in words."""
+    warnings: list[str] = place.dr("status", "--json").json["warnings"]
+    text = " ".join(place.dr("status").out.split())
+    assert all(" ".join(warning.split()) in text for warning in warnings)
+    return warnings
 
 
 WARNING = "store local: 'memories' is not seen there, since policies give that name to another"
@@ -176,9 +176,9 @@ def test_a_namesake_is_a_warning_of_status(fresh: Workplace, scheme: str) -> Non
     (fresh.directory / "policies.yaml").write_text(policies(scheme, NAMES[0]), encoding="utf-8")
     assert hidden(fresh) == []
     make(stores, "memories")
-    (said,) = hidden(fresh)
-    assert said.startswith(WARNING)
-    assert said.endswith("stored_as: 'memories'")
+    (warning,) = hidden(fresh)
+    assert warning.startswith(WARNING)
+    assert warning.endswith("stored_as: 'memories'")
 
 
 def test_a_namesake_in_postgresql_is_a_warning_of_status(
@@ -189,9 +189,9 @@ def test_a_namesake_in_postgresql_is_a_warning_of_status(
     (fresh.directory / "policies.yaml").write_text(text, encoding="utf-8")
     with psycopg.connect(postgres.conninfo(database), autocommit=True) as clients:
         clients.execute(f'CREATE TABLE "{NAMES[0]}" (id int PRIMARY KEY, embedding vector(8))')
-        assert not [said for said in hidden(fresh) if said.startswith(WARNING)]
+        assert not [warning for warning in hidden(fresh) if warning.startswith(WARNING)]
         clients.execute("CREATE TABLE memories (id int PRIMARY KEY, embedding vector(8))")
-    assert len([said for said in hidden(fresh) if said.startswith(WARNING)]) == 1
+    assert len([warning for warning in hidden(fresh) if warning.startswith(WARNING)]) == 1
 
 
 def test_two_collections_may_have_each_the_name_of_the_other() -> None:

@@ -21,8 +21,8 @@ from tests.cli.workplace import Workplace
 
 def parts(place: Workplace, store: str = "local") -> dict[str, tuple[str, str | None]]:
     answer = place.dr("stores", "--json").json
-    [found] = [each for each in answer["stores"] if each["store"] == store]
-    return {each["name"]: (each["part"], each["collection"]) for each in found["collections"]}
+    [listing] = [each for each in answer["stores"] if each["store"] == store]
+    return {each["name"]: (each["part"], each["collection"]) for each in listing["collections"]}
 
 
 def physical(place: Workplace) -> str:
@@ -31,73 +31,73 @@ def physical(place: Workplace) -> str:
     return served
 
 
-def test_what_a_store_holds_is_told_apart(kept: Workplace) -> None:
-    first = physical(kept)
-    remember(kept.directory / "stores", "m1")
-    assert kept.dr("restore", "notes", "--into", "beside").code == 0
-    assert kept.dr("restore", "notes", "--switch").code == 0
-    now = physical(kept)
-    assert parts(kept) == {
+def test_what_a_store_holds_is_told_apart(protected: Workplace) -> None:
+    first = physical(protected)
+    remember(protected.directory / "stores", "m1")
+    assert protected.dr("restore", "notes", "--into", "beside").code == 0
+    assert protected.dr("restore", "notes", "--switch").code == 0
+    now = physical(protected)
+    assert parts(protected) == {
         "beside": ("restored", "notes"),
         "memories@1": ("served", "memories"),
         first: ("replaced", "notes"),
         now: ("served", "notes"),
     }
-    said = kept.dr("stores")
-    assert said.code == 0
+    result = protected.dr("stores")
+    assert result.code == 0
     for words in ("restored beside, not served (notes)", "served as memories", "replaced by a res"):
-        assert words in " ".join(said.out.split()).replace("│ ", "")
-    assert "other: duckdb" in said.out
-    assert "empty" in said.out
+        assert words in " ".join(result.out.split()).replace("│ ", "")
+    assert "other: duckdb" in result.out
+    assert "empty" in result.out
 
 
-def test_a_restore_that_was_killed_is_unfinished_until_it_ends(kept: Workplace) -> None:
-    assert kept.dr("restore", "notes", "--into", "again").code == 0
-    store = DuckDBVectorStore(kept.directory / "stores")
+def test_a_restore_that_was_killed_is_unfinished_until_it_ends(protected: Workplace) -> None:
+    assert protected.dr("restore", "notes", "--into", "again").code == 0
+    store = DuckDBVectorStore(protected.directory / "stores")
     document = next(store.scan("again"))["document_id"][0].as_py()
     nothing = store_schema(store.describe("again")).empty_table()
     store.write("again", nothing, replaces=[document])
-    assert parts(kept)["again"] == ("unfinished", "notes")
-    assert kept.dr("restore", "notes", "--into", "again").code == 0
-    assert parts(kept)["again"] == ("restored", "notes")
+    assert parts(protected)["again"] == ("unfinished", "notes")
+    assert protected.dr("restore", "notes", "--into", "again").code == 0
+    assert parts(protected)["again"] == ("restored", "notes")
 
 
-def test_what_is_left_over_is_dropped_and_nothing_else(kept: Workplace) -> None:
-    first = physical(kept)
-    assert kept.dr("restore", "notes", "--into", "beside").code == 0
-    assert kept.dr("restore", "notes", "--switch").code == 0
-    assert kept.dr("drop", "beside").code == 0
-    answer = kept.dr("drop", first, "--json")
+def test_what_is_left_over_is_dropped_and_nothing_else(protected: Workplace) -> None:
+    first = physical(protected)
+    assert protected.dr("restore", "notes", "--into", "beside").code == 0
+    assert protected.dr("restore", "notes", "--switch").code == 0
+    assert protected.dr("drop", "beside").code == 0
+    answer = protected.dr("drop", first, "--json")
     assert (answer.code, answer.json["was"]["part"]) == (0, "replaced")
     assert answer.json["kept_roles"] == []
-    assert parts(kept) == {physical(kept): ("served", "notes")}
-    assert kept.dr("search", "notes", "crow", "--mode", "keyword").code == 0
+    assert parts(protected) == {physical(protected): ("served", "notes")}
+    assert protected.dr("search", "notes", "crow", "--mode", "keyword").code == 0
 
 
-def test_what_is_served_is_never_dropped(kept: Workplace) -> None:
-    served = physical(kept)
-    refused = kept.dr("drop", served)
+def test_what_is_served_is_never_dropped(protected: Workplace) -> None:
+    served = physical(protected)
+    refused = protected.dr("drop", served)
     assert refused.code == 1
     assert f"{served!r} in store 'local' is served as notes: it is never dropped" in refused.err
-    assert parts(kept) == {served: ("served", "notes")}
+    assert parts(protected) == {served: ("served", "notes")}
 
 
-def test_what_no_log_knows_is_left_to_its_engine(kept: Workplace) -> None:
-    store = remember(kept.directory / "stores", "m1")
+def test_what_no_log_knows_is_left_to_its_engine(protected: Workplace) -> None:
+    store = remember(protected.directory / "stores", "m1")
     spec = store.describe("memories@1").physical("theirs", origin=None)
     store.create(spec)
-    refused = kept.dr("drop", "theirs")
+    refused = protected.dr("drop", "theirs")
     assert refused.code == 1
     assert "was made by neither a restore nor an ingestion of these policies" in refused.err
-    assert parts(kept)["theirs"] == ("foreign", None)
+    assert parts(protected)["theirs"] == ("foreign", None)
 
 
-def test_nothing_is_dropped_while_the_log_cannot_be_read(kept: Workplace) -> None:
-    assert kept.dr("restore", "notes", "--into", "beside").code == 0
-    shutil.move(kept.directory / "repository", kept.directory / "away")
-    assert kept.dr("drop", "beside").code == 1
-    shutil.move(kept.directory / "away", kept.directory / "repository")
-    assert parts(kept)["beside"] == ("restored", "notes")
+def test_nothing_is_dropped_while_the_log_cannot_be_read(protected: Workplace) -> None:
+    assert protected.dr("restore", "notes", "--into", "beside").code == 0
+    shutil.move(protected.directory / "repository", protected.directory / "away")
+    assert protected.dr("drop", "beside").code == 1
+    shutil.move(protected.directory / "away", protected.directory / "repository")
+    assert parts(protected)["beside"] == ("restored", "notes")
 
 
 @pytest.mark.parametrize(
@@ -110,20 +110,20 @@ def test_nothing_is_dropped_while_the_log_cannot_be_read(kept: Workplace) -> Non
         ("drop", 2, "Missing argument 'NAME'"),
     ],
 )
-def test_a_name_that_is_nowhere(kept: Workplace, words: str, code: int, says: str) -> None:
-    result = kept.dr(*words.split())
+def test_a_name_that_is_nowhere(protected: Workplace, words: str, code: int, says: str) -> None:
+    result = protected.dr(*words.split())
     assert (result.code, says in result.err) == (code, True), result
 
 
-def test_a_store_out_of_reach_is_a_problem_and_not_the_end(kept: Workplace) -> None:
-    policies = kept.directory / "policies.yaml"
+def test_a_store_out_of_reach_is_a_problem_and_not_the_end(protected: Workplace) -> None:
+    policies = protected.directory / "policies.yaml"
     away = "  away: {url: 'qdrant://127.0.0.1:9'}\n"
     policies.write_text(policies.read_text().replace("  other:", f"{away}  other:"))
-    result = kept.dr("stores", "--json")
-    found = {each["store"]: each for each in result.json["stores"]}
+    result = protected.dr("stores", "--json")
+    by_name = {each["store"]: each for each in result.json["stores"]}
     assert result.code == 3
-    assert found["away"]["problem"]
-    assert found["local"]["collections"]
+    assert by_name["away"]["problem"]
+    assert by_name["local"]["collections"]
 
 
 HERE = Timeline(id=2, physical="notes@2", store="local")
@@ -132,7 +132,7 @@ NOTES = Known("notes", "local", HERE, (BEFORE, HERE), {"3-abc": 7, "3-abc.5": No
 
 
 @pytest.mark.parametrize(
-    ("found", "part"),
+    ("physical", "part"),
     [
         (Found("notes@2", "new", (), 7), (Part.SERVED, "notes")),
         (Found("notes", None, (), 7), (Part.SERVED, "notes")),
@@ -150,8 +150,8 @@ NOTES = Known("notes", "local", HERE, (BEFORE, HERE), {"3-abc": 7, "3-abc.5": No
         (Found("x", None, (), 0), (Part.FOREIGN, None)),
     ],
 )
-def test_the_part_of_a_collection(found: Found, part: tuple[Part, str | None]) -> None:
-    assert part_of(found, store="local", collections=[NOTES]) == part
+def test_the_part_of_a_collection(physical: Found, part: tuple[Part, str | None]) -> None:
+    assert part_of(physical, store="local", collections=[NOTES]) == part
 
 
 def test_another_store_does_not_know_the_name() -> None:

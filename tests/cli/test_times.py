@@ -50,24 +50,24 @@ def test_each_printed_time_of_a_collection_without_source_names_its_point(
     remembering: Workplace,
 ) -> None:
     for number, time in printed(remembering, "memories").items():
-        found = remembering.dr("documents", "memories", "--at", time, "--json").json
-        assert found["at"].partition("-")[0] == number
+        answer = remembering.dr("documents", "memories", "--at", time, "--json").json
+        assert answer["at"].partition("-")[0] == number
     for point in remembering.dr("points", "memories", "--json").json["points"]:
-        found = remembering.dr("documents", "memories", "--at", point["at"], "--json").json
-        assert (found["at"], found["count"]) == (point["id"], point["documents"])
+        answer = remembering.dr("documents", "memories", "--at", point["at"], "--json").json
+        assert (answer["at"], answer["count"]) == (point["id"], point["documents"])
 
 
 def test_an_edited_collection_with_a_source_is_found_by_the_times_of_the_log(
-    kept: Workplace,
+    protected: Workplace,
 ) -> None:
-    policies = kept.directory / "policies.yaml"
+    policies = protected.directory / "policies.yaml"
     policies.write_text(
         policies.read_text().replace("owner: you", "owner: you\n    authority: mixed")
     )
-    times = printed(kept, "notes")
+    times = printed(protected, "notes")
     assert len(times) > 3
     for number, time in times.items():
-        found = kept.dr("documents", "notes", "--at", time, "--json").json
-        assert found["at"].partition("-")[0] == number
-    early = kept.dr("documents", "notes", "--at", "2026-01-06")
+        answer = protected.dr("documents", "notes", "--at", time, "--json").json
+        assert answer["at"].partition("-")[0] == number
+    early = protected.dr("documents", "notes", "--at", "2026-01-06")
     assert (early.code, "nothing was logged at or before" in early.err) == (1, True)

@@ -86,8 +86,8 @@ class Workplace:
         """Run a command and hear everything it says."""
         self.capsys.readouterr()
         code = run(words)
-        said = self.capsys.readouterr()
-        return Result(code, said.out, said.err)
+        captured = self.capsys.readouterr()
+        return Result(code, captured.out, captured.err)
 
     def lose(self) -> None:
         """Delete the files of the live store, pointers stay."""

@@ -72,8 +72,8 @@ class Service:
         self.thread.join()
 
 
-def failing(status: int, said: str = "", **headers: str) -> Callable[[dict[str, Any]], Reply]:
+def failing(status: int, message: str = "", **headers: str) -> Callable[[dict[str, Any]], Reply]:
     """A reply that is no answer."""
-    body = json.dumps({"error": {"message": said}}).encode()
+    body = json.dumps({"error": {"message": message}}).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda _: (status, named, body)

@@ -49,9 +49,9 @@ def tiny_model(directory: Path, *, limit: int = 64, seed: int = 0, **config: Any
 def write(directory: Path, name: str, **values: Any) -> None:
     """Change keys of a JSON file of a model; None removes one."""
     path = directory / name
-    found = json.loads(path.read_text()) if path.is_file() else {}
-    found = {k: v for k, v in (found | values).items() if v is not None}
-    path.write_text(json.dumps(found))
+    settings = json.loads(path.read_text()) if path.is_file() else {}
+    settings = {k: v for k, v in (settings | values).items() if v is not None}
+    path.write_text(json.dumps(settings))
 
 
 def saved_again(directory: Path, target: Path) -> Path:

@@ -57,7 +57,7 @@ class TestBaselineOfARepository(BaselineContract):
         return BaselinedSource(GitSource(repository.path), date(2026, 1, 4))
 
 
-def kept(source: Source) -> list[tuple[int, str, str | None]]:
+def rows_of(source: Source) -> list[tuple[int, str, str | None]]:
     return [(row["position"], row["document_id"], row["text"]) for row in rows(source)]
 
 
@@ -77,7 +77,7 @@ def test_what_stood_when_the_first_day_began_is_its_beginning(
     feed = JsonlSource(written(tmp_path / "feed.jsonl", LINES))
     source = BaselinedSource(feed, date(2026, 1, start))
     assert [(p.day.day, p.after, p.through) for p in source.partitions()] == days
-    assert [position for position, _, _ in kept(source)] == expected
+    assert [position for position, _, _ in rows_of(source)] == expected
     assert [p.changes for p in source.partitions()] == [
         len(rows(source, p.after, p.through)) for p in source.partitions()
     ]
@@ -91,7 +91,7 @@ def test_a_source_of_which_nothing_stood_begins_with_its_next_day(tmp_path: Path
         (5, 0, 7, 1)
     ]
     gone = BaselinedSource(JsonlSource(written(tmp_path / "gone", lines[:2])), date(2026, 1, 4))
-    assert (gone.partitions(), kept(gone)) == ([], [])
+    assert (gone.partitions(), rows_of(gone)) == ([], [])
 
 
 def test_a_time_of_a_change_in_the_baseline_stays_its_own(tmp_path: Path) -> None:

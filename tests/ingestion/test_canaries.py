@@ -108,9 +108,9 @@ def test_the_first_ingest_keeps_them_and_every_later_state_names_them(desk: Desk
     process = desk.process(CHUNKER, Hosted())
     process.ingest()
     ref = manifest_of(process).canaries
-    kept = read_canaries(process.repository, ref)
-    assert (kept.texts, kept.embedder) == (TEXTS, Hosted().provenance)
-    assert kept.vectors != kept.query_vectors
+    canaries = read_canaries(process.repository, ref)
+    assert (canaries.texts, canaries.embedder) == (TEXTS, Hosted().provenance)
+    assert canaries.vectors != canaries.query_vectors
     for step in (process.backup, process.compact, lambda: process.restore(switch=True)):
         step()
         assert manifest_of(process).canaries == ref
@@ -199,11 +199,11 @@ def test_a_refusal_says_how_far_and_what_to_do_and_is_kept_once(desk: Desk) -> N
         process = desk.process(CHUNKER, Hosted(by(0.5), environment="elsewhere"))
         with pytest.raises(ProvenanceChanged) as caught:
             process.ingest()
-    said = str(caught.value)
-    assert "differ by up to 5.0e-01 a component and 1 - cos = " in said
-    assert "allowed is 1.0e-06 and 1.0e-09" in said
-    assert "The environment changed: here → elsewhere." in said
-    assert "dr restore notes --route replay --embedder NAME --switch" in said
+    message = str(caught.value)
+    assert "differ by up to 5.0e-01 a component and 1 - cos = " in message
+    assert "allowed is 1.0e-06 and 1.0e-09" in message
+    assert "The environment changed: here → elsewhere." in message
+    assert "dr restore notes --route replay --embedder NAME --switch" in message
     assert kinds(process).count("evidence") == 1
     assert process.verify(level=3).sound
 
@@ -287,8 +287,8 @@ def test_the_tolerance_of_a_model_that_varies_is_measured(desk: Desk) -> None:
 
     process = desk.process(CHUNKER, Hosted(noisy))
     process.ingest()
-    kept = read_canaries(process.repository, manifest_of(process).canaries)
-    assert 1e-4 < kept.tolerance.component < 2e-3
+    canaries = read_canaries(process.repository, manifest_of(process).canaries)
+    assert 1e-4 < canaries.tolerance.component < 2e-3
     desk.say("b", "another text", day=2)
     assert desk.process(CHUNKER, Hosted(noisy)).ingest().days == ("2026-01-02",)
     desk.say("c", "a third text", day=3)
@@ -345,5 +345,5 @@ def test_canary_texts_that_a_model_cannot_read_are_counted(desk: Desk) -> None:
     details = [entry.body.detail for entry, _ in process.repository.log("notes").entries()]
     readings = [detail.canaries for detail in details if isinstance(detail, IngestDetail)]
     assert [reading.left_out for reading in readings if reading] == [2, 2]
-    kept = read_canaries(process.repository, manifest_of(process).canaries)
-    assert len(kept.texts) == len(TEXTS) - 2
+    canaries = read_canaries(process.repository, manifest_of(process).canaries)
+    assert len(canaries.texts) == len(TEXTS) - 2

@@ -51,7 +51,7 @@ class TestCharacterChunker(ChunkerContract):
 
 
 def token_counts(prefixes: list[str | None], texts: list[str]) -> list[int]:
-    """What the model's own tokenizer makes of pieces, with special tokens and uncut."""
+    """Token counts of pieces by the model's own tokenizer, with special tokens and uncut."""
     tokenizer = Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -63,8 +63,8 @@ def token_counts(prefixes: list[str | None], texts: list[str]) -> list[int]:
 @pytest.mark.parametrize("title", ["", "Title", "long title " * 300])
 def test_prefix_and_piece_fit_the_budget(overlap: int, title: str) -> None:
     chunker = TokenChunker(MINILM, max_tokens=40, overlap_tokens=overlap)
-    found = split(chunker, *((title, text) for text in TEXTS))
-    assert max(token_counts(found["prefix"].to_pylist(), found["text"].to_pylist())) <= 40
+    chunks = split(chunker, *((title, text) for text in TEXTS))
+    assert max(token_counts(chunks["prefix"].to_pylist(), chunks["text"].to_pylist())) <= 40
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,26 +77,26 @@ def test_prefix_and_piece_fit_the_budget(overlap: int, title: str) -> None:
 def test_any_text_is_cut_without_loss_and_within_the_budget(
     text: str, overlap: int, title: str
 ) -> None:
-    found = split(TokenChunker(MINILM, max_tokens=32, overlap_tokens=overlap), (title, text))
-    pieces = found["text"].to_pylist()
+    chunks = split(TokenChunker(MINILM, max_tokens=32, overlap_tokens=overlap), (title, text))
+    pieces = chunks["text"].to_pylist()
     assert "".join(pieces) == text
-    assert max(token_counts(found["prefix"].to_pylist(), pieces), default=0) <= 32
+    assert max(token_counts(chunks["prefix"].to_pylist(), pieces), default=0) <= 32
 
 
 def test_the_end_of_a_cut_word_is_cut_again_where_it_has_more_tokens_than_the_word() -> None:
     text = "q7x" * 200  # one unknown token; its last 88 characters are many known ones
-    found = split(TokenChunker(MINILM, max_tokens=32), (None, text))
-    pieces = found["text"].to_pylist()
+    chunks = split(TokenChunker(MINILM, max_tokens=32), (None, text))
+    pieces = chunks["text"].to_pylist()
     assert "".join(pieces) == text
     assert len(pieces[0]) == 32 * 16
-    assert max(token_counts(found["prefix"].to_pylist(), pieces)) <= 32
+    assert max(token_counts(chunks["prefix"].to_pylist(), pieces)) <= 32
 
 
 def test_prose_fills_the_budget_and_ends_at_sentences() -> None:
-    found = split(TokenChunker(MINILM, title=False), (None, PROSE))
-    counts = token_counts(found["prefix"].to_pylist(), found["text"].to_pylist())
+    chunks = split(TokenChunker(MINILM, title=False), (None, PROSE))
+    counts = token_counts(chunks["prefix"].to_pylist(), chunks["text"].to_pylist())
     assert min(counts[:-1]) > 180
-    assert all(piece.endswith(". ") for piece in found["text"].to_pylist())
+    assert all(piece.endswith(". ") for piece in chunks["text"].to_pylist())
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_a_cut_is_made_at_the_best_boundary_within_reach(text: str, cut: str) ->
 
 
 def test_the_prefix_is_the_title_and_the_end_of_the_piece_before() -> None:
-    found = split(TokenChunker(MINILM, max_tokens=64, overlap_tokens=8), ("Title", PROSE))
-    prefixes, pieces = found["prefix"].to_pylist(), found["text"].to_pylist()
+    chunks = split(TokenChunker(MINILM, max_tokens=64, overlap_tokens=8), ("Title", PROSE))
+    prefixes, pieces = chunks["prefix"].to_pylist(), chunks["text"].to_pylist()
     assert prefixes[0] == "Title\n\n"
     for before, prefix in zip(pieces, prefixes[1:], strict=False):
         tail = prefix.removeprefix("Title\n\n")

@@ -85,23 +85,23 @@ def test_reproducible_vectors_depend_on_nothing_but_the_text(
 ) -> None:
     texts = [VARIED[i] for i in order]
     embedder = by_threads[threads]
-    found = np.concatenate([embedder.embed(texts[:cut]), embedder.embed(texts[cut:])])
-    assert found.tobytes() == expected[order].tobytes()
+    vectors = np.concatenate([embedder.embed(texts[:cut]), embedder.embed(texts[cut:])])
+    assert vectors.tobytes() == expected[order].tobytes()
 
 
 def test_fast_vectors_are_the_same_within_what_is_promised(
     expected: np.ndarray[Any, Any],
 ) -> None:
-    found = SentenceTransformerEmbedder(MINILM, profile="fast").embed(VARIED)
-    assert np.abs(found - expected).max() <= 1e-6
+    vectors = SentenceTransformerEmbedder(MINILM, profile="fast").embed(VARIED)
+    assert np.abs(vectors - expected).max() <= 1e-6
 
 
 def test_vectors_are_those_of_the_library(expected: np.ndarray[Any, Any]) -> None:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True)
-    found = model.encode(VARIED, normalize_embeddings=True, show_progress_bar=False)
-    assert np.abs(found - expected).max() <= 1e-6
+    vectors = model.encode(VARIED, normalize_embeddings=True, show_progress_bar=False)
+    assert np.abs(vectors - expected).max() <= 1e-6
 
 
 @pytest.mark.parametrize("profile", ["reproducible", "fast"])
@@ -132,10 +132,10 @@ def test_provenance_is_read_from_files_alone() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     provenance, loaded = done.stdout.splitlines()
     assert loaded == "[]"
-    found = SentenceTransformerEmbedder(MINILM).provenance
-    assert provenance == found.model_dump_json()
-    assert (found.name, found.weights_sha256) == (MINILM, WEIGHTS)
-    assert (found.dimension, found.normalized, found.max_tokens) == (384, True, 256)
+    described = SentenceTransformerEmbedder(MINILM).provenance
+    assert provenance == described.model_dump_json()
+    assert (described.name, described.weights_sha256) == (MINILM, WEIGHTS)
+    assert (described.dimension, described.normalized, described.max_tokens) == (384, True, 256)
 
 
 @pytest.fixture
@@ -189,17 +189,17 @@ def test_embedding_needs_no_network_and_prints_nothing(
 
 
 def test_the_environment_names_what_decides_the_bits() -> None:
-    found = SentenceTransformerEmbedder(MINILM).environment
-    assert sorted(found.libraries) == [
+    environment = SentenceTransformerEmbedder(MINILM).environment
+    assert sorted(environment.libraries) == [
         "numpy",
         "sentence-transformers",
         "tokenizers",
         "torch",
         "transformers",
     ]
-    assert torch.backends.cpu.get_cpu_capability() in found.instruction_set
+    assert torch.backends.cpu.get_cpu_capability() in environment.instruction_set
     fast = SentenceTransformerEmbedder(MINILM, profile="fast", batch_size=8).environment
-    assert (found.profile, fast.profile) == ("reproducible", "fast, batches of 8")
+    assert (environment.profile, fast.profile) == ("reproducible", "fast, batches of 8")
 
 
 @pytest.mark.parametrize(
@@ -232,6 +232,6 @@ def test_hashed_vectors_have_any_dimension(dimension: int) -> None:
 
 def test_hashed_vectors_are_frozen() -> None:
     """Recovery points hold such vectors; other bits would be another model."""
-    found = HashingEmbedder(4).embed(["How do I restore?", "", "a a b"])
-    assert found.tolist() == FROZEN
+    vectors = HashingEmbedder(4).embed(["How do I restore?", "", "a a b"])
+    assert vectors.tolist() == FROZEN
     assert HashingEmbedder(4).provenance.weights_sha256 == FROZEN_DIGEST

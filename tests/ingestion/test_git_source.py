@@ -31,8 +31,8 @@ def repository(tmp_path: Path) -> Repository:
 
 def changed(source: Source, after: int = 0, through: int = FOR_EVER) -> list[tuple[Any, ...]]:
     """Position, id and text (None: deleted) of every change."""
-    found = rows(source, after, through)
-    return [(row["position"], row["document_id"], row["text"]) for row in found]
+    changes = rows(source, after, through)
+    return [(row["position"], row["document_id"], row["text"]) for row in changes]
 
 
 class TestGitSource(SourceContract):
@@ -145,8 +145,8 @@ def test_dates_that_go_back_stay_on_the_newest_day(repository: Repository) -> No
     for number, day in enumerate(("05", "03", "05", "04", "06"), start=1):
         repository.write("a.md", str(number))
         repository.commit(f"2026-01-{day}T00:00:00Z")
-    found = [(p.day.day, p.after, p.through) for p in GitSource(repository.path).partitions()]
-    assert found == [(5, 0, 4), (6, 4, 5)]
+    partitions = [(p.day.day, p.after, p.through) for p in GitSource(repository.path).partitions()]
+    assert partitions == [(5, 0, 4), (6, 4, 5)]
 
 
 def test_a_glance_shows_a_new_commit_and_is_of_what_is_read(repository: Repository) -> None:
@@ -225,9 +225,9 @@ def test_what_is_no_text_is_quarantined_with_its_path_and_commit(
     assert changed(source) == [(1, "good.md", "1"), (3, "good.md", "2")]
     raw = name if isinstance(name, bytes) else name.encode()
     place = f"{commit}:{raw.decode('utf-8', 'backslashreplace')!r}"
-    [found] = source.quarantined(0, 3)
-    assert (found.place, found.reason, found.after) == (place, reason, 1)
-    assert (found.since, source.unread().count) == (datetime(2026, 1, 1, tzinfo=UTC), 1)
+    [lines] = source.quarantined(0, 3)
+    assert (lines.place, lines.reason, lines.after) == (place, reason, 1)
+    assert (lines.since, source.unread().count) == (datetime(2026, 1, 1, tzinfo=UTC), 1)
     assert source.quarantined(1, 3) == []
     (repository.path / raw.decode("utf-8", "surrogateescape")).unlink()
     repository.commit()
@@ -275,9 +275,9 @@ def test_a_link_is_left_out_where_it_is_asked_for_and_a_submodule_unless_it_is_e
     commit = repository.commit()
     repository.git("update-index", "--add", "--cacheinfo", f"160000,{commit},vendor")
     repository.git("commit", "-q", "-m", "x")
-    found = GitSource(repository.path, exclude=exclude).unread()
-    assert [other.place for other in found.others] == left
-    assert (found.left_out, found.count) == (len(left), 0)
+    unread = GitSource(repository.path, exclude=exclude).unread()
+    assert [other.place for other in unread.others] == left
+    assert (unread.left_out, unread.count) == (len(left), 0)
 
 
 def test_a_change_of_mode_alone_is_no_change(repository: Repository) -> None:
@@ -380,10 +380,10 @@ COMMITS = st.lists(st.dictionaries(NAMES, CONTENTS | st.none(), max_size=4), min
 
 
 def tree(repository: Repository, commit: str) -> dict[str, str]:
-    """What git says a commit holds of Markdown files."""
+    """Markdown files of a commit, according to git."""
     names = repository.git("ls-tree", "-r", "-z", "--name-only", commit).split("\0")
-    wanted = [name for name in names if name.endswith(".md")]
-    return {name: repository.git("cat-file", "blob", f"{commit}:{name}") for name in wanted}
+    markdown = [name for name in names if name.endswith(".md")]
+    return {name: repository.git("cat-file", "blob", f"{commit}:{name}") for name in markdown}
 
 
 @settings(
@@ -439,8 +439,8 @@ def test_a_file_that_is_no_longer_text_is_said_while_its_last_version_stays(
     source = GitSource(repository.path)
     assert changed(source)[-1] == (3, "a.md", "readable again")
     assert (source.unread().count, source.unread().superseded) == (1, 1)
-    [found] = source.unread().lines
-    assert found.sentence.endswith(
+    [lines] = source.unread().lines
+    assert lines.sentence.endswith(
         "the file is not UTF-8 at byte 0; document 'a.md' stays as it was"
     )
 
@@ -468,8 +468,8 @@ def test_an_lfs_pointer_is_named_until_its_file_is_fetched(repository: Repositor
     repository.commit()
     source = GitSource(repository.path)
     assert [id_ for _, id_, _ in changed(source)] == ["about.md"]
-    [found] = source.unread().lines
-    assert found.reason == (
+    [lines] = source.unread().lines
+    assert lines.reason == (
         f"the file is a Git LFS pointer, and its 29 bytes are not here: run `git -C "
         f"{repository.path} lfs fetch --all`, or exclude it"
     )

@@ -76,8 +76,8 @@ class TestHttpEmbedderInBase64(EmbedderContract):
 
 def test_a_request_has_the_form_that_services_know(service: Service) -> None:
     sides = {"prompt": "text: ", "query_prompt": "?"}
-    asked = embedder(service, batch_size=2, dimension=8, request_dimension=True, **sides)
-    vectors = asked.embed(["a b c d e f", "c d e f g h", "i j k l m n"])
+    client = embedder(service, batch_size=2, dimension=8, request_dimension=True, **sides)
+    vectors = client.embed(["a b c d e f", "c d e f g h", "i j k l m n"])
     assert [r["input"] for r in service.requests] == [
         ["text: a b c d e f", "text: c d e f g h"],
         ["text: i j k l m n"],
@@ -88,7 +88,7 @@ def test_a_request_has_the_form_that_services_know(service: Service) -> None:
         "dimensions": 8,
     }
     assert service.headers[0]["Authorization"] == f"Bearer {KEY}"
-    asked.embed_queries(["e f g h i"])
+    client.embed_queries(["e f g h i"])
     assert service.requests[-1]["input"] == ["?e f g h i"]
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     plain = embedder(service, normalize=False).embed(["a b"])
@@ -106,8 +106,8 @@ def test_an_answer_in_any_order_is_put_in_order(service: Service, encoding: str)
     texts = ["one", "two", "three", "four"]
     expected = embedder(service, encoding=encoding).embed(texts)
     service.alter = lambda answer: answer | {"data": answer["data"][::-1]}
-    found = embedder(service, encoding=encoding).embed(texts)
-    assert found.tobytes() == expected.tobytes()
+    vectors = embedder(service, encoding=encoding).embed(texts)
+    assert vectors.tobytes() == expected.tobytes()
 
 
 def each(change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
@@ -115,7 +115,7 @@ def each(change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], 
 
 
 @pytest.mark.parametrize(
-    ("alter", "said"),
+    ("alter", "message"),
     [
         (lambda a: a | {"data": a["data"][:-1]}, "1 vectors in the answer to 2 texts"),
         (lambda a: a | {"data": a["data"] * 2}, "4 vectors in the answer to 2 texts"),
@@ -137,9 +137,9 @@ def each(change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], 
         (each(lambda item: item | {"more": "x" * 2_000_000}), "longer than 1049600 bytes"),
     ],
 )
-def test_a_wrong_answer_is_refused(service: Service, alter: Any, said: str) -> None:
+def test_a_wrong_answer_is_refused(service: Service, alter: Any, message: str) -> None:
     service.alter = alter
-    with pytest.raises(InvalidRequest, match=said):
+    with pytest.raises(InvalidRequest, match=message):
         embedder(service).embed(["a", "b"])
     assert len(service.requests) == 1
 
@@ -147,20 +147,20 @@ def test_a_wrong_answer_is_refused(service: Service, alter: Any, said: str) -> N
 @pytest.mark.parametrize("status", sorted(http_client.TRANSIENT))
 def test_what_may_pass_is_asked_again(service: Service, status: int) -> None:
     service.next = [failing(status), failing(status)]
-    asked = embedder(service)
-    asked.embed(["a"])
+    client = embedder(service)
+    client.embed(["a"])
     assert len(service.requests) == 3
-    assert 0.25 <= asked.pauses[0] <= 0.5 <= asked.pauses[1] <= 1.0
+    assert 0.25 <= client.pauses[0] <= 0.5 <= client.pauses[1] <= 1.0
 
 
 def test_a_service_says_how_long_to_wait(service: Service) -> None:
     service.next = [failing(429, Retry_After="7"), failing(503, Retry_After="nonsense")]
-    asked = embedder(service)
-    asked.embed(["a"])
-    assert asked.pauses[0] == 7
+    client = embedder(service)
+    client.embed(["a"])
+    assert client.pauses[0] == 7
     service.next = [failing(429, "come back tomorrow", Retry_After="86400")]
     with pytest.raises(Unavailable, match=r"come back tomorrow\); it asks to wait 86400 s"):
-        asked.embed(["a"])
+        client.embed(["a"])
 
 
 def test_it_is_asked_a_limited_number_of_times(service: Service) -> None:
@@ -171,15 +171,15 @@ def test_it_is_asked_a_limited_number_of_times(service: Service) -> None:
 
 
 def test_no_more_requests_a_minute_than_allowed(service: Service) -> None:
-    asked = embedder(service, batch_size=1)
-    asked.service.limits = Limits(requests_per_minute=60)
-    asked.service.clock = lambda: 0.0
-    asked.embed(["a", "b", "c"])
-    assert asked.pauses == [1.0, 1.0]
+    client = embedder(service, batch_size=1)
+    client.service.limits = Limits(requests_per_minute=60)
+    client.service.clock = lambda: 0.0
+    client.embed(["a", "b", "c"])
+    assert client.pauses == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "message"),
     [
         (
             failing(401, f"bad {KEY}"),
@@ -193,10 +193,10 @@ def test_no_more_requests_a_minute_than_allowed(service: Service) -> None:
     ],
 )
 def test_a_refusal_is_not_repeated_and_says_what_to_do(
-    service: Service, reply: Any, said: str
+    service: Service, reply: Any, message: str
 ) -> None:
     service.next = [reply]
-    with pytest.raises(InvalidRequest, match=said) as caught:
+    with pytest.raises(InvalidRequest, match=message) as caught:
         embedder(service).embed(["a"])
     assert len(service.requests) == 1
     assert "\x1b" not in str(caught.value)
@@ -225,13 +225,15 @@ def test_whatever_goes_wrong_the_key_is_not_said(
 ) -> None:
     caplog.set_level(0)
     service.next = [reply] * 9
-    asked = embedder(service, retries=1, timeout=0.3 if reply is slow else 5.0)
+    client = embedder(service, retries=1, timeout=0.3 if reply is slow else 5.0)
     with pytest.raises(DrError) as caught:
-        asked.embed(["a"])
-    said = (
-        "".join(traceback.format_exception(caught.value)) + repr(vars(asked)) + repr(asked.service)
+        client.embed(["a"])
+    message = (
+        "".join(traceback.format_exception(caught.value))
+        + repr(vars(client))
+        + repr(client.service)
     )
-    assert KEY not in said + caplog.text
+    assert KEY not in message + caplog.text
     assert caught.value.__cause__ is None
 
 
@@ -264,7 +266,7 @@ def test_lengths_are_counted_in_bytes_or_by_a_tokenizer(service: Service) -> Non
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("https://user:pw@host/v1", "expected no user, password or query"),
         ("https://host/v1?key=x", "expected no user, password or query"),
@@ -272,22 +274,22 @@ def test_lengths_are_counted_in_bytes_or_by_a_tokenizer(service: Service) -> Non
         ("http://host/v1", "the key would go to host in the clear"),
     ],
 )
-def test_an_address_that_would_give_the_key_away_is_refused(url: str, said: str) -> None:
-    with pytest.raises(InvalidRequest, match=said):
+def test_an_address_that_would_give_the_key_away_is_refused(url: str, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
         HttpEmbedder(url, HostedModel("words", 4, 100), key=KEY)
 
 
 def policy(service: Service, **more: Any) -> HttpPolicy:
-    given = {"kind": "http", "url": service.url, "model": "words", "dimension": 16}
-    return HttpPolicy(**(given | {"max_tokens": 50_000, "api_key": "${KEY}"} | more))
+    arguments = {"kind": "http", "url": service.url, "model": "words", "dimension": 16}
+    return HttpPolicy(**(arguments | {"max_tokens": 50_000, "api_key": "${KEY}"} | more))
 
 
 def test_policies_open_one_and_its_provenance_has_no_secret(service: Service) -> None:
     made = adapters.open_embedder(policy(service, revision="7"), base=Path(), environ={"KEY": KEY})
-    found = made.provenance
-    assert (found.name, found.revision, found.dimension) == ("words", "7", 16)
-    assert found.endpoint == service.url.removeprefix("http://")
-    assert KEY not in found.model_dump_json()
+    provenance = made.provenance
+    assert (provenance.name, provenance.revision, provenance.dimension) == ("words", "7", 16)
+    assert provenance.endpoint == service.url.removeprefix("http://")
+    assert KEY not in provenance.model_dump_json()
     made.embed(["a"])
     assert service.headers[0]["Authorization"] == f"Bearer {KEY}"
     with pytest.raises(ValueError, match="expected a variable that holds the key"):
@@ -320,11 +322,11 @@ def test_a_service_that_cuts_texts_without_a_word_is_found(
 
 def test_an_interrupt_ends_it(service: Service) -> None:
     service.next = [failing(500)]
-    asked = embedder(service)
+    client = embedder(service)
 
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    asked.service.sleep = interrupted
+    client.service.sleep = interrupted
     with pytest.raises(KeyboardInterrupt):
-        asked.embed(["a"])
+        client.embed(["a"])

@@ -62,8 +62,8 @@ class AnchorsTheHead(JsonlSource):
 
 class LeavesAGap(JsonlSource):
     def partitions(self) -> list[SourcePartition]:
-        found = super().partitions()
-        return [*found[:1], *found[2:]]
+        partitions = super().partitions()
+        return [*partitions[:1], *partitions[2:]]
 
 
 class StopsBeforeTheHead(JsonlSource):
@@ -95,9 +95,9 @@ class Exhausted(JsonlSource):
     read = False
 
     def changes(self, after: int, through: int) -> Iterator[pa.RecordBatch]:
-        found = iter(()) if self.read else super().changes(after, through)
+        changes = iter(()) if self.read else super().changes(after, through)
         self.read = True
-        return found
+        return changes
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ class Transformed(HashingEmbedder):
         self._transform = transform
 
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
-        found: FloatArray = self._transform(super().embed(texts, progress=progress))
-        return found
+        vectors: FloatArray = self._transform(super().embed(texts, progress=progress))
+        return vectors
 
 
 class Silent(HashingEmbedder):

@@ -81,15 +81,15 @@ def test_a_change_has_exactly_what_its_line_says(tmp_path: Path) -> None:
 def test_each_quarantined_line_has_its_place_and_follows_a_position(tmp_path: Path) -> None:
     source = JsonlSource(written(tmp_path / "feed.jsonl", FEED))
     reason = "invalid JSON: Expecting value at character 0"
-    assert said(source.quarantined(0, 3)) == [
+    assert reasons(source.quarantined(0, 3)) == [
         ("line 1", reason, 0),
         ("line 4", "missing key seq, ts, op, id", 3),
     ]
     assert source.quarantined(3, 7) == []
-    assert said(source.quarantined(7, 8)) == [("line 8", "[] is not an object", 8)]
+    assert reasons(source.quarantined(7, 8)) == [("line 8", "[] is not an object", 8)]
 
 
-def said(lines: list[Quarantined]) -> list[tuple[str, str, int]]:
+def reasons(lines: list[Quarantined]) -> list[tuple[str, str, int]]:
     return [(q.place, q.reason, q.after) for q in lines]
 
 
@@ -155,9 +155,9 @@ def test_a_malformed_line_is_quarantined_with_its_reason(
 ) -> None:
     source = JsonlSource(written(tmp_path / "feed.jsonl", [line(1), bad, line(3)]))
     assert [row["position"] for row in rows(source)] == [1, 3]
-    [found] = source.quarantined(0, 3)
-    assert (found.place, found.after) == ("line 2", 1)
-    assert reason in found.reason
+    [lines] = source.quarantined(0, 3)
+    assert (lines.place, lines.after) == ("line 2", 1)
+    assert reason in lines.reason
 
 
 @pytest.mark.timeout(60)  # each of them once compared with all others takes an hour
@@ -172,8 +172,8 @@ def test_a_line_that_would_be_huge_in_memory_is_not_decoded(tmp_path: Path) -> N
     many = b"[" + b"{}," * MAX_VALUES + b"{}]}}"
     source = JsonlSource(written(tmp_path / "feed.jsonl", [line(1), NESTED + many, line(3)]))
     assert [row["position"] for row in rows(source)] == [1, 3]
-    [found] = source.quarantined(0, 3)
-    assert found.reason == f"more than {MAX_VALUES} values in one line"
+    [lines] = source.quarantined(0, 3)
+    assert lines.reason == f"more than {MAX_VALUES} values in one line"
 
 
 def test_every_field_of_a_line_has_a_value_that_is_refused_by_name() -> None:
@@ -211,7 +211,7 @@ def test_a_line_over_the_limit_is_quarantined_unread(
     path = written(tmp_path / "feed.jsonl", [line(1), b"x" * 5000, line(3)])
     source = JsonlSource(path)
     assert [row["position"] for row in rows(source)] == [1, 3]
-    assert said(source.quarantined(0, 9)) == [
+    assert reasons(source.quarantined(0, 9)) == [
         ("line 2", "line of 5001 bytes; at most 200 are read", 1)
     ]
     assert source.anchor(3) == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -354,7 +354,7 @@ def test_a_line_delivered_twice_is_a_duplicate_and_another_with_its_position_is_
     source = JsonlSource(written(tmp_path / "feed.jsonl", lines))
     assert [row["position"] for row in rows(source)] == [1, 2, 3, 4, 5]
     assert source.unread().duplicates == 2
-    assert said(source.quarantined(0, 9)) == [
+    assert reasons(source.quarantined(0, 9)) == [
         ("line 7", "seq 3 was said before with other content", 4)
     ]
 
@@ -373,8 +373,8 @@ def test_every_unreadable_line_is_counted_and_the_first_ten_thousand_are_named(
     lines = [line(1), *[b"bad"] * (KEPT_LINES + 2), line(2)]
     source = JsonlSource(written(tmp_path / "f", lines))
     assert [p.through for p in source.partitions()] == [2]
-    found = source.unread()
-    assert (found.count, found.unnamed, len(found.lines)) == (KEPT_LINES + 2, 2, KEPT_LINES)
+    unread = source.unread()
+    assert (unread.count, unread.unnamed, len(unread.lines)) == (KEPT_LINES + 2, 2, KEPT_LINES)
 
 
 def test_a_line_has_the_hash_of_its_bytes_and_waits_since_its_time_or_its_day(
@@ -386,19 +386,19 @@ def test_a_line_has_the_hash_of_its_bytes_and_waits_since_its_time_or_its_day(
         line(3, "2025-12-01T00:00:00Z", author="x"),
     ]
     path = written(tmp_path / "f", [line(1, "2026-01-02T09:00:00Z"), *bad])
-    found = JsonlSource(path).quarantined(0, 1)
-    assert [q.since for q in found] == [
+    lines = JsonlSource(path).quarantined(0, 1)
+    assert [q.since for q in lines] == [
         datetime(2026, 1, 2, hour, tzinfo=UTC) for hour in (10, 9, 0)
     ]
     raws = path.read_bytes().splitlines(keepends=True)
-    assert [q.sha256 for q in found] == [hashlib.sha256(r).hexdigest() for r in raws[1:]]
+    assert [q.sha256 for q in lines] == [hashlib.sha256(r).hexdigest() for r in raws[1:]]
 
 
 def test_what_an_unreadable_line_says_of_the_future_is_not_believed(tmp_path: Path) -> None:
     path = written(tmp_path / "f", [line(1), line(2, "2099-01-01T00:00:00Z", author="x")])
     os.utime(path, (1_800_000_000, 1_800_000_000))
-    [found] = JsonlSource(path).quarantined(0, 1)
-    assert found.since == datetime.fromtimestamp(1_800_000_000, UTC)
+    [lines] = JsonlSource(path).quarantined(0, 1)
+    assert lines.since == datetime.fromtimestamp(1_800_000_000, UTC)
 
 
 def test_bytes_without_a_line_end_are_counted_since_the_file_was_written(tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_a_value_of_the_wrong_type_costs_its_document_and_no_day(tmp_path: Path)
     source = typed(written(tmp_path / "f", lines))
     assert [(p.after, p.through, p.changes) for p in source.partitions()] == [(0, 1, 1), (1, 3, 1)]
     assert [row["position"] for row in rows(source)] == [1, 3]
-    assert said(source.quarantined(0, 9)) == [
+    assert reasons(source.quarantined(0, 9)) == [
         ("line 2", "seq 2: rank is 'two', expected integer", 1),
         ("line 4", "seq 4: rank is 4.5, expected integer", 3),
     ]

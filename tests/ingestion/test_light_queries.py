@@ -77,9 +77,9 @@ def test_a_query_is_read_to_its_end_or_refused(tiny: Path) -> None:
 
 
 def tokenizer(tiny: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    found = json.loads((tiny / "tokenizer.json").read_text())
-    change(found)
-    (tiny / "tokenizer.json").write_text(json.dumps(found))
+    settings = json.loads((tiny / "tokenizer.json").read_text())
+    change(settings)
+    (tiny / "tokenizer.json").write_text(json.dumps(settings))
 
 
 def half_precision(tiny: Path) -> None:

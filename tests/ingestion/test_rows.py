@@ -85,8 +85,8 @@ def chunks(changes: pa.Table) -> pa.Table:
 def segment(chunks: pa.Table) -> pa.Table:
     """The same rows with hashed vectors."""
     records = [index for index, row in enumerate(chunks["chunk_index"].to_pylist()) if row >= 0]
-    found = HashingEmbedder(8).embed(embedding_inputs(chunks)).tolist()
-    vectors = dict(zip(records, found, strict=True))
+    embedded = HashingEmbedder(8).embed(embedding_inputs(chunks)).tolist()
+    vectors = dict(zip(records, embedded, strict=True))
     rows = [row | {"embedding": vectors.get(i)} for i, row in enumerate(chunks.to_pylist())]
     return pa.Table.from_pylist(rows, schema=segment_schema(SPEC))
 
@@ -192,8 +192,8 @@ def test_five_of_many_wrong_values_are_shown(tmp_path: Path) -> None:
 def test_what_the_embedder_reads_is_prefix_and_text(chunks: pa.Table) -> None:
     rows = [row | {"prefix": "T\n\n" if row["id"] else None} for row in chunks.to_pylist()]
     rows[-1]["prefix"] = None
-    found = embedding_inputs(pa.Table.from_pylist(rows, schema=chunks.schema))
-    assert found == ["T\n\nabcde", "T\n\nfgh", "xyz"]
+    texts = embedding_inputs(pa.Table.from_pylist(rows, schema=chunks.schema))
+    assert texts == ["T\n\nabcde", "T\n\nfgh", "xyz"]
 
 
 def test_good_rows_pass(changes: pa.Table, chunks: pa.Table, segment: pa.Table) -> None:

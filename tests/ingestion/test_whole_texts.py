@@ -121,10 +121,10 @@ def test_a_chunk_of_any_chunker_that_is_too_long_is_named(
     desk.say("short", "restore")
     with pytest.raises(InvalidRequest) as caught:
         desk.process(chunker, Embedder(tiny)).ingest()
-    said = str(caught.value)
-    assert "1 chunks are longer than model 'tiny' reads, 48 tokens with title and prompt" in said
-    assert "'long#000000' has " in said
-    assert "short#" not in said
+    message = str(caught.value)
+    assert "1 chunks are longer than model 'tiny' reads, 48 tokens with title and prompt" in message
+    assert "'long#000000' has " in message
+    assert "short#" not in message
 
 
 @pytest.mark.parametrize(("max_tokens", "prompt", "fits"), [(48, "", True), (49, "", False)])
@@ -229,9 +229,9 @@ def test_a_models_own_prompts_are_never_applied_by_themselves(tiny: Path, profil
     plain = Embedder(tiny, profile=profile).embed(["restore it"])
     prompts = {"query": "query: ", "passage": "passage: "}
     write(tiny, "config_sentence_transformers.json", prompts=prompts, default_prompt_name="passage")
-    for said in ({}, {"prompt": ""}, {"query_prompt": ""}):
+    for prompt in ({}, {"prompt": ""}, {"query_prompt": ""}):
         with pytest.raises(InvalidRequest, match=r"declares prompts \(passage 'passage: ', query"):
-            Embedder(tiny, profile=profile, **said).embed(["restore it"])  # type: ignore[arg-type]
+            Embedder(tiny, profile=profile, **prompt).embed(["restore it"])  # type: ignore[arg-type]
     none = Embedder(tiny, profile=profile, prompt="", query_prompt="")
     assert none.embed(["restore it"]).tobytes() == plain.tobytes()
     assert none.embed_queries(["restore it"]).tobytes() == plain.tobytes()
@@ -256,11 +256,11 @@ def test_the_first_components_are_kept_where_so_many_are_wanted(
     full = Embedder(tiny, normalize=False).embed(["restore it"])
     if said_by == "model":
         write(tiny, "config_sentence_transformers.json", truncate_dim=4)
-    wanted = 4 if said_by == "policy" else None
-    part = Embedder(tiny, profile=profile, dimension=wanted)
-    found = part.embed(["restore it"])
+    dimension = 4 if said_by == "policy" else None
+    part = Embedder(tiny, profile=profile, dimension=dimension)
+    vectors = part.embed(["restore it"])
     expected = full[:, :4] / np.linalg.norm(full[:, :4])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
     assert (part.provenance.dimension, part.provenance.normalized) == (4, True)
     assert not Embedder(tiny, dimension=4, normalize=False).provenance.normalized
     with pytest.raises(InvalidRequest, match="computes 16 components, so dimension 17"):
@@ -303,7 +303,7 @@ def pickled_module(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda tiny: with_a_module(tiny, "custom_code.Module"), "code of a model's own"),
         (lambda tiny: with_a_module(tiny, "sentence_transformers.models.BoW"), "not one of"),
@@ -311,9 +311,11 @@ def pickled_module(tiny: Path) -> None:
         (lambda tiny: write(tiny, "adapter_config.json", peft_type="LORA"), "is an adapter"),
     ],
 )
-def test_parts_that_are_not_loaded_safely_are_refused(tiny: Path, damage: Any, said: str) -> None:
+def test_parts_that_are_not_loaded_safely_are_refused(
+    tiny: Path, damage: Any, message: str
+) -> None:
     damage(tiny)
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(Refused, match=message):
         Embedder(tiny).embed(["a"])
 
 

@@ -35,7 +35,7 @@ NONE = store_schema(SPEC).empty_table()
 
 
 def brought_back(store: Picky, repository: Repository, **more: Any) -> Recovery:
-    """What the newest point says, served from the store that it was in."""
+    """The newest point, restored and served from the store that it was in."""
     point = History(repository, "items").latest()
     plan = plan_restore(
         point, repository=repository, store=store, store_name="first", switch=True, **more
@@ -54,7 +54,7 @@ def ids(store: Picky) -> set[str]:
     return {key for batch in store.scan("items") for key in batch["id"].to_pylist()}
 
 
-def kept(repository: Repository) -> set[str]:
+def ids_kept(repository: Repository) -> set[str]:
     with fold_point(repository, History(repository, "items").latest()) as state:
         tables = list(newest_rows(repository, state))
     return {key for table in tables for key in table["id"].to_pylist()}
@@ -82,7 +82,7 @@ def test_the_next_backup_does_not_take_them_for_deleted() -> None:
         assert taken.fitness.misfits == 2
         assert {m.record for m in taken.fitness.named} == REFUSED
         assert [loss.part for loss in taken.unaccepted] == ["records"]
-    assert kept(repository) == {r["id"] for r in ROWS}
+    assert ids_kept(repository) == {r["id"] for r in ROWS}
     assert verify(History(repository, "items"), level=3).sound
 
 
@@ -104,7 +104,7 @@ def test_a_real_deletion_beside_them_is_one() -> None:
     store.write(store.aliases()["items"], NONE, replaces=["a"])
     taken = snapshot(store, repository)
     assert (taken.equal, taken.findings.absent, taken.held) == (True, ("a",), 2)
-    assert kept(repository) == {r["id"] for r in ROWS} - {"a0"}
+    assert ids_kept(repository) == {r["id"] for r in ROWS} - {"a0"}
 
 
 def test_one_that_was_put_back_is_deleted_when_it_goes_again() -> None:
@@ -129,7 +129,7 @@ def test_a_document_that_is_edited_does_not_lose_what_was_left_out_of_it() -> No
     store.fill(row("doc", 0, note="new"))
     taken = snapshot(store, repository)
     assert (taken.equal, taken.findings.changed, taken.held) == (True, ("doc",), 1)
-    assert kept(repository) == {"doc0", "doc1", "doc2", "x0"}
+    assert ids_kept(repository) == {"doc0", "doc1", "doc2", "x0"}
     again = snapshot(store, repository)
     assert (again.equal, again.findings.recorded, again.held) == (True, [], 1)
 
@@ -142,7 +142,7 @@ def test_a_document_of_which_nothing_else_is_left_keeps_it() -> None:
     store.write(store.aliases()["items"], NONE, replaces=["doc"])
     taken = snapshot(store, repository)
     assert taken.findings.changed == ("doc",)
-    assert kept(repository) == {"doc1", "x0"}
+    assert ids_kept(repository) == {"doc1", "x0"}
 
 
 class Surprises(Picky):

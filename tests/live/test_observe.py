@@ -116,9 +116,9 @@ def test_a_store_that_errs_beyond_its_tolerance_is_not_served(process: Process) 
 
 def test_nearness_is_relative_to_length_above_one() -> None:
     spec = CollectionSpec(name="n", vectors=(Vector(dimension=2),))
-    kept = [[100.0, 0.0], [100.0, 0.0], [0.1, 0.0], [0.1, 0.0], None, None, [1.0, 0.0]]
-    found = [[100.09, 0.0], [100.11, 0.0], [0.1009, 0.0], [0.1011, 0.0], None, [0.0, 0.0], None]
+    stored = [[100.0, 0.0], [100.0, 0.0], [0.1, 0.0], [0.1, 0.0], None, None, [1.0, 0.0]]
+    sought = [[100.09, 0.0], [100.11, 0.0], [0.1009, 0.0], [0.1011, 0.0], None, [0.0, 0.0], None]
     kind = pa.list_(pa.float32(), 2)
-    tables = [pa.table({"embedding": pa.array(rows, kind)}) for rows in (found, kept)]
+    tables = [pa.table({"embedding": pa.array(rows, kind)}) for rows in (sought, stored)]
     near = within(*tables, spec, tolerance=1e-3)
     assert near.tolist() == [True, False, True, False, True, False, False]

@@ -1,4 +1,4 @@
-"""What becomes of a collection in another engine is said first, and what is not as it was after."""
+"""Changes of a collection in another engine are reported before a restore and compared after it."""
 
 from dataclasses import replace
 
@@ -119,9 +119,9 @@ def test_an_exact_store_keeps_what_is_said_of_indexes() -> None:
 def test_parts_are_compared_one_by_one() -> None:
     vectors = (SPEC.vectors[0].model_copy(update={"index": None}), *SPEC.vectors[1:])
     here = {"here": {"limits": {"rows": 5}, "indexes": ["a"]}}
-    found = {"here": {"limits": {"rows": 6}, "unreported": ["vectors.second.index.m"]}}
+    reported = {"here": {"limits": {"rows": 6}, "unreported": ["vectors.second.index.m"]}}
     expected = SPEC.model_copy(update={"engine": here})
-    other = SPEC.model_copy(update={"engine": found, "vectors": vectors, "shards": None})
+    other = SPEC.model_copy(update={"engine": reported, "vectors": vectors, "shards": None})
     listed = compare_parts(expected, other, engine="here")
     assert {(f.part, f.unreported) for f in listed} == {
         ("vectors.embedding.index", False),
@@ -133,8 +133,8 @@ def test_parts_are_compared_one_by_one() -> None:
         ("vectors.second.index.m", True),
     }
     assert compare_parts(expected, expected, engine="here") == ()
-    said = {finding.part: finding.consequence for finding in listed}
-    assert said["engine.here.limits.rows"].endswith(": 5 → 6")
+    consequences = {finding.part: finding.consequence for finding in listed}
+    assert consequences["engine.here.limits.rows"].endswith(": 5 → 6")
     named = {"here": {"indexes": [{"name": "a", "on": "x"}, {"name": "b", "on": "y"}]}}
     without = {"here": {"indexes": named["here"]["indexes"][:1]}}
     both = (SPEC.model_copy(update={"engine": section}) for section in (named, without))
@@ -156,11 +156,11 @@ def test_what_an_adapter_notes_for_itself_is_no_part_that_anyone_misses() -> Non
 
 def test_a_part_that_is_not_reported_is_shown_as_what_was_asked_for() -> None:
     """By the names of what is in it, and not at all where nothing was asked for."""
-    wanted = {"tags": {"gold": 3, "silver": 5}}
+    section = {"tags": {"gold": 3, "silver": 5}}
     unseen = ["engine.here.tags", "engine.here.indexes", "vectors.second.index.m"]
-    expected = SPEC.model_copy(update={"engine": {"here": wanted}})
-    found = SPEC.model_copy(update={"engine": {"here": {**wanted, "unreported": unseen}}})
-    listed = compare_parts(expected, found, engine="here")
+    expected = SPEC.model_copy(update={"engine": {"here": section}})
+    reported = SPEC.model_copy(update={"engine": {"here": {**section, "unreported": unseen}}})
+    listed = compare_parts(expected, reported, engine="here")
     assert {finding.part: finding.expected for finding in listed} == {
         "engine.here.tags": {"gold": 3, "silver": 5},
         "vectors.second.index.m": 24,
@@ -194,11 +194,11 @@ def restored(
     store: MemoryVectorStore,
     *,
     accept_loss: bool,
-    told: list[CompatibilityReport],
+    reports: list[CompatibilityReport],
 ) -> Recovery:
     point = History(repository, "items").latest()
     plan = outline_restore(point, repository=repository, store=store, store_name="second")
-    told.append(CompatibilityReport(plan.spec, plan.notes))
+    reports.append(CompatibilityReport(plan.spec, plan.notes))
     require_allowed(plan, accept_loss=accept_loss, accept_code=None)
     return restore(point, plan, repository=repository, store=store, lease=OneAtATime())
 
@@ -216,23 +216,23 @@ def switching(point: RecoveryPoint, repository: Repository, store: MemoryVectorS
 
 
 def test_what_would_be_lost_is_said_and_refused_until_it_is_accepted() -> None:
-    repository, other, told = (
+    repository, other, reports = (
         adopted(MemoryVectorStore()),
         MemoryVectorStore(),
         list[CompatibilityReport](),
     )
     with pytest.raises(Refused, match=r"engine.elsewhere.policies.*--accept-loss"):
-        restored(repository, other, accept_loss=False, told=told)
-    assert [note.part for note in told[0].lost] == ["replicas", "engine.elsewhere.policies"]
+        restored(repository, other, accept_loss=False, reports=reports)
+    assert [note.part for note in reports[0].lost] == ["replicas", "engine.elsewhere.policies"]
     assert other.collections() == []
-    done = restored(repository, other, accept_loss=True, told=told)
+    done = restored(repository, other, accept_loss=True, reports=reports)
     assert (done.bit_identical, done.findings) == (True, ())
     assert other.describe(done.plan.physical).engine == SPEC.engine
 
 
 def test_a_part_that_a_store_forgot_is_a_finding() -> None:
     repository = adopted(MemoryVectorStore())
-    done = restored(repository, Forgetful(), accept_loss=True, told=[])
+    done = restored(repository, Forgetful(), accept_loss=True, reports=[])
     assert done.missing == tuple(
         PartFinding(
             f"vectors.{vector}.index.{key}",
@@ -258,8 +258,8 @@ def test_a_snapshot_records_what_was_reconfigured_and_where_else_it_is_served() 
     assert [(f.part, f.expected, f.found) for f in snapshot.reconfigured] == [
         ("vectors.embedding.index.m", 24, 48)
     ]
-    kept = History(repository, "items").latest().manifest.spec
-    assert (kept.vectors[0].index, kept.aliases) == (changed.index, ("shop",))
+    recorded = History(repository, "items").latest().manifest.spec
+    assert (recorded.vectors[0].index, recorded.aliases) == (changed.index, ("shop",))
     point = History(repository, "items").latest()
     plan = switching(point, repository, store)
     restore(point, plan, repository=repository, store=store, lease=OneAtATime())
@@ -326,7 +326,7 @@ def test_a_collection_that_cannot_be_read_does_not_keep_another_from_coming_back
 
     repository, other = adopted(MemoryVectorStore()), Torn()
     other.create(SPEC.physical("torn"))
-    assert restored(repository, other, accept_loss=True, told=[]).bit_identical
+    assert restored(repository, other, accept_loss=True, reports=[]).bit_identical
     point = History(repository, "items").latest()
     with pytest.raises(AlreadyExists, match="torn"):
         plan_restore(
@@ -351,9 +351,9 @@ def test_an_alias_that_is_somebody_elses_by_now_stays() -> None:
     store.create(SPEC.physical("taken"))
     point = History(repository, "items").latest()
     plan = switching(point, repository, store)
-    said = {note.part: note.consequence for note in plan.notes if note.part.startswith("aliases.")}
-    assert set(said) == {"aliases.shop", "aliases.taken"}
-    assert "other@1" in said["aliases.shop"]
+    notes = {note.part: note.consequence for note in plan.notes if note.part.startswith("aliases.")}
+    assert set(notes) == {"aliases.shop", "aliases.taken"}
+    assert "other@1" in notes["aliases.shop"]
     restore(point, plan, repository=repository, store=store, lease=OneAtATime())
     assert store.aliases() == {
         "items": plan.physical,

@@ -50,8 +50,8 @@ def records(*, text_bytes: int, documents: int, version: int = 0) -> pa.Table:
         ),
     }
     schema = store_schema(SPEC)
-    found = [columns.get(field.name, pa.nulls(count, field.type)) for field in schema]
-    return pa.table(found, schema=schema)
+    columns_read = [columns.get(field.name, pa.nulls(count, field.type)) for field in schema]
+    return pa.table(columns_read, schema=schema)
 
 
 @pytest.fixture
@@ -116,13 +116,13 @@ def test_a_scan_of_long_records_fetches_few_at_once(
     monkeypatch.setattr(scan, "MARK_ROWS", mark_rows)
     written = records(text_bytes=TEXT_BYTES, documents=RECORDS)
     store.write(SPEC.name, written)
-    found = list(store.scan(SPEC.name))
-    assert pa.Table.from_batches(found).equals(written)
-    assert max(batch.nbytes for batch in found) < 2 * LIMIT
+    rows = list(store.scan(SPEC.name))
+    assert pa.Table.from_batches(rows).equals(written)
+    assert max(batch.nbytes for batch in rows) < 2 * LIMIT
     some = [f"d{number:05d}" for number in range(0, RECORDS, 3)]
-    found = list(store.scan(SPEC.name, documents=some))
-    assert pa.Table.from_batches(found)["document_id"].unique().to_pylist() == some
-    assert max(batch.nbytes for batch in found) < 2 * LIMIT
+    rows = list(store.scan(SPEC.name, documents=some))
+    assert pa.Table.from_batches(rows)["document_id"].unique().to_pylist() == some
+    assert max(batch.nbytes for batch in rows) < 2 * LIMIT
 
 
 @pytest.mark.parametrize("written_to", [False, True])
@@ -136,9 +136,9 @@ def test_a_scan_gets_the_memory_that_texts_need(
     little = DuckDBVectorStore(tmp_path / "store", memory_limit_mb=40)
     usual, restarts = duckdb_store.begin_again, list[object]()
 
-    def begin_again(*given: Any) -> None:
-        restarts.append(given)
-        usual(*given)
+    def begin_again(*arguments: Any) -> None:
+        restarts.append(arguments)
+        usual(*arguments)
         if written_to:
             path = tmp_path / "store" / "long@1.duckdb"
             os.utime(path, ns=(1, 1))
@@ -164,7 +164,7 @@ def test_a_search_gets_the_memory_that_texts_need(
     monkeypatch.setattr(files, "ROOM", 0)
     usual, restarts = files.begin_again, list[object]()
     monkeypatch.setattr(
-        files, "begin_again", lambda *given: (restarts.append(given), usual(*given))
+        files, "begin_again", lambda *arguments: (restarts.append(arguments), usual(*arguments))
     )
     little = DuckDBVectorStore(tmp_path / "store", memory_limit_mb=40)
     assert little.search(SPEC.name, query, limit=100) == expected
@@ -178,14 +178,14 @@ def test_long_texts_are_cut_into_terms_some_at_a_time(
     spec = SPEC.model_copy(update={"name": "words@1", "keyword_index": True})
     words = [" ".join(f"w{number}x{n}" for n in range(1200)) for number in range(120)]
     texts = [f"{text} {number % 3} only{number}" for number, text in enumerate(words)]
-    given = records(text_bytes=2, documents=60).set_column(
+    records_in = records(text_bytes=2, documents=60).set_column(
         store_schema(SPEC).get_field_index("text"), "text", pa.array(texts)
     )
-    postings, sizes, held = keywords.postings, list[int](), list[int]()
+    postings, sizes, pieces = keywords.postings, list[int](), list[int]()
 
     def noted(texts: pa.Array) -> pa.Table:
         sizes.append(texts.nbytes)
-        held.append(pa.total_allocated_bytes())
+        pieces.append(pa.total_allocated_bytes())
         return postings(texts)
 
     monkeypatch.setattr(keywords, "PIECE_BYTES", LIMIT)
@@ -193,13 +193,15 @@ def test_long_texts_are_cut_into_terms_some_at_a_time(
     store.create(spec)
     if built_first:
         store.build_index(spec.name)
-    store.write(spec.name, given)
+    store.write(spec.name, records_in)
     store.build_index(spec.name)
     assert max(sizes) < 2 * LIMIT < sum(sizes) / 5
-    assert max(held) - min(held) < sum(sizes) / 2  # nothing is kept to the end of the transaction
-    found = store.search(spec.name, Query(text="2 only77", mode=Mode.KEYWORD), limit=50)
-    assert found[0].id == "d00038#1"
-    assert len(found) == 40
+    assert (
+        max(pieces) - min(pieces) < sum(sizes) / 2
+    )  # nothing is kept to the end of the transaction
+    hits = store.search(spec.name, Query(text="2 only77", mode=Mode.KEYWORD), limit=50)
+    assert hits[0].id == "d00038#1"
+    assert len(hits) == 40
 
 
 def test_texts_of_every_length_are_indexed_whatever_was_deleted(
@@ -210,14 +212,14 @@ def test_texts_of_every_length_are_indexed_whatever_was_deleted(
     count, sizes = 60 * PIECES, list[int]()
     lengths = [6000 if number % 40 > 32 else 1 for number in range(count)]
     texts = [f"only{number}" + " word" * length for number, length in enumerate(lengths)]
-    given = records(text_bytes=2, documents=60).set_column(
+    records_in = records(text_bytes=2, documents=60).set_column(
         store_schema(SPEC).get_field_index("text"), "text", pa.array(texts)
     )
     store.create(spec)
     for start in (0, 40, 80):
-        store.write(spec.name, given.slice(start, 40))
+        store.write(spec.name, records_in.slice(start, 40))
     gone = [f"d{number:05d}" for number in (0, 1, 17, 18, 19, 59)]
-    store.write(spec.name, given.slice(0, 0), replaces=gone)
+    store.write(spec.name, records_in.slice(0, 0), replaces=gone)
     postings = keywords.postings
 
     def noted(texts: pa.Array) -> pa.Table:
@@ -232,9 +234,9 @@ def test_texts_of_every_length_are_indexed_whatever_was_deleted(
     assert max(sizes) < LIMIT + 2 * 30_000
     left = {number for number in range(count) if f"d{number // PIECES:05d}" not in gone}
     for number in range(count):
-        found = store.search(spec.name, Query(text=f"only{number}", mode=Mode.KEYWORD), limit=2)
+        hits = store.search(spec.name, Query(text=f"only{number}", mode=Mode.KEYWORD), limit=2)
         expected = [f"d{number // PIECES:05d}#{number % PIECES}"] if number in left else []
-        assert [hit.id for hit in found] == expected
+        assert [hit.id for hit in hits] == expected
 
 
 @pytest.mark.long

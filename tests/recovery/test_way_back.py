@@ -96,18 +96,18 @@ def test_an_index_is_kept_only_where_another_one_or_none_takes_its_place() -> No
     assert kept_for_return(
         CompatibilityReport(bare), spec, origin="b", engine="b"
     ) == CompatibilityReport(bare)
-    kept = kept_for_return(CompatibilityReport(bare), spec, origin="a", engine="b").spec
-    assert kept.engine == {"a": {VECTOR_INDEXES: {"embedding": GRAPH.model_dump(mode="json")}}}
-    assert kept.vectors == bare.vectors
-    assert taken_up(kept, engine="b") == kept
-    assert taken_up(kept, engine="a") == spec
+    noted = kept_for_return(CompatibilityReport(bare), spec, origin="a", engine="b").spec
+    assert noted.engine == {"a": {VECTOR_INDEXES: {"embedding": GRAPH.model_dump(mode="json")}}}
+    assert noted.vectors == bare.vectors
+    assert taken_up(noted, engine="b") == noted
+    assert taken_up(noted, engine="a") == spec
 
 
-@pytest.mark.parametrize("kept", ["no mapping", {"embedding": 7}, {"gone": {"kind": "hnsw"}}])
-def test_what_is_no_index_is_not_taken_for_one(kept: object) -> None:
-    section = {"a": {VECTOR_INDEXES: kept, "storage": {"fill": 70}}}
+@pytest.mark.parametrize("noted", ["no mapping", {"embedding": 7}, {"gone": {"kind": "hnsw"}}])
+def test_what_is_no_index_is_not_taken_for_one(noted: object) -> None:
+    section = {"a": {VECTOR_INDEXES: noted, "storage": {"fill": 70}}}
     spec = indexed(GRAPH).model_copy(update={"engine": section})
-    found = taken_up(spec, engine="a")
-    assert found.vectors == spec.vectors
-    assert found.engine == {"a": {"storage": {"fill": 70}}}
-    assert kept_for_return(CompatibilityReport(found), spec, origin="a", engine="a").notes == ()
+    taken = taken_up(spec, engine="a")
+    assert taken.vectors == spec.vectors
+    assert taken.engine == {"a": {"storage": {"fill": 70}}}
+    assert kept_for_return(CompatibilityReport(taken), spec, origin="a", engine="a").notes == ()

@@ -1,4 +1,4 @@
-"""What is small in a repository and would be huge in memory is refused before it is decoded."""
+"""Objects small in a repository and huge in memory are refused before they are decoded."""
 
 import json
 import resource
@@ -176,8 +176,8 @@ def test_many_columns_are_not_decoded() -> None:
 
 
 def test_commas_in_texts_are_no_values() -> None:
-    said = ["," * (MAX_VALUES + 1), '"[,' * 10]
-    assert decode_json(json.dumps(said).encode(), what="here", limit_bytes=64 << 20) == said
+    texts = ["," * (MAX_VALUES + 1), '"[,' * 10]
+    assert decode_json(json.dumps(texts).encode(), what="here", limit_bytes=64 << 20) == texts
 
 
 def test_an_object_that_has_grown_is_not_read_whole() -> None:
@@ -221,9 +221,9 @@ def test_verification_names_a_hostile_page_and_goes_on() -> None:
     home = repository()
     forged(home, objects=[])
     forged(home, objects=[], pages=[HOSTILE])
-    found = verify(History(home, "books"), level=2)
-    assert found.points == 2
-    assert [finding.key for finding in found.findings] == ["books/manifests/1.json"]
+    verification = verify(History(home, "books"), level=2)
+    assert verification.points == 2
+    assert [finding.key for finding in verification.findings] == ["books/manifests/1.json"]
 
 
 @pytest.mark.parametrize("value", [[HOSTILE], {"key": 1}, [1]], ids=["path", "object", "number"])
@@ -231,10 +231,10 @@ def test_verification_names_a_hostile_list_of_references_and_goes_on(value: obje
     home = repository()
     forged(home, objects=[])
     forged(home, objects=listing(home, value))
-    found = verify(History(home, "books"), level=2)
-    assert found.points == 2
-    assert [finding.key for finding in found.findings] == ["books/manifests/1.json"]
-    assert "not a list of references" in found.findings[0].problem
+    verification = verify(History(home, "books"), level=2)
+    assert verification.points == 2
+    assert [finding.key for finding in verification.findings] == ["books/manifests/1.json"]
+    assert "not a list of references" in verification.findings[0].problem
 
 
 def test_an_entry_that_names_a_hostile_object_is_damaged() -> None:

@@ -139,11 +139,11 @@ def vectors_of(
     provenance: str = MODEL,
     claimed: frozenset[str] = frozenset(),
 ) -> dict[str, SegmentRef]:
-    found = find_embeddings(
+    checkpoint = find_embeddings(
         home, "books", day=day, provenance=provenance, spec=SPEC, claimed=claimed
     )
-    assert all(embedded.seconds == 2.5 for embedded in found.values())
-    return {piece: embedded.segment for piece, embedded in found.items()}
+    assert all(embedded.seconds == 2.5 for embedded in checkpoint.values())
+    return {piece: embedded.segment for piece, embedded in checkpoint.items()}
 
 
 def test_every_stage_is_found_again_by_another_process() -> None:
@@ -164,7 +164,7 @@ def test_every_stage_is_found_again_by_another_process() -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "position_range",
     [
         changed(STRETCH, day="2026-01-02"),
         changed(STRETCH, epoch=2),
@@ -173,10 +173,10 @@ def test_every_stage_is_found_again_by_another_process() -> None:
     ],
     ids=["another day", "another epoch", "began earlier", "read further"],
 )
-def test_documents_that_do_not_fit_are_not_adopted(wanted: PositionRange) -> None:
+def test_documents_that_do_not_fit_are_not_adopted(position_range: PositionRange) -> None:
     home = repository()
     write_documents(home)
-    assert documents_in(home, wanted) == []
+    assert documents_in(home, position_range) == []
 
 
 def test_documents_within_a_wider_stretch_are_adopted_as_what_they_are() -> None:
@@ -184,8 +184,8 @@ def test_documents_within_a_wider_stretch_are_adopted_as_what_they_are() -> None
     refs = [
         write_documents(home, changed(STRETCH, after=a, through=b)) for a, b in ((4, 6), (6, 8))
     ]
-    found = documents_in(home, changed(STRETCH, after=0, through=100))
-    assert [ref for ref, _ in found] == refs
+    documents = documents_in(home, changed(STRETCH, after=0, through=100))
+    assert [ref for ref, _ in documents] == refs
     assert [(ref.after, ref.through) for ref in refs] == [(4, 6), (6, 8)]
 
 

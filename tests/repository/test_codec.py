@@ -77,7 +77,7 @@ def values_of(kind: pa.DataType) -> st.SearchStrategy[Any]:
         return st.lists(items, min_size=kind.list_size, max_size=kind.list_size)
     if kind == SPARSE:
         return st.dictionaries(st.integers(0, 2**63 - 1), FLOATS, max_size=3).map(
-            lambda found: {"indices": sorted(found), "values": [found[k] for k in sorted(found)]}
+            lambda value: {"indices": sorted(value), "values": [value[k] for k in sorted(value)]}
         )
     if pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type):
         return st.lists(values_of(kind.value_type), max_size=3)
@@ -292,12 +292,12 @@ def test_rows_in_the_formats_schema_are_accepted() -> None:
 
 def test_some_columns_can_be_read_alone_in_any_order() -> None:
     data = encode_table(SEGMENT)
-    wanted = ["text", "document_id"]
-    decoded = decode_table(data, SEGMENT_SCHEMA, what="here", columns=wanted)
-    assert decoded.equals(SEGMENT.select(wanted))
+    columns = ["text", "document_id"]
+    decoded = decode_table(data, SEGMENT_SCHEMA, what="here", columns=columns)
+    assert decoded.equals(SEGMENT.select(columns))
     with pytest.raises(Damaged, match=r"^here: not readable as Parquet"):
         decode_table(
-            encode_table(pa.table({"a": [1]})), SEGMENT_SCHEMA, what="here", columns=wanted
+            encode_table(pa.table({"a": [1]})), SEGMENT_SCHEMA, what="here", columns=columns
         )
 
 
@@ -316,12 +316,12 @@ def test_segments_are_read_by_plain_pyarrow_and_duckdb(tmp_path: Any) -> None:
     path.write_bytes(encode_table(SEGMENT, metadata=LABELS))
     assert pq.read_table(path).replace_schema_metadata(None).equals(SEGMENT)
     with duckdb.connect() as sql:
-        found = sql.execute(
+        row = sql.execute(
             "SELECT document_id, chunk_index, text, embedding FROM read_parquet(?) "
             "WHERE chunk_index >= 0 ORDER BY ALL",
             [str(path)],
         ).fetchall()
-    assert found == [
+    assert row == [
         ("a", 0, "one", [0.0, 1.0]),
         ("a", 1, "two", [0.0, 1.0]),
         ("b", 0, "text", [0.0, 1.0]),

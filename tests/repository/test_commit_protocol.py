@@ -17,7 +17,7 @@ FAULTS = 2
 
 
 class Rule(StrEnum):
-    """What a writer must do; without any of these, a counterexample."""
+    """A rule that writers obey; without any one of these, a counterexample exists."""
 
     READ_AFTER_CONFLICT = "a conflict is established by reading: it may be with ourselves"
     READ_AFTER_SILENCE = "a lost answer is established by reading: it may have been done"
@@ -124,9 +124,9 @@ def established(world: World, who: int, rules: frozenset[Rule]) -> World:
         return moved(world, who, doing="idle")
     if not writer.conflict and Rule.READ_AFTER_SILENCE not in rules:
         return finished(world, who, acknowledge=True)
-    found = world.log[writer.number - 1] if writer.number <= len(world.log) else None
-    if found is not None:
-        ours = found == transaction(world, who) or Rule.COMPARE_TRANSACTIONS not in rules
+    entry = world.log[writer.number - 1] if writer.number <= len(world.log) else None
+    if entry is not None:
+        ours = entry == transaction(world, who) or Rule.COMPARE_TRANSACTIONS not in rules
         return finished(world, who, acknowledge=True) if ours else moved(world, who, doing="idle")
     if writer.attempts and Rule.SAME_NUMBER in rules:
         return moved(world, who, doing="drafted")
@@ -150,8 +150,8 @@ def explore(rules: frozenset[Rule]) -> tuple[int, str | None]:
     seen, queue = {start}, deque([start])
     while queue:
         world = queue.popleft()
-        if found := wrong_with(world):
-            return len(seen), found
+        if problems := wrong_with(world):
+            return len(seen), problems
         for following in steps(world, rules):
             if following not in seen:
                 seen.add(following)
@@ -178,5 +178,5 @@ def test_with_all_rules_nothing_goes_wrong() -> None:
     ids=lambda value: value.name if isinstance(value, Rule) else "",
 )
 def test_without_any_one_rule_something_does(rule: Rule, wrong: str) -> None:
-    _, found = explore(ALL - {rule})
-    assert found == wrong
+    _, problems = explore(ALL - {rule})
+    assert problems == wrong

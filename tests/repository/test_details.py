@@ -1,4 +1,4 @@
-"""What entries say is typed: unknown keys are kept by who reads and refused from who writes."""
+"""Details of entries are typed: unknown keys are kept by readers and refused to writers."""
 
 import json
 from typing import Any
@@ -196,14 +196,14 @@ def test_an_object_that_only_a_newer_version_reads_is_refused_by_name(
 
 def test_every_reference_of_a_manifest_is_reachable() -> None:
     """By the model: a field of references that is added is not forgotten."""
-    home, found = repository(), set[str]()
+    home, keys = repository(), set[str]()
     whole, named = _with_every_reference()
     ref = write_manifest(home, whole)
     entry = entry_with(()).model_copy(
         update={"body": Body(manifest=ref, objects=(), detail=REFUSED)}
     )
-    found = {r.key for r in reachable(home, entry, whole)}
-    assert found == {*named, ref.key}
+    keys = {r.key for r in reachable(home, entry, whole)}
+    assert keys == {*named, ref.key}
 
 
 def _with_every_reference() -> tuple[Manifest, set[str]]:

@@ -453,8 +453,8 @@ def test_the_bytes_of_a_sparse_vector_and_of_several_are_these() -> None:
             bytes.fromhex("0000000000000000 0700000000000000 0000003f 00000080"),
         ]
     )
-    (found,) = digest.vector_digests(table_of_kinds(row), KINDS).to_pylist()
-    assert found == hashlib.sha256(canonical).digest()
+    (digests,) = digest.vector_digests(table_of_kinds(row), KINDS).to_pylist()
+    assert digests == hashlib.sha256(canonical).digest()
 
 
 COMPONENTS = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, -1e-45])
@@ -638,7 +638,7 @@ def test_physical_layout_does_not_matter(
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two drawn values have the same canonical form."""
+    """True if two drawn values have the same canonical form."""
     return repr(a) == repr(b)  # tells 0.0 from −0.0, and takes all NaN for one
 
 
@@ -705,9 +705,12 @@ def test_a_sum_depends_neither_on_order_nor_on_partition(
 @examples(40)
 @given(DIGESTS, DIGESTS, DIGESTS)
 def test_a_sum_moves_with_what_is_added_and_removed(
-    kept: list[bytes], removed: list[bytes], added: list[bytes]
+    digests: list[bytes], removed: list[bytes], added: list[bytes]
 ) -> None:
-    before, after = digest.to_hex(total([*kept, *removed])), digest.to_hex(total([*kept, *added]))
+    before, after = (
+        digest.to_hex(total([*digests, *removed])),
+        digest.to_hex(total([*digests, *added])),
+    )
     moved = digest.combine(
         add=(before, digest.to_hex(total([*added]))), remove=(digest.to_hex(total([*removed])),)
     )

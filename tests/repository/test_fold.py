@@ -81,7 +81,7 @@ def newest(
     before: int = 1 << 62,
 ) -> dict[str, tuple[int, Version]]:
     """Document → (segment, its newest version)."""
-    found: dict[str, tuple[tuple[int, ...], int, Version]] = {}
+    versions: dict[str, tuple[tuple[int, ...], int, Version]] = {}
     for place, segment in enumerate(written):
         for version in segment.versions:
             key = order(version, segment.entry, place)
@@ -89,9 +89,9 @@ def newest(
                 continue
             if key[-2] >= before or (documents is not None and version.document not in documents):
                 continue
-            if version.document not in found or key > found[version.document][0]:
-                found[version.document] = (key, place, version)
-    return {name: (place, version) for name, (_, place, version) in found.items()}
+            if version.document not in versions or key > versions[version.document][0]:
+                versions[version.document] = (key, place, version)
+    return {name: (place, version) for name, (_, place, version) in versions.items()}
 
 
 def expected_counts(state: dict[str, tuple[int, Version]]) -> Counts:
@@ -181,11 +181,11 @@ def facts(state: State) -> tuple[Counts, Digests, list[tuple[str, str, int]]]:
 
 
 def expected_facts(
-    found: dict[str, tuple[int, Version]],
+    facts: dict[str, tuple[int, Version]],
 ) -> tuple[Counts, Digests, list[tuple[str, str, int]]]:
-    ordered = sorted(found, key=str.encode)
-    documents = [(name, found[name][1].presence, len(found[name][1].texts)) for name in ordered]
-    return expected_counts(found), expected_digests(found), documents
+    ordered = sorted(facts, key=str.encode)
+    documents = [(name, facts[name][1].presence, len(facts[name][1].texts)) for name in ordered]
+    return expected_counts(facts), expected_digests(facts), documents
 
 
 @examples(16)
@@ -195,12 +195,12 @@ def test_the_fold_is_that_of_a_second_implementation(
 ) -> None:
     home = repository()
     refs = store(home, written)
-    wanted = None if names is None else pa.array(names, pa.string())
-    found = newest(written, until=until, documents=names)
-    with fold(home, manifest(segments=tuple(refs)), until=until, documents=wanted) as state:
-        assert facts(state) == expected_facts(found)
+    selection = None if names is None else pa.array(names, pa.string())
+    versions = newest(written, until=until, documents=names)
+    with fold(home, manifest(segments=tuple(refs)), until=until, documents=selection) as state:
+        assert facts(state) == expected_facts(versions)
         for number, ref in enumerate(state.segments):
-            compare_rows(home, state, number, ref, found, place=refs.index(ref))
+            compare_rows(home, state, number, ref, versions, place=refs.index(ref))
 
 
 def compare_rows(
@@ -208,19 +208,19 @@ def compare_rows(
     state: State,
     number: int,
     ref: SegmentRef,
-    found: dict[str, tuple[int, Version]],
+    versions: dict[str, tuple[int, Version]],
     *,
     place: int,
 ) -> None:
     """The rows named for a segment are its newest versions, whole, and no others."""
-    here = [version for at, version in found.values() if at == place]
+    here = [version for at, version in versions.values() if at == place]
     rows = read_segment(home, ref, spec=SPEC)
     expected = rows_of(here)
     assert rows.take(pa.array(state.version_rows(number))).equals(expected)
     assert rows.take(pa.array(state.rows_of(number))).equals(records_only(expected))
     for version in here:
-        wanted = pa.array([version.document], pa.string())
-        taken = rows.take(pa.array(state.rows_of(number, documents=wanted)))
+        document = pa.array([version.document], pa.string())
+        taken = rows.take(pa.array(state.rows_of(number, documents=document)))
         assert taken.equals(records_only(rows_of([version])))
 
 
@@ -257,12 +257,12 @@ def test_a_compacted_segment_stands_for_those_it_replaces(written: list[Written]
     """Every version kept with the log number that brought it: later entries still win or lose."""
     home = repository()
     *old, last = written
-    kept = {
+    compacted = {
         (v.document, *order(v, w.entry, 0)): replace(v, sequence=w.entry)
         for w in old
         for v in w.versions
     }
-    base = [Written(9, tuple(kept.values()))] if kept else []
+    base = [Written(9, tuple(compacted.values()))] if compacted else []
     with fold(home, manifest(segments=tuple(store(home, [*base, last])))) as state:
         assert facts(state) == expected_facts(newest(written))
 
@@ -342,7 +342,7 @@ def test_of_two_equal_places_in_the_order_the_later_entry_wins() -> None:
 
 
 def test_a_row_that_names_its_entry_counts_as_of_that_entry() -> None:
-    """What compaction rewrote in entry 9 is as old as it was."""
+    """Rows that compaction rewrote in entry 9 are as old as they were."""
     old = Version("a", texts=("one", "more"), sequence=1)
     replayed = Version("a", texts=("one",))
     for written in (
@@ -373,15 +373,15 @@ def test_a_manifest_without_segments_is_an_empty_state() -> None:
     assert state_of() == (Counts(), [])
 
 
-@pytest.mark.parametrize("said", [0, 1, 3, None])
-def test_a_version_that_is_not_whole_is_damaged(said: int | None) -> None:
+@pytest.mark.parametrize("count", [0, 1, 3, None])
+def test_a_version_that_is_not_whole_is_damaged(count: int | None) -> None:
     home = repository()
     rows = rows_of([Version("z"), Version("a", texts=("one", "two"))])
-    counts = [said if n == 0 else value for n, value in enumerate(rows["chunk_count"].to_pylist())]
+    counts = [count if n == 0 else value for n, value in enumerate(rows["chunk_count"].to_pylist())]
     place = rows.column_names.index("chunk_count")
     wrong = rows.set_column(place, rows.schema.field(place), pa.array(counts, pa.int32()))
     ref = write_segment(home, "books", wrong, spec=SPEC, kind="ingest", entry=1)
-    message = rf"{ref.key}: document 'a' has 2 records, not {said}"
+    message = rf"{ref.key}: document 'a' has 2 records, not {count}"
     with pytest.raises(Damaged, match=message), fold(home, manifest(segments=(ref,))):
         pass
     with fold(home, manifest(segments=(ref,)), documents=pa.array(["z"])) as state:
@@ -419,8 +419,8 @@ def test_a_segment_whose_index_has_other_rows_is_damaged() -> None:
 def test_rows_that_are_not_stored_anywhere_can_be_folded() -> None:
     home = repository()
     (ref,) = store(home, [Written(1, (OLD, NEW))])
-    given = FoldInput(ref, lambda: read_index(home, ref, spec=SPEC))
-    with fold_inputs([given], spec=SPEC) as state:
+    unsaved = FoldInput(ref, lambda: read_index(home, ref, spec=SPEC))
+    with fold_inputs([unsaved], spec=SPEC) as state:
         assert state.counts().records == 1
 
 

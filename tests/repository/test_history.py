@@ -15,9 +15,9 @@ def books() -> History:
     return History(repository(), "books")
 
 
-def commit(history: History, found: Manifest, *, pending: tuple[int, ...] = ()) -> Head:
-    body = Body(manifest=write_manifest(history.repository, found), pending=pending)
-    return history.log.append("ingest", lambda head: Draft(found.timeline, body))
+def commit(history: History, state: Manifest, *, pending: tuple[int, ...] = ()) -> Head:
+    body = Body(manifest=write_manifest(history.repository, state), pending=pending)
+    return history.log.append("ingest", lambda head: Draft(state.timeline, body))
 
 
 def segment(history: History, *versions: Version, entry: int) -> SegmentRef:
@@ -80,10 +80,10 @@ def test_documents_that_entries_touched_are_named_once_in_order() -> None:
         segment(history, Version("b", 1), Version("c", 2), entry=1),
         segment(history, Version("a", 3), Version("b", 4), entry=2),
     )
-    found = manifest(segments=refs)
-    assert history.touched_documents(found, entries=(1, 2)).to_pylist() == ["a", "b", "c"]
-    assert history.touched_documents(found, entries=(1,)).to_pylist() == ["b", "c"]
-    assert history.touched_documents(found, entries=()).to_pylist() == []
+    state = manifest(segments=refs)
+    assert history.touched_documents(state, entries=(1, 2)).to_pylist() == ["a", "b", "c"]
+    assert history.touched_documents(state, entries=(1,)).to_pylist() == ["b", "c"]
+    assert history.touched_documents(state, entries=()).to_pylist() == []
 
 
 def test_a_name_that_a_restore_is_building_is_refused_until_it_is_done() -> None:

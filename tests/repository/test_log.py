@@ -46,13 +46,13 @@ from tests.repository.details import example_detail
 
 
 def draft(head: Head) -> Draft:
-    said = RefusalEvidence(reason=f"follows {head.number}")
-    return Draft(1, Body(manifest=ENTRY_MANIFEST, detail=said))
+    detail = RefusalEvidence(reason=f"follows {head.number}")
+    return Draft(1, Body(manifest=ENTRY_MANIFEST, detail=detail))
 
 
 def long_draft(head: Head) -> Draft:
-    said = CompactDetail(segments_before=1, segments_after=1, rows_before=1, rows_after=1)
-    return Draft(1, Body(manifest=ENTRY_MANIFEST, features=("x" * 65_536,), detail=said))
+    detail = CompactDetail(segments_before=1, segments_after=1, rows_before=1, rows_after=1)
+    return Draft(1, Body(manifest=ENTRY_MANIFEST, features=("x" * 65_536,), detail=detail))
 
 
 def filled(entries: int, blobs: BlobStore | None = None) -> tuple[BlobStore, MemoryWitness, Log]:
@@ -75,13 +75,13 @@ def test_an_empty_log_has_an_empty_head() -> None:
 @pytest.mark.parametrize("entries", range(1, 20))
 def test_entries_are_numbered_without_gaps_and_each_names_the_one_before(entries: int) -> None:
     blobs, witness, written = filled(entries)
-    found = list(log(blobs).entries())
-    assert [entry.i for entry, _ in found] == list(range(1, entries + 1))
-    assert [entry.previous for entry, _ in found] == [ZERO, *(sha for _, sha in found[:-1])]
-    assert [sha for _, sha in found] == [
+    listed = list(log(blobs).entries())
+    assert [entry.i for entry, _ in listed] == list(range(1, entries + 1))
+    assert [entry.previous for entry, _ in listed] == [ZERO, *(sha for _, sha in listed[:-1])]
+    assert [sha for _, sha in listed] == [
         hashlib.sha256(blobs.read(key)).hexdigest() for key in blobs.keys("books/log/")
     ]
-    last, sha256 = found[-1]
+    last, sha256 = listed[-1]
     assert written.head() == log(blobs).head() == Head(entries, sha256, last)
     assert witness.newest("books") == (entries, sha256)
     assert [entry.i for entry, _ in written.entries(first=entries)] == [entries]

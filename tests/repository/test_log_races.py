@@ -19,7 +19,7 @@ from tests.repository.builders import ENTRY_MANIFEST, REFUSED, examples, log
 
 
 class Fault(StrEnum):
-    """What befalls one create of a log entry."""
+    """A fault in one create of a log entry."""
 
     NONE = "nothing"
     DONE = "done, the answer lost"
@@ -178,9 +178,9 @@ class Races(RuleBasedStateMachine):
 
     @invariant()
     def entries_follow_each_other_and_none_ever_changes(self) -> None:
-        found = list(log(self.blobs).entries())
+        entries = list(log(self.blobs).entries())
         stored = self.stored()
-        assert len(found) == len(stored)
+        assert len(entries) == len(stored)
         assert stored[: len(self.seen)] == self.seen
         self.seen = stored
 

@@ -66,10 +66,10 @@ def refs(count: int) -> tuple[SegmentRef, ...]:
 def test_a_manifest_comes_back_with_all_its_segments_in_order(count: int, pages: int) -> None:
     home = repository()
     whole = manifest(segments=refs(count), taken_over=(3,), engine="test 1")
-    found = read_manifest(home, write_manifest(home, whole), collection="books")
-    assert segments(home, found) == refs(count)
-    assert len(found.pages) == pages
-    assert found.model_copy(update={"pages": (), "segments": whole.segments}) == whole
+    read_back = read_manifest(home, write_manifest(home, whole), collection="books")
+    assert segments(home, read_back) == refs(count)
+    assert len(read_back.pages) == pages
+    assert read_back.model_copy(update={"pages": (), "segments": whole.segments}) == whole
 
 
 def test_full_pages_are_shared_by_later_manifests() -> None:
@@ -110,15 +110,15 @@ def test_what_is_no_page_is_damaged(value: object) -> None:
 
 def test_a_damaged_or_missing_page_is_found() -> None:
     home = repository()
-    found = read_manifest(
+    read_back = read_manifest(
         home, write_manifest(home, manifest(segments=refs(130))), collection="books"
     )
-    flip_bit(home.blobs, found.pages[0].key, offset=9)
+    flip_bit(home.blobs, read_back.pages[0].key, offset=9)
     with pytest.raises(Damaged, match="has been altered"):
-        segments(home, found)
-    remove(home.blobs, found.pages[0].key)
+        segments(home, read_back)
+    remove(home.blobs, read_back.pages[0].key)
     with pytest.raises(Damaged, match="is missing from"):
-        segments(home, found)
+        segments(home, read_back)
 
 
 # Recovery points
@@ -137,12 +137,12 @@ def covered(*position_ranges: tuple[int, int]) -> dict[str, Partition]:
     }
 
 
-def commit(home: Repository, found: Manifest) -> Manifest:
+def commit(home: Repository, state: Manifest) -> Manifest:
     home.log("books").append(
         "evidence",
-        lambda head: Draft(1, Body(manifest=write_manifest(home, found), detail=REFUSED)),
+        lambda head: Draft(1, Body(manifest=write_manifest(home, state), detail=REFUSED)),
     )
-    return found
+    return state
 
 
 def books(home: Repository) -> History:
@@ -247,7 +247,7 @@ def test_positions_of_an_earlier_epoch_are_not_mistaken_for_those_of_this_one() 
         resolve(books(home), "seq:5")
 
 
-def said(*minutes: int | None, first: int = 1) -> list[Version]:
+def versions_at(*minutes: int | None, first: int = 1) -> list[Version]:
     """A version at each position, at so many minutes past noon; None: nothing kept of it."""
     return [
         Version(f"d{n}", n, updated_at=NOON + m * MINUTE)
@@ -263,7 +263,7 @@ def at(home: Repository, minutes: float) -> tuple[int, int | None]:
 def test_a_time_is_the_last_position_before_the_sources_clock_passed_it() -> None:
     """The clock is the running maximum: position 3 was said at 20, when 30 had been said."""
     home = repository()
-    two = (segment(home, said(10, 30, 20)), segment(home, said(30, 40, first=4)))
+    two = (segment(home, versions_at(10, 30, 20)), segment(home, versions_at(30, 40, first=4)))
     commit(home, manifest(segments=two, partitions=covered((0, 5))))
     with pytest.raises(
         NotFound, match=r"books: the source says nothing at or before 2026-01-01T12"
@@ -286,7 +286,7 @@ def test_only_what_the_source_said_in_this_epoch_moves_its_clock() -> None:
         Version("before", 7, epoch=0, updated_at=NOON - MINUTE),
         Version("late edit", 1, edit=1, updated_at=late),
     ]
-    one = (segment(home, [*said(10, 20), *others]),)
+    one = (segment(home, [*versions_at(10, 20), *others]),)
     commit(home, manifest(segments=one, partitions=covered((0, 2))))
     with pytest.raises(NotFound, match="the source says nothing at or before"):
         at(home, 5)
@@ -296,7 +296,7 @@ def test_only_what_the_source_said_in_this_epoch_moves_its_clock() -> None:
 
 def test_a_time_behind_a_gap_is_not_answered() -> None:
     home = repository()
-    two = (segment(home, said(1, 2)), segment(home, said(8, 9, first=8)))
+    two = (segment(home, versions_at(1, 2)), segment(home, versions_at(8, 9, first=8)))
     commit(home, manifest(segments=two, partitions=covered((0, 2), (7, 9))))
     with pytest.raises(NotFound, match="position 8 is not covered"):
         at(home, 8)
@@ -305,19 +305,19 @@ def test_a_time_behind_a_gap_is_not_answered() -> None:
 def test_versions_that_were_not_kept_still_move_the_sources_clock() -> None:
     """A recovery that embedded everything again keeps only the newest version of each document."""
     home = repository()
-    first = said(10, 30, 20, 20)
+    first = versions_at(10, 30, 20, 20)
     commit(home, manifest(segments=(segment(home, first),), partitions=covered((0, 4))))
-    kept = segment(home, said(None, None, 20, 20), entry=1)
-    replayed = manifest(segments=(kept,), since=4, partitions=covered((0, 4)))
+    ref = segment(home, versions_at(None, None, 20, 20), entry=1)
+    replayed = manifest(segments=(ref,), since=4, partitions=covered((0, 4)))
     commit(home, replayed)
-    more = (kept, segment(home, said(40, first=5), entry=3))
+    more = (ref, segment(home, versions_at(40, first=5), entry=3))
     commit(home, manifest(segments=more, since=4, partitions=covered((0, 5))))
     assert [at(home, m) for m in (10, 25, 30, 40)] == [(1, 1), (1, 1), (3, 4), (3, 5)]
 
 
 def test_a_time_needs_an_intact_index_and_names_the_damaged_one() -> None:
     home = repository()
-    ref = segment(home, said(1, 2))
+    ref = segment(home, versions_at(1, 2))
     commit(home, manifest(segments=(ref,), partitions=covered((0, 2))))
     flip_bit(home.blobs, ref.index.key, offset=100)
     with pytest.raises(Damaged, match=rf"{ref.index.key} has been altered"):

@@ -22,10 +22,10 @@ def test_an_item_is_made_while_the_one_before_is_used() -> None:
         made.set()
         yield 2
 
-    found = prefetch(items())
-    assert next(found) == 1
+    fetched = prefetch(items())
+    assert next(fetched) == 1
     assert made.wait(30)
-    assert list(found) == [2]
+    assert list(fetched) == [2]
 
 
 def test_no_more_than_one_item_waits() -> None:
@@ -45,10 +45,10 @@ def test_a_failure_is_raised_in_its_place() -> None:
         yield 1
         raise ValueError("the second")
 
-    found = prefetch(items())
-    assert next(found) == 1
+    fetched = prefetch(items())
+    assert next(fetched) == 1
     with pytest.raises(ValueError, match="the second"):
-        next(found)
+        next(fetched)
 
 
 def test_what_is_left_early_is_closed_on_the_thread_that_made_it() -> None:
@@ -62,9 +62,9 @@ def test_what_is_left_early_is_closed_on_the_thread_that_made_it() -> None:
         finally:
             threads.append(threading.current_thread().name)
 
-    found = prefetch(items())
-    next(found)
-    found.close()
+    fetched = prefetch(items())
+    next(fetched)
+    fetched.close()
 
     assert len(threads) == 2
     assert threads[0] == threads[1] != threading.current_thread().name
@@ -75,10 +75,10 @@ def test_a_failure_that_nobody_waits_for_does_not_stop_the_closing() -> None:
         yield 1
         raise ValueError("not asked for")
 
-    found = prefetch(items())
-    next(found)
-    found.close()
-    assert list(found) == []
+    fetched = prefetch(items())
+    next(fetched)
+    fetched.close()
+    assert list(fetched) == []
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -96,11 +96,11 @@ def test_results_are_in_the_order_of_the_items() -> None:
 
 def test_two_items_are_worked_on_at_a_time_and_no_more_are_asked_for() -> None:
     both = threading.Barrier(2, timeout=30)
-    asked = list[int]()
+    taken = list[int]()
 
     def items() -> Iterator[int]:
         for number in range(6):
-            asked.append(number)
+            taken.append(number)
             yield number
 
     def work(number: int) -> int:
@@ -108,7 +108,7 @@ def test_two_items_are_worked_on_at_a_time_and_no_more_are_asked_for() -> None:
         return number
 
     for number in map_concurrently(work, items()):
-        assert asked[-1] <= number + 2
+        assert taken[-1] <= number + 2
 
 
 def test_a_failure_of_some_work_is_raised_in_its_place() -> None:
@@ -117,10 +117,10 @@ def test_a_failure_of_some_work_is_raised_in_its_place() -> None:
             raise ValueError("the second")
         return number
 
-    found = map_concurrently(work, range(5))
-    assert next(found) == 0
+    results = map_concurrently(work, range(5))
+    assert next(results) == 0
     with pytest.raises(ValueError, match="the second"):
-        next(found)
+        next(results)
 
 
 def test_short_work_behind_a_long_one_goes_on() -> None:

@@ -185,7 +185,7 @@ def test_a_name_that_is_taken_by_other_bytes_is_an_alarm_and_keeps_them() -> Non
     assert home.put("books/x", b"data").size_bytes == 4
 
 
-def kept() -> Iterator[tuple[Callable[[BlobStore], None], str]]:
+def damages() -> Iterator[tuple[Callable[[BlobStore], None], str]]:
     yield lambda blobs: remove(blobs, "books/x"), r"books/x is missing from memory:"
     yield lambda blobs: truncate(blobs, "books/x", size=-1), r"books/x has 3 bytes, not 4"
     yield lambda blobs: truncate(blobs, "books/x", size=0), r"books/x has 0 bytes, not 4"
@@ -194,7 +194,7 @@ def kept() -> Iterator[tuple[Callable[[BlobStore], None], str]]:
 
 
 @pytest.mark.parametrize(
-    "damage", list(kept()), ids=["gone", "cut", "emptied", "longer", "swapped"]
+    "damage", list(damages()), ids=["gone", "cut", "emptied", "longer", "swapped"]
 )
 def test_an_object_comes_back_as_it_was_written_or_is_damaged(
     damage: tuple[Callable[[BlobStore], None], str],

@@ -36,9 +36,9 @@ def stored(pieces: list[tuple[str, int]]) -> pa.Table:
 def test_each_document_row_stands_before_its_records(absent: list[str]) -> None:
     rows = observed_rows(stored(PIECES), spec=SPEC, absent=pa.array(absent, pa.string()))
 
-    found = zip(rows["document_id"].to_pylist(), rows["chunk_index"].to_pylist(), strict=True)
+    pairs = zip(rows["document_id"].to_pylist(), rows["chunk_index"].to_pylist(), strict=True)
     gone = [(document, -1) for document in absent]
-    assert list(found) == sorted([*EXPECTED, *gone], key=lambda row: (row[0].encode(), row[1]))
+    assert list(pairs) == sorted([*EXPECTED, *gone], key=lambda row: (row[0].encode(), row[1]))
     assert rows.equals(sort_rows(rows))
     vectors = dict(zip(rows["id"].to_pylist(), rows["embedding"].to_pylist(), strict=True))
     assert vectors.pop(None) is None

@@ -44,10 +44,10 @@ def test_gathered_rows_are_the_rows_taken(name: str, cut: int, numbers: list[int
     table = pa.table({"id": ["a", None, "c", "d"], "vector": TABLES[name]}).slice(cut)
     order = np.array([n for n in numbers if n < table.num_rows], np.int64)
 
-    found = take_rows(table, order)
+    rows = take_rows(table, order)
 
-    found.validate(full=True)
-    assert bits(found) == bits(table.take(pa.array(order)))
+    rows.validate(full=True)
+    assert bits(rows) == bits(table.take(pa.array(order)))
 
 
 def bits(table: pa.Table) -> list[tuple[str | None, bytes | None]]:

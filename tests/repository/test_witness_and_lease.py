@@ -1,4 +1,4 @@
-"""What this machine remembers, and who on it may write to a live store."""
+"""The memory of this machine, and the right of one process on it to write to a live store."""
 
 import errno
 import subprocess

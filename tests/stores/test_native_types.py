@@ -85,5 +85,5 @@ class Pointed(MemoryVectorStore):
 
 def test_a_plan_for_another_engine_says_it() -> None:
     told = list[CompatibilityReport]()
-    restored(adopted(MemoryVectorStore()), Pointed(), accept_loss=True, told=told)
+    restored(adopted(MemoryVectorStore()), Pointed(), accept_loss=True, reports=told)
     assert "ids" in {note.part for note in told[0].notes if note.outcome is Outcome.APPROXIMATED}
