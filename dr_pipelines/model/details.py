@@ -16,10 +16,7 @@ MENTIONED_CHARACTERS = 200
 
 Kind = Literal["ingest", "applied", "snapshot", "restore", "compact", "evidence"]
 """Kinds of entries that this version writes."""
-Reserved = Literal["begin", "erase", "expire", "condemn", "pin", "promote", "revoke", "feature"]
-"""Kinds of entries that later versions write; this one keeps a log read-only that ends with one."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
-RESERVED_KINDS: tuple[Reserved, ...] = get_args(Reserved)
 KNOWN_FEATURES: frozenset[str] = frozenset()
 """Features that this version understands."""
 
@@ -244,23 +241,21 @@ EVIDENCE: Mapping[str, type[EvidenceDetail]] = {
 """Of every kind of evidence that this version writes."""
 
 
-def parse_detail(kind: str, value: object) -> Detail:
-    """The detail of an entry of a kind; raises `ValidationError` where it is none."""
-    return _type_of(kind, value).model_validate(value)
-
-
 def writing_problem(kind: str, detail: Detail) -> str | None:
     """Why this version does not write a detail into an entry of a kind; None where it does."""
     if kind not in DETAILS:
         return f"entries of kind {kind!r} are not written by this version"
-    expected = _type_of(kind, {"kind": detail.kind} if isinstance(detail, EvidenceDetail) else {})
+    expected = detail_type(
+        kind, {"kind": detail.kind} if isinstance(detail, EvidenceDetail) else {}
+    )
     if type(detail) is not expected or expected is EvidenceDetail:
         return f"{type(detail).__name__} is no detail of kind {kind!r}"
     unknown = sorted(_unknown_keys(detail))
     return f"unknown keys {unknown}" if unknown else None
 
 
-def _type_of(kind: str, value: object) -> type[Detail]:
+def detail_type(kind: str, value: object) -> type[Detail]:
+    """The type of the detail of an entry that this version writes; `Detail` of any other."""
     if kind == "evidence" and isinstance(value, Mapping):
         return EVIDENCE.get(str(value.get("kind")), EvidenceDetail)
     return DETAILS.get(kind, Detail)

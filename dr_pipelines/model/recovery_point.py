@@ -11,10 +11,11 @@ from pydantic import Field as Constraint
 
 from dr_pipelines.model.base import Count, Day, Key, Sha256, Stored
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.details import KINDS, KNOWN_FEATURES, Detail, parse_detail
+from dr_pipelines.model.details import KINDS, KNOWN_FEATURES, Detail
 from dr_pipelines.model.fitness import Acceptance, Fitness
 from dr_pipelines.model.lineage import Environment, Provenance
 from dr_pipelines.model.misfit import Misfit
+from dr_pipelines.model.reserved import EntryRange, SourceRange, parse_detail
 
 MAX_OBJECT_BYTES = 1 << 30
 """Of any object in a repository."""
@@ -244,8 +245,31 @@ class LeftOut(Stored):
     named: tuple[Misfit, ...] = ()
 
 
+class Exclusion(Stored):
+    """Reserved: entries, and positions of the source, that do not count in a state."""
+
+    entries: tuple[EntryRange, ...] = ()
+    positions: tuple[SourceRange, ...] = ()
+
+
+class External(Stored):
+    """Reserved: a position in another system that belongs to a state, such as an offset in a queue,
+    as that system writes it."""
+
+    position: str
+    at: datetime | None = None
+
+
+class Barrier(Stored):
+    """Reserved: the state is that of one moment for a whole group of collections."""
+
+    group: str
+    barrier: str
+
+
 class Manifest(Stored):
-    """Everything a recovery point consists of; it never needs its parent."""
+    """Everything a recovery point consists of; it never needs its parent. The last six fields are
+    reserved, and left out of the stored form where they say nothing."""
 
     v: Literal[1] = 1
     collection: str
@@ -272,7 +296,21 @@ class Manifest(Stored):
     left_out: LeftOut | None = None
     engine: str = ""
     tool_version: str = ""
-    crypto: None = None
+    features: tuple[str, ...] = Constraint(default=(), exclude_if=_is_empty)
+    excluded: Exclusion | None = Constraint(default=None, exclude_if=_is_none)
+    erased: ObjectRef | None = Constraint(default=None, exclude_if=_is_none)
+    externals: dict[str, External] = Constraint(default={}, exclude_if=_is_empty)
+    barrier: Barrier | None = Constraint(default=None, exclude_if=_is_none)
+    repository_epoch: Count = Constraint(default=0, exclude_if=_is_empty)
+
+    def needs(self) -> set[str]:
+        """What a reader must understand and this version does not: without it the state would be
+        another one."""
+        unknown = set(self.features) - KNOWN_FEATURES
+        for name in ("excluded", "erased"):
+            if getattr(self, name) is not None:
+                unknown.add(name)
+        return unknown
 
     @property
     def current(self) -> Timeline:

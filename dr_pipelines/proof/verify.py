@@ -16,7 +16,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from dr_pipelines.errors import Damaged, NotFound
+from dr_pipelines.errors import Damaged, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import index_schema
 from dr_pipelines.model.recovery_point import (
@@ -145,7 +145,7 @@ class _Walk:
     def manifest(self, entry: LogEntry) -> Manifest | None:
         try:
             return self.history.manifest_of(entry)
-        except Damaged as error:
+        except (Damaged, Refused) as error:
             self.findings.append(Finding(entry.body.manifest.key, str(error)))
             return None
 
@@ -155,7 +155,7 @@ class _Walk:
             for ref in reachable(self.repository, entry, manifest):
                 self.seen.setdefault(ref.key, ref)
                 self.specs.setdefault(ref.key, manifest.spec)
-        except Damaged as error:
+        except (Damaged, Refused) as error:
             self.findings.append(Finding(entry.body.manifest.key, str(error)))
 
     def check(self, point: RecoveryPoint | None) -> None:
@@ -190,7 +190,7 @@ def attempt(key: str, check: Callable[[], None]) -> Finding | None:
     """The finding of a check; None if nothing is wrong."""
     try:
         check()
-    except (Damaged, NotFound) as error:
+    except (Damaged, NotFound, Refused) as error:
         return Finding(key, str(error))
     return None
 

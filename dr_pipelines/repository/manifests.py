@@ -2,8 +2,9 @@
 
 from pydantic import TypeAdapter, ValidationError
 
-from dr_pipelines.errors import Damaged
+from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.details import KNOWN_FEATURES
 from dr_pipelines.model.recovery_point import (
     Manifest,
     ObjectRef,
@@ -30,13 +31,19 @@ def write_manifest(repository: Repository, manifest: Manifest) -> ObjectRef:
 
 
 def read_manifest(repository: Repository, ref: ObjectRef, *, collection: str) -> Manifest:
-    """Fetch, check and parse; raises `Damaged` for anything that is not this collection's."""
+    """Fetch, check and parse.
+
+    Raises `Damaged` for anything that is not this collection's, `Refused` for a state that only a
+    newer version reads.
+    """
     data = repository.fetch(ref)
     value = decode_json(data, what=ref.key, limit_bytes=MANIFEST_LIMIT_BYTES)
+    _require_known(ref, _features(value))
     try:
         manifest = Manifest.model_validate(value)
     except ValidationError as error:
         raise Damaged(f"{ref.key}: not a manifest ({error.error_count()} errors)") from error
+    _require_known(ref, manifest.needs())
     if manifest.collection != collection:
         raise Damaged(f"{ref.key}: belongs to {manifest.collection!r}, not {collection!r}")
     return manifest
@@ -54,6 +61,21 @@ def _read_page(repository: Repository, ref: ObjectRef) -> tuple[SegmentRef, ...]
         return _PAGE.validate_python(value)
     except ValidationError as error:
         raise Damaged(f"{ref.key}: not a page of segments") from error
+
+
+def _features(value: object) -> set[str]:
+    """Features that a manifest names and this version does not understand: it may have keys that
+    only they explain."""
+    named = value.get("features", ()) if isinstance(value, dict) else ()
+    return {str(name) for name in named} - KNOWN_FEATURES if isinstance(named, list) else set()
+
+
+def _require_known(ref: ObjectRef, unknown: set[str]) -> None:
+    if unknown:
+        raise Refused(
+            f"{ref.key} was written by a newer version that uses {sorted(unknown)}: this version "
+            "would read another state than it says"
+        )
 
 
 def _put(repository: Repository, collection: str, data: bytes) -> ObjectRef:

@@ -34,6 +34,8 @@ def reachable(repository: Repository, entry: LogEntry, manifest: Manifest) -> It
         yield manifest.left_out.records
     if manifest.accepted is not None:
         yield manifest.accepted
+    if manifest.erased is not None:
+        yield manifest.erased
     yield from _with_parts(segments(repository, manifest))
     for partition in manifest.partitions.values():
         yield from partition.documents

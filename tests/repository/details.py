@@ -17,6 +17,23 @@ from dr_pipelines.model.details import (
     SnapshotDetail,
     SourceUnread,
 )
+from dr_pipelines.model.reserved import (
+    BarrierEvidence,
+    BeginDetail,
+    CondemnDetail,
+    EntryRange,
+    EraseDetail,
+    ExcludeDetail,
+    ExpireDetail,
+    FeatureDetail,
+    PinDetail,
+    PromoteDetail,
+    ReleaseEvidence,
+    Replaced,
+    ReviewEvidence,
+    RevokeDetail,
+    SourceRange,
+)
 from tests.repository.builders import NOON, REFUSED
 
 MENTIONED = Mentioned.of(["a", "b"])
@@ -123,6 +140,37 @@ EXAMPLES: tuple[tuple[str, Detail], ...] = (
             by="a@b",
         ),
     ),
+)
+
+RANGES = (EntryRange(first=1, last=4),)
+WHY = {"reason": "a test", "by": "a@b"}
+LATER: tuple[tuple[str, Detail], ...] = (
+    ("begin", BeginDetail(follower="candidate", point="1-aaaaaaaa", route="replay")),
+    (
+        "exclude",
+        ExcludeDetail(entries=RANGES, positions=(SourceRange(epoch=1, after=2, through=3),), **WHY),
+    ),
+    (
+        "erase",
+        EraseDetail(
+            ledger="books/erased/w/0.json",
+            documents=2,
+            replaced=(Replaced(entries=RANGES[0], manifest="books/manifests/w/9.json"),),
+            **WHY,
+        ),
+    ),
+    ("expire", ExpireDetail(entries=RANGES, grace_until=NOON)),
+    (
+        "condemn",
+        CondemnDetail(listing="books/evidence/condemned/w-0.json", objects_total=3, size_bytes=9),
+    ),
+    ("pin", PinDetail(name="audit", entries=RANGES, until=NOON, **WHY)),
+    ("promote", PromoteDetail(repository_epoch=2, repository="r", head="0" * 64, **WHY)),
+    ("revoke", RevokeDetail(entry=4, **WHY)),
+    ("feature", FeatureDetail(adds=("erase",))),
+    ("evidence", ReleaseEvidence(name="shop 4.2", by="a@b")),
+    ("evidence", ReviewEvidence(of=("runbook",), by="a@b", note="seen")),
+    ("evidence", BarrierEvidence(group="shop", barrier="b1", members={"books": "0" * 64})),
 )
 
 

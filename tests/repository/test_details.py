@@ -12,7 +12,6 @@ from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.details import (
     DETAILS,
     EVIDENCE,
-    RESERVED_KINDS,
     Detail,
     EvidenceDetail,
     IngestDetail,
@@ -22,19 +21,25 @@ from dr_pipelines.model.details import (
 )
 from dr_pipelines.model.recovery_point import (
     MAX_OBJECTS,
+    Barrier,
     Body,
+    Exclusion,
+    External,
     Follower,
     LogEntry,
     Manifest,
     ObjectRef,
     Sealed,
 )
+from dr_pipelines.model.reserved import RESERVED, RESERVED_EVIDENCE, EntryRange
+from dr_pipelines.proof.verify import verify
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import seal_json
 from dr_pipelines.repository.log import Draft, parse_entry
-from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.manifests import read_manifest, write_manifest
 from dr_pipelines.repository.reachability import attach, reachable
 from tests.repository.builders import ENTRY_MANIFEST, REFUSED, log, manifest, repository
-from tests.repository.details import EXAMPLES
+from tests.repository.details import EXAMPLES, LATER
 
 EVIDENCE_KINDS = {d.kind for _, d in EXAMPLES if isinstance(d, EvidenceDetail)}
 
@@ -121,12 +126,70 @@ def test_evidence_of_a_newer_kind_is_kept_and_hinders_nothing() -> None:
     assert seal_json(entry.model_dump(mode="json")) == seal_json(value)
 
 
-@pytest.mark.parametrize("kind", [*RESERVED_KINDS, "of-a-later-year"])
+@pytest.mark.parametrize("kind", [*RESERVED, "of-a-later-year"])
 def test_a_kind_that_is_not_known_is_read_and_named(kind: str) -> None:
     value = stored("evidence", REFUSED) | {"kind": kind}
     entry = read(value)
     assert entry.needs() == {kind}
+    assert type(entry.body.detail) is Detail
     assert seal_json(entry.model_dump(mode="json")) == seal_json(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail"), LATER, ids=[type(detail).__name__ for _, detail in LATER]
+)
+def test_a_reserved_kind_is_typed_and_not_written(kind: str, detail: Detail) -> None:
+    value = stored(kind, detail)
+    entry = read(value)
+    assert entry.body.detail == detail
+    assert type(entry.body.detail) is type(detail)
+    assert entry.needs() == (set() if kind == "evidence" else {kind})
+    assert seal_json(entry.model_dump(mode="json")) == seal_json(value)
+    assert writing_problem(kind, detail) is not None
+
+
+def test_there_is_an_example_of_every_reserved_kind() -> None:
+    assert {kind for kind, _ in LATER} == {*RESERVED, "evidence"}
+    assert {d.kind for _, d in LATER if isinstance(d, EvidenceDetail)} == set(RESERVED_EVIDENCE)
+    assert not set(RESERVED) & set(DETAILS)
+    assert not set(RESERVED_EVIDENCE) & set(EVIDENCE)
+
+
+@pytest.mark.parametrize(
+    ("update", "named"),
+    [
+        ({"features": ["pages"], "later": 1}, "pages"),
+        ({"excluded": Exclusion(entries=(EntryRange(first=1, last=2),))}, "excluded"),
+        ({"erased": ENTRY_MANIFEST}, "erased"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_state_that_only_a_newer_version_knows_is_not_read(
+    update: dict[str, Any], named: str
+) -> None:
+    home = repository()
+    value = manifest().model_dump(mode="json") | TypeAdapter(dict[str, Any]).dump_python(
+        update, mode="json"
+    )
+    ref = home.put("books/manifests/w/0.json", canonical_json(value))
+    with pytest.raises(Refused, match=rf"newer version that uses \['{named}'\]"):
+        read_manifest(home, ref, collection="books")
+    body = Body(manifest=ref, detail=REFUSED)
+    home.log("books").append("evidence", lambda _: Draft(1, body))
+    (finding,) = verify(History(home, "books"), level=0).findings
+    assert (finding.key, named in finding.problem) == (ref.key, True)
+
+
+def test_what_is_said_beside_a_state_is_kept() -> None:
+    beside = manifest(
+        externals={"queue": External(position="7:41")},
+        barrier=Barrier(group="shop", barrier="b1"),
+        repository_epoch=2,
+    )
+    home = repository()
+    assert read_manifest(home, write_manifest(home, beside), collection="books") == beside
+    plain = json.loads(manifest().canonical())
+    assert not set(plain) & {"features", "excluded", "erased", "externals", "barrier"}
 
 
 def test_a_log_that_another_store_follows_is_only_read() -> None:
