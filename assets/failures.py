@@ -18,8 +18,8 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
-from dr_pipelines.host.extras import missing_extra
 from dr_pipelines.model.display import displayed
+from dr_pipelines.project.extras import missing_extra
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -189,7 +189,10 @@ def _native(project: "Project", collection: str) -> "NativeFiles":
     files = project.native(name)
     if files is None:
         engine = project.store(name).engine
-        raise Mistake(f"--native: {engine} has no files of its own to keep; only lance: has")
+        from dr_pipelines.stores.engines import with_native_files
+
+        able = ", ".join(f"{scheme.name}:" for scheme in with_native_files())
+        raise Mistake(f"--native: {engine} has no files of its own to keep; only {able} has")
     return files
 
 

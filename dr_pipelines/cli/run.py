@@ -10,7 +10,7 @@ import typer
 
 from dr_pipelines.cli.output import ExitCode, code_of, complain
 from dr_pipelines.errors import DrError
-from dr_pipelines.host.extras import missing_extra
+from dr_pipelines.project.extras import missing_extra
 
 REPORT = "This is a defect in dr_pipelines: please report it with what --debug prints"
 INTERRUPTED = "interrupted; run the same command again to go on"

@@ -6,24 +6,15 @@ from importlib.util import find_spec
 from dr_pipelines.errors import InvalidRequest
 
 EXTRAS = {
-    "chromadb": "chroma",
     "dagster": "dagster",
-    "grpc": "milvus",
-    "lance": "lancedb",
-    "lancedb": "lancedb",
-    "milvus_lite": "milvus",
     "pandera": "ingest",
-    "psycopg": "pgvector",
-    "pymilvus": "milvus",
-    "qdrant_client": "qdrant",
-    "qdrant_edge": "qdrant",
     "safetensors": "embeddings",
     "sentence_transformers": "embeddings",
     "tokenizers": "embeddings",
     "torch": "embeddings",
     "transformers": "embeddings",
 }
-"""Top-level module → extra."""
+"""Top-level module → extra, but for those of engines, which say theirs themselves."""
 
 
 class ExtraMissing(InvalidRequest):
@@ -34,14 +25,6 @@ class ExtraMissing(InvalidRequest):
             f"{purpose} needs a package that is not installed ({package}). "
             f"Run: pip install 'dr-pipelines[{extra}]'"
         )
-
-
-def missing_extra(error: ImportError, *, purpose: str = "this") -> ExtraMissing | None:
-    """The extra to install where an import found no package of it; None for any other error."""
-    package = (error.name or "").partition(".")[0].replace("-", "_")
-    if not isinstance(error, ModuleNotFoundError) or package not in EXTRAS:
-        return None
-    return ExtraMissing(package, extra=EXTRAS[package], purpose=purpose)
 
 
 def require_packages(packages: Iterable[str], *, purpose: str) -> None:

@@ -1,6 +1,7 @@
 """The parts that policies name: stores, embedders, sources and chunkers."""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, ValidationInfo, field_validator
@@ -14,6 +15,7 @@ from dr_pipelines.model.notation import (
     Duration,
     Place,
     Positive,
+    StoreUrl,
     Text,
     TokenizerName,
     form,
@@ -30,27 +32,22 @@ class Policy(Stored):
 
 KEY = form_as_written(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "a variable that holds the key: ${NAME}")
 EMBEDDINGS_URL = form(r"https?://[^/?#@\s]+/[^?#@\s]*", "https://HOST/v1/embeddings")
-STORE_URL = (
-    "memory:|(duckdb|qdrant\\+local|qdrant\\+edge|milvus\\+lite|chroma\\+local|lance):.+"
-    "|(postgresql|qdrant|milvus|chroma)://.+"
-)
-STORE_URL_SAID = (
-    "memory:, duckdb:DIRECTORY, postgresql://…, qdrant://…, qdrant+local:DIRECTORY, "
-    "qdrant+edge:DIRECTORY, lance:DIRECTORY, milvus://…, milvus+lite:DIRECTORY, chroma://… or "
-    "chroma+local:DIRECTORY"
-)
+
+
+class OfEngines(StrEnum):
+    """Places in descriptions and examples that are filled with what the engines declare."""
+
+    URLS = "{store urls}"
+    SUGGESTED_URL = "{suggested store url}"
+    TAKING_NAMES = "{engines that take names}"
 
 
 class StorePolicy(Policy):
     """A vector store."""
 
-    url: Annotated[Place, form(STORE_URL, STORE_URL_SAID)] = Key(
-        description="Where the store is: `duckdb:DIRECTORY`; `postgresql://HOST/DATABASE` "
-        "(pgvector); `qdrant://HOST:PORT`, `qdrant+local:DIRECTORY` or `qdrant+edge:DIRECTORY`; "
-        "`lance:DIRECTORY` or `lance:s3://BUCKET/PREFIX`; `milvus://HOST:PORT` or "
-        "`milvus+lite:DIRECTORY`; `chroma://HOST:PORT` or `chroma+local:DIRECTORY`; or `memory:`, "
-        "which is gone when the process ends. Each is described in docs/adapters/.",
-        examples=["duckdb:.dr/stores"],
+    url: StoreUrl = Key(
+        description=f"Where the store is: {OfEngines.URLS}. Each is described in docs/adapters/.",
+        examples=[OfEngines.SUGGESTED_URL],
     )
 
 

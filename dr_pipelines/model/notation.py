@@ -8,7 +8,7 @@ Every `ValueError` raised here starts with "expected"; whoever reads the file sa
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
@@ -124,6 +124,8 @@ class Surroundings:
     """Name → kind."""
     environ: Mapping[str, str] | None = None
     """None: variables are not looked up."""
+    require_store_url: Callable[[str], None] | None = None
+    """Raises `ValueError` for a URL without variables that is none of a store here."""
 
 
 def surroundings(info: ValidationInfo) -> Surroundings | None:
@@ -185,6 +187,17 @@ def _store(name: str, info: ValidationInfo) -> str:
     return name
 
 
+def _store_url(text: str, info: ValidationInfo) -> str:
+    full, around = _expanded(text, info), surroundings(info)
+    if "${" in full:
+        return text
+    if not URL.match(full):
+        raise ValueError("expected the URL of a store")
+    if around is not None and around.require_store_url is not None:
+        around.require_store_url(full)
+    return text
+
+
 def _embedder(name: str, info: ValidationInfo) -> str:
     around = surroundings(info)
     if around and name not in around.embedders:
@@ -206,6 +219,7 @@ Place = Annotated[
     Key(min_length=1, max_length=2000, json_schema_extra={"x-variables": True}),
     AfterValidator(_place),
 ]
+StoreUrl = Annotated[Place, AfterValidator(_store_url)]
 LOCAL = form("(?![A-Za-z][A-Za-z0-9+.-]+:).+", "a path on this machine, not a URL")
 Digest = Annotated[
     str,

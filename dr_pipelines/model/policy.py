@@ -20,6 +20,7 @@ from dr_pipelines.model.collection import MAX_DIMENSION, PARAMETER, FieldType
 from dr_pipelines.model.components import (
     ChunkerPolicy,
     EmbedderPolicy,
+    OfEngines,
     Policy,
     SourcePolicy,
     StorePolicy,
@@ -239,9 +240,9 @@ class CollectionPolicy(Policy):
         default=None,
         min_length=1,
         description="What the store calls it, where that is no name that a collection may have "
-        "here: with spaces, in any script. By default the collection's own name. For LanceDB, "
-        "PostgreSQL and Qdrant; names that this package gives (`NAME@…`) follow the collection's "
-        "own.",
+        "here: with spaces, in any script. By default the collection's own name. For "
+        f"{OfEngines.TAKING_NAMES}; names that this package gives (`NAME@…`) follow the "
+        "collection's own.",
         examples=["Моя таблица"],
     )
     source: Annotated[SourcePolicy, Key(discriminator="kind")] | None = Key(

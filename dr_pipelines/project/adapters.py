@@ -4,10 +4,8 @@
 where `${NAME}` and credentials are looked up. Opening reads and writes nothing that it need not.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -23,8 +21,6 @@ from dr_pipelines.model.collection import (
     VectorIndex,
 )
 from dr_pipelines.model.components import (
-    STORE_URL,
-    STORE_URL_SAID,
     CharacterChunkerPolicy,
     EmbedderPolicy,
     HashingPolicy,
@@ -40,7 +36,9 @@ from dr_pipelines.model.notation import VECTOR_NAME, expand
 from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.project.policy_file import InvalidPolicy, load_policies
-from dr_pipelines.stores.shared.naming import StoredNames
+from dr_pipelines.stores import engines
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.embedders.light import LightQueries
@@ -71,30 +69,6 @@ __all__ = [
     "place",
     "require_readable",
 ]
-
-
-ENGINES = {
-    "postgresql": "pgvector",
-    "qdrant": "qdrant",
-    "qdrant+local": "qdrant",
-    "qdrant+edge": "qdrant",
-    "lance": "lancedb",
-    "milvus": "milvus",
-    "milvus+lite": "milvus",
-    "chroma": "chroma",
-    "chroma+local": "chroma",
-}
-"""Scheme of a store's URL → module of its adapter, and extra that installs what it needs."""
-SERVERS = frozenset(["postgresql", "qdrant", "milvus", "chroma"])
-"""Schemes of engines that run elsewhere."""
-
-NAMED = frozenset(["lancedb", "pgvector", "qdrant"])
-"""Adapters that can be told what a store calls a collection."""
-
-EMBEDDED = frozenset(
-    ["duckdb", "lance", "qdrant+edge", "qdrant+local", "milvus+lite", "chroma+local"]
-)
-"""Schemes of stores in a directory of this machine."""
 
 
 def place(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
@@ -138,10 +112,8 @@ def repository_directory(url: str, *, base: Path, environ: Mapping[str, str]) ->
 
 def store_directory(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> Path | None:
     """The directory of an embedded store; None for a server, a bucket or a store in memory."""
-    scheme, rest = _store_url(policy, environ)
-    if scheme not in EMBEDDED or rest.startswith("s3://"):
-        return None
-    return base / Path(rest).expanduser()
+    _, scheme, place = _engine_of(policy, environ)
+    return scheme.directory(place, base=base)
 
 
 def open_store(
@@ -154,28 +126,29 @@ def open_store(
     """The store of a policy; `memory:` is a new, empty one each time. `names` are what it calls
     collections that it calls otherwise (`stored_as`). Raises `InvalidRequest` where
     the packages of its engine are not installed, with the command that installs them."""
-    scheme, rest = _store_url(policy, environ)
-    _require_names(scheme, names or {})
-    if scheme == "memory":
-        from dr_pipelines.stores.memory import MemoryVectorStore
-
-        return MemoryVectorStore()
-    if scheme == "duckdb":
-        from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
-
-        return DuckDBVectorStore(base / Path(rest).expanduser())
-    return _open_engine(scheme, rest, base=base, names=names or {})
+    engine, scheme, place = _engine_of(policy, environ)
+    stored = _stored_names(engine, scheme, names or {})
+    try:
+        return engine.open(f"{scheme.name}:{place}", base=base, names=stored)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dr_pipelines") or engine.extra is None:
+            raise  # a defect, and no package to install
+        purpose = f"{scheme.name}:"
+        raise ExtraMissing(
+            error.name or scheme.name, extra=engine.extra, purpose=purpose
+        ) from error
 
 
 def is_embedded(policy: StorePolicy, environ: Mapping[str, str]) -> bool:
     """True if the store's engine runs in this process: a twin of it costs a directory."""
-    return _store_url(policy, environ)[0] not in SERVERS
+    return _engine_of(policy, environ)[1].location is not Location.SERVER
 
 
 def open_twin(policy: StorePolicy, directory: Path, environ: Mapping[str, str]) -> "VectorStore":
     """An empty store of the same embedded engine, in a directory that is there for it alone."""
-    scheme, _ = _store_url(policy, environ)
-    return open_store(StorePolicy(url=f"{scheme}:{directory}"), base=directory, environ=environ)
+    scheme = _engine_of(policy, environ)[1]
+    place = "" if scheme.location is Location.MEMORY else directory
+    return open_store(StorePolicy(url=f"{scheme.name}:{place}"), base=directory, environ=environ)
 
 
 def open_catalog(
@@ -186,45 +159,33 @@ def open_catalog(
     names: Mapping[str, str] | None = None,
 ) -> "Catalog":
     """The names in the store of a policy, without its engine where it has one."""
-    scheme, rest = _store_url(policy, environ)
-    if scheme != "duckdb":
+    engine, scheme, place = _engine_of(policy, environ)
+    directory = scheme.directory(place, base=base)
+    if engine.catalog is None or directory is None:
         return open_store(policy, base=base, environ=environ, names=names)
-    _require_names(scheme, names or {})
-    from dr_pipelines.stores.duckdb.catalog import DuckDBCatalog
-
-    return DuckDBCatalog(base / Path(rest).expanduser())
+    _stored_names(engine, scheme, names or {})
+    return engine.catalog(directory)
 
 
 def open_native(store: "VectorStore") -> "NativeFiles | None":
     """A store's collections as files of their engine; None where it has none to keep."""
-    if namespace(store.engine) != "lancedb":
+    engine = engines.engine_named(namespace(store.engine))
+    if engine is None or engine.native_files is None:
         return None
-    from dr_pipelines.stores.lancedb.native import native_files_of
-
-    return native_files_of(store)
+    return engine.native_files(store)
 
 
-def _require_names(scheme: str, names: Mapping[str, str]) -> None:
-    if names and ENGINES.get(scheme) not in NAMED:
+def _stored_names(engine: Engine, scheme: Scheme, names: Mapping[str, str]) -> StoredNames:
+    if not names:
+        return NO_NAMES
+    if not engine.takes_names:
         collection, stored = next(iter(names.items()))
+        able = sorted(each.name for each in engines.engines().values() if each.takes_names)
         raise InvalidRequest(
             f"collection {collection!r} is stored_as {stored!r}: only stores of "
-            f"{', '.join(sorted(NAMED))} have names of their own here, not {scheme}:"
+            f"{', '.join(able)} have names of their own here, not {scheme.name}:"
         )
-
-
-def _open_engine(scheme: str, rest: str, *, base: Path, names: Mapping[str, str]) -> "VectorStore":
-    """An engine that lives in an extra of this package: its module opens what a URL names."""
-    extra = ENGINES[scheme]
-    try:
-        module = import_module(f"dr_pipelines.stores.{extra}")
-        named = {"names": StoredNames(dict(names))} if names else {}
-        opened: VectorStore = module.open_store(f"{scheme}:{rest}", base=base, **named)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dr_pipelines"):
-            raise  # a defect, and no package to install
-        raise ExtraMissing(error.name or scheme, extra=extra, purpose=f"{scheme}:") from error
-    return opened
+    return StoredNames(dict(names))
 
 
 def open_source(
@@ -410,12 +371,14 @@ def collection_provenance(
     )
 
 
-def _store_url(policy: StorePolicy, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The scheme of a store's URL and what follows its colon."""
-    scheme, _, rest = _expanded(policy.url, environ).partition(":")
-    if not re.fullmatch(STORE_URL, f"{scheme}:{rest}"):
-        raise InvalidRequest(f"store {policy.url!r}: expected {STORE_URL_SAID}")
-    return scheme, rest
+def _engine_of(policy: StorePolicy, environ: Mapping[str, str]) -> tuple[Engine, Scheme, str]:
+    """A store's engine, the scheme of its URL, and what follows the scheme's colon."""
+    url = _expanded(policy.url, environ)
+    name, _, place = url.partition(":")
+    found = engines.find_scheme(name)
+    if found is None or not found[1].fits(url):
+        raise InvalidRequest(f"store {policy.url!r}: expected {engines.url_forms()}")
+    return (*found, place)
 
 
 def _model(text: str, *, base: Path, environ: Mapping[str, str]) -> str | Path:

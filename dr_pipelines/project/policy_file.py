@@ -22,6 +22,7 @@ from dr_pipelines.project.policy_places import (
 )
 from dr_pipelines.project.policy_places import Path as KeyPath
 from dr_pipelines.project.policy_schema import kinds, policy_schema, schema_at
+from dr_pipelines.stores import engines
 
 MAX_BYTES = 1 << 20
 WAY_OUT = "give another file with --policies FILE, or write one: dr init WHAT"
@@ -123,7 +124,17 @@ def _surroundings(value: Any, environ: Mapping[str, str]) -> Surroundings:
     top = value if isinstance(value, dict) else {}
     stores, embedders = (_mapping(top.get(key)) for key in ("stores", "embedders"))
     named = {name: str(_mapping(part).get("kind")) for name, part in embedders.items()}
-    return Surroundings(stores=tuple(stores), embedders=named, environ=environ)
+    return Surroundings(
+        stores=tuple(stores),
+        embedders=named,
+        environ=environ,
+        require_store_url=_require_store_url,
+    )
+
+
+def _require_store_url(url: str) -> None:
+    if not engines.is_store_url(url):
+        raise ValueError(f"expected {engines.url_forms()}")
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -5,11 +5,13 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dr_pipelines.model.components import OfEngines
 from dr_pipelines.model.policy import Policies
+from dr_pipelines.stores import engines
 
 Schema = dict[str, Any]
 
@@ -29,8 +31,36 @@ class KeyEntry(NamedTuple):
 
 def policy_schema() -> Schema:
     """JSON Schema, draft 2020-12."""
-    described: Schema = _closed(Policies.model_json_schema())
+    described: Schema = _filled(_closed(Policies.model_json_schema()), _declared_by_engines())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | described
+
+
+def _declared_by_engines() -> dict[str, str]:
+    """What stands in the places of `OfEngines`: of the engines of this package alone, so that it is
+    the same everywhere."""
+    known = engines.own_engines().values()
+    urls = [f"{_one_of([f'`{f}`' for f in engine.forms])} ({engine.title})" for engine in known]
+    return {
+        OfEngines.URLS: "; ".join(urls),
+        OfEngines.SUGGESTED_URL: engines.suggested_url(".dr/stores"),
+        OfEngines.TAKING_NAMES: _one_of([engine.title for engine in known if engine.takes_names]),
+    }
+
+
+def _one_of(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _filled(schema: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(schema, dict):
+        return {key: _filled(value, values) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_filled(item, values) for item in schema]
+    if isinstance(schema, str):
+        for place, value in values.items():
+            schema = schema.replace(place, value)
+    return schema
 
 
 def _closed(schema: Any) -> Any:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dr_pipelines.host.extras import EXTRAS
+from dr_pipelines.host import extras
+from dr_pipelines.stores.engines import packages
 from tests.cli.workplace import Workplace
 
-WITHOUT = sorted(set(EXTRAS))
+EXTRAS = extras.EXTRAS | packages()
+WITHOUT = sorted(EXTRAS)
 PROGRAM = """
 import sys
 from dr_pipelines.cli.run import run

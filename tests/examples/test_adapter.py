@@ -26,6 +26,7 @@ from dr_pipelines.testing.store_samples import (
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "adapter" / "parquet_store.py"
+REGISTRATION = EXAMPLE.with_name("parquet_engine.py")
 PAGE = ROOT / "docs" / "adapters" / "README.md"
 
 
@@ -140,7 +141,7 @@ def blocks() -> list[str]:
 
 
 def test_the_page_quotes_the_example_word_for_word() -> None:
-    sources = (EXAMPLE.read_text(), Path(__file__).read_text())
+    sources = (EXAMPLE.read_text(), REGISTRATION.read_text(), Path(__file__).read_text())
     assert len(blocks()) >= 5
     for block in blocks():
         assert any(block in source for source in sources), block

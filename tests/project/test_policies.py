@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import FieldType, Metric
 from dr_pipelines.model.components import (
-    STORE_URL_SAID,
     DocumentChunkerPolicy,
     HashingPolicy,
     JsonlSourcePolicy,
@@ -34,6 +33,7 @@ from dr_pipelines.project import policy_file
 from dr_pipelines.project.policy_file import InvalidPolicy, load_policies
 from dr_pipelines.project.policy_places import Document, read_document
 from dr_pipelines.project.policy_schema import documents, keys, policy_schema
+from dr_pipelines.stores.engines import url_forms
 
 ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).parent / "policies"
@@ -135,7 +135,7 @@ def test_what_a_variable_holds_is_checked_and_not_shown(tmp_path: Path) -> None:
     text = COMPLETE.replace('"duckdb:.dr/stores"', "${PLACE}")
     assert problems(tmp_path, text) == []
     assert problems(tmp_path, text, ENVIRON | {"PLACE": f"http://{SECRET}"}) == [
-        f"6:10: stores.local.url: found '${{PLACE}}', expected {STORE_URL_SAID}"
+        f"6:10: stores.local.url: found '${{PLACE}}', expected {url_forms()}"
     ]
 
 

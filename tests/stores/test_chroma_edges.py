@@ -401,7 +401,7 @@ def test_a_directory_of_an_older_chroma_is_not_migrated_by_reading_it(tmp_path: 
 def test_waiting_for_another_process_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dr_pipelines.stores.chroma.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("dr_pipelines.stores.chroma.connect.WAIT_SECONDS", 0.2)
     store = open_store(f"chroma+local:{tmp_path}", base=Path())
     store.create(SPEC)
     with locked(tmp_path / ".dr", wait_seconds=1), pytest.raises(Unavailable, match="lock"):

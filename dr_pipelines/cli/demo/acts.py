@@ -17,6 +17,7 @@ from dr_pipelines.recovery import run
 from dr_pipelines.recovery.plan import plan_restore
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import resolve
+from dr_pipelines.stores.engines import suggested_scheme
 
 STORE = "local"
 SNAPSHOT_DAYS = 5
@@ -109,7 +110,8 @@ def lose(story: Story) -> None:
     """Delete the file that the collection is served from, and ask it."""
     physical = story.store.aliases()[story.name]
     records = story.store.status(story.name).records
-    files = sorted((story.policies.parent / "stores").glob(f"{physical}.duckdb*"))
+    [pattern] = suggested_scheme().files
+    files = sorted((story.policies.parent / "stores").glob(f"{pattern.replace('*', physical)}*"))
     lost = sum(path.stat().st_size for path in files)
     for path in files:
         story.tell.command(f"rm {shlex.quote(str(path.relative_to(story.policies.parent)))}")

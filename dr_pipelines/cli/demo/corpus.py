@@ -12,6 +12,7 @@ from typing import Any
 
 from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.collection import NAME, RESERVED_COLUMNS
+from dr_pipelines.stores.engines import suggested_url
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "handbook" / "feed.jsonl"
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -32,7 +33,7 @@ version: 1
 repository: repository
 state: state
 stores:
-  local: {{url: "duckdb:stores"}}
+  local: {{url: "{store}"}}
 embedders:
   minilm:
     kind: sentence-transformers
@@ -131,6 +132,7 @@ def policies_text(corpus: Corpus, embedder: str) -> str:
     fields = HANDBOOK_FIELDS if corpus.feed == EXAMPLE.resolve() else _inferred_fields(corpus)
     return POLICIES.format(
         name=corpus.name,
+        store=suggested_url("stores"),
         path=json.dumps(str(corpus.feed), ensure_ascii=False),
         chunker=CHUNKERS[embedder],
         embedder=embedder,

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import FieldType
 from dr_pipelines.model.notation import FieldName
-from dr_pipelines.project.proposal.git import LOCAL_STORE, source_lines
+from dr_pipelines.project.proposal.git import local_store, source_lines
 from dr_pipelines.project.proposal.models import embedder_lines
 from dr_pipelines.project.proposal.names import legal_name
 from dr_pipelines.project.proposal.proposal import Proposal, Proposed
@@ -97,7 +97,7 @@ def propose_feed(
     return Proposal(
         collections=(Proposed(collection, (*lines, *_field_lines(look, fields)), value),),
         left_out=(),
-        stores=LOCAL_STORE,
+        stores=local_store(),
         embedders=embedders,
         notes=(f"{look.unread} lines cannot be read: dr ingest names them",) if look.unread else (),
     )

@@ -17,6 +17,7 @@ from dr_pipelines.project.proposal.subject import GitSubject, placed
 from dr_pipelines.project.proposal.text import Line, comment
 from dr_pipelines.sources.git_history import resolve_ref
 from dr_pipelines.sources.git_process import run_git
+from dr_pipelines.stores.engines import suggested_url
 
 TEXTS = frozenset(
     [".md", ".markdown", ".mdx", ".rst", ".txt", ".adoc", ".asciidoc", ".org", ".textile", ".wiki"]
@@ -74,16 +75,19 @@ def propose_git(
     return Proposal(
         collections=(Proposed(collection, lines, value),),
         left_out=(),
-        stores=LOCAL_STORE,
+        stores=local_store(),
         embedders=embedders,
         notes=_uncommitted(subject.directory),
     )
 
 
-LOCAL_STORE = (
-    Line(1, "main"),
-    Line(2, "url", "duckdb:.dr/stores", "an embedded store in a directory; see docs/adapters/"),
-)
+def local_store() -> tuple[Line, ...]:
+    """A store for collections that are made of a source."""
+    url = suggested_url(".dr/stores")
+    return (
+        Line(1, "main"),
+        Line(2, "url", url, "an embedded store in a directory; see docs/adapters/"),
+    )
 
 
 def source_lines(

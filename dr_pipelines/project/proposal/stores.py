@@ -29,6 +29,7 @@ from dr_pipelines.project.proposal.proposal import (
 from dr_pipelines.project.proposal.subject import StoreSubject
 from dr_pipelines.project.proposal.text import Line, comment
 from dr_pipelines.protocols import Inventory, Listed, VectorStore
+from dr_pipelines.stores import engines
 
 METRICS = ("cosine", "dot", "l2")
 TENANTS = (
@@ -45,11 +46,13 @@ OF_OURS = "left by dr (`dr stores` lists it): no name of users stands for it"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A collection as it is asked for: by its own name in the store, or by an alias."""
+    """A collection as it is asked for: by its own name in the store, or by an alias. `aliases` are
+    the others that stand for it."""
 
     name: str
     native: str
     aliases: tuple[str, ...] = ()
+    by_alias: bool = False
 
     @property
     def stored_as(self) -> str | None:
@@ -134,7 +137,7 @@ def _select(
         name = legal_name(chosen[0] if chosen else native, taken=taken)
         taken.add(name)
         others = tuple(alias for alias in through if alias not in chosen)
-        yield Asked(name, chosen[0] if chosen else native, others)
+        yield Asked(name, chosen[0] if chosen else native, others, by_alias=bool(chosen))
 
 
 def _through(native: str, aliases: Mapping[str, str], only: Sequence[str]) -> bool:
@@ -145,13 +148,18 @@ def _names(selected: Sequence[Asked], engine: str) -> dict[str, str]:
     """The engine's own name of each collection that has another one there; empty if the adapter
     takes no such names.
     """
-    if engine not in adapters.NAMED:
+    if not _takes_names(engine):
         return {}
     return {each.name: each.native for each in selected if each.stored_as is not None}
 
 
+def _takes_names(engine: str) -> bool:
+    known = engines.engine_named(engine)
+    return known is not None and known.takes_names
+
+
 def _proposed(store: VectorStore, entry: Asked, *, engine: str, owner: str) -> Proposed | LeftOut:
-    if entry.stored_as is not None and engine not in adapters.NAMED:
+    if entry.stored_as is not None and not _takes_names(engine):
         return LeftOut(
             entry.native,
             "policies cannot have this name (a letter, then at most 62 letters, digits, _ and -), "
@@ -162,7 +170,7 @@ def _proposed(store: VectorStore, entry: Asked, *, engine: str, owner: str) -> P
         dimension = _dimension(spec)
     except UNREADABLE as error:
         return LeftOut(entry.native, str(error))
-    if spec.origin is not None and "@" in spec.name and not spec.aliases:
+    if spec.origin is not None and "@" in spec.name and not entry.by_alias:
         return LeftOut(entry.native, OF_OURS)
     value = {
         "name": entry.name,

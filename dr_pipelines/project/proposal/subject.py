@@ -3,31 +3,15 @@ names alone.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.components import STORE_URL
 from dr_pipelines.model.notation import VARIABLE, expand, holds_secret
-from dr_pipelines.project.adapters import EMBEDDED
+from dr_pipelines.stores import engines
 
 VARIABLE_FOR_URL = "DR_STORE_URL"
-POSTGRES = re.compile(r"^(postgres|postgresql\+[a-z0-9_]+)(?=://)")
-"""How other programs write the scheme, such as SQLAlchemy."""
-MARKS = {
-    "chroma+local": ("chroma.sqlite3",),
-    "lance": ("*.lance",),
-    "duckdb": ("*.duckdb",),
-    "qdrant+local": ("meta.json", "collection"),
-    "qdrant+edge": ("*/edge_config.json",),
-}
-"""Scheme of an embedded store → patterns of files, all of which its directory has."""
-EXPECTED = (
-    "a store's URL (postgresql://…, chroma+local:DIRECTORY, …), a directory with a Git repository, "
-    "or a JSONL feed"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +50,20 @@ def subject_of(what: str, *, base: Path, environ: Mapping[str, str]) -> Subject:
     is one. Raises `InvalidRequest` for what is none of these; its message shows no secret.
     """
     full = _expanded(what, environ)
-    if re.fullmatch(STORE_URL, POSTGRES.sub("postgresql", full), re.DOTALL):
-        return _store(what, full, base, environ)
+    url = _normalized(full)
+    if engines.is_store_url(url):
+        return _store(what, full, url, base, environ)
     if "://" in full:
-        raise InvalidRequest(f"expected {EXPECTED}, not a URL of another kind")
+        raise InvalidRequest(f"expected {_expected()}, not a URL of another kind")
     return _place(what, Path(full).expanduser(), base)
 
 
-def _store(what: str, full: str, base: Path, environ: Mapping[str, str]) -> StoreSubject:
-    url = POSTGRES.sub("postgresql", full)
+def _store(what: str, full: str, url: str, base: Path, environ: Mapping[str, str]) -> StoreSubject:
     if "${" in what:
         if url != full:
             raise InvalidRequest(
-                f"{what}: its scheme is another program's: set it to the same URL with postgresql://"
+                f"{what}: its scheme is another program's: set it to the same URL with "
+                f"{url.partition(':')[0]}://"
             )
         names = set(VARIABLE.findall(what))
         return StoreSubject(url, what, {name: environ[name] for name in names})
@@ -95,16 +80,16 @@ def _place(what: str, path: Path, base: Path) -> Subject:
     if path.is_file():
         return FeedSubject(path)
     if not path.is_dir():
-        raise InvalidRequest(f"there is nothing at {what!r}: expected {EXPECTED}")
-    for scheme, patterns in MARKS.items():
-        if all(next(path.glob(pattern), None) is not None for pattern in patterns):
-            url = f"{scheme}:{placed(path, base)}"
+        raise InvalidRequest(f"there is nothing at {what!r}: expected {_expected()}")
+    for scheme in engines.schemes():
+        if scheme.files and all(_has(path, pattern) for pattern in scheme.files):
+            url = f"{scheme.name}:{placed(path, base)}"
             return StoreSubject(url, url, {})
     if os.path.lexists(path / ".git"):
         return GitSubject(path)
     raise InvalidRequest(
         f"{what!r} is a directory without a Git repository of its own, and no store that is known "
-        f"here: expected {EXPECTED}"
+        f"here: expected {_expected()}"
     )
 
 
@@ -118,11 +103,28 @@ def placed(path: Path, base: Path) -> str:
 
 def _from(base: Path, url: str) -> str:
     """The URL of an embedded store, with its directory as the policies say it."""
-    scheme, _, rest = url.partition(":")
-    if scheme not in EMBEDDED or rest.startswith("s3://"):
+    name, _, place = url.partition(":")
+    known = engines.find_scheme(name)
+    if known is None or known[1].directory(place, base=base) is None:
         return url
-    directory, mark, query = rest.partition("?")
-    return f"{scheme}:{placed(Path(directory).expanduser(), base)}{mark}{query}"
+    directory, mark, query = place.partition("?")
+    return f"{name}:{placed(Path(directory).expanduser(), base)}{mark}{query}"
+
+
+def _normalized(url: str) -> str:
+    """The URL with our scheme in place of the one that other programs write."""
+    changed = (scheme.normalized(url) for scheme in engines.schemes())
+    return next((each for each in changed if each != url), url)
+
+
+def _has(directory: Path, pattern: str) -> bool:
+    return next(directory.glob(pattern), None) is not None
+
+
+def _expected() -> str:
+    return (
+        f"a store's URL ({engines.url_forms()}), a directory with a Git repository, or a JSONL feed"
+    )
 
 
 def _expanded(what: str, environ: Mapping[str, str]) -> str:

@@ -1,35 +1,36 @@
-"""Chroma: embedded (`chroma+local:`) or a server (`chroma:`). Needs the extra `chroma`.
+"""Chroma: a server, or its own library in a directory."""
 
-The client is imported when a store is opened: the aliases of a directory are read without it.
-"""
-
-import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.chroma.urls import Local, parsed_url
-from dr_pipelines.stores.shared.pointers import Pointers
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
-TOKEN = "CHROMA_TOKEN"  # noqa: S105 - the name of a variable
-WAIT_SECONDS = 30
+if TYPE_CHECKING:
+    from dr_pipelines.protocols import VectorStore
 
 
-def open_store(url: str, *, base: Path) -> VectorStore:
-    """The store of a URL: `chroma://HOST:PORT/?tenant=T&database=D&ssl=1`, whose server gets the
-    token in the environment's CHROMA_TOKEN, or `chroma+local:DIRECTORY?tenant=T&database=D`.
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
+    """See `connect.open_store`, which is imported now."""
+    from dr_pipelines.stores.chroma import connect
 
-    Raises:
-        InvalidRequest: it is no such URL.
-        ModuleNotFoundError: Chroma is not installed.
-    """
-    from dr_pipelines.stores.chroma.aliases import ServerPointers
-    from dr_pipelines.stores.chroma.connection import RemoteEngine
-    from dr_pipelines.stores.chroma.local import LocalEngine
-    from dr_pipelines.stores.chroma.store import ChromaVectorStore
+    del names  # `takes_names` says that there are none
+    return connect.open_store(url, base=base)
 
-    where = parsed_url(url, base=base)
-    if isinstance(where, Local):
-        local = LocalEngine(where, wait_seconds=WAIT_SECONDS)
-        return ChromaVectorStore(local, Pointers(where.aliases))
-    remote = RemoteEngine(where, token=os.environ.get(TOKEN))
-    return ChromaVectorStore(remote, ServerPointers(remote.session))
+
+ENGINE = Engine(
+    name="chroma",
+    title="Chroma",
+    schemes=(
+        Scheme(name="chroma", location=Location.SERVER, forms=("chroma://HOST:PORT",)),
+        Scheme(
+            name="chroma+local",
+            location=Location.DIRECTORY,
+            forms=("chroma+local:DIRECTORY",),
+            files=("chroma.sqlite3",),
+        ),
+    ),
+    open=open_store,
+    extra="chroma",
+    packages=("chromadb",),
+)

@@ -1,25 +1,42 @@
-"""LanceDB: tables in a directory (`lance:DIRECTORY`) or a bucket (`lance:s3://BUCKET/PREFIX`)."""
+"""LanceDB: tables in a directory or a bucket."""
 
-import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.lancedb.places import open_place
-from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
-from dr_pipelines.stores.shared.naming import StoredNames, checked_as_file
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
-NO_NAMES = StoredNames()
+if TYPE_CHECKING:
+    from dr_pipelines.protocols import NativeFiles, VectorStore
 
 
-def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> VectorStore:
-    """The store of a URL; relative directories are under `base`. Touches nothing.
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
+    """See `connect.open_store`, which is imported now."""
+    from dr_pipelines.stores.lancedb import connect
 
-    Raises:
-        InvalidRequest: the URL is none of this engine.
-        ModuleNotFoundError: LanceDB is not installed.
-    """
-    # nothing here reads the centroids of an index, and Lance warns while nobody has said so
-    os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
-    import lance  # noqa: F401 - says now that it is missing, not at the first call
+    return connect.open_store(url, base=base, names=names)
 
-    return LanceDBVectorStore(open_place(url, base=base, names=checked_as_file(names)))
+
+def _native_files(store: "VectorStore") -> "NativeFiles | None":
+    from dr_pipelines.stores.lancedb.native import native_files_of
+
+    return native_files_of(store)
+
+
+ENGINE = Engine(
+    name="lancedb",
+    title="LanceDB",
+    schemes=(
+        Scheme(
+            name="lance",
+            location=Location.DIRECTORY,
+            forms=("lance:DIRECTORY", "lance:s3://BUCKET/PREFIX"),
+            files=("*.lance",),
+        ),
+    ),
+    open=open_store,
+    extra="lancedb",
+    packages=("lance", "lancedb"),
+    takes_names=True,
+    native_files=_native_files,
+)

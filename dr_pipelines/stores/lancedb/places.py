@@ -18,7 +18,7 @@ from dr_pipelines.errors import Damaged, InvalidRequest
 from dr_pipelines.host.permissions import make_directory, temporary_directory
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
 from dr_pipelines.stores.lancedb.errors import translating
-from dr_pipelines.stores.shared.naming import StoredNames
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 from dr_pipelines.stores.shared.pointers import (
     SUFFIX,
     Pointers,
@@ -36,7 +36,6 @@ BUCKET = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 OPTIONS = ("endpoint", "region")
 EXPECTED = "expected lance:DIRECTORY or lance:s3://BUCKET/PREFIX?endpoint=URL&region=REGION"
 ALIAS_BYTES = 256
-NO_NAMES = StoredNames()
 
 
 class Place(Protocol):

@@ -1,25 +1,35 @@
-"""Milvus and milvus-lite as a vector store.
-
-Everything is said in the Milvus protocol itself, with the messages that pymilvus generates from it,
-instead of through `MilvusClient`: columns then stay columns. Measured against milvus-lite, reading
-20,000 records of 384 components takes the client's iterator about twice as long, because it makes a
-dictionary of every record. The client's iterator also builds its cursor from unescaped ids, skips
-the record whose id is empty, and calls are retried 75 times whatever they do.
-"""
+"""Milvus: a server, or milvus-lite in a directory."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.milvus.address import parse
-from dr_pipelines.stores.milvus.store import MilvusVectorStore
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
+
+if TYPE_CHECKING:
+    from dr_pipelines.protocols import VectorStore
 
 
-def open_store(url: str, *, base: Path) -> VectorStore:
-    """The store at `milvus://HOST:PORT/DATABASE` or `milvus+lite:PATH`; connects when it is asked.
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
+    """See `connect.open_store`, which is imported now."""
+    from dr_pipelines.stores.milvus import connect
 
-    Credentials are in the environment variable `MILVUS_TOKEN`: a token, or `user:password`.
+    del names  # `takes_names` says that there are none
+    return connect.open_store(url, base=base)
 
-    Raises:
-        InvalidRequest: the URL is not one of these.
-    """
-    return MilvusVectorStore(parse(url, base=base))
+
+ENGINE = Engine(
+    name="milvus",
+    title="Milvus",
+    schemes=(
+        Scheme(name="milvus", location=Location.SERVER, forms=("milvus://HOST:PORT",)),
+        Scheme(
+            name="milvus+lite",
+            location=Location.DIRECTORY,
+            forms=("milvus+lite:DIRECTORY",),
+        ),
+    ),
+    open=open_store,
+    extra="milvus",
+    packages=("pymilvus", "milvus_lite", "grpc"),
+)

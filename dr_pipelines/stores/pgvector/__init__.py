@@ -1,25 +1,35 @@
-"""PostgreSQL with pgvector: `open_store` makes a store of a URL."""
+"""PostgreSQL with pgvector."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.pgvector.address import parsed
-from dr_pipelines.stores.pgvector.names import collection_name
-from dr_pipelines.stores.pgvector.store import PgvectorStore
-from dr_pipelines.stores.shared.naming import StoredNames
-from dr_pipelines.stores.shared.renamed import RenamedDefiner
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
-__all__ = ["PgvectorStore", "open_store"]
-
-NO_NAMES = StoredNames()
+if TYPE_CHECKING:
+    from dr_pipelines.protocols import VectorStore
 
 
-def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> VectorStore:
-    """The schema that `postgresql://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?schema=NAME]` names;
-    connects when it is first asked something. Nothing of it depends on `base`. `names` are tables
-    that have another name here than their own."""
-    del base
-    store = PgvectorStore(parsed(url))
-    if not names.stored:
-        return store
-    return RenamedDefiner(store, {ours: collection_name(own) for ours, own in names.stored.items()})
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
+    """See `connect.open_store`, which is imported now."""
+    from dr_pipelines.stores.pgvector import connect
+
+    return connect.open_store(url, base=base, names=names)
+
+
+ENGINE = Engine(
+    name="pgvector",
+    title="PostgreSQL",
+    schemes=(
+        Scheme(
+            name="postgresql",
+            location=Location.SERVER,
+            forms=("postgresql://HOST/DATABASE",),
+            synonyms=r"postgres|postgresql\+[a-z0-9_]+",  # the latter are SQLAlchemy's
+        ),
+    ),
+    open=open_store,
+    extra="pgvector",
+    packages=("psycopg",),
+    takes_names=True,
+)

@@ -40,6 +40,10 @@ class StoredNames:
         )
 
 
+NO_NAMES = StoredNames()
+"""Of a store in which every collection has its own name."""
+
+
 def checked_as_file(names: StoredNames) -> StoredNames:
     """The names, where a collection is a file or a directory that has its name.
 

@@ -1,0 +1,35 @@
+"""Chroma: embedded (`chroma+local:`) or a server (`chroma:`). Needs the extra `chroma`.
+
+The client is imported when a store is opened: the aliases of a directory are read without it.
+"""
+
+import os
+from pathlib import Path
+
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.stores.chroma.urls import Local, parsed_url
+from dr_pipelines.stores.shared.pointers import Pointers
+
+TOKEN = "CHROMA_TOKEN"  # noqa: S105 - the name of a variable
+WAIT_SECONDS = 30
+
+
+def open_store(url: str, *, base: Path) -> VectorStore:
+    """The store of a URL: `chroma://HOST:PORT/?tenant=T&database=D&ssl=1`, whose server gets the
+    token in the environment's CHROMA_TOKEN, or `chroma+local:DIRECTORY?tenant=T&database=D`.
+
+    Raises:
+        InvalidRequest: it is no such URL.
+        ModuleNotFoundError: Chroma is not installed.
+    """
+    from dr_pipelines.stores.chroma.aliases import ServerPointers
+    from dr_pipelines.stores.chroma.connection import RemoteEngine
+    from dr_pipelines.stores.chroma.local import LocalEngine
+    from dr_pipelines.stores.chroma.store import ChromaVectorStore
+
+    where = parsed_url(url, base=base)
+    if isinstance(where, Local):
+        local = LocalEngine(where, wait_seconds=WAIT_SECONDS)
+        return ChromaVectorStore(local, Pointers(where.aliases))
+    remote = RemoteEngine(where, token=os.environ.get(TOKEN))
+    return ChromaVectorStore(remote, ServerPointers(remote.session))

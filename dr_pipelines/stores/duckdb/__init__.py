@@ -1,0 +1,41 @@
+"""DuckDB: a file for each collection, in a directory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
+
+if TYPE_CHECKING:
+    from dr_pipelines.protocols import Catalog, VectorStore
+
+
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
+    """The store of `duckdb:DIRECTORY`; a relative directory is under `base`."""
+    from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+
+    del names  # `takes_names` says that there are none
+    return DuckDBVectorStore(base / Path(url.partition(":")[2]).expanduser())
+
+
+def _catalog(directory: Path) -> "Catalog":
+    """The names in a directory, without the engine."""
+    from dr_pipelines.stores.duckdb.catalog import DuckDBCatalog
+
+    return DuckDBCatalog(directory)
+
+
+ENGINE = Engine(
+    name="duckdb",
+    title="DuckDB",
+    schemes=(
+        Scheme(
+            name="duckdb",
+            location=Location.DIRECTORY,
+            forms=("duckdb:DIRECTORY",),
+            files=("*.duckdb",),
+        ),
+    ),
+    open=open_store,
+    catalog=_catalog,
+)

@@ -1,0 +1,147 @@
+"""The engines that are here: those of this package, and those that other packages bring.
+
+Another package brings an engine by an entry point of the group `dr_pipelines.engines` that names
+its `Engine`. Entry points are read only where the engines of this package are not enough.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from dr_pipelines import stores
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
+
+if TYPE_CHECKING:
+    from dr_pipelines.protocols import VectorStore
+
+GROUP = "dr_pipelines.engines"
+SHARED = "shared"
+SUGGESTED = "duckdb"
+"""The engine of new projects: it needs no server and no extra."""
+
+
+def _open_memory(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
+    """A new, empty store each time."""
+    del url, base, names
+    from dr_pipelines.stores.memory import MemoryVectorStore
+
+    return MemoryVectorStore()
+
+
+MEMORY = Engine(
+    name="memory",
+    title="memory, gone when the process ends",
+    schemes=(Scheme(name="memory", location=Location.MEMORY, forms=("memory:",)),),
+    open=_open_memory,
+)
+
+
+@cache
+def own_engines() -> Mapping[str, Engine]:
+    """The engines of this package by name, ascending."""
+    packages = [m.name for m in iter_modules(stores.__path__) if m.ispkg and m.name != SHARED]
+    found = [import_module(f"{stores.__name__}.{package}").ENGINE for package in packages]
+    return {engine.name: engine for engine in sorted([MEMORY, *found], key=lambda e: e.name)}
+
+
+def engines() -> Mapping[str, Engine]:
+    """All engines by name; those of this package first.
+
+    Raises:
+        InvalidRequest: an engine that another package brings cannot be loaded, or has the name or
+            a scheme of another one.
+    """
+    known, schemes = dict(own_engines()), _schemes(own_engines())
+    for engine, package in _brought():
+        taken = {engine.name} & known.keys() | {s.name for s in engine.schemes} & schemes.keys()
+        if taken:
+            raise InvalidRequest(
+                f"the package {package} brings the engine {engine.name!r}, but {min(taken)!r} is "
+                f"taken by another one: uninstall {package}, or the package of the other one"
+            )
+        known[engine.name] = engine
+        schemes |= _schemes({engine.name: engine})
+    return known
+
+
+def _brought() -> Iterator[tuple[Engine, str]]:
+    """Engines of other packages, with the name of the package."""
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        package = point.dist.name if point.dist else point.value
+        try:
+            engine = point.load()
+        except (ImportError, AttributeError) as error:
+            raise InvalidRequest(
+                f"the engine {point.name!r} of the package {package} cannot be loaded: {error}. "
+                f"Upgrade or uninstall {package}"
+            ) from error
+        if not isinstance(engine, Engine):
+            raise InvalidRequest(
+                f"the engine {point.name!r} of the package {package} is no Engine: {point.value} "
+                f"is a {type(engine).__name__}. Upgrade or uninstall {package}"
+            )
+        yield engine, package
+
+
+def engine_named(name: str) -> Engine | None:
+    """The engine whose sections have that name; None for one that is not here."""
+    return own_engines().get(name) or engines().get(name)
+
+
+def find_scheme(name: str) -> tuple[Engine, Scheme] | None:
+    """A scheme and its engine; None where no engine has it."""
+    return _schemes(own_engines()).get(name) or _schemes(engines()).get(name)
+
+
+def schemes() -> list[Scheme]:
+    """The schemes of all engines."""
+    return [scheme for engine in engines().values() for scheme in engine.schemes]
+
+
+def with_native_files() -> list[Scheme]:
+    """The schemes of engines whose collections are files that can be kept as they are."""
+    able = [engine for engine in engines().values() if engine.native_files is not None]
+    return [scheme for engine in able for scheme in engine.schemes]
+
+
+def url_forms() -> str:
+    """The URLs that are understood, for a message."""
+    *first, last = [scheme.form for scheme in schemes()]
+    return f"{', '.join(first)} or {last}"
+
+
+def is_store_url(url: str) -> bool:
+    """Whether a URL, without variables, is one of a store."""
+    found = find_scheme(url.partition(":")[0])
+    return found is not None and found[1].fits(url)
+
+
+def suggested_scheme() -> Scheme:
+    """The scheme of a store for a project that has none yet: a file for each collection, called
+    as `Scheme.files` says."""
+    return own_engines()[SUGGESTED].schemes[0]
+
+
+def suggested_url(directory: str) -> str:
+    """The URL of such a store in a directory."""
+    return f"{suggested_scheme().name}:{directory}"
+
+
+def packages() -> dict[str, str]:
+    """Package that an engine needs → the extra that installs it."""
+    return {
+        package: engine.extra
+        for engine in own_engines().values()
+        if engine.extra is not None
+        for package in engine.packages
+    }
+
+
+def _schemes(known: Mapping[str, Engine]) -> dict[str, tuple[Engine, Scheme]]:
+    return {s.name: (engine, s) for engine in known.values() for s in engine.schemes}
