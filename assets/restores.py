@@ -1,18 +1,30 @@
 """`restore`: a job with typed configuration. It is no asset: somebody asks for a recovery."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from dr_pipelines.model.display import displayed, displayed_values
-from dr_pipelines.model.recovery import Plan, Recovery, Route
-from dr_pipelines.planning.recovery import require_allowed
-from dr_pipelines.planning.serving import elsewhere
-from dr_pipelines.recovery.plan import outline_restore
-from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.history import History
-from dr_pipelines.repository.points import resolve
+from dr_pipelines.model.recovery import Plan, Recovery, Request, Route
+from dr_pipelines.project.project import Project
+from dr_pipelines.project.recovery import clock_of, open_for
+from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.report import (
+    finding_lines,
+    membership_lines,
+    misfit_lines,
+    next_steps,
+    note_lines,
+    plan_head,
+    recovery_lines,
+    refusal_lines,
+    total_seconds,
+    vectors_phrase,
+)
+from dr_pipelines.recovery.run import run_recovery
 
 from .failures import explained
 from .reporting import TextReport, digest_metadata, head_metadata
@@ -29,10 +41,11 @@ class RestoreConfig(dg.Config):
         description="latest, log:N, seq:N, or a time: in the source's own clock, or, where records "
         "are changed in the store, in that of the log.",
     )
-    route: Literal["load", "replay", "native"] = Field(
+    route: Literal["load", "replay", "native", "auto"] = Field(
         default="load",
         description="load: the vectors that were kept. replay: the kept chunks, embedded again. "
-        "native: the engine's own files, where they were kept.",
+        "native: the engine's own files, where they were kept. auto: native where they were kept "
+        "for this point, else load.",
     )
     into: str | None = Field(
         default=None, description="A name of its own for what is built; by default one is made."
@@ -75,55 +88,50 @@ def restore_collection(
 ) -> None:
     """Build beside, prove by reading it back, then switch if that was asked for."""
     opened = dr_project.open()
-    repository = opened.repository(run=context.run_id)
-    route = Route(config.route)
-    lineage = None
-    if route is Route.REPLAY:
-        lineage = opened.lineage(config.collection, embedder=config.embedder)
-    usual = opened.collection(config.collection).store
-    store_name = config.store or usual
-    store = opened.store(store_name)
-    point = resolve(
-        History(repository, config.collection),
-        config.at,
-        clock="source" if opened.collection(config.collection).authority == "source" else "log",
-    )
-    plan = outline_restore(
-        point,
-        repository=repository,
-        store=store,
-        store_name=store_name,
-        route=route,
-        lineage=lineage,
-        into=config.into,
-        switch=config.switch,
-        with_roles=config.with_roles,
-    )
+    request = _request(config, opened)
+    resources = open_for(opened, request, run=context.run_id)
+    plan = plan_recovery(request, resources)
     _log_plan(context, plan)
     if config.plan_only:
         context.add_output_metadata(_plan_metadata(plan))
         return
-    require_allowed(plan, accept_loss=config.accept_loss, accept_code=config.accept_code)
-    done = restore(
-        point,
-        plan,
-        repository=repository,
-        store=store,
-        lease=opened.lease,
-        lineage=lineage,
-        native=opened.native(store_name) if route is Route.NATIVE else None,
-        progress=TextReport(context.log, dr_project.elapsed).texts,
+    progress = TextReport(context.log, dr_project.elapsed).texts
+    done = run_recovery(plan, resources, progress=progress)
+    for line in recovery_lines(done):
+        context.log.warning(displayed(line))
+    steps = _next_steps(done, opened, dr_project.policies)
+    for step in steps:
+        context.log.info(step)
+    head = resources.repository.log(config.collection).head()
+    context.add_output_metadata(
+        recovery_metadata(done)
+        | {"to_do": " ".join(steps)}
+        | head_metadata(head.number, head.sha256)
     )
-    for finding in done.findings:
-        context.log.warning(f"{finding.part}: {finding.consequence}")
-    for misfit in done.refused:
-        context.log.warning(f"left out, the engine refused it: {displayed(str(misfit))}")
-    metadata = recovery_metadata(done)
-    if done.switched and (wrong := elsewhere(store_name, usual)):
-        metadata["to_do"] = f"{wrong}; until then nothing is ingested or backed up"
-        context.log.warning(f"{config.collection} is {metadata['to_do']}")
-    head = repository.log(config.collection).head()
-    context.add_output_metadata(metadata | head_metadata(head.number, head.sha256))
+
+
+def _request(config: RestoreConfig, project: Project) -> Request:
+    policy = project.collection(config.collection)
+    return Request(
+        **config.model_dump(exclude={"plan_only", "store", "route"}),
+        store=config.store or policy.store,
+        route="auto" if config.route == "auto" else Route(config.route),
+        clock=clock_of(policy),
+    )
+
+
+def _next_steps(done: Recovery, project: Project, policies: str) -> list[str]:
+    plan, policy = done.plan, project.collection(done.plan.collection)
+    taken = not done.switched and plan.collection in project.store(plan.store).collections()
+    return list(
+        next_steps(
+            done,
+            policies=Path(policies).name,
+            policy_store=policy.store,
+            has_source=policy.source is not None,
+            name_taken=taken,
+        )
+    )
 
 
 def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:
@@ -143,20 +151,25 @@ def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:
 
 def _log_plan(context: dg.OpExecutionContext, plan: Plan) -> None:
     """Everything that `dr restore --plan` shows."""
-    for note in plan.notes:
-        context.log.info(f"{note.part}: {note.outcome}: {note.consequence}")
-    context.log.info(f"{plan.point} by {plan.route} into {plan.physical}: {plan.records} records")
+    context.log.info(plan_head(plan))
+    for line in note_lines(plan.notes):
+        context.log.info(displayed(line))
     definitions = plan.definitions
-    if definitions is None:
-        return
-    for statement in definitions.statements:
+    for statement in definitions.statements if definitions else ():
         context.log.info(f"{statement.step}: {statement.sql}")
-    for role, member in definitions.memberships:
-        context.log.warning(f"{member} becomes a member of role {role}")
-    for call in definitions.code:
-        context.log.warning(f"code: {call}")
-    if definitions.unread:
-        context.log.warning(f"no statements: {definitions.unread}")
+    for line in _plan_warnings(plan):
+        context.log.warning(displayed(line))
+
+
+def _plan_warnings(plan: Plan) -> Iterator[str]:
+    """What somebody has to agree with, or to do something about."""
+    yield from misfit_lines(plan)
+    yield from membership_lines(plan)
+    for call in plan.definitions.code if plan.definitions else ():
+        yield f"code: {call}"
+    if plan.definitions and plan.definitions.unread:
+        yield f"no statements: {plan.definitions.unread}"
+    yield from refusal_lines(plan)
 
 
 def _plan_metadata(plan: Plan) -> dict[str, Any]:
@@ -166,6 +179,12 @@ def _plan_metadata(plan: Plan) -> dict[str, Any]:
         "point": plan.point,
         "collection": plan.physical,
         "store": plan.store,
+        "serves": plan.switch,
+        "resumed": plan.resumed,
+        "lost": [f"{note.part}: {note.consequence}" for note in plan.losses],
+        "left_out": plan.misfits,
+        "refusals": [refusal.message for refusal in plan.refusals],
+        "expected_seconds": round(total_seconds(plan.estimate), 3),
         "statements": len(definitions.statements) if definitions else 0,
         "code": [str(call) for call in definitions.code] if definitions else [],
         "code_digest": (definitions.digest if definitions else None) or "",
@@ -184,6 +203,8 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "store": done.plan.store,
         "embedded": done.embedded,
         "bit_identical": done.bit_identical,
+        "vectors": vectors_phrase(done),
+        "findings": displayed_values(finding_lines(done.plan.collection, done.findings)),
         "left_out": done.left_out,
         "refused": displayed_values([str(misfit) for misfit in done.refused]),
         "switched": done.switched,

@@ -8,11 +8,10 @@ import pyarrow.parquet as pq
 
 from benchmarks import sample
 from benchmarks.harness import Figure, Laps, Scale
-from dr_pipelines.model.recovery import Recovery, Route
+from dr_pipelines.model.recovery import Recovery, Request, Route
 from dr_pipelines.protocols import NativeFiles, VectorStore
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.history import History
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 
@@ -83,18 +82,9 @@ def restored(
     native: NativeFiles | None = None,
 ) -> Recovery:
     """The newest recovery point, brought into a new collection."""
-    point = History(repository, sample.COLLECTION).latest()
-    plan = plan_restore(
-        point,
-        repository=repository,
-        store=store,
-        store_name=sample.STORE,
-        route=route,
-        into=into,
-    )
-    return restore(
-        point, plan, repository=repository, store=store, lease=sample.lease(place), native=native
-    )
+    request = Request(collection=sample.COLLECTION, store=sample.STORE, route=route, into=into)
+    resources = Resources(repository, store, sample.STORE, sample.lease(place), native=native)
+    return recover(request, resources)
 
 
 def _copy(table: pa.Table, path: Path, laps: Laps) -> None:

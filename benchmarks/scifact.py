@@ -24,11 +24,10 @@ from dr_pipelines.ingestion.ingest import ingest
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.query import FloatArray, Query
-from dr_pipelines.model.recovery import Recovery, Route
+from dr_pipelines.model.recovery import Recovery, Request, Route
 from dr_pipelines.protocols import Chunker, Embedder, VectorReader
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.history import History
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
@@ -163,18 +162,9 @@ def _restored(made: Lineage, repository: Repository, directory: Path, route: Rou
     """The newest point, brought back into a store of its own."""
     store = DuckDBVectorStore(directory / f"store-{route}")
     (directory / f"store-{route}").mkdir()
-    point = History(repository, COLLECTION).latest()
-    replaying = made if route is Route.REPLAY else None
-    plan = plan_restore(
-        point,
-        repository=repository,
-        store=store,
-        store_name=sample.STORE,
-        route=route,
-        lineage=replaying,
-    )
+    request = Request(collection=COLLECTION, store=sample.STORE, route=route)
     lease = sample.lease(directory)
-    return restore(point, plan, repository=repository, store=store, lease=lease, lineage=replaying)
+    return recover(request, Resources(repository, store, sample.STORE, lease, lineage=made))
 
 
 def main() -> None:

@@ -1,19 +1,15 @@
-"""What a restore would do, for people and as JSON."""
+"""A recovery's plan on a terminal, and as JSON."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dr_pipelines.cli.output import Answer
+from dr_pipelines.cli.output import Answer, ExitCode
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
-    from dr_pipelines.model.compatibility import Note
     from dr_pipelines.model.definitions import Definitions
     from dr_pipelines.model.recovery import Plan
 
-SHOWN = 10
 BESIDES = (
     "besides: the rows, by COPY; what default privileges gave to others is revoked; how far it is "
     "is kept in a comment of the key's index"
@@ -22,50 +18,63 @@ BESIDES = (
 
 def plan_answer(plan: "Plan", *, accepted: str | None) -> Answer:
     """A plan that nobody carries out; `accepted` is the digest that was given for its code."""
-    digest = plan.definitions.digest if plan.definitions else None
-    value: dict[str, Any] = {
-        "collection": plan.collection,
-        "point": plan.point,
-        "route": str(plan.route),
-        "physical": plan.physical,
-        "store": plan.store,
-        "switch": plan.switch,
-        "resumed": plan.resumed,
-        "records": plan.records,
-        "misfits": plan.misfits,
-        "refused": [misfit.model_dump(mode="json") for misfit in plan.refused],
-        "notes": [asdict(note) for note in plan.notes],
-        "estimate": [asdict(phase) for phase in plan.estimate],
-        **_definitions_value(plan.definitions),
-        "code_digest": digest,
-        "code_accepted": digest is None or digest == accepted,
-    }
+    from dr_pipelines.recovery.report import (
+        outlook_lines,
+        plan_head,
+        plan_value,
+        refusal_lines,
+    )
 
     def show(console: "Console") -> None:
-        from dr_pipelines.cli.console import number, wrapped
+        from dr_pipelines.cli.console import wrapped
 
-        serves = ", and serves it" if plan.switch else ", beside what is served"
-        console.print(
-            f"{plan.collection} at {plan.point}: {number(plan.records)} records by {plan.route} "
-            f"into {plan.physical} of store {plan.store}{serves}. Nothing was touched"
-        )
-        for line in [*note_lines(plan.notes), *misfit_lines(plan), *membership_lines(plan)]:
+        console.print(f"{plan_head(plan)}. Nothing was touched")
+        for line in outlook_lines(plan):
             console.print(wrapped(line, console=console), soft_wrap=True)
         if plan.definitions is not None:
             _show_definitions(console, plan.definitions, accepted=accepted)
+        for line in refusal_lines(plan):
+            console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
 
-    return Answer(value, show)
+    return Answer(plan_value(plan), show, _code(plan))
 
 
-def _definitions_value(definitions: "Definitions | None") -> dict[str, Any]:
-    if definitions is None:
-        return {"statements": [], "code": [], "memberships": [], "unread": None}
-    return {
-        "statements": [asdict(statement) for statement in definitions.statements],
-        "code": [asdict(call) for call in definitions.code],
-        "memberships": [{"role": role, "member": to} for role, to in definitions.memberships],
-        "unread": definitions.unread,
-    }
+def _code(plan: "Plan") -> ExitCode:
+    """A plan that only somebody's consent is missing to has answered what was asked."""
+    from dr_pipelines.planning.refusals import impossible
+
+    errors = [refusal.error for refusal in impossible(plan)]
+    if not errors:
+        return ExitCode.SUCCEEDED
+    return ExitCode.FAILED if errors[0] == "Refused" else ExitCode.USAGE
+
+
+def tell(plan: "Plan") -> None:
+    """What becomes of the collection in the store, where not everything is plainly the same; to
+    standard error, which is read before the answer and stays out of it."""
+    from dr_pipelines.cli.console import output, wrapped
+    from dr_pipelines.recovery.report import outlook_lines
+
+    if not (lines := outlook_lines(plan)):
+        return
+    console = output(errors=True)
+    console.print(f"{plan.collection} in store {plan.store}:")
+    for line in lines:
+        console.print(wrapped(line, console=console), soft_wrap=True)
+
+
+def tell_estimate(plan: "Plan") -> None:
+    """How long it will take, on a terminal, where an earlier recovery lets one say so."""
+    from dr_pipelines.cli.console import output, seconds
+    from dr_pipelines.recovery.report import total_seconds
+
+    console = output(errors=True)
+    if plan.estimate and console.is_terminal:
+        longest = max(plan.estimate, key=lambda phase: phase.seconds)
+        console.print(
+            f"expected: {seconds(total_seconds(plan.estimate))}, of it {longest.name} "
+            f"{seconds(longest.seconds)}, going by the last recovery into such a store"
+        )
 
 
 def _show_definitions(
@@ -89,34 +98,3 @@ def _show_definitions(
         console.print(f"accepted: {accepted}")
     elif definitions.digest:
         console.print(f"to go on: --accept-code {definitions.digest}", soft_wrap=True)
-
-
-def misfit_lines(plan: "Plan") -> list[str]:
-    """Records that will be left out, as far as the backup knew."""
-    if not plan.misfits:
-        return []
-    lines = [f"left out: {plan.misfits} records that the engine is known to refuse"]
-    lines += [f"left out: {misfit}" for misfit in plan.refused[:SHOWN]]
-    more = plan.misfits - len(plan.refused[:SHOWN])
-    return [*lines, *([f"left out: and {more} more"] if more else [])]
-
-
-def membership_lines(plan: "Plan") -> list[str]:
-    """One for each role that somebody becomes a member of."""
-    granted = plan.definitions.memberships if plan.definitions else ()
-    return [f"granted: {to} becomes a member of role {role}" for role, to in granted]
-
-
-def note_lines(notes: "Sequence[Note]") -> list[str]:
-    """What is lost first. Parts that are as they were are counted."""
-    from dr_pipelines.model.compatibility import AS_IT_WAS
-    from dr_pipelines.planning.recovery import least_first
-
-    same = [note for note in notes if note.consequence == AS_IT_WAS]
-    lines = [
-        f"{note.outcome}: {note.part}: {note.consequence}"
-        for note in least_first(notes)
-        if note not in same
-    ]
-    count = f"{len(same)} {'part' if len(same) == 1 else 'parts'}"
-    return [*lines, f"{count} carried over as they were"] if same else lines

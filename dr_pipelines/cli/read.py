@@ -26,7 +26,6 @@ from dr_pipelines.cli.output import (
     give,
 )
 from dr_pipelines.cli.session import (
-    clock_of,
     live_store,
     open_project,
     point_at,
@@ -57,6 +56,7 @@ def points(
       dr points handbook
     """
     from dr_pipelines.project.project import now
+    from dr_pipelines.project.recovery import clock_of
     from dr_pipelines.repository import points as of
 
     project = open_project(policies, collection)

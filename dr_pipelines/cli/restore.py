@@ -1,6 +1,5 @@
 """Commands that bring data back: restore, replay."""
 
-from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,12 +25,7 @@ from dr_pipelines.cli.output import (
     asking,
     give,
 )
-from dr_pipelines.cli.plan import (
-    membership_lines,
-    misfit_lines,
-    note_lines,
-    plan_answer,
-)
+from dr_pipelines.cli.plan import plan_answer, tell, tell_estimate
 from dr_pipelines.cli.session import (
     named_store,
     open_project,
@@ -46,12 +40,10 @@ if TYPE_CHECKING:  # imported by the commands that need them
 
     from rich.console import Console
 
-    from dr_pipelines.ingestion.lineage import Lineage
     from dr_pipelines.ingestion.replay import Replayed
-    from dr_pipelines.model.parts import PartFinding
-    from dr_pipelines.model.recovery import Plan, Recovery
-    from dr_pipelines.model.recovery_point import RecoveryPoint
+    from dr_pipelines.model.recovery import Recovery, Request
     from dr_pipelines.project.project import Project
+    from dr_pipelines.recovery.resources import Resources
 
 
 def restore(
@@ -145,53 +137,40 @@ def restore(
     Exit code 3: it is restored, and some part of its configuration is not as it was.
     """
     from dr_pipelines.cli.meter import metering
-    from dr_pipelines.model.recovery import Route
-    from dr_pipelines.planning.recovery import require_allowed
-    from dr_pipelines.recovery.plan import outline_restore
-    from dr_pipelines.recovery.run import restore as carry_out
+    from dr_pipelines.model.recovery import Request, Route
+    from dr_pipelines.planning.refusals import require_possible, require_runnable
+    from dr_pipelines.project.recovery import clock_of
+    from dr_pipelines.recovery.plan import plan_recovery
+    from dr_pipelines.recovery.run import run_recovery
 
-    if embedder is not None and route != "replay":
-        raise Mistake("--embedder is for --route replay: load takes the vectors that were kept")
     project = open_project(policies, collection)
     require_head(project, collection, expect_head)
-    store_name = named_store(project, store, collection)
-    point = point_at(project, collection, at)
-    lineage = _lineage(project, collection, embedder) if route == "replay" else None
-    target = project.store(store_name)
-    repository = project.reading() if plan_only else project.repository()
-    if route == "auto":
-        route = _quickest(project, point, store_name)
+    request = Request(
+        collection=collection,
+        store=named_store(project, store, collection),
+        at=at,
+        clock=clock_of(project.collection(collection)),
+        route="auto" if route == "auto" else Route(route),
+        embedder=embedder,
+        into=into,
+        switch=switch,
+        accept_loss=accept_loss,
+        accept_code=accept_code,
+        with_roles=with_roles,
+    )
+    resources = _opened(project, request)
     with asking():
-        plan = outline_restore(
-            point,
-            repository=repository,
-            store=target,
-            store_name=store_name,
-            route=Route(route),
-            lineage=lineage,
-            into=into,
-            switch=switch,
-            with_roles=with_roles,
-        )
+        plan = plan_recovery(request, resources)
     if plan_only:
         return give(plan_answer(plan, accepted=accept_code), as_json=as_json)
-    _tell(plan)
-    require_allowed(plan, accept_loss=accept_loss, accept_code=accept_code)
-    _tell_estimate(plan)
+    with asking():
+        require_possible(plan)
+    tell(plan)
+    require_runnable(plan)
+    tell_estimate(plan)
     with metering(f"restoring {collection}") as meter:
-        done = carry_out(
-            point,
-            plan,
-            repository=repository,
-            store=target,
-            lease=project.lease,
-            lineage=lineage,
-            native=project.native(store_name) if route == "native" else None,
-            progress=meter.rows,
-        )
-    same_model = lineage is None or lineage.provenance == point.manifest.provenance
-    then = _then(project, done, policies)
-    return give(_restore_answer(done, then, same_model=same_model), as_json=as_json)
+        done = run_recovery(plan, resources, progress=meter.rows)
+    return give(_restore_answer(done, _then(project, done, policies)), as_json=as_json)
 
 
 def replay(
@@ -220,7 +199,8 @@ def replay(
     from dr_pipelines.ingestion.replay import replay as carry_out
 
     project = open_project(policies, collection)
-    lineage = _lineage(project, collection, None)
+    with asking():
+        lineage = project.lineage(collection)
     point_at(project, collection, "latest")  # raises: there is nothing to replay yet
     with metering(collection) as meter:
         done = carry_out(
@@ -236,81 +216,26 @@ def replay(
     return give(_replay_answer(collection, done), as_json=as_json)
 
 
-def _lineage(project: "Project", collection: str, embedder: str | None) -> "Lineage":
-    if embedder is not None:
+def _opened(project: "Project", request: "Request") -> "Resources":
+    """What the request names; raises `Mistake` for an embedder that the policies do not."""
+    from dr_pipelines.project.recovery import open_for
+
+    if request.embedder is not None:
         try:
-            project.require_embedder(embedder)
+            project.require_embedder(request.embedder)
         except NotFound as error:
             raise Mistake(str(error)) from error
     with asking():
-        return project.lineage(collection, embedder=embedder)
+        return open_for(project, request)
 
 
-def _quickest(project: "Project", point: "RecoveryPoint", store: str) -> str:
-    """The engine's own files need no index to be built; where there are none, the kept vectors."""
-    from dr_pipelines.backup.native import kept_for
-    from dr_pipelines.planning.parts import namespace
-
-    engine = namespace(project.store(store).engine)
-    kept = project.native(store) and kept_for(project.repository(), point, engine=engine)
-    return "native" if kept else "load"
-
-
-def _tell(plan: "Plan") -> None:
-    """What becomes of the collection in the store, where not everything is plainly the same; to
-    standard error, which is read before the answer and stays out of it."""
-    from dr_pipelines.cli.console import output, wrapped
-
-    granted = plan.definitions.memberships if plan.definitions else ()
-    if not plan.notes and not plan.misfits and not granted:
-        return
-    console = output(errors=True)
-    console.print(f"{plan.collection} in store {plan.store}:")
-    for line in [*note_lines(plan.notes), *misfit_lines(plan), *membership_lines(plan)]:
-        console.print(wrapped(line, console=console), soft_wrap=True)
-
-
-def _tell_estimate(plan: "Plan") -> None:
-    """How long it will take, on a terminal, where an earlier recovery lets one say so."""
-    from dr_pipelines.cli.console import output, seconds
-
-    console = output(errors=True)
-    if plan.estimate and console.is_terminal:
-        total = sum(phase.seconds for phase in plan.estimate)
-        longest = max(plan.estimate, key=lambda phase: phase.seconds)
-        console.print(
-            f"expected: {seconds(total)}, of it {longest.name} {seconds(longest.seconds)}, going "
-            "by the last recovery into such a store"
-        )
-
-
-def _restore_answer(done: "Recovery", then: "Sequence[str]", *, same_model: bool) -> Answer:
-    plan = done.plan
-    vectors = "equal within tolerance" if same_model else "made by another model"
-    vectors = "equal bit for bit" if done.bit_identical else vectors
-    value = {
-        "collection": plan.collection,
-        "point": plan.point,
-        "route": str(plan.route),
-        "physical": plan.physical,
-        "store": plan.store,
-        "resumed": plan.resumed,
-        "records": done.records,
-        "documents": done.documents,
-        "embedded": done.embedded,
-        "bit_identical": done.bit_identical,
-        "vectors": vectors,
-        "digests": done.digests.model_dump(),
-        "switched": done.switched,
-        "log": done.entry,
-        "notes": [asdict(note) for note in plan.notes],
-        "findings": [asdict(finding) for finding in done.findings],
-        "left_out": done.left_out,
-        "refused": [misfit.model_dump() for misfit in done.refused],
-        "estimate": [asdict(phase) for phase in plan.estimate],
-        "phases": [asdict(phase) for phase in done.phases],
-        "seconds": sum(phase.seconds for phase in done.phases),
-    }
+def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
+    from dr_pipelines.recovery.report import (
+        recovery_head,
+        recovery_lines,
+        recovery_value,
+        vectors_phrase,
+    )
 
     def show(console: "Console") -> None:
         from dr_pipelines.cli.console import (
@@ -320,81 +245,38 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]", *, same_model: bool
             wrapped,
         )
 
+        console.print(recovery_head(done))
         console.print(
-            f"{plan.collection} at {plan.point} is back as {plan.physical} in store {plan.store}, "
-            f"by {plan.route}: {number(done.documents)} documents, {number(done.records)} records"
+            f"read back and compared: text and fields equal, vectors {vectors_phrase(done)}"
         )
-        console.print(f"read back and compared: text and fields equal, vectors {vectors}")
         phases = table("phase", "time", "rows", right=("time", "rows"))
         for phase in done.phases:
             rows = number(phase.rows) if phase.rows else ""
             phases.add_row(phase.name, seconds(phase.seconds), rows)
         console.print(phases)
-        for line in (*_refused_lines(done), *_finding_lines(plan.collection, done.findings)):
+        for line in recovery_lines(done):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         console.print(" ".join(then))
 
     partial = done.missing or done.left_out
-    return Answer(value, show, ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED)
-
-
-def _refused_lines(done: "Recovery") -> list[str]:
-    """What the engine refused of the records, and where it is."""
-    if not done.left_out:
-        return []
-    more = done.left_out - len(done.refused)
-    lines = [f"left out: {misfit}" for misfit in done.refused]
-    lines += [f"left out: {more} more"] if more else []
-    return [
-        f"NOT ALL OF IT: the engine refused {done.left_out} records; they stay in the recovery "
-        "point, and all others are equal",
-        *lines,
-    ]
-
-
-def _finding_lines(collection: str, findings: "Sequence[PartFinding]") -> list[str]:
-    """One for each part that is not as it was; those that nobody can look at together, by what is
-    said of them."""
-    from dr_pipelines.model.parts import shown
-
-    lines = [
-        f"not as it was: {finding.part} was {shown(finding.expected, collection=collection)}, is "
-        f"{shown(finding.found, collection=collection)}: {finding.consequence}"
-        for finding in findings
-        if not finding.unreported
-    ]
-    silent = dict[str, list[str]]()
-    for finding in findings:
-        if finding.unreported:
-            silent.setdefault(finding.consequence, []).append(finding.part)
-    lines += [
-        f"{said}, asked for as they were ({len(parts)}): {', '.join(parts)}"
-        for said, parts in silent.items()
-    ]
-    return lines
+    code = ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED
+    return Answer(recovery_value(done), show, code)
 
 
 def _then(project: "Project", done: "Recovery", policies: "Path") -> list[str]:
     """What is to be done now."""
-    from dr_pipelines.planning.serving import way_back
+    from dr_pipelines.recovery.report import next_steps
 
     plan, policy = done.plan, project.collection(done.plan.collection)
-    if not done.switched:
-        if plan.collection in project.store(plan.store).collections():
-            return [
-                f"It is not served: {plan.collection} is a collection itself there. If that may "
-                f"go: rename or drop it, then: {way_back(plan.collection, plan.collection)}"
-            ]
-        return ["It is not served: the same command with --switch does that"]
-    said = [f"{plan.collection} is served from it since log:{done.entry}."]
-    if plan.store != policy.store:
-        said.append(
-            f"Set store: {plan.store} for it in {policies}, which says {policy.store}: until then "
-            "nothing is ingested or backed up."
-        )
-    if policy.source is not None:
-        said.append(f"What the source has said since: dr ingest {plan.collection}")
-    return said
+    taken = not done.switched and plan.collection in project.store(plan.store).collections()
+    steps = next_steps(
+        done,
+        policies=str(policies),
+        policy_store=policy.store,
+        has_source=policy.source is not None,
+        name_taken=taken,
+    )
+    return list(steps)
 
 
 def _replay_answer(collection: str, done: "Replayed") -> Answer:

@@ -8,11 +8,9 @@ from dr_pipelines.cli.output import Mistake
 from dr_pipelines.errors import Damaged, NotFound, Unavailable
 
 if TYPE_CHECKING:  # imported by the commands that need them
-    from dr_pipelines.model.policy import CollectionPolicy
     from dr_pipelines.model.recovery_point import RecoveryPoint
     from dr_pipelines.project.project import Project
     from dr_pipelines.protocols import VectorStore
-    from dr_pipelines.repository.points import PointClock
 
 
 def open_project(policies: Path, *collections: str) -> "Project":
@@ -64,18 +62,13 @@ def require_head(project: "Project", collection: str, sha256: str | None) -> Non
         project.history(collection).log.require_descent(sha256)
 
 
-def clock_of(policy: "CollectionPolicy") -> "PointClock":
-    """By what a time names a recovery point of a collection."""
-    return "source" if policy.authority == "source" else "log"
-
-
 def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
     """The recovery point that `--at` names."""
     from dr_pipelines.cli.output import asking
+    from dr_pipelines.project.recovery import clock_of, require_begun
     from dr_pipelines.repository.points import resolve
 
-    policy, history = project.collection(collection), project.history(collection)
-    if policy.source is None and history.head().entry is None:
-        raise NotFound(f"{collection}: nothing is backed up yet. Run: dr backup {collection}")
+    require_begun(project, collection)
+    clock = clock_of(project.collection(collection))
     with asking():
-        return resolve(history, at, clock=clock_of(policy))
+        return resolve(project.history(collection), at, clock=clock)

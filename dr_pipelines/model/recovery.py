@@ -1,15 +1,19 @@
-"""The plan of a recovery, and its result."""
+"""A recovery: what is asked for, what is known before, what will be done, and what was done."""
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
+from dr_pipelines.model.base import Stored
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.compatibility import Note
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
+from dr_pipelines.model.fitness import Fitness
+from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.misfit import Misfit
 from dr_pipelines.model.parts import PartFinding
-from dr_pipelines.model.recovery_point import Digests
+from dr_pipelines.model.recovery_point import Digests, SourcePosition, Timeline
 
 OWNER = re.compile(r"engine\.[a-z]+\.owner")
 
@@ -23,6 +27,82 @@ class Route(StrEnum):
     NATIVE = "native"
 
 
+class Request(Stored):
+    """A recovery as somebody asks for it. `at` names the point, a time by `clock`; `into` is a name
+    of its own for what is built, `embedder` another one than the collection's, for a replay. Route
+    `auto` is `native` where the engine's files were kept for the point, else `load`. A loss, and
+    code of others by its digest, are accepted here and nowhere else."""
+
+    collection: str
+    store: str
+    at: str = "latest"
+    clock: Literal["source", "log"] = "source"
+    route: Route | Literal["auto"] = Route.LOAD
+    embedder: str | None = None
+    into: str | None = None
+    switch: bool = False
+    accept_loss: bool = False
+    accept_code: str | None = None
+    with_roles: bool = False
+
+
+class PointFacts(Stored):
+    """A recovery point as far as a plan depends on it; `chunks` are the fingerprints of what made
+    its chunks."""
+
+    collection: str
+    id: str
+    number: int
+    sha256: str
+    until: SourcePosition | None = None
+    spec: CollectionSpec
+    engine: str
+    provenance: Provenance | None = None
+    records: int
+    fitness: Fitness | None = None
+    chunks: tuple[str, ...] = ()
+
+
+class StoreFacts(Stored):
+    """A store before a recovery into it: its collections with what each was built from, and what
+    stands for which of them."""
+
+    name: str
+    engine: str
+    origins: dict[str, str | None] = {}
+    aliases: dict[str, str] = {}
+
+
+class MakerFacts(Stored):
+    """How a replay would make vectors, of chunks made by what `chunks` identifies."""
+
+    provenance: Provenance
+    chunks: str
+    spec: CollectionSpec
+
+
+class Facts(Stored):
+    """Everything that a plan depends on, read before it is decided. `fitted` is what the store
+    makes of the point's specification, `values` what becomes of values in another engine; `files`:
+    the engine's own files were kept for the point, and the store can lay them out. `definitions`
+    are those of what the plan builds, from a store that executes definitions."""
+
+    point: PointFacts
+    timelines: tuple[Timeline, ...]
+    timeline: int
+    store: StoreFacts
+    maker: MakerFacts | None = None
+    files: bool = False
+    fitted: CompatibilityReport
+    values: tuple[Note, ...] = ()
+    definitions: Definitions | None = None
+
+    @property
+    def current(self) -> Timeline:
+        """The timeline that is served."""
+        return next(t for t in self.timelines if t.id == self.timeline)
+
+
 @dataclass(frozen=True, slots=True)
 class Phase:
     """One timed step of a recovery."""
@@ -32,18 +112,35 @@ class Phase:
     rows: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Decided before anything is touched. `spec` is what the store will be asked to create, `notes`
-    say what becomes of parts that are not plainly the same there. `estimate` is how long each phase
-    will take, going by the last recovery into such an engine; empty where there was none. `begins`
-    is the timeline that a name begins which an earlier one had; None for a name that is new.
-    `definitions` is what the engine will be told to execute, where it takes statements. `misfits`
-    counts the records that the backup knows this engine to refuse, of which some are `refused`:
-    they will be left out."""
+class Refusal(Stored):
+    """Why a plan is not carried out as it is. `about` is what stands in the way: with `loss` and
+    `code` it is somebody's consent, which `Request` can give; `error` is the kind of error that
+    carrying it out ends with."""
+
+    about: Literal["route", "name", "loss", "code"]
+    error: Literal["InvalidRequest", "AlreadyExists", "Refused"]
+    message: str
+
+
+class Plan(Stored):
+    """Decided before anything is touched; equal for equal facts, byte for byte as JSON.
+
+    `point`, `number`, `sha256` and `until` are the recovery point. `spec` is what the store will be
+    asked to create, `notes` say what becomes of parts that are not plainly the same there, `losses`
+    are those of them that will not be in force. `origin` is what the collection will say that it
+    was built from, `provenance` (its fingerprint) how its vectors are made. `estimate` is how long
+    each phase will take, going by the last recovery into such an engine; empty where there was
+    none. `begins` is the timeline that a name begins which an earlier one had; None for a name that
+    is new. `definitions` is what the engine will be told to execute, code of others included, where
+    it takes statements. `misfits` counts the records that the backup knows this engine to refuse,
+    of which some are `refused`: they will be left out. With `refusals` it is not carried out.
+    """
 
     collection: str
     point: str
+    number: int
+    sha256: str
+    until: SourcePosition | None = None
     route: Route
     physical: str
     store: str
@@ -51,12 +148,16 @@ class Plan:
     records: int
     resumed: bool
     spec: CollectionSpec
+    origin: str
+    provenance: str | None = None
     notes: tuple[Note, ...] = ()
+    losses: tuple[Note, ...] = ()
     estimate: tuple[Phase, ...] = ()
     begins: int | None = None
     definitions: Definitions | None = None
     misfits: int = 0
     refused: tuple[Misfit, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +165,8 @@ class Recovery:
     """The result of a recovery. `digests` were computed by scanning the restored collection.
     `findings` are parts of the specification that the store reports differently, or not at all.
     `left_out` counts records that the engine refused, `refused` names the first of them: they
-    stay in the recovery point.
+    stay in the recovery point. `same_model`: the vectors are those of the point, or were made
+    again as those were.
     """
 
     plan: Plan
@@ -76,6 +178,7 @@ class Recovery:
     switched: bool
     entry: int | None
     embedded: int = 0
+    same_model: bool = True
     findings: tuple[PartFinding, ...] = ()
     left_out: int = 0
     refused: tuple[Misfit, ...] = ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, Refused
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec
-from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
+from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.model.recovery_point import Timeline
 
@@ -213,36 +213,3 @@ def configured_like(spec: CollectionSpec, other: CollectionSpec) -> CollectionSp
         "engine": other.engine,
     }
     return spec.model_copy(update=update)
-
-
-def require_acceptable(fit: CompatibilityReport, *, store: str, accept_loss: bool) -> None:
-    """Raises `Refused` where a part would be lost and nobody said that it may be."""
-    if fit.lost and not accept_loss:
-        named = "; ".join(f"{note.part}: {note.consequence}" for note in fit.lost)
-        raise Refused(
-            f"in store {store!r} these parts would be lost: {named}. --accept-loss goes on"
-        )
-
-
-def require_allowed(plan: Plan, *, accept_loss: bool, accept_code: str | None) -> None:
-    """Raises `Refused` where parts would be lost, or code would be run, and nobody said that this
-    may be."""
-    fit = CompatibilityReport(plan.spec, plan.notes)
-    require_acceptable(fit, store=plan.store, accept_loss=accept_loss)
-    require_consent(plan, accept_code=accept_code)
-
-
-def require_consent(plan: Plan, *, accept_code: str | None) -> None:
-    """Raises `Refused` where definitions call code and the digest of what they call was not given:
-    nothing is touched until somebody has read it."""
-    definitions = plan.definitions
-    if definitions is None or definitions.digest in (None, accept_code):
-        return
-    listed = "".join(f"\n  {call}" for call in definitions.code)
-    unread = f" No statements: {definitions.unread}." if definitions.unread else ""
-    changed = " It is not what the digest that was given stands for." if accept_code else ""
-    raise Refused(
-        f"a restore of {plan.physical!r} in store {plan.store!r} would run code of others:{listed}"
-        f"\nNothing was touched.{unread}{changed} --plan shows every statement. To go on: "
-        f"--accept-code {definitions.digest}"
-    )

@@ -310,14 +310,14 @@ class Project:
             self._repository = self._open_repository(run)
         return self._repository
 
-    def reading(self) -> "Repository":
+    def reading(self, *, run: str = "") -> "Repository":
         """The repository for those who only read. Where there is none nothing is made: what they
         get has empty logs. Raises `Damaged` as `repository` does."""
         if self._repository is None:
             blobs = self._open_blobs()
             if not self._exists(blobs, self._remembered(blobs)):
                 return self._vacant(blobs)
-        return self.repository()
+        return self.repository(run=run)
 
     def require_embedder(self, name: str) -> None:
         """Raise `NotFound`, with the known names, for one that the policies do not name."""

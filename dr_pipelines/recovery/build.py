@@ -1,10 +1,9 @@
 """A collection beside the one being served, phase by phase: made of rows or of an engine's own
 files, indexed, read back and compared."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dr_pipelines.backup.native import OpenKept, as_version, kept_for
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
@@ -18,16 +17,17 @@ from dr_pipelines.live.left_out import (
 from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.model.recovery import Phase, Plan
+from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint
 from dr_pipelines.planning.parts import namespace
-from dr_pipelines.planning.recovery import left_as_it_is, origin_of
+from dr_pipelines.planning.recovery import left_as_it_is
 from dr_pipelines.protocols import (
     Definer,
-    NativeFiles,
     Progress,
     VectorStore,
 )
+from dr_pipelines.recovery.phases import Stopwatch
+from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.observation import Observed, differences
@@ -39,39 +39,38 @@ NAMED = 5
 
 
 @dataclass
-class Stopwatch:
-    """Times the phases of a recovery."""
-
-    phases: list[Phase] = field(default_factory=list)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[list[int]]:
-        """Time a phase; put the number of rows into the list that is yielded."""
-        rows = [0]
-        started = time.monotonic()
-        yield rows
-        self.phases.append(Phase(name, time.monotonic() - started, rows[0]))
-
-
-@dataclass
 class Building:
     """A collection beside the one being served, phase by phase."""
 
     point: RecoveryPoint
     plan: Plan
-    repository: Repository
-    store: VectorStore
+    resources: Resources
     watch: Stopwatch
     left: Left = NOTHING_LEFT
 
-    def of_rows(self, state: State, manifest: Manifest) -> None:
+    @property
+    def store(self) -> VectorStore:
+        return self.resources.store
+
+    @property
+    def repository(self) -> Repository:
+        return self.resources.repository
+
+    def whole(self, state: State) -> None:
+        """Everything but its index: the engine's own files, or schema and records."""
+        if self.plan.route is Route.NATIVE:
+            self.of_files()
+        else:
+            self.of_rows(state)
+
+    def of_rows(self, state: State) -> None:
         """Schema, then records; what the engine refuses of them is left out."""
         with self.watch.phase("schema"):
-            spec = self._spec(manifest)
+            spec = self._spec()
             self._require_as_planned(spec)
             self.store.create(spec)
         with self.watch.phase("records") as rows, self._kept_whole():
-            filling = Filling(self.store, self.plan.physical, self._spec(manifest))
+            filling = Filling(self.store, self.plan.physical, self._spec())
             rows[0] = _fill(state, filling, repository=self.repository)
             self.left = filling.left_out()
             self._require_some()
@@ -116,9 +115,10 @@ class Building:
                 "into another engine with --store"
             ) from error
 
-    def of_files(self, manifest: Manifest, native: NativeFiles | None) -> None:
+    def of_files(self) -> None:
         """The engine's own files, laid out in one step; what is there is whole, but for what was
         left out before they were kept."""
+        native = self.resources.native
         kept = kept_for(self.repository, self.point, engine=namespace(self.store.engine))
         if native is None or kept is None:
             raise InvalidRequest(f"{self.plan.collection}: --route native needs the engine's files")
@@ -128,7 +128,7 @@ class Building:
                     self.plan.physical,
                     as_version(kept),
                     read=OpenKept(self.repository, kept),
-                    spec=self._spec(manifest),
+                    spec=self._spec(),
                 )
             proven = History(self.repository, self.plan.collection).point(kept.snapshot).manifest
             self.left = read_left_out(self.repository, proven)
@@ -152,11 +152,8 @@ class Building:
             rows[0] = observed.rows
         return observed
 
-    def _spec(self, manifest: Manifest) -> CollectionSpec:
-        made_by = manifest.provenance.fingerprint if manifest.provenance else None
-        plan = self.plan
-        origin = origin_of(plan.point, plan.route, made_by, begins=plan.begins)
-        return self.plan.spec.physical(self.plan.physical, origin=origin)
+    def _spec(self) -> CollectionSpec:
+        return self.plan.spec.physical(self.plan.physical, origin=self.plan.origin)
 
 
 def _fill(state: State, filling: Filling, *, repository: Repository) -> int:

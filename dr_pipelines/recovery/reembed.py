@@ -21,7 +21,6 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import chunk_schema, index_schema
 from dr_pipelines.model.recovery_point import (
     CheckpointRef,
-    Manifest,
     ObjectRef,
     RecoveryPoint,
     SegmentRef,
@@ -66,10 +65,9 @@ def reembed(
     the source said last, so that positions of the source can be asked for afterwards.
 
     Resumable: pieces that an interrupted run finished are adopted, at most one is embedded twice.
-    Raises `Refused` where the chunker is another one than made the checkpoints, or a text was not
-    kept; `Damaged` when a checkpoint does not prove itself.
+    The lineage's source and chunker are those that made the checkpoints: a plan says so. Raises
+    `Refused` where a text was not kept, `Damaged` when a checkpoint does not prove itself.
     """
-    _require_checkpoints(point.manifest, lineage)
     made, embedded, adopted = list[SegmentRef](), 0, 0
     with _state_of_chunks(repository, point) as (state, chunks):
         total = state.counts().records + state.with_source_versions()
@@ -97,20 +95,6 @@ def reembed(
             rows = _unchunked(repository, state.segments[number], point.manifest.spec)
             made.append(_kept_rows(lineage, rows.take(pa.array(wanted)), point, repository))
     return Reembedded(tuple(made), embedded, adopted)
-
-
-def _require_checkpoints(manifest: Manifest, lineage: Lineage) -> None:
-    theirs = {ref.provenance for p in manifest.partitions.values() for ref in p.chunks}
-    if not theirs:
-        raise Refused(
-            f"{manifest.collection}: no chunks were kept (it is backed up from its store alone), "
-            "so nothing can be embedded again. Use --route load"
-        )
-    if theirs != {lineage.chunks_fingerprint}:
-        raise Refused(
-            f"{manifest.collection}: the chunks that were kept come from another source or chunker "
-            "than the policy names. Restore with that chunker, or use --route load"
-        )
 
 
 @contextmanager

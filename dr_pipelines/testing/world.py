@@ -30,7 +30,7 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.lineage import SourceProvenance
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.model.recovery import Recovery, Route
+from dr_pipelines.model.recovery import Recovery, Request, Route
 from dr_pipelines.model.recovery_point import LogEntry, RecoveryPoint, SegmentRef, Writer
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.proof.verify import Verification, verify
@@ -45,8 +45,8 @@ from dr_pipelines.protocols import (
     VectorReader,
     VectorStore,
 )
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Witness
@@ -241,22 +241,20 @@ class Process:
         switch: bool = False,
         native: NativeFiles | None = None,
     ) -> Recovery:
-        """Plan and carry out `dr restore`."""
-        point = self.point(at)
-        plan = plan_restore(
-            point,
+        """`dr restore`: plan it and carry it out."""
+        request = self.request(at, route=route, switch=switch)
+        return recover(request, self.resources(native=native))
+
+    def request(self, at: str = "latest", **more: Any) -> Request:
+        """A recovery of the collection into the store that it is in; `more` are fields of it."""
+        return Request(collection=self.collection, store=self.lineage.store_name, at=at, **more)
+
+    def resources(self, *, native: NativeFiles | None = None) -> Resources:
+        """Everything that a recovery works with."""
+        return Resources(
             repository=self.repository,
             store=self.store,
             store_name=self.lineage.store_name,
-            route=route,
-            lineage=self.lineage,
-            switch=switch,
-        )
-        return restore(
-            point,
-            plan,
-            repository=self.repository,
-            store=self.store,
             lease=self.lease,
             lineage=self.lineage,
             native=native,

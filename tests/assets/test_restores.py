@@ -65,7 +65,7 @@ def test_who_switches_to_another_store_is_told_what_to_do(ingested: Location) ->
     done = ingested.run("restore", config=config(store="other", switch=True))
 
     (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
-    assert "set store: other in the policy" in str(output.metadata["to_do"].value)
+    assert "Set store: other for it in policies.yaml" in str(output.metadata["to_do"].value)
     assert "set store: other in the policy" in failure_of(ingested.run("snapshot_notes"))
 
 
@@ -120,7 +120,7 @@ def test_who_becomes_a_member_and_what_was_not_analysed_are_warnings(
     assert done.success
     logs = ingested.instance.all_logs(done.run_id)
     assert [entry.user_message for entry in logs if entry.level == logging.WARNING] == [
-        "guest becomes a member of role team",
+        "granted: guest becomes a member of role team",
         "no statements: a domain's check: not analysed",
     ]
 

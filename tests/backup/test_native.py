@@ -18,8 +18,6 @@ from dr_pipelines.model.query import Query
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.project import adapters
 from dr_pipelines.protocols import NativeFiles, VectorStore
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
 from dr_pipelines.stores.shared.misfits import (
     Batch,
     Problem,
@@ -72,23 +70,8 @@ def keep(process: Process) -> Kept:
 
 
 def brought_back(process: Process, at: str = "latest") -> Recovery:
-    point = process.point(at)
-    plan = plan_restore(
-        point,
-        repository=process.repository,
-        store=process.store,
-        store_name=process.lineage.store_name,
-        route=Route.NATIVE,
-        switch=True,
-    )
-    return restore(
-        point,
-        plan,
-        repository=process.repository,
-        store=process.store,
-        lease=process.lease,
-        native=files_of(process.store),
-    )
+    files = files_of(process.store)
+    return process.restore(at, route=Route.NATIVE, switch=True, native=files)
 
 
 def test_a_collection_comes_back_as_its_files_with_its_indexes(process: Process) -> None:
@@ -186,9 +169,7 @@ def test_files_without_what_a_restore_left_out_come_back_without_it(
 
     monkeypatch.setattr(process.store, "misfits", misfits)
     point = process.point("latest")
-    places = {"repository": process.repository, "store": process.store}
-    plan = plan_restore(point, **places, store_name=process.lineage.store_name, switch=True)
-    left = restore(point, plan, **places, lease=process.lease).left_out
+    left = process.restore(switch=True).left_out
     assert left > 2
     assert process.backup().held == left
     assert len(contents(process.store, "notes")) == 297

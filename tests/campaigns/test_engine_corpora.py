@@ -38,10 +38,10 @@ from dr_pipelines.model.query import (
     Hit,
     Query,
 )
-from dr_pipelines.model.recovery import Recovery
+from dr_pipelines.model.recovery import Recovery, Request
 from dr_pipelines.protocols import Embedder, VectorStore
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.memory import MemoryVectorStore
@@ -136,16 +136,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 def brought_into(process: Process, store: VectorStore) -> tuple[Process, Recovery]:
     """The newest point, served from a store."""
-    point = process.history.latest()
-    plan = plan_restore(
-        point,
-        repository=process.repository,
-        store=store,
-        store_name="engine",
-        switch=True,
-        accept_loss=True,
-    )
-    done = restore(point, plan, repository=process.repository, store=store, lease=process.lease)
+    request = Request(collection=process.collection, store="engine", switch=True, accept_loss=True)
+    done = recover(request, Resources(process.repository, store, "engine", process.lease))
     lineage = replace(process.lineage, store_name="engine")
     return replace(process, store=store, lineage=lineage), done
 

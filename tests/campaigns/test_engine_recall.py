@@ -17,13 +17,12 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.query import FloatArray, Query
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.model.recovery import Recovery, Route
+from dr_pipelines.model.recovery import Recovery, Request, Route
 from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.project import adapters
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.history import History
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.shared.exact import vector_scores
 from dr_pipelines.testing.world import OneAtATime
@@ -115,24 +114,15 @@ def recall_of(store: VectorStore, name: str, points: FloatArray) -> float:
 
 
 def brought_back(repository: Repository, store: VectorStore, route: Route) -> Recovery:
-    point = History(repository, "near").latest()
-    plan = plan_restore(
-        point,
-        repository=repository,
-        store=store,
-        store_name="engine",
+    request = Request(
+        collection="near",
+        store="engine",
         route=route,
         into=f"near@{route}",
         accept_loss=True,
     )
-    return restore(
-        point,
-        plan,
-        repository=repository,
-        store=store,
-        lease=OneAtATime(),
-        native=adapters.open_native(store),
-    )
+    files = adapters.open_native(store)
+    return recover(request, Resources(repository, store, "engine", OneAtATime(), native=files))
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,7 @@ from dr_pipelines.model.query import (
 )
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import DIMENSION, Process, World
 from tests.campaigns.engine_story import SPEC, history
@@ -81,23 +80,9 @@ def require_same_answers(
 
 
 def brought_back(process: Process, at: str, store: VectorStore) -> Recovery:
-    point = process.point(at)
-    plan = plan_restore(
-        point,
-        repository=process.repository,
-        store=store,
-        store_name="other",
-        switch=True,
-        accept_loss=True,
-    )
-    return restore(
-        point,
-        plan,
-        repository=process.repository,
-        store=store,
-        lease=process.lease,
-        lineage=process.lineage,
-    )
+    request = process.request(at, switch=True, accept_loss=True)
+    resources = replace(process.resources(), store=store, store_name="other")
+    return recover(request.model_copy(update={"store": "other"}), resources)
 
 
 def checked(

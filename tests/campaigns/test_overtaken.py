@@ -15,8 +15,8 @@ from dr_pipelines.ingestion.epochs import accept_epoch
 from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.ingestion.replay import covered_days
 from dr_pipelines.live.apply import finish_pending
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.run import run_recovery
 from dr_pipelines.testing.world import START, Process, segments_of, table_of
 from tests.campaigns.machine import new_world
 from tests.campaigns.test_races import commit_only
@@ -93,21 +93,12 @@ def test_a_plan_whose_target_was_switched_to_meanwhile_is_refused() -> None:
     source.upsert("a", "old", at=START)
     process = world.process()
     process.ingest()
-    point = process.point("log:1")
-    plan = plan_restore(
-        point, repository=process.repository, store=process.store, store_name="default"
-    )
+    plan = plan_recovery(process.request("log:1"), process.resources())
     world.process().restore("log:1", switch=True)
     source.upsert("a", "newer", at=LATER)
     world.process().ingest()
     with pytest.raises(Refused, match="was switched to by another restore meanwhile"):
-        restore(
-            point,
-            plan,
-            repository=process.repository,
-            store=process.store,
-            lease=process.lease,
-        )
+        run_recovery(plan, process.resources())
     assert world.served() == world.process().folded()
 
 

@@ -18,11 +18,10 @@ import yaml
 
 from assets.builder import build_defs
 from dr_pipelines.contents.documents import live_documents, states_digest, stored_documents
-from dr_pipelines.model.recovery import Route
-from dr_pipelines.model.recovery_point import RecoveryPoint
+from dr_pipelines.model.recovery import Request, Route
 from dr_pipelines.project.project import Project, open_project
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.project.recovery import open_for
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import at_position
 from tests.campaigns.results import CAMPAIGN, record_result
@@ -202,21 +201,16 @@ def _mid_day(truth: Truth, truths: tuple[Truth, ...]) -> bool:
 
 
 def _restored(project: Project, truth: Truth, route: Route) -> None:
-    repository, store = project.repository(), project.store_of("rustsec")
-    point: RecoveryPoint = at_position(History(repository, "rustsec"), truth.position)
-    lineage = project.lineage("rustsec") if route is Route.REPLAY else None
-    plan = plan_restore(
-        point, repository=repository, store=store, store_name="local", route=route, lineage=lineage
-    )
-    done = restore(
-        point, plan, repository=repository, store=store, lease=project.lease, lineage=lineage
-    )
+    store = project.store_of("rustsec")
+    at = f"seq:{truth.position}"
+    request = Request(collection="rustsec", store="local", at=at, route=route)
+    done = recover(request, open_for(project, request))
     try:
-        rows = list(live_documents(store, plan.physical))
+        rows = list(live_documents(store, done.plan.physical))
         assert (len(rows), states_digest(rows)) == (truth.documents, truth.digest)
         assert done.bit_identical
     finally:
-        store.drop(plan.physical)
+        store.drop(done.plan.physical)
 
 
 def test_the_backfill_left_one_entry_for_each_day(backfilled: Backfilled) -> None:

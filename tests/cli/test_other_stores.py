@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines.cli import restore
+from dr_pipelines.cli.plan import tell
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.project.project import Project
+from dr_pipelines.recovery.report import finding_lines
 from tests.cli.workplace import Workplace
 
 ADVICE = "served from store 'other', but the policy says 'local': set store: other in the policy"
@@ -88,6 +89,9 @@ def test_what_becomes_of_parts_is_said_in_whole_words_and_what_is_lost_first(
     plan = Plan(
         collection="docs",
         point="1-a",
+        number=1,
+        sha256="a" * 64,
+        origin="restore:1-a:load:",
         route=Route.LOAD,
         physical="docs@1-a",
         store="b",
@@ -97,7 +101,7 @@ def test_what_becomes_of_parts_is_said_in_whole_words_and_what_is_lost_first(
         spec=_any_spec(),
         notes=tuple(notes),
     )
-    restore._tell(plan)
+    tell(plan)
     assert capsys.readouterr().err == (
         "docs in store b:\n"
         "  lost: engine.pgvector.policies: not in force here: what pgvector enforced by\n"
@@ -113,7 +117,7 @@ def test_parts_that_nobody_can_look_at_are_named_together() -> None:
         for i in range(51)
     ]
     changed = PartFinding("shards", 3, 1, "load is spread differently: 3 → 1")
-    assert restore._finding_lines("docs", [*silent, changed]) == [
+    assert finding_lines("docs", [*silent, changed]) == [
         "not as it was: shards was 3, is 1: load is spread differently: 3 → 1",
         "not reported by the engine, asked for as they were (51): "
         + ", ".join(f"indexes.i{i}" for i in range(51)),

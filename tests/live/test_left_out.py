@@ -12,10 +12,10 @@ from dr_pipelines.live import left_out
 from dr_pipelines.model.json_size import MAX_VALUES
 from dr_pipelines.model.misfit import LONGEST
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.model.recovery import Recovery
+from dr_pipelines.model.recovery import Recovery, Request
 from dr_pipelines.proof.verify import verify
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
@@ -36,11 +36,8 @@ NONE = store_schema(SPEC).empty_table()
 
 def brought_back(store: Picky, repository: Repository, **more: Any) -> Recovery:
     """The newest point, restored and served from the store that it was in."""
-    point = History(repository, "items").latest()
-    plan = plan_restore(
-        point, repository=repository, store=store, store_name="first", switch=True, **more
-    )
-    return restore(point, plan, repository=repository, store=store, lease=OneAtATime())
+    request = Request(collection="items", store="first", switch=True, **more)
+    return recover(request, Resources(repository, store, "first", OneAtATime()))
 
 
 def lost(*rows: dict[str, Any], store: type[Picky] = Picky) -> tuple[Picky, Repository]:

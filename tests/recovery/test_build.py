@@ -21,5 +21,5 @@ class Narrow(MemoryVectorStore):
 def test_a_record_that_an_engine_does_not_keep_leaves_no_half_of_a_collection() -> None:
     repository, other = adopted(MemoryVectorStore()), Narrow()
     with pytest.raises(InvalidRequest, match=r"record 'a': id has .*removed again.*another engine"):
-        restored(repository, other, accept_loss=True, reports=[])
+        restored(repository, other, accept_loss=True)
     assert other.collections() == []

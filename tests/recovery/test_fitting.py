@@ -18,18 +18,17 @@ from dr_pipelines.model.collection import (
 from dr_pipelines.model.compatibility import CompatibilityReport, Outcome
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.model.recovery import Phase, Plan, Recovery
+from dr_pipelines.model.recovery import Phase, Plan, Recovery, Request
 from dr_pipelines.model.recovery_point import (
     Made,
-    RecoveryPoint,
     Timeline,
     Writer,
 )
 from dr_pipelines.planning.estimate import estimated
 from dr_pipelines.planning.parts import compare_parts
-from dr_pipelines.planning.recovery import require_allowed
-from dr_pipelines.recovery.plan import outline_restore, plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import recover, run_recovery
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.memory import MemoryVectorStore
@@ -189,50 +188,46 @@ def adopted(store: MemoryVectorStore) -> Repository:
     return repository
 
 
+def into(store: MemoryVectorStore, repository: Repository, name: str) -> Resources:
+    return Resources(repository, store, name, OneAtATime())
+
+
 def restored(
-    repository: Repository,
-    store: MemoryVectorStore,
-    *,
-    accept_loss: bool,
-    reports: list[CompatibilityReport],
-) -> Recovery:
-    point = History(repository, "items").latest()
-    plan = outline_restore(point, repository=repository, store=store, store_name="second")
-    reports.append(CompatibilityReport(plan.spec, plan.notes))
-    require_allowed(plan, accept_loss=accept_loss, accept_code=None)
-    return restore(point, plan, repository=repository, store=store, lease=OneAtATime())
+    repository: Repository, store: MemoryVectorStore, *, accept_loss: bool
+) -> tuple[Plan, Recovery | None]:
+    """The newest point brought into another store, if its plan has no refusals."""
+    request = Request(collection="items", store="second", accept_loss=accept_loss)
+    resources = into(store, repository, "second")
+    plan = plan_recovery(request, resources)
+    return plan, None if plan.refusals else run_recovery(plan, resources)
 
 
-def switching(point: RecoveryPoint, repository: Repository, store: MemoryVectorStore) -> Plan:
-    """The plan to serve a point from the store that it was in."""
-    return plan_restore(
-        point,
-        repository=repository,
-        store=store,
-        store_name="first",
-        switch=True,
-        accept_loss=True,
-    )
+def switched(repository: Repository, store: MemoryVectorStore) -> Recovery:
+    """The newest point, served from the store that it was in."""
+    return recover(SWITCHING, into(store, repository, "first"))
+
+
+SWITCHING = Request(collection="items", store="first", switch=True, accept_loss=True)
 
 
 def test_what_would_be_lost_is_said_and_refused_until_it_is_accepted() -> None:
-    repository, other, reports = (
-        adopted(MemoryVectorStore()),
-        MemoryVectorStore(),
-        list[CompatibilityReport](),
-    )
+    repository, other = adopted(MemoryVectorStore()), MemoryVectorStore()
+    plan, done = restored(repository, other, accept_loss=False)
+    assert done is None
     with pytest.raises(Refused, match=r"engine.elsewhere.policies.*--accept-loss"):
-        restored(repository, other, accept_loss=False, reports=reports)
-    assert [note.part for note in reports[0].lost] == ["replicas", "engine.elsewhere.policies"]
+        run_recovery(plan, into(other, repository, "second"))
+    assert [note.part for note in plan.losses] == ["replicas", "engine.elsewhere.policies"]
     assert other.collections() == []
-    done = restored(repository, other, accept_loss=True, reports=reports)
+    _, done = restored(repository, other, accept_loss=True)
+    assert done is not None
     assert (done.bit_identical, done.findings) == (True, ())
     assert other.describe(done.plan.physical).engine == SPEC.engine
 
 
 def test_a_part_that_a_store_forgot_is_a_finding() -> None:
     repository = adopted(MemoryVectorStore())
-    done = restored(repository, Forgetful(), accept_loss=True, reports=[])
+    _, done = restored(repository, Forgetful(), accept_loss=True)
+    assert done is not None
     assert done.missing == tuple(
         PartFinding(
             f"vectors.{vector}.index.{key}",
@@ -260,10 +255,8 @@ def test_a_snapshot_records_what_was_reconfigured_and_where_else_it_is_served() 
     ]
     recorded = History(repository, "items").latest().manifest.spec
     assert (recorded.vectors[0].index, recorded.aliases) == (changed.index, ("shop",))
-    point = History(repository, "items").latest()
-    plan = switching(point, repository, store)
-    restore(point, plan, repository=repository, store=store, lease=OneAtATime())
-    assert store.aliases() == {"items": plan.physical, "shop": plan.physical}
+    physical = switched(repository, store).plan.physical
+    assert store.aliases() == {"items": physical, "shop": physical}
 
 
 def test_a_collection_that_is_served_by_its_own_name_is_not_switched_away_from() -> None:
@@ -271,30 +264,26 @@ def test_a_collection_that_is_served_by_its_own_name_is_not_switched_away_from()
     repository = adopted(store)
     other = MemoryVectorStore()
     other.create(SPEC.physical("items"))
-    point = History(repository, "items").latest()
+    request = SWITCHING.model_copy(update={"store": "second"})
     with pytest.raises(Refused, match="a collection itself in store 'second'"):
-        plan_restore(
-            point,
-            repository=repository,
-            store=other,
-            store_name="second",
-            switch=True,
-            accept_loss=True,
-        )
+        recover(request, into(other, repository, "second"))
     assert other.collections() == ["items"]
 
 
 def test_an_estimate_goes_by_the_last_recovery_into_such_an_engine() -> None:
     store = MemoryVectorStore()
     repository = adopted(store)
-    point = History(repository, "items").latest()
+    request = SWITCHING.model_copy(
+        update={"at": f"log:{History(repository, 'items').latest().number}"}
+    )
+    resources = into(store, repository, "first")
 
     def plan() -> Plan:
-        return switching(point, repository, store)
+        return plan_recovery(request, resources)
 
     first = plan()
     assert first.estimate == ()
-    done = restore(point, first, repository=repository, store=store, lease=OneAtATime())
+    done = run_recovery(first, resources)
     measured = {phase.name: phase.seconds for phase in done.phases if phase.name != "switch"}
     assert {phase.name: phase.seconds for phase in plan().estimate} == measured
 
@@ -326,17 +315,12 @@ def test_a_collection_that_cannot_be_read_does_not_keep_another_from_coming_back
 
     repository, other = adopted(MemoryVectorStore()), Torn()
     other.create(SPEC.physical("torn"))
-    assert restored(repository, other, accept_loss=True, reports=[]).bit_identical
-    point = History(repository, "items").latest()
+    _, done = restored(repository, other, accept_loss=True)
+    assert done is not None
+    assert done.bit_identical
+    request = Request(collection="items", store="second", into="torn", accept_loss=True)
     with pytest.raises(AlreadyExists, match="torn"):
-        plan_restore(
-            point,
-            repository=repository,
-            store=other,
-            store_name="second",
-            into="torn",
-            accept_loss=True,
-        )
+        recover(request, into(other, repository, "second"))
 
 
 def test_an_alias_that_is_somebody_elses_by_now_stays() -> None:
@@ -349,12 +333,10 @@ def test_an_alias_that_is_somebody_elses_by_now_stays() -> None:
     store.promote("other@1", alias="shop")
     store._aliases.pop("taken")
     store.create(SPEC.physical("taken"))
-    point = History(repository, "items").latest()
-    plan = switching(point, repository, store)
+    plan = switched(repository, store).plan
     notes = {note.part: note.consequence for note in plan.notes if note.part.startswith("aliases.")}
     assert set(notes) == {"aliases.shop", "aliases.taken"}
     assert "other@1" in notes["aliases.shop"]
-    restore(point, plan, repository=repository, store=store, lease=OneAtATime())
     assert store.aliases() == {
         "items": plan.physical,
         "mine": plan.physical,
@@ -367,12 +349,12 @@ def test_an_alias_that_cannot_move_any_more_does_not_end_a_recovery() -> None:
     repository = adopted(store)
     store.promote("items@1", alias="shop")
     backup("items", repository=repository, store=store, lease=OneAtATime())
-    point = History(repository, "items").latest()
-    plan = switching(point, repository, store)
+    resources = into(store, repository, "first")
+    plan = plan_recovery(SWITCHING, resources)
     assert plan.spec.aliases == ("shop",)
     store._aliases.pop("shop")
     store.create(SPEC.physical("shop"))
-    restore(point, plan, repository=repository, store=store, lease=OneAtATime())
+    run_recovery(plan, resources)
     assert store.aliases() == {"items": plan.physical}
     assert backup("items", repository=repository, store=store, lease=OneAtATime()).equal
 

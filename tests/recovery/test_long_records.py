@@ -14,9 +14,10 @@ from dr_pipelines.errors import Unavailable
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery import Request
 from dr_pipelines.model.recovery_point import Timeline
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository import rows as repository_rows
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
@@ -103,8 +104,8 @@ def test_segments_and_writes_of_long_records_have_fewer_rows(
         tables = list(newest_rows(repository, state))
     assert max(table.nbytes for table in tables) < 3 * LIMIT
     assert sum(table.num_rows for table in tables) == RECORDS * PIECES
-    plan = plan_restore(point, repository=repository, store=store, store_name="local")
-    done = restore(point, plan, repository=repository, store=store, lease=OneAtATime())
+    resources = Resources(repository, store, "local", OneAtATime())
+    done = recover(Request(collection="long", store="local"), resources)
     assert done.bit_identical
 
 
@@ -251,7 +252,6 @@ def test_a_collection_of_long_texts_is_backed_up_and_comes_back(store: DuckDBVec
         place = part.schema.get_field_index("document_id")
         store.write(SPEC.name, part.set_column(place, part.schema.field(place), renamed))
     backed_up(store, repository, first=True)
-    point = History(repository, "long").latest()
-    plan = plan_restore(point, repository=repository, store=store, store_name="local")
-    done = restore(point, plan, repository=repository, store=store, lease=OneAtATime())
+    resources = Resources(repository, store, "local", OneAtATime())
+    done = recover(Request(collection="long", store="local"), resources)
     assert (done.records, done.bit_identical) == (4 * 512 * PIECES, True)

@@ -10,8 +10,7 @@ from dr_pipelines.model.compatibility import CompatibilityReport, Outcome
 from dr_pipelines.model.recovery import Plan
 from dr_pipelines.planning.way_back import VECTOR_INDEXES, kept_for_return, taken_up
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import DIMENSION, Process, World
 from tests.campaigns.engine_story import SPEC, history
@@ -38,24 +37,11 @@ def served_from(store: VectorStore, index: VectorIndex) -> Process:
 def moved(process: Process, store: VectorStore) -> tuple[Process, Plan]:
     """The collection after a backup, a restore into another store and a switch to it."""
     point = process.point(f"log:{process.backup().number}")
-    plan = plan_restore(
-        point,
-        repository=process.repository,
-        store=store,
-        store_name=store.engine,
-        switch=True,
-        accept_loss=True,
-    )
-    done = restore(
-        point,
-        plan,
-        repository=process.repository,
-        store=store,
-        lease=process.lease,
-        lineage=process.lineage,
-    )
+    request = process.request(f"log:{point.number}", switch=True, accept_loss=True)
+    resources = replace(process.resources(), store=store, store_name=store.engine)
+    done = recover(request.model_copy(update={"store": store.engine}), resources)
     assert done.missing == ()
-    return replace(process, store=store), plan
+    return replace(process, store=store), done.plan
 
 
 def said_of_indexes(plan: Plan) -> dict[str, Outcome]:

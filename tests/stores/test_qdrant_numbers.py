@@ -32,11 +32,12 @@ from dr_pipelines.model.query import (
     Range,
 )
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery import Request
 from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.recovery.plan import plan_restore
-from dr_pipelines.recovery.run import restore
-from dr_pipelines.repository.history import History
+from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.run import run_recovery
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.driver import OpenCollection
 from dr_pipelines.stores.qdrant.edge import EdgeCollection
@@ -167,21 +168,18 @@ def test_a_restore_that_is_killed_before_numbers_are_sent_again_is_completed(
     before, repository = read(store, "theirs"), new_repository()
     adopt = Timeline(id=1, physical="theirs", store="edge")
     backup("theirs", repository=repository, store=store, lease=OneAtATime(), adopt=adopt)
-    point = History(repository, "theirs").latest()
-    plan = partial(
-        plan_restore, point, repository=repository, store=store, store_name="edge", into="again"
-    )
-    bring_back = partial(restore, point, repository=repository, store=store, lease=OneAtATime())
+    request = Request(collection="theirs", store="edge", into="again")
+    resources = Resources(repository, store, "edge", OneAtATime())
 
     with monkeypatch.context() as patch:
         patch.setattr(EdgeCollection, "_restore_payloads", killed)
         with pytest.raises(Killed):
-            bring_back(plan())
+            run_recovery(plan_recovery(request, resources), resources)
     assert read(store, "again") != before
 
-    resumed = plan()
+    resumed = plan_recovery(request, resources)
     assert resumed.resumed
-    assert bring_back(resumed).bit_identical
+    assert run_recovery(resumed, resources).bit_identical
     assert read(store, "again") == before
 
 

@@ -12,9 +12,10 @@ from dr_pipelines.contents.diff import Diff, diff
 from dr_pipelines.contents.documents import states_digest, stored_documents
 from dr_pipelines.ingestion import ingest, replay
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.model.recovery import Route
-from dr_pipelines.recovery import run
-from dr_pipelines.recovery.plan import plan_restore
+from dr_pipelines.model.recovery import Request, Route
+from dr_pipelines.project.recovery import open_for
+from dr_pipelines.recovery.report import recovery_head
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.stores.engines import suggested_scheme
@@ -135,34 +136,12 @@ def restore_by_replay(story: Story) -> None:
 
 def _restore(story: Story, route: Route) -> None:
     story.dr(f"restore {story.name} --route {route} --switch")
-    point = History(story.repository, story.name).latest()
-    lineage = story.lineage if route is Route.REPLAY else None
-    plan = plan_restore(
-        point,
-        repository=story.repository,
-        store=story.store,
-        store_name=STORE,
-        route=route,
-        lineage=lineage,
-        switch=True,
-    )
+    request = Request(collection=story.name, store=STORE, route=route, switch=True)
     with metering(f"restoring by {route}") as meter:
-        done = run.restore(
-            point,
-            plan,
-            repository=story.repository,
-            store=story.store,
-            lease=story.project.lease,
-            lineage=lineage,
-            progress=meter.rows,
-        )
+        done = recover(request, open_for(story.project, request), progress=meter.rows)
     story.recoveries.append(done)
     phases = ", ".join(f"{phase.name} {seconds(phase.seconds)}" for phase in done.phases)
-    story.tell.say(
-        f"{number(done.documents)} documents, {number(done.records)} records are back as "
-        f"{plan.physical}"
-        + (f", {number(done.embedded)} of them embedded again" if done.embedded else "")
-    )
+    story.tell.say(recovery_head(done))
     story.tell.say(phases)
     _check_same(story)
 

@@ -1,0 +1,48 @@
+"""What a recovery works with, opened by what the policies name."""
+
+from typing import TYPE_CHECKING, Literal
+
+from dr_pipelines.errors import NotFound
+from dr_pipelines.model.policy import CollectionPolicy
+from dr_pipelines.project.project import Project
+
+if TYPE_CHECKING:  # they bring Arrow, which reading a log does not need
+    from dr_pipelines.model.recovery import Request
+    from dr_pipelines.recovery.resources import Resources
+
+
+def clock_of(policy: CollectionPolicy) -> Literal["source", "log"]:
+    """By what a time names a recovery point of a collection."""
+    return "source" if policy.authority == "source" else "log"
+
+
+def require_begun(project: Project, collection: str) -> None:
+    """Raise `NotFound` for a collection of a store alone of which nothing is logged."""
+    history = project.history(collection)
+    if project.collection(collection).source is None and history.head().entry is None:
+        raise NotFound(f"{collection}: nothing is backed up yet. Run: dr backup {collection}")
+
+
+def open_for(project: Project, request: "Request", *, run: str = "") -> "Resources":
+    """Everything that a recovery needs and nothing else: no model but for a replay. `run` labels
+    what is written.
+
+    Raises `NotFound` where nothing is backed up yet, `InvalidRequest` for what the policies do not
+    name, or for a replay of a collection that has no source.
+    """
+    from dr_pipelines.recovery.resources import Resources
+
+    repository = project.reading(run=run)
+    require_begun(project, request.collection)
+    lineage = None
+    if request.route == "replay":
+        lineage = project.lineage(request.collection, embedder=request.embedder)
+    wants_files = request.route in ("native", "auto")
+    return Resources(
+        repository=repository,
+        store=project.store(request.store),
+        store_name=request.store,
+        lease=project.lease,
+        lineage=lineage,
+        native=project.native(request.store) if wants_files else None,
+    )

@@ -1,0 +1,21 @@
+"""Everything that a recovery works with, opened."""
+
+from dataclasses import dataclass
+
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.protocols import Lease, NativeFiles, VectorStore
+from dr_pipelines.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Where a recovery reads, and where it builds. A `lineage` is for route `replay` alone,
+    `native` for `native`; the repository may be one that cannot be written, unless vectors are made
+    again or the plan switches."""
+
+    repository: Repository
+    store: VectorStore
+    store_name: str
+    lease: Lease
+    lineage: Lineage | None = None
+    native: NativeFiles | None = None

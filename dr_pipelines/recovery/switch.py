@@ -1,0 +1,114 @@
+"""The switch: a restored collection becomes the one that is served."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+
+from dr_pipelines import __version__
+from dr_pipelines.errors import Conflict, Refused
+from dr_pipelines.live.apply import apply_pending
+from dr_pipelines.model.details import RestoreDetail
+from dr_pipelines.model.recovery import Phase, Plan
+from dr_pipelines.model.recovery_point import (
+    Body,
+    Head,
+    Made,
+    Manifest,
+    RecoveryPoint,
+    Timeline,
+)
+from dr_pipelines.planning.parts import namespace
+from dr_pipelines.planning.recovery import next_timeline
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.state import recounted
+from dr_pipelines.repository.history import History
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.repository import Repository
+
+
+def require_unserved(plan: Plan, resources: Resources) -> None:
+    """Refuse a target that was switched to since the plan was made."""
+    repository, store = resources.repository, resources.store
+    latest = History(repository, plan.collection).manifest()
+    timelines = latest.timelines if latest else ()
+    known = {t.physical for t in timelines if t.store == plan.store}
+    if timelines and plan.begins == next_timeline(timelines):
+        known = set()  # what had the name is gone, and nothing was switched to since
+    if plan.physical in known or plan.physical in store.aliases().values():
+        raise Refused(
+            f"{plan.physical!r} was switched to by another restore meanwhile: nothing is ever "
+            "restored over a collection being served. Run the command again if it is still needed"
+        )
+
+
+def switch(
+    point: RecoveryPoint,
+    manifest: Manifest,
+    plan: Plan,
+    resources: Resources,
+    *,
+    phases: Sequence[Phase],
+) -> int:
+    """Start a new timeline on a restored collection and point the alias at it.
+
+    The entry comes first: a crash before the alias moved is finished by whoever comes next, since
+    the entry is pending until then.
+    """
+    repository, store = resources.repository, resources.store
+    if point.until is not None:
+        manifest = recounted(repository, manifest, point.until)
+    held = plan.physical == plan.collection  # by who builds it
+    with nullcontext() if held else resources.lease(plan.collection):
+        made = Made(
+            engine=namespace(store.engine),
+            route=str(plan.route),
+            records=manifest.counts.records,
+            phases={phase.name: phase.seconds for phase in phases},
+        )
+        build = partial(_switch_draft, point, manifest, plan, repository, made)
+        head = repository.log(plan.collection).append("restore", build)
+        apply_pending(plan.collection, repository=repository, store=store)
+    return head.number
+
+
+def _switch_draft(
+    point: RecoveryPoint,
+    manifest: Manifest,
+    plan: Plan,
+    repository: Repository,
+    made: Made,
+    head: Head,
+) -> Draft:
+    latest = History(repository, plan.collection).manifest_at(head)
+    if latest is None:
+        raise Conflict(f"{plan.collection}: the log became empty")
+    number = next_timeline(latest.timelines)
+    if plan.begins not in (None, number):
+        raise Conflict(
+            f"{plan.collection}: another restore switched meanwhile. Drop {plan.physical!r} and "
+            "run the command again if it is still needed"
+        )
+    timeline = Timeline(
+        id=number,
+        parent=point.manifest.timeline,
+        fork=point.number,
+        physical=plan.physical,
+        store=plan.store,
+        made=made,
+    )
+    partitions = {
+        day: partition.model_copy(update={"entry": head.number + 1})
+        for day, partition in manifest.partitions.items()
+    }
+    update = {
+        "partitions": partitions,
+        "timeline": timeline.id,
+        "timelines": (*latest.timelines, timeline),
+        "taken_over": (),
+        "accepted": latest.accepted,  # a decision is about the source, not about this state
+        "tool_version": __version__,
+    }
+    ref = write_manifest(repository, manifest.model_copy(update=update))
+    detail = RestoreDetail(point=plan.point, route=str(plan.route), physical=plan.physical)
+    return Draft(timeline.id, Body(manifest=ref, pending=(head.number + 1,), detail=detail))
