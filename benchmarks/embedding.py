@@ -26,7 +26,7 @@ from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_chunks, read_segment, records_only
 from dr_pipelines.sources.jsonl import JsonlSource
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 WHAT = """\
 Chunks of the example corpus, at most 200 tokens each. `encode` is `SentenceTransformer.encode` of

@@ -13,7 +13,7 @@ from dr_pipelines.protocols import NativeFiles, VectorStore
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 
 WHAT = """\
 `backup` of a DuckDB collection that no log knows yet: scan, digests, segments (encoded, decoded
@@ -113,7 +113,7 @@ def _store_to_store(store: VectorStore, path: Path, laps: Laps) -> None:
 
 def _keyword_index(scale: Scale, directory: Path) -> float:
     """Seconds that building the keyword index takes: all of what a restore leaves out above."""
-    store = DuckDBVectorStore(directory / "indexed")
+    store = duckdb_store(directory / "indexed")
     name = sample.spec("sample@indexed", keyword_index=True)
     store.create(name)
     for batch in sample.batches(scale.rows):

@@ -18,8 +18,9 @@ from dr_pipelines.ingestion.ingest import (
     ingest,
     prepare_day,
 )
+from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.history import History
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.upkeep.compaction import compact
 
 WHAT = """\
@@ -72,9 +73,7 @@ def drawn(rows: int, *, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(random.choice(rows - 1, max(1, rows // 100), replace=False))
 
 
-def _edit(
-    store: DuckDBVectorStore, changed: npt.NDArray[np.int64], *, seed: int
-) -> tuple[str, ...]:
+def _edit(store: VectorStore, changed: npt.NDArray[np.int64], *, seed: int) -> tuple[str, ...]:
     """Change records and flip the lowest bit of the first component of one more."""
     flipped = next(n for n in range(len(changed) + 1) if n not in changed)
     document = f"document-{flipped:08d}"
@@ -88,7 +87,7 @@ def _edit(
     return tuple(sorted([document, *(f"document-{n:08d}" for n in changed.tolist())]))
 
 
-def _full(store: DuckDBVectorStore, place: Path, laps: Laps) -> None:
+def _full(store: VectorStore, place: Path, laps: Laps) -> None:
     repository = sample.new_repository(place)
     with laps.lap("full"):
         sample.backed_up(store, repository, place)
@@ -103,7 +102,7 @@ class _Ingested:
         self.feed = SampleFeed(directory / "feed.jsonl", scale.rows)
         self.lineage = lineage(directory / "feed.jsonl")
         self.repository = sample.new_repository(directory)
-        self.store = DuckDBVectorStore(directory / "store")
+        self.store = duckdb_store(directory / "store")
         self.lease = sample.lease(directory)
         self.ingest()
         compact(sample.COLLECTION, repository=self.repository, store=self.store, lease=self.lease)

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import sample
 from benchmarks.full import restored
 from benchmarks.harness import Figure, Ratio, Scale, peaks_of, tell_peak
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 
 WHAT = """\
 The largest resident size (`VmHWM`) of a process that imports the package and does one thing to
@@ -45,7 +45,7 @@ def run(scale: Scale, directory: Path) -> Figure:
 
 
 def _do(action: str, place: Path, rows: int) -> None:
-    store = DuckDBVectorStore(place / "store")
+    store = duckdb_store(place / "store")
     repository = sample.new_repository(place)
     if action == "restore":
         recovery = restored(repository, store, place, into="sample@back")

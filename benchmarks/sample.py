@@ -26,7 +26,7 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.witness import FileWitness
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 
 COLLECTION = "sample"
 PHYSICAL = "sample@1"
@@ -113,9 +113,9 @@ def batches(rows: int) -> Iterator[pa.Table]:
         yield records(np.arange(start, min(start + BATCH_ROWS, rows)))
 
 
-def filled_store(directory: Path, rows: int) -> DuckDBVectorStore:
+def filled_store(directory: Path, rows: int) -> VectorStore:
     """A store whose collection holds the table; made once for a directory."""
-    store = DuckDBVectorStore(directory / "store")
+    store = duckdb_store(directory / "store")
     if PHYSICAL not in store.collections():
         store.create(spec())
         for batch in batches(rows):

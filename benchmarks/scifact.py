@@ -30,7 +30,7 @@ from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.sources.jsonl import JsonlSource
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 
 COLLECTION = "scifact"
 PUBLISHED_NDCG = 0.645
@@ -68,7 +68,7 @@ def campaign(
     directory.mkdir(parents=True)
     feed = Path(shutil.copy(data / "feed.jsonl", directory / "feed.jsonl"))
     made = lineage(feed, embedder, chunker)
-    repository, store = sample.new_repository(directory), DuckDBVectorStore(directory / "store")
+    repository, store = sample.new_repository(directory), duckdb_store(directory / "store")
     lease = sample.lease(directory)
     started = time.perf_counter()
     ingested = ingest(made, repository=repository, store=store, lease=lease)
@@ -85,7 +85,7 @@ def campaign(
     for route in (Route.LOAD, Route.REPLAY):
         back = _restored(made, repository, directory, route)
         assert back.bit_identical
-        store = DuckDBVectorStore(directory / f"store-{route}")
+        store = duckdb_store(directory / f"store-{route}")
         after = quality(store, back.plan.physical, vectors, judgements)
         assert after == before, f"{route}: {after.value()} instead of {before.value()}"
         seconds = {phase.name: round(phase.seconds, 1) for phase in back.phases}
@@ -160,7 +160,7 @@ def _mean(
 
 def _restored(made: Lineage, repository: Repository, directory: Path, route: Route) -> Recovery:
     """The newest point, brought back into a store of its own."""
-    store = DuckDBVectorStore(directory / f"store-{route}")
+    store = duckdb_store(directory / f"store-{route}")
     (directory / f"store-{route}").mkdir()
     request = Request(collection=COLLECTION, store=sample.STORE, route=route)
     lease = sample.lease(directory)

@@ -29,9 +29,9 @@ SUGGESTED = "duckdb"
 def _open_memory(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
     """A new, empty store each time."""
     del url, base, names
-    from dr_pipelines.stores.memory import MemoryVectorStore
+    from dr_pipelines.stores.memory import memory_store
 
-    return MemoryVectorStore()
+    return memory_store()
 
 
 MEMORY = Engine(

@@ -1,172 +1,182 @@
-"""The reference VectorStore: Arrow tables in memory, every answer computed from scratch."""
+"""The reference store: Arrow tables in memory, every answer computed from scratch."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dr_pipelines.errors import AlreadyExists, NotFound, Refused
+from dr_pipelines.errors import AlreadyExists
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.shared.batches import checked_batch
-from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.driver import OpenCollection, Use, absent
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.stores.shared.fitting import fit_exact
-from dr_pipelines.stores.shared.misfits import misfits_of, value_problems
-from dr_pipelines.stores.shared.requests import (
-    checked_alias,
-    checked_batch_rows,
-    checked_columns,
-    checked_query,
-)
+from dr_pipelines.stores.shared.label import Label
+from dr_pipelines.stores.shared.misfits import Batch, Problem, value_problems
+from dr_pipelines.stores.shared.requests import Request
 
-KEPT = partial(value_problems, finite=False)
-"""NaN and infinities are kept as they are, like any other bits."""
+
+def memory_store() -> "DriverStore[MemoryDriver]":
+    """A new, empty store; thread-safe."""
+    return DriverStore(MemoryDriver())
 
 
 @dataclass(frozen=True, slots=True)
-class _Collection:
-    """Immutable, so that readers need no lock; `table` is sorted by id."""
+class Held:
+    """A collection at one moment: immutable, so that readers need no lock. `table` is sorted by
+    id."""
 
-    spec: CollectionSpec
+    label: Label
     table: pa.Table
-    indexed: bool = False
+
+    @property
+    def spec(self) -> CollectionSpec:
+        return self.label.spec
 
 
-class MemoryVectorStore:
-    """Thread-safe; a scan reads the collection as it was when `scan` was called."""
+class MemoryAliases:
+    """Aliases in a dictionary, which whoever promotes replaces an entry of."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._collections: dict[str, _Collection] = {}
-        self._aliases: dict[str, str] = {}
+        self.targets = dict[str, str]()
 
-    @property
-    def engine(self) -> str:
-        return f"memory (pyarrow {pa.__version__})"
+    def all(self) -> dict[str, str]:
+        return self.targets.copy()
 
-    @property
-    def vector_tolerance(self) -> float:
-        return 0.0
+    def target(self, alias: str) -> str | None:
+        return self.targets.get(alias)
 
-    def collections(self) -> list[str]:
-        with self._lock:
-            return sorted(self._collections)
 
-    def aliases(self) -> dict[str, str]:
-        with self._lock:
-            return dict(sorted(self._aliases.items()))
+class MemoryDriver:
+    """Collections and aliases of one process."""
+
+    engine: str = f"memory (pyarrow {pa.__version__})"
+    vector_tolerance: float = 0.0
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.held = dict[str, Held]()
+        self.aliases: MemoryAliases = MemoryAliases()
+
+    def names(self) -> Iterable[str]:
+        return list(self.held)
+
+    def exists(self, name: str) -> bool:
+        return name in self.held
 
     def warnings(self) -> tuple[str, ...]:
         return ()
 
-    def describe(self, name: str) -> CollectionSpec:
-        return self._resolved(name).spec
+    def opened(self, name: str, use: Use) -> "AbstractContextManager[OpenCollection]":
+        del use
+        return nullcontext(MemoryCollection(self, self.newest(name)))
 
-    def status(self, name: str) -> CollectionStatus:
-        found = self._resolved(name)
-        return CollectionStatus(
-            records=len(found.table), indexed=found.indexed, size_bytes=found.table.nbytes
-        )
-
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
-        found = self._resolved(name)
-        rows = checked_batch_rows(batch_rows)
-        table = found.table.select(checked_columns(columns, found.spec))
-        if documents is not None:
-            wanted = pa.array(list(documents), pa.string())
-            table = table.filter(pc.is_in(found.table.column("document_id"), value_set=wanted))
-        return iter(table.combine_chunks().to_batches(max_chunksize=rows))
-
-    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        found = self._resolved(name)
-        request = checked_query(query, found.spec, limit=limit, indexed=found.indexed)
-
-        def records(columns: Sequence[str]) -> list[pa.RecordBatch]:
-            return list(found.table.select(columns).combine_chunks().to_batches())
-
-        return search_exactly(records, request, limit=limit)
-
-    def compatibility(self, name: str) -> tuple[Note, ...]:
-        self.describe(name)  # raises where there is none; of others everything is kept as given
-        return ()
-
-    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        return misfits_of(batch, KEPT(batch, spec))
-
-    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
-        return fit_exact(spec)
+    def newest(self, name: str) -> Held:
+        """The collection as it is now."""
+        found = self.held.get(name)
+        if found is None:
+            raise absent(name, self.names())
+        return found
 
     def change_token(self, name: str) -> str | None:
-        self._resolved(name)
+        self.newest(name)  # there is no sign that says so
         return None
 
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
+        return fit_exact(spec, engine="memory")
+
+    def check(self, batch: Batch, spec: CollectionSpec) -> Iterable[Problem]:
+        """NaN and infinities are kept as they are, like any other bits."""
+        return value_problems(batch, spec, finite=False)
+
+    def refuse(self, rows: pa.Table, spec: CollectionSpec) -> None:
+        """Nothing that `check` takes."""
+
     def create(self, spec: CollectionSpec) -> None:
-        with self._lock:
-            existing = self._collections.get(spec.name)
-            if existing is not None and existing.spec == spec:
-                return
-            if existing is not None or spec.name in self._aliases:
-                taken = "an alias" if existing is None else "a collection with another spec"
-                raise AlreadyExists(f"{spec.name!r} is {taken}; choose another name or drop it")
-            self._collections[spec.name] = _Collection(spec, store_schema(spec).empty_table())
+        with self.lock:
+            if spec.name in self.held:
+                raise AlreadyExists(f"{spec.name!r} is there")
+            self.held[spec.name] = Held(Label(spec=spec), store_schema(spec).empty_table())
 
-    def drop(self, name: str) -> None:
-        with self._lock:
-            if name in self._aliases:
-                self._physical(name)
-            pointing = sorted(alias for alias, to in self._aliases.items() if to == name)
-            if pointing:
-                raise Refused(f"{name!r} is served as {pointing}; promote another collection first")
-            self._collections.pop(name, None)
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
+        with self.lock:
+            unless_served()
+            self.held.pop(name, None)
 
-    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        with self._lock:
-            found = self._physical(name)
-            new = checked_batch(batch, found.spec, check=KEPT)
-            gone = pa.array(list(replaces), pa.string())
-            old = found.table
+    def point(self, alias: str, name: str) -> None:
+        with self.lock:
+            self.newest(name)
+            self.aliases.targets[alias] = name
+
+
+class MemoryCollection:
+    """A collection as it was when it was opened; what is written goes to the newest."""
+
+    def __init__(self, driver: MemoryDriver, found: Held) -> None:
+        self._driver = driver
+        self._found = found
+
+    @property
+    def label(self) -> Label:
+        return self._found.label
+
+    @property
+    def contract(self) -> CollectionSpec:
+        return self.label.spec
+
+    def described(self) -> CollectionSpec:
+        return self.label.spec
+
+    def status(self) -> CollectionStatus:
+        table = self._found.table
+        return CollectionStatus(
+            records=len(table), indexed=self.label.indexed, size_bytes=table.nbytes
+        )
+
+    def notes(self) -> Iterable[Note]:
+        return ()
+
+    def scan(
+        self, columns: Sequence[str], *, documents: Sequence[str] | None, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        table = self._found.table.select(columns)
+        if documents is not None:
+            wanted = pa.array(documents, pa.string())
+            owners = self._found.table.column("document_id")
+            table = table.filter(pc.is_in(owners, value_set=wanted))
+        return iter(table.combine_chunks().to_batches(max_chunksize=batch_rows))
+
+    def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
+        return list(self._found.table.select(columns).combine_chunks().to_batches())
+
+    def hits(self, request: Request) -> list[Hit] | None:
+        del request
+        return None
+
+    def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
+        with self._driver.lock:
+            found = self._driver.newest(self.contract.name)
             doomed = pc.or_(
-                pc.is_in(old.column("id"), value_set=new.column("id").combine_chunks()),
-                pc.is_in(old.column("document_id"), value_set=gone),
+                pc.is_in(found.table["id"], value_set=rows["id"].combine_chunks()),
+                pc.is_in(found.table["document_id"], value_set=pa.array(replaces, pa.string())),
             )
-            merged = pa.concat_tables([old.filter(pc.invert(doomed)), new])
-            merged = merged.take(pc.sort_indices(merged.column("id"))).combine_chunks()
-            self._collections[name] = replace(found, table=merged)
+            merged = pa.concat_tables([found.table.filter(pc.invert(doomed)), rows])
+            merged = merged.take(pc.sort_indices(merged["id"])).combine_chunks()
+            self._driver.held[self.contract.name] = replace(found, table=merged)
 
-    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
-        del progress  # nothing takes time
-        with self._lock:
-            self._collections[name] = replace(self._physical(name), indexed=True)
+    def build(self, progress: Progress | None) -> None:
+        del progress  # keywords are ranked by reading every text: there is nothing to build
 
-    def promote(self, name: str, *, alias: str) -> None:
-        with self._lock:
-            self._physical(name)
-            if checked_alias(alias) in self._collections:
-                raise AlreadyExists(f"{alias!r} is a collection; choose another alias")
-            self._aliases[alias] = name
+    def relabel(self, label: Label) -> None:
+        with self._driver.lock:
+            found = self._driver.newest(label.spec.name)
+            self._driver.held[label.spec.name] = replace(found, label=label)
 
-    def _resolved(self, name: str) -> _Collection:
-        with self._lock:
-            return self._physical(self._aliases.get(name, name))
-
-    def _physical(self, name: str) -> _Collection:
-        if name in self._aliases:
-            raise NotFound(f"{name!r} is an alias; name the collection {self._aliases[name]!r}")
-        if name not in self._collections:
-            known = ", ".join(sorted(self._collections)) or "none"
-            raise NotFound(f"no collection {name!r}; there are: {known}")
-        return self._collections[name]
+    def complete(self) -> None:
+        """Nothing is left out."""

@@ -6,7 +6,8 @@ import pytest
 from assets import checks
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.stores.shared.misfits import Batch, misfits_of, problem
 from tests.assets.location import Location, metadata_of, verdicts
 
@@ -14,10 +15,10 @@ from tests.assets.location import Location, metadata_of, verdicts
 def test_a_record_that_is_refused_fails_a_check_and_is_named_by_the_restore(
     ingested: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
+    def refused(_: VectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
         return misfits_of(batch, [problem("id", pc.equal(batch.column("id"), "c#000000"), "no c")])
 
-    monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
+    monkeypatch.setattr(DriverStore, "misfits", refused)
 
     done = ingested.run("snapshot_notes")
 

@@ -12,7 +12,8 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call, Definitions, Statement
 from dr_pipelines.project.adapters import InvalidPolicy
 from dr_pipelines.protocols import Definer
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from tests.assets.location import STORE_ONLY, Location, failure_of
 
 
@@ -29,8 +30,8 @@ def defined_by(definitions: Callable[..., Definitions], monkeypatch: pytest.Monk
         "remove": lambda store, name: store.drop(name) or (),
     }
     for name, answer in answers.items():
-        monkeypatch.setattr(DuckDBVectorStore, name, answer, raising=False)
-    assert isinstance(DuckDBVectorStore(Path("nowhere")), Definer)
+        monkeypatch.setattr(DriverStore, name, answer, raising=False)
+    assert isinstance(duckdb_store(Path("nowhere")), Definer)
 
 
 @pytest.mark.parametrize("route", ["load", "replay"])

@@ -37,7 +37,6 @@ from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.batches import checked_batch
 from dr_pipelines.stores.shared.misfits import (
     Batch,
@@ -46,6 +45,7 @@ from dr_pipelines.stores.shared.misfits import (
     problem,
     value_problems,
 )
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import OneAtATime, TickingClock
 
@@ -254,7 +254,7 @@ def test_nan_and_infinities_are_kept_to_the_bit() -> None:
     payload = np.array([0x7FC00123, 0xFF800000], np.uint32).view(np.float32)
     store, repository = world(row("a", embedding=payload.tolist()), row("b", weight=float("nan")))
     name = store.aliases().get("items", "items")
-    stored = store._collections[name].table["embedding"].combine_chunks().flatten().to_numpy()
+    stored = store.held[name].table["embedding"].combine_chunks().flatten().to_numpy()
     assert snapshot(store, repository).equal
     with fold_point(repository, History(repository, "items").latest()) as state:
         rows = pa.concat_tables(list(newest_rows(repository, state)))

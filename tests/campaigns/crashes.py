@@ -18,7 +18,7 @@ from dr_pipelines.ingestion.schema_change import accept_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.witness import FileWitness
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import (
@@ -118,7 +118,7 @@ def open_world(directory: Path) -> World:
     return World(
         source=world_told(),
         blobs=LocalBlobStore(directory / "repository"),
-        store=DuckDBVectorStore(directory / "stores", wait_seconds=20),
+        store=duckdb_store(directory / "stores", wait_seconds=20),
         witness=FileWitness(directory / "heads"),
         lease=FileLease(directory / "leases", wait_seconds=20),
         new_id=lambda: str(uuid7()),

@@ -26,8 +26,8 @@ from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.repository.segments import read_segment
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.blob_faults import Recording
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import (
@@ -284,8 +284,8 @@ class Collections(RuleBasedStateMachine):
         self.steps.add("loss")
         store = self.world.store
         assert isinstance(store, MemoryVectorStore)
-        store._aliases.clear()
-        store._collections.clear()
+        store.targets.clear()
+        store.held.clear()
         self.model.live, self.model.alias, self.lost = {}, None, True
 
     @precondition(lambda self: self.lost and self.model.at.covered)

@@ -22,8 +22,8 @@ from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.model.record import Presence
 from dr_pipelines.repository.segments import read_segment
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.blob_faults import Recording
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import (
     START,

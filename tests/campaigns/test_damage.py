@@ -29,13 +29,13 @@ from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft, Witness, encode_entry
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.segments import read_segment, row_digests, with_content_digests
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.blob_faults import (
     flip_bit,
     remove,
     replace,
     truncate,
 )
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
     SPEC,
@@ -92,8 +92,8 @@ class Kept:
         """A process of another machine, which has witnessed nothing, on a copy of the store."""
         store, original = MemoryVectorStore(), self.world.store
         assert isinstance(original, MemoryVectorStore)
-        store._collections.update(original._collections)
-        store._aliases.update(original._aliases)
+        store.held.update(original.held)
+        store.targets.update(original.targets)
         world = World(
             self.world.source, blobs, store, witness or MemoryWitness(), self.world.new_id
         )

@@ -44,8 +44,8 @@ from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.sources.jsonl import JsonlSource
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.exact import vector_scores
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.world import OneAtATime, Process
 from tests.campaigns.graphs import SECTION, require_graph
 from tests.campaigns.results import CAMPAIGN, record_result

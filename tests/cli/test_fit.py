@@ -10,8 +10,10 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.project.project import open_project
 from dr_pipelines.proof.points import newest_proof
+from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.history import History
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.stores.shared.misfits import Batch, misfits_of, problem
 from tests.cli.workplace import Workplace
 
@@ -22,7 +24,7 @@ def test_a_loss_is_said_everywhere_until_it_is_accepted(
     protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = (Note(PART, Outcome.LOST, "not made again"), Note("name", Outcome.CODE, "calls f()"))
-    monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
+    monkeypatch.setattr(DriverStore, "compatibility", lambda *_: notes)
     result = protected.dr("backup", "notes", "--if-changed")  # quiet, and looked at nevertheless
     words = " ".join(result.out.split())
     assert result.code == 3
@@ -58,11 +60,11 @@ def test_what_is_not_lost_is_not_accepted(protected: Workplace) -> None:
 def test_a_record_that_is_refused_is_said_by_backup_restore_and_the_backup_after(
     protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
+    def refused(_: VectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
         wrong = pc.equal(batch.column("id"), "c#000000")
         return misfits_of(batch, [problem("id", wrong, "no crows here")])
 
-    monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
+    monkeypatch.setattr(DriverStore, "misfits", refused)
     result = protected.dr("backup", "notes", "--json")
     assert (result.code, result.json["fit"]["misfits"]) == (3, 1)
     plan = protected.dr("restore", "notes", "--plan", "--json").json
@@ -82,7 +84,7 @@ def test_a_record_that_is_refused_is_said_by_backup_restore_and_the_backup_after
 
 
 def test_vectors_that_are_not_finite_are_said_by_backup_and_status(fresh: Workplace) -> None:
-    store = DuckDBVectorStore(fresh.directory / "stores")
+    store = duckdb_store(fresh.directory / "stores")
     spec = CollectionSpec(name="memories@1", vectors=(Vector(dimension=8),))
     store.create(spec)
     rows = {
@@ -105,11 +107,11 @@ def test_vectors_that_are_not_finite_are_said_by_backup_and_status(fresh: Workpl
 def test_a_record_of_the_source_that_is_refused_is_said_by_ingest_and_status(
     fresh: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
+    def refused(_: VectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
         wrong = pc.equal(batch.column("id"), "c#000000")
         return misfits_of(batch, [problem("id", wrong, "no crows\x1b[31m here")])
 
-    monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
+    monkeypatch.setattr(DriverStore, "misfits", refused)
     done = fresh.dr("ingest", "notes")
     words = " ".join(done.out.split())
     assert done.code == 3
@@ -129,15 +131,15 @@ def test_a_record_of_the_source_that_is_refused_is_said_by_ingest_and_status(
 def test_a_replay_says_what_was_refused(
     protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = DuckDBVectorStore(protected.directory / "stores")
+    store = duckdb_store(protected.directory / "stores")
     name = store.aliases()["notes"]
     store.write(name, store_schema(store.describe(name)).empty_table(), replaces=["c"])
 
-    def refused(_: DuckDBVectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
+    def refused(_: VectorStore, spec: CollectionSpec, batch: Batch) -> Misfits:
         wrong = pc.equal(batch.column("id"), "c#000000")
         return misfits_of(batch, [problem("id", wrong, "no crows here")])
 
-    monkeypatch.setattr(DuckDBVectorStore, "misfits", refused)
+    monkeypatch.setattr(DriverStore, "misfits", refused)
     done = protected.dr("replay", "notes", "--from", "2026-01-05", "--to", "2026-01-07")
     words = " ".join(done.out.split())
     assert done.code == 3
@@ -149,7 +151,7 @@ def test_of_many_losses_a_log_entry_names_some_and_says_how_many_more(
     protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = tuple(Note(f"engine.duckdb.p{n:02}", Outcome.LOST, "gone") for n in range(12))
-    monkeypatch.setattr(DuckDBVectorStore, "compatibility", lambda *_: notes)
+    monkeypatch.setattr(DriverStore, "compatibility", lambda *_: notes)
     assert protected.dr("backup", "notes").code == 3
     project = open_project(protected.directory / "policies.yaml", {})
     unfit = newest_proof(History(project.reading(), "notes")).unfit

@@ -15,7 +15,8 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.display import displayed, displayed_json, displayed_line
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from tests.cli.workplace import Workplace, feed_lines
 
 ACTS = re.compile(
@@ -98,10 +99,10 @@ def test_an_id_is_shown_whole_on_one_line(fresh: Workplace) -> None:
     assert {row["id"] for row in listed} == {EVIL, LINES}
 
 
-def remember(directory: Path, *ids: str) -> DuckDBVectorStore:
+def remember(directory: Path, *ids: str) -> VectorStore:
     """A collection that something else made, with a record for each id."""
     spec = CollectionSpec(name="memories@1", vectors=(Vector(dimension=8),))
-    store = DuckDBVectorStore(directory)
+    store = duckdb_store(directory)
     store.create(spec)
     store.write(spec.name, memories(spec, *ids, text=f"tea {EVIL}"))
     store.build_index(spec.name)

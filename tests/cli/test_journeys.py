@@ -334,7 +334,7 @@ def test_a_collection_of_the_store_alone_is_backed_up_and_comes_back(fresh: Work
 
     from dr_pipelines.model.collection import CollectionSpec, Vector
     from dr_pipelines.model.record import store_schema
-    from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+    from dr_pipelines.stores.duckdb.store import duckdb_store
 
     spec = CollectionSpec(name="memories@1", vectors=(Vector(dimension=8),))
     rows = {
@@ -346,7 +346,7 @@ def test_a_collection_of_the_store_alone_is_backed_up_and_comes_back(fresh: Work
         "extra": [None, None],
         "embedding": list(np.eye(8, dtype=np.float32)[:2]),
     }
-    store = DuckDBVectorStore(fresh.directory / "stores")
+    store = duckdb_store(fresh.directory / "stores")
     store.create(spec)
     store.write("memories@1", pa.table(rows, schema=store_schema(spec)))
     store.build_index("memories@1")

@@ -10,8 +10,8 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
 from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from tests.cli.workplace import (
     CHANGES,
     POLICIES,
@@ -69,7 +69,7 @@ class Killed(BaseException):
 
 def killed_but_for_one(
     workplace: Workplace,
-    store: type[LanceDBVectorStore | DuckDBVectorStore],
+    store: type[LanceDBVectorStore | DriverStore[Any]],
     collection: str,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -203,7 +203,7 @@ def test_nothing_is_applied_to_what_is_half_restored(
     physical = protected.dr("status", "--json").json["collections"][0]["physical"]
     protected.lose()
     (protected.directory / "stores" / "notes.alias").unlink()
-    killed_but_for_one(protected, DuckDBVectorStore, "notes", physical, monkeypatch)
+    killed_but_for_one(protected, DriverStore, "notes", physical, monkeypatch)
 
     more = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "E", "text": "Elm."}
     protected.write_feed(feed_lines([*CHANGES, more]))

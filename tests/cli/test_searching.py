@@ -10,7 +10,7 @@ import pytest
 from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from tests.cli.workplace import POLICIES, Workplace
 from tests.ingestion.models import tiny_model
 
@@ -32,7 +32,7 @@ def memories(fresh: Workplace) -> Workplace:
         "embedding": [*vectors, None],
     }
     spec = CollectionSpec(name="memories@1", vectors=(Vector(dimension=8),))
-    store = DuckDBVectorStore(fresh.directory / "stores")
+    store = duckdb_store(fresh.directory / "stores")
     store.create(spec)
     store.write("memories@1", pa.table(rows, schema=store_schema(spec)))
     store.build_index("memories@1")

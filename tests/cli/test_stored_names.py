@@ -13,9 +13,9 @@ import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
 from dr_pipelines.model.collection import CollectionSpec, Vector
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.naming import StoredNames
 from dr_pipelines.stores.shared.renamed import RenamedStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from tests.cli.workplace import POLICIES, Workplace
 from tests.servers.pgvector import Server
 

@@ -14,7 +14,7 @@ from dr_pipelines.planning.stored import (
     part_of,
     require_droppable,
 )
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from tests.cli.test_hostile_text import remember
 from tests.cli.workplace import Workplace
 
@@ -53,7 +53,7 @@ def test_what_a_store_holds_is_told_apart(protected: Workplace) -> None:
 
 def test_a_restore_that_was_killed_is_unfinished_until_it_ends(protected: Workplace) -> None:
     assert protected.dr("restore", "notes", "--into", "again").code == 0
-    store = DuckDBVectorStore(protected.directory / "stores")
+    store = duckdb_store(protected.directory / "stores")
     document = next(store.scan("again"))["document_id"][0].as_py()
     nothing = store_schema(store.describe("again")).empty_table()
     store.write("again", nothing, replaces=[document])

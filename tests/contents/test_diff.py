@@ -15,7 +15,7 @@ from dr_pipelines.contents.diff import (
     FieldChange,
     diff,
 )
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import ListedSource, Process, World
 

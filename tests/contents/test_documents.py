@@ -24,7 +24,7 @@ from dr_pipelines.repository import rows
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import at_position
 from dr_pipelines.sources.jsonl import JsonlSource
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import ListedSource, Process, World
 

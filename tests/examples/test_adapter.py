@@ -40,7 +40,7 @@ def loaded() -> ModuleType:
     return module
 
 
-ParquetVectorStore = loaded().ParquetVectorStore
+parquet_store = loaded().parquet_store
 
 
 def stored_as(compression: str, **optimizers: int) -> dict[str, object]:
@@ -62,16 +62,16 @@ class TestParquet(VectorStoreContract):
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> VectorStore:
-        store: VectorStore = ParquetVectorStore(tmp_path / "store")
+        store: VectorStore = parquet_store(tmp_path / "store")
         return store
 
     def reopened(self, store: VectorStore) -> VectorStore:
-        again: VectorStore = ParquetVectorStore(store._directory)
+        again: VectorStore = parquet_store(store.driver.directory)
         return again
 
 
 def test_a_description_says_what_the_file_is(tmp_path: Path) -> None:
-    store = ParquetVectorStore(tmp_path)
+    store = parquet_store(tmp_path)
     spec = TestParquet.tuned[0]
     store.create(spec)
     assert store.describe("tuned").engine["parquet"] == {
@@ -85,7 +85,7 @@ def test_a_description_says_what_the_file_is(tmp_path: Path) -> None:
 
 
 def test_a_compression_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    store = ParquetVectorStore(tmp_path)
+    store = parquet_store(tmp_path)
     with pytest.raises(InvalidRequest, match="expected a compression of ZSTD"):
         store.create(SPEC.model_copy(update={"engine": stored_as("RAR")}))
     assert store.collections() == []
@@ -93,7 +93,7 @@ def test_a_compression_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not Parquet at all"])
 def test_a_file_that_is_no_collection_is_damaged(tmp_path: Path, content: bytes) -> None:
-    store = ParquetVectorStore(tmp_path)
+    store = parquet_store(tmp_path)
     (tmp_path / "strange.parquet").write_bytes(content)
     with pytest.raises(Damaged, match=r"strange\.parquet is not a collection"):
         store.describe("strange")
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_collection_is_damaged(tmp_path: Path, content: bytes)
 def test_a_write_that_fails_leaves_the_version_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = ParquetVectorStore(tmp_path)
+    store = parquet_store(tmp_path)
     store.create(SPEC)
     store.write(SPEC.name, table(*document("a", chunks=3)))
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -121,7 +121,7 @@ def test_a_write_that_fails_leaves_the_version_before_it(
 def test_a_reader_follows_an_alias_whose_old_collection_is_dropped_meanwhile(
     tmp_path: Path,
 ) -> None:
-    store = ParquetVectorStore(tmp_path)
+    store = parquet_store(tmp_path)
     other = SPEC.physical("other")
     for spec in (SPEC, other):
         store.create(spec)
@@ -129,10 +129,10 @@ def test_a_reader_follows_an_alias_whose_old_collection_is_dropped_meanwhile(
     targets = iter([SPEC.name, "other", "other"])
     store.promote("other", alias="served")
     store.drop(SPEC.name)
-    store._pointers.target = lambda alias: next(targets)
+    store.driver.aliases.target = lambda alias: next(targets)
     assert store.describe("served").name == "other"
     with pytest.raises(NotFound, match="unknown"):
-        ParquetVectorStore(tmp_path).describe("unknown")
+        parquet_store(tmp_path).describe("unknown")
 
 
 def blocks() -> list[str]:

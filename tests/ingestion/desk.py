@@ -8,7 +8,7 @@ from pathlib import Path
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.protocols import Chunker, Embedder
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import ListedSource, Process, World
 
@@ -22,7 +22,7 @@ class Desk:
         self.world = World(
             self.source,
             LocalBlobStore(directory / "repository"),
-            DuckDBVectorStore(directory / "stores"),
+            duckdb_store(directory / "stores"),
             MemoryWitness(),
             lambda: f"{next(ids):08d}-desk",
         )

@@ -12,7 +12,6 @@ from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.repository.log import Log
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.batches import checked_batch
 from dr_pipelines.stores.shared.misfits import (
     Batch,
@@ -21,6 +20,7 @@ from dr_pipelines.stores.shared.misfits import (
     problem,
     value_problems,
 )
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
     START,

@@ -13,7 +13,7 @@ from dr_pipelines.live.observe import within
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Route
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
     SPEC,

@@ -43,8 +43,7 @@ from dr_pipelines.model.policy import CollectionPolicy, FieldPolicy, Objective
 from dr_pipelines.project import adapters
 from dr_pipelines.sources.git import GitSource
 from dr_pipelines.sources.jsonl import JsonlSource
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.stores.shared.driver_store import DriverStore
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pyarrow", "numpy", "duckdb", "torch", "transformers", "sentence_transformers")
@@ -114,12 +113,12 @@ def test_a_variable_that_has_gone_is_named_without_values(tmp_path: Path) -> Non
 
 def test_stores_are_opened_by_their_scheme(tmp_path: Path) -> None:
     memory = adapters.open_store(StorePolicy(url="memory:"), base=tmp_path, environ={})
-    assert isinstance(memory, MemoryVectorStore)
+    assert isinstance(memory, DriverStore)
     spec = CollectionSpec(name="notes", vectors=(Vector(dimension=3),))
     for url in ("duckdb:kept", "${KIND}:kept"):
         policy = StorePolicy(url=url)
         store = adapters.open_store(policy, base=tmp_path, environ={"KIND": "duckdb"})
-        assert isinstance(store, DuckDBVectorStore)
+        assert isinstance(store, DriverStore)
         store.create(spec)
         assert store.collections() == ["notes"]
     assert (tmp_path / "kept").is_dir()

@@ -19,7 +19,7 @@ from dr_pipelines.proof.points import (
     record_proof,
 )
 from dr_pipelines.repository.evidence import record_evidence
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
     START,

@@ -24,7 +24,7 @@ from dr_pipelines.proof.trial import Scratch
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.store_samples import EXTREMES, record, table
 from dr_pipelines.testing.store_samples import SPEC as FULL
 from dr_pipelines.testing.world import OneAtATime
@@ -91,7 +91,8 @@ def test_it_is_tried_again_when_something_changed_or_time_has_passed_and_not_bef
     taken(store, repository, bench)
     assert bench.opened == 2
     spec = store.describe("items").model_copy(update={"engine": {"memory": {"rules": ["r"]}}})
-    store._collections["items"] = replace(store._collections["items"], spec=spec)
+    label = store.held["items"].label.model_copy(update={"spec": spec})
+    store.held["items"] = replace(store.held["items"], label=label)
     taken(store, repository, bench)
     assert bench.opened == 3
     bench.every = timedelta(0)

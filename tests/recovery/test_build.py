@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from tests.recovery.test_fitting import adopted, restored
 
 

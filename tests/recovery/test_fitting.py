@@ -31,8 +31,8 @@ from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover, run_recovery
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.fitting import Native, fit_exact, fit_to
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import OneAtATime, TickingClock
 
@@ -110,7 +110,7 @@ def test_an_index_of_another_kind_becomes_the_usual_one() -> None:
 
 
 def test_an_exact_store_keeps_what_is_said_of_indexes() -> None:
-    fit = fit_exact(SPEC)
+    fit = fit_exact(SPEC, engine="memory")
     assert fit.spec == SPEC
     assert outcomes(fit)["vectors.embedding.index"] is Outcome.APPROXIMATED
 
@@ -150,7 +150,9 @@ def test_what_an_adapter_notes_for_itself_is_no_part_that_anyone_misses() -> Non
         "storage": {"fill": 70},
     }
     spec = CollectionSpec(name="i", vectors=(Vector(dimension=2),), engine={"elsewhere": own})
-    assert [note.part for note in fit_exact(spec).notes] == ["engine.elsewhere.storage"]
+    assert [note.part for note in fit_exact(spec, engine="memory").notes] == [
+        "engine.elsewhere.storage"
+    ]
 
 
 def test_a_part_that_is_not_reported_is_shown_as_what_was_asked_for() -> None:
@@ -248,7 +250,8 @@ def test_a_snapshot_records_what_was_reconfigured_and_where_else_it_is_served() 
         update={"index": VectorIndex(kind="hnsw", parameters={"m": 48, "ef_construction": 99})}
     )
     spec = SPEC.model_copy(update={"vectors": (changed, *SPEC.vectors[1:])})
-    store._collections["items@1"] = replace(store._collections["items@1"], spec=spec)
+    label = store.held["items@1"].label.model_copy(update={"spec": spec})
+    store.held["items@1"] = replace(store.held["items@1"], label=label)
     snapshot = backup("items", repository=repository, store=store, lease=OneAtATime())
     assert [(f.part, f.expected, f.found) for f in snapshot.reconfigured] == [
         ("vectors.embedding.index.m", 24, 48)
@@ -331,7 +334,7 @@ def test_an_alias_that_is_somebody_elses_by_now_stays() -> None:
     backup("items", repository=repository, store=store, lease=OneAtATime())
     store.create(SPEC.physical("other@1"))
     store.promote("other@1", alias="shop")
-    store._aliases.pop("taken")
+    store.targets.pop("taken")
     store.create(SPEC.physical("taken"))
     plan = switched(repository, store).plan
     notes = {note.part: note.consequence for note in plan.notes if note.part.startswith("aliases.")}
@@ -352,7 +355,7 @@ def test_an_alias_that_cannot_move_any_more_does_not_end_a_recovery() -> None:
     resources = into(store, repository, "first")
     plan = plan_recovery(SWITCHING, resources)
     assert plan.spec.aliases == ("shop",)
-    store._aliases.pop("shop")
+    store.targets.pop("shop")
     store.create(SPEC.physical("shop"))
     run_recovery(plan, resources)
     assert store.aliases() == {"items": plan.physical}
@@ -375,7 +378,7 @@ def test_what_users_wrote_on_a_collection_is_not_lost(engine: str, key: str) -> 
         vectors=(Vector(dimension=2),),
         engine={engine: {key: {"purpose": "tests"}}, "milvus": {"properties": {"ttl": "1"}}},
     )
-    notes = {note.part: note for note in fit_exact(spec).notes}
+    notes = {note.part: note for note in fit_exact(spec, engine="memory").notes}
     assert notes[f"engine.{engine}.{key}"].outcome is Outcome.APPROXIMATED
     assert "kept" in notes[f"engine.{engine}.{key}"].consequence
     assert "tests" not in notes[f"engine.{engine}.{key}"].consequence

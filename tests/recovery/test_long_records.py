@@ -16,6 +16,7 @@ from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Request
 from dr_pipelines.model.recovery_point import Timeline
+from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository import rows as repository_rows
@@ -25,8 +26,8 @@ from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.stores.duckdb import files, keywords, scan
-from dr_pipelines.stores.duckdb import store as duckdb_store
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb import store as driver
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.testing.world import OneAtATime
 from dr_pipelines.upkeep.compaction import compact
 from tests.repository.builders import repository as new_repository
@@ -56,13 +57,13 @@ def records(*, text_bytes: int, documents: int, version: int = 0) -> pa.Table:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> DuckDBVectorStore:
-    store = DuckDBVectorStore(tmp_path / "store")
+def store(tmp_path: Path) -> VectorStore:
+    store = duckdb_store(tmp_path / "store")
     store.create(SPEC)
     return store
 
 
-def backed_up(store: DuckDBVectorStore, repository: Repository, *, first: bool = False) -> int:
+def backed_up(store: VectorStore, repository: Repository, *, first: bool = False) -> int:
     adopt = Timeline(id=1, physical=SPEC.name, store="local") if first else None
     taken = backup("long", repository=repository, store=store, lease=OneAtATime(), adopt=adopt)
     assert taken.equal
@@ -79,7 +80,7 @@ def require_small(repository: Repository, *, least: int) -> None:
 
 
 def test_segments_and_writes_of_long_records_have_fewer_rows(
-    store: DuckDBVectorStore, monkeypatch: pytest.MonkeyPatch
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspect, "BASE_BYTES", LIMIT)
     monkeypatch.setattr(inspect, "DELTA_BYTES", LIMIT)
@@ -111,7 +112,7 @@ def test_segments_and_writes_of_long_records_have_fewer_rows(
 
 @pytest.mark.parametrize("mark_rows", [4, 256])
 def test_a_scan_of_long_records_fetches_few_at_once(
-    store: DuckDBVectorStore, monkeypatch: pytest.MonkeyPatch, mark_rows: int
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch, mark_rows: int
 ) -> None:
     monkeypatch.setattr(scan, "RANGE_BYTES", LIMIT)
     monkeypatch.setattr(scan, "MARK_ROWS", mark_rows)
@@ -128,14 +129,14 @@ def test_a_scan_of_long_records_fetches_few_at_once(
 
 @pytest.mark.parametrize("written_to", [False, True])
 def test_a_scan_gets_the_memory_that_texts_need(
-    store: DuckDBVectorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, written_to: bool
+    store: VectorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, written_to: bool
 ) -> None:
     """As where texts are short in the file, so that its size does not tell."""
     written = records(text_bytes=400_000, documents=100)
     store.write(SPEC.name, written)
     monkeypatch.setattr(files, "ROOM", 0)
-    little = DuckDBVectorStore(tmp_path / "store", memory_limit_mb=40)
-    usual, restarts = duckdb_store.begin_again, list[object]()
+    little = duckdb_store(tmp_path / "store", memory_limit_mb=40)
+    usual, restarts = driver.begin_again, list[object]()
 
     def begin_again(*arguments: Any) -> None:
         restarts.append(arguments)
@@ -144,7 +145,7 @@ def test_a_scan_gets_the_memory_that_texts_need(
             path = tmp_path / "store" / "long@1.duckdb"
             os.utime(path, ns=(1, 1))
 
-    monkeypatch.setattr(duckdb_store, "begin_again", begin_again)
+    monkeypatch.setattr(driver, "begin_again", begin_again)
     if written_to:
         with pytest.raises(Unavailable, match="'long@1' was written to meanwhile; scan again"):
             list(little.scan(SPEC.name))
@@ -156,7 +157,7 @@ def test_a_scan_gets_the_memory_that_texts_need(
 
 
 def test_a_search_gets_the_memory_that_texts_need(
-    store: DuckDBVectorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: VectorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write(SPEC.name, records(text_bytes=400_000, documents=100))
     store.build_index(SPEC.name)
@@ -167,14 +168,14 @@ def test_a_search_gets_the_memory_that_texts_need(
     monkeypatch.setattr(
         files, "begin_again", lambda *arguments: (restarts.append(arguments), usual(*arguments))
     )
-    little = DuckDBVectorStore(tmp_path / "store", memory_limit_mb=40)
+    little = duckdb_store(tmp_path / "store", memory_limit_mb=40)
     assert little.search(SPEC.name, query, limit=100) == expected
     assert restarts
 
 
 @pytest.mark.parametrize("built_first", [False, True])
 def test_long_texts_are_cut_into_terms_some_at_a_time(
-    store: DuckDBVectorStore, monkeypatch: pytest.MonkeyPatch, built_first: bool
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch, built_first: bool
 ) -> None:
     spec = SPEC.model_copy(update={"name": "words@1", "keyword_index": True})
     words = [" ".join(f"w{number}x{n}" for n in range(1200)) for number in range(120)]
@@ -206,7 +207,7 @@ def test_long_texts_are_cut_into_terms_some_at_a_time(
 
 
 def test_texts_of_every_length_are_indexed_whatever_was_deleted(
-    store: DuckDBVectorStore, monkeypatch: pytest.MonkeyPatch
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Short ones and long ones by turns; rows were deleted before the index is built."""
     spec = SPEC.model_copy(update={"name": "words@1", "keyword_index": True})
@@ -241,7 +242,7 @@ def test_texts_of_every_length_are_indexed_whatever_was_deleted(
 
 
 @pytest.mark.long
-def test_a_collection_of_long_texts_is_backed_up_and_comes_back(store: DuckDBVectorStore) -> None:
+def test_a_collection_of_long_texts_is_backed_up_and_comes_back(store: VectorStore) -> None:
     """More than 128 MiB for 2,048 texts, which DuckDB unpacks at once in each thread."""
     repository = new_repository()
     for version in range(4):

@@ -16,7 +16,7 @@ from dr_pipelines.planning.plan import decide
 from dr_pipelines.planning.refusals import require_possible, require_runnable
 from dr_pipelines.recovery.plan import gather, plan_recovery
 from dr_pipelines.recovery.run import run_recovery
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import COLLECTION, START, STORE_NAME, ListedSource, Process, World
 

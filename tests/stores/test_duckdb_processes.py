@@ -11,7 +11,7 @@ import pytest
 
 from dr_pipelines.errors import Damaged, Unavailable
 from dr_pipelines.model.query import Mode, Query
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -25,9 +25,9 @@ from dr_pipelines.testing.store_samples import (
 NAME = SPEC.name
 PRELUDE = """
 import os, sys
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.testing.store_samples import SPEC, document, record, table
-store = DuckDBVectorStore(sys.argv[1], wait_seconds=30)
+store = duckdb_store(sys.argv[1], wait_seconds=30)
 """
 
 
@@ -52,7 +52,7 @@ def _finish(child: "subprocess.Popen[str]") -> None:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    store = DuckDBVectorStore(tmp_path)
+    store = duckdb_store(tmp_path)
     store.create(SPEC)
     store.write(NAME, table(*document("a", chunks=3)))
     return tmp_path
@@ -70,7 +70,7 @@ scan.close()
 def test_a_collection_held_elsewhere_is_unavailable_after_the_wait(directory: Path) -> None:
     holder = _child(directory, HOLDS)
     assert _line(holder) == "held"
-    store = DuckDBVectorStore(directory, wait_seconds=0.2)
+    store = duckdb_store(directory, wait_seconds=0.2)
     for call in (
         lambda: store.status(NAME),
         lambda: store.write(NAME, table(record("b"))),
@@ -91,7 +91,7 @@ def test_a_collection_held_elsewhere_is_unavailable_after_the_wait(directory: Pa
 def test_a_collection_that_is_let_go_in_time_is_used(directory: Path) -> None:
     holder = _child(directory, HOLDS.replace("sys.stdin.readline()", "import time; time.sleep(1)"))
     assert _line(holder) == "held"
-    store = DuckDBVectorStore(directory, wait_seconds=30)
+    store = duckdb_store(directory, wait_seconds=30)
     store.write(NAME, table(), replaces=["a"])
     assert contents(store) == []
     _finish(holder)
@@ -101,13 +101,13 @@ def test_processes_read_side_by_side(directory: Path) -> None:
     reader = _child(
         directory,
         """
-        with store._files.reading(SPEC.name):
+        with store.driver.files.reading(SPEC.name):
             print("reads", flush=True)
             sys.stdin.readline()
         """,
     )
     assert _line(reader) == "reads"
-    store = DuckDBVectorStore(directory, wait_seconds=0)
+    store = duckdb_store(directory, wait_seconds=0)
     assert store.status(NAME).records == 3
     assert len(store.search(NAME, Query(vector=vector(1, 0, 0)), limit=9)) == 3
     with pytest.raises(Unavailable):
@@ -134,7 +134,7 @@ def test_a_killed_writer_leaves_every_write_whole_or_absent(directory: Path) -> 
         writer.send_signal(signal.SIGKILL)
         rest, _ = writer.communicate(timeout=60)
         acknowledged = int((rest.split() or [str(acknowledged)])[-1])
-        store = DuckDBVectorStore(directory, wait_seconds=30)
+        store = duckdb_store(directory, wait_seconds=30)
         rows = list(store.scan(NAME, columns=["year", "document_id"]))
         years = {r["year"] for b in rows for r in b.to_pylist() if r["document_id"] == "k"}
         count = sum(r["document_id"] == "k" for b in rows for r in b.to_pylist())
@@ -164,14 +164,14 @@ class Dying:
         return getattr(self.connection, name)
 
 def write_and_die(step):
-    writing = store._files.writing
+    writing = store.driver.files.writing
 
     @contextmanager
     def dying(name):
         with writing(name) as connection:
             yield Dying(connection, step)
 
-    store._files.writing = dying
+    store.driver.files.writing = dying
     store.write(SPEC.name, table(record("a", 1, text="new"), record("b")), replaces=["a"])
 
 for step in itertools.count(1):
@@ -188,7 +188,7 @@ for step in itertools.count(1):
 
 
 def test_a_writer_killed_at_any_step_has_written_nothing(directory: Path) -> None:
-    store = DuckDBVectorStore(directory)
+    store = duckdb_store(directory)
     store.build_index(NAME)
     writer = _child(directory, DIES_AT_EVERY_STEP)
     assert writer.stdin is not None
@@ -211,14 +211,14 @@ def test_a_log_left_by_a_killed_writer_is_read(directory: Path) -> None:
         directory,
         """
         import signal
-        with store._files.holding(SPEC.name) as connection:
+        with store.driver.files.holding(SPEC.name) as connection:
             store.write(SPEC.name, table(record("b")))
             os.kill(os.getpid(), signal.SIGKILL)
         """,
     )
     writer.communicate(timeout=60)
     assert (directory / f"{NAME}.duckdb.wal").stat().st_size > 0
-    store = DuckDBVectorStore(directory, wait_seconds=1)
+    store = duckdb_store(directory, wait_seconds=1)
     assert store.status(NAME).records == 4
     store.drop(NAME)
     store.create(SPEC)
@@ -237,7 +237,7 @@ def test_a_collection_whose_creation_was_killed_does_not_exist(tmp_path: Path) -
     creator.communicate(timeout=60)
     assert creator.returncode == 9
     assert len(list(tmp_path.glob(f".{NAME}.*"))) == 1
-    store = DuckDBVectorStore(tmp_path)
+    store = duckdb_store(tmp_path)
     assert store.collections() == []
     store.create(SPEC)
     assert contents(store) == []
@@ -245,14 +245,14 @@ def test_a_collection_whose_creation_was_killed_does_not_exist(tmp_path: Path) -
 
 def test_a_file_that_is_not_a_collection_is_damaged(directory: Path) -> None:
     (directory / "other.duckdb").write_bytes(b"not a database" * 1000)
-    store = DuckDBVectorStore(directory)
+    store = duckdb_store(directory)
     with pytest.raises(Damaged, match="other"):
         store.describe("other")
     assert contents(store) == expected(*document("a", chunks=3))
 
 
 def test_a_drop_waits_for_scans_of_the_same_process(directory: Path) -> None:
-    store = DuckDBVectorStore(directory, wait_seconds=0.1)
+    store = duckdb_store(directory, wait_seconds=0.1)
     scan = store.scan(NAME, batch_rows=1)
     next(scan)
     with pytest.raises(Unavailable, match="this process"):
@@ -263,7 +263,7 @@ def test_a_drop_waits_for_scans_of_the_same_process(directory: Path) -> None:
 
 
 def test_two_stores_of_one_process_wait_for_each_other(directory: Path) -> None:
-    first, second = (DuckDBVectorStore(directory, wait_seconds=0.1) for _ in range(2))
+    first, second = (duckdb_store(directory, wait_seconds=0.1) for _ in range(2))
     scan = first.scan(NAME, batch_rows=1)
     next(scan)
     with pytest.raises(Unavailable, match=r"in use for 0\.1 s"):
@@ -276,7 +276,7 @@ def test_two_stores_of_one_process_wait_for_each_other(directory: Path) -> None:
 def test_threads_write_one_after_the_other(directory: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    store = DuckDBVectorStore(directory)
+    store = duckdb_store(directory)
     store.build_index(NAME)
     with ThreadPoolExecutor(4) as pool:
         writes = [pool.submit(store.write, NAME, table(record(f"t{n}"))) for n in range(12)]
@@ -287,7 +287,7 @@ def test_threads_write_one_after_the_other(directory: Path) -> None:
 
 
 def test_no_descriptor_and_no_file_is_left_behind(directory: Path) -> None:
-    store = DuckDBVectorStore(directory)
+    store = duckdb_store(directory)
     open_before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         next(store.scan(NAME, batch_rows=1))

@@ -11,7 +11,8 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.duckdb.catalog import DuckDBCatalog
 from dr_pipelines.stores.duckdb.files import ROW_GROUP
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
 from dr_pipelines.testing.store_samples import CONFIGURED
 
@@ -22,20 +23,20 @@ class TestDuckDB(VectorStoreContract):
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> VectorStore:
-        return DuckDBVectorStore(tmp_path / "store", wait_seconds=30)
+        return duckdb_store(tmp_path / "store", wait_seconds=30)
 
     def reopened(self, store: VectorStore) -> VectorStore:
-        assert isinstance(store, DuckDBVectorStore)
-        return DuckDBVectorStore(store._directory, wait_seconds=30)
+        assert isinstance(store, DriverStore)
+        return duckdb_store(store.driver.directory, wait_seconds=30)
 
 
 def test_a_catalog_has_the_names_of_its_store_while_the_store_is_in_use(tmp_path: Path) -> None:
-    store, catalog = DuckDBVectorStore(tmp_path), DuckDBCatalog(tmp_path)
+    store, catalog = duckdb_store(tmp_path), DuckDBCatalog(tmp_path)
     assert (catalog.collections(), catalog.aliases()) == ([], {})
     for name in ("notes@2", "notes@1"):
         store.create(CollectionSpec(name=name, vectors=(Vector(dimension=2),)))
     store.promote("notes@1", alias="notes")
-    with store._files.alone("notes@1"):
+    with store.driver.files.alone("notes@1"):
         assert catalog.collections() == store.collections() == ["notes@1", "notes@2"]
         assert catalog.aliases() == store.aliases() == {"notes": "notes@1"}
 
@@ -64,7 +65,7 @@ def test_a_write_of_several_row_groups_reads_back_in_order(
         [columns.get(f.name, pa.nulls(len(ids), f.type)) for f in schema], schema=schema
     )
     order = numbers if seed is None else np.random.default_rng(seed).permutation(numbers)
-    store = DuckDBVectorStore(tmp_path / "store")
+    store = duckdb_store(tmp_path / "store")
     store.create(spec)
 
     store.write("many", rows.take(pa.array(order)))

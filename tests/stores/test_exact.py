@@ -31,10 +31,10 @@ from dr_pipelines.model.query import (
 )
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.stores.shared.exact import search_exactly, vector_scores
 from dr_pipelines.stores.shared.requests import FUSED, checked_query
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from tests.stores.naive_filter import keeps
 
 WIDTH = 3
@@ -250,7 +250,7 @@ FIXED: list[Row] = [
 def stores(tmp_path_factory: pytest.TempPathFactory) -> list[VectorStore]:
     made: list[VectorStore] = [
         MemoryVectorStore(),
-        DuckDBVectorStore(tmp_path_factory.mktemp("store")),
+        duckdb_store(tmp_path_factory.mktemp("store")),
     ]
     for store in made:
         store.create(SPEC)

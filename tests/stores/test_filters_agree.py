@@ -19,8 +19,8 @@ from dr_pipelines.model.query import (
     Range,
 )
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.store_samples import (
     SPEC,
     record,
@@ -91,7 +91,7 @@ FILTERS = st.recursive(
 def stores(tmp_path_factory: pytest.TempPathFactory) -> list[VectorStore]:
     made: list[VectorStore] = [
         MemoryVectorStore(),
-        DuckDBVectorStore(tmp_path_factory.mktemp("store")),
+        duckdb_store(tmp_path_factory.mktemp("store")),
     ]
     for store in made:
         store.create(SPEC)

@@ -21,7 +21,7 @@ from qdrant_client import QdrantClient, models
 
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.compatibility import Outcome
-from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.stores.lancedb import native, open_store
 from dr_pipelines.stores.milvus import unkept
 
@@ -130,7 +130,7 @@ def test_every_kind_of_file_that_lance_tells_is_known() -> None:
 
 
 def test_what_others_put_into_a_file_of_duckdb_is_said(tmp_path: Path) -> None:
-    store = DuckDBVectorStore(tmp_path)
+    store = duckdb_store(tmp_path)
     store.create(SPEC)
     store.build_index(SPEC.name)
     assert store.compatibility(SPEC.name) == ()

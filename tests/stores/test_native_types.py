@@ -7,8 +7,8 @@ from dr_pipelines.model.collection import (
     Vector,
 )
 from dr_pipelines.model.compatibility import CompatibilityReport, Outcome
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.native_types import type_notes
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from tests.recovery.test_fitting import adopted, restored
 
 TYPES = {

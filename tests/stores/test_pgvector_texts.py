@@ -19,7 +19,6 @@ from dr_pipelines.model.query import (
     Range,
 )
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector.texts import (
     escaped,
@@ -27,6 +26,7 @@ from dr_pipelines.stores.pgvector.texts import (
     unescaped,
     unescaped_column,
 )
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,

@@ -16,11 +16,11 @@ from dr_pipelines.model.collection import CollectionSpec, VectorIndex
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.misfits import misfits_of, problem
 from dr_pipelines.stores.shared.requests import checked_batch_rows, checked_columns
 from dr_pipelines.testing import broken_stores
 from dr_pipelines.testing.broken_stores import BROKEN
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
 from dr_pipelines.testing.store_promises import aliases
 from dr_pipelines.testing.store_samples import SPEC
@@ -116,13 +116,13 @@ class Rounds(MemoryVectorStore):
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         super().write(name, batch, replaces=replaces)
-        stored = self._resolved(name)
+        stored = self.newest(name)
         table = stored.table
         for place, field in enumerate(table.schema):
             if any(vector.name == field.name for vector in stored.spec.vectors):
                 rounded = pa.array(rounded_in(table.column(field.name).to_pylist()), field.type)
                 table = table.set_column(place, field, rounded)
-        self._collections[name] = replace(stored, table=table)
+        self.held[name] = replace(stored, table=table)
 
 
 def rounded_in(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
 from dr_pipelines.testing.store_faults import CallName, Moment, RecordingStore
 from dr_pipelines.testing.store_samples import (

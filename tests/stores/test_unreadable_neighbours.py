@@ -8,7 +8,7 @@ from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.monitoring.stores import known_collection, stored
 from dr_pipelines.planning.stored import Part
 from dr_pipelines.repository.history import History
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
     SPEC,

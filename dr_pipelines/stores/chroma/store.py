@@ -41,8 +41,8 @@ from dr_pipelines.stores.chroma.writing import delete_rows, write_rows
 from dr_pipelines.stores.shared.batches import checked_batch
 from dr_pipelines.stores.shared.exact import search_exactly
 from dr_pipelines.stores.shared.fitting import Native, comes_back, fit_to
+from dr_pipelines.stores.shared.following import followed
 from dr_pipelines.stores.shared.misfits import misfits_of, refused_by, value_problems
-from dr_pipelines.stores.shared.pointers import followed
 from dr_pipelines.stores.shared.requests import (
     checked_alias,
     checked_batch_rows,

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
     """The store of `duckdb:DIRECTORY`; a relative directory is under `base`."""
-    from dr_pipelines.stores.duckdb.store import DuckDBVectorStore
+    from dr_pipelines.stores.duckdb.store import duckdb_store
 
     del names  # `takes_names` says that there are none
-    return DuckDBVectorStore(base / Path(url.partition(":")[2]).expanduser())
+    return duckdb_store(base / Path(url.partition(":")[2]).expanduser())
 
 
 def _catalog(directory: Path) -> "Catalog":

@@ -21,7 +21,7 @@ def collection_names(directory: Path) -> list[str]:
 
 
 class DuckDBCatalog:
-    """The names of a `DuckDBVectorStore`; opens no collection, so it never waits for one."""
+    """The names of a `duckdb_store`; opens no collection, so it never waits for one."""
 
     def __init__(self, directory: str | Path) -> None:
         self._directory = Path(directory)

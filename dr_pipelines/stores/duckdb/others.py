@@ -7,7 +7,7 @@ from dr_pipelines.model.compatibility import Note, Outcome
 
 QUERIES = {
     "tables": "SELECT table_name FROM duckdb_tables() WHERE table_name NOT IN "
-    "('collection_state', 'records', 'terms', 'texts')",
+    "('collection_label', 'records', 'terms', 'texts')",
     "views": "SELECT view_name FROM duckdb_views() WHERE TRUE",
     "sequences": "SELECT sequence_name FROM duckdb_sequences() WHERE TRUE",
     "functions": "SELECT function_name FROM duckdb_functions() WHERE TRUE",

@@ -46,10 +46,10 @@ Condition = tuple[str, list[Any]]
 
 
 def create_tables(spec: CollectionSpec) -> list[str]:
-    """`collection_state` has one row; `terms` and `texts` are empty until the index is built."""
+    """`collection_label` has one row; `terms` and `texts` are empty until the index is built."""
     columns = [f"{name(f.name)} {_sql_type(f.type)}" for f in store_schema(spec)]
     return [
-        "CREATE TABLE collection_state (spec VARCHAR, indexed BOOLEAN)",
+        "CREATE TABLE collection_label (label VARCHAR)",
         f"CREATE TABLE records ({', '.join(columns)})",
         "CREATE TABLE texts (number BIGINT, id VARCHAR, length BIGINT)",
         "CREATE TABLE terms (number BIGINT, term VARCHAR, frequency BIGINT)",

@@ -116,8 +116,9 @@ def _related(part: str, other: str) -> bool:
     return f"{part}.".startswith(f"{other}.") or f"{other}.".startswith(f"{part}.")
 
 
-def fit_exact(spec: CollectionSpec) -> CompatibilityReport:
-    """For a store without indexes: it keeps everything that is said of them, for a way back."""
+def fit_exact(spec: CollectionSpec, *, engine: str) -> CompatibilityReport:
+    """For a store without indexes: it keeps everything that is said of them, for a way back, and
+    its own section as it is."""
     notes = [
         Note(
             f"vectors.{vector.name}.index",
@@ -130,7 +131,7 @@ def fit_exact(spec: CollectionSpec) -> CompatibilityReport:
     ]
     notes += [_unsearched(vector) for vector in spec.vectors if vector.kind is not VectorKind.DENSE]
     return CompatibilityReport(
-        spec, (*notes, *_spread_notes(spec), *_section_notes(spec, engine=""))
+        spec, (*notes, *_spread_notes(spec), *_section_notes(spec, engine=engine))
     )
 
 

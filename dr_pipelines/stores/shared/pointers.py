@@ -5,24 +5,19 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 from dr_pipelines.errors import (
     Damaged,
     InvalidRequest,
-    NotFound,
     Unavailable,
 )
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
 
-T = TypeVar("T")
-
 SUFFIX = ".alias"
 POLL_SECONDS = 0.02
-MISSES = 3
 
 
 def entries(directory: Path) -> list[str]:
@@ -106,22 +101,6 @@ class Pointers:
 
     def _path(self, alias: str) -> Path:
         return self._directory / f"{alias}{SUFFIX}"
-
-
-def followed(name: str, target: Callable[[str], str | None], read: Callable[[str], T]) -> T:
-    """Read a collection, or what an alias stands for: again, where another was promoted and the old
-    one dropped meanwhile. `target` says what an alias stands for: it may be the same collection
-    again, made anew, so that a few misses prove nothing."""
-    found, misses = target(name), 0
-    while True:
-        try:
-            return read(found or name)
-        except NotFound:
-            moved = target(name)
-            misses = misses + 1 if moved == found else 0
-            if moved is None or misses == MISSES:
-                raise
-            found = moved
 
 
 @contextmanager

@@ -36,12 +36,16 @@ class VectorRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A checked query: at least one part is set, `depth` is how many of each ranking count."""
+    """A checked query: at least one of `nearest` and `terms` is set, and with `terms` the `text`
+    that they are of. `depth` is how many of each ranking count for `limit` hits."""
 
     nearest: VectorRequest | None
     terms: tuple[str, ...] | None
     filter: Filter | None
     depth: int
+    limit: int
+    text: str | None
+    exact: bool
 
 
 def checked_query(query: Query, spec: CollectionSpec, *, limit: int, indexed: bool) -> Request:
@@ -57,7 +61,15 @@ def checked_query(query: Query, spec: CollectionSpec, *, limit: int, indexed: bo
     nearest = None if query.mode is Mode.KEYWORD else _vector_request(query, spec)
     terms = None if query.mode is Mode.VECTOR else _terms(query, spec, indexed=indexed)
     depth = max(limit, FUSED) if query.mode is Mode.HYBRID else limit
-    return Request(nearest=nearest, terms=terms, filter=kept, depth=depth)
+    return Request(
+        nearest=nearest,
+        terms=terms,
+        filter=kept,
+        depth=depth,
+        limit=limit,
+        text=query.text,
+        exact=query.exact,
+    )
 
 
 def checked_columns(columns: Sequence[str] | None, spec: CollectionSpec) -> list[str]:

@@ -5,7 +5,6 @@ fault only shows where an engine declares that it cannot do something has the at
 (`refuses`, `scans_one_moment`) beside it.
 """
 
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.broken_stores import (
     aliases,
     filters,
@@ -18,6 +17,7 @@ from dr_pipelines.testing.broken_stores import (
     values,
     writing,
 )
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 BROKEN: dict[type[MemoryVectorStore], str] = {
     **lifecycle.BROKEN,

@@ -3,7 +3,7 @@
 import time
 
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 
 class AliasIsAbsentForAMoment(MemoryVectorStore):
@@ -11,7 +11,7 @@ class AliasIsAbsentForAMoment(MemoryVectorStore):
 
     def promote(self, name: str, *, alias: str) -> None:
         self.describe(name)
-        self._aliases.pop(alias, None)
+        self.targets.pop(alias, None)
         time.sleep(0.001)
         super().promote(name, alias=alias)
 
@@ -24,7 +24,7 @@ class AnswersFromTheFirst(MemoryVectorStore):
         self._first = dict[str, str]()
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        first = self._first.setdefault(name, self._aliases.get(name, name))
+        first = self._first.setdefault(name, self.targets.get(name, name))
         return super().search(first, query, limit=limit)
 
 
@@ -32,7 +32,7 @@ class DropsWhatIsServed(MemoryVectorStore):
     """A collection is dropped although an alias stands for it."""
 
     def drop(self, name: str) -> None:
-        self._collections.pop(name, None)
+        self.held.pop(name, None)
 
 
 class SwitchesInTwoSteps(MemoryVectorStore):
@@ -41,8 +41,8 @@ class SwitchesInTwoSteps(MemoryVectorStore):
     _both: tuple[str, ...] = ()
 
     def promote(self, name: str, *, alias: str) -> None:
-        old = self._aliases.get(alias, name)
-        self._resolved(name)
+        old = self.targets.get(alias, name)
+        self.newest(name)
         self._both = (old, name)
         time.sleep(0.001)
         super().promote(name, alias=alias)
@@ -50,7 +50,7 @@ class SwitchesInTwoSteps(MemoryVectorStore):
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         hits = []
-        for part in (name in self._aliases and self._both) or (name,):
+        for part in (name in self.targets and self._both) or (name,):
             hits += super().search(part, query, limit=limit)
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]
 

@@ -12,7 +12,7 @@ from dr_pipelines.model.query import (
     Not,
     Query,
 )
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 
 class IgnoresFilters(MemoryVectorStore):

@@ -10,9 +10,9 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.misfit import Misfit, Misfits
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.misfits import misfits_of, problem
 from dr_pipelines.testing.broken_stores.columns import with_column
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 
 class DistrustsItself(MemoryVectorStore):

@@ -2,7 +2,7 @@
 
 from dr_pipelines.model.query import Hit, Mode, Query
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 
 class IndexesOnce(MemoryVectorStore):
@@ -10,7 +10,7 @@ class IndexesOnce(MemoryVectorStore):
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         super().build_index(name, progress=progress)
-        self._indexed_ids = set(self._resolved(name).table.column("id").to_pylist())
+        self._indexed_ids = set(self.newest(name).table.column("id").to_pylist())
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         hits = super().search(name, query, limit=limit)

@@ -3,21 +3,22 @@
 from dataclasses import replace
 
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.stores.shared.label import Label
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 
 class AliasOfAnything(MemoryVectorStore):
     """An alias may stand for a collection that does not exist."""
 
     def promote(self, name: str, *, alias: str) -> None:
-        self._aliases[alias] = name
+        self.targets[alias] = name
 
 
 class CreatesAfresh(MemoryVectorStore):
     """The same spec again empties the collection."""
 
     def create(self, spec: CollectionSpec) -> None:
-        self._collections.pop(spec.name, None)
+        self.held.pop(spec.name, None)
         super().create(spec)
 
 
@@ -26,7 +27,7 @@ class KeepsAliasesToItself(MemoryVectorStore):
 
     def reopened(self) -> MemoryVectorStore:
         again = MemoryVectorStore()
-        again._collections = self._collections
+        again.held.update(self.held)
         return again
 
 
@@ -35,11 +36,9 @@ class ForgetsThatItIsIndexed(MemoryVectorStore):
 
     def reopened(self) -> MemoryVectorStore:
         again = MemoryVectorStore()
-        again._aliases = self._aliases
-        again._collections = {
-            name: replace(collection, indexed=False)
-            for name, collection in self._collections.items()
-        }
+        again.targets.update(self.targets)
+        for name, collection in self.held.items():
+            again.held[name] = replace(collection, label=Label(spec=collection.spec))
         return again
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.testing.broken_stores.columns import with_column
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 
 class ReturnsInOrderOfWriting(MemoryVectorStore):
@@ -91,7 +91,7 @@ class TearsRecords(MemoryVectorStore):
             super().scan(name, columns=columns, documents=documents, batch_rows=batch_rows)
         )
         time.sleep(0.005)
-        now = self._resolved(name).table
+        now = self.newest(name).table
         texts = dict(zip(now["id"].to_pylist(), now["text"].to_pylist(), strict=True))
         for batch in first:
             read = [texts.get(key) for key in batch.column("id").to_pylist()]

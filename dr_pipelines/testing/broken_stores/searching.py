@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 
 class ReturnsOneMore(MemoryVectorStore):
@@ -56,7 +56,7 @@ class FindsWhatWasIndexed(MemoryVectorStore):
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         super().build_index(name, progress=progress)
-        self._then._collections = dict(self._collections)
+        self._then.held.update(self.held)
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         if query.exact:

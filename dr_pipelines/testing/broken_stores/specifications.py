@@ -6,7 +6,7 @@ from typing import Any
 from dr_pipelines.model.collection import CollectionSpec, VectorIndex
 from dr_pipelines.model.compatibility import CompatibilityReport
 from dr_pipelines.planning.parts import UNREPORTED, compare_parts
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 NOTHING: dict[str, Any] = {
     "vectors": (),

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import Vector, VectorKind, VectorType
 from dr_pipelines.model.query import FloatArray
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.batches import checked_batch
 from dr_pipelines.stores.shared.floats import parsed
 from dr_pipelines.stores.shared.narrowing import narrowed
 from dr_pipelines.testing.broken_stores.columns import Column, with_column
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 NUMBER = re.compile(r"-?\d+\.\d+(e[-+]?\d+)?")
 
@@ -129,12 +129,12 @@ class _ChangesColumns(MemoryVectorStore):
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         super().write(name, batch, replaces=replaces)
-        stored = self._resolved(name)
+        stored = self.newest(name)
         table = stored.table
         for vector in stored.spec.vectors:
             changed = self.changed(table.column(vector.name), vector)
             table = with_column(table, vector.name, changed)
-        self._collections[name] = replace(stored, table=table)
+        self.held[name] = replace(stored, table=table)
 
     def changed(self, column: pa.ChunkedArray, vector: Vector) -> Column:
         raise NotImplementedError

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import DrError
 from dr_pipelines.model.collection import CollectionStatus
-from dr_pipelines.stores.memory import MemoryVectorStore
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 
 
 class ForgetsReplaces(MemoryVectorStore):
@@ -31,7 +31,7 @@ class ReplacesByPrefix(MemoryVectorStore):
     """A document whose id begins like that of a replaced one is gone too."""
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        documents = self._resolved(name).table.column("document_id").to_pylist()
+        documents = self.newest(name).table.column("document_id").to_pylist()
         super().write(name, batch, replaces=[d for d in documents if d.startswith(tuple(replaces))])
 
 
@@ -39,7 +39,7 @@ class DeletesBeforeItChecks(MemoryVectorStore):
     """A refused batch has already removed what it was to replace."""
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        super().write(name, self._resolved(name).table.slice(0, 0), replaces=replaces)
+        super().write(name, self.newest(name).table.slice(0, 0), replaces=replaces)
         super().write(name, batch)
 
 
@@ -47,12 +47,12 @@ class AppendsAgain(MemoryVectorStore):
     """A repeated write leaves records twice."""
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        before = self._resolved(name).table
+        before = self.newest(name).table
         super().write(name, batch, replaces=replaces)
         again = before.filter(pc.is_in(before.column("id"), value_set=batch.column("id")))
-        after = self._resolved(name)
+        after = self.newest(name)
         doubled = pa.concat_tables([after.table, again])
-        self._collections[name] = replace(after, table=doubled.sort_by("id"))
+        self.held[name] = replace(after, table=doubled.sort_by("id"))
 
 
 class CountsWhatWasWritten(MemoryVectorStore):

@@ -1,0 +1,203 @@
+"""The front of every engine: a `VectorStore` over a `Driver`."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from dr_pipelines.errors import AlreadyExists, NotFound, Refused
+from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
+from dr_pipelines.model.misfit import Misfits
+from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.protocols import Inventory, Listed, Progress
+from dr_pipelines.stores.shared.batches import checked_batch
+from dr_pipelines.stores.shared.driver import Driver, OpenCollection, Use, absent
+from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.filters import Inexpressible
+from dr_pipelines.stores.shared.fitting import comes_back
+from dr_pipelines.stores.shared.following import followed
+from dr_pipelines.stores.shared.misfits import misfits_of, refused_by
+from dr_pipelines.stores.shared.requests import (
+    checked_alias,
+    checked_batch_rows,
+    checked_columns,
+    checked_query,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+D = TypeVar("D", bound=Driver)
+Result = TypeVar("Result")
+
+
+class DriverStore(Generic[D]):
+    """As safe for threads and processes as the driver. A scan reads the state at its first `next`,
+    and only then finds out that something is wrong with it."""
+
+    def __init__(self, driver: D) -> None:
+        self._driver = driver
+
+    @property
+    def driver(self) -> D:
+        """The engine's own side of the store."""
+        return self._driver
+
+    @property
+    def engine(self) -> str:
+        return self._driver.engine
+
+    @property
+    def vector_tolerance(self) -> float:
+        return self._driver.vector_tolerance
+
+    def collections(self) -> list[str]:
+        return sorted(self._driver.names())
+
+    def inventory(self) -> tuple[Listed, ...]:
+        if isinstance(self._driver, Inventory):
+            return self._driver.inventory()
+        return tuple(map(Listed, self.collections()))
+
+    def aliases(self) -> dict[str, str]:
+        return dict(sorted(self._driver.aliases.all().items()))
+
+    def warnings(self) -> tuple[str, ...]:
+        return self._driver.warnings()
+
+    def describe(self, name: str) -> CollectionSpec:
+        return self._followed(name, lambda found: found.described())
+
+    def status(self, name: str) -> CollectionStatus:
+        return self._followed(name, lambda found: found.status())
+
+    def change_token(self, name: str) -> str | None:
+        return followed(name, self._driver.aliases.target, self._driver.change_token)
+
+    def compatibility(self, name: str) -> tuple[Note, ...]:
+        notes = self._followed(name, lambda found: tuple(found.notes()))
+        return (*comes_back(self, name), *notes)
+
+    def misfits(self, spec: CollectionSpec, batch: "pa.Table | pa.RecordBatch") -> Misfits:
+        known = self._driver.check(batch, spec)
+        refuse = partial(self._driver.refuse, spec=spec)
+        return misfits_of(batch, refused_by(batch, refuse, known=known))
+
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
+        return self._driver.fit(spec)
+
+    def scan(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        batch_rows: int = 8192,
+    ) -> "Iterator[pa.RecordBatch]":
+        """Until there is a first batch an alias may move."""
+        rows = checked_batch_rows(batch_rows)
+        wanted = None if documents is None else list(dict.fromkeys(documents))
+
+        def begun(physical: str) -> "tuple[pa.RecordBatch | None, Iterator[pa.RecordBatch]]":
+            with ExitStack() as opening:
+                found = opening.enter_context(self._driver.opened(physical, Use.SCAN))
+                asked = checked_columns(columns, found.contract)
+                batches = found.scan(asked, documents=wanted, batch_rows=rows)
+                if isinstance(batches, Generator):
+                    opening.enter_context(closing(batches))
+                first = next(batches, None)
+                held.push(opening.pop_all())
+            return first, batches
+
+        with ExitStack() as held:
+            first, rest = followed(name, self._driver.aliases.target, begun)
+            if first is not None:
+                yield first
+                yield from rest
+
+    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
+        answer = partial(_answered, query=query, limit=limit)
+        return self._followed(name, answer, use=Use.SEARCH)
+
+    def create(self, spec: CollectionSpec) -> None:
+        if self._driver.aliases.target(spec.name) is not None:
+            raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
+        if not self._driver.exists(spec.name):
+            with suppress(AlreadyExists):  # somebody was faster: is it the same?
+                self._driver.create(spec)
+        with self._driver.opened(spec.name, Use.READ) as found:
+            if not _is(found, spec):
+                raise AlreadyExists(
+                    f"{spec.name!r} is a collection with another spec; choose another name or "
+                    "drop it"
+                )
+            found.complete()
+
+    def drop(self, name: str) -> None:
+        self._refuse_alias(name)
+        self._driver.drop(name, unless_served=partial(self._refuse_served, name))
+
+    def write(self, name: str, batch: "pa.Table", *, replaces: Sequence[str] = ()) -> None:
+        self._refuse_alias(name)
+        with self._driver.opened(name, Use.WRITE) as found:
+            rows = checked_batch(batch, found.contract, check=self._driver.check)
+            found.write(rows, replaces=list(dict.fromkeys(replaces)))
+
+    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+        self._refuse_alias(name)
+        with self._driver.opened(name, Use.BUILD) as found:
+            found.build(progress)
+            if found.label is not None and not found.label.indexed:
+                found.relabel(found.label.model_copy(update={"indexed": True}))
+
+    def promote(self, name: str, *, alias: str) -> None:
+        self._refuse_alias(name)
+        if self._driver.exists(checked_alias(alias)):
+            raise AlreadyExists(f"{alias!r} is a collection; choose another alias")
+        if not self._driver.exists(name):
+            raise absent(name, self._driver.names())
+        self._driver.point(alias, name)
+
+    def _followed(
+        self, name: str, read: Callable[[OpenCollection], Result], *, use: Use = Use.READ
+    ) -> Result:
+        def at(physical: str) -> Result:
+            with self._driver.opened(physical, use) as found:
+                return read(found)
+
+        return followed(name, self._driver.aliases.target, at)
+
+    def _refuse_alias(self, name: str) -> None:
+        target = self._driver.aliases.target(name)
+        if target is not None:
+            raise NotFound(f"{name!r} is an alias; name the collection {target!r}")
+
+    def _refuse_served(self, name: str) -> None:
+        aliases = self._driver.aliases.all()
+        pointing = sorted(alias for alias, to in aliases.items() if to == name)
+        if pointing:
+            raise Refused(f"{name!r} is served as {pointing}; promote another collection first")
+
+
+def _answered(found: OpenCollection, *, query: Query, limit: int) -> list[Hit]:
+    """By the engine where it can, else by reading every record."""
+    indexed = found.label is None or found.label.indexed
+    request = checked_query(query, found.described(), limit=limit, indexed=indexed)
+    with suppress(Inexpressible):
+        hits = found.hits(request)
+        if hits is not None:
+            return hits
+    return search_exactly(found.unordered, request, limit=limit)
+
+
+def _is(found: OpenCollection, spec: CollectionSpec) -> bool:
+    """Whether a collection was asked to be this, or has become it."""
+    return (found.label is not None and _same(found.label.spec, spec)) or _same(
+        found.described(), spec
+    )
+
+
+def _same(one: CollectionSpec, other: CollectionSpec) -> bool:
+    """Aliases are the engine's to say, not part of what a collection is made of."""
+    return one.model_copy(update={"aliases": ()}) == other.model_copy(update={"aliases": ()})
