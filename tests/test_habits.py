@@ -1,4 +1,4 @@
-"""What contributors are given to work with agrees with the tree: pages, hooks, container."""
+"""Contributors' tools agree with the tree: pages, hooks, container."""
 
 import re
 import runpy
@@ -41,13 +41,13 @@ def _files_named(page: str) -> list[Path]:
     """Files and directories of the tree that a page names in code spans and links."""
     text, directory = (ROOT / page).read_text(), (ROOT / page).parent
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    found = list[Path]()
+    paths = list[Path]()
     for span, link in SPAN.findall(text):
         if link and not link.startswith("https:"):
-            found.append(directory / link)
+            paths.append(directory / link)
         elif FILE.fullmatch(span) and not span.startswith(MADE):
-            found.append(ROOT / span)
-    return found
+            paths.append(ROOT / span)
+    return paths
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,5 +1,5 @@
-"""What an entry of the log says by its kind. A key that this version does not know is kept when an
-entry is read, and refused when one is written."""
+"""Details of log entries, by kind. Keys unknown to this version are kept when an entry is read,
+and refused when one is written."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -94,7 +94,7 @@ class AppliedDetail(Detail):
 
 
 class SourceUnread(Part):
-    """What the source held beyond its changes when a snapshot was taken."""
+    """Unread content of the source at the time of a snapshot."""
 
     unread: Count
     unread_since: datetime | None

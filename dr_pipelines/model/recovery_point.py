@@ -64,11 +64,12 @@ class ObjectRef(Stored):
     crypto: Sealed | None = Constraint(default=None, exclude_if=_is_none)
 
     def needs(self) -> str | None:
-        """What a reader must understand to read it and this version does not."""
+        """The feature that a reader needs for this object and this version lacks; None if there
+        is none."""
         if self.crypto is not None:
             return f"crypto:{self.crypto.scheme}"
-        known = self.encoding is None or self.encoding in KNOWN_ENCODINGS
-        return None if known else f"encoding:{self.encoding}"
+        readable = self.encoding is None or self.encoding in KNOWN_ENCODINGS
+        return None if readable else f"encoding:{self.encoding}"
 
 
 class CanariesRef(ObjectRef):
@@ -394,7 +395,7 @@ class Body(Stored):
         manifest: ObjectRef | None = None,
         pending: tuple[int, ...] | None = None,
     ) -> "Body":
-        """What the next entry says: the same but for what is given."""
+        """The body of the next entry: a copy with these changes."""
         update: dict[str, object] = {"detail": detail, "objects": tuple(objects)}
         if manifest is not None:
             update["manifest"] = manifest

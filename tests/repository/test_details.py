@@ -220,9 +220,9 @@ def test_everything_that_an_entry_keeps_is_reachable(count: int) -> None:
     first, *others = references(count + 1)
     objects = attach(home, "books", others, named=[first])
     assert len(objects) <= MAX_OBJECTS
-    found = list(reachable(home, entry_with(objects), manifest()))
-    assert {ref.key for ref in found} >= {first.key, *(ref.key for ref in others)}
-    assert found[1] == first
+    reached = list(reachable(home, entry_with(objects), manifest()))
+    assert {ref.key for ref in reached} >= {first.key, *(ref.key for ref in others)}
+    assert reached[1] == first
 
 
 def test_a_body_does_not_take_more_than_64_references() -> None:
@@ -259,7 +259,7 @@ def test_an_object_that_only_a_newer_version_reads_is_refused_by_name(
 
 def test_every_reference_of_a_manifest_is_reachable() -> None:
     """By the model: a field of references that is added is not forgotten."""
-    home, keys = repository(), set[str]()
+    home = repository()
     whole, named = _with_every_reference()
     ref = write_manifest(home, whole)
     entry = entry_with(()).model_copy(

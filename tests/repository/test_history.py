@@ -3,12 +3,14 @@
 import pytest
 
 from dr_pipelines.errors import Damaged, NotFound, TimelineClosed
+from dr_pipelines.model.details import Mentioned
 from dr_pipelines.model.recovery_point import Body, Head, Manifest, SegmentRef, Timeline
-from dr_pipelines.repository.history import History, mentioned, require_timeline
+from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.segments import write_segment
 from tests.repository.builders import SPEC, Version, manifest, repository, rows_of
+from tests.repository.details import example_detail
 
 
 def books() -> History:
@@ -16,7 +18,11 @@ def books() -> History:
 
 
 def commit(history: History, state: Manifest, *, pending: tuple[int, ...] = ()) -> Head:
-    body = Body(manifest=write_manifest(history.repository, state), pending=pending)
+    body = Body(
+        manifest=write_manifest(history.repository, state),
+        pending=pending,
+        detail=example_detail("ingest"),
+    )
     return history.log.append("ingest", lambda head: Draft(state.timeline, body))
 
 
@@ -110,6 +116,6 @@ def test_nobody_writes_for_a_line_of_history_that_has_ended() -> None:
 
 def test_what_a_log_entry_mentions_is_short() -> None:
     documents = [f"{n}" * 300 for n in range(12)]
-    named = mentioned(documents)
-    assert len(named) == 10
-    assert {len(name) for name in named} == {200}
+    mention = Mentioned.of(documents)
+    assert (len(mention.names), mention.total) == (10, 12)
+    assert {len(name) for name in mention.names} == {200}
