@@ -162,7 +162,7 @@ def _log_plan(context: dg.OpExecutionContext, plan: Plan) -> None:
 
 
 def _plan_warnings(plan: Plan) -> Iterator[str]:
-    """What somebody has to agree with, or to do something about."""
+    """Warnings of a plan that need somebody's consent or action."""
     yield from misfit_lines(plan)
     yield from membership_lines(plan)
     for call in plan.definitions.code if plan.definitions else ():

@@ -305,7 +305,7 @@ class Manifest(Stored):
     repository_epoch: Count = Constraint(default=0, exclude_if=_is_empty)
 
     def needs(self) -> set[str]:
-        """What a reader must understand and this version does not: without it the state would be
+        """Features that a reader needs and this version lacks: without them the state would be
         another one."""
         unknown = set(self.features) - KNOWN_FEATURES
         for name in ("excluded", "erased"):
@@ -438,7 +438,7 @@ class LogEntry(Stored):
         return value
 
     def needs(self) -> set[str]:
-        """What this version does not understand of an entry, so that it must not build on it."""
+        """Features of an entry that this version lacks, so that it must not build on it."""
         unknown = set(self.body.features) - KNOWN_FEATURES
         if self.kind not in KINDS:
             unknown.add(self.kind)

@@ -168,12 +168,12 @@ RESERVED_EVIDENCE: Mapping[str, type[EvidenceDetail]] = {
 def parse_detail(kind: str, value: Mapping[str, object]) -> Detail:
     """The detail of an entry of a kind; raises `ValidationError` where this version writes such
     entries, and none like this."""
-    known = detail_type(kind, value)
+    usual = detail_type(kind, value)
     reserved = RESERVED_EVIDENCE if kind == "evidence" else RESERVED
     later = reserved.get(str(value.get("kind")) if kind == "evidence" else kind)
     if later is not None:
         try:
             return later.model_validate(value)
         except ValidationError:
-            return known.model_validate(value)
-    return known.model_validate(value)
+            return usual.model_validate(value)
+    return usual.model_validate(value)

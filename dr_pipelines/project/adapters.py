@@ -375,10 +375,10 @@ def _engine_of(policy: StorePolicy, environ: Mapping[str, str]) -> tuple[Engine,
     """A store's engine, the scheme of its URL, and what follows the scheme's colon."""
     url = _expanded(policy.url, environ)
     name, _, place = url.partition(":")
-    found = engines.find_scheme(name)
-    if found is None or not found[1].fits(url):
+    engine = engines.find_scheme(name)
+    if engine is None or not engine[1].fits(url):
         raise InvalidRequest(f"store {policy.url!r}: expected {engines.url_forms()}")
-    return (*found, place)
+    return (*engine, place)
 
 
 def _model(text: str, *, base: Path, environ: Mapping[str, str]) -> str | Path:

@@ -36,14 +36,14 @@ def policy_schema() -> Schema:
 
 
 def _declared_by_engines() -> dict[str, str]:
-    """What stands in the places of `OfEngines`: of the engines of this package alone, so that it is
-    the same everywhere."""
-    known = engines.own_engines().values()
-    urls = [f"{_one_of([f'`{f}`' for f in engine.forms])} ({engine.title})" for engine in known]
+    """Schemas for the places of `OfEngines`: of this package's own engines alone, so that they
+    are the same everywhere."""
+    own = engines.own_engines().values()
+    urls = [f"{_one_of([f'`{f}`' for f in engine.forms])} ({engine.title})" for engine in own]
     return {
         OfEngines.URLS: "; ".join(urls),
         OfEngines.SUGGESTED_URL: engines.suggested_url(".dr/stores"),
-        OfEngines.TAKING_NAMES: _one_of([engine.title for engine in known if engine.takes_names]),
+        OfEngines.TAKING_NAMES: _one_of([engine.title for engine in own if engine.takes_names]),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a recovery works with, opened by what the policies name."""
+"""The parts of a recovery, opened as the policies name them."""
 
 from typing import TYPE_CHECKING, Literal
 

@@ -154,8 +154,8 @@ def _names(selected: Sequence[Asked], engine: str) -> dict[str, str]:
 
 
 def _takes_names(engine: str) -> bool:
-    known = engines.engine_named(engine)
-    return known is not None and known.takes_names
+    entry = engines.engine_named(engine)
+    return entry is not None and entry.takes_names
 
 
 def _proposed(store: VectorStore, entry: Asked, *, engine: str, owner: str) -> Proposed | LeftOut:

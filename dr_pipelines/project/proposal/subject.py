@@ -104,8 +104,8 @@ def placed(path: Path, base: Path) -> str:
 def _from(base: Path, url: str) -> str:
     """The URL of an embedded store, with its directory as the policies say it."""
     name, _, place = url.partition(":")
-    known = engines.find_scheme(name)
-    if known is None or known[1].directory(place, base=base) is None:
+    engine = engines.find_scheme(name)
+    if engine is None or engine[1].directory(place, base=base) is None:
         return url
     directory, mark, query = place.partition("?")
     return f"{name}:{placed(Path(directory).expanduser(), base)}{mark}{query}"
