@@ -25,7 +25,6 @@ from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dr_pipelines.model.recovery_point import Manifest, Partition
 from dr_pipelines.planning.catching_up import unheard
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.repository import Repository
 
 from .jobs import DAILY, PROOF
 from .reporting import digest_metadata, point_metadata
@@ -72,14 +71,14 @@ class ByHand:
 
     tracked: Tracked
     instance: dg.DagsterInstance
-    repository: Repository
+    history: History
     head: int
 
     def days(self, *, since: int, today: str) -> Heard:
         """Days that the log covers since an entry, and Dagster has not seen so."""
         if self.head == since or not self.tracked.has_source or not self.head:
             return Heard((), self.head)
-        manifest = History(self.repository, self.tracked.name).point(self.head).manifest
+        manifest = self.history.point(self.head).manifest
         first = str(self.tracked.policy.partitions_start)  # what lies before is no partition here
         entries = {day: of.entry for day, of in manifest.partitions.items() if day >= first}
         names, through, left = unheard(
@@ -104,13 +103,13 @@ class ByHand:
     def report_proof(self, number: int, at: datetime) -> None:
         """Report a proven point, and the snapshot that it is, as of when its scan began: its age is
         what freshness is about."""
-        point = History(self.repository, self.tracked.name).point(number)
+        point = self.history.point(number)
         missing = [name for name in PROOF if self._newest_entry(name) < number]
         for name in missing:
             event = dg.AssetMaterialization(
                 self.tracked.key(name),
                 description="Proven without Dagster.",
-                metadata=point_metadata(point, repository=self.repository),
+                metadata=point_metadata(point, repository=self.history.repository),
             )
             _report_at(self.instance, event, at)
 

@@ -24,7 +24,6 @@ from dr_pipelines.proof.points import (
 )
 from dr_pipelines.proof.restorable import check_restorable
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.repository import Repository
 
 from .failures import explained
 from .reporting import fit_metadata, unread_metadata
@@ -171,8 +170,7 @@ def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
         those that are made without it are recovery points all the same."""
         opened = dr_project.open()
         seen = look(
-            tracked.name,
-            repository=opened.repository(run=context.run.run_id),
+            opened.writable_history(tracked.name, run=context.run.run_id),
             feed=opened.feed(tracked.name),
             edited=tracked.edited,
         )
@@ -196,14 +194,10 @@ def _check(tracked: Tracked, asset: str, **more: Any) -> Declare:
     return lambda function: declare(explained(noted(function)))
 
 
-def _repository(context: dg.AssetCheckExecutionContext, dr_project: ProjectResource) -> Repository:
-    return dr_project.open().repository(run=context.run.run_id)
-
-
 def _history(
     context: dg.AssetCheckExecutionContext, dr_project: ProjectResource, tracked: Tracked
 ) -> History:
-    return History(_repository(context, dr_project), tracked.name)
+    return dr_project.open().writable_history(tracked.name, run=context.run.run_id)
 
 
 def _named(problems: Sequence[str], *, total: int | None = None) -> str:

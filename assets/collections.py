@@ -27,19 +27,17 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
         Then the live store is brought to what the log says. Materializing a day again appends a
         replay: nothing older ever overwrites newer."""
         opened = dr_project.open()
-        repository = opened.repository(run=context.run.run_id)
+        history = opened.writable_history(tracked.name, run=context.run.run_id)
         lineage = opened.lineage(tracked.name)
         done = commit_days(
             lineage,
             context.partition_keys,
-            repository=repository,
-            store=opened.store_of(tracked.name),
-            lease=opened.lease,
+            history=history,
+            live=opened.live(tracked.name),
             on_day=DayReport(context, dr_project.elapsed).day,
         )
         seen = look(
-            tracked.name,
-            repository=repository,
+            history,
             feed=opened.feed(tracked.name),
             edited=tracked.edited,
         )

@@ -28,7 +28,7 @@ def build_documents(tracked: Tracked) -> dg.AssetsDefinition:
         read_days(
             opened.lineage(tracked.name),
             context.partition_keys,
-            repository=opened.repository(run=context.run.run_id),
+            history=opened.writable_history(tracked.name, run=context.run.run_id),
             on_day=DayReport(context, dr_project.elapsed).day,
         )
 

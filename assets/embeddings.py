@@ -29,7 +29,7 @@ def build_embeddings(tracked: Tracked) -> dg.AssetsDefinition:
         embed_days(
             opened.lineage(tracked.name),
             context.partition_keys,
-            repository=opened.repository(run=context.run.run_id),
+            history=opened.writable_history(tracked.name, run=context.run.run_id),
             on_day=report.day,
             again=context.instance.get_materialized_partitions(context.asset_key),
             progress=report.texts,

@@ -31,7 +31,6 @@ from dr_pipelines.planning.freshness import (
 )
 from dr_pipelines.planning.occupancy import Occupancy
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.repository import Repository
 
 from .by_hand import ByHand, Heard
 from .checks import FIRST_DAY, LAST_DAY
@@ -103,11 +102,10 @@ def build_rpo_sensor(
     @explained
     def rpo(context: dg.SensorEvaluationContext, dr_project: ProjectResource) -> dg.SensorResult:
         opened = dr_project.open()
-        repository = opened.reading()
+        history = opened.history(tracked.name)
         before = Cursor.parse(context.cursor)
         seen = cached_status(
-            tracked.name,
-            repository=repository,
+            history,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
             last=before.seen,
@@ -115,8 +113,8 @@ def build_rpo_sensor(
         runs = Runs(tracked, context.instance, dr_project.now())
         tick = Tick(tracked, seen.protection_status, runs, before.gone)
         requests, reason = tick.requests()
-        events, cursor = tick.events(before, repository)
-        heard, proof = tick.by_hand(before, repository)
+        events, cursor = tick.events(before, history)
+        heard, proof = tick.by_hand(before, history)
         if heard.summary:
             context.log.info(heard.summary)
         cursor = replace(cursor, heard=heard.through, heard_proof=proof)
@@ -213,7 +211,7 @@ class Tick:
         return f"{self.tracked.name}:{need.action}:{need.key}"
 
     def events(
-        self, before: Cursor, repository: Repository
+        self, before: Cursor, history: History
     ) -> tuple[Sequence[dg.AssetObservation | dg.AssetMaterialization], Cursor]:
         """An observation when the protection changed, or whether embedding is refused; a quiet
         collection's proof confirmed anew.
@@ -225,11 +223,11 @@ class Tick:
         key = self.tracked.key("recovery_point")
         confirmed_at = before.confirmed_at or self.status.proven_at
         if now is Protection.QUIET and confirmation_due(confirmed_at, rpo=self.rpo, now=self.now):
-            point = History(repository, self.tracked.name).point(self.status.proven)
+            point = history.point(self.status.proven)
             event = dg.AssetMaterialization(
                 asset_key=key,
                 description="Nothing has changed since it was proven.",
-                metadata=point_metadata(point, repository=repository) | self.facts(now),
+                metadata=point_metadata(point, repository=history.repository) | self.facts(now),
             )
             return [event], Cursor(now, self.now)
         state = f"{now}, refused" if self.status.refused else now.value
@@ -238,12 +236,12 @@ class Tick:
             return [], after
         return [dg.AssetObservation(asset_key=key, metadata=self.facts(now))], after
 
-    def by_hand(self, before: Cursor, repository: Repository) -> tuple[Heard, int]:
+    def by_hand(self, before: Cursor, history: History) -> tuple[Heard, int]:
         """Work that was done without Dagster, and the proof that was reported last. Nothing
         while a run is at work: it reports its own work."""
         if self.occupancy.working or self.occupancy.gone:
             return Heard((), before.heard), before.heard_proof
-        hand = ByHand(self.tracked, self.runs.instance, repository, self.status.head)
+        hand = ByHand(self.tracked, self.runs.instance, history, self.status.head)
         heard = hand.days(since=before.heard, today=self.now.date().isoformat())
         proof, at = self.status.proven, self.status.proven_at
         if at is not None and proof != before.heard_proof:

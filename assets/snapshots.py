@@ -10,7 +10,6 @@ from dr_pipelines.monitoring.exposure import look
 from dr_pipelines.planning.freshness import freshness_windows
 from dr_pipelines.proof.points import newest_snapshot, record_proof
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.history import History
 
 from .reporting import look_metadata, point_metadata
 from .resources import ProjectResource
@@ -30,21 +29,18 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
         """Every record of the live store compared with the log. What was changed in the store
         itself is recorded and reported; a loss that looks like an accident is refused."""
         opened = dr_project.open()
-        repository = opened.repository(run=context.run.run_id)
-        store = opened.store_of(tracked.name)
+        history = opened.writable_history(tracked.name, run=context.run.run_id)
+        live = opened.live(tracked.name)
         seen = look(
-            tracked.name,
-            repository=repository,
+            history,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
         )
         started = dr_project.elapsed()
         taken = backup(
-            tracked.name,
-            repository=repository,
-            store=store,
-            lease=opened.lease,
-            adopt=_adopted(tracked, store),
+            history,
+            live=live,
+            adopt=_adopted(tracked, live.store),
             unread=seen.protection_status.unread if seen.protection_status else None,
             scratch=opened.scratch(tracked.name),
         )
@@ -60,8 +56,10 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             "rows_per_second": round(taken.rows / max(seconds, 1e-9), 1),
             "seconds": round(seconds, 3),
         }
-        point = newest_snapshot(History(repository, tracked.name))
-        return dg.MaterializeResult(metadata=point_metadata(point, repository=repository) | facts)
+        point = newest_snapshot(history)
+        return dg.MaterializeResult(
+            metadata=point_metadata(point, repository=history.repository) | facts
+        )
 
     return snapshot
 
@@ -85,20 +83,17 @@ def build_recovery_point(
         """A snapshot that was proven: equal to the live store, complete, and restorable. The proof
         is recorded in the log. While nothing changes the sensor confirms it without a run."""
         opened = dr_project.open()
-        repository = opened.repository(run=context.run.run_id)
-        point = newest_snapshot(History(repository, tracked.name))
-        proof = record_proof(
-            History(repository, tracked.name), checks=sorted(check.name for check in proving)
-        )
+        history = opened.writable_history(tracked.name, run=context.run.run_id)
+        point = newest_snapshot(history)
+        proof = record_proof(history, checks=sorted(check.name for check in proving))
         seen = look(
-            tracked.name,
-            repository=repository,
+            history,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
         )
         facts = {"proof_entry": proof.number, "proof_sha256": proof.sha256}
         return dg.MaterializeResult(
-            metadata=point_metadata(point, repository=repository)
+            metadata=point_metadata(point, repository=history.repository)
             | facts
             | look_metadata(seen, dr_project.now())
         )

@@ -10,6 +10,7 @@ from benchmarks.corpora import longest_feed
 from benchmarks.harness import Figure, Laps, Scale
 from dr_pipelines.ingestion.days import source_days
 from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.live.live import Live
 from dr_pipelines.project.project import open_project
 from dr_pipelines.repository.history import History
 from dr_pipelines.sources.jsonl import JsonlSource
@@ -76,9 +77,10 @@ def _by_verbs(place: Path, days: tuple[str, str]) -> None:
     project = open_project(place / "policies.yaml", os.environ)
     ingest(
         project.lineage(COLLECTION),
-        repository=project.repository(),
-        store=project.store_of(COLLECTION),
-        lease=project.lease,
+        history=History(project.repository(), project.lineage(COLLECTION).collection),
+        live=Live(
+            project.store_of(COLLECTION), project.lease, project.lineage(COLLECTION).collection
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from dr_pipelines.embedders.sentence_transformer import SentenceTransformerEmbed
 from dr_pipelines.ingestion.ingest import ingest
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.rows import embedding_inputs
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import Embedder
 from dr_pipelines.recovery.reembed import Reembedded, reembed
@@ -89,7 +90,11 @@ def _ingested(place: Path, documents: int) -> tuple[Repository, RecoveryPoint]:
     repository = sample.new_repository(place)
     lineage = _lineage(feed, HashingEmbedder(sample.DIMENSION))
     store = MemoryVectorStore()
-    ingest(lineage, repository=repository, store=store, lease=sample.lease(place))
+    ingest(
+        lineage,
+        history=History(repository, lineage.collection),
+        live=Live(store, sample.lease(place), lineage.collection),
+    )
     return repository, History(repository, COLLECTION).latest()
 
 

@@ -19,6 +19,7 @@ from dr_pipelines.model.components import StorePolicy
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.project import adapters
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.repository.history import History
 from tests.servers.pgvector import running_postgres
 
 WHAT = """\
@@ -134,16 +135,12 @@ def _files(place: Path, rows: int, repeats: int, laps: Laps) -> dict[str, object
         with laps.lap("copy"):
             shutil.copytree(place / "indexed", place / f"copy-{number}")
         with laps.lap("files"):
-            whole = keep_native(
-                sample.COLLECTION, repository=repository, store=store, native=native
-            )
+            whole = keep_native(History(repository, sample.COLLECTION), store=store, native=native)
         for batch in sample.described_batches(drawn(rows, seed=number + 50), seed=number + 60):
             store.write(sample.PHYSICAL, batch)
         sample.backed_up(store, repository, place, first=False)
         with laps.lap("files, changed"):
-            again = keep_native(
-                sample.COLLECTION, repository=repository, store=store, native=native
-            )
+            again = keep_native(History(repository, sample.COLLECTION), store=store, native=native)
         for case, route in (("files, restore", Route.NATIVE), ("load", Route.LOAD)):
             name = f"sample@{route}-{number}"
             with laps.lap(case):

@@ -18,6 +18,7 @@ from dr_pipelines.ingestion.ingest import (
     ingest,
     prepare_day,
 )
+from dr_pipelines.live.live import Live
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.history import History
 from dr_pipelines.stores.duckdb.store import duckdb_store
@@ -105,24 +106,44 @@ class _Ingested:
         self.store = duckdb_store(directory / "store")
         self.lease = sample.lease(directory)
         self.ingest()
-        compact(sample.COLLECTION, repository=self.repository, store=self.store, lease=self.lease)
+        compact(
+            History(self.repository, sample.COLLECTION),
+            live=Live(self.store, self.lease, sample.COLLECTION),
+        )
 
     def ingest(self) -> None:
         """Everything that the feed has."""
-        ingest(self.lineage, repository=self.repository, store=self.store, lease=self.lease)
+        ingest(
+            self.lineage,
+            history=History(self.repository, self.lineage.collection),
+            live=Live(self.store, self.lease, self.lineage.collection),
+        )
 
     def append(self, changed: npt.NDArray[np.int64], laps: Laps) -> None:
         """Another day with these documents: what comes after its embeddings is timed."""
         name = self.feed.add_day(changed)
-        bound = bind(self.lineage, repository=self.repository, store=self.store, lease=self.lease)
+        bound = bind(
+            self.lineage,
+            history=History(self.repository, self.lineage.collection),
+            live=Live(self.store, self.lease, self.lineage.collection),
+        )
         reading = Reading.of(History(self.repository, sample.COLLECTION).latest().manifest)
         day = plan_day(self.lineage, reading, name)
-        made = prepare_day(self.lineage, day, repository=self.repository)
+        made = prepare_day(
+            self.lineage, day, history=History(self.repository, self.lineage.collection)
+        )
         with laps.lap("adopt"):
-            adopted = prepare_day(self.lineage, day, repository=self.repository)
+            adopted = prepare_day(
+                self.lineage, day, history=History(self.repository, self.lineage.collection)
+            )
         assert adopted.segments == made.segments  # nothing was embedded twice
         with laps.lap("append"):
-            append_days(self.lineage, [adopted], repository=self.repository, bound=bound)
+            append_days(
+                self.lineage,
+                [adopted],
+                history=History(self.repository, self.lineage.collection),
+                bound=bound,
+            )
         self.ingest()  # brings the store to it
         newest = History(self.repository, sample.COLLECTION).latest()
         assert newest.manifest.counts.records == self.rows

@@ -13,6 +13,7 @@ from uuid6 import uuid7
 
 from dr_pipelines.backup.snapshot import Snapshot, backup
 from dr_pipelines.blobs.local import LocalBlobStore
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Field,
@@ -23,6 +24,7 @@ from dr_pipelines.model.collection import (
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline, Writer
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.witness import FileWitness
@@ -151,10 +153,8 @@ def backed_up(
 ) -> Snapshot:
     """A backup of the collection, `first` where no log knows it; it must be equal to the store."""
     taken = backup(
-        COLLECTION,
-        repository=repository,
-        store=store,
-        lease=lease(place),
+        History(repository, COLLECTION),
+        live=Live(store, lease(place), COLLECTION),
         adopt=adopted() if first else None,
     )
     assert taken.equal

@@ -22,12 +22,14 @@ from dr_pipelines.chunkers.token import TokenChunker
 from dr_pipelines.embedders.sentence_transformer import SentenceTransformerEmbedder
 from dr_pipelines.ingestion.ingest import ingest
 from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.query import FloatArray, Query
 from dr_pipelines.model.recovery import Recovery, Request, Route
 from dr_pipelines.protocols import Chunker, Embedder, VectorReader
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.duckdb.store import duckdb_store
@@ -71,7 +73,9 @@ def campaign(
     repository, store = sample.new_repository(directory), duckdb_store(directory / "store")
     lease = sample.lease(directory)
     started = time.perf_counter()
-    ingested = ingest(made, repository=repository, store=store, lease=lease)
+    ingested = ingest(
+        made, history=History(repository, made.collection), live=Live(store, lease, made.collection)
+    )
     figures: dict[str, Any] = {
         "chunks": ingested.records,
         "ingest_seconds": round(time.perf_counter() - started, 1),

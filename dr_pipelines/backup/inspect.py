@@ -33,11 +33,11 @@ from dr_pipelines.planning.verdict import is_mass_absence
 from dr_pipelines.proof.sampling import EdgeSample
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.digest import combine
-from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.misfit_tally import MisfitTally
 from dr_pipelines.repository.observation import Observed, differences
 from dr_pipelines.repository.prefetch import map_concurrently, prefetch
-from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import (
     NEWEST_OF_OBSERVED,
     newest_rows,
@@ -126,7 +126,7 @@ def inspect(
     manifest: Manifest,
     *,
     store: VectorReader,
-    repository: Repository,
+    history: History,
     live: CollectionSpec | None = None,
     accept_absence: bool = False,
 ) -> Inspection:
@@ -138,15 +138,15 @@ def inspect(
     live = live or manifest.spec
     if not manifest.segments and not manifest.pages:
         passing = _Passing(live, store)
-        whole = _first_inspection(manifest, passing, store=store, repository=repository)
+        whole = _first_inspection(manifest, passing, store=store, history=history)
         if whole is not None:
             return whole
     passing = _Passing(live, store)
-    physical, left = manifest.current.physical, read_left_out(repository, manifest)
-    with fold(repository, manifest) as state:
+    physical, left = manifest.current.physical, read_left_out(history.repository, manifest)
+    with history.fold(manifest) as state:
         batches = passing.through(store.scan(physical))
         observed = observe_store(
-            state, batches, store=store, physical=physical, repository=repository
+            state, batches, store=store, physical=physical, repository=history.repository
         )
         observed = with_held(state, observed, left)
         plan = differences(state, taken_over=manifest.taken_over)
@@ -154,8 +154,8 @@ def inspect(
         _require_presence(manifest, findings, observed, accepted=accept_absence)
         observed = as_read(state, observed, findings.recorded)
         held = held_ids(state, left)
-        delta = tuple(_record(manifest, findings, state, held, store=store, repository=repository))
-        left_out = still_left_out(state, manifest, repository=repository)
+        delta = tuple(_record(manifest, findings, state, held, store=store, history=history))
+        left_out = still_left_out(state, manifest, history=history)
     return replace(passing.inspection(observed, findings, delta), left_out=left_out)
 
 
@@ -189,24 +189,26 @@ def _record(
     held: pa.Array,
     *,
     store: VectorReader,
-    repository: Repository,
+    history: History,
 ) -> Iterator[SegmentRef]:
     """Delta segments with every record of each differing document; versions come from the log."""
     documents = pa.array(findings.recorded, pa.string())
     for wanted, stored in _in_pieces(documents, manifest, store):
-        stored = _whole(stored, wanted, state, held, repository)
+        stored = _whole(stored, wanted, state, held, history)
         rows = _versioned(stored, wanted, state, manifest.spec)
-        yield write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="delta")
+        yield write_segment(
+            history.repository, history.collection, rows, spec=manifest.spec, kind="delta"
+        )
 
 
 def _whole(
-    stored: pa.Table, wanted: pa.Array, state: State, held: pa.Array, repository: Repository
+    stored: pa.Table, wanted: pa.Array, state: State, held: pa.Array, history: History
 ) -> pa.Table:
     """Records as the store has them, with those of their documents that were left out: a document
     that somebody edits does not lose them."""
     if not len(held):
         return stored
-    logged = newest_rows(repository, state, documents=wanted)
+    logged = newest_rows(history.repository, state, documents=wanted)
     return pa.concat_tables([stored, *(only(rows, held) for rows in logged)])
 
 
@@ -245,7 +247,7 @@ def _versioned(stored: pa.Table, wanted: pa.Array, state: State, spec: Collectio
 
 
 def _first_inspection(
-    manifest: Manifest, passing: _Passing, *, store: VectorReader, repository: Repository
+    manifest: Manifest, passing: _Passing, *, store: VectorReader, history: History
 ) -> Inspection | None:
     """A collection that no entry describes yet, in one pass: everything is new.
 
@@ -255,7 +257,7 @@ def _first_inspection(
     delta = list[SegmentRef]()
     batches = passing.through(store.scan(manifest.current.physical))
     with closing(prefetch(_contiguous(batches, manifest.spec))) as observed_ahead:
-        for ref in map_concurrently(partial(_base, manifest, repository), observed_ahead):
+        for ref in map_concurrently(partial(_base, manifest, history), observed_ahead):
             if ref is None:
                 return None
             delta.append(ref)
@@ -269,10 +271,12 @@ def _first_inspection(
     return passing.inspection(observed, Findings(), tuple(delta))
 
 
-def _base(manifest: Manifest, repository: Repository, rows: pa.Table | None) -> SegmentRef | None:
+def _base(manifest: Manifest, history: History, rows: pa.Table | None) -> SegmentRef | None:
     if rows is None:
         return None
-    return write_segment(repository, manifest.collection, rows, spec=manifest.spec, kind="base")
+    return write_segment(
+        history.repository, history.collection, rows, spec=manifest.spec, kind="base"
+    )
 
 
 def _contiguous(

@@ -55,9 +55,8 @@ class Kept:
 
 
 def keep_native(
-    collection: str,
+    history: History,
     *,
-    repository: Repository,
     store: VectorReader,
     native: NativeFiles,
     progress: Progress | None = None,
@@ -68,20 +67,22 @@ def keep_native(
 
     Raises `Refused` where the collection changed since the snapshot, or while it was read.
     """
-    entry = _proven(collection, repository, store)
-    physical = History(repository, collection).point(entry.i).manifest.current.physical
+    entry = _proven(history, store)
+    physical = history.manifest_of(entry).current.physical
     version = native.native_files(physical)
-    known = {(f.path, f.size_bytes): f for f in _kept_before(repository, collection, physical)}
+    known = {(f.path, f.size_bytes): f for f in _kept_before(history, physical)}
     new = [f for f in version.files if not f.once or (f.path, f.size_bytes) not in known]
     done = 0
     for file in new:
         with native.open_native(physical, file.path) as opened:
-            known[file.path, file.size_bytes] = _keep(repository, collection, file, opened)
+            known[file.path, file.size_bytes] = _keep(history, file, opened)
         done += file.size_bytes
         if progress:
             progress(done, sum(f.size_bytes for f in new))
-    if _proven(collection, repository, store).i != entry.i:
-        raise Refused(f"{collection}: another snapshot was taken meanwhile. Run the command again")
+    if _proven(history, store).i != entry.i:
+        raise Refused(
+            f"{history.collection}: another snapshot was taken meanwhile. Run the command again"
+        )
     kept = KeptVersion(
         engine=version.engine,
         physical=physical,
@@ -90,7 +91,7 @@ def keep_native(
         files=tuple(known[file.path, file.size_bytes] for file in version.files),
     )
     size_bytes = sum(file.size_bytes for file in version.files)
-    head = _record(History(repository, collection), kept, size_bytes=size_bytes)
+    head = _record(history, kept, size_bytes=size_bytes)
     return Kept(
         number=head.number,
         version=version.version,
@@ -101,14 +102,14 @@ def keep_native(
     )
 
 
-def kept_for(repository: Repository, point: RecoveryPoint, *, engine: str) -> KeptVersion | None:
+def kept_for(history: History, point: RecoveryPoint, *, engine: str) -> KeptVersion | None:
     """The newest files of an engine that hold exactly the state of a recovery point."""
     if point.until is not None:
         return None
-    for kept in _versions(repository, point.collection):
+    for kept in _versions(history):
         if namespace(kept.engine) != engine:
             continue
-        proven = History(repository, point.collection).point(kept.snapshot)
+        proven = history.point(kept.snapshot)
         if proven.manifest.digests == point.manifest.digests:
             return kept
     return None
@@ -180,8 +181,8 @@ def _record(history: History, kept: KeptVersion, *, size_bytes: int) -> Head:
     return record_evidence(history, detail, objects=objects)
 
 
-def _proven(collection: str, repository: Repository, store: VectorReader) -> LogEntry:
-    entry = unchanged_since(collection, repository=repository, store=store)
+def _proven(history: History, store: VectorReader) -> LogEntry:
+    entry, collection = unchanged_since(history, store=store), history.collection
     if entry is None:
         raise Refused(
             f"{collection}: no snapshot has proven the collection as it is now. Run: dr backup "
@@ -190,28 +191,27 @@ def _proven(collection: str, repository: Repository, store: VectorReader) -> Log
     return entry
 
 
-def _kept_before(repository: Repository, collection: str, physical: str) -> tuple[KeptFile, ...]:
-    versions = _versions(repository, collection)
+def _kept_before(history: History, physical: str) -> tuple[KeptFile, ...]:
+    versions = _versions(history)
     return next((kept.files for kept in versions if kept.physical == physical), ())
 
 
-def _versions(repository: Repository, collection: str) -> Iterator[KeptVersion]:
+def _versions(history: History) -> Iterator[KeptVersion]:
     """What was kept, newest first. What cannot be read is as if it had not been kept: older files
     may do, and segments always do."""
-    log = repository.log(collection)
-    head = log.head().number
+    head = history.head().number
     for number in range(head, max(0, head - LOOK_BACK), -1):
         with suppress(Damaged, NotFound):
-            kept = kept_version(repository, log.read(number)[0])
+            kept = kept_version(history.repository, history.log.read(number)[0])
             if kept is not None:
                 yield kept
 
 
-def _keep(repository: Repository, collection: str, file: NativeFile, opened: IO[bytes]) -> KeptFile:
+def _keep(history: History, file: NativeFile, opened: IO[bytes]) -> KeptFile:
     parts, size = list[ObjectRef](), 0
     while data := opened.read(PART_BYTES):
-        key = f"{collection}/native/{repository.new_name()}"
-        parts.append(repository.put(key, data))
+        key = f"{history.collection}/native/{history.repository.new_name()}"
+        parts.append(history.repository.put(key, data))
         size += len(data)
     if size != file.size_bytes:
         raise Refused(f"{file.path} has {size} bytes, not {file.size_bytes}: it was being written")

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from dr_pipelines import __version__
 from dr_pipelines.backup.inspect import Findings, Inspection, inspect
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
-from dr_pipelines.live.apply import finish_pending, rewrite_documents
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.details import Mentioned, SnapshotDetail, SourceUnread
 from dr_pipelines.model.fitness import (
@@ -36,12 +36,11 @@ from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.parts import compare_parts, namespace
 from dr_pipelines.planning.serving import way_back
 from dr_pipelines.proof.trial import Scratch, trial_due, tried
-from dr_pipelines.protocols import Lease, VectorReader, VectorStore
+from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
-from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_segment, write_segment
 
 NOWHERE = Scratch(why_not="no scratch place was given")
@@ -91,7 +90,7 @@ class LossAccepted:
 class _Commit:
     """Builds the entry, again after every lost race; remembers what the last build said."""
 
-    repository: Repository
+    history: History
     engine: str
     began: datetime
     change_token: str | None
@@ -106,7 +105,7 @@ class _Commit:
     said: Snapshot | None = None
 
     def build(self, head: Head) -> Draft:
-        history = History(self.repository, self.base.collection)
+        history = self.history
         manifest = history.manifest_at(head) or self.base
         require_timeline(manifest, self.base.current)
         later = tuple(range(self.started + 1, head.number + 1))
@@ -115,7 +114,7 @@ class _Commit:
         )
         moving_set = frozenset(moving.to_pylist())
         delta = self.without(moving)
-        grown = advance(self.repository, manifest, delta, entry=head.number + 1)
+        grown = advance(history.repository, manifest, delta, entry=head.number + 1)
         grown = grown.model_copy(
             update={
                 "spec": self.live,
@@ -128,7 +127,7 @@ class _Commit:
             }
         )
         self.said = self.report(head, grown, delta, moving_set)
-        ref = write_manifest(self.repository, grown)
+        ref = write_manifest(history.repository, grown)
         detail = _detail(self.said, change_token=self.change_token, unread=self.unread)
         body = Body(manifest=ref, pending=head.pending, detail=detail)
         return Draft(manifest.timeline, body)
@@ -162,15 +161,15 @@ class _Commit:
             return list(self.inspection.delta)
         kept = []
         for ref in self.inspection.delta:
-            rows = read_segment(self.repository, ref, spec=self.base.spec)
+            rows = read_segment(self.history.repository, ref, spec=self.base.spec)
             keep = pc.invert(pc.is_in(rows["document_id"], value_set=moving))
             if pc.all(keep).as_py():
                 kept.append(ref)
             elif pc.any(keep).as_py():
                 kept.append(
                     write_segment(
-                        self.repository,
-                        self.base.collection,
+                        self.history.repository,
+                        self.history.collection,
                         rows.filter(keep),
                         spec=self.base.spec,
                         kind=ref.kind,
@@ -217,11 +216,9 @@ class _Commit:
 
 
 def backup(
-    collection: str,
+    history: History,
     *,
-    repository: Repository,
-    store: VectorStore,
-    lease: Lease,
+    live: Live,
     adopt: Timeline | None = None,
     accept_absence: bool = False,
     unread: Unread | None = None,
@@ -233,11 +230,10 @@ def backup(
     Raises `NotFound` when the collection is gone from the store, `Refused` on mass absence or
     another schema; nothing is committed then.
     """
-    finish_pending(collection, repository=repository, store=store, lease=lease)
+    live.follow(history)
     snapshot = take_snapshot(
-        collection,
-        store=store,
-        repository=repository,
+        history,
+        store=live.store,
         adopt=adopt,
         accept_absence=accept_absence,
         unread=unread,
@@ -246,15 +242,14 @@ def backup(
     )
     if snapshot.findings.stale:
         stale = pa.array(snapshot.findings.stale, pa.string())
-        with lease(collection):
-            rewrite_documents(collection, stale, repository=repository, store=store)
+        with live.held():
+            live.rewrite(history, stale)
     return snapshot
 
 
 def unchanged_since(
-    collection: str,
+    history: History,
     *,
-    repository: Repository,
     store: VectorReader,
     scratch: Scratch = NOWHERE,
 ) -> LogEntry | None:
@@ -265,7 +260,6 @@ def unchanged_since(
 
     It reads no record: what changed behind the engine's back is only found by a snapshot.
     """
-    history = History(repository, collection)
     head = history.head()
     manifest = history.manifest_at(head)
     entries = history.entries_back(head)
@@ -280,20 +274,19 @@ def unchanged_since(
     same = (
         store.change_token(physical) == detail.change_token
         and manifest.tool_version == __version__  # another one may foresee more
-        and _live_spec(manifest, store, repository) == manifest.spec
+        and _live_spec(manifest, store, history) == manifest.spec
         and manifest.fitness is not None
         and (manifest.fitness.engine, manifest.fitness.parts)
         == (store.engine, _parts(physical, store))
-        and not trial_due(manifest.fitness, scratch=scratch, now=repository.clock())
+        and not trial_due(manifest.fitness, scratch=scratch, now=history.repository.clock())
     )
     return entry if same else None
 
 
 def take_snapshot(
-    collection: str,
+    history: History,
     *,
     store: VectorReader,
-    repository: Repository,
     adopt: Timeline | None = None,
     accept_absence: bool = False,
     unread: Unread | None = None,
@@ -311,19 +304,19 @@ def take_snapshot(
     is due, and is part of the snapshot. `accepting` takes some of it by name; `InvalidRequest`
     where there is no such loss.
     """
-    history = History(repository, collection)
-    began = repository.clock()  # first: an edit made during the scan may not have been seen
+    collection = history.collection
+    began = history.repository.clock()  # first: an edit made during the scan may not have been seen
     head = history.head()
     base = history.manifest_at(head)
     if base is None:
         base = _first_manifest(collection, adopt, store)
-    live = _live_spec(base, store, repository)
+    live = _live_spec(base, store, history)
     change_token = store.change_token(
         base.current.physical
     )  # before the scan: what comes later is not in it
     parts = _parts(base.current.physical, store)
     inspection = inspect(
-        base, store=store, repository=repository, live=live, accept_absence=accept_absence
+        base, store=store, history=history, live=live, accept_absence=accept_absence
     )
     if head.entry is None and inspection.observed.rows == 0:
         raise Refused(
@@ -351,7 +344,7 @@ def take_snapshot(
     )
     _require_losses(collection, accepting.parts, fitness)
     commit = _Commit(
-        repository,
+        history,
         store.engine,
         began,
         change_token,
@@ -406,7 +399,7 @@ def _first_manifest(collection: str, adopt: Timeline | None, store: VectorReader
     return Manifest(collection=collection, spec=spec, timeline=adopt.id, timelines=(adopt,))
 
 
-def _live_spec(base: Manifest, store: VectorReader, repository: Repository) -> CollectionSpec:
+def _live_spec(base: Manifest, store: VectorReader, history: History) -> CollectionSpec:
     """What the store says of the collection now, under the collection's name, with the other
     aliases under which it is served."""
     physical = base.current.physical
@@ -416,7 +409,7 @@ def _live_spec(base: Manifest, store: VectorReader, repository: Repository) -> C
             f"Bring it back: {way_back(base.collection, physical)}"
         )
     live = store.describe(physical)
-    History(repository, base.collection).require_finished(base, live.origin, physical=physical)
+    history.require_finished(base, live.origin, physical=physical)
     if not live.same_contract(base.spec):
         raise Refused(
             f"{physical!r} has another schema than {base.collection!r} had when it was backed up: "

@@ -203,14 +203,12 @@ def _snapshot(
     from dr_pipelines.model.recovery_point import Timeline
     from dr_pipelines.proof.points import snapshot_detail
 
-    policy, store = project.collection(collection), project.store_of(collection)
+    policy, live = project.collection(collection), project.live(collection)
     source = look_at_source(project, collection)
     accepting, scratch = wanted.accepting, project.scratch(collection)
     seen = None
     if wanted.if_changed and not accepting.parts:
-        seen = verb.unchanged_since(
-            collection, repository=project.reading(), store=store, scratch=scratch
-        )
+        seen = verb.unchanged_since(project.history(collection), store=live.store, scratch=scratch)
     if seen is not None:
         kept = _keep_files(project, collection, files) if files else None
         unfit = snapshot_detail(seen).unaccepted.names
@@ -218,13 +216,11 @@ def _snapshot(
         return _with_source(unchanged, source)
     adopt = None
     if policy.authority == "store":
-        physical = store.aliases().get(collection) or collection
+        physical = live.served() or collection
         adopt = Timeline(id=1, physical=physical, store=policy.store)
     snapshot = verb.backup(
-        collection,
-        repository=project.repository(),
-        store=store,
-        lease=project.lease,
+        project.writable_history(collection),
+        live=live,
         adopt=adopt,
         accept_absence=wanted.accept_absence,
         unread=source.unread,
@@ -249,10 +245,8 @@ def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json
     project = open_project(policies, collection)
     point_at(project, collection, "latest")  # raises: there is nothing to compact yet
     done = compaction.compact(
-        collection,
-        repository=project.repository(),
-        store=project.store_of(collection),
-        lease=project.lease,
+        project.writable_history(collection),
+        live=project.live(collection),
     )
     return give(_compact_answer(collection, done), as_json=as_json)
 
@@ -271,9 +265,8 @@ def _prove(project: "Project", collection: str) -> "Verification":
     """What a restore of the snapshot would read is read; if it is sound, the log says so."""
     from dr_pipelines.proof.points import newest_proof, newest_snapshot, record_proof
     from dr_pipelines.proof.restorable import check_restorable
-    from dr_pipelines.repository.history import History
 
-    history = History(project.repository(), collection)
+    history = project.writable_history(collection)
     point, proven = newest_snapshot(history), newest_proof(history)
     found = check_restorable(history.repository, point, proven=proven.number)
     if found.sound:
@@ -287,16 +280,13 @@ def _keep_files(project: "Project", collection: str, files: "NativeFiles") -> "K
     from dr_pipelines.cli.meter import metering
     from dr_pipelines.planning.parts import namespace
     from dr_pipelines.proof.points import newest_snapshot
-    from dr_pipelines.repository.history import History
 
-    repository, store = project.repository(), project.store_of(collection)
-    point = newest_snapshot(History(repository, collection))
-    if kept_for(repository, point, engine=namespace(store.engine)) is not None:
+    history, store = project.writable_history(collection), project.store_of(collection)
+    point = newest_snapshot(history)
+    if kept_for(history, point, engine=namespace(store.engine)) is not None:
         return None
     with metering(f"keeping files of {collection}") as meter:
-        return keep_native(
-            collection, repository=repository, store=store, native=files, progress=meter.rows
-        )
+        return keep_native(history, store=store, native=files, progress=meter.rows)
 
 
 def _with_source(answer: Answer, source: "SourceLook") -> Answer:

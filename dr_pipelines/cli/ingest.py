@@ -145,7 +145,7 @@ def ingest_all(project: "Project", collection: str) -> Answer:
 def _plan_answer(project: "Project", collection: str) -> Answer:
     from dr_pipelines.ingestion.forecast import forecast
 
-    expected = forecast(project.lineage(collection), repository=project.reading())
+    expected = forecast(project.lineage(collection), history=project.history(collection))
     seconds = expected.duration.total_seconds() if expected.duration is not None else None
     value = {
         "collection": collection,
@@ -211,9 +211,8 @@ def _change_schema(project: "Project", lineage: "Lineage", name: str, meter: "Me
     return accept_schema(
         lineage,
         name,
-        repository=project.repository(),
-        store=project.store_of(lineage.collection),
-        lease=project.lease,
+        history=project.writable_history(lineage.collection),
+        live=project.live(lineage.collection),
         authority=project.collection(lineage.collection).authority,
         progress=meter.rows,
         on_day=meter.day,
@@ -233,7 +232,7 @@ def _accept_quarantine(
     waiting = open_lines(project.reading(), project.newest(collection), source.unread())
     with asking():
         decision = decide(waiting, names, reason=reason, by=f"{getuser()}@{socket.gethostname()}")
-    accept(collection, decision, repository=project.repository())
+    accept(project.writable_history(collection), decision)
 
 
 def _ingest(
@@ -244,16 +243,16 @@ def _ingest(
     epoch: str | None,
     meter: "Meter",
 ) -> "Ingested":
-    repository, store = project.repository(), project.store_of(lineage.collection)
+    history = project.writable_history(lineage.collection)
+    live = project.live(lineage.collection)
     if epoch is not None:
         from dr_pipelines.ingestion.epochs import accept_epoch
 
         return accept_epoch(
             lineage,
             epoch,
-            repository=repository,
-            store=store,
-            lease=project.lease,
+            history=history,
+            live=live,
             authority=project.collection(lineage.collection).authority,
             progress=meter.rows,
             on_day=meter.day,
@@ -262,9 +261,8 @@ def _ingest(
 
     return ingest(
         lineage,
-        repository=repository,
-        store=store,
-        lease=project.lease,
+        history=history,
+        live=live,
         first=first,
         last=last,
         progress=meter.rows,

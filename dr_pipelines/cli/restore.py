@@ -205,9 +205,8 @@ def replay(
     with metering(collection) as meter:
         done = carry_out(
             lineage,
-            repository=project.repository(),
-            store=project.store_of(collection),
-            lease=project.lease,
+            history=project.writable_history(collection),
+            live=project.live(collection),
             first=first,
             last=last,
             progress=meter.rows,

@@ -33,23 +33,19 @@ from dr_pipelines.ingestion.ingest import (
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.refusals import refusals_recorded
-from dr_pipelines.live.apply import Applied, finish_pending
+from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.model.recovery_point import (
     Digests,
     Head,
-    Manifest,
     ObjectRef,
     SegmentRef,
 )
 from dr_pipelines.protocols import (
-    Lease,
     Progress,
     SourcePartition,
-    VectorStore,
 )
 from dr_pipelines.repository.checkpoints import Embedded
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.repository import Repository
 
 
 class Outcome(StrEnum):
@@ -90,21 +86,21 @@ OnDay = Callable[[DayDone], None]
 
 
 def read_days(
-    lineage: Lineage, names: Sequence[str], *, repository: Repository, on_day: OnDay
+    lineage: Lineage, names: Sequence[str], *, history: History, on_day: OnDay
 ) -> tuple[DayDone, ...]:
     """Read the source's changes on some days, where the log does not hold them.
 
     Raises `SourceRewritten`, and `InvalidRequest` where the source begins before its policy says.
     """
     source = source_days(lineage)
-    reading = Reading.of(_manifest(lineage, repository))
+    reading = Reading.of(history.manifest())
     require_same_source(lineage, reading)
     done = []
     for day in plan_days(lineage, reading, sorted(names), source=source):
         if day.quiet:
             done.append(DayDone(day.name, Outcome.QUIET))
         else:
-            read = read_day(lineage, day, repository=repository)
+            read = read_day(lineage, day, history=history)
             outcome = Outcome.MADE if read.fresh else Outcome.KEPT
             done.append(_counted(day, outcome, read.all, reused=read.adopted))
         on_day(done[-1])
@@ -112,17 +108,17 @@ def read_days(
 
 
 def cut_days(
-    lineage: Lineage, names: Sequence[str], *, repository: Repository, on_day: OnDay
+    lineage: Lineage, names: Sequence[str], *, history: History, on_day: OnDay
 ) -> tuple[DayDone, ...]:
     """Cut the documents that `read_days` has left; raises `NotFound` where it has left none."""
-    head = repository.log(lineage.collection).head()
+    head = history.head()
     done = []
-    for day in _planned(lineage, names, repository=repository):
+    for day in _planned(lineage, names, history=history):
         if day.quiet:
             done.append(DayDone(day.name, Outcome.QUIET))
         else:
-            read = _left_documents(lineage, day, repository=repository)
-            made = chunk_day(lineage, day, read, repository=repository, generation=head.number + 1)
+            read = _left_documents(lineage, day, history=history)
+            made = chunk_day(lineage, day, read, history=history, generation=head.number + 1)
             done.append(_counted(day, Outcome.MADE if read.fresh else Outcome.KEPT, made))
         on_day(done[-1])
     return tuple(done)
@@ -132,7 +128,7 @@ def embed_days(
     lineage: Lineage,
     names: Sequence[str],
     *,
-    repository: Repository,
+    history: History,
     on_day: OnDay,
     again: Container[str] | None = None,
     progress: Progress | None = None,
@@ -142,29 +138,26 @@ def embed_days(
 
     Raises `ProvenanceChanged` before anything is embedded, `NotFound` where no chunks were left.
     """
-    history = History(repository, lineage.collection)
     head = history.head()
     manifest = history.manifest_at(head)
     if manifest is not None:
         with refusals_recorded(history):
             require_provenance(lineage, manifest)
     done = []
-    for day in _planned(lineage, names, repository=repository):
+    for day in _planned(lineage, names, history=history):
         if day.quiet:
             done.append(DayDone(day.name, Outcome.QUIET))
         else:
-            read = _left_documents(lineage, day, repository=repository)
+            read = _left_documents(lineage, day, history=history)
             if not (read.fresh or again is None or day.name in again):
                 done.append(_kept(day, Outcome.KEPT))
                 on_day(done[-1])
                 continue
-            chunks = chunk_day(
-                lineage, day, read, repository=repository, generation=0, adopt_only=True
-            )
+            chunks = chunk_day(lineage, day, read, history=history, generation=0, adopt_only=True)
             made = embed_day(
                 lineage,
                 chunks,
-                repository=repository,
+                history=history,
                 manifest=manifest,
                 generation=head.number + 1,
                 covered=day.covered,
@@ -180,9 +173,8 @@ def commit_days(
     lineage: Lineage,
     names: Sequence[str],
     *,
-    repository: Repository,
-    store: VectorStore,
-    lease: Lease,
+    history: History,
+    live: Live,
     on_day: OnDay,
 ) -> Committed:
     """Append what `embed_days` has left, a log entry a day, oldest first; then apply it all.
@@ -190,29 +182,25 @@ def commit_days(
     A day that the log holds and that was not embedded again is left as it is. Raises `NotFound`
     where vectors are missing; what was appended before is safe, and is not appended twice.
     """
-    bound = bind(lineage, repository=repository, store=store, lease=lease)
+    bound = bind(lineage, history=history, live=live)
     done = []
-    for day in _planned(lineage, names, repository=repository):
-        commit = _left_commit(lineage, day, repository=repository)
+    for day in _planned(lineage, names, history=history):
+        commit = _left_commit(lineage, day, history=history)
         if commit is None:
             outcome = Outcome.QUIET if day.quiet else Outcome.KEPT
             done.append(_kept(day, outcome))
         else:
-            head = append_days(lineage, [commit], repository=repository, bound=bound)
+            head = append_days(lineage, [commit], history=history, bound=bound)
             done.append(_committed(commit, head))
         on_day(done[-1])
-    applied = finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+    applied = live.follow(history)
     return Committed(tuple(done), applied)
 
 
-def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
-    return History(repository, lineage.collection).manifest()
-
-
-def _planned(lineage: Lineage, names: Sequence[str], *, repository: Repository) -> list[Day]:
+def _planned(lineage: Lineage, names: Sequence[str], *, history: History) -> list[Day]:
     """Days for a step that reads nothing new: it does without the source where the log holds
     them all."""
-    reading = Reading.of(_manifest(lineage, repository))
+    reading = Reading.of(history.manifest())
     source: Sequence[SourcePartition] = ()
     try:
         source = lineage.source.partitions()
@@ -222,8 +210,8 @@ def _planned(lineage: Lineage, names: Sequence[str], *, repository: Repository) 
     return plan_days(lineage, reading, sorted(names), source=source)
 
 
-def _left_documents(lineage: Lineage, day: Day, *, repository: Repository) -> DocumentsRead:
-    read = read_day(lineage, day, repository=repository, adopt_only=True)
+def _left_documents(lineage: Lineage, day: Day, *, history: History) -> DocumentsRead:
+    read = read_day(lineage, day, history=history, adopt_only=True)
     if not read.all:
         raise NotFound(
             f"{lineage.collection}: the changes of {day.name} are not read yet: materialize "
@@ -232,17 +220,17 @@ def _left_documents(lineage: Lineage, day: Day, *, repository: Repository) -> Do
     return read
 
 
-def _left_commit(lineage: Lineage, day: Day, *, repository: Repository) -> DayCommit | None:
+def _left_commit(lineage: Lineage, day: Day, *, history: History) -> DayCommit | None:
     """What is to be appended for a day: None where nothing is."""
     if day.quiet:
         return None
-    read = _left_documents(lineage, day, repository=repository)
-    chunks = chunk_day(lineage, day, read, repository=repository, generation=0, adopt_only=True)
+    read = _left_documents(lineage, day, history=history)
+    chunks = chunk_day(lineage, day, read, history=history, generation=0, adopt_only=True)
     found = pieces(
         lineage,
         chunks,
-        repository=repository,
-        manifest=_manifest(lineage, repository),
+        history=history,
+        manifest=history.manifest(),
         covered=day.covered,
         again=not read.fresh,
     )

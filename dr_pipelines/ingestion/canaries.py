@@ -66,9 +66,7 @@ class _Made:
     queries: FloatArray
 
 
-def require_same_model(
-    lineage: Lineage, *, repository: Repository, manifest: Manifest | None
-) -> None:
+def require_same_model(lineage: Lineage, *, history: History, manifest: Manifest | None) -> None:
     """Embed the canaries of a lineage's model, unless this process has.
 
     Where there are none yet these are kept. Raises `ProvenanceChanged` where they come out
@@ -79,25 +77,25 @@ def require_same_model(
         return
     embedder = lineage.embedder
     ref = named_canaries(manifest, embedder.provenance) or left_canaries(
-        repository, lineage.collection, embedder.provenance
+        history, embedder.provenance
     )
     if ref is None:
-        made = _first_canaries(lineage, repository)
-        ref = write_canaries(repository, lineage.collection, made)
+        made = _first_canaries(lineage, history)
+        ref = write_canaries(history, made)
         left_out = len(TEXTS) - len(made.texts)
         lineage.proofs.append(Proof(ref, first=True, exact=True, left_out=left_out))
         return
-    lineage.proofs.append(_compared(lineage, ref, repository))
+    lineage.proofs.append(_compared(lineage, ref, history))
 
 
 def canaries_for(
-    lineage: Lineage, *, repository: Repository, manifest: Manifest | None
+    lineage: Lineage, *, history: History, manifest: Manifest | None
 ) -> CanariesRef | None:
     """What a manifest of a lineage's vectors names; None where no text was embedded yet."""
     named = named_canaries(manifest, lineage.embedder.provenance)
     if named is None and lineage.proofs:
         return lineage.proofs[0].canaries
-    return named or left_canaries(repository, lineage.collection, lineage.embedder.provenance)
+    return named or left_canaries(history, lineage.embedder.provenance)
 
 
 def model_proof(lineage: Lineage) -> CanaryReading | None:
@@ -122,7 +120,7 @@ def kept_tolerance(manifest: Manifest, repository: Repository) -> Tolerance:
     return read_canaries(repository, manifest.canaries).tolerance
 
 
-def _first_canaries(lineage: Lineage, repository: Repository) -> Canaries:
+def _first_canaries(lineage: Lineage, history: History) -> Canaries:
     embedder = lineage.embedder
     texts = _readable(embedder)
     made = _embedded(embedder, texts, QUERIES)
@@ -131,7 +129,7 @@ def _first_canaries(lineage: Lineage, repository: Repository) -> Canaries:
     return Canaries(
         embedder=embedder.provenance,
         environment=embedder.environment,
-        at=repository.clock(),
+        at=history.repository.clock(),
         texts=texts,
         queries=QUERIES,
         vectors=_encoded(made.vectors),
@@ -208,8 +206,8 @@ def _measured(lineage: Lineage, made: _Made) -> Tolerance:
     )
 
 
-def _compared(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Proof:
-    kept, embedder = _readable_canaries(lineage, ref, repository), lineage.embedder
+def _compared(lineage: Lineage, ref: CanariesRef, history: History) -> Proof:
+    kept, embedder = _readable_canaries(lineage, ref, history), lineage.embedder
     made = _embedded(embedder, kept.texts, kept.queries)
     vectors, queries = (_decoded(part, made) for part in kept.data())
     pairs = ((made.vectors, vectors), (made.queries, queries))
@@ -223,12 +221,12 @@ def _compared(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Pro
     must_be_exact = embedder.reproducible and same_environment
     if exact or (not must_be_exact and kept.tolerance.covers(component, cosine)):
         return proof
-    raise _changed(lineage, kept, proof, must_be_exact, repository)
+    raise _changed(lineage, kept, proof, must_be_exact, history)
 
 
-def _readable_canaries(lineage: Lineage, ref: CanariesRef, repository: Repository) -> Canaries:
+def _readable_canaries(lineage: Lineage, ref: CanariesRef, history: History) -> Canaries:
     try:
-        return read_canaries(repository, ref)
+        return read_canaries(history.repository, ref)
     except (Damaged, NotFound) as error:
         raise Damaged(
             f"{error}. These are the canaries of model {lineage.embedder.provenance.name!r}: "
@@ -239,7 +237,7 @@ def _readable_canaries(lineage: Lineage, ref: CanariesRef, repository: Repositor
 
 
 def _changed(
-    lineage: Lineage, kept: Canaries, proof: Proof, must_be_exact: bool, repository: Repository
+    lineage: Lineage, kept: Canaries, proof: Proof, must_be_exact: bool, history: History
 ) -> ProvenanceChanged:
     """The refusal; evidence of it is kept once."""
     allowed = (
@@ -256,7 +254,7 @@ def _changed(
         f"= {proof.cosine:.1e}; allowed is {allowed}. {changed}Nothing was embedded. Go back to "
         f"what made them; or {ANEW.format(collection=name)}"
     )
-    _record(lineage, proof, repository, reason=str(refused))
+    _record(lineage, proof, history, reason=str(refused))
     return refused
 
 
@@ -272,8 +270,8 @@ def _environment_changes(kept: Canaries, embedder: Embedder) -> str:
     return f"The environment changed: {', '.join(found)}. " if found else ""
 
 
-def _record(lineage: Lineage, proof: Proof, repository: Repository, *, reason: str) -> None:
-    entry = repository.log(lineage.collection).head().entry
+def _record(lineage: Lineage, proof: Proof, history: History, *, reason: str) -> None:
+    entry = history.head().entry
     if entry is None:
         return
     if isinstance(entry.body.detail, CanariesEvidence):
@@ -285,7 +283,7 @@ def _record(lineage: Lineage, proof: Proof, repository: Repository, *, reason: s
         cosine=proof.cosine,
         reason=reason[:REASON_CHARACTERS],
     )
-    record_evidence(History(repository, lineage.collection), detail, objects=[proof.canaries])
+    record_evidence(history, detail, objects=[proof.canaries])
 
 
 def _encoded(vectors: FloatArray) -> str:

@@ -13,7 +13,7 @@ from dr_pipelines.repository.checkpoints import (
     read_documents,
     write_checkpoint,
 )
-from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.segments import with_content_digests
 
 
@@ -22,7 +22,7 @@ def chunk_day(
     day: Day,
     read: DocumentsRead,
     *,
-    repository: Repository,
+    history: History,
     generation: int,
     adopt_only: bool = False,
 ) -> tuple[CheckpointRef, ...]:
@@ -38,21 +38,16 @@ def chunk_day(
     for ref in read.all:
         known = logged.get(ref)
         if known is None or known.provenance != lineage.chunks_fingerprint:
-            known = _left_chunks(lineage, ref, repository=repository)
+            known = _left_chunks(lineage, ref, history=history)
         if known is None and adopt_only:
             raise NotFound(f"{lineage.collection}: the documents of {day.name} are not cut yet")
-        made.append(
-            known or _cut_documents(lineage, ref, repository=repository, generation=generation)
-        )
+        made.append(known or _cut_documents(lineage, ref, history=history, generation=generation))
     return tuple(made)
 
 
-def _left_chunks(
-    lineage: Lineage, of: CheckpointRef, *, repository: Repository
-) -> CheckpointRef | None:
+def _left_chunks(lineage: Lineage, of: CheckpointRef, *, history: History) -> CheckpointRef | None:
     return find_chunks(
-        repository,
-        lineage.collection,
+        history,
         of=of,
         provenance=lineage.chunks_fingerprint,
         spec=lineage.spec,
@@ -60,21 +55,20 @@ def _left_chunks(
 
 
 def _cut_documents(
-    lineage: Lineage, of: CheckpointRef, *, repository: Repository, generation: int
+    lineage: Lineage, of: CheckpointRef, *, history: History, generation: int
 ) -> CheckpointRef:
     rows = build_chunk_rows(
-        read_documents(repository, of),
+        read_documents(history.repository, of),
         lineage.chunker,
         spec=lineage.spec,
         epoch=of.epoch,
         generation=generation,
         provenance_fingerprint=lineage.chunks_fingerprint,
-        batch=repository.writer.run or repository.writer.id,
+        batch=history.repository.writer.run or history.repository.writer.id,
     )
     check_chunks(rows, lineage.spec)
     return write_checkpoint(
-        repository,
-        lineage.collection,
+        history,
         with_content_digests(rows, lineage.spec),
         stage="chunks",
         schema=chunk_schema(lineage.spec),

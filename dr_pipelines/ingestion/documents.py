@@ -13,7 +13,7 @@ from dr_pipelines.ingestion.rows import check_changes
 from dr_pipelines.model.record import CHANGE_SCHEMA
 from dr_pipelines.model.recovery_point import CheckpointRef, PositionRange
 from dr_pipelines.repository.checkpoints import find_documents, write_checkpoint
-from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.history import History
 
 DOCUMENTS_ROWS = 5_000
 DOCUMENTS_BYTES = 32 << 20
@@ -35,7 +35,7 @@ class DocumentsRead:
 
 
 def read_day(
-    lineage: Lineage, day: Day, *, repository: Repository, adopt_only: bool = False
+    lineage: Lineage, day: Day, *, history: History, adopt_only: bool = False
 ) -> DocumentsRead:
     """The documents checkpoints of a day; what none holds yet is read from the source.
 
@@ -45,23 +45,22 @@ def read_day(
     anchor = day.covered.anchor if day.covered else ""
     if day.fresh is None:
         return DocumentsRead(covered, (), anchor, day.quarantined)
-    chain = _adopted_documents(lineage, day.fresh, repository=repository)
+    chain = _adopted_documents(lineage, day.fresh, history=history)
     adopted = len(chain)
     position = chain[-1][0].through if chain else day.fresh.after
     if position < day.fresh.through and not adopt_only:
         rest = PositionRange(day.name, day.fresh.epoch, position, day.fresh.through)
-        chain += list(_read_documents(lineage, rest, repository=repository))
+        chain += list(_read_documents(lineage, rest, history=history))
     anchor = chain[-1][1] if chain else anchor
     return DocumentsRead(covered, tuple(r for r, _ in chain), anchor, day.quarantined, adopted)
 
 
 def _adopted_documents(
-    lineage: Lineage, fresh: PositionRange, *, repository: Repository
+    lineage: Lineage, fresh: PositionRange, *, history: History
 ) -> list[tuple[CheckpointRef, str]]:
     """Checkpoints that continue each other from the start of a stretch, read from this source."""
     found = find_documents(
-        repository,
-        lineage.collection,
+        history,
         position_range=fresh,
         provenance=lineage.source.provenance.fingerprint,
         fields=lineage.fields_fingerprint,
@@ -80,7 +79,7 @@ def _adopted_documents(
 
 
 def _read_documents(
-    lineage: Lineage, position_range: PositionRange, *, repository: Repository
+    lineage: Lineage, position_range: PositionRange, *, history: History
 ) -> Iterator[tuple[CheckpointRef, str]]:
     after = position_range.after
     for rows, through in _bounded(lineage, position_range):
@@ -91,8 +90,7 @@ def _read_documents(
         part = PositionRange(position_range.day, position_range.epoch, after, through)
         yield (
             write_checkpoint(
-                repository,
-                lineage.collection,
+                history,
                 rows,
                 stage="documents",
                 schema=CHANGE_SCHEMA,

@@ -23,8 +23,6 @@ from dr_pipelines.repository.checkpoints import (
     write_embeddings,
 )
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.manifests import segments
-from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     count_records,
     records_only,
@@ -53,7 +51,7 @@ def embed_day(
     lineage: Lineage,
     chunks: tuple[CheckpointRef, ...],
     *,
-    repository: Repository,
+    history: History,
     manifest: Manifest | None,
     generation: int,
     covered: Partition | None = None,
@@ -66,7 +64,7 @@ def embed_day(
     Segments that a killed run left are adopted. At most one unfinished piece is embedded twice.
     """
     found = pieces(
-        lineage, chunks, repository=repository, manifest=manifest, covered=covered, again=again
+        lineage, chunks, history=history, manifest=manifest, covered=covered, again=again
     )
     return tuple(
         piece.left
@@ -75,7 +73,7 @@ def embed_day(
             piece.rows,
             of=piece.of,
             name=piece.name,
-            repository=repository,
+            history=history,
             manifest=manifest,
             generation=generation,
             again=again,
@@ -89,7 +87,7 @@ def pieces(
     lineage: Lineage,
     chunks: Sequence[CheckpointRef],
     *,
-    repository: Repository,
+    history: History,
     manifest: Manifest | None,
     covered: Partition | None,
     again: bool,
@@ -101,18 +99,17 @@ def pieces(
     if not wanted:
         return
     through = covered.through if covered and again else wanted[-1].through
-    logged = segments(repository, manifest) if manifest else ()
+    logged = history.segments(manifest) if manifest else ()
     claimed = frozenset(ref.key for ref in logged)
     waiting = find_embeddings(
-        repository,
-        lineage.collection,
+        history,
         day=wanted[0].partition,
         provenance=lineage.provenance.fingerprint,
         spec=lineage.spec,
         claimed=claimed,
         newer_than=covered.entry if covered and again else -1,
     )
-    for ref, rows in counted_chunks(repository, wanted, through, spec=lineage.spec):
+    for ref, rows in counted_chunks(history.repository, wanted, through, spec=lineage.spec):
         for number, piece in enumerate(split_documents(rows, limit_rows=PIECE_ROWS)):
             name = piece_of(ref, number)
             yield Piece(ref, name, piece, adoptable(waiting, name, piece))
@@ -177,22 +174,21 @@ def _embed_piece(
     *,
     of: CheckpointRef,
     name: str,
-    repository: Repository,
+    history: History,
     manifest: Manifest | None,
     generation: int,
     again: bool,
     progress: Progress | None,
 ) -> Embedded:
-    with refusals_recorded(History(repository, lineage.collection)):
+    with refusals_recorded(history):
         if count_records(piece):
-            require_same_model(lineage, repository=repository, manifest=manifest)
+            require_same_model(lineage, history=history, manifest=manifest)
         started = time.monotonic()
         rows = embedded_rows(lineage, piece, generation=generation, progress=progress)
         check_embeddings(rows, lineage.spec, normalized=lineage.embedder.provenance.normalized)
     seconds = time.monotonic() - started
     segment = write_embeddings(
-        repository,
-        lineage.collection,
+        history,
         rows,
         spec=lineage.spec,
         of=of,

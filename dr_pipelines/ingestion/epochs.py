@@ -33,7 +33,7 @@ from dr_pipelines.ingestion.ingest import (
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
-from dr_pipelines.live.apply import Applied, finish_pending
+from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.model.details import EpochBegun, IngestDetail
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema
@@ -44,13 +44,12 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     Timeline,
 )
-from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.fold import NEWEST_FIRST, fold
+from dr_pipelines.repository.fold import NEWEST_FIRST
 from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
-from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import write_segment
 
 NAME_LIMIT = 64
@@ -71,9 +70,8 @@ def accept_epoch(
     lineage: Lineage,
     name: str,
     *,
-    repository: Repository,
-    store: VectorStore,
-    lease: Lease,
+    history: History,
+    live: Live,
     authority: Authority = "source",
     progress: Progress | None = None,
     on_day: Callable[[str], None] | None = None,
@@ -86,34 +84,32 @@ def accept_epoch(
     Resumable: what an interrupted run read and embedded is adopted. Raises `InvalidRequest` for
     the name that is in force already, `Refused` when the new history has no changes at all.
     """
-    manifest = History(repository, lineage.collection).manifest()
+    manifest = history.manifest()
     if manifest is None:
         raise NotFound(f"{lineage.collection}: nothing was ingested yet: no epoch to leave")
     require_new_name(manifest, name)
-    bound = bind(lineage, repository=repository, store=store, lease=lease)
-    finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+    bound = bind(lineage, history=history, live=live)
+    live.follow(history)
     reading = Reading(manifest.epoch + 1, {})
     commits = []
     for found in source_days(lineage):
         day = plan_day(lineage, reading, found.day.isoformat())
         if on_day:
             on_day(day.name)
-        commits.append(prepare_day(lineage, day, repository=repository, progress=progress))
+        commits.append(prepare_day(lineage, day, history=history, progress=progress))
     if not commits:
         raise Refused(
             f"{lineage.collection}: the source's new history is empty: accepting it would delete "
             "every document"
         )
-    build = partial(_draft, lineage, name, commits, repository, bound, manifest, authority)
-    head = repository.log(lineage.collection).append("ingest", build)
-    applied: Applied = finish_pending(
-        lineage.collection, repository=repository, store=store, lease=lease
-    )
+    build = partial(_draft, lineage, name, commits, history, bound, manifest, authority)
+    head = history.log.append("ingest", build)
+    applied: Applied = live.follow(history)
     return Ingested(
         days=tuple(commit.day.name for commit in commits),
         records=sum(commit.rows for commit in commits),
         empty=sum(commit.empty for commit in commits),
-        unread=open_lines(repository, manifest, lineage.source.unread()),
+        unread=open_lines(history.repository, manifest, lineage.source.unread()),
         entries=(head.number,),
         applied=applied,
     )
@@ -133,13 +129,13 @@ def _draft(
     lineage: Lineage,
     name: str,
     commits: list[DayCommit],
-    repository: Repository,
+    history: History,
     bound: Timeline,
     planned: Manifest,
     authority: Authority,
     head: Head,
 ) -> Draft:
-    manifest = History(repository, lineage.collection).manifest_at(head)
+    manifest = history.manifest_at(head)
     if manifest is None or head.entry is None:
         raise Conflict(f"{lineage.collection}: the log became empty")
     require_timeline(manifest, bound)
@@ -148,9 +144,9 @@ def _draft(
         raise Conflict(f"{lineage.collection}: another run accepted an epoch meanwhile")
     epoch = planned.epoch + 1
     query = _ALL if authority == "source" else _SAID_BY_SOURCE
-    gone = _tombstones(repository, manifest, query, epoch=epoch, generation=head.number + 1)
+    gone = _tombstones(history, manifest, query, epoch=epoch, generation=head.number + 1)
     added = [*gone, *(ref for commit in commits for ref in commit.segments)]
-    grown = advance(repository, manifest, added, entry=head.number + 1)
+    grown = advance(history.repository, manifest, added, entry=head.number + 1)
     environment = lineage.embedder.environment
     update = {
         "epoch": epoch,
@@ -159,10 +155,10 @@ def _draft(
         "baseline": lineage.source.baseline,
         "partitions": {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
         "environments": grown.environments | {environment.fingerprint: environment},
-        "canaries": canaries_for(lineage, repository=repository, manifest=manifest),
+        "canaries": canaries_for(lineage, history=history, manifest=manifest),
         "tool_version": __version__,
     }
-    ref = write_manifest(repository, grown.model_copy(update=update))
+    ref = write_manifest(history.repository, grown.model_copy(update=update))
     detail = IngestDetail(
         days_total=len(commits),
         records=sum(commit.rows for commit in commits),
@@ -174,17 +170,17 @@ def _draft(
 
 
 def _tombstones(
-    repository: Repository, manifest: Manifest, query: str, *, epoch: int, generation: int
+    history: History, manifest: Manifest, query: str, *, epoch: int, generation: int
 ) -> list[SegmentRef]:
     """A deletion of the documents that a query of the fold gives, at the start of an epoch: before
     its first position."""
     refs = []
-    with fold(repository, manifest) as state:
+    with history.fold(manifest) as state:
         for batch in state.batches(query, rows=TOMBSTONE_ROWS):
             rows = _deletions(batch["document_id"], manifest, epoch=epoch, generation=generation)
             refs.append(
                 write_segment(
-                    repository, manifest.collection, rows, spec=manifest.spec, kind="delta"
+                    history.repository, manifest.collection, rows, spec=manifest.spec, kind="delta"
                 )
             )
     return refs

@@ -20,7 +20,6 @@ from dr_pipelines.model.details import IngestDetail
 from dr_pipelines.model.recovery_point import Head, Manifest, PositionRange
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.repository import Repository
 
 SAMPLE_CHANGES = 512
 SAMPLE_DAYS = 16
@@ -61,9 +60,8 @@ class _Sample:
     text_bytes: int = 0
 
 
-def forecast(lineage: Lineage, *, repository: Repository) -> Forecast:
+def forecast(lineage: Lineage, *, history: History) -> Forecast:
     """Look ahead. Some documents are cut, none is embedded. Raises as `ingest` does."""
-    history = History(repository, lineage.collection)
     head = history.head()
     manifest = history.manifest_at(head)
     if manifest is not None:
@@ -90,7 +88,7 @@ def forecast(lineage: Lineage, *, repository: Repository) -> Forecast:
         bytes_measured=measured,
         rate=rate,
         duration=timedelta(seconds=records / rate) if rate else None,
-        unread=open_lines(repository, manifest, lineage.source.unread()),
+        unread=open_lines(history.repository, manifest, lineage.source.unread()),
     )
 
 

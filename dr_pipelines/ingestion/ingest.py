@@ -33,7 +33,7 @@ from dr_pipelines.ingestion.embeddings import embed_day
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.ingestion.refusals import refusals_recorded
-from dr_pipelines.live.apply import Applied, finish_pending
+from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.model.details import IngestDetail
 from dr_pipelines.model.misfit import NAMED
 from dr_pipelines.model.recovery_point import (
@@ -50,7 +50,6 @@ from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
 from dr_pipelines.planning.serving import require_store
 from dr_pipelines.planning.stored import NEW
 from dr_pipelines.protocols import (
-    Lease,
     Progress,
     SourcePartition,
     VectorStore,
@@ -61,7 +60,6 @@ from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
-from dr_pipelines.repository.repository import Repository
 
 CHECKED_BY = ("pandera",)
 """Checks rows before they are kept."""
@@ -108,9 +106,8 @@ class Ingested:
 def ingest(
     lineage: Lineage,
     *,
-    repository: Repository,
-    store: VectorStore,
-    lease: Lease,
+    history: History,
+    live: Live,
     first: date | None = None,
     last: date | None = None,
     progress: Progress | None = None,
@@ -123,9 +120,9 @@ def ingest(
     finished first. `on_changes` is told after each day how many of the source's changes are done.
     Raises `SourceRewritten`, `ProvenanceChanged` before anything is written.
     """
-    bound = bind(lineage, repository=repository, store=store, lease=lease)
-    report = _apply_into(Ingested(), lineage, repository=repository, store=store, lease=lease)
-    manifest = _manifest(lineage, repository)
+    bound = bind(lineage, history=history, live=live)
+    report = _followed(Ingested(), history, live)
+    manifest = history.manifest()
     require_same_source(lineage, Reading.of(manifest))
     source = source_days(lineage, first=first, last=last)
     waiting = {p.day.isoformat(): p.changes for p in source if not covers(manifest, p)}
@@ -134,14 +131,14 @@ def ingest(
         if on_changes:
             on_changes(done, total)
         done += waiting.get(name, 0)
-        reading = Reading.of(_manifest(lineage, repository))
+        reading = Reading.of(history.manifest())
         (day,) = plan_days(lineage, reading, [name], source=source)
         if day.fresh is None:
             continue
         if on_day:
             on_day(day.name)
-        commit = prepare_day(lineage, day, repository=repository, progress=progress)
-        head = append_days(lineage, [commit], repository=repository, bound=bound)
+        commit = prepare_day(lineage, day, history=history, progress=progress)
+        head = append_days(lineage, [commit], history=history, bound=bound)
         report = replace(
             report,
             days=(*report.days, day.name),
@@ -149,11 +146,11 @@ def ingest(
             empty=report.empty + commit.empty,
             entries=(*report.entries, head.number),
         )
-        report = _apply_into(report, lineage, repository=repository, store=store, lease=lease)
+        report = _followed(report, history, live)
     if on_changes:
         on_changes(done, total)
     held = lineage.source.unread()
-    return replace(report, unread=open_lines(repository, _manifest(lineage, repository), held))
+    return replace(report, unread=open_lines(history.repository, history.manifest(), held))
 
 
 def covers(manifest: Manifest | None, found: SourcePartition) -> bool:
@@ -162,24 +159,24 @@ def covers(manifest: Manifest | None, found: SourcePartition) -> bool:
     return covered is not None and covered.through >= found.through
 
 
-def bind(lineage: Lineage, *, repository: Repository, store: VectorStore, lease: Lease) -> Timeline:
+def bind(lineage: Lineage, *, history: History, live: Live) -> Timeline:
     """The line of history, and the physical collection, that this run writes for.
 
     A collection that no log knows yet is created, empty, and its alias pointed at it. Raises
     `ExtraMissing` where what checks the rows is not installed.
     """
     require_packages(CHECKED_BY, purpose=f"{lineage.collection}: embedding documents")
-    manifest = _manifest(lineage, repository)
+    manifest = history.manifest()
     if manifest is not None:
-        with refusals_recorded(History(repository, lineage.collection)):
+        with refusals_recorded(history):
             require_provenance(lineage, manifest)
             require_contract(lineage, manifest)
         require_store(lineage.collection, manifest.current, lineage.store_name)
         return manifest.current
-    with lease(lineage.collection):
+    with live.held():
         return Timeline(
             id=1,
-            physical=_new_collection(lineage, repository=repository, store=store),
+            physical=_new_collection(lineage, history=history, live=live),
             store=lineage.store_name,
         )
 
@@ -211,22 +208,21 @@ def prepare_day(
     lineage: Lineage,
     day: Day,
     *,
-    repository: Repository,
+    history: History,
     again: bool = False,
     progress: Progress | None = None,
 ) -> DayCommit:
     """Run the three stages of a day. With `again`, also what is covered is embedded once more."""
     started = time.monotonic()
-    history = History(repository, lineage.collection)
     head = history.head()
     manifest = history.manifest_at(head)
-    read = read_day(lineage, day, repository=repository)
-    chunks = chunk_day(lineage, day, read, repository=repository, generation=head.number + 1)
+    read = read_day(lineage, day, history=history)
+    chunks = chunk_day(lineage, day, read, history=history, generation=head.number + 1)
     reading = time.monotonic() - started
     made = embed_day(
         lineage,
         chunks,
-        repository=repository,
+        history=history,
         manifest=manifest,
         generation=head.number + 1,
         covered=day.covered,
@@ -247,7 +243,7 @@ def append_days(
     lineage: Lineage,
     commits: Sequence[DayCommit],
     *,
-    repository: Repository,
+    history: History,
     bound: Timeline,
 ) -> Head:
     """Commit one log entry for some days; it is pending until it is applied.
@@ -255,18 +251,18 @@ def append_days(
     Raises `Conflict` when another run covered a day meanwhile, `TimelineClosed` when a restore
     was switched to.
     """
-    build = partial(_ingest_draft, lineage, commits, repository, bound)
-    return repository.log(lineage.collection).append("ingest", build)
+    build = partial(_ingest_draft, lineage, commits, history, bound)
+    return history.log.append("ingest", build)
 
 
 def _ingest_draft(
     lineage: Lineage,
     commits: Sequence[DayCommit],
-    repository: Repository,
+    history: History,
     bound: Timeline,
     head: Head,
 ) -> Draft:
-    manifest = History(repository, lineage.collection).manifest_at(head)
+    manifest = history.manifest_at(head)
     if manifest is None:
         manifest = _first_manifest(lineage, bound)
     require_timeline(manifest, bound)
@@ -274,17 +270,17 @@ def _ingest_draft(
     for commit in commits:
         _require_unmoved(lineage, commit, manifest)
     added = [ref for commit in commits for ref in commit.segments]
-    grown = advance(repository, manifest, added, entry=head.number + 1)
+    grown = advance(history.repository, manifest, added, entry=head.number + 1)
     environment = lineage.embedder.environment
     update = {
         "partitions": grown.partitions
         | {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
         "environments": grown.environments | {environment.fingerprint: environment},
         "provenance": lineage.provenance,
-        "canaries": canaries_for(lineage, repository=repository, manifest=manifest),
+        "canaries": canaries_for(lineage, history=history, manifest=manifest),
         "tool_version": __version__,
     }
-    ref = write_manifest(repository, grown.model_copy(update=update))
+    ref = write_manifest(history.repository, grown.model_copy(update=update))
     pending = head.pending
     detail = IngestDetail(
         days=tuple(commit.day.name for commit in commits),
@@ -360,30 +356,31 @@ def _first_manifest(lineage: Lineage, bound: Timeline) -> Manifest:
     )
 
 
-def _new_collection(lineage: Lineage, *, repository: Repository, store: VectorStore) -> str:
+def _new_collection(lineage: Lineage, *, history: History, live: Live) -> str:
     """An empty collection of our own making; one that a killed run left is used again."""
-    served = store.aliases().get(lineage.collection)
+    store, served = live.store, live.served()
     if served and store.describe(served).origin != NEW:
         raise AlreadyExists(
             f"the store already serves {lineage.collection!r} from {served!r}, which no log knows. "
             f"Back it up as it is (authority: store), or name the collection differently"
         )
-    name = served or _left_over(lineage, store) or _physical_name(lineage, repository)
+    name = served or _left_over(lineage, store) or _physical_name(lineage, history)
     store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW))
     store.build_index(name)
     if served is None:
-        store.promote(name, alias=lineage.collection)
+        live.promote(name)
     return name
 
 
 def new_collection_beside(
-    lineage: Lineage, *, repository: Repository, store: VectorStore, used: frozenset[str]
+    lineage: Lineage, *, history: History, live: Live, used: frozenset[str]
 ) -> str:
     """An empty collection that nothing is served from, none of those that were used before; one
     that a killed run left is used again. The caller holds the lease."""
+    store = live.store
     left = _left_over(lineage, store, used=used)
     name = left if left and not store.status(left).records else None
-    name = name or _free_name(lineage, repository, taken=used | set(store.collections()))
+    name = name or _free_name(lineage, history, taken=used | set(store.collections()))
     store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW))
     store.build_index(name)
     return name
@@ -402,34 +399,21 @@ def _left_over(
     return None
 
 
-def _free_name(lineage: Lineage, repository: Repository, *, taken: Set[str]) -> str:
+def _free_name(lineage: Lineage, history: History, *, taken: Set[str]) -> str:
     """A physical name that nothing has or had: one made within the same second has it already."""
-    name = _physical_name(lineage, repository)
+    name = _physical_name(lineage, history)
     numbered = (f"{name}-{number}" for number in itertools.count(2))
     return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
 
-def _physical_name(lineage: Lineage, repository: Repository) -> str:
-    return f"{lineage.collection}@{repository.clock():%Y%m%dT%H%M%SZ}"
+def _physical_name(lineage: Lineage, history: History) -> str:
+    return f"{lineage.collection}@{history.repository.clock():%Y%m%dT%H%M%SZ}"
 
 
-def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
-    return History(repository, lineage.collection).manifest()
-
-
-def _apply_into(
-    report: Ingested,
-    lineage: Lineage,
-    *,
-    repository: Repository,
-    store: VectorStore,
-    lease: Lease,
-) -> Ingested:
+def _followed(report: Ingested, history: History, live: Live) -> Ingested:
     """Apply; a store that cannot follow is reported, since the log already has the changes."""
     try:
-        applied = finish_pending(
-            lineage.collection, repository=repository, store=store, lease=lease
-        )
+        applied = live.follow(history)
     except (NotFound, Unavailable) as error:
         return replace(report, unapplied=str(error))
     before = report.applied

@@ -9,9 +9,10 @@ from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.details import AcceptedEvidence
 from dr_pipelines.model.recovery_point import Head, Manifest, ObjectRef
 from dr_pipelines.model.unread import SHOWN_DIGITS, Quarantined, Unread
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import read_manifest, write_manifest
+from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
 
 ACCEPTED = "accepted-quarantine"
@@ -56,21 +57,21 @@ def decide(held: Unread, names: Sequence[str], *, reason: str, by: str) -> Decis
     return Decision(tuple(_named(held, name) for name in dict.fromkeys(names)), reason, by)
 
 
-def accept(collection: str, decision: Decision, *, repository: Repository) -> Head:
+def accept(history: History, decision: Decision) -> Head:
     """Record in the log that lines are let go; the state is unchanged. Raises `NotFound` where
     nothing is logged yet."""
-    build = partial(_draft, collection, decision, repository)
-    return repository.log(collection).append("evidence", build)
+    return history.log.append("evidence", partial(_draft, history, decision))
 
 
-def _draft(collection: str, decision: Decision, repository: Repository, head: Head) -> Draft:
+def _draft(history: History, decision: Decision, head: Head) -> Draft:
+    repository, collection = history.repository, history.collection
     if head.entry is None:
         raise NotFound(
             f"{collection}: nothing is ingested yet, so there is no log to write this decision to. "
             f"Run first: dr ingest {collection}"
         )
     body = head.entry.body
-    manifest = read_manifest(repository, body.manifest, collection=collection)
+    manifest = history.manifest_of(head.entry)
     at = repository.clock().isoformat()
     new = [
         {

@@ -12,11 +12,10 @@ from dr_pipelines.errors import NotFound
 from dr_pipelines.ingestion.days import Day
 from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.ingestion.lineage import Lineage
-from dr_pipelines.live.apply import Applied, finish_pending
+from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.model.misfit import NAMED, Misfit
-from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.repository import Repository
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,8 @@ class Replayed:
 def replay(
     lineage: Lineage,
     *,
-    repository: Repository,
-    store: VectorStore,
-    lease: Lease,
+    history: History,
+    live: Live,
     first: date,
     last: date,
     progress: Progress | None = None,
@@ -48,19 +46,17 @@ def replay(
     adopted. Raises `NotFound` when no covered day is in the range, `ProvenanceChanged` when the
     policy names another model or chunker than the collection was made with.
     """
-    bound = bind(lineage, repository=repository, store=store, lease=lease)
-    finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
-    days = covered_days(lineage, repository=repository, first=first, last=last)
+    bound = bind(lineage, history=history, live=live)
+    live.follow(history)
+    days = covered_days(lineage, history=history, first=first, last=last)
     records, entries, written = 0, list[int](), 0
     left_out, refused = 0, list[Misfit]()
     for day in days:
         if on_day:
             on_day(day.name)
-        commit = prepare_day(lineage, day, repository=repository, again=True, progress=progress)
-        head = append_days(lineage, [commit], repository=repository, bound=bound)
-        applied: Applied = finish_pending(
-            lineage.collection, repository=repository, store=store, lease=lease
-        )
+        commit = prepare_day(lineage, day, history=history, again=True, progress=progress)
+        head = append_days(lineage, [commit], history=history, bound=bound)
+        applied: Applied = live.follow(history)
         records += commit.rows
         entries.append(head.number)
         written += applied.written
@@ -70,9 +66,9 @@ def replay(
     return Replayed(names, records, tuple(entries), written, left_out, some)
 
 
-def covered_days(lineage: Lineage, *, repository: Repository, first: date, last: date) -> list[Day]:
+def covered_days(lineage: Lineage, *, history: History, first: date, last: date) -> list[Day]:
     """The days in a range that the log covers, as nothing but replays."""
-    manifest = History(repository, lineage.collection).manifest()
+    manifest = history.manifest()
     if manifest is None:
         raise NotFound(
             f"{lineage.collection}: nothing is backed up yet, so nothing can be replayed"

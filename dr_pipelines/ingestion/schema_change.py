@@ -24,7 +24,7 @@ from dr_pipelines.ingestion.ingest import (
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
-from dr_pipelines.live.apply import finish_pending
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.details import EpochBegun, RestoreDetail
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.recovery_point import (
@@ -35,21 +35,19 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.planning.recovery import next_timeline
 from dr_pipelines.planning.serving import require_store
-from dr_pipelines.protocols import Lease, Progress, VectorStore
+from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
-from dr_pipelines.repository.repository import Repository
 
 
 def accept_schema(
     lineage: Lineage,
     name: str,
     *,
-    repository: Repository,
-    store: VectorStore,
-    lease: Lease,
+    history: History,
+    live: Live,
     authority: Authority = "source",
     progress: Progress | None = None,
     on_day: Callable[[str], None] | None = None,
@@ -61,40 +59,40 @@ def accept_schema(
     or the store has a say (mixed): its edits have the former schema; `InvalidRequest` for the name
     that is in force already.
     """
-    manifest = _known_manifest(lineage, repository)
+    manifest = _known_manifest(lineage, history)
     if manifest.epoch_name == name and manifest.spec.same_contract(lineage.spec):
-        done = finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+        done = live.follow(history)
         held = lineage.source.unread()
-        return Ingested(applied=done, unread=open_lines(repository, manifest, held))
+        return Ingested(applied=done, unread=open_lines(history.repository, manifest, held))
     _require_change(lineage, manifest, authority=authority)
     require_new_name(manifest, name)
-    finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+    live.follow(history)
     reading, commits = Reading(manifest.epoch + 1, {}), list[DayCommit]()
     for found in source_days(lineage):
         day = plan_day(lineage, reading, found.day.isoformat())
         if on_day:
             on_day(day.name)
-        commits.append(prepare_day(lineage, day, repository=repository, progress=progress))
+        commits.append(prepare_day(lineage, day, history=history, progress=progress))
     if not commits:
         raise Refused(f"{lineage.collection}: the source is empty: there is nothing to read again")
-    with lease(lineage.collection):
+    with live.held():
         used = frozenset(timeline.physical for timeline in manifest.timelines)
-        physical = new_collection_beside(lineage, repository=repository, store=store, used=used)
-    build = partial(_draft, lineage, name, commits, repository, manifest, physical)
-    head = repository.log(lineage.collection).append("restore", build)
-    applied = finish_pending(lineage.collection, repository=repository, store=store, lease=lease)
+        physical = new_collection_beside(lineage, history=history, live=live, used=used)
+    build = partial(_draft, lineage, name, commits, history, manifest, physical)
+    head = history.log.append("restore", build)
+    applied = live.follow(history)
     return Ingested(
         days=tuple(commit.day.name for commit in commits),
         records=sum(commit.rows for commit in commits),
         empty=sum(commit.empty for commit in commits),
-        unread=open_lines(repository, manifest, lineage.source.unread()),
+        unread=open_lines(history.repository, manifest, lineage.source.unread()),
         entries=(head.number,),
         applied=applied,
     )
 
 
-def _known_manifest(lineage: Lineage, repository: Repository) -> Manifest:
-    manifest = History(repository, lineage.collection).manifest()
+def _known_manifest(lineage: Lineage, history: History) -> Manifest:
+    manifest = history.manifest()
     if manifest is None:
         raise NotFound(f"{lineage.collection}: nothing was ingested yet: any schema is its first")
     require_provenance(lineage, manifest)
@@ -116,12 +114,12 @@ def _draft(
     lineage: Lineage,
     name: str,
     commits: list[DayCommit],
-    repository: Repository,
+    history: History,
     planned: Manifest,
     physical: str,
     head: Head,
 ) -> Draft:
-    latest = History(repository, lineage.collection).manifest_at(head)
+    latest = history.manifest_at(head)
     if latest is None:
         raise Conflict(f"{lineage.collection}: the log became empty")
     require_timeline(latest, planned.current)
@@ -142,7 +140,7 @@ def _draft(
         timelines=(*latest.timelines, timeline),
         provenance=lineage.provenance,
         environments={environment.fingerprint: environment},
-        canaries=canaries_for(lineage, repository=repository, manifest=latest),
+        canaries=canaries_for(lineage, history=history, manifest=latest),
         epoch=latest.epoch + 1,
         epoch_name=name,
         partitions={c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
@@ -152,7 +150,9 @@ def _draft(
         tool_version=__version__,
     )
     added = [ref for commit in commits for ref in commit.segments]
-    ref = write_manifest(repository, advance(repository, begun, added, entry=head.number + 1))
+    ref = write_manifest(
+        history.repository, advance(history.repository, begun, added, entry=head.number + 1)
+    )
     detail = RestoreDetail(
         route="schema",
         physical=physical,

@@ -18,6 +18,7 @@ from dr_pipelines.model.recovery_point import LeftOut, Manifest
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.observation import Observed, hold
 from dr_pipelines.repository.repository import Repository
@@ -144,7 +145,7 @@ def _named_first(refused: dict[str, Misfit]) -> tuple[Misfit, ...]:
     return tuple(sorted(refused.values(), key=lambda m: (not m.column, m.record))[:NAMED])
 
 
-def write_left_out(repository: Repository, collection: str, left: Left) -> LeftOut | None:
+def write_left_out(history: History, left: Left) -> LeftOut | None:
     """Keep the list of what was left out; None where nothing was."""
     if not left.total:
         return None
@@ -153,8 +154,8 @@ def write_left_out(repository: Repository, collection: str, left: Left) -> LeftO
         for key, content, vectors in zip(*(c.to_pylist() for c in left.table.columns), strict=True)
     ]
     value = {"kind": "left-out", "records": rows}
-    key = f"{collection}/evidence/left-out/{repository.new_name('-')}.json"
-    ref = repository.put(key, canonical_json(value))
+    key = f"{history.collection}/evidence/left-out/{history.repository.new_name('-')}.json"
+    ref = history.repository.put(key, canonical_json(value))
     return LeftOut(records=ref, total=len(rows), named=left.named)
 
 
@@ -185,7 +186,7 @@ def held_ids(state: State, left: Left) -> pa.Array:
     return found.chunk(0) if isinstance(found, pa.ChunkedArray) else found
 
 
-def still_left_out(state: State, manifest: Manifest, *, repository: Repository) -> LeftOut | None:
+def still_left_out(state: State, manifest: Manifest, *, history: History) -> LeftOut | None:
     """What is left out by now: without what somebody put back, or the log has otherwise."""
     if manifest.left_out is None:
         return None
@@ -195,7 +196,7 @@ def still_left_out(state: State, manifest: Manifest, *, repository: Repository) 
         return manifest.left_out
     there = set(held["id"].to_pylist())
     named = tuple(m for m in manifest.left_out.named if m.record in there)
-    return write_left_out(repository, manifest.collection, Left(held.cast(_SCHEMA), named))
+    return write_left_out(history, Left(held.cast(_SCHEMA), named))
 
 
 def without(rows: pa.Table, ids: pa.Array) -> pa.Table:

@@ -33,14 +33,11 @@ from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 
-def protection_status(
-    collection: str, *, repository: Repository, feed: Feed | None, edited: bool
-) -> ProtectionStatus:
+def protection_status(history: History, *, feed: Feed | None, edited: bool) -> ProtectionStatus:
     """Where a collection stands now; `feed` is None for one that has no source.
 
     Raises `SourceRewritten` when the source is not the one that was read: nothing can be said then.
     """
-    history = History(repository, collection)
     head = history.head()
     manifest = history.manifest_at(head)
     source = source_days(feed) if feed else []
@@ -62,7 +59,7 @@ def protection_status(
         proven=proof.number,
         proven_at=proof.at,
         edited=edited,
-        unread=_unread(feed, manifest, source, repository=repository) if feed else Unread(),
+        unread=_unread(feed, manifest, source, repository=history.repository) if feed else Unread(),
         unfit=proof.unfit,
         refused=refusal.reason if refusal else "",
         refused_since=refusal.at if refusal else None,
@@ -89,9 +86,8 @@ class CachedStatus:
 
 
 def cached_status(
-    collection: str,
+    history: History,
     *,
-    repository: Repository,
     feed: Feed | None,
     edited: bool,
     last: CachedStatus | None,
@@ -101,13 +97,11 @@ def cached_status(
     The source is read only if it or the log did. Raises as `standing` does.
     """
     source = feed.source.change_token() if feed else ""  # first: see `of`
-    head = History(repository, collection).head()
+    head = history.head()
     of = sha256(canonical_json([__version__, source, head.sha256, edited])).hexdigest()
     if last is not None and last.of == of:
         return last
-    return CachedStatus(
-        of, protection_status(collection, repository=repository, feed=feed, edited=edited)
-    )
+    return CachedStatus(of, protection_status(history, feed=feed, edited=edited))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +119,11 @@ class Look:
         return None if span == timedelta.max else span
 
 
-def look(collection: str, *, repository: Repository, feed: Feed | None, edited: bool) -> Look:
+def look(history: History, *, feed: Feed | None, edited: bool) -> Look:
     """Where a collection stands, for those who go on without it where it cannot be known: its
     source is out of reach, or not the one that was read."""
     try:
-        return Look(protection_status(collection, repository=repository, feed=feed, edited=edited))
+        return Look(protection_status(history, feed=feed, edited=edited))
     except (InvalidRequest, Refused, Unavailable) as error:
         return Look(problem=str(error))
 

@@ -38,6 +38,7 @@ from dr_pipelines.project import adapters
 
 if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.ingestion.lineage import Feed, Lineage
+    from dr_pipelines.live.live import Live
     from dr_pipelines.model.recovery_point import Manifest, Writer
     from dr_pipelines.planning.freshness import ProtectionStatus
     from dr_pipelines.proof.trial import Scratch
@@ -170,6 +171,18 @@ class Project:
 
         return History(self.reading(), collection)
 
+    def writable_history(self, collection: str, *, run: str = "") -> "History":
+        """The log of a collection for those who append to it; see `repository`."""
+        from dr_pipelines.repository.history import History
+
+        return History(self.repository(run=run), collection)
+
+    def live(self, collection: str) -> "Live":
+        """A collection as it is served, for those who write to it; raises as `store_of` does."""
+        from dr_pipelines.live.live import Live
+
+        return Live(self.store_of(collection), self.lease, collection)
+
     def _store_for(self, collection: str, manifest: "Manifest | None") -> "VectorStore":
         from dr_pipelines.planning.serving import require_store
 
@@ -291,8 +304,7 @@ class Project:
         )
         last = cache.last()
         seen = cached_status(
-            name,
-            repository=self.reading(),
+            self.history(name),
             feed=self.feed(name) if policy.source else None,
             edited=policy.authority != "source",
             last=last,

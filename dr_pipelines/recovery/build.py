@@ -118,8 +118,8 @@ class Building:
     def of_files(self) -> None:
         """The engine's own files, laid out in one step; what is there is whole, but for what was
         left out before they were kept."""
-        native = self.resources.native
-        kept = kept_for(self.repository, self.point, engine=namespace(self.store.engine))
+        native, history = self.resources.native, History(self.repository, self.plan.collection)
+        kept = kept_for(history, self.point, engine=namespace(self.store.engine))
         if native is None or kept is None:
             raise InvalidRequest(f"{self.plan.collection}: --route native needs the engine's files")
         with self.watch.phase("files"):
@@ -130,7 +130,7 @@ class Building:
                     read=OpenKept(self.repository, kept),
                     spec=self._spec(),
                 )
-            proven = History(self.repository, self.plan.collection).point(kept.snapshot).manifest
+            proven = history.point(kept.snapshot).manifest
             self.left = read_left_out(self.repository, proven)
 
     def index(self, progress: Progress | None) -> None:

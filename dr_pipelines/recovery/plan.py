@@ -123,7 +123,8 @@ def _files_kept(request: Request, resources: Resources, point: RecoveryPoint) ->
     if request.route in (Route.LOAD, Route.REPLAY) or resources.native is None:
         return False
     engine = namespace(resources.store.engine)
-    return kept_for(resources.repository, point, engine=engine) is not None
+    history = History(resources.repository, request.collection)
+    return kept_for(history, point, engine=engine) is not None
 
 
 def _fitted(point: PointFacts, maker: MakerFacts | None, store: VectorStore) -> CompatibilityReport:

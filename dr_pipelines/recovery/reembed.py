@@ -31,6 +31,7 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.checkpoints import find_embeddings, write_embeddings
 from dr_pipelines.repository.fold import FoldInput, State, fold_inputs
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
@@ -172,8 +173,7 @@ def _embed(
 ) -> Iterator[tuple[SegmentRef, bool]]:
     """Segments of a checkpoint's newest rows, and whether each was embedded now."""
     waiting = find_embeddings(
-        repository,
-        lineage.collection,
+        History(repository, lineage.collection),
         day=of.partition,
         provenance=lineage.provenance.fingerprint,
         spec=lineage.spec,
@@ -186,12 +186,13 @@ def _embed(
             yield left.segment, False
             continue
         if count_records(piece):
-            require_same_model(lineage, repository=repository, manifest=point.manifest)
+            require_same_model(
+                lineage, history=History(repository, lineage.collection), manifest=point.manifest
+            )
         embedded = embedded_rows(lineage, piece, generation=point.number, progress=progress)
         yield (
             write_embeddings(
-                repository,
-                lineage.collection,
+                History(repository, lineage.collection),
                 embedded,
                 spec=lineage.spec,
                 of=of,
@@ -219,7 +220,9 @@ def _kept_rows(
         names = [name for name in chunk_schema(lineage.spec).names if name != "prefix"]
         chunks = rows.select(names).append_column("prefix", pa.nulls(rows.num_rows, pa.string()))
         if records.num_rows:
-            require_same_model(lineage, repository=repository, manifest=point.manifest)
+            require_same_model(
+                lineage, history=History(repository, lineage.collection), manifest=point.manifest
+            )
         rows = embedded_rows(lineage, chunks, generation=point.number)
     return write_segment(repository, lineage.collection, rows, spec=lineage.spec, kind="delta")
 

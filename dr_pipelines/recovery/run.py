@@ -18,6 +18,7 @@ from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.state import Expected, expected_state, planned_point
 from dr_pipelines.recovery.switch import require_unserved, switch
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.observation import Observed
 
 
@@ -88,13 +89,13 @@ class _Run:
 
     def switch(self, manifest: Manifest, described: CollectionSpec, make: Building) -> int:
         """Commit the new timeline and serve it; returns its log number."""
-        repository, engine = self.resources.repository, self.resources.store.engine
+        history = History(self.resources.repository, self.plan.collection)
         update = {
             "spec": described,
-            "engine": engine,
+            "engine": self.resources.store.engine,
             "fitness": None,  # what fits is for the next snapshot to say
             "accepted_losses": (),
-            "left_out": write_left_out(repository, self.plan.collection, make.left),
+            "left_out": write_left_out(history, make.left),
         }
         with self.watch.phase("switch"):
             return switch(

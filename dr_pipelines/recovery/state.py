@@ -72,7 +72,8 @@ def expected_state(
         with watch.phase("embed") as rows:
             made = reembed(point, lineage, repository=repository, progress=progress)
             rows[0] = embedded = made.embedded
-        canaries = canaries_for(lineage, repository=repository, manifest=manifest)
+        history = History(repository, lineage.collection)
+        canaries = canaries_for(lineage, history=history, manifest=manifest)
         manifest = _replayed_manifest(manifest, made.segments, lineage, point, canaries)
     with fold(repository, manifest) as state:
         counts, digests = state.counts(), state.digests()

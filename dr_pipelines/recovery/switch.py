@@ -6,7 +6,7 @@ from functools import partial
 
 from dr_pipelines import __version__
 from dr_pipelines.errors import Conflict, Refused
-from dr_pipelines.live.apply import apply_pending
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.details import RestoreDetail
 from dr_pipelines.model.recovery import Phase, Plan
 from dr_pipelines.model.recovery_point import (
@@ -24,7 +24,6 @@ from dr_pipelines.recovery.state import recounted
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
-from dr_pipelines.repository.repository import Repository
 
 
 def require_unserved(plan: Plan, resources: Resources) -> None:
@@ -66,9 +65,10 @@ def switch(
             records=manifest.counts.records,
             phases={phase.name: phase.seconds for phase in phases},
         )
-        build = partial(_switch_draft, point, manifest, plan, repository, made)
-        head = repository.log(plan.collection).append("restore", build)
-        apply_pending(plan.collection, repository=repository, store=store)
+        history = History(repository, plan.collection)
+        build = partial(_switch_draft, point, manifest, plan, history, made)
+        head = history.log.append("restore", build)
+        Live(store, resources.lease, plan.collection).apply(history)
     return head.number
 
 
@@ -76,11 +76,11 @@ def _switch_draft(
     point: RecoveryPoint,
     manifest: Manifest,
     plan: Plan,
-    repository: Repository,
+    history: History,
     made: Made,
     head: Head,
 ) -> Draft:
-    latest = History(repository, plan.collection).manifest_at(head)
+    latest = history.manifest_at(head)
     if latest is None:
         raise Conflict(f"{plan.collection}: the log became empty")
     number = next_timeline(latest.timelines)
@@ -109,6 +109,6 @@ def _switch_draft(
         "accepted": latest.accepted,  # a decision is about the source, not about this state
         "tool_version": __version__,
     }
-    ref = write_manifest(repository, manifest.model_copy(update=update))
+    ref = write_manifest(history.repository, manifest.model_copy(update=update))
     detail = RestoreDetail(point=plan.point, route=str(plan.route), physical=plan.physical)
     return Draft(timeline.id, Body(manifest=ref, pending=(head.number + 1,), detail=detail))

@@ -6,15 +6,16 @@ from dr_pipelines.errors import Damaged, NotFound
 from dr_pipelines.model.canaries import Canaries
 from dr_pipelines.model.lineage import EmbedderProvenance
 from dr_pipelines.model.recovery_point import CanariesRef, Manifest, ObjectRef
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.repository import Repository
 
 LIMIT_BYTES = 64 << 20
 
 
-def write_canaries(repository: Repository, collection: str, canaries: Canaries) -> CanariesRef:
+def write_canaries(history: History, canaries: Canaries) -> CanariesRef:
     """Store canaries under a name that tells their model."""
-    place = _place(collection, canaries.embedder)
+    repository, place = history.repository, _place(history, canaries.embedder)
     ref = repository.put(f"{place}{repository.new_name('-')}.json", canaries.canonical())
     return CanariesRef(**ref.model_dump())
 
@@ -31,14 +32,13 @@ def named_canaries(manifest: Manifest | None, embedder: EmbedderProvenance) -> C
     return manifest.canaries if manifest.provenance.embedder == embedder else None
 
 
-def left_canaries(
-    repository: Repository, collection: str, embedder: EmbedderProvenance
-) -> CanariesRef | None:
+def left_canaries(history: History, embedder: EmbedderProvenance) -> CanariesRef | None:
     """The oldest canaries of a model that are stored and whole, named by a manifest or not. A
     listing that misses them costs a comparison, nothing else."""
-    for key in sorted(repository.blobs.keys(_place(collection, embedder))):
+    blobs = history.repository.blobs
+    for key in sorted(blobs.keys(_place(history, embedder))):
         try:
-            data = repository.blobs.read(key)
+            data = blobs.read(key)
             if _parsed(data, key).embedder == embedder:
                 return CanariesRef.of(key, data)
         except (NotFound, Damaged):
@@ -46,8 +46,8 @@ def left_canaries(
     return None
 
 
-def _place(collection: str, embedder: EmbedderProvenance) -> str:
-    return f"{collection}/canaries/{embedder.fingerprint[:16]}/"
+def _place(history: History, embedder: EmbedderProvenance) -> str:
+    return f"{history.collection}/canaries/{embedder.fingerprint[:16]}/"
 
 
 def _parsed(data: bytes, key: str) -> Canaries:

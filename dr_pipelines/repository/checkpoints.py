@@ -37,6 +37,7 @@ from dr_pipelines.repository.codec import (
     require_schema,
     sealed_metadata,
 )
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import records_only, row_digests, write_segment
 
@@ -53,8 +54,7 @@ class Embedded:
 
 
 def write_checkpoint(
-    repository: Repository,
-    collection: str,
+    history: History,
     rows: pa.Table,
     *,
     stage: Literal["documents", "chunks"],
@@ -71,14 +71,13 @@ def write_checkpoint(
     metadata = _labels(stage, position_range, provenance=provenance, input_sha256=input_sha256)
     if stage == "documents":
         metadata["fields"] = fields
-    key = checkpoint_key(repository, collection, stage, position_range.day)
-    ref = repository.put(key, encode_table(rows, metadata=metadata))
+    key = checkpoint_key(history, stage, position_range.day)
+    ref = history.repository.put(key, encode_table(rows, metadata=metadata))
     return _checkpoint_ref(ref, stage, position_range, rows=rows, provenance=provenance)
 
 
 def find_documents(
-    repository: Repository,
-    collection: str,
+    history: History,
     *,
     position_range: PositionRange,
     provenance: str,
@@ -88,7 +87,7 @@ def find_documents(
     anchor each was read at."""
     found = []
     wanted = {"provenance": provenance, "fields": fields, "epoch": str(position_range.epoch)}
-    for ref, labels, data in _listed(repository, collection, "documents", position_range.day):
+    for ref, labels, data in _listed(history, "documents", position_range.day):
         made = _range_of(labels)
         if made is None or any(labels.get(name) != value for name, value in wanted.items()):
             continue
@@ -102,15 +101,14 @@ def find_documents(
 
 
 def find_chunks(
-    repository: Repository,
-    collection: str,
+    history: History,
     *,
     of: CheckpointRef,
     provenance: str,
     spec: CollectionSpec,
 ) -> CheckpointRef | None:
     """An unclaimed chunks checkpoint made from a documents checkpoint; digests are recomputed."""
-    for ref, labels, data in _listed(repository, collection, "chunks", of.partition):
+    for ref, labels, data in _listed(history, "chunks", of.partition):
         if labels.get("provenance") != provenance or labels.get("input") != of.sha256:
             continue
         rows = _decode_or_none(data, chunk_schema(spec), what=ref.key)
@@ -120,8 +118,7 @@ def find_chunks(
 
 
 def write_embeddings(
-    repository: Repository,
-    collection: str,
+    history: History,
     rows: pa.Table,
     *,
     spec: CollectionSpec,
@@ -139,8 +136,8 @@ def write_embeddings(
     if seconds is not None:
         labels["seconds"] = f"{seconds:.3f}"
     return write_segment(
-        repository,
-        collection,
+        history.repository,
+        history.collection,
         rows,
         spec=spec,
         kind=kind,
@@ -149,13 +146,12 @@ def write_embeddings(
         environment=environment,
         metadata={**labels, "environment": environment, "kind": kind},
         input_sha256=name,
-        key=checkpoint_key(repository, collection, "embeddings", of.partition),
+        key=checkpoint_key(history, "embeddings", of.partition),
     )
 
 
 def find_embeddings(
-    repository: Repository,
-    collection: str,
+    history: History,
     *,
     day: str,
     provenance: str,
@@ -169,13 +165,13 @@ def find_embeddings(
     is not taken, since what stands would beat it. Vector and content digests are recomputed.
     """
     found: dict[str, tuple[int, Embedded]] = {}
-    for ref, labels, data in _listed(repository, collection, "embeddings", day, skip=claimed):
+    for ref, labels, data in _listed(history, "embeddings", day, skip=claimed):
         if labels.get("provenance") != provenance:
             continue
         rows = _decode_or_none(data, segment_schema(spec), what=ref.key)
         if rows is None or not _content_holds(rows, spec) or not _vectors_hold(rows, spec):
             continue
-        index = _adopted_index(repository, ref, rows, spec)
+        index = _adopted_index(history.repository, ref, rows, spec)
         generation = pc.max(rows["generation"]).as_py()
         piece = labels.get("input", "")
         if generation <= newer_than:
@@ -217,9 +213,11 @@ def read_documents(repository: Repository, ref: CheckpointRef) -> pa.Table:
     return decode_table(repository.fetch(ref), CHANGE_SCHEMA, what=ref.key, rows=ref.rows)
 
 
-def checkpoint_key(repository: Repository, collection: str, stage: Stage, day: str) -> str:
+def checkpoint_key(history: History, stage: Stage, day: str) -> str:
     """A fresh name for a checkpoint."""
-    return f"{collection}/checkpoints/{stage}/{day}/{repository.new_name('-')}.parquet"
+    return (
+        f"{history.collection}/checkpoints/{stage}/{day}/{history.repository.new_name('-')}.parquet"
+    )
 
 
 def _labels(
@@ -245,18 +243,18 @@ def _range_of(labels: dict[str, str]) -> PositionRange | None:
 
 
 def _listed(
-    repository: Repository,
-    collection: str,
+    history: History,
     stage: Stage,
     day: str,
     *,
     skip: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[ObjectRef, dict[str, str], bytes]]:
-    for key in repository.blobs.keys(f"{collection}/checkpoints/{stage}/{day}/"):
+    blobs = history.repository.blobs
+    for key in blobs.keys(f"{history.collection}/checkpoints/{stage}/{day}/"):
         if key.endswith(".index.parquet") or key in skip:
             continue
         try:
-            data = repository.blobs.read(key, (0, MAX_OBJECT_BYTES + 1))
+            data = blobs.read(key, (0, MAX_OBJECT_BYTES + 1))
         except NotFound:
             continue
         ref = ObjectRef(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))

@@ -21,6 +21,7 @@ from dr_pipelines.errors import Unavailable
 from dr_pipelines.ingestion.ingest import Ingested, ingest
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.replay import Replayed, replay
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import (
     CollectionSpec,
@@ -193,13 +194,17 @@ class Process:
         """The collection's log."""
         return History(self.repository, self.collection)
 
+    @property
+    def live(self) -> Live:
+        """The collection as it is served."""
+        return Live(self.store, self.lease, self.collection)
+
     def ingest(self, first: date | None = None, last: date | None = None) -> Ingested:
         """`dr ingest`: all days that are not covered, or those in [first, last]."""
         return ingest(
             self.lineage,
-            repository=self.repository,
-            store=self.store,
-            lease=self.lease,
+            history=self.history,
+            live=self.live,
             first=first,
             last=last,
         )
@@ -207,25 +212,20 @@ class Process:
     def backup(self, *, accept_absence: bool = False) -> Snapshot:
         """`dr backup`."""
         return backup(
-            self.collection,
-            repository=self.repository,
-            store=self.store,
-            lease=self.lease,
+            self.history,
+            live=self.live,
             accept_absence=accept_absence,
         )
 
     def compact(self) -> Compacted:
-        return compact(
-            self.collection, repository=self.repository, store=self.store, lease=self.lease
-        )
+        return compact(self.history, live=self.live)
 
     def replay(self, first: date, last: date) -> Replayed:
         """`dr replay`."""
         return replay(
             self.lineage,
-            repository=self.repository,
-            store=self.store,
-            lease=self.lease,
+            history=self.history,
+            live=self.live,
             first=first,
             last=last,
         )

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines import __version__
 from dr_pipelines.errors import Conflict, Damaged, NotFound
-from dr_pipelines.live.apply import finish_pending
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.details import CompactDetail
 from dr_pipelines.model.record import segment_schema
 from dr_pipelines.model.recovery_point import (
@@ -23,11 +23,10 @@ from dr_pipelines.model.recovery_point import (
     Manifest,
     SegmentRef,
 )
-from dr_pipelines.protocols import Lease, VectorStore
-from dr_pipelines.repository.fold import State, fold
+from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History, require_timeline
 from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import segments, write_manifest
+from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings
 from dr_pipelines.repository.segments import (
@@ -80,35 +79,33 @@ class Compacted:
     rows_after: int
 
 
-def compact(
-    collection: str, *, repository: Repository, store: VectorStore, lease: Lease
-) -> Compacted:
+def compact(history: History, *, live: Live) -> Compacted:
     """Rewrite the segments of a collection as few sorted ones, and commit.
 
     Entries that are not applied are finished first. Older recovery points keep their segments.
     Raises `Conflict` when another run commits meanwhile, `Damaged` when the result would not fold
     to the same state.
     """
-    finish_pending(collection, repository=repository, store=store, lease=lease)
-    history = History(repository, collection)
+    live.follow(history)
+    collection = history.collection
     head = history.head()
     manifest = history.manifest_at(head)
     if manifest is None:
         raise NotFound(f"{collection}: nothing is backed up yet, so nothing can be compacted")
-    before = segments(repository, manifest)
+    before = history.segments(manifest)
     rows = sum(ref.rows for ref in before)
     if len(before) <= 1:
         return Compacted(None, len(before), len(before), rows, rows)
-    made = tuple(_rewrite(repository, manifest))
+    made = tuple(_rewrite(history, manifest))
     compacted = manifest.model_copy(update={"pages": (), "segments": made})
-    _require_same_state(repository, manifest, compacted)
-    build = partial(_draft, repository, compacted, head, before)
-    committed = repository.log(collection).append("compact", build)
+    _require_same_state(history, manifest, compacted)
+    build = partial(_draft, history, compacted, head, before)
+    committed = history.log.append("compact", build)
     return Compacted(committed.number, len(before), len(made), rows, sum(ref.rows for ref in made))
 
 
 def _draft(
-    repository: Repository,
+    history: History,
     compacted: Manifest,
     base: Head,
     before: Sequence[SegmentRef],
@@ -116,7 +113,7 @@ def _draft(
 ) -> Draft:
     if head.entry is None or base.entry is None:
         raise Conflict(f"{compacted.collection}: the log became empty")
-    manifest = History(repository, compacted.collection).manifest_at(head)
+    manifest = history.manifest_at(head)
     if manifest is None or head.entry.body.manifest != base.entry.body.manifest:
         raise Conflict(
             f"{compacted.collection}: another run committed while this one compacted; run it again"
@@ -126,7 +123,7 @@ def _draft(
         ref.model_copy(update={"entry": head.number + 1}) for ref in compacted.segments
     )
     update = {"segments": numbered, "tool_version": __version__}
-    ref = write_manifest(repository, compacted.model_copy(update=update))
+    ref = write_manifest(history.repository, compacted.model_copy(update=update))
     detail = CompactDetail(
         segments_before=len(before),
         segments_after=len(numbered),
@@ -136,8 +133,8 @@ def _draft(
     return Draft(manifest.timeline, head.entry.body.following(detail, manifest=ref))
 
 
-def _require_same_state(repository: Repository, before: Manifest, after: Manifest) -> None:
-    with fold(repository, before) as old, fold(repository, after) as new:
+def _require_same_state(history: History, before: Manifest, after: Manifest) -> None:
+    with history.fold(before) as old, history.fold(after) as new:
         same = old.counts() == new.counts() and old.digests() == new.digests()
     if not same:
         raise Damaged(
@@ -146,19 +143,20 @@ def _require_same_state(repository: Repository, before: Manifest, after: Manifes
         )
 
 
-def _rewrite(repository: Repository, manifest: Manifest) -> Iterator[SegmentRef]:
+def _rewrite(history: History, manifest: Manifest) -> Iterator[SegmentRef]:
     """New segments over windows of documents, each merged from the segments that hold them."""
-    with fold(repository, manifest) as state:
+    with history.fold(manifest) as state:
         state.sql.execute(_REPETITIONS)
         cursors = [
-            _Cursor(repository, ref, state, number) for number, ref in enumerate(state.segments)
+            _Cursor(history.repository, ref, state, number)
+            for number, ref in enumerate(state.segments)
         ]
         for bound in _bounds(state):
             parts = [cursor.up_to(bound) for cursor in cursors]
             rows = pa.concat_tables([part for part in parts if part.num_rows])
             yield write_segment(
-                repository,
-                manifest.collection,
+                history.repository,
+                history.collection,
                 sort_rows(rows).combine_chunks(),
                 spec=manifest.spec,
                 kind="base",

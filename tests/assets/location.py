@@ -12,6 +12,7 @@ import dagster as dg
 from assets.builder import build_defs
 from assets.resources import ProjectResource
 from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.live.live import Live
 from dr_pipelines.project.project import Project, open_project
 from dr_pipelines.repository.history import History
 
@@ -131,9 +132,8 @@ class Location:
         opened = self.project
         ingest(
             opened.lineage("notes"),
-            repository=opened.repository(),
-            store=opened.store_of("notes"),
-            lease=opened.lease,
+            history=History(opened.repository(), opened.lineage("notes").collection),
+            live=Live(opened.store_of("notes"), opened.lease, opened.lineage("notes").collection),
         )
 
     def ingest(self, *assets: str, days: tuple[str, str] = DAYS) -> dg.ExecuteInProcessResult:

@@ -60,10 +60,8 @@ def back_up(location: Location) -> None:
     """`dr backup`, without Dagster."""
     opened = location.project
     backup(
-        "notes",
-        repository=opened.repository(),
-        store=opened.store_of("notes"),
-        lease=opened.lease,
+        History(opened.repository(), "notes"),
+        live=opened.live("notes"),
     )
     record_proof(History(opened.repository(), "notes"), checks=("equal", "restorable"))
 
@@ -154,7 +152,7 @@ def test_days_before_the_first_partition_are_not_reported(ingested: Location) ->
     (tracked,) = track(ingested.project)
     later = tracked.policy.model_copy(update={"partitions_start": date(2026, 1, 6)})
     hand = ByHand(
-        replace(tracked, policy=later), ingested.instance, ingested.project.reading(), head
+        replace(tracked, policy=later), ingested.instance, ingested.project.history("notes"), head
     )
 
     heard = hand.days(since=0, today="2026-01-10")
@@ -169,7 +167,7 @@ def test_days_before_the_first_partition_are_not_reported(ingested: Location) ->
 def test_days_to_come_are_said_where_nothing_else_is_reported(ingested: Location) -> None:
     head = ingested.project.reading().log("notes").head().number
     (tracked,) = track(ingested.project)
-    hand = ByHand(tracked, ingested.instance, ingested.project.reading(), head)
+    hand = ByHand(tracked, ingested.instance, ingested.project.history("notes"), head)
 
     heard = hand.days(since=0, today="2026-01-04")
 

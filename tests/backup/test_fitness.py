@@ -20,6 +20,7 @@ from dr_pipelines.backup.snapshot import (
 )
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Field,
@@ -129,13 +130,15 @@ def world(*rows: dict[str, Any]) -> tuple[Picky, Repository]:
 def snapshot(store: Picky, repository: Repository, **more: Any) -> Snapshot:
     timeline = Timeline(id=1, physical="items", store="first")
     lease = OneAtATime()
-    return backup("items", repository=repository, store=store, lease=lease, adopt=timeline, **more)
+    return backup(
+        History(repository, "items"), live=Live(store, lease, "items"), adopt=timeline, **more
+    )
 
 
 def stands(repository: Repository) -> Protection:
     """Against an objective of a day, just after the newest snapshot was proven."""
     record_proof(History(repository, "items"), checks=["equal", "restorable"])
-    status = protection_status("items", repository=repository, feed=None, edited=True)
+    status = protection_status(History(repository, "items"), feed=None, edited=True)
     return protection(status, rpo=timedelta(days=1), now=repository.clock())
 
 
@@ -233,11 +236,11 @@ def test_what_works_differently_or_runs_code_is_a_remark(outcome: Outcome) -> No
 def test_a_quiet_collection_whose_configuration_would_not_come_back_is_looked_at() -> None:
     store, repository = world(row("a"))
     taken = snapshot(store, repository)
-    seen = unchanged_since("items", repository=repository, store=store)
+    seen = unchanged_since(History(repository, "items"), store=store)
     assert seen is not None
     assert seen.i == taken.number
     store.notes = (RULE,)
-    assert unchanged_since("items", repository=repository, store=store) is None
+    assert unchanged_since(History(repository, "items"), store=store) is None
 
 
 def test_a_quiet_collection_is_looked_at_again_by_another_release() -> None:
@@ -246,8 +249,8 @@ def test_a_quiet_collection_is_looked_at_again_by_another_release() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verb, "__version__", "0.0.1")
         snapshot(store, repository)
-        assert unchanged_since("items", repository=repository, store=store) is not None
-    assert unchanged_since("items", repository=repository, store=store) is None
+        assert unchanged_since(History(repository, "items"), store=store) is not None
+    assert unchanged_since(History(repository, "items"), store=store) is None
 
 
 def test_nan_and_infinities_are_kept_to_the_bit() -> None:

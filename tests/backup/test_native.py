@@ -18,6 +18,7 @@ from dr_pipelines.model.query import Query
 from dr_pipelines.model.recovery import Recovery, Route
 from dr_pipelines.project import adapters
 from dr_pipelines.protocols import NativeFiles, VectorStore
+from dr_pipelines.repository.history import History
 from dr_pipelines.stores.shared.misfits import (
     Batch,
     Problem,
@@ -62,8 +63,7 @@ def files_of(store: VectorStore) -> NativeFiles:
 
 def keep(process: Process) -> Kept:
     return keep_native(
-        "notes",
-        repository=process.repository,
+        History(process.repository, "notes"),
         store=process.store,
         native=files_of(process.store),
     )

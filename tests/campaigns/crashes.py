@@ -15,7 +15,9 @@ from uuid6 import uuid7
 
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.ingestion.schema_change import accept_schema
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.recovery import Route
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.witness import FileWitness
 from dr_pipelines.stores.duckdb.store import duckdb_store
@@ -55,9 +57,8 @@ def change_schema(process: Process) -> object:
     return accept_schema(
         replace(process.lineage, spec=spec),
         "narrow",
-        repository=process.repository,
-        store=process.store,
-        lease=process.lease,
+        history=History(process.repository, replace(process.lineage, spec=spec).collection),
+        live=Live(process.store, process.lease, replace(process.lineage, spec=spec).collection),
     )
 
 

@@ -26,6 +26,7 @@ from dr_pipelines.protocols import (
     OpenFile,
     VectorStore,
 )
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.lease import FileLease
 from dr_pipelines.repository.witness import FileWitness
 from dr_pipelines.testing.store_faults import Hook, Moment, RecordingStore
@@ -60,7 +61,7 @@ def main(directory: Path, url: str, verb: str, *site: str) -> int:
         case "keep":
             assert files is not None
             assert process.backup().equal
-            keep_native("notes", repository=process.repository, store=store, native=files)
+            keep_native(History(process.repository, "notes"), store=store, native=files)
         case "files":
             done = process.restore(route=Route.NATIVE, switch=True, native=files)
             assert done.missing == ()

@@ -19,7 +19,6 @@ from dr_pipelines.backup.snapshot import Snapshot
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.ingestion.days import Reading, plan_day
 from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
-from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.model.record import Presence
 from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.testing.blob_faults import Recording
@@ -138,24 +137,17 @@ class History:
         """Ingest a day, and leave it to be applied."""
         self.say(self.draw.choice(DOCUMENTS))
         writer = self.writer
-        bound = bind(
-            writer.lineage, repository=writer.repository, store=writer.store, lease=writer.lease
-        )
+        bound = bind(writer.lineage, history=writer.history, live=writer.live)
         reading = Reading.of(writer.point().manifest)
         name = self.source.partitions()[-1].day.isoformat()
         day = plan_day(writer.lineage, reading, name)
-        ready = prepare_day(writer.lineage, day, repository=writer.repository)
-        append_days(writer.lineage, [ready], repository=writer.repository, bound=bound)
+        ready = prepare_day(writer.lineage, day, history=writer.history)
+        append_days(writer.lineage, [ready], history=writer.history, bound=bound)
 
     def apply(self) -> None:
         writer = self.writer
         try:
-            finish_pending(
-                writer.collection,
-                repository=writer.repository,
-                store=writer.store,
-                lease=writer.lease,
-            )
+            writer.live.follow(writer.history)
         except Unavailable:
             self.done["apply found the lease taken"] += 1
 

@@ -9,6 +9,7 @@ import pytest
 
 from dr_pipelines.backup.native import keep_native
 from dr_pipelines.backup.snapshot import backup
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Metric,
@@ -23,6 +24,7 @@ from dr_pipelines.project import adapters
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.stores.shared.exact import vector_scores
 from dr_pipelines.testing.world import OneAtATime
@@ -140,17 +142,15 @@ def test_an_index_answers_as_well_as_before(engine: str, kind: str, open_store: 
     before = recall_of(first, spec.name, points)
     described = first.describe(spec.name)
     taken = backup(
-        "near",
-        repository=repository,
-        store=first,
-        lease=OneAtATime(),
+        History(repository, "near"),
+        live=Live(first, OneAtATime(), "near"),
         adopt=Timeline(id=1, physical=spec.name, store="engine"),
     )
     assert taken.equal
     native = adapters.open_native(first)
     assert (native is not None) == (engine == "lancedb")
     if native is not None:
-        keep_native("near", repository=repository, store=first, native=native)
+        keep_native(History(repository, "near"), store=first, native=native)
 
     again = open_store(engine)
     done = brought_back(repository, again, Route.LOAD)

@@ -51,9 +51,8 @@ def accept(process: Process, authority: Authority, name: str = "second") -> None
     accept_epoch(
         process.lineage,
         name,
-        repository=process.repository,
-        store=process.store,
-        lease=process.lease,
+        history=process.history,
+        live=process.live,
         authority=authority,
     )
 

@@ -17,9 +17,9 @@ import pytest
 
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.live.live import Live
 from dr_pipelines.project.project import Project, open_project
 from dr_pipelines.proof.verify import verify
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.testing.world import Contents, contents, grouped
@@ -119,11 +119,12 @@ def settled(directory: Directory) -> Contents:
     project = directory.project()
     repository, lineage = project.repository(), project.lineage("notes")
     store = project.store("local")
-    assert verify(History(repository, "notes"), level=2).findings == ()
-    ingest(lineage, repository=repository, store=store, lease=project.lease)
-    assert backup("notes", repository=repository, store=store, lease=project.lease).equal
-    assert verify(History(repository, "notes"), level=2).findings == ()
-    with fold_point(repository, History(repository, "notes").latest()) as state:
+    history, live = History(repository, "notes"), Live(store, project.lease, "notes")
+    assert verify(history, level=2).findings == ()
+    ingest(lineage, history=history, live=live)
+    assert backup(history, live=live).equal
+    assert verify(history, level=2).findings == ()
+    with history.fold_point(history.latest()) as state:
         assert grouped(newest_rows(repository, state)) == contents(store, "notes")
     return contents(store, "notes")
 

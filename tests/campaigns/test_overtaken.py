@@ -14,7 +14,6 @@ from dr_pipelines.errors import Conflict, Refused, Unavailable
 from dr_pipelines.ingestion.epochs import accept_epoch
 from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.ingestion.replay import covered_days
-from dr_pipelines.live.apply import finish_pending
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.run import run_recovery
 from dr_pipelines.testing.world import START, Process, segments_of, table_of
@@ -35,12 +34,7 @@ class _Store:
 
 
 def _applied(process: Process) -> None:
-    finish_pending(
-        process.collection,
-        repository=process.repository,
-        store=process.store,
-        lease=process.lease,
-    )
+    process.live.follow(process.history)
 
 
 def test_a_snapshot_leaves_out_what_was_pending_when_it_began() -> None:
@@ -61,9 +55,7 @@ def test_a_snapshot_leaves_out_what_was_pending_when_it_began() -> None:
             yield from read
 
     observer = world.process()
-    snapshot = take_snapshot(
-        observer.collection, store=AppliedMeanwhile(world.store), repository=observer.repository
-    )
+    snapshot = take_snapshot(observer.history, store=AppliedMeanwhile(world.store))
     assert (snapshot.indeterminate, snapshot.equal) == (("d0",), False)
     assert world.served() == world.process().folded()
     assert writer.backup().equal
@@ -107,20 +99,19 @@ def test_a_replay_planned_before_a_new_epoch_is_not_part_of_it() -> None:
     source.upsert("a", "old", at=START)
     process, slow = world.process(), world.process()
     process.ingest()
-    bound = bind(slow.lineage, repository=slow.repository, store=slow.store, lease=slow.lease)
+    bound = bind(slow.lineage, history=slow.history, live=slow.live)
     first = START.date()
-    (day,) = covered_days(slow.lineage, repository=slow.repository, first=first, last=first)
-    ready = prepare_day(slow.lineage, day, repository=slow.repository, again=True)
+    (day,) = covered_days(slow.lineage, history=slow.history, first=first, last=first)
+    ready = prepare_day(slow.lineage, day, history=slow.history, again=True)
     source.history[0] = replace(source.history[0], text="rewritten")
     accept_epoch(
         process.lineage,
         "second",
-        repository=process.repository,
-        store=process.store,
-        lease=process.lease,
+        history=process.history,
+        live=process.live,
     )
     with pytest.raises(Conflict, match="was ingested by another run meanwhile"):
-        append_days(slow.lineage, [ready], repository=slow.repository, bound=bound)
+        append_days(slow.lineage, [ready], history=slow.history, bound=bound)
     assert process.ingest().days == ()
     assert world.served() == process.folded()
 

@@ -16,16 +16,14 @@ from tests.campaigns.machine import new_world
 
 def commit_only(process: Process, day: str) -> None:
     """Ingest a day, and stop before it is applied."""
-    bound = bind(
-        process.lineage, repository=process.repository, store=process.store, lease=process.lease
-    )
+    bound = bind(process.lineage, history=process.history, live=process.live)
     reading = Reading.of(process.point().manifest)
     ready = prepare_day(
         process.lineage,
         plan_day(process.lineage, reading, day),
-        repository=process.repository,
+        history=process.history,
     )
-    append_days(process.lineage, [ready], repository=process.repository, bound=bound)
+    append_days(process.lineage, [ready], history=process.history, bound=bound)
 
 
 @pytest.mark.parametrize("moment", range(1, 9))
@@ -62,15 +60,13 @@ def test_what_was_prepared_for_a_history_that_ended_is_not_committed() -> None:
     source.upsert("a", "the first day", at=START)
     writer.ingest()
     source.upsert("a", "the second day", at=START + timedelta(days=1))
-    bound = bind(
-        writer.lineage, repository=writer.repository, store=writer.store, lease=writer.lease
-    )
+    bound = bind(writer.lineage, history=writer.history, live=writer.live)
     reading = Reading.of(writer.point().manifest)
     day = plan_day(writer.lineage, reading, source.partitions()[-1].day.isoformat())
-    ready = prepare_day(writer.lineage, day, repository=writer.repository)
+    ready = prepare_day(writer.lineage, day, history=writer.history)
     world.process().restore("log:1", switch=True)
     with pytest.raises(TimelineClosed, match="a restore switched from"):
-        append_days(writer.lineage, [ready], repository=writer.repository, bound=bound)
+        append_days(writer.lineage, [ready], history=writer.history, bound=bound)
     assert writer.ingest().days == (day.name,)
     assert world.served() == writer.folded()
 

@@ -106,14 +106,12 @@ def test_a_plan_goes_by_days_that_ran_step_by_step(fresh: Workplace) -> None:
     from dr_pipelines.project.project import open_project
 
     project = open_project(fresh.directory / "policies.yaml", {})
-    lineage, repository = project.lineage("notes"), project.repository()
+    lineage, history = project.lineage("notes"), project.writable_history("notes")
     names = ["2026-01-05", "2026-01-06", "2026-01-07"]
     for step in (read_days, cut_days, embed_days):
-        step(lineage, names, repository=repository, on_day=lambda _: None)
-    store, lease = project.store_of("notes"), project.lease
-    commit_days(
-        lineage, names, repository=repository, store=store, lease=lease, on_day=lambda _: None
-    )
+        step(lineage, names, history=history, on_day=lambda _: None)
+    live = project.live("notes")
+    commit_days(lineage, names, history=history, live=live, on_day=lambda _: None)
     fresh.write_feed(feed_lines([*CHANGES, *MORE]))
     value = fresh.dr("ingest", "notes", "--plan", "--json").json
     assert value["records"] == 60
@@ -127,13 +125,13 @@ def test_what_a_killed_run_embedded_counts_with_its_own_time(
     from dr_pipelines.project.project import open_project
 
     project = open_project(fresh.directory / "policies.yaml", {})
-    lineage, repository = project.lineage("notes"), project.repository()
+    lineage, history = project.lineage("notes"), project.writable_history("notes")
     names = ["2026-01-05", "2026-01-06", "2026-01-07"]
     clock = iter(range(0, 10_000, 50))
     with monkeypatch.context() as patch:
         patch.setattr(embeddings, "time", SimpleNamespace(monotonic=lambda: next(clock)))
         for step in (read_days, cut_days, embed_days):
-            step(lineage, names, repository=repository, on_day=lambda _: None)
+            step(lineage, names, history=history, on_day=lambda _: None)
     assert fresh.dr("ingest", "notes", "--json").json["records"] == 6  # it adopts all of it
     fresh.write_feed(feed_lines([*CHANGES, *MORE]))
     rate = fresh.dr("ingest", "notes", "--plan", "--json").json["records_a_second"]

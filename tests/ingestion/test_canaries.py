@@ -30,6 +30,7 @@ from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.canary_objects import left_canaries, read_canaries
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import read_manifest
 from dr_pipelines.testing.world import Process
 from tests.ingestion.desk import Desk
@@ -259,7 +260,7 @@ def test_what_a_killed_run_left_is_what_the_next_is_held_against(desk: Desk) -> 
     read_days(killed.lineage, DAYS[:1], **steps)
     cut_days(killed.lineage, DAYS[:1], **steps)
     embed_days(killed.lineage, DAYS[:1], **steps)
-    assert left_canaries(killed.repository, "notes", Hosted().provenance) is not None
+    assert left_canaries(History(killed.repository, "notes"), Hosted().provenance) is not None
     desk.say("b", "another text", day=2)
     with pytest.raises(ProvenanceChanged):
         desk.process(CHUNKER, Hosted(by(0.5))).ingest()
@@ -275,7 +276,7 @@ def test_steps_in_processes_of_their_own_name_the_same_canaries(desk: Desk) -> N
         step(process.lineage, DAYS[:1], **more)
         assert bool(embedder.seen) == (step is embed_days)
     assert manifest_of(process).canaries == left_canaries(
-        process.repository, "notes", embedder.provenance
+        History(process.repository, "notes"), embedder.provenance
     )
 
 

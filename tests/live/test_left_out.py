@@ -212,7 +212,7 @@ def test_a_list_within_the_limit_can_be_read(key: str) -> None:
     _, repository = lost(row("x"))
     size = left_out.RECORD_BYTES + len(key) * left_out.CHARACTER_BYTES
     table = pa.table([[key], [b"x" * 32], [b"y" * 32]], schema=left_out.NOTHING_LEFT.table.schema)
-    ref = left_out.write_left_out(repository, "items", left_out.Left(table))
+    ref = left_out.write_left_out(History(repository, "items"), left_out.Left(table))
     assert ref is not None
     assert ref.records.size_bytes < size + 40
     assert left_out.LIMIT_BYTES / left_out.RECORD_BYTES * 4 < MAX_VALUES

@@ -13,7 +13,7 @@ from dr_pipelines.ingestion import schema_change
 from dr_pipelines.ingestion.by_stage import read_days
 from dr_pipelines.ingestion.ingest import ingest
 from dr_pipelines.ingestion.lineage import Feed
-from dr_pipelines.live.apply import finish_pending
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import Field, FieldType
 from dr_pipelines.model.unread import Quarantined, Unread, unread
 from dr_pipelines.monitoring.exposure import protection_status
@@ -23,6 +23,7 @@ from dr_pipelines.planning.freshness import (
     exposure,
     protection,
 )
+from dr_pipelines.repository.history import History
 from dr_pipelines.sources.git import GitSource
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.sources.values import FieldTypes
@@ -80,9 +81,7 @@ def test_what_becomes_readable_after_its_day_was_ingested_is_not_passed_over(
 
     def stands() -> ProtectionStatus:
         feed = Feed(process.collection, source)
-        return protection_status(
-            process.collection, repository=process.repository, feed=feed, edited=False
-        )
+        return protection_status(process.history, feed=feed, edited=False)
 
     assert [q.document for q in stands().unread.lines] == ["a.md"]
     place = repository.path / f".git/lfs/objects/{oid[:2]}/{oid[2:4]}"
@@ -114,16 +113,18 @@ def test_a_schema_change_that_was_killed_before_it_was_applied_is_finished_by_th
     process = world.process()
     narrow = process.lineage.spec.model_copy(update={"fields": process.lineage.spec.fields[:1]})
     lineage = replace(process.lineage, spec=narrow)
-    places = {"repository": process.repository, "store": process.store, "lease": process.lease}
+    places: dict[str, Any] = {"history": process.history, "live": process.live}
     calls = iter((False, True))
 
-    def dying(*words: Any, **more: Any) -> Any:
+    follow = Live.follow
+
+    def dying(*words: Any) -> Any:
         if next(calls):
             raise _Killed
-        return finish_pending(*words, **more)
+        return follow(*words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema_change, "finish_pending", dying)
+        patch.setattr(Live, "follow", dying)
         with pytest.raises(_Killed):
             schema_change.accept_schema(lineage, "narrow", **places)
     assert world.store.aliases()[world.collection] == before  # nothing half-made is served
@@ -150,9 +151,8 @@ def test_edits_in_the_store_keep_a_schema_from_being_changed() -> None:
         schema_change.accept_schema(
             lineage,
             "narrow",
-            repository=process.repository,
-            store=process.store,
-            lease=process.lease,
+            history=History(process.repository, lineage.collection),
+            live=Live(process.store, process.lease, lineage.collection),
             authority="mixed",
         )
 
@@ -177,7 +177,7 @@ def test_documents_that_were_read_by_other_types_of_fields_are_read_again(
 
     killed = process(before)
     (read,) = read_days(
-        killed.lineage, ["2026-01-01"], repository=killed.repository, on_day=lambda _: None
+        killed.lineage, ["2026-01-01"], history=killed.history, on_day=lambda _: None
     )
     assert read.rows == (2 if before is FieldType.STRING else 1)
 

@@ -14,6 +14,7 @@ import pytest
 
 from dr_pipelines.backup.snapshot import LossAccepted, backup, unchanged_since
 from dr_pipelines.errors import InvalidRequest, Unavailable
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.fitness import Fitness, unaccepted
@@ -58,10 +59,8 @@ class Bench:
 def taken(store: Picky, repository: Repository, bench: Bench, **more: Any) -> Fitness:
     timeline = Timeline(id=1, physical="items", store="first")
     return backup(
-        "items",
-        repository=repository,
-        store=store,
-        lease=LEASE,
+        History(repository, "items"),
+        live=Live(store, LEASE, "items"),
         adopt=timeline,
         scratch=bench.scratch(),
         **more,
@@ -104,10 +103,10 @@ def test_a_quiet_collection_is_tried_again_when_it_is_due() -> None:
     store, repository = world(row("a"))
     bench = Bench()
     taken(store, repository, bench)
-    places: dict[str, Any] = {"repository": repository, "store": store}
-    assert unchanged_since("items", **places, scratch=bench.scratch()) is not None
+    history = History(repository, "items")
+    assert unchanged_since(history, store=store, scratch=bench.scratch()) is not None
     bench.every = timedelta(0)
-    assert unchanged_since("items", **places, scratch=bench.scratch()) is None
+    assert unchanged_since(history, store=store, scratch=bench.scratch()) is None
 
 
 class Forgets(Picky):
@@ -209,8 +208,7 @@ def test_what_a_trial_found_is_not_forgotten_while_there_is_no_place() -> None:
         assert unaccepted(fitness, manifest.accepted_losses) == ()
     bench.store, bench.every = Picky(), timedelta(days=7)
     assert (
-        unchanged_since("items", repository=repository, store=store, scratch=bench.scratch())
-        is None
+        unchanged_since(History(repository, "items"), store=store, scratch=bench.scratch()) is None
     )
     assert taken(store, repository, bench).word == "tried"
 

@@ -8,6 +8,7 @@ import pytest
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import AlreadyExists, Damaged, Refused
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Metric,
@@ -186,7 +187,7 @@ def adopted(store: MemoryVectorStore) -> Repository:
     )
     lease = OneAtATime()
     timeline = Timeline(id=1, physical="items@1", store="first")
-    backup("items", repository=repository, store=store, lease=lease, adopt=timeline)
+    backup(History(repository, "items"), live=Live(store, lease, "items"), adopt=timeline)
     return repository
 
 
@@ -252,7 +253,7 @@ def test_a_snapshot_records_what_was_reconfigured_and_where_else_it_is_served() 
     spec = SPEC.model_copy(update={"vectors": (changed, *SPEC.vectors[1:])})
     label = store.held["items@1"].label.model_copy(update={"spec": spec})
     store.held["items@1"] = replace(store.held["items@1"], label=label)
-    snapshot = backup("items", repository=repository, store=store, lease=OneAtATime())
+    snapshot = backup(History(repository, "items"), live=Live(store, OneAtATime(), "items"))
     assert [(f.part, f.expected, f.found) for f in snapshot.reconfigured] == [
         ("vectors.embedding.index.m", 24, 48)
     ]
@@ -331,7 +332,7 @@ def test_an_alias_that_is_somebody_elses_by_now_stays() -> None:
     repository = adopted(store)
     for alias in ("shop", "taken", "mine"):
         store.promote("items@1", alias=alias)
-    backup("items", repository=repository, store=store, lease=OneAtATime())
+    backup(History(repository, "items"), live=Live(store, OneAtATime(), "items"))
     store.create(SPEC.physical("other@1"))
     store.promote("other@1", alias="shop")
     store.targets.pop("taken")
@@ -351,7 +352,7 @@ def test_an_alias_that_cannot_move_any_more_does_not_end_a_recovery() -> None:
     store = MemoryVectorStore()
     repository = adopted(store)
     store.promote("items@1", alias="shop")
-    backup("items", repository=repository, store=store, lease=OneAtATime())
+    backup(History(repository, "items"), live=Live(store, OneAtATime(), "items"))
     resources = into(store, repository, "first")
     plan = plan_recovery(SWITCHING, resources)
     assert plan.spec.aliases == ("shop",)
@@ -359,7 +360,7 @@ def test_an_alias_that_cannot_move_any_more_does_not_end_a_recovery() -> None:
     store.create(SPEC.physical("shop"))
     run_recovery(plan, resources)
     assert store.aliases() == {"items": plan.physical}
-    assert backup("items", repository=repository, store=store, lease=OneAtATime()).equal
+    assert backup(History(repository, "items"), live=Live(store, OneAtATime(), "items")).equal
 
 
 @pytest.mark.parametrize(

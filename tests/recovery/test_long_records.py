@@ -11,6 +11,7 @@ import pytest
 from dr_pipelines.backup import inspect
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.errors import Unavailable
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema
@@ -65,7 +66,7 @@ def store(tmp_path: Path) -> VectorStore:
 
 def backed_up(store: VectorStore, repository: Repository, *, first: bool = False) -> int:
     adopt = Timeline(id=1, physical=SPEC.name, store="local") if first else None
-    taken = backup("long", repository=repository, store=store, lease=OneAtATime(), adopt=adopt)
+    taken = backup(History(repository, "long"), live=Live(store, OneAtATime(), "long"), adopt=adopt)
     assert taken.equal
     return len(taken.findings.changed)
 
@@ -98,7 +99,7 @@ def test_segments_and_writes_of_long_records_have_fewer_rows(
     assert backed_up(store, repository) == RECORDS // 2
     require_small(repository, least=RECORDS * PIECES * TEXT_BYTES // LIMIT)
 
-    compact("long", repository=repository, store=store, lease=OneAtATime())
+    compact(History(repository, "long"), live=Live(store, OneAtATime(), "long"))
     require_small(repository, least=RECORDS * PIECES * TEXT_BYTES // LIMIT // 4)
     point = History(repository, "long").latest()
     with fold_point(repository, point) as state:

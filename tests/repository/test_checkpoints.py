@@ -25,6 +25,7 @@ from dr_pipelines.repository.checkpoints import (
     write_embeddings,
 )
 from dr_pipelines.repository.codec import encode_table
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_chunks, read_index, read_segment
 from dr_pipelines.testing.blob_faults import (
@@ -77,8 +78,7 @@ def write_documents(
     home: Repository, position_range: PositionRange = STRETCH, *, anchor: str = ANCHOR
 ) -> CheckpointRef:
     return write_checkpoint(
-        home,
-        "books",
+        History(home, "books"),
         changes(),
         stage="documents",
         schema=CHANGE_SCHEMA,
@@ -92,8 +92,7 @@ def write_chunks(
     home: Repository, of: CheckpointRef, rows: pa.Table | None = None
 ) -> CheckpointRef:
     return write_checkpoint(
-        home,
-        "books",
+        History(home, "books"),
         chunk_rows() if rows is None else rows,
         stage="chunks",
         schema=chunk_schema(SPEC),
@@ -107,8 +106,7 @@ def write_vectors(
     home: Repository, of: CheckpointRef, rows: pa.Table | None = None, *, piece: int = 0
 ) -> SegmentRef:
     return write_embeddings(
-        home,
-        "books",
+        History(home, "books"),
         segment_rows() if rows is None else rows,
         spec=SPEC,
         of=of,
@@ -123,13 +121,15 @@ def write_vectors(
 def documents_in(
     home: Repository, position_range: PositionRange = STRETCH, *, provenance: str = SOURCE
 ) -> list[tuple[CheckpointRef, str]]:
-    return find_documents(home, "books", position_range=position_range, provenance=provenance)
+    return find_documents(
+        History(home, "books"), position_range=position_range, provenance=provenance
+    )
 
 
 def chunks_of(
     home: Repository, of: CheckpointRef, *, provenance: str = CHUNKER
 ) -> CheckpointRef | None:
-    return find_chunks(home, "books", of=of, provenance=provenance, spec=SPEC)
+    return find_chunks(History(home, "books"), of=of, provenance=provenance, spec=SPEC)
 
 
 def vectors_of(
@@ -140,7 +140,7 @@ def vectors_of(
     claimed: frozenset[str] = frozenset(),
 ) -> dict[str, SegmentRef]:
     checkpoint = find_embeddings(
-        home, "books", day=day, provenance=provenance, spec=SPEC, claimed=claimed
+        History(home, "books"), day=day, provenance=provenance, spec=SPEC, claimed=claimed
     )
     assert all(embedded.seconds == 2.5 for embedded in checkpoint.values())
     return {piece: embedded.segment for piece, embedded in checkpoint.items()}
@@ -376,8 +376,7 @@ def test_rows_in_another_schema_are_not_written() -> None:
     home = repository()
     with pytest.raises(Refused, match=r"^documents checkpoint: columns"):
         write_checkpoint(
-            home,
-            "books",
+            History(home, "books"),
             chunk_rows(),
             stage="documents",
             schema=CHANGE_SCHEMA,

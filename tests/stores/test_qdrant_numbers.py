@@ -17,6 +17,7 @@ from qdrant_client import QdrantClient, models
 
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Field,
@@ -38,6 +39,7 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import run_recovery
+from dr_pipelines.repository.history import History
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.driver import OpenCollection
 from dr_pipelines.stores.qdrant.edge import EdgeCollection
@@ -167,7 +169,7 @@ def test_a_restore_that_is_killed_before_numbers_are_sent_again_is_completed(
     store = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path)
     before, repository = read(store, "theirs"), new_repository()
     adopt = Timeline(id=1, physical="theirs", store="edge")
-    backup("theirs", repository=repository, store=store, lease=OneAtATime(), adopt=adopt)
+    backup(History(repository, "theirs"), live=Live(store, OneAtATime(), "theirs"), adopt=adopt)
     request = Request(collection="theirs", store="edge", into="again")
     resources = Resources(repository, store, "edge", OneAtATime())
 

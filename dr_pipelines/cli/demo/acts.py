@@ -16,7 +16,6 @@ from dr_pipelines.model.recovery import Request, Route
 from dr_pipelines.project.recovery import open_for
 from dr_pipelines.recovery.report import recovery_head
 from dr_pipelines.recovery.run import recover
-from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.stores.engines import suggested_scheme
 
@@ -36,9 +35,8 @@ def ingest_days(story: Story) -> None:
         with metering(str(day)) as meter:
             done = ingest.ingest(
                 story.lineage,
-                repository=story.repository,
-                store=story.store,
-                lease=story.project.lease,
+                history=story.history,
+                live=story.live,
                 first=day,
                 last=day,
                 progress=meter.rows,
@@ -48,9 +46,7 @@ def ingest_days(story: Story) -> None:
         if count % SNAPSHOT_DAYS == 0 or count == len(story.days):
             line += f"; snapshot {_snapshot(story)}"
         story.tell.say(line)
-    bad = story.lineage.source.quarantined(
-        0, History(story.repository, story.name).latest().manifest.frontier()
-    )
+    bad = story.lineage.source.quarantined(0, story.history.latest().manifest.frontier())
     if bad:
         story.tell.say(
             f"{len(bad)} lines could not be read, such as {bad[0].place}: {bad[0].reason}"
@@ -58,9 +54,7 @@ def ingest_days(story: Story) -> None:
 
 
 def _snapshot(story: Story) -> str:
-    taken = snapshot.backup(
-        story.name, repository=story.repository, store=story.store, lease=story.project.lease
-    )
+    taken = snapshot.backup(story.history, live=story.live)
     story.snapshots.append(taken.number)
     return f"log:{taken.number}{'' if taken.equal else ', NOT equal to the store'}"
 
@@ -97,7 +91,7 @@ def _check_golden(story: Story, right: int) -> None:
 
 
 def _check_truth(story: Story) -> None:
-    point = History(story.repository, story.name).latest()
+    point = story.history.latest()
     position = point.manifest.frontier()
     digest = states_digest(stored_documents(story.repository, point))
     if position in story.corpus.states:
@@ -177,9 +171,8 @@ def replay_days(story: Story) -> None:
     with metering("replaying") as meter:
         done = replay.replay(
             story.lineage,
-            repository=story.repository,
-            store=story.store,
-            lease=story.project.lease,
+            history=story.history,
+            live=story.live,
             first=first,
             last=last,
             progress=meter.rows,
@@ -194,7 +187,7 @@ def replay_days(story: Story) -> None:
 
 def _newest_documents(story: Story, day: date) -> list[str]:
     """Documents with text whose newest version came on a day or later."""
-    point = History(story.repository, story.name).latest()
+    point = story.history.latest()
     after = point.manifest.partitions[day.isoformat()].after
     return [
         row.id
@@ -206,8 +199,7 @@ def _newest_documents(story: Story, day: date) -> list[str]:
 def compare_points(story: Story) -> None:
     """Show the documents that differ between the first snapshot and the last."""
     first, last = (
-        resolve(History(story.repository, story.name), f"log:{n}")
-        for n in (story.snapshots[0], story.snapshots[-1])
+        resolve(story.history, f"log:{n}") for n in (story.snapshots[0], story.snapshots[-1])
     )
     story.dr(f"diff {story.name} log:{first.number} log:{last.number}")
     difference = diff(story.repository, first, last, limit=SHOWN_DOCUMENTS)

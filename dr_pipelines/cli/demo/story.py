@@ -8,9 +8,11 @@ from dr_pipelines.cli.demo.corpus import Corpus
 from dr_pipelines.cli.demo.narration import Narrator
 from dr_pipelines.cli.demo.sight import Question, Sight
 from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.project.project import Project
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 
@@ -36,6 +38,14 @@ class Story:
     @property
     def store(self) -> VectorStore:
         return self.project.store_of(self.name)
+
+    @property
+    def history(self) -> History:
+        return self.project.writable_history(self.name)
+
+    @property
+    def live(self) -> Live:
+        return self.project.live(self.name)
 
     @property
     def repository(self) -> Repository:

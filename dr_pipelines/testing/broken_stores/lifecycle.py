@@ -35,6 +35,7 @@ class ForgetsThatItIsIndexed(MemoryVectorStore):
     """The next process does not search by keywords."""
 
     def reopened(self) -> MemoryVectorStore:
+        """The store as the next process opens it."""
         again = MemoryVectorStore()
         again.targets.update(self.targets)
         for name, collection in self.held.items():

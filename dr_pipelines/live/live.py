@@ -1,0 +1,183 @@
+"""The live side of a collection: the store it is served from, brought to what the log says.
+
+An entry is marked applied only once nothing of it differs any more; until then it is pending, and
+whoever comes next finishes it.
+"""
+
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from dr_pipelines.errors import AlreadyExists, Conflict, InvalidRequest, NotFound
+from dr_pipelines.live.apply import Writing, scan_documents
+from dr_pipelines.live.left_out import (
+    Left,
+    held_ids,
+    read_left_out,
+    with_held,
+    write_left_out,
+)
+from dr_pipelines.live.observe import observe_store
+from dr_pipelines.model.details import AppliedDetail, Mentioned
+from dr_pipelines.model.misfit import Misfit
+from dr_pipelines.model.recovery_point import Head, Manifest, SegmentRef, Timeline
+from dr_pipelines.planning.serving import way_back
+from dr_pipelines.protocols import Lease, VectorStore
+from dr_pipelines.repository.history import History, require_timeline
+from dr_pipelines.repository.log import Draft
+from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.observation import differences
+from dr_pipelines.repository.reachability import attach
+from dr_pipelines.repository.rows import strings
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did; `kept` documents hold direct edits that were left alone. `left_out` counts
+    records that the engine refused, some by name: they are in the log and not in the store."""
+
+    entries: tuple[int, ...] = ()
+    written: int = 0
+    kept: tuple[str, ...] = ()
+    preimages: tuple[SegmentRef, ...] = ()
+    taken_over: tuple[int, ...] = ()
+    left_out: int = 0
+    refused: tuple[Misfit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A collection as it is served: the store that has it, the lease that its writers hold, and the
+    name that readers ask for. Who only reads takes the store as a `VectorReader`."""
+
+    store: VectorStore
+    lease: Lease
+    name: str
+
+    def held(self) -> AbstractContextManager[None]:
+        """The lease; raises `Unavailable` where another writer keeps it."""
+        return self.lease(self.name)
+
+    def served(self) -> str | None:
+        """The physical collection that the name is an alias of; None where it is none."""
+        return self.store.aliases().get(self.name)
+
+    def promote(self, physical: str) -> None:
+        """Serve a physical collection under the name; one of that very name is served already."""
+        if physical != self.name:
+            self.store.promote(physical, alias=self.name)
+
+    def follow(self, history: History) -> Applied:
+        """Apply every entry that is not marked applied; nothing to do is nothing done.
+
+        Raises `Unavailable` or `NotFound` when the store cannot be written: the entries stay
+        pending.
+        """
+        if not history.head().pending:
+            return Applied()
+        with self.held():
+            return self.apply(history)
+
+    def apply(self, history: History) -> Applied:
+        """`follow` for a caller that holds the lease."""
+        head = history.head()
+        manifest, pending = history.manifest_at(head), head.pending
+        if manifest is None or not pending:
+            return Applied()
+        writing = self._writing(history, manifest)
+        done = writing.until_equal(pending)
+        entries = [history.log.read(number)[0] for number in pending]
+        if any(entry.kind == "restore" for entry in entries):
+            self.promote(manifest.current.physical)
+            self._move_others(manifest)
+        writer = history.repository.writer
+        result = Applied(
+            entries=pending,
+            written=done.written,
+            kept=done.kept,
+            preimages=done.preimages,
+            taken_over=tuple(entry.i for entry in entries if entry.writer.id != writer.id),
+            left_out=done.refused.total,
+            refused=done.refused.named,
+        )
+        build = partial(_mark_applied, history, result, done.refused, manifest.current)
+        history.log.append("applied", build)
+        return result
+
+    def rewrite(self, history: History, documents: pa.Array) -> int:
+        """Write the newest logged rows of documents that hold what an older logged version said.
+
+        The caller holds the lease. Returns how many were written; direct edits are left alone. What
+        is overwritten is kept and named in the log first: somebody may have put it back by hand.
+        """
+        manifest = history.manifest()
+        if manifest is None or len(documents) == 0:
+            return 0
+        store, physical = self.store, manifest.current.physical
+        writing = Writing(history, store, manifest.current, store.describe(physical))
+        with history.fold(manifest, documents=documents) as state:
+            stored = scan_documents(store, physical, documents)
+            observed = observe_store(
+                state, stored, store=store, physical=physical, repository=history.repository
+            )
+            left = read_left_out(history.repository, manifest)
+            with_held(state, observed, left)
+            plan = differences(state)
+            stale = plan.filter(plan["logged"])
+            writing.save_preimages(manifest.spec, stale)
+            documents = strings(stale["document_id"])
+            refused = writing.write(state, documents, held=held_ids(state, left))
+            if refused.total:
+                raise InvalidRequest(f"{self.name}: the engine would not take {refused.named[0]}")
+            return len(documents)
+
+    def _writing(self, history: History, manifest: Manifest) -> Writing:
+        bound = manifest.current
+        if bound.physical not in self.store.collections():
+            raise NotFound(
+                f"{self.name!r} is served from {bound.physical!r}, which is not in the store: what "
+                f"was ingested is safe in the log. Run: {way_back(self.name, bound.physical)}"
+            )
+        spec = self.store.describe(bound.physical)
+        history.require_finished(manifest, spec.origin, physical=bound.physical)
+        return Writing(history, self.store, bound, spec)
+
+    def _move_others(self, manifest: Manifest) -> None:
+        """Other aliases follow, where they are free or stand for what this collection was before.
+        One that somebody took meanwhile is theirs: a recovery does not end on it."""
+        own = {None, *(timeline.physical for timeline in manifest.timelines)}
+        for alias in manifest.spec.aliases:
+            if self.store.aliases().get(alias) in own:
+                with suppress(AlreadyExists, InvalidRequest):
+                    self.store.promote(manifest.current.physical, alias=alias)
+
+
+def _mark_applied(
+    history: History, result: Applied, refused: Left, bound: Timeline, head: Head
+) -> Draft:
+    manifest = history.manifest_at(head)
+    if head.entry is None or manifest is None:
+        raise Conflict(f"{history.collection}: the log became empty")
+    require_timeline(manifest, bound)
+    repository, body = history.repository, head.entry.body
+    taken_over = set(result.taken_over) - set(manifest.taken_over)
+    update: dict[str, object] = {}
+    if taken_over:
+        update["taken_over"] = (*manifest.taken_over, *sorted(taken_over))
+    if refused.total:
+        left = read_left_out(repository, manifest) + refused
+        update["left_out"] = write_left_out(history, left)
+    grown = write_manifest(repository, manifest.model_copy(update=update)) if update else None
+    detail = AppliedDetail(
+        entries=result.entries,
+        written=result.written,
+        retained=Mentioned.of(result.kept),
+        taken_over=result.taken_over,
+        left_out=result.left_out,
+    )
+    pending = tuple(n for n in body.pending if n not in result.entries)
+    objects = attach(repository, history.collection, result.preimages)
+    body = body.following(detail, objects=objects, manifest=grown, pending=pending)
+    return Draft(bound.id, body)
