@@ -63,12 +63,24 @@ class PointFacts(Stored):
     chunks: tuple[str, ...] = ()
 
 
+class NameRules(Stored):
+    """How a user frees a collection's name in a store: a statement of the engine or words, for an
+    alias and for a collection that has it; `aftermath` is what stays as it was. `alias_limits` says
+    how an alias is less there than a collection of that name; empty where it is not."""
+
+    alias_limits: str = ""
+    free_alias: str = "drop the alias"
+    free_collection: str = "rename or drop it"
+    aftermath: str = ""
+
+
 class StoreFacts(Stored):
-    """A store before a recovery into it: its collections with what each was built from, and what
-    stands for which of them."""
+    """A store before a recovery into it: its collections with what each was built from, what stands
+    for which of them, and how the recovered collection's name is freed."""
 
     name: str
     engine: str
+    rules: NameRules = NameRules()
     origins: dict[str, str | None] = {}
     aliases: dict[str, str] = {}
 

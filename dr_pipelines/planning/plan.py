@@ -21,7 +21,6 @@ from dr_pipelines.planning.recovery import (
     Target,
     choose_physical,
     configured_like,
-    freeing,
     name_notes,
     origin_of,
     target_of,
@@ -154,7 +153,7 @@ def _switch_refusal(
     error: DrError = Refused(
         f"{collection!r} is a collection itself in store {store.name!r}, not an alias "
         "that could be moved. A copy beside it: the same command without --switch. If what is "
-        f"there may go: {freeing(namespace(store.engine), collection)[1]}, then the same command "
+        f"there may go: {store.rules.free_collection}, then the same command "
         f"with --into {collection} instead of --switch, which also goes on with a restore "
         "that was interrupted"
     )
@@ -176,7 +175,7 @@ def _report(
         route=route,
         switch=switch,
         store=facts.store.name,
-        engine=engine,
+        rules=facts.store.rules,
         current=facts.current,
     )
     return _defined(

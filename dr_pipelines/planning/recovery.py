@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, Refused
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec
 from dr_pipelines.model.compatibility import Note, Outcome
-from dr_pipelines.model.recovery import Plan, Route
+from dr_pipelines.model.recovery import NameRules, Plan, Route
 from dr_pipelines.model.recovery_point import Timeline
 
 ATTEMPTS = 1_000
@@ -79,26 +79,6 @@ def next_timeline(timelines: Sequence[Timeline]) -> int:
     return max(timeline.id for timeline in timelines) + 1
 
 
-ALIAS_LIMITS = {
-    "pgvector": (
-        "an alias is a view here. Reading and writing rows go through it; COPY to or from it, "
-        "TRUNCATE, CREATE INDEX, ALTER TABLE, REFERENCES, pg_get_serial_sequence and tableoid do "
-        "not: these need the name of the table"
-    )
-}
-"""Engine → how an alias of its kind is less than a collection of that name."""
-NAME_BYTES = 63
-
-
-def freeing(engine: str, name: str) -> tuple[str, str]:
-    """How a user takes a name from an alias, and from a collection, so that one can be built under
-    it: a statement of the engine where it has one, else in words."""
-    if engine != "pgvector":
-        return "drop the alias", "rename or drop it"
-    new_name = f"{name[: NAME_BYTES - len('_replaced')]}_replaced"
-    return f'DROP VIEW "{name}"', f'ALTER TABLE "{name}" RENAME TO "{new_name}"'
-
-
 def least_first(notes: Sequence[Note]) -> list[Note]:
     """Notes in order: refused and lost, code to be run, approximations, carried."""
     return sorted(notes, key=lambda note: ORDER.index(note.outcome))
@@ -111,7 +91,7 @@ def name_notes(
     route: Route,
     switch: bool,
     store: str,
-    engine: str,
+    rules: NameRules,
     current: Timeline,
 ) -> list[Note]:
     """Consequences of the name for those who ask for the collection by it."""
@@ -130,12 +110,10 @@ def name_notes(
             f"aliases of this store do not find it: {itself}"
         )
         notes.append(Note("name", Outcome.APPROXIMATED, effect))
-    if engine in ALIAS_LIMITS:
-        view, table = freeing(engine, collection)
+    if rules.alias_limits:
         effect = (
-            f"{ALIAS_LIMITS[engine]}. Where the name is free, {itself}. To free it, in the store's "
-            f"schema: {view}; of a table: {table}. Views and foreign keys of others stay with a "
-            "table that is renamed; what hangs on it is listed with statements"
+            f"{rules.alias_limits}. Where the name is free, {itself}. To free it from an alias: "
+            f"{rules.free_alias}; from a collection: {rules.free_collection}. {rules.aftermath}"
         )
         notes.append(Note("alias", Outcome.APPROXIMATED, effect))
     return notes

@@ -21,7 +21,7 @@ from dr_pipelines.protocols import Definer, VectorStore
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import resolve
-from dr_pipelines.stores.shared.native_types import type_notes
+from dr_pipelines.stores import engines
 
 UNKNOWN = "unreadable"
 """The origin of what cannot be read: of none of our points."""
@@ -51,12 +51,12 @@ def gather(request: Request, resources: Resources) -> Facts:
         point=known,
         timelines=latest.timelines,
         timeline=latest.timeline,
-        store=_store_facts(resources),
+        store=_store_facts(request, resources),
         maker=maker,
         files=_files_kept(request, resources, point),
         fitted=_fitted(known, maker, store),
     )
-    values = tuple(type_notes(facts.fitted.spec, engine=namespace(store.engine)))
+    values = engines.notes_on_values(facts.fitted.spec, into=namespace(store.engine))
     return _with_definitions(request, facts.model_copy(update={"values": values}), store)
 
 
@@ -100,11 +100,12 @@ def _maker_facts(request: Request, resources: Resources) -> MakerFacts | None:
     )
 
 
-def _store_facts(resources: Resources) -> StoreFacts:
+def _store_facts(request: Request, resources: Resources) -> StoreFacts:
     store = resources.store
     return StoreFacts(
         name=resources.store_name,
         engine=store.engine,
+        rules=engines.name_rules(namespace(store.engine), request.collection),
         origins={name: _origin(store, name) for name in sorted(store.collections())},
         aliases=dict(sorted(store.aliases().items())),
     )

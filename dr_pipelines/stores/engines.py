@@ -18,6 +18,9 @@ from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
+    from dr_pipelines.model.collection import CollectionSpec
+    from dr_pipelines.model.compatibility import Note
+    from dr_pipelines.model.recovery import NameRules
     from dr_pipelines.protocols import VectorStore
 
 GROUP = "dr_pipelines.engines"
@@ -92,6 +95,32 @@ def _brought() -> Iterator[tuple[Engine, str]]:
 def engine_named(name: str) -> Engine | None:
     """The engine whose sections have that name; None for one that is not here."""
     return own_engines().get(name) or engines().get(name)
+
+
+def name_rules(name: str, collection: str) -> "NameRules":
+    """How the name of a collection is freed in an engine's stores."""
+    from dr_pipelines.model.recovery import NameRules
+
+    engine = engine_named(name)
+    if engine is None or engine.name_rules is None:
+        return NameRules()
+    return engine.name_rules(collection)
+
+
+def notes_on_values(spec: "CollectionSpec", *, into: str) -> "tuple[Note, ...]":
+    """What becomes of values and ids in an engine, which is another one than the specification's:
+    what the engine itself says of a part goes before what the one that made it says."""
+    engine = engine_named(into)
+    here = tuple(engine.values_here(spec)) if engine and engine.values_here else ()
+    makers = [engine_named(name) for name in spec.engine if name != into]
+    elsewhere = [
+        note
+        for maker in makers
+        if maker is not None and maker.values_elsewhere is not None
+        for note in maker.values_elsewhere(spec)
+    ]
+    said = {note.part for note in here}
+    return (*(note for note in elsewhere if note.part not in said), *here)
 
 
 def find_scheme(name: str) -> tuple[Engine, Scheme] | None:

@@ -13,6 +13,7 @@ from dr_pipelines.planning.recovery import (
     target_of,
     unfinished,
 )
+from dr_pipelines.stores import engines
 
 FIRST = Timeline(id=1, physical="docs", store="here")
 SECOND = Timeline(id=2, physical="docs@3-aa", store="here")
@@ -80,7 +81,7 @@ def test_what_follows_from_a_name_is_said() -> None:
             route=route,
             switch=switch,
             store="here",
-            engine=engine,
+            rules=engines.name_rules(engine, "docs"),
             current=FIRST,
         )
         return [note.consequence for note in notes]
@@ -114,7 +115,7 @@ def test_how_a_name_is_freed_is_said_where_an_alias_is_less_than_a_collection(
         route=Route.LOAD,
         switch=True,
         store="here",
-        engine=engine,
+        rules=engines.name_rules(engine, "docs"),
         current=SECOND,
     )
     assert len(notes) == len(statements[:1])

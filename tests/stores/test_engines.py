@@ -52,8 +52,6 @@ def test_only_an_adapter_knows_the_name_of_its_engine() -> None:
         room = path.relative_to(ROOT).parts[1]
         if room in ROOMS_OF_STORES:
             continue
-        if path.match("planning/recovery.py"):
-            continue  # how a name is freed by hand: still to be stated by the engine
         found = {name.lower() for name in names_of_engines(path.read_text())}
         found -= LIBRARY if room == "repository" else set()
         if found:

@@ -6,8 +6,8 @@ from dr_pipelines.model.collection import (
     FieldType,
     Vector,
 )
-from dr_pipelines.model.compatibility import CompatibilityReport, Outcome
-from dr_pipelines.stores.shared.native_types import type_notes
+from dr_pipelines.model.compatibility import Outcome
+from dr_pipelines.stores.engines import notes_on_values
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 from tests.recovery.test_fitting import adopted, restored
 
@@ -44,7 +44,7 @@ def keyed(definition: str) -> CollectionSpec:
 
 
 def test_types_that_become_texts_are_named() -> None:
-    notes = {note.part: note.consequence for note in type_notes(SPEC, engine="lancedb")}
+    notes = {note.part: note.consequence for note in notes_on_values(SPEC, into="lancedb")}
     assert notes == {
         "fields.price_": "numeric(10,2) in pgvector: a text here, compared and ordered as one",
         "fields.day_": "date in pgvector: a text here, compared and ordered as one",
@@ -53,28 +53,30 @@ def test_types_that_become_texts_are_named() -> None:
         "fields.small_": "numeric(3,-2) in pgvector: a text here, compared and ordered as one",
         "ids": "uuid in pgvector: texts here, in bytewise order",
     }
-    assert {note.outcome for note in type_notes(SPEC, engine="lancedb")} == {Outcome.APPROXIMATED}
+    assert {note.outcome for note in notes_on_values(SPEC, into="lancedb")} == {
+        Outcome.APPROXIMATED
+    }
 
 
 def test_its_own_engine_has_them_as_they_were() -> None:
-    assert list(type_notes(SPEC, engine="pgvector")) == []
+    assert list(notes_on_values(SPEC, into="pgvector")) == []
 
 
 def test_keys_say_what_ids_were() -> None:
-    several = list(type_notes(keyed("PRIMARY KEY (price, day)"), engine="duckdb"))
+    several = list(notes_on_values(keyed("PRIMARY KEY (price, day)"), into="duckdb"))
     assert [note.consequence for note in several] == [
         "a key of several columns in pgvector: texts here, in bytewise order"
     ]
     for definition in ("PRIMARY KEY (plain) INCLUDE (day)", "UNIQUE (day)"):
-        assert list(type_notes(keyed(definition), engine="duckdb")) == []
+        assert list(notes_on_values(keyed(definition), into="duckdb")) == []
 
 
 def test_qdrant_gives_points_ids_of_its_own() -> None:
     plain = SPEC.model_copy(update={"engine": {}})
-    assert [note.part for note in type_notes(plain, engine="qdrant")] == ["ids"]
+    assert [note.part for note in notes_on_values(plain, into="qdrant")] == ["ids"]
     native = plain.model_copy(update={"engine": {"qdrant": {"layout": {"records": "native"}}}})
-    assert list(type_notes(native, engine="qdrant")) == []
-    assert list(type_notes(native, engine="chroma")) == []
+    assert list(notes_on_values(native, into="qdrant")) == []
+    assert list(notes_on_values(native, into="chroma")) == []
 
 
 class Pointed(MemoryVectorStore):
@@ -84,6 +86,5 @@ class Pointed(MemoryVectorStore):
 
 
 def test_a_plan_for_another_engine_says_it() -> None:
-    told = list[CompatibilityReport]()
-    restored(adopted(MemoryVectorStore()), Pointed(), accept_loss=True, reports=told)
-    assert "ids" in {note.part for note in told[0].notes if note.outcome is Outcome.APPROXIMATED}
+    plan, _ = restored(adopted(MemoryVectorStore()), Pointed(), accept_loss=True)
+    assert "ids" in {note.part for note in plan.notes if note.outcome is Outcome.APPROXIMATED}

@@ -16,9 +16,9 @@ from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
-from dr_pipelines.planning.recovery import ALIAS_LIMITS, freeing
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.pgvector import open_store
+from dr_pipelines.stores.pgvector.name_rules import ALIAS_LIMITS, name_rules
 from dr_pipelines.testing.store_samples import opened
 from tests.servers.pgvector import Server
 
@@ -735,7 +735,7 @@ def test_what_an_alias_is_said_not_to_do_it_does_not(
     native.execute('ALTER TABLE t RENAME TO "t@1"')
     store.promote("t@1", alias="t")
     native.execute("INSERT INTO t (id, a) VALUES (5, 6); UPDATE t SET a = 7; DELETE FROM t")
-    assert word in ALIAS_LIMITS["pgvector"]
+    assert word in ALIAS_LIMITS
     if word == "pg_get_serial_sequence":
         assert native.execute(statement).fetchone() == (None,)
         return
@@ -748,14 +748,14 @@ def test_what_an_alias_is_said_not_to_do_it_does_not(
 def test_a_name_is_freed_by_the_statements_that_the_plan_prints(
     store: VectorStore, native: psycopg.Connection, name: str
 ) -> None:
-    of_view, of_table = freeing("pgvector", name)
+    rules = name_rules(name)
     native.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, e vector(2))".encode())
     before = store.describe(name)
-    native.execute(of_table.encode())
+    native.execute(rules.free_collection.encode())
     (kept,) = store.collections()
     assert kept.endswith("_replaced")
     store.promote(kept, alias=name)
-    native.execute(of_view.encode())
+    native.execute(rules.free_alias.encode())
     store.create(before)
     assert set(store.collections()) == {name, kept}
 

@@ -1,5 +1,6 @@
 """PostgreSQL with pgvector."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,9 @@ from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
+    from dr_pipelines.model.collection import CollectionSpec
+    from dr_pipelines.model.compatibility import Note
+    from dr_pipelines.model.recovery import NameRules
     from dr_pipelines.protocols import VectorStore
 
 
@@ -15,6 +19,18 @@ def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "Vecto
     from dr_pipelines.stores.pgvector import connect
 
     return connect.open_store(url, base=base, names=names)
+
+
+def _name_rules(collection: str) -> "NameRules":
+    from dr_pipelines.stores.pgvector.name_rules import name_rules
+
+    return name_rules(collection)
+
+
+def _values_elsewhere(spec: "CollectionSpec") -> "Iterable[Note]":
+    from dr_pipelines.stores.pgvector.elsewhere import values_elsewhere
+
+    return values_elsewhere(spec)
 
 
 ENGINE = Engine(
@@ -32,4 +48,6 @@ ENGINE = Engine(
     extra="pgvector",
     packages=("psycopg",),
     takes_names=True,
+    name_rules=_name_rules,
+    values_elsewhere=_values_elsewhere,
 )

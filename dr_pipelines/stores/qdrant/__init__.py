@@ -1,5 +1,6 @@
 """Qdrant: a server by the official client, the client's local mode, or the engine in process."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,8 @@ from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
+    from dr_pipelines.model.collection import CollectionSpec
+    from dr_pipelines.model.compatibility import Note
     from dr_pipelines.protocols import VectorStore
 
 WAIT_SECONDS = 30.0
@@ -23,6 +26,15 @@ def open_store(
     from dr_pipelines.stores.qdrant import connect
 
     return connect.open_store(url, base=base, wait_seconds=wait_seconds, names=names)
+
+
+def _values_here(spec: "CollectionSpec") -> "Iterable[Note]":
+    """Points of a collection that something else made keep their own ids."""
+    from dr_pipelines.model.compatibility import Note, Outcome
+
+    if spec.engine.get("qdrant", {}).get("layout", {}).get("records") != "native":
+        said = "each point's id is a UUID made of the record's id, which is in the payload"
+        yield Note("ids", Outcome.APPROXIMATED, said)
 
 
 ENGINE = Engine(
@@ -47,4 +59,5 @@ ENGINE = Engine(
     extra="qdrant",
     packages=("qdrant_client", "qdrant_edge"),
     takes_names=True,
+    values_here=_values_here,
 )

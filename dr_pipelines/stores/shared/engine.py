@@ -5,7 +5,7 @@ engine's client nor Arrow: commands that only need names read it too. `stores.en
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:  # they bring the models of specifications, which reading a URL does not need
+    from dr_pipelines.model.collection import CollectionSpec
+    from dr_pipelines.model.compatibility import Note
+    from dr_pipelines.model.recovery import NameRules
     from dr_pipelines.protocols import Catalog, NativeFiles, VectorStore
 
 
@@ -28,6 +31,10 @@ class OpenStore(Protocol):
             ModuleNotFoundError: a package of `Engine.packages` is not installed.
         """
         ...
+
+
+NotesOnValues = Callable[["CollectionSpec"], "Iterable[Note]"]
+"""What becomes of values and ids of a specification that another engine described."""
 
 
 class Location(Enum):
@@ -88,7 +95,11 @@ class Engine:
     `title` is how its makers write it. `packages` are those that `extra` installs. With
     `takes_names` a store can be told what it calls a collection (`stored_as` in the policies).
     `catalog` gives the names in a store without loading the engine; `native_files` the collections
-    of one of its stores as files.
+    of one of its stores as files. `name_rules` says how a collection's name is freed by hand.
+
+    What becomes of values is said by two engines: `values_elsewhere` by the one that made them, of
+    a specification that has a section of it, for every other engine; `values_here` by the one that
+    they are restored into.
     """
 
     name: str
@@ -100,6 +111,9 @@ class Engine:
     takes_names: bool = False
     catalog: "Callable[[Path], Catalog] | None" = None
     native_files: "Callable[[VectorStore], NativeFiles | None] | None" = None
+    name_rules: "Callable[[str], NameRules] | None" = None
+    values_elsewhere: "NotesOnValues | None" = None
+    values_here: "NotesOnValues | None" = None
 
     @property
     def forms(self) -> list[str]:

@@ -1,5 +1,5 @@
-"""Values that only their own engine has as they were: another one keeps them as something else,
-from which they are made again on the way back."""
+"""Values of tables that others made: another engine keeps them as something else, from which they
+are made again on the way back."""
 
 import re
 from collections.abc import Iterator
@@ -29,19 +29,12 @@ SIZE = re.compile(r"\(\d+(?:,-?\d+)?\)")
 PRIMARY = re.compile(r"PRIMARY KEY \((?P<columns>.+?)\)")
 
 
-def type_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
-    """What becomes of values and ids in `engine`, which is another one than the specification's.
-
-    The types are those that sections of engines say of tables that others made.
-    """
+def values_elsewhere(spec: CollectionSpec) -> Iterator[Note]:
+    """What becomes of a table's values and key in another engine."""
     section = spec.engine.get("pgvector", {})
-    if engine != "pgvector" and section.get("layout") == "table":
+    if section.get("layout") == "table":
         yield from _columns(spec, section)
-    own_ids = spec.engine.get("qdrant", {}).get("layout", {}).get("records") == "native"
-    if engine == "qdrant" and not own_ids:
-        said = "each point's id is a UUID made of the record's id, which is in the payload"
-        yield Note("ids", Outcome.APPROXIMATED, said)
-    elif engine != "pgvector" and (key := _key(section)) is not None:
+    if (key := _key(section)) is not None:
         yield Note("ids", Outcome.APPROXIMATED, f"{key} in pgvector: texts here, in bytewise order")
 
 
