@@ -20,7 +20,7 @@ demo: $(INSTALLED) ## A disaster and its recovery in miniature; FEED=changes.jso
 	$(BIN)/dr demo $(if $(FEED),--feed "$(FEED)")
 
 test: lint ## Everything a change must pass, except what is marked `long`
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not long"
 
 test-long: $(INSTALLED) ## The campaigns at full length, hours of them; leaves docs/results/
 	DR_LONG=1 $(BIN)/pytest -m "long or campaign" -s
