@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
     """The store of `parquet:DIRECTORY`; a relative directory is under `base`."""
-    from parquet_store import ParquetVectorStore
+    from parquet_store import parquet_store
 
     del names  # it takes none: see `takes_names`
-    return ParquetVectorStore(base / url.partition(":")[2])
+    return parquet_store(base / url.partition(":")[2])
 
 
 ENGINE = Engine(
