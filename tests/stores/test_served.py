@@ -67,7 +67,7 @@ def test_the_example_of_each_page_opens_what_is_served(
 ) -> None:
     promoted(scheme, tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", (PAGES / f"{page}.md").read_text(), re.S | re.M)
-    (example,) = [block for block in blocks if "pointers import" in block]
+    (example,) = [block for block in blocks if "served import" in block]
     assert run(example, cwd=tmp_path) == ["3"]
 
 
