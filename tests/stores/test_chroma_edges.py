@@ -123,7 +123,7 @@ def test_the_parser_of_numbers_is_the_one_that_is_followed(
     assert [row["weight"] for row in contents(store, columns=["weight"])] == [
         number.hex() for number in numbers.tolist()
     ]
-    with store._engine.session() as session:
+    with store.driver.place.session() as session:
         found = session.get(session.named(SPEC.name), include=["metadatas"])
     readable = {m["chunk_index"]: m["weight"] for m in found["metadatas"]}
     once = [parsed(number) for number in numbers.tolist()]
@@ -221,13 +221,13 @@ def test_a_vector_that_chroma_lost_is_damage(tmp_path: Path) -> None:
     store: Any = open_store("chroma+local:store", base=tmp_path)
     spec, batch = _vectors(np.array([[1, 0]], np.float32))
     store.create(spec)
-    with store._engine.session() as session:
+    with store.driver.place.session() as session:
         model = session.named("vectors")
         session.upsert(model, ids=["long"], embeddings=[np.array([3e38, 3e38], np.float32)])
     with pytest.raises(Damaged, match="'long'"):
         list(store.scan("vectors"))
     store.write("vectors", batch, replaces=["long"])  # it has no document: its id stands for it
-    with store._engine.session() as session:
+    with store.driver.place.session() as session:
         session.delete(session.named("vectors"), ["long"])
     assert [row["id"] for row in contents(store, "vectors")] == ["00000"]
 
@@ -412,7 +412,7 @@ def test_waiting_for_another_process_is_bounded(
 def test_a_label_that_is_unreadable_is_damage(tmp_path: Path) -> None:
     store: Any = open_store(f"chroma+local:{tmp_path}", base=Path())
     store.create(SPEC)
-    with store._engine.session() as session:
+    with store.driver.place.session() as session:
         session.set_metadata(session.named(SPEC.name), {"dr:label": "{"})
     with pytest.raises(Damaged, match="dr:label"):
         store.describe(SPEC.name)

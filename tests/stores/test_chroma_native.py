@@ -24,7 +24,7 @@ from dr_pipelines.model.query import Query
 from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.chroma import open_store
-from dr_pipelines.stores.chroma.native import replacing
+from dr_pipelines.stores.chroma.foreign import replacing
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -269,7 +269,7 @@ def test_records_of_a_collection_that_something_else_made(tmp_path: Path) -> Non
     store = open_store(f"chroma+local:{tmp_path}", base=Path())
     spec, rows = store.describe("plain"), contents(store, "plain")
     assert spec.vectors[0].dimension == 4
-    assert (spec.fields, spec.engine["chroma"]["layout"]) == ((), "native")
+    assert (spec.fields, spec.engine["chroma"]["layout"]) == ((), "foreign")
     assert [row["id"] for row in rows] == [f"id {n:03d} é" for n in range(5)]
     assert {row["document_id"] == row["id"] for row in rows} == {True}
     kept = {row["id"]: (row["text"], row["uri"], row["extra"]) for row in rows}

@@ -30,7 +30,7 @@ FORGED = {
 
 @pytest.mark.parametrize("text", FORGED.values(), ids=FORGED)
 def test_what_is_no_label_is_damage_that_names_the_collection(text: str) -> None:
-    with pytest.raises(Damaged, match="label of 'docs' is unreadable"):
+    with pytest.raises(Damaged, match="label of docs is unreadable"):
         decoded(text, of="docs")
 
 

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 
 from dr_pipelines.errors import AlreadyExists, Damaged
 from dr_pipelines.model.collection import NAME
-from dr_pipelines.stores.chroma.connection import Definition, Model, Session
 from dr_pipelines.stores.chroma.names import RESERVED, to_engine, to_physical
+from dr_pipelines.stores.chroma.session import Definition, Model, Session
 
 TARGET = "dr:collection"
 PREFIX, SUFFIX = f"{RESERVED}alias.", ".0"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.chroma.urls import Local, parsed_url
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.stores.shared.pointers import Pointers
 
 TOKEN = "CHROMA_TOKEN"  # noqa: S105 - the name of a variable
@@ -23,13 +24,13 @@ def open_store(url: str, *, base: Path) -> VectorStore:
         ModuleNotFoundError: Chroma is not installed.
     """
     from dr_pipelines.stores.chroma.aliases import ServerPointers
-    from dr_pipelines.stores.chroma.connection import RemoteEngine
     from dr_pipelines.stores.chroma.local import LocalEngine
-    from dr_pipelines.stores.chroma.store import ChromaVectorStore
+    from dr_pipelines.stores.chroma.session import RemoteEngine
+    from dr_pipelines.stores.chroma.store import ChromaDriver
 
     where = parsed_url(url, base=base)
     if isinstance(where, Local):
         local = LocalEngine(where, wait_seconds=WAIT_SECONDS)
-        return ChromaVectorStore(local, Pointers(where.aliases))
+        return DriverStore(ChromaDriver(local, Pointers(where.aliases)))
     remote = RemoteEngine(where, token=os.environ.get(TOKEN))
-    return ChromaVectorStore(remote, ServerPointers(remote.session))
+    return DriverStore(ChromaDriver(remote, ServerPointers(remote.session)))

@@ -24,7 +24,7 @@ from dr_pipelines.model.query import (
     Scalar,
 )
 from dr_pipelines.stores.chroma.fields import BITS, in_order
-from dr_pipelines.stores.chroma.rows import NULLS_MATTER, ODD, null
+from dr_pipelines.stores.chroma.records import NULLS_MATTER, ODD, null
 
 Where = dict[str, Any] | bool
 """A condition, or what it always is: Chroma has no word for that."""

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.stores.chroma import native, rows
-from dr_pipelines.stores.chroma.connection import Engine, Model, Session
-from dr_pipelines.stores.chroma.describing import NATIVE, layout_of
+from dr_pipelines.stores.chroma import foreign
+from dr_pipelines.stores.chroma import records as managed
+from dr_pipelines.stores.chroma.schema import is_foreign
+from dr_pipelines.stores.chroma.session import Engine, Model, Session
 
 MAX_IDS = 10_000
 """In one call: SQLite takes 32,766 values in a statement."""
@@ -52,7 +53,7 @@ def ids_of(reading: Reading, documents: Sequence[str] | None) -> list[str]:
 
 
 def _ids_of_some(session: Session, reading: Reading, documents: list[str]) -> list[str]:
-    if layout_of(reading.spec) == NATIVE:
+    if is_foreign(reading.spec):
         asked: dict[str, Any] = {"ids": documents}
     else:
         asked = {"where": {"document_id": {"$in": documents}}}
@@ -64,7 +65,7 @@ def records(
     reading: Reading, ids: Sequence[str], columns: Sequence[str], *, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     """These records in this order, without those that are gone."""
-    layout = native if layout_of(reading.spec) == NATIVE else rows
+    layout = foreign if is_foreign(reading.spec) else managed
     include = layout.included(columns, reading.spec)
     start, size = 0, FIRST_ROWS
     while start < len(ids):

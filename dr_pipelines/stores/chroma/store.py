@@ -1,310 +1,215 @@
-"""Chroma, embedded or a server, as a VectorStore."""
+"""Chroma, embedded or a server, as a driver.
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+A write is a series of calls, each of which Chroma takes as a whole: new records are there before
+old ones go, and a write that failed is repeated. A scan reads the ids first and then each page as
+it is at that moment.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Protocol
 
 import chromadb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dr_pipelines.errors import (
-    AlreadyExists,
-    InvalidRequest,
-    NotFound,
-    Refused,
-)
+from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
-from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
-from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.model.compatibility import CompatibilityReport, Note
+from dr_pipelines.model.query import Hit
 from dr_pipelines.protocols import Listed, Progress
-from dr_pipelines.stores.chroma import native, rows
-from dr_pipelines.stores.chroma.connection import Engine, Model, Session
-from dr_pipelines.stores.chroma.describing import (
-    ENGINE,
-    NATIVE,
-    definition_of,
-    described,
-    label_of,
-    labelled,
-    layout_of,
-    space_of,
-)
+from dr_pipelines.stores.chroma import foreign
+from dr_pipelines.stores.chroma import records as managed
+from dr_pipelines.stores.chroma.capabilities import fitted
 from dr_pipelines.stores.chroma.names import is_reserved, to_engine, to_physical
 from dr_pipelines.stores.chroma.pages import ids_of, records
-from dr_pipelines.stores.chroma.searching import nearest
-from dr_pipelines.stores.chroma.vectors import SPACES, TOLERANCE
+from dr_pipelines.stores.chroma.schema import (
+    ENGINE,
+    definition_of,
+    described,
+    is_foreign,
+    label_of,
+    labelled,
+    space_of,
+)
+from dr_pipelines.stores.chroma.search import nearest
+from dr_pipelines.stores.chroma.session import Engine, Model, Session
+from dr_pipelines.stores.chroma.vectors import TOLERANCE
 from dr_pipelines.stores.chroma.writing import delete_rows, write_rows
-from dr_pipelines.stores.shared.batches import checked_batch
-from dr_pipelines.stores.shared.exact import search_exactly
-from dr_pipelines.stores.shared.fitting import Native, comes_back, fit_to
-from dr_pipelines.stores.shared.following import followed
-from dr_pipelines.stores.shared.misfits import misfits_of, refused_by, value_problems
-from dr_pipelines.stores.shared.requests import (
-    checked_alias,
-    checked_batch_rows,
-    checked_columns,
-    checked_query,
-)
+from dr_pipelines.stores.shared.driver import Aliases, OpenCollection, Use, absent
+from dr_pipelines.stores.shared.label import Label
+from dr_pipelines.stores.shared.misfits import Batch, Problem, value_problems
+from dr_pipelines.stores.shared.requests import Request
 
-Result = TypeVar("Result")
-
-ABILITIES = Native(
-    engine=ENGINE,
-    metrics=frozenset(SPACES),
-    indexes={"hnsw": frozenset(["m", "ef_construction", "ef_search"])},
-    default_index="hnsw",
-    vectors=1,
-)
 SCAN_ROWS = 2000
 FLOAT_BYTES = 4
 
 
-class Aliases(Protocol):
-    """Where aliases are kept."""
+class ServedNames(Aliases, Protocol):
+    """Where aliases are kept: files beside a directory, collections in a server."""
 
-    def all(self) -> dict[str, str]: ...
-    def target(self, alias: str) -> str | None: ...
     def point(self, alias: str, target: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A collection as it was found."""
+class ChromaDriver:
+    """Collections of one tenant's database; threads may share it."""
 
-    engine: Engine
-    model: Model
-    spec: CollectionSpec
-    indexed: bool
+    engine: str = f"{ENGINE} {chromadb.__version__}"
+    vector_tolerance: float = TOLERANCE
 
+    def __init__(self, place: Engine, aliases: ServedNames) -> None:
+        self.place = place
+        self.aliases: ServedNames = aliases
 
-class ChromaVectorStore:
-    """Collections of one tenant's database; threads may share it.
-
-    A write is a series of calls, each of which Chroma takes as a whole: new records are there
-    before old ones go, and a write that failed is repeated. A scan reads the ids first and then
-    each page as it is at that moment.
-    """
-
-    def __init__(self, engine: Engine, aliases: Aliases) -> None:
-        self._engine = engine
-        self._aliases = aliases
-
-    @property
-    def engine(self) -> str:
-        return f"{ENGINE} {chromadb.__version__}"
-
-    @property
-    def vector_tolerance(self) -> float:
-        return TOLERANCE
-
-    def collections(self) -> list[str]:
-        return sorted(map(to_physical, self._names()))
+    def names(self) -> Iterable[str]:
+        return map(to_physical, self._native_names())
 
     def inventory(self) -> tuple[Listed, ...]:
         """Every collection, by Chroma's own names."""
-        return tuple(map(Listed, self._names()))
+        return tuple(map(Listed, sorted(self._native_names())))
 
-    def _names(self) -> list[str]:
+    def exists(self, name: str) -> bool:
         try:
-            with self._engine.session() as session:
-                names = [model.name for model in session.collections()]
+            with self.place.session() as session:
+                return session.named(name) is not None
         except NotFound:  # nothing was ever created there
-            return []
-        return sorted(name for name in names if not is_reserved(name))
-
-    def aliases(self) -> dict[str, str]:
-        return self._aliases.all()
+            return False
 
     def warnings(self) -> tuple[str, ...]:
         return ()
 
-    def describe(self, name: str) -> CollectionSpec:
-        return self._followed(name, lambda found: found.spec)
+    def opened(self, name: str, use: Use) -> AbstractContextManager[OpenCollection]:
+        del use
+        with self.place.session() as session:
+            model = session.named(name)
+            if model is None:
+                raise absent(name, map(to_physical, _names(session)))
+        return nullcontext(ChromaCollection(self, model))
 
     def change_token(self, name: str) -> str | None:
-        return self._followed(name, lambda _: None)  # Chroma has no sign that says so
-
-    def status(self, name: str) -> CollectionStatus:
-        return self._followed(name, self._status)
-
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
-        found = self._followed(name, lambda found: found)
-        size, asked = checked_batch_rows(batch_rows), checked_columns(columns, found.spec)
-        return self._scanned(found, asked, None if documents is None else list(documents), size)
-
-    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        return self._followed(name, lambda found: self._searched(found, query, limit=limit))
-
-    def compatibility(self, name: str) -> tuple[Note, ...]:
-        return comes_back(self, name)
-
-    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        def refuse(rows: pa.Table) -> None:
-            self._encoded(rows, spec)
-
-        known = value_problems(batch, spec)
-        return misfits_of(batch, refused_by(batch, refuse, known=known))
+        self.opened(name, Use.READ)  # Chroma has no sign that says so
+        return None
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
-        fitted = fit_to(spec, ABILITIES)
-        section = fitted.spec.engine.get(ENGINE, {})
-        here = self._engine.namespace
-        place = {"tenant": here.tenant, "database": here.database}
-        if section.get("namespace") in (None, place):
-            return fitted
-        engine = {**fitted.spec.engine, ENGINE: {**section, "namespace": place}}
-        said = f"clients must name tenant {here.tenant!r} and database {here.database!r}"
-        note = Note(f"engine.{ENGINE}.namespace", Outcome.APPROXIMATED, said)
-        return CompatibilityReport(
-            fitted.spec.model_copy(update={"engine": engine}), (*fitted.notes, note)
-        )
+        return fitted(spec, self.place.namespace)
 
-    def create(self, spec: CollectionSpec) -> None:
-        if self._aliases.target(spec.name) is not None:
-            raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
-        definition = definition_of(spec)
-        with self._engine.session(create=True) as session:
-            if session.named(spec.name) is None:
-                with suppress(AlreadyExists):  # somebody else was quicker
-                    session.create(to_engine(spec.name), definition)
-            model = session.named(spec.name)
-        label = None if model is None else label_of(model)
-        same = label is not None and label.spec == spec
-        if not same and (model is None or described(model, self._engine.namespace) != spec):
-            raise AlreadyExists(
-                f"{spec.name!r} is a collection with another spec; choose another name or drop it"
-            )
+    def check(self, batch: Batch, spec: CollectionSpec) -> Iterable[Problem]:
+        return value_problems(batch, spec)
 
-    def drop(self, name: str) -> None:
-        self._check_physical(name)
-        try:
-            with self._engine.session() as session:
-                pointing = sorted(a for a, to in self._aliases.all().items() if to == name)
-                if pointing:
-                    raise Refused(
-                        f"{name!r} is served as {pointing}; promote another collection first"
-                    )
-                model = session.named(name)
-                if model is not None:
-                    session.drop(model.name)
-        except NotFound:  # nothing was ever created there
-            return
+    def refuse(self, rows: pa.Table, spec: CollectionSpec) -> None:
+        self.encoded(rows, spec)
 
-    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        found = self._physical(name)
-        spec = found.spec
-        new = checked_batch(batch, spec)
-        ids = set(new.column("id").to_pylist())
-        encoded, is_native = self._encoded(new, spec), layout_of(spec) == NATIVE
-        doomed = [key for key in ids_of(found, replaces) if key not in ids] if replaces else []
-        write_rows(self._engine, found.model, encoded, keep_nothing=is_native)
-        delete_rows(self._engine, found.model, doomed)
-
-    def _encoded(self, new: pa.Table, spec: CollectionSpec) -> rows.Rows:
+    def encoded(self, new: pa.Table, spec: CollectionSpec) -> managed.Rows:
         """Records as Chroma takes them; raises `InvalidRequest` for one that it would not."""
         if pc.any(pc.equal(new.column("id"), "")).as_py():
             raise InvalidRequest(
                 f"batch for {spec.name!r}: record '' has no id, and Chroma needs one"
             )
-        if layout_of(spec) == NATIVE:
-            return native.encoded(new, spec, space_of(spec), parses=self._engine.parses)
-        return rows.encoded(new, spec, space_of(spec))
+        if is_foreign(spec):
+            return foreign.encoded(new, spec, space_of(spec), parses=self.place.parses)
+        return managed.encoded(new, spec, space_of(spec))
 
-    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
-        del progress  # Chroma builds its index by itself and says nothing meanwhile
-        found = self._physical(name)
-        label = label_of(found.model)
-        with self._engine.session() as session:
-            self._catch_up(session, found)
-            if label is not None and not label.indexed:
-                built = label.model_copy(update={"indexed": True})
-                session.set_metadata(found.model, labelled(found.model.metadata, built))
+    def create(self, spec: CollectionSpec) -> None:
+        definition = definition_of(spec)
+        with self.place.session(create=True) as session:
+            session.create(to_engine(spec.name), definition)
 
-    def promote(self, name: str, *, alias: str) -> None:
-        self._check_physical(name)
-        if checked_alias(alias) in self.collections():
-            raise AlreadyExists(f"{alias!r} is a collection; choose another alias")
-        with self._engine.session() as session:  # alone, where it is embedded: see `drop`
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
+        with suppress(NotFound), self.place.session() as session:  # or nothing was ever created
+            unless_served()
+            model = session.named(name)
+            if model is not None:
+                session.drop(model.name)
+
+    def point(self, alias: str, name: str) -> None:
+        with self.place.session() as session:  # alone, where it is embedded: see `drop`
             if session.named(name) is None:
-                raise self._unknown(session, name)
-            self._aliases.point(alias, name)
+                raise absent(name, map(to_physical, _names(session)))
+            self.aliases.point(alias, name)
 
-    def _catch_up(self, session: Session, found: _Reading) -> None:
-        """Have the engine apply what is in its log to its index, which a search does first."""
-        if found.model.dimension is not None and session.count(found.model):
-            session.query(
-                found.model, np.zeros(found.model.dimension, np.float32), limit=1, include=[]
-            )
+    def _native_names(self) -> list[str]:
+        try:
+            with self.place.session() as session:
+                return _names(session)
+        except NotFound:  # nothing was ever created there
+            return []
 
-    def _status(self, found: _Reading) -> CollectionStatus:
+
+class ChromaCollection:
+    """A collection as it was found: its calls are sessions of their own."""
+
+    def __init__(self, driver: ChromaDriver, model: Model) -> None:
+        self._driver = driver
+        self.engine, self.model = driver.place, model
+        self.label = label_of(model)
+        self.spec = described(model, driver.place.namespace)
+
+    @property
+    def contract(self) -> CollectionSpec:
+        return self.spec
+
+    def described(self) -> CollectionSpec:
+        return self.spec
+
+    def status(self) -> CollectionStatus:
         """Chroma does not say how large a collection is: the size is that of its embeddings."""
-        with self._engine.session() as session:
-            count = session.count(found.model)
+        with self.engine.session() as session:
+            count = session.count(self.model)
         if count == 0:
-            self._check_there(found)
-        size = count * (found.model.dimension or 0) * FLOAT_BYTES
-        return CollectionStatus(records=count, indexed=found.indexed, size_bytes=size)
+            self._require_there()
+        size = count * (self.model.dimension or 0) * FLOAT_BYTES
+        indexed = self.label is None or self.label.indexed
+        return CollectionStatus(records=count, indexed=indexed, size_bytes=size)
 
-    def _scanned(
-        self, found: _Reading, columns: list[str], documents: list[str] | None, batch_rows: int
+    def notes(self) -> Iterable[Note]:
+        return ()
+
+    def scan(
+        self, columns: Sequence[str], *, documents: Sequence[str] | None, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
-        yield from records(found, ids_of(found, documents), columns, batch_rows=batch_rows)
-        self._check_there(found)
+        yield from records(self, ids_of(self, documents), columns, batch_rows=batch_rows)
+        self._require_there()
 
-    def _searched(self, found: _Reading, query: Query, *, limit: int) -> list[Hit]:
-        request = checked_query(query, found.spec, limit=limit, indexed=found.indexed)
-        hits = None if query.exact else nearest(found, request, limit=limit)
-        if hits is not None:
-            if len(hits) < limit:
-                self._check_there(found)
-            return hits
+    def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
+        return self.scan(columns, documents=None, batch_rows=SCAN_ROWS)
 
-        def scan(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-            return self._scanned(found, list(columns), None, SCAN_ROWS)
+    def hits(self, request: Request) -> list[Hit] | None:
+        hits = None if request.exact else nearest(self, request)
+        if hits is not None and len(hits) < request.limit:
+            self._require_there()
+        return hits
 
-        return search_exactly(scan, request, limit=limit)
+    def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
+        encoded = self._driver.encoded(rows, self.spec)
+        kept = set(encoded.ids)
+        doomed = [key for key in ids_of(self, replaces) if key not in kept] if replaces else []
+        write_rows(self.engine, self.model, encoded, keep_nothing=is_foreign(self.spec))
+        delete_rows(self.engine, self.model, doomed)
 
-    def _check_there(self, found: _Reading) -> None:
+    def build(self, progress: Progress | None) -> None:
+        """Have the engine apply what is in its log to its index, which a search does first."""
+        del progress  # Chroma builds its index by itself and says nothing meanwhile
+        dimension = self.model.dimension
+        with self.engine.session() as session:
+            if dimension is not None and session.count(self.model):
+                session.query(self.model, np.zeros(dimension, np.float32), limit=1, include=[])
+
+    def relabel(self, label: Label) -> None:
+        with self.engine.session() as session:
+            session.set_metadata(self.model, labelled(self.model.metadata, label))
+
+    def complete(self) -> None:
+        """Nothing is left out: one call makes a collection."""
+
+    def _require_there(self) -> None:
         """Chroma deletes a collection in steps: for a moment it is there, with fewer records or
         none. What looks complete counts only if the collection is still there after it."""
-        with self._engine.session() as session:
-            model = session.find(found.model.name)
-        if model is None or model.id != found.model.id:
-            raise NotFound(f"collection {found.spec.name!r} was deleted while it was read")
+        with self.engine.session() as session:
+            model = session.find(self.model.name)
+        if model is None or model.id != self.model.id:
+            raise NotFound(f"collection {self.spec.name!r} was deleted while it was read")
 
-    def _followed(self, name: str, read: Callable[[_Reading], Result]) -> Result:
-        return followed(name, self._aliases.target, lambda physical: read(self._found(physical)))
 
-    def _found(self, physical: str) -> _Reading:
-        with self._engine.session() as session:
-            model = session.named(physical)
-            if model is None:
-                raise self._unknown(session, physical)
-        label = label_of(model)
-        spec = described(model, self._engine.namespace)
-        return _Reading(self._engine, model, spec, label is None or label.indexed)
-
-    def _physical(self, name: str) -> _Reading:
-        self._check_physical(name)
-        return self._found(name)
-
-    def _check_physical(self, name: str) -> None:
-        target = self._aliases.target(name)
-        if target is not None:
-            raise NotFound(f"{name!r} is an alias; name the collection {target!r}")
-
-    def _unknown(self, session: Session, name: str) -> NotFound:
-        names = [m.name for m in session.collections() if not is_reserved(m.name)]
-        known = ", ".join(sorted(map(to_physical, names))) or "none"
-        return NotFound(f"no collection {name!r}; there are: {known}")
+def _names(session: Session) -> list[str]:
+    return [model.name for model in session.collections() if not is_reserved(model.name)]

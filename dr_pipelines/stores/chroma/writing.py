@@ -9,9 +9,9 @@ but show an empty collection to who still reads it, instead of none.)
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dr_pipelines.stores.chroma import native
-from dr_pipelines.stores.chroma.connection import Engine, Model, Session
-from dr_pipelines.stores.chroma.rows import Rows
+from dr_pipelines.stores.chroma import foreign
+from dr_pipelines.stores.chroma.records import Rows
+from dr_pipelines.stores.chroma.session import Engine, Model, Session
 
 CALL_ROWS = 2000
 CALL_BYTES = 8 * 2**20
@@ -57,7 +57,7 @@ def _remove_strays(session: Session, model: Model, part: dict[str, Any]) -> None
 
 def _make_room(session: Session, model: Model, part: dict[str, Any]) -> None:
     content = ("metadatas", "documents", "uris")
-    emptied = native.replacing(part, session.get(model, ids=part["ids"], include=content))
+    emptied = foreign.replacing(part, session.get(model, ids=part["ids"], include=content))
     if emptied:
         session.delete(model, emptied)
 

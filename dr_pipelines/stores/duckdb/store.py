@@ -261,7 +261,7 @@ def _label(connection: Connection, name: str) -> Label:
     rows = connection.execute("SELECT label FROM collection_label").fetchall()
     if len(rows) != 1:
         raise Damaged(f"{name!r} has {len(rows)} labels; restore it from a recovery point")
-    return decoded(rows[0][0], of=name)
+    return decoded(rows[0][0], of=repr(name))
 
 
 def _answered(connection: Connection, request: Request) -> list[Hit]:

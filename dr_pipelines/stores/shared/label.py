@@ -40,13 +40,14 @@ def encoded(label: Label) -> str:
 
 
 def decoded(text: str | bytes, *, of: str) -> Label:
-    """The label that `encoded` made. `of` is what messages call the collection.
+    """The label that `encoded` made; `of` is what messages call the collection, and where its
+    label lies.
 
     Raises:
         Damaged: it is none: too long, too deep, not JSON, or of another shape.
     """
     data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
-    unreadable = f"the label of {of!r} is unreadable, and its specification with it; restore it "
+    unreadable = f"the label of {of} is unreadable, and its specification with it; restore it "
     unreadable += "from a recovery point"
     if len(data) > MAX_BYTES:
         raise Damaged(f"{unreadable} (it has {len(data):,} bytes)")

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 from dr_pipelines.model.collection import CollectionSpec, Metric
 from dr_pipelines.model.query import Hit
-from dr_pipelines.stores.chroma.connection import Engine, Model
-from dr_pipelines.stores.chroma.describing import NATIVE, is_searched, layout_of
 from dr_pipelines.stores.chroma.filters import all_of, to_where, unmarked
-from dr_pipelines.stores.chroma.rows import ODD, beside, null
+from dr_pipelines.stores.chroma.records import ODD, beside, null
+from dr_pipelines.stores.chroma.schema import is_foreign, is_searched
+from dr_pipelines.stores.chroma.session import Engine, Model
 from dr_pipelines.stores.shared.requests import Request
 
 INCLUDED = ["distances", "documents", "metadatas"]
@@ -26,10 +26,10 @@ class Reading(Protocol):
     def spec(self) -> CollectionSpec: ...
 
 
-def nearest(reading: Reading, request: Request, *, limit: int) -> list[Hit] | None:
+def nearest(reading: Reading, request: Request) -> list[Hit] | None:
     """The hits that Chroma finds; None where it has no index for the vector or no words for the
     filter."""
-    asked, spec = request.nearest, reading.spec
+    asked, spec, limit = request.nearest, reading.spec, request.limit
     if asked is None or request.terms is not None or not is_searched(spec, asked.column):
         return None
     where = to_where(request.filter, spec)
@@ -44,7 +44,7 @@ def nearest(reading: Reading, request: Request, *, limit: int) -> list[Hit] | No
         # zeros stand for vectors that are none; seldom, so the condition is added where it counts
         where = all_of([where, *(unmarked(mark) for mark in odd)])
         answer = _asked(reading, asked.vector, where, limit=limit)
-    return _hits(answer, asked.column.metric, native=layout_of(spec) == NATIVE)
+    return _hits(answer, asked.column.metric, foreign=is_foreign(spec))
 
 
 def _asked(reading: Reading, vector: Any, where: Any, *, limit: int) -> Mapping[str, Sequence[Any]]:
@@ -60,7 +60,7 @@ def _marks(answer: Mapping[str, Sequence[Any]]) -> list[Sequence[str]]:
     return [(metadata or {}).get(ODD) or () for metadata in answer["metadatas"]]
 
 
-def _hits(answer: Mapping[str, Sequence[Any]], metric: Metric, *, native: bool) -> list[Hit]:
+def _hits(answer: Mapping[str, Sequence[Any]], metric: Metric, *, foreign: bool) -> list[Hit]:
     found = list[Hit]()
     for place, key in enumerate(answer["ids"]):
         metadata = answer["metadatas"][place] or {}
@@ -68,7 +68,7 @@ def _hits(answer: Mapping[str, Sequence[Any]], metric: Metric, *, native: bool) 
         found.append(
             Hit(
                 id=key,
-                document_id=key if native else metadata.get("document_id", key),
+                document_id=key if foreign else metadata.get("document_id", key),
                 score=_score(answer["distances"][place], metric),
                 text=None if null("text") in (metadata.get(ODD) or ()) else text,
             )

@@ -20,7 +20,7 @@ from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.chroma import vectors
-from dr_pipelines.stores.chroma.rows import Metadata, Rows, embeddings
+from dr_pipelines.stores.chroma.records import Metadata, Rows, embeddings
 from dr_pipelines.stores.shared.floats import sendable
 
 FORBIDDEN_KEYS = ("$", "#", "chroma:")

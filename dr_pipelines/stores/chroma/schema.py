@@ -7,7 +7,7 @@ The section `chroma` of a specification:
 
 | key | what |
 |---|---|
-| `layout` | `columns`: ours (see `rows`); `native`: records as clients wrote them (see `native`) |
+| `layout` | `managed` (see `records`), or `foreign`: records as clients wrote them (see `foreign`) |
 | `namespace` | tenant and database |
 | `configuration` | of the index, beside its usual parameters: `num_threads`, `batch_size`, `sync_threshold`, `resize_factor` |
 | `functions` | `embedding`: name and configuration of the embedding function, as data: nothing runs it |
@@ -20,10 +20,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from pydantic import ValidationError
-
-from dr_pipelines.errors import Damaged, InvalidRequest
-from dr_pipelines.model.base import Stored
+from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Metric,
@@ -33,15 +30,16 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.planning.parts import UNREPORTED
-from dr_pipelines.stores.chroma.connection import Definition, Model
 from dr_pipelines.stores.chroma.names import to_physical
-from dr_pipelines.stores.chroma.rows import is_dense
+from dr_pipelines.stores.chroma.records import is_dense
+from dr_pipelines.stores.chroma.session import Definition, Model
 from dr_pipelines.stores.chroma.urls import Namespace
 from dr_pipelines.stores.chroma.vectors import METRICS, SPACES
+from dr_pipelines.stores.shared.label import Label, decoded, encoded
+from dr_pipelines.stores.shared.layout import Layout, laid_out, layout_of
 
 ENGINE = "chroma"
 LABEL = "dr:label"
-NATIVE, COLUMNS = "native", "columns"
 VECTOR_NAME = "embedding"
 UNKNOWN_DIMENSION = 1
 """Of a collection that never had a record: Chroma learns it from the first."""
@@ -55,39 +53,24 @@ CONFIGURED = ("num_threads", "batch_size", "sync_threshold", "resize_factor")
 SAID_ELSEWHERE = ("space", "hnsw", "spann", "embedding_function")
 
 
-class Label(Stored):
-    """What this adapter keeps with a collection."""
-
-    spec: CollectionSpec
-    indexed: bool = False
-
-
 def label_of(model: Model) -> Label | None:
     """The label of a collection, if this adapter made it."""
     text = (model.metadata or {}).get(LABEL)
-    if text is None:
-        return None
-    try:
-        return Label.model_validate_json(text)
-    except ValidationError as error:
-        raise Damaged(
-            f"metadata {LABEL!r} of Chroma's collection {model.name!r} is unreadable; "
-            "remove the key to have the collection described without it"
-        ) from error
+    return None if text is None else decoded(str(text), of=f"{model.name!r} (metadata {LABEL!r})")
 
 
 def labelled(metadata: Mapping[str, Any] | None, label: Label) -> dict[str, Any]:
     """A collection's metadata with a label."""
-    return {**(metadata or {}), LABEL: label.canonical().decode()}
+    return {**(metadata or {}), LABEL: encoded(label)}
 
 
-def layout_of(spec: CollectionSpec) -> str:
-    """How records of a collection are kept. `native` only where that keeps every column."""
-    asked = spec.engine.get(ENGINE, {}).get("layout")
+def is_foreign(spec: CollectionSpec) -> bool:
+    """Whether records are kept as clients write them: where that keeps every column."""
+    foreign = layout_of(spec.engine.get(ENGINE, {})) is Layout.FOREIGN
     vector = spec.vectors[0]
     plain = vector.kind is VectorKind.DENSE and vector.dtype is VectorType.FLOAT32
     bare = len(spec.vectors) == 1 and not spec.fields and plain and vector.metric in SPACES
-    return NATIVE if asked == NATIVE and bare else COLUMNS
+    return foreign and bare
 
 
 def space_of(spec: CollectionSpec) -> str:
@@ -109,7 +92,8 @@ def described(model: Model, namespace: Namespace) -> CollectionSpec:
     silent += [f"fields.{field.name}" for field in base.fields]
     silent += ["keyword_index"]
     silent += [part for part in ("shards", "replicas") if getattr(base, part) is not None]
-    section = _section(model, layout_of(base), namespace) | {UNREPORTED: silent}
+    section = laid_out(Layout.FOREIGN if is_foreign(base) else Layout.MANAGED)
+    section |= _section(model, namespace) | {UNREPORTED: silent}
     return base.model_copy(
         update={
             "name": to_physical(model.name),
@@ -150,7 +134,7 @@ def _derived(model: Model) -> CollectionSpec:
     metric = METRICS.get(_index(model)["space"], Metric.L2)
     vector = Vector(name=VECTOR_NAME, dimension=UNKNOWN_DIMENSION, metric=metric)
     return CollectionSpec(
-        name=to_physical(model.name), vectors=(vector,), engine={ENGINE: {"layout": NATIVE}}
+        name=to_physical(model.name), vectors=(vector,), engine={ENGINE: laid_out(Layout.FOREIGN)}
     )
 
 
@@ -186,11 +170,10 @@ def _vector_index(config: Mapping[str, Any]) -> VectorIndex:
     )
 
 
-def _section(model: Model, layout: str, namespace: Namespace) -> dict[str, Any]:
+def _section(model: Model, namespace: Namespace) -> dict[str, Any]:
     config = _index(model)
     hnsw = config.get("hnsw") or {}
     section: dict[str, Any] = {
-        "layout": layout,
         "namespace": {"tenant": namespace.tenant, "database": namespace.database},
         "configuration": {key: hnsw[key] for key in CONFIGURED if key in hnsw},
         "indexes": _indexes(model.serialized_schema),

@@ -1,0 +1,55 @@
+"""In whose layout the records of a collection lie, and which column has which role there.
+
+An engine's section of a specification has both: `layout`, and in a layout that something else made
+`roles`: what that calls the column whose values are ids, texts and so on.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from dr_pipelines.errors import InvalidRequest
+
+LAYOUT, ROLES = "layout", "roles"
+"""Keys of an engine's section."""
+
+
+class Layout(StrEnum):
+    """`managed`: as the adapter lays records out. `foreign`: as whoever made the collection did."""
+
+    MANAGED = "managed"
+    FOREIGN = "foreign"
+
+
+class Role(StrEnum):
+    """What a column of a foreign collection is in a record."""
+
+    ID = "id"
+    TEXT = "text"
+    URI = "uri"
+
+
+def layout_of(section: Mapping[str, Any]) -> Layout:
+    """The layout that a section asks for, managed where it asks for none.
+
+    Raises:
+        InvalidRequest: it asks for another.
+    """
+    given = section.get(LAYOUT, Layout.MANAGED)
+    if given not in list(Layout):
+        raise InvalidRequest(
+            f"layout {given!r} of an engine's section: expected {' or '.join(Layout)}"
+        )
+    return Layout(given)
+
+
+def roles_of(section: Mapping[str, Any]) -> dict[Role, str]:
+    """The engine's column of each role that a section names; roles that nobody knows are none."""
+    given = section.get(ROLES, {})
+    return {role: str(given[role]) for role in Role if given.get(role) is not None}
+
+
+def laid_out(layout: Layout, roles: Mapping[Role, str | None] | None = None) -> dict[str, Any]:
+    """The entries of a section that say it."""
+    named = {role.value: column for role, column in (roles or {}).items() if column is not None}
+    return {LAYOUT: layout.value} | ({ROLES: named} if named else {})
