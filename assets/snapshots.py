@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from dr_pipelines.backup.snapshot import backup
-from dr_pipelines.model.recovery_point import Timeline
+from dr_pipelines.backup.plan import plan_backup
+from dr_pipelines.backup.run import run_backup
+from dr_pipelines.model.backup import BackupRequest
 from dr_pipelines.monitoring.exposure import look
 from dr_pipelines.planning.freshness import freshness_windows
+from dr_pipelines.project.backup import open_for_backup
 from dr_pipelines.proof.points import newest_snapshot, record_proof
-from dr_pipelines.protocols import VectorReader
 
 from .reporting import look_metadata, point_metadata
 from .resources import ProjectResource
@@ -29,21 +30,21 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
         """Every record of the live store compared with the log. What was changed in the store
         itself is recorded and reported; a loss that looks like an accident is refused."""
         opened = dr_project.open()
-        history = opened.writable_history(tracked.name, run=context.run.run_id)
-        live = opened.live(tracked.name)
+        request = BackupRequest(collection=tracked.name, prove=False)  # the checks do
+        resources = open_for_backup(opened, request, run=context.run.run_id)
+        history = resources.history
         seen = look(
             history,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
             edited=tracked.edited,
         )
         started = dr_project.elapsed()
-        taken = backup(
-            history,
-            live=live,
-            adopt=_adopted(tracked, live.store),
+        plan = plan_backup(
+            request,
+            resources,
             unread=seen.protection_status.unread if seen.protection_status else None,
-            scratch=opened.scratch(tracked.name),
         )
+        taken = run_backup(plan, resources).taken
         seconds = dr_project.elapsed() - started
         facts = {
             "equal": taken.equal,
@@ -85,7 +86,7 @@ def build_recovery_point(
         opened = dr_project.open()
         history = opened.writable_history(tracked.name, run=context.run.run_id)
         point = newest_snapshot(history)
-        proof = record_proof(history, checks=sorted(check.name for check in proving))
+        proof = record_proof(history, point, checks=sorted(check.name for check in proving))
         seen = look(
             history,
             feed=opened.feed(tracked.name) if tracked.has_source else None,
@@ -99,11 +100,3 @@ def build_recovery_point(
         )
 
     return recovery_point
-
-
-def _adopted(tracked: Tracked, store: VectorReader) -> Timeline | None:
-    """The first timeline of a log where the store is the authority; None otherwise."""
-    if tracked.has_source:
-        return None
-    physical = store.aliases().get(tracked.name, tracked.name)
-    return Timeline(id=1, physical=physical, store=tracked.policy.store)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from uuid6 import uuid7
 
-from dr_pipelines.backup.snapshot import Snapshot, backup
+from dr_pipelines.backup.result import Snapshot
+from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import (

@@ -6,14 +6,11 @@ beside a snapshot that found the collection equal to the log, and what is restor
 compared with the log like everything else.
 """
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
-from dr_pipelines.backup.snapshot import unchanged_since
-from dr_pipelines.errors import Damaged, NotFound, Refused
+from dr_pipelines.backup.unchanged import unchanged_since
+from dr_pipelines.errors import Refused
 from dr_pipelines.model.details import NativeEvidence
 from dr_pipelines.model.recovery_point import (
     Head,
@@ -21,25 +18,19 @@ from dr_pipelines.model.recovery_point import (
     KeptVersion,
     LogEntry,
     ObjectRef,
-    RecoveryPoint,
 )
-from dr_pipelines.planning.parts import namespace
 from dr_pipelines.protocols import (
     NativeFile,
     NativeFiles,
-    NativeVersion,
     Progress,
     VectorReader,
 )
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.native_files import kept_version
+from dr_pipelines.repository.native_files import files_kept_before
 from dr_pipelines.repository.reachability import attach
-from dr_pipelines.repository.repository import Repository
 
 PART_BYTES = 64 * 2**20
-LOOK_BACK = 512
-"""Entries that are looked at for files that were kept before, each read from the repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,7 @@ def keep_native(
     entry = _proven(history, store)
     physical = history.manifest_of(entry).current.physical
     version = native.native_files(physical)
-    known = {(f.path, f.size_bytes): f for f in _kept_before(history, physical)}
+    known = {(f.path, f.size_bytes): f for f in files_kept_before(history, physical)}
     new = [f for f in version.files if not f.once or (f.path, f.size_bytes) not in known]
     done = 0
     for file in new:
@@ -102,67 +93,6 @@ def keep_native(
     )
 
 
-def kept_for(history: History, point: RecoveryPoint, *, engine: str) -> KeptVersion | None:
-    """The newest files of an engine that hold exactly the state of a recovery point."""
-    if point.until is not None:
-        return None
-    for kept in _versions(history):
-        if namespace(kept.engine) != engine:
-            continue
-        proven = history.point(kept.snapshot)
-        if proven.manifest.digests == point.manifest.digests:
-            return kept
-    return None
-
-
-class OpenKept:
-    """Opens kept files by their path, and reads them part by part, so that one larger than memory
-    can be restored; each part is proven to be what was written."""
-
-    def __init__(self, repository: Repository, kept: KeptVersion) -> None:
-        self._repository = repository
-        self._files = {file.path: file for file in kept.files}
-
-    @contextmanager
-    def __call__(self, path: str) -> Iterator[IO[bytes]]:
-        """A file from its beginning; raises `Damaged` where a part of it is not as it was."""
-        file = self._files.get(path)
-        if file is None:
-            raise NotFound(f"{path} is not among the files that were kept")
-        with io.BufferedReader(_Parts(self._repository, file)) as opened:
-            yield opened
-
-
-class _Parts(io.RawIOBase):
-    """The parts of a file as one stream."""
-
-    def __init__(self, repository: Repository, file: KeptFile) -> None:
-        super().__init__()
-        self._fetched = (repository.fetch(part) for part in file.parts)
-        self._held = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer
-        """Some bytes; none at the end."""
-        while not self._held:
-            part = next(self._fetched, None)
-            if part is None:
-                return 0
-            self._held = memoryview(part)
-        size = min(len(buffer), len(self._held))
-        buffer[:size] = self._held[:size]
-        self._held = self._held[size:]
-        return size
-
-
-def as_version(kept: KeptVersion) -> NativeVersion:
-    """What was kept, as an engine lists it."""
-    files = tuple(NativeFile(file.path, file.size_bytes) for file in kept.files)
-    return NativeVersion(kept.engine, kept.version, files)
-
-
 def _record(history: History, kept: KeptVersion, *, size_bytes: int) -> Head:
     repository, collection = history.repository, history.collection
     key = f"{collection}/evidence/native/{repository.new_name('-')}.json"
@@ -189,22 +119,6 @@ def _proven(history: History, store: VectorReader) -> LogEntry:
             f"{collection}"
         )
     return entry
-
-
-def _kept_before(history: History, physical: str) -> tuple[KeptFile, ...]:
-    versions = _versions(history)
-    return next((kept.files for kept in versions if kept.physical == physical), ())
-
-
-def _versions(history: History) -> Iterator[KeptVersion]:
-    """What was kept, newest first. What cannot be read is as if it had not been kept: older files
-    may do, and segments always do."""
-    head = history.head().number
-    for number in range(head, max(0, head - LOOK_BACK), -1):
-        with suppress(Damaged, NotFound):
-            kept = kept_version(history.repository, history.log.read(number)[0])
-            if kept is not None:
-                yield kept
 
 
 def _keep(history: History, file: NativeFile, opened: IO[bytes]) -> KeptFile:

@@ -8,6 +8,7 @@ import typer
 from dr_pipelines import __version__
 from dr_pipelines.cli import (
     backup,
+    compact,
     ingest,
     init,
     query,
@@ -77,7 +78,7 @@ for command in (
     read.verify,
     restore.restore,
     restore.replay,
-    backup.compact,
+    compact.compact,
     search.search,
     query.diff,
     status.status,

@@ -65,10 +65,9 @@ def newest_proof(history: History) -> Proof:
     return Proof(unproven_since=min((entry.at for entry in unproven), default=None))
 
 
-def record_proof(history: History, *, checks: Sequence[str]) -> Head:
-    """Record that the newest snapshot passed its checks. Raises `Refused` for one that was not
-    equal to the live store."""
-    point = newest_snapshot(history)
+def record_proof(history: History, point: RecoveryPoint, *, checks: Sequence[str]) -> Head:
+    """Record that a snapshot passed its checks. Raises `Refused` for one that was not equal to the
+    live store."""
     if not snapshot_detail(point.entry).equal:
         raise Refused(
             f"{point.collection}: snapshot {point.id} is not equal to the live store: no proof"

@@ -56,6 +56,10 @@ class Scratch:
     every: timedelta = EVERY
 
 
+NOWHERE = Scratch(why_not="no scratch place was given")
+"""Of a caller that has none: nothing is tried."""
+
+
 def tried(
     collection: str,
     spec: CollectionSpec,

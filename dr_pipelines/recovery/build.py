@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dr_pipelines.backup.native import OpenKept, as_version, kept_for
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
 from dr_pipelines.live.left_out import (
     NOTHING_LEFT,
@@ -30,6 +29,7 @@ from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.native_files import OpenKept, as_version, kept_for
 from dr_pipelines.repository.observation import Observed, differences
 from dr_pipelines.repository.prefetch import prefetch
 from dr_pipelines.repository.repository import Repository

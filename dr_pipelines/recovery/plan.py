@@ -1,6 +1,5 @@
 """What a recovery will do: facts are gathered, then it is decided. Nothing is touched."""
 
-from dr_pipelines.backup.native import kept_for
 from dr_pipelines.errors import UNREADABLE
 from dr_pipelines.model.compatibility import CompatibilityReport
 from dr_pipelines.model.recovery import (
@@ -20,6 +19,7 @@ from dr_pipelines.planning.way_back import taken_up
 from dr_pipelines.protocols import Definer, VectorStore
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.native_files import kept_for
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.stores import engines
 

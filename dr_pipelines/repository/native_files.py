@@ -1,15 +1,25 @@
-"""Reading what was kept of an engine's own files: the listing that an entry names."""
+"""Reading an engine's own files that were kept: which there are, and their bytes, proven."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
 
 from pydantic import ValidationError
 
-from dr_pipelines.errors import Damaged
+from dr_pipelines.errors import Damaged, NotFound
 from dr_pipelines.model.details import NativeEvidence
-from dr_pipelines.model.recovery_point import KeptVersion, LogEntry
+from dr_pipelines.model.recovery_point import KeptFile, KeptVersion, LogEntry, RecoveryPoint
+from dr_pipelines.planning.parts import namespace
+from dr_pipelines.protocols import NativeFile, NativeVersion
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.reachability import named_object
 from dr_pipelines.repository.repository import Repository
 
 LISTING_LIMIT_BYTES = 64 << 20
+LOOK_BACK = 512
+"""Entries that are looked at for files that were kept before, each read from the repository."""
 
 
 def kept_version(repository: Repository, entry: LogEntry) -> KeptVersion | None:
@@ -23,3 +33,81 @@ def kept_version(repository: Repository, entry: LogEntry) -> KeptVersion | None:
         return KeptVersion.model_validate(value)
     except ValidationError as error:
         raise Damaged(f"{ref.key}: does not list an engine's files") from error
+
+
+def kept_for(history: History, point: RecoveryPoint, *, engine: str) -> KeptVersion | None:
+    """The newest files of an engine that hold exactly the state of a recovery point."""
+    if point.until is not None:
+        return None
+    for kept in _versions(history):
+        if namespace(kept.engine) != engine:
+            continue
+        proven = history.point(kept.snapshot)
+        if proven.manifest.digests == point.manifest.digests:
+            return kept
+    return None
+
+
+def files_kept_before(history: History, physical: str) -> tuple[KeptFile, ...]:
+    """The files of a collection that were kept last."""
+    versions = _versions(history)
+    return next((kept.files for kept in versions if kept.physical == physical), ())
+
+
+def as_version(kept: KeptVersion) -> NativeVersion:
+    """What was kept, as an engine lists it."""
+    files = tuple(NativeFile(file.path, file.size_bytes) for file in kept.files)
+    return NativeVersion(kept.engine, kept.version, files)
+
+
+class OpenKept:
+    """Opens kept files by their path, and reads them part by part, so that one larger than memory
+    can be restored; each part is proven to be what was written."""
+
+    def __init__(self, repository: Repository, kept: KeptVersion) -> None:
+        self._repository = repository
+        self._files = {file.path: file for file in kept.files}
+
+    @contextmanager
+    def __call__(self, path: str) -> Iterator[IO[bytes]]:
+        """A file from its beginning; raises `Damaged` where a part of it is not as it was."""
+        file = self._files.get(path)
+        if file is None:
+            raise NotFound(f"{path} is not among the files that were kept")
+        with io.BufferedReader(_Parts(self._repository, file)) as opened:
+            yield opened
+
+
+class _Parts(io.RawIOBase):
+    """The parts of a file as one stream."""
+
+    def __init__(self, repository: Repository, file: KeptFile) -> None:
+        super().__init__()
+        self._fetched = (repository.fetch(part) for part in file.parts)
+        self._held = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer
+        """Some bytes; none at the end."""
+        while not self._held:
+            part = next(self._fetched, None)
+            if part is None:
+                return 0
+            self._held = memoryview(part)
+        size = min(len(buffer), len(self._held))
+        buffer[:size] = self._held[:size]
+        self._held = self._held[size:]
+        return size
+
+
+def _versions(history: History) -> Iterator[KeptVersion]:
+    """What was kept, newest first. What cannot be read is as if it had not been kept: older files
+    may do, and segments always do."""
+    head = history.head().number
+    for number in range(head, max(0, head - LOOK_BACK), -1):
+        with suppress(Damaged, NotFound):
+            kept = kept_version(history.repository, history.log.read(number)[0])
+            if kept is not None:
+                yield kept

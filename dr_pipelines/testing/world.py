@@ -14,7 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from dr_pipelines.backup.snapshot import Snapshot, backup
+from dr_pipelines.backup.resources import Resources as BackupResources
+from dr_pipelines.backup.result import Snapshot
+from dr_pipelines.backup.run import back_up
 from dr_pipelines.chunkers.simple import CharacterChunker
 from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.errors import Unavailable
@@ -22,6 +24,7 @@ from dr_pipelines.ingestion.ingest import Ingested, ingest
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.replay import Replayed, replay
 from dr_pipelines.live.live import Live
+from dr_pipelines.model.backup import BackupRequest
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import (
     CollectionSpec,
@@ -210,12 +213,13 @@ class Process:
         )
 
     def backup(self, *, accept_absence: bool = False) -> Snapshot:
-        """`dr backup`."""
-        return backup(
-            self.history,
-            live=self.live,
-            accept_absence=accept_absence,
+        """`dr backup` of one collection, but for its proof."""
+        request = BackupRequest(
+            collection=self.collection, accept_absence=accept_absence, prove=False
         )
+        store_name = self.lineage.store_name
+        resources = BackupResources(self.history, self.live, store_name)
+        return back_up(request, resources).taken
 
     def compact(self) -> Compacted:
         return compact(self.history, live=self.live)

@@ -11,7 +11,7 @@ import pytest
 from assets.by_hand import ByHand
 from assets.tracked import track
 from dr_pipelines.backup.snapshot import backup
-from dr_pipelines.proof.points import newest_proof, record_proof
+from dr_pipelines.proof.points import newest_proof, newest_snapshot, record_proof
 from dr_pipelines.repository.history import History
 from tests.assets import test_lineage as lineage
 from tests.assets.location import Location
@@ -63,7 +63,8 @@ def back_up(location: Location) -> None:
         History(opened.repository(), "notes"),
         live=opened.live("notes"),
     )
-    record_proof(History(opened.repository(), "notes"), checks=("equal", "restorable"))
+    history = History(opened.repository(), "notes")
+    record_proof(history, newest_snapshot(history), checks=("equal", "restorable"))
 
 
 def test_days_that_were_ingested_without_dagster_are_not_missing(ingested: Location) -> None:

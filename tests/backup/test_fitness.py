@@ -11,13 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from dr_pipelines.backup import snapshot as verb
-from dr_pipelines.backup.snapshot import (
-    LossAccepted,
-    Snapshot,
-    backup,
-    unchanged_since,
-)
+from dr_pipelines.backup import commit, unchanged
+from dr_pipelines.backup.result import LossAccepted, Snapshot
+from dr_pipelines.backup.snapshot import backup
+from dr_pipelines.backup.unchanged import unchanged_since
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.live.live import Live
@@ -33,7 +30,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Timeline, Writer
 from dr_pipelines.monitoring.exposure import protection_status
 from dr_pipelines.planning.freshness import Protection, protection
-from dr_pipelines.proof.points import record_proof
+from dr_pipelines.proof.points import newest_snapshot, record_proof
 from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
@@ -137,8 +134,9 @@ def snapshot(store: Picky, repository: Repository, **more: Any) -> Snapshot:
 
 def stands(repository: Repository) -> Protection:
     """Against an objective of a day, just after the newest snapshot was proven."""
-    record_proof(History(repository, "items"), checks=["equal", "restorable"])
-    status = protection_status(History(repository, "items"), feed=None, edited=True)
+    history = History(repository, "items")
+    record_proof(history, newest_snapshot(history), checks=["equal", "restorable"])
+    status = protection_status(history, feed=None, edited=True)
     return protection(status, rpo=timedelta(days=1), now=repository.clock())
 
 
@@ -247,7 +245,8 @@ def test_a_quiet_collection_is_looked_at_again_by_another_release() -> None:
     """Which may know of more that would not come back."""
     store, repository = world(row("a"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verb, "__version__", "0.0.1")
+        for module in (commit, unchanged):
+            patch.setattr(module, "__version__", "0.0.1")
         snapshot(store, repository)
         assert unchanged_since(History(repository, "items"), store=store) is not None
     assert unchanged_since(History(repository, "items"), store=store) is None

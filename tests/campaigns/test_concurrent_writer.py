@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from dr_pipelines.backup.snapshot import Snapshot
+from dr_pipelines.backup.result import Snapshot
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.ingestion.days import Reading, plan_day
 from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day

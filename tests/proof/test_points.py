@@ -77,7 +77,7 @@ def test_a_proof_is_as_old_as_the_start_of_its_scan(process: Process, clock: Clo
     clock.now = began = START + timedelta(hours=5)
     taken = process.backup()
     assert clock.now > began
-    record_proof(process.history, checks=("equal",))
+    record_proof(process.history, newest_snapshot(process.history), checks=("equal",))
 
     assert newest_proof(process.history) == Proof(taken.number, began, None)
 
@@ -87,7 +87,7 @@ def test_a_proof_out_of_sight_makes_a_new_one_due(
 ) -> None:
     monkeypatch.setattr(points, "LOOK_BACK", 3)
     taken = process.backup()
-    record_proof(process.history, checks=("equal",))
+    record_proof(process.history, newest_snapshot(process.history), checks=("equal",))
     times = []
     for day in range(1, 4):
         assert newest_proof(process.history).number == taken.number
@@ -99,7 +99,7 @@ def test_a_proof_out_of_sight_makes_a_new_one_due(
     assert newest_snapshot(process.history).number == taken.number
 
     taken = process.backup()
-    record_proof(process.history, checks=("equal",))
+    record_proof(process.history, newest_snapshot(process.history), checks=("equal",))
     assert newest_proof(process.history).unproven_since is None
     assert newest_proof(process.history).number == taken.number
 

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.backup.snapshot import LossAccepted, backup, unchanged_since
+from dr_pipelines.backup.result import LossAccepted
+from dr_pipelines.backup.snapshot import backup
+from dr_pipelines.backup.unchanged import unchanged_since
 from dr_pipelines.errors import InvalidRequest, Unavailable
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec

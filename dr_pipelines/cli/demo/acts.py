@@ -3,16 +3,19 @@
 import shlex
 from datetime import date
 
-from dr_pipelines.backup import snapshot
+from dr_pipelines.backup.run import back_up
 from dr_pipelines.cli.console import number, seconds, size
 from dr_pipelines.cli.demo.sight import ask, failure, look
 from dr_pipelines.cli.demo.story import Story
 from dr_pipelines.cli.meter import metering
+from dr_pipelines.cli.unread import look_at_source
 from dr_pipelines.contents.diff import Diff, diff
 from dr_pipelines.contents.documents import states_digest, stored_documents
 from dr_pipelines.ingestion import ingest, replay
+from dr_pipelines.model.backup import BackupRequest
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Request, Route
+from dr_pipelines.project.backup import open_for_backup
 from dr_pipelines.project.recovery import open_for
 from dr_pipelines.recovery.report import recovery_head
 from dr_pipelines.recovery.run import recover
@@ -54,7 +57,9 @@ def ingest_days(story: Story) -> None:
 
 
 def _snapshot(story: Story) -> str:
-    taken = snapshot.backup(story.history, live=story.live)
+    request = BackupRequest(collection=story.name)
+    unread = look_at_source(story.project, story.name).unread
+    taken = back_up(request, open_for_backup(story.project, request), unread=unread).taken
     story.snapshots.append(taken.number)
     return f"log:{taken.number}{'' if taken.equal else ', NOT equal to the store'}"
 

@@ -1,0 +1,22 @@
+"""Everything that a backup works with, opened."""
+
+from dataclasses import dataclass
+
+from dr_pipelines.live.live import Live
+from dr_pipelines.proof.trial import NOWHERE, Scratch
+from dr_pipelines.protocols import NativeFiles
+from dr_pipelines.repository.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The log, the collection as it is served, a place for trials, and the engine's files where
+    they are to be kept. `has_source`: documents come from a source, so that ingestion begins the
+    log."""
+
+    history: History
+    live: Live
+    store_name: str
+    has_source: bool = True
+    scratch: Scratch = NOWHERE
+    native: NativeFiles | None = None

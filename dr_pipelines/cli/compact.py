@@ -1,0 +1,51 @@
+"""The command that rewrites segments: compact."""
+
+from typing import TYPE_CHECKING
+
+from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies
+from dr_pipelines.cli.output import Answer, give
+from dr_pipelines.cli.session import open_project, point_at
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from rich.console import Console
+
+    from dr_pipelines.upkeep.compaction import Compacted
+
+
+def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:
+    """Rewrite many segments as few. Every recovery point stays, and so does every answer.
+
+    Example:
+      dr compact handbook
+    """
+    from dr_pipelines.upkeep import compaction
+
+    project = open_project(policies, collection)
+    point_at(project, collection, "latest")  # raises: there is nothing to compact yet
+    done = compaction.compact(
+        project.writable_history(collection),
+        live=project.live(collection),
+    )
+    return give(_compact_answer(collection, done), as_json=as_json)
+
+
+def _compact_answer(collection: str, done: "Compacted") -> Answer:
+    value = {
+        "collection": collection,
+        "log": done.number,
+        "segments_before": done.segments_before,
+        "segments_after": done.segments_after,
+        "rows_before": done.rows_before,
+        "rows_after": done.rows_after,
+    }
+
+    def show(console: "Console") -> None:
+        if done.number is None:
+            console.print(f"{collection}: nothing to compact")
+            return
+        console.print(
+            f"{collection}: {done.segments_before} segments became {done.segments_after} "
+            f"({done.rows_before} rows, now {done.rows_after}) at log:{done.number}"
+        )
+
+    return Answer(value, show)

@@ -1,0 +1,33 @@
+"""A backup decided: which steps it has."""
+
+from dr_pipelines.model.backup import BackupFacts, BackupPlan, BackupRequest, Step
+from dr_pipelines.model.recovery_point import Timeline
+
+
+def decide_backup(request: BackupRequest, facts: BackupFacts) -> BackupPlan:
+    """The plan for a request, given what is known: equal facts, equal plans.
+
+    Where nothing changed there is nothing to prove; the engine's files are kept all the same, if
+    they were not. Somebody who accepts a loss gets an entry that says so.
+    """
+    unchanged = None if request.accept_losses else facts.unchanged
+    steps: list[Step] = []
+    if unchanged is None:
+        steps = ["snapshot", "prove"] if request.prove else ["snapshot"]
+    if request.files:
+        steps.append("files")
+    return BackupPlan(
+        request=request,
+        steps=tuple(steps),
+        adopt=_adopted(facts),
+        unchanged=unchanged,
+        unfit=facts.unfit if unchanged is not None else (),
+        unread=facts.unread,
+    )
+
+
+def _adopted(facts: BackupFacts) -> Timeline | None:
+    """What a log begins with where the store is the authority."""
+    if facts.has_source or facts.begun:
+        return None
+    return Timeline(id=1, physical=facts.physical, store=facts.store)

@@ -1,0 +1,44 @@
+"""What a backup works with, opened by what the policies name."""
+
+from typing import TYPE_CHECKING
+
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.project.project import Project
+
+if TYPE_CHECKING:  # they bring Arrow, which reading a log does not need
+    from dr_pipelines.backup.resources import Resources
+    from dr_pipelines.model.backup import BackupRequest
+    from dr_pipelines.protocols import NativeFiles
+
+
+def open_for_backup(project: Project, request: "BackupRequest", *, run: str = "") -> "Resources":
+    """Everything that a backup needs; the repository is made where there is none. `run` labels what
+    is written.
+
+    Raises `Refused` where the collection is served from another store than its policy names,
+    `InvalidRequest` where the engine's files are to be kept and it has none.
+    """
+    from dr_pipelines.backup.resources import Resources
+
+    policy, collection = project.collection(request.collection), request.collection
+    return Resources(
+        live=project.live(collection),
+        native=native_files(project, collection) if request.files else None,
+        history=project.writable_history(collection, run=run),
+        store_name=policy.store,
+        has_source=policy.source is not None,
+        scratch=project.scratch(collection),
+    )
+
+
+def native_files(project: Project, collection: str) -> "NativeFiles":
+    """The files of a collection's engine; raises `InvalidRequest` where it has none to keep."""
+    from dr_pipelines.stores.engines import with_native_files
+
+    name = project.collection(collection).store
+    files = project.native(name)
+    if files is None:
+        engine = project.store(name).engine
+        able = ", ".join(f"{scheme.name}:" for scheme in with_native_files())
+        raise InvalidRequest(f"--native: {engine} has no files of its own to keep; only {able} has")
+    return files
