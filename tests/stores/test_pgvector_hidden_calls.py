@@ -1,7 +1,7 @@
 """Functions of a tenant that are called without being named in a definition, and definitions that a
 tenant wrote into a label himself: neither runs without consent."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -11,14 +11,9 @@ from psycopg import sql
 
 from dr_pipelines.errors import Refused
 from dr_pipelines.model.compatibility import Outcome
-from dr_pipelines.model.query import Query
 from dr_pipelines.stores.pgvector import open_store
-from dr_pipelines.stores.pgvector import store as store_module
-from dr_pipelines.stores.pgvector.catalog import Table
-from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.label import MARK, Label, _written
 from dr_pipelines.stores.pgvector.store import PgvectorStore
-from dr_pipelines.testing.store_samples import vector
 from tests.servers.pgvector import Server
 
 TRAP = """
@@ -120,50 +115,3 @@ def test_definitions_of_a_label_that_its_owner_may_have_forged_are_not_run(
     if label == "foreign_keys":
         with pytest.raises(Refused, match=r"belongs to 'tenant'.*nobody consented to.*trap"):
             store.promote("t", alias="served")
-
-
-READS: dict[str, Callable[[PgvectorStore], object]] = {
-    "status": lambda store: store.status("t"),
-    "scan": lambda store: list(store.scan("t")),
-    "search": lambda store: store.search("t", Query(vector=vector(1, 2)), limit=1),
-    "an approximate search": lambda store: store.search(
-        "t", Query(vector=vector(1, 2), exact=False), limit=1
-    ),
-}
-
-
-@pytest.mark.parametrize("read", READS)
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_an_index_that_is_added_while_a_table_is_read_is_never_silent(
-    store: PgvectorStore,
-    native: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
-    read: str,
-    moment: str,
-) -> None:
-    native.execute(f"""
-        SET ROLE tenant;
-        {TRAP.format("int", "text", "'x'").replace("RAISE EXCEPTION", "RAISE WARNING")}
-        CREATE TABLE t (id int PRIMARY KEY, e vector(2), body text);
-        INSERT INTO t VALUES (1, '[1, 2]', 'a');
-        RESET ROLE;
-    """)
-    real, calls = store_module.require_readable, 0
-
-    def asked(session: Session, table: Table) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 1 and moment == "before":
-            _add_index(native)
-        real(session, table)
-        if calls == 1 and moment == "after":
-            _add_index(native)
-
-    monkeypatch.setattr(store_module, "require_readable", asked)
-    said = "may have run" if moment == "after" else "reading it, or only counting"
-    with pytest.raises(Refused, match=said):
-        READS[read](store)
-
-
-def _add_index(native: psycopg.Connection) -> None:
-    native.execute("SET ROLE tenant; CREATE INDEX ON t ((body || trap(1))); RESET ROLE")

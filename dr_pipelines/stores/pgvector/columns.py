@@ -54,7 +54,9 @@ class Column:
     """A column of a collection in a table. `type` is how the table declares it; `read` makes of it
     what `decode` takes; a `staged` one is written as text, of which its type makes a value;
     `any_text` is one that has texts as `texts` writes them, and holds every one; a `shared` one is
-    in the table one with others, of which a row has one at most."""
+    in the table one with others, of which a row has one at most. `own` makes Arrow of a value's own
+    bytes, where `read` asks for others; where neither does, it is what the type's output function
+    writes. `beside` is where a value is that the column itself could not hold."""
 
     name: str
     native: str
@@ -65,6 +67,14 @@ class Column:
     staged: bool = False
     any_text: bool = False
     shared: bool = False
+    own: Decoder | None = None
+    beside: str | None = None
+
+    @property
+    def of_bytes(self) -> Decoder | None:
+        """What makes Arrow of the bytes that a plain COPY sends of the column; None where only the
+        text of its type's output function says it."""
+        return self.decode if self.read is BARE or self.beside else self.own
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -185,7 +195,8 @@ def own_vector(vector: Vector, vector_oid: int) -> Column:
                 read = sql.SQL(
                     f'coalesce("{_beside_name(vector)}", {{extension}}.sparsevec_send({{0}}))'
                 )
-            return Column(name, native, str(declared), decode, encode, read)
+            beside = _beside_name(vector) if _has_beside(vector) else None
+            return Column(name, native, str(declared), decode, encode, read, beside=beside)
 
 
 def _has_beside(vector: Vector) -> bool:

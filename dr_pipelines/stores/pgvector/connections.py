@@ -47,6 +47,8 @@ SETTINGS = {
     # or the planner would compute what the conditions of partitions say of constants, by functions
     # of whoever wrote them
     "constraint_exclusion": "off",
+    # rows come in the order in which they lie, each time from the first: see `streams`
+    "synchronize_seqscans": "off",
 }
 NO_VIEWS = {"restrict_nonsystem_relation_kind": "view, foreign-table"}
 """What takes a table's place in the moment before it is locked is not read. Minor versions since
@@ -97,6 +99,10 @@ class Session:
     """Whether the long path is set."""
     dimensions: dict[tuple[int, str], tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     """Table and column → a state of the table, and the dimensions of vectors in it then."""
+    held: frozenset[int] = frozenset()
+    """Tables that this transaction has locked: their names stand for nothing else until its end."""
+    guarded: frozenset[int] = frozenset()
+    """Those of them to which nobody can add code of his, and that were looked at since."""
 
     def rows(self, query: Statement) -> list[Row]:
         """The answer to one query, values and all: a second statement in it is refused."""
@@ -212,6 +218,7 @@ class Connections:
     def _session(self, begin: sql.SQL, *, locks: Statement | None = None) -> Iterator[Session]:
         with translated(self._address.shown):
             session = self._begun(begin)
+            session.held = session.guarded = frozenset()
             try:
                 if locks is not None:
                     session.run(locks)  # the first statement, and one that looks at nothing else

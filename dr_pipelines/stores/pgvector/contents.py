@@ -37,7 +37,6 @@ REMOVE = qualified("""
     DELETE FROM {rows} AS o USING {numbered}
     WHERE o.ctid = numbered.{place} AND o.tableoid = numbered.{part} AND {which}
 """)
-LOCK = sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE")
 OTHER = qualified("""
     SELECT b.{id} FROM {beside} AS b JOIN {texts} AS t ON b.{row} = t.{row}
     WHERE left(b.{id}, 64) <> {of_row} ORDER BY b.{row} LIMIT 1
@@ -108,8 +107,8 @@ def last(session: Session, table: Table, rows: sql.Composable) -> str:
 
 
 def remove(session: Session, table: Table, rows: sql.Composable, ids: Sequence[str]) -> None:
-    """Delete the rows with these ids, while nobody else writes: an id is of a moment."""
-    session.run(LOCK.format(session.table(table.name)))
+    """Delete the rows with these ids, while a lock keeps everybody else from writing: an id is of a
+    moment."""
     names = _names(table)
     session.run(
         REMOVE.format(

@@ -10,7 +10,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.columns import Column
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.decoding import Message, decoded, strings
+from dr_pipelines.stores.pgvector.decoding import decoded, strings
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.encoding import (
     HEADER,
@@ -21,10 +21,7 @@ from dr_pipelines.stores.pgvector.encoding import (
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.keys import key_column
 from dr_pipelines.stores.pgvector.statements import qualified
-
-PIECE_BYTES = 8 * 2**20
-"""Rows are decoded when this much of them has come, and encoded about so many bytes at a time."""
-PIECE_ROWS = 8192
+from dr_pipelines.stores.pgvector.streams import PIECE_BYTES, PIECE_ROWS, pieces
 
 
 def scanned(
@@ -49,7 +46,7 @@ def scanned(
     )
     fields = pa.schema([schema.field(name) for name in columns])
     decoders = [decode for _, decode in sources]
-    for rows in _pieces(session, statement, rows=batch_rows):
+    for rows in pieces(session, statement, rows=batch_rows):
         arrays = decoded(rows, decoders)
         yield pa.RecordBatch.from_arrays(
             [
@@ -80,25 +77,6 @@ def _source(
     if name == "chunk_index":
         return sql.SQL("0"), lambda fields: pa.array(np.zeros(len(fields.begin), np.int32))
     return qualified("NULL::text"), strings
-
-
-def _pieces(session: Session, statement: sql.Composed, *, rows: int) -> Iterator[list[Message]]:
-    """Rows as the server sends them, each as its own bytes: bounded in number and in size."""
-    held, size = list[Message](), 0
-    skipped = len(HEADER)
-    with session.connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for message in copy:  # the only step for each row, about 0.2 µs
-            row = message[skipped:] if skipped else message
-            skipped = 0
-            if len(row) <= len(TRAILER):
-                continue
-            held.append(row)
-            size += len(row)
-            if len(held) >= rows or size >= PIECE_BYTES:
-                yield held
-                held, size = [], 0
-    if held:
-        yield held
 
 
 def load(

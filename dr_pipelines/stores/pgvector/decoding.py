@@ -56,6 +56,15 @@ class Fields:
         width = np.dtype(kind).itemsize * columns
         return records(self.data, self._places(skip), width).view(kind).reshape(-1, columns)
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> "Fields":
+        """The same, with nulls for all that are not kept."""
+        return Fields(self.data, self.begin, np.where(kept, self.length, -1))
+
+    def or_else(self, others: "Fields") -> "Fields":
+        """The same, with those of another column of the same rows in the places of nulls."""
+        begin = np.where(self.present, self.begin, others.begin)
+        return Fields(self.data, begin, np.where(self.present, self.length, others.length))
+
     def nulls(self) -> pa.Array | None:
         """A mask for Arrow: true where there is nothing."""
         present = self.present
@@ -75,16 +84,25 @@ def decoded(rows: Sequence[Message], decoders: Sequence[Decoder]) -> list[pa.Arr
     Raises:
         Damaged: the bytes are not such rows.
     """
+    columns = fields_of(rows, len(decoders))
+    return [decoder(fields) for decoder, fields in zip(decoders, columns, strict=True)]
+
+
+def fields_of(rows: Sequence[Message], count: int) -> list[Fields]:
+    """Where the fields of each of `count` columns are.
+
+    Raises:
+        Damaged: the bytes are not such rows.
+    """
     data = np.frombuffer(b"".join(rows), np.uint8)
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     ends = lengths.cumsum()
     place: Places = ends - lengths + 2  # behind the number of fields
-    columns = []
-    for decoder in decoders:
+    columns = list[Fields]()
+    for _ in range(count):
         length = records(data, place, 4).view(">i4").ravel().astype(np.int64)
-        fields = Fields(data, place + 4, length)
-        columns.append(decoder(fields))
-        place = fields.end
+        columns.append(Fields(data, place + 4, length))
+        place = columns[-1].end
     if not np.array_equal(place, ends):
         raise Damaged("the server sent rows that are not in PostgreSQL's binary format")
     return columns

@@ -1,13 +1,19 @@
 """Vector columns that declare no dimension: each holds vectors of any, and every dimension that is
 there is a vector of the collection."""
 
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
 from psycopg import sql
 
 from dr_pipelines.stores.pgvector.catalog import Attribute, Table
 from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.foreign_code import require_readable
+from dr_pipelines.stores.pgvector.decoding import Fields
+from dr_pipelines.stores.pgvector.planner import may_plan
 from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.streams import copied
 from dr_pipelines.stores.pgvector.vector_indexes import CAST
 
 MOST = 64
@@ -35,8 +41,28 @@ def dimensions(session: Session, table: Table, attribute: Attribute, *, whole: b
     return found
 
 
+def sizes(kind: str, fields: Fields) -> npt.NDArray[np.int64]:
+    """The dimension of each vector of a column, of the bytes that its type sends; of nulls any."""
+    return fields.numbers(">i4" if kind == "sparsevec" else ">i2").astype(np.int64)
+
+
+class _Enough(Exception):
+    """All that was asked for is known; the rest is not read."""
+
+
+def _copied(session: Session, table: Table, attribute: Attribute, *, limit: int) -> list[int]:
+    found = set[int]()
+    with suppress(_Enough), session.connection.transaction():  # which the end before the end undoes
+        for (fields,) in copied(session, table, [attribute.name]):
+            found.update(sizes(attribute.kind, fields)[fields.present].tolist())
+            if len(found) >= limit:
+                raise _Enough
+    return sorted(found)[:limit]
+
+
 def _measured(session: Session, table: Table, attribute: Attribute, *, limit: int) -> list[int]:
-    require_readable(session, table)
+    if not may_plan(session, table):
+        return _copied(session, table, attribute, limit=limit)
     column = sql.Identifier(attribute.name)
     measure = MEASURES[attribute.kind].format(column, extension=session.vectors)
     only = sql.SQL("{}" if table.partitioned else "ONLY {}").format(session.table(table.name))

@@ -44,7 +44,7 @@ NATIVE = Native(
 )
 ADDED_LAST = (
     "added when the collection takes the place of the one that had them, for new rows at first, "
-    "and for all where what they refer to is there"
+    "and for all where what they refer to is there and no function of others is in its indexes"
 )
 OF_PARTITIONS = {
     "foreign_keys": "not made: what they refer to may be of another time",

@@ -36,8 +36,10 @@ from dr_pipelines.stores.pgvector.columns import (
     text_of,
     vector_codec,
 )
-from dr_pipelines.stores.pgvector.dimensions import MOST, of_one
+from dr_pipelines.stores.pgvector.decoding import Decoder
+from dr_pipelines.stores.pgvector.dimensions import MOST, of_one, sizes
 from dr_pipelines.stores.pgvector.encoding import Encoder
+from dr_pipelines.stores.pgvector.shown import from_bytes
 from dr_pipelines.stores.pgvector.statements import qualified
 
 TEXT_NAMES = ("text", "content", "document", "body", "chunk", "chunk_text", "page_content")
@@ -141,9 +143,16 @@ def _vector_columns(attribute: Attribute, vectors: list[Vector]) -> list[Column]
             *vector_codec(attribute.kind, vector.dimension),
             of_one(attribute.kind, vector.dimension) if len(vectors) > 1 else BARE,
             shared=len(vectors) > 1,
+            own=_own_of_one(attribute.kind, vector.dimension) if len(vectors) > 1 else None,
         )
         for vector in vectors
     ]
+
+
+def _own_of_one(kind: str, size: int) -> Decoder:
+    """What makes vectors of one dimension of a column that holds several."""
+    decode, _ = vector_codec(kind, size)
+    return lambda fields: decode(fields.where(sizes(kind, fields) == size))
 
 
 def has_vectors(attribute: Attribute) -> bool:
@@ -189,7 +198,8 @@ def _foreign_column(attribute: Attribute, name: str) -> Column:
             wide, read = (">i8", WHOLE) if field is FieldType.INTEGER else (">f8", REAL)
             decode = decoding.numbers(wide, ARROW_TYPES[field])
             encode = encoding.numbers(NUMBERS[kind][1])
-            return Column(name, native, declared, decode, encode, read)
+            own = decoding.numbers(NUMBERS[kind][1], ARROW_TYPES[field])
+            return Column(name, native, declared, decode, encode, read, own=own)
         case FieldType.BOOLEAN:
             return Column(name, native, declared, decoding.booleans, encoding.booleans)
         case FieldType.TIMESTAMP:
@@ -207,6 +217,7 @@ def _foreign_column(attribute: Attribute, name: str) -> Column:
                 encoder or encoding.strings,
                 text_of(attribute),
                 staged=encoder is None,
+                own=from_bytes(attribute),
             )
 
 

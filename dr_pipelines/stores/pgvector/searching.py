@@ -8,12 +8,13 @@ from psycopg import sql
 
 from dr_pipelines.model.collection import Metric, Vector
 from dr_pipelines.model.query import Hit, fused_hits
-from dr_pipelines.stores.pgvector import contents
+from dr_pipelines.stores.pgvector import contents, copied
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.filters import condition
 from dr_pipelines.stores.pgvector.keys import key_column
+from dr_pipelines.stores.pgvector.planner import may_plan
 from dr_pipelines.stores.pgvector.statements import qualified, verbatim
 from dr_pipelines.stores.pgvector.texts import unescaped
 from dr_pipelines.stores.pgvector.vector_indexes import (
@@ -22,13 +23,32 @@ from dr_pipelines.stores.pgvector.vector_indexes import (
     own_type,
     searched,
 )
-from dr_pipelines.stores.shared.exact import search_exactly
+from dr_pipelines.stores.shared.exact import Scan, search_exactly
 from dr_pipelines.stores.shared.requests import Request, VectorRequest
 
 ITERATIVE = (0, 8)
 """The version of pgvector that goes on searching where a filter leaves too few."""
 MOST_EF, USUAL_EF = 1000, 40
 BATCH_ROWS = 4096
+
+
+def search(
+    session: Session, collection: Collection, request: Request, *, exact: bool, limit: int
+) -> list[Hit]:
+    """Hits, best first; exact ones also where no query of the table may be planned."""
+    if not may_plan(session, collection.table):
+        return search_exactly(_as_it_lies(session, collection), request, limit=limit)
+    hits = None if exact else approximately(session, collection, request, limit=limit)
+    return exactly(session, collection, request, limit=limit) if hits is None else hits
+
+
+def _as_it_lies(session: Session, collection: Collection) -> Scan:
+    """Every record; of a table without a key in order, in which equal rows get their numbers."""
+    if collection.table.key:
+        return lambda columns: copied.records(session, collection, columns)
+    return lambda columns: copied.scanned(
+        session, collection, columns, documents=None, batch_rows=BATCH_ROWS
+    )
 
 
 def exactly(session: Session, collection: Collection, request: Request, *, limit: int) -> list[Hit]:

@@ -30,6 +30,7 @@ from dr_pipelines.stores.pgvector import (
     alias_views,
     contents,
     indexing,
+    reading,
     searching,
     writing,
 )
@@ -47,7 +48,6 @@ from dr_pipelines.stores.pgvector.catalog import (
 )
 from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Connections, Session
-from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import (
     FOREIGN_KEYS,
     Collection,
@@ -56,8 +56,8 @@ from dr_pipelines.stores.pgvector.description import (
     rows_of,
 )
 from dr_pipelines.stores.pgvector.fitted import fitted, key_notes, restorable_notes
-from dr_pipelines.stores.pgvector.foreign_code import require_readable, require_writable
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
+from dr_pipelines.stores.pgvector.guarding import held_for_writing, require_guarded
 from dr_pipelines.stores.pgvector.keeping import kept_problems
 from dr_pipelines.stores.pgvector.making import (
     ENGINE,
@@ -151,11 +151,10 @@ class PgvectorStore:
 
     def status(self, name: str) -> CollectionStatus:
         with self._holding(name) as (session, found):
-            with self._watched(found.table):
-                query = qualified("SELECT count(*) FROM {}").format(found.rows(session))
-                count = session.one(query)
             return CollectionStatus(
-                records=count, indexed=found.built, size_bytes=_size(session, found)
+                records=reading.counted(session, found),
+                indexed=found.built,
+                size_bytes=_size(session, found),
             )
 
     def scan(
@@ -170,40 +169,12 @@ class PgvectorStore:
         rows = checked_batch_rows(batch_rows)
         with self._holding(name) as (session, found):
             asked = checked_columns(columns, found.spec)
-            where = writing.of_documents(found, documents)
-            with self._watched(found.table):
-                yield from scanned(session, found, asked, where=where, batch_rows=rows)
+            yield from reading.scanned(session, found, asked, documents=documents, batch_rows=rows)
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         with self._holding(name) as (session, found):
             request = checked_query(query, found.spec, limit=limit, indexed=found.built)
-            hits = None
-            with self._watched(found.table):
-                if not query.exact:
-                    hits = searching.approximately(session, found, request, limit=limit)
-                if hits is None:
-                    hits = searching.exactly(session, found, request, limit=limit)
-            return hits
-
-    @contextmanager
-    def _watched(self, table: Table) -> Iterator[None]:
-        """Reading of a table that this store holds. No lock that a reader may take keeps its owner
-        from adding an index, and the planner knows of one before the reader's own moment does: so
-        the catalogs are asked as they are now, right before and once more at the end. An index
-        cannot be dropped while the table is held.
-
-        Raises:
-            Refused: reading it runs functions of others, or may have run them.
-        """
-        with self._connections.reading() as now:
-            require_readable(now, table)
-        yield
-        try:
-            with self._connections.reading() as now:
-                require_readable(now, table)
-        except Refused as refused:
-            said = "added while the table was read, and may have run as this user"
-            raise Refused(f"{said}: {refused}") from None
+            return searching.search(session, found, request, exact=query.exact, limit=limit)
 
     @contextmanager
     def _holding(self, name: str) -> Iterator[tuple[Session, Collection]]:
@@ -226,7 +197,9 @@ class PgvectorStore:
                     targets.clear()
                     continue
                 table = _table(session, name)
-                if held_tables(session, table) <= held and table.name in targets:
+                tables = held_tables(session, table)
+                if tables <= held and table.name in targets:
+                    session.held = tables
                     yield session, _collection(session, table, name)
                     return
                 stack.close()
@@ -305,11 +278,12 @@ class PgvectorStore:
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         below = self._filled.pop(name, None)  # back only when it is known what was written
         with self._connections.writing() as session:
-            found = _physical(session, name)
+            table = held_for_writing(session, partial(_own_table, session, name))
+            if not self._is_consented(session, table, name):
+                require_guarded(session, table)
+            found = _collection(session, table, name)
             new = checked_batch(batch, found.spec)
             filling = name in self._made and not found.built
-            if not self._is_consented(session, found.table, name):
-                require_writable(session, found.table)
             if found.table.key or not filling:
                 below = None
             elif below is None:
@@ -334,8 +308,8 @@ class PgvectorStore:
         if label is None:
             return
         with self._connections.writing() as session:
-            found = _physical(session, name)
-            writing.move_sequences(session, found)
+            table = held_for_writing(session, partial(_own_table, session, name))
+            writing.move_sequences(session, _collection(session, table, name))
             write_key_label(session, found.table.name, replace(label, indexed=True))
 
     def _require_believed(self, table: Table, *, parts: frozenset[str] | None = None) -> None:
@@ -459,11 +433,15 @@ def _collection(session: Session, table: Table, name: str) -> Collection:
 
 
 def _physical(session: Session, name: str) -> Collection:
+    return _collection(session, _own_table(session, name), name)
+
+
+def _own_table(session: Session, name: str) -> Table:
     _require_no_alias(session, name)
     table = find_table(session, name)
     if table is None:
         raise unknown(session, name)
-    return _collection(session, table, name)
+    return table
 
 
 def _require_no_alias(session: Session, name: str) -> None:

@@ -6,12 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from dr_pipelines.stores.pgvector import (
-    contents,
-    decoding,
-    encoding,
-    keys,
-)
+from dr_pipelines.stores.pgvector import contents, copied, decoding, encoding, keys
 from dr_pipelines.stores.pgvector.columns import Column, written
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.copying import load, load_texts
@@ -68,31 +63,23 @@ def of_documents(collection: Collection, documents: Sequence[str] | None) -> sql
 
 MAX_ID = qualified("SELECT pg_catalog.max(id) FROM {}")
 MOVE = qualified("""
-    SELECT pg_catalog.setval(q.seqrelid, r.reached) FROM pg_sequence q, (
-        SELECT CASE WHEN {up} THEN pg_catalog.max({column})
-            ELSE pg_catalog.min({column}) END::int8 AS reached
-        FROM {target}
-    ) r
+    SELECT pg_catalog.setval(q.seqrelid, {reached}) FROM pg_sequence q
     WHERE q.seqrelid = pg_catalog.pg_get_serial_sequence({table}, {name})::regclass::oid
-        AND r.reached >= q.seqmin AND r.reached <= q.seqmax
+        AND {reached} >= q.seqmin AND {reached} <= q.seqmax
 """)
 
 
 def move_sequences(session: Session, collection: Collection) -> None:
     """Let the sequences of columns go on behind what the table holds."""
-    label = collection.table.label
+    label, table = collection.table.label, collection.table
     section = section_of(label.spec) if label and not collection.ours else {}
-    target = collection.identifier(session)
+    target = sql.Literal(collection.identifier(session).as_string())
     for column, identity in section.get("identity", {}).items():
-        session.run(
-            MOVE.format(
-                up=sql.Literal(identity["increment"] > 0),
-                column=sql.Identifier(column),
-                target=collection.rows(session),
-                table=sql.Literal(target.as_string()),
-                name=sql.Literal(column),
-            )
-        )
+        reached = copied.extreme(session, table, column, largest=identity["increment"] > 0)
+        if reached is not None:
+            number = qualified("{}::int8").format(sql.Literal(str(reached)))
+            name = sql.Literal(column)
+            session.run(MOVE.format(reached=number, table=target, name=name))
 
 
 def _remove(

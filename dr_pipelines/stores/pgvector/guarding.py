@@ -1,0 +1,57 @@
+"""Locks that keep others from what a write would run.
+
+A writer's own lock (ROW EXCLUSIVE) keeps nobody from CREATE INDEX CONCURRENTLY or CREATE STATISTICS
+(SHARE UPDATE EXCLUSIVE), whose expressions a write computes. The weakest lock that does is SHARE
+UPDATE EXCLUSIVE itself: it conflicts with that and with all that CREATE INDEX (SHARE), CREATE
+TRIGGER and foreign keys (SHARE ROW EXCLUSIVE), and CREATE RULE and ALTER TABLE (ACCESS EXCLUSIVE)
+take; not with readers, nor with other writers' ROW EXCLUSIVE. It comes before the look at the
+catalogs, so that what was looked at is what is written into.
+
+To tables of ours nobody else may add anything: there the lock of any writer keeps the name from
+standing for a table of somebody else.
+"""
+
+from collections.abc import Callable
+
+from psycopg import sql
+
+from dr_pipelines.errors import Conflict
+from dr_pipelines.stores.pgvector.catalog import Table, held_tables
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.foreign_code import require_writable
+from dr_pipelines.stores.pgvector.planner import are_ours
+
+LOCK = sql.SQL("LOCK TABLE {} {} IN {} MODE")
+WRITTEN = sql.SQL("ROW EXCLUSIVE")
+ADDED_TO = sql.SQL("SHARE UPDATE EXCLUSIVE")
+ALONE = sql.SQL("SHARE ROW EXCLUSIVE")
+"""Of a table without a key an id is of a moment, in which nobody else writes. Taken at once: two
+writers of which each has a weaker one and waits for this would wait for ever."""
+
+
+def held_for_writing(session: Session, find: Callable[[], Table]) -> Table:
+    """The table that is found, locked until the end of the transaction.
+
+    Raises:
+        Conflict: its name stands for another one meanwhile.
+    """
+    found = find()
+    mode = WRITTEN if are_ours(session, held_tables(session, found)) else ADDED_TO
+    only = sql.SQL("" if found.partitioned else "ONLY")
+    chosen = mode if found.key else ALONE
+    session.run(LOCK.format(only, session.table(found.name), chosen))
+    table = find()
+    if table.id != found.id:
+        raise Conflict(f"{found.name!r} was replaced while it was to be written; try again")
+    session.held |= held_tables(session, table)
+    return table
+
+
+def require_guarded(session: Session, table: Table) -> None:
+    """Look at what a write into a table that is held would run.
+
+    Raises:
+        Refused: something that others wrote.
+    """
+    require_writable(session, table)
+    session.guarded |= held_tables(session, table)

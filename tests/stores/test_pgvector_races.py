@@ -1,0 +1,251 @@
+"""A tenant adds code of his to a table between a look at it and what is done with it: nothing of
+that runs. The moment is no matter of luck: it is right before the statement that reads or writes.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pytest
+from psycopg import sql
+
+from dr_pipelines.errors import Refused
+from dr_pipelines.model.query import Query
+from dr_pipelines.stores.pgvector import open_store
+from dr_pipelines.stores.pgvector.store import PgvectorStore
+from dr_pipelines.testing.store_samples import vector
+from tests.servers.pgvector import Server
+
+RAN = "code of a tenant ran"
+TRAPS = f"""
+    CREATE FUNCTION trap(int) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        IF current_user <> 'tenant' THEN RAISE WARNING '{RAN} in %', current_database(); END IF;
+        RETURN 'x'; END $$;
+    CREATE FUNCTION plain(text) RETURNS text IMMUTABLE LANGUAGE plpgsql
+        AS $$ BEGIN RETURN $1; END $$;
+    CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RAISE WARNING '{RAN} in %', current_database(); RETURN NEW; END $$;
+"""
+TABLE = """
+    CREATE TABLE t (id int PRIMARY KEY, e vector(2), body text, n int, loose vector);
+    INSERT INTO t VALUES (1, '[1, 2]', 'a', 1, '[1]'), (2, '[1, 1]', 'b', 2, '[2]');
+"""
+PARTITIONED = """
+    CREATE TABLE t (id int PRIMARY KEY, e vector(2), body text, n int, loose vector)
+        PARTITION BY RANGE (id);
+    CREATE TABLE t_a PARTITION OF t FOR VALUES FROM (0) TO (9);
+    INSERT INTO t VALUES (1, '[1, 2]', 'a', 1, '[1]'), (2, '[1, 1]', 'b', 2, '[2]');
+"""
+KEYLESS = TABLE.replace("id int PRIMARY KEY", "id int")
+INLINED = """CREATE OR REPLACE FUNCTION plain(text) RETURNS text IMMUTABLE LANGUAGE sql
+    AS $$ SELECT public.trap(1) || $1 $$"""
+PLANNED = {
+    "an index's expression": (TABLE, "CREATE INDEX ON t ((body || trap(1)))"),
+    "an index's condition": (TABLE, "CREATE INDEX ON t (body) WHERE trap(1) = body"),
+    "an index, concurrently": (TABLE, "CREATE INDEX CONCURRENTLY ON t ((body || trap(1)))"),
+    "statistics": (TABLE, "CREATE STATISTICS s ON (body || trap(1)), n FROM t"),
+    "an exclusion": (
+        TABLE,
+        "ALTER TABLE t ADD EXCLUDE USING btree ((body || trap(1)) WITH =) WHERE (id > 9)",
+    ),
+    "an index of a partition": (PARTITIONED, "CREATE INDEX ON t_a ((body || trap(1)))"),
+    "an index of a table without a key": (KEYLESS, "CREATE INDEX ON t ((body || trap(1)))"),
+    "another body of a function": (TABLE + "CREATE INDEX ON t (plain(body));", INLINED),
+}
+READS: dict[str, Callable[[PgvectorStore], object]] = {
+    "describe": lambda store: store.describe("t"),
+    "status": lambda store: store.status("t"),
+    "scan": lambda store: list(store.scan("t")),
+    "scan of documents": lambda store: list(store.scan("t", documents=["1"])),
+    "search": lambda store: store.search("t", Query(vector=vector(1, 2), vector_name="e"), limit=1),
+    "approximate search": lambda store: store.search(
+        "t", Query(vector=vector(1, 2), vector_name="e", exact=False), limit=1
+    ),
+}
+READING = re.compile(r'\s*(SELECT|COPY|DELETE|INSERT|WITH)\b.*"public"\."t', re.DOTALL)
+
+
+@pytest.fixture(params=["postgres", pytest.param("postgres16", marks=pytest.mark.long)])
+def server(request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def native(server: Server) -> Iterator[psycopg.Connection]:
+    """The tenant's own connection, which waits for no lock for long."""
+    database = server.create_database()
+    with psycopg.connect(server.conninfo(database), autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS tenant; CREATE ROLE tenant LOGIN")
+        connection.execute("GRANT CREATE ON SCHEMA public TO tenant")
+        connection.execute("SET ROLE tenant; SET lock_timeout = '50ms'")
+        connection.execute(TRAPS.encode())
+        yield connection
+        connection.execute("RESET ROLE; RESET lock_timeout")
+        connection.execute("DROP OWNED BY tenant CASCADE; DROP ROLE tenant")
+
+
+@pytest.fixture
+def store(server: Server, native: psycopg.Connection) -> PgvectorStore:
+    opened = open_store(server.url(native.info.dbname), base=Path())
+    assert isinstance(opened, PgvectorStore)
+    return opened
+
+
+@contextmanager
+def just_before(action: Callable[[], object]) -> Iterator[list[str]]:
+    """Do something once, right before a statement that reads the table or writes into it."""
+    done = list[str]()
+
+    def acting(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+            text = query.as_string(cursor) if isinstance(query, sql.Composable) else str(query)
+            if READING.match(text) and not done:
+                done.append(text)
+                action()
+            return call(cursor, query, *args, **kwargs)
+
+        return wrapped
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(psycopg.Cursor, "execute", acting(psycopg.Cursor.execute))
+        patched.setattr(psycopg.Cursor, "copy", acting(psycopg.Cursor.copy))
+        yield done
+
+
+def ran(server: Server, native: psycopg.Connection) -> list[str]:
+    """What the server's log says of traps in this database."""
+    marks = f"{RAN} in {native.info.dbname}\n"
+    return re.findall(marks, (server.directory / "log").read_text() + "\n")
+
+
+def added(native: psycopg.Connection, what: str) -> Callable[[], None]:
+    def add() -> None:
+        # a lock that keeps the tenant out is as good an answer as a reader whom it does not concern
+        with suppress(psycopg.errors.LockNotAvailable):
+            native.execute(what.encode())
+
+    return add
+
+
+@pytest.mark.parametrize("member", PLANNED)
+@pytest.mark.parametrize("read", READS)
+def test_what_is_added_right_before_a_table_is_read_does_not_run(
+    server: Server, store: PgvectorStore, native: psycopg.Connection, member: str, read: str
+) -> None:
+    made, what = PLANNED[member]
+    native.execute(made.encode())
+    before = store.describe("t")
+    native.execute("INSERT INTO t VALUES (3, '[1, 0]', 'c', 3, '[1]')")  # nothing is remembered
+    with just_before(added(native, what)) as done:
+        READS[read](store)
+    assert done
+    assert ran(server, native) == []
+    assert store.describe("t").fields == before.fields
+    assert store.status("t").records == 3
+
+
+WRITTEN = {
+    "an index's expression": (TABLE, "CREATE INDEX ON t (trap(n))"),
+    "an index, concurrently": (TABLE, "CREATE INDEX CONCURRENTLY ON t (trap(n))"),
+    "an index of constants": (TABLE, "CREATE INDEX ON t ((body || trap(1)))"),
+    "statistics": (TABLE, "CREATE STATISTICS s ON (body || trap(1)), n FROM t"),
+    "a trigger": (
+        TABLE,
+        "CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION fired()",
+    ),
+    "a rule": (TABLE, "CREATE RULE r AS ON DELETE TO t DO ALSO SELECT trap(1)"),
+    "a check": (TABLE, "ALTER TABLE t ADD CHECK (trap(n) <> '') NOT VALID"),
+    "a generated column": (
+        TABLE,
+        "ALTER TABLE t ADD g text GENERATED ALWAYS AS (trap(n)) STORED",
+    ),
+    "an exclusion": (TABLE, "ALTER TABLE t ADD EXCLUDE USING btree (trap(id) WITH =)"),
+    "an index of a partition": (PARTITIONED, "CREATE INDEX ON t_a (trap(n))"),
+    "an index of a table without a key": (KEYLESS, "CREATE INDEX CONCURRENTLY ON t (trap(n))"),
+}
+OF_TYPES = {
+    "a check of a domain": (
+        "CREATE DOMAIN d AS int; ALTER TABLE t ADD d d DEFAULT 1",
+        "ALTER DOMAIN d ADD CHECK (trap(VALUE) <> '') NOT VALID",
+    ),
+    "a cast to json": (
+        """CREATE TYPE c AS ENUM ('x'); ALTER TABLE t ADD d c DEFAULT 'x';
+        ALTER TABLE t ADD CHECK (to_jsonb(d) IS NOT NULL)""",
+        f"""CREATE FUNCTION trap(c) RETURNS json LANGUAGE plpgsql AS $$ BEGIN
+            RAISE WARNING '{RAN} in %', current_database(); RETURN '1'; END $$;
+        CREATE CAST (c AS json) WITH FUNCTION trap(c)""",
+    ),
+}
+
+
+@pytest.fixture
+def writer(server: Server, native: psycopg.Connection) -> Iterator[PgvectorStore]:
+    """A role that may write into tables of the tenant, and no more."""
+    native.execute("RESET ROLE; DROP ROLE IF EXISTS writer; CREATE ROLE writer LOGIN")
+    native.execute(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE tenant GRANT SELECT, INSERT, DELETE "
+        "ON TABLES TO writer; SET ROLE tenant"
+    )
+    opened = open_store(server.url(native.info.dbname, user="writer"), base=Path())
+    assert isinstance(opened, PgvectorStore)
+    yield opened
+    native.execute("RESET ROLE; DROP OWNED BY writer CASCADE; DROP ROLE writer")
+
+
+@pytest.mark.parametrize("member", WRITTEN)
+def test_what_is_added_right_before_a_table_is_written_does_not_run(
+    server: Server, writer: PgvectorStore, native: psycopg.Connection, member: str
+) -> None:
+    made, what = WRITTEN[member]
+    native.execute(made.encode())
+    rows = pa.Table.from_batches(writer.scan("t"))
+    ids = rows.column("id").to_pylist()
+    with just_before(added(native, what)) as done:
+        writer.write("t", rows.slice(1), replaces=ids[:1])
+    assert done
+    assert ran(server, native) == []
+    assert pa.Table.from_batches(writer.scan("t")).equals(rows.slice(1))
+
+
+@pytest.mark.parametrize("member", OF_TYPES)
+def test_what_no_lock_keeps_from_being_added_is_not_written_into(
+    server: Server, writer: PgvectorStore, native: psycopg.Connection, member: str
+) -> None:
+    made, what = OF_TYPES[member]
+    native.execute((TABLE + made).encode())
+    rows = pa.Table.from_batches(writer.scan("t"))
+    with just_before(added(native, what)), pytest.raises(Refused, match="at any time, in type"):
+        writer.write("t", rows, replaces=["1"])
+    assert ran(server, native) == []
+
+
+@pytest.mark.parametrize("kind", ["plain", "partitioned"])
+def test_what_a_foreign_key_refers_to_is_not_planned_for_others(
+    server: Server, store: PgvectorStore, native: psycopg.Connection, kind: str
+) -> None:
+    partitioned = " PARTITION BY RANGE (id)" if kind == "partitioned" else ""
+    native.execute("""
+        CREATE TABLE others (id int PRIMARY KEY, name text); INSERT INTO others VALUES (1, 'a');
+        CREATE INDEX ON others ((name || trap(1)));
+        GRANT REFERENCES, SELECT ON others TO PUBLIC;
+    """)
+    native.execute(
+        f"""RESET ROLE;
+        CREATE TABLE t (id int PRIMARY KEY REFERENCES others, e vector(2)){partitioned};
+        {"CREATE TABLE t_a PARTITION OF t FOR VALUES FROM (0) TO (9);" if partitioned else ""}
+        INSERT INTO t VALUES (1, '[1, 2]')""".encode()
+    )
+    spec, rows = store.describe("t"), pa.Table.from_batches(store.scan("t"))
+    store.create(spec.physical("t@1-ab"))
+    store.write("t@1-ab", rows)
+    store.build_index("t@1-ab")
+    store.open_up("t@1-ab")
+    store.promote("t@1-ab", alias="served")
+    assert ran(server, native) == []
+    (key,) = store.describe("served").engine["pgvector"].get("foreign_keys", [{"definition": ""}])
+    assert key["definition"] != spec.engine["pgvector"]["foreign_keys"][0]["definition"]
