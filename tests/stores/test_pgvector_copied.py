@@ -63,17 +63,24 @@ VALUES = {
 }
 
 
-@pytest.fixture(params=["postgres", pytest.param("postgres16", marks=pytest.mark.long)])
+@pytest.fixture(
+    params=["postgres", pytest.param("postgres16", marks=pytest.mark.long)], scope="module"
+)
 def server(request: pytest.FixtureRequest) -> Server:
     server: Server = request.getfixturevalue(request.param)
     return server
 
 
+@pytest.fixture(scope="module")
+def database(server: Server) -> str:
+    return server.create_database()
+
+
 @pytest.fixture
-def native(server: Server) -> Iterator[psycopg.Connection]:
-    database = server.create_database()
+def native(server: Server, database: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server.conninfo(database), autocommit=True) as connection:
         yield connection
+        connection.execute("DROP TABLE IF EXISTS t; DROP TYPE IF EXISTS mood, label, pair, span")
 
 
 @pytest.fixture
