@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+gc.disable()  # until everything is imported: pytest_collection
+
+pytest_plugins = ("tests.temporary",)
 pytest.register_assert_rewrite("dr_pipelines.testing")
 
 from dr_pipelines.host.permissions import TEMPORARY, TEMPORARY_ACCESS  # noqa: E402
@@ -19,6 +22,8 @@ from tests.servers import pgvector as pg  # noqa: E402
 from tests.servers import radosgw as rgw  # noqa: E402
 
 REQUIRE_RADOSGW = "DR_REQUIRE_RADOSGW"
+GARBAGE = 20_000
+"""New objects until the next look for garbage; Python's own 700 are for small programs."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -28,12 +33,12 @@ def pytest_collection() -> Generator[None, object, object]:
     What all tests import together is about a million objects. They stay until the end, and going
     through them again and again took half of the collection and a tenth of the tests.
     """
-    gc.disable()
     try:
         return (yield)
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GARBAGE)
         gc.enable()
 
 
