@@ -70,8 +70,9 @@ def _audit(tracked: Tracked, name: str) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, dr_project: ProjectResource
     ) -> dg.AssetCheckResult:
         opened = dr_project.open()
+        protected = opened.collection(tracked.name)
         audit = auditor(
-            opened.lineage(tracked.name),
+            protected.lineage(),
             repository=opened.repository(run=context.run.run_id),
             days=days_of_run(context.run.tags),
         )
@@ -153,7 +154,7 @@ def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
         claimed = context.instance.get_materialized_partitions(tracked.key("collection"))
         problems = [
             *partitions_missing(newest, listed),
-            *claims_missing(dr_project.open().lineage(tracked.name), claimed, listed),
+            *claims_missing(dr_project.open().collection(tracked.name).lineage(), claimed, listed),
         ]
         facts = {"days": len(listed), "claimed": len(claimed), "log_entry": point.number}
         return check_result(not problems, _named(problems), facts)
@@ -168,10 +169,10 @@ def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
     ) -> dg.AssetCheckResult:
         """The source holds nothing that cannot be read. What it holds is in no recovery point, and
         those that are made without it are recovery points all the same."""
-        opened = dr_project.open()
+        protected = dr_project.open().collection(tracked.name)
         seen = look(
-            opened.writable_history(tracked.name, run=context.run.run_id),
-            feed=opened.feed(tracked.name),
+            protected.writable_history(run=context.run.run_id),
+            feed=protected.feed(),
             edited=tracked.edited,
         )
         if seen.protection_status is None:
@@ -197,7 +198,7 @@ def _check(tracked: Tracked, asset: str, **more: Any) -> Declare:
 def _history(
     context: dg.AssetCheckExecutionContext, dr_project: ProjectResource, tracked: Tracked
 ) -> History:
-    return dr_project.open().writable_history(tracked.name, run=context.run.run_id)
+    return dr_project.open().collection(tracked.name).writable_history(run=context.run.run_id)
 
 
 def _named(problems: Sequence[str], *, total: int | None = None) -> str:

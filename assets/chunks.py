@@ -20,11 +20,11 @@ def build_chunks(tracked: Tracked) -> dg.AssetsDefinition:
         """Every version of every document, cut by the policy's chunker, with its digests. From
         these a whole collection is embedded again when its vectors are lost, or another model is
         wanted."""
-        opened = dr_project.open()
+        protected = dr_project.open().collection(tracked.name)
         cut_days(
-            opened.lineage(tracked.name),
+            protected.lineage(),
             context.partition_keys,
-            history=opened.writable_history(tracked.name, run=context.run.run_id),
+            history=protected.writable_history(run=context.run.run_id),
             on_day=DayReport(context, dr_project.elapsed).day,
         )
 

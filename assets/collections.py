@@ -26,19 +26,19 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
         """The served collection. Each day is one log entry: from that moment it can be restored.
         Then the live store is brought to what the log says. Materializing a day again appends a
         replay: nothing older ever overwrites newer."""
-        opened = dr_project.open()
-        history = opened.writable_history(tracked.name, run=context.run.run_id)
-        lineage = opened.lineage(tracked.name)
+        protected = dr_project.open().collection(tracked.name)
+        history = protected.writable_history(run=context.run.run_id)
+        lineage = protected.lineage()
         done = commit_days(
             lineage,
             context.partition_keys,
             history=history,
-            live=opened.live(tracked.name),
+            live=protected.live(),
             on_day=DayReport(context, dr_project.elapsed).day,
         )
         seen = look(
             history,
-            feed=opened.feed(tracked.name),
+            feed=protected.feed(),
             edited=tracked.edited,
         )
         facts = {

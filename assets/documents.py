@@ -24,11 +24,11 @@ def build_documents(tracked: Tracked) -> dg.AssetsDefinition:
         """The source's changes, read and kept as they are. A day belongs to the running maximum of
         the changes' times, so late changes never reopen a finished day. A day on which the source
         said nothing has zero rows; lines that could not be read are counted as quarantined."""
-        opened = dr_project.open()
+        protected = dr_project.open().collection(tracked.name)
         read_days(
-            opened.lineage(tracked.name),
+            protected.lineage(),
             context.partition_keys,
-            history=opened.writable_history(tracked.name, run=context.run.run_id),
+            history=protected.writable_history(run=context.run.run_id),
             on_day=DayReport(context, dr_project.elapsed).day,
         )
 

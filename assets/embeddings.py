@@ -24,12 +24,12 @@ def build_embeddings(tracked: Tracked) -> dg.AssetsDefinition:
         """Chunks with their vectors: the segments that the log will name. Materializing a day again
         embeds it again, for a replay; a day that the log holds, but Dagster has not seen, is taken
         as it is. What a killed run finished is used."""
-        opened = dr_project.open()
+        protected = dr_project.open().collection(tracked.name)
         report = DayReport(context, dr_project.elapsed)
         embed_days(
-            opened.lineage(tracked.name),
+            protected.lineage(),
             context.partition_keys,
-            history=opened.writable_history(tracked.name, run=context.run.run_id),
+            history=protected.writable_history(run=context.run.run_id),
             on_day=report.day,
             again=context.instance.get_materialized_partitions(context.asset_key),
             progress=report.texts,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from dr_pipelines.project.project import Project, now, open_project
+from dr_pipelines.project.process import now
+from dr_pipelines.project.project import Project, open_project
 
 PROJECT = "dr_project"
 """The key of the resource, and so the parameter's name in every asset, check, op and sensor."""

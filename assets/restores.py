@@ -111,7 +111,7 @@ def restore_collection(
 
 
 def _request(config: RestoreConfig, project: Project) -> Request:
-    policy = project.collection(config.collection)
+    policy = project.collection(config.collection).policy
     return Request(
         **config.model_dump(exclude={"plan_only", "store", "route"}),
         store=config.store or policy.store,
@@ -121,7 +121,7 @@ def _request(config: RestoreConfig, project: Project) -> Request:
 
 
 def _next_steps(done: Recovery, project: Project, policies: str) -> list[str]:
-    plan, policy = done.plan, project.collection(done.plan.collection)
+    plan, policy = done.plan, project.collection(done.plan.collection).policy
     taken = not done.switched and plan.collection in project.store(plan.store).collections()
     return list(
         next_steps(

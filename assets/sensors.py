@@ -101,12 +101,12 @@ def build_rpo_sensor(
     )
     @explained
     def rpo(context: dg.SensorEvaluationContext, dr_project: ProjectResource) -> dg.SensorResult:
-        opened = dr_project.open()
-        history = opened.history(tracked.name)
+        protected = dr_project.open().collection(tracked.name)
+        history = protected.history()
         before = Cursor.parse(context.cursor)
         seen = cached_status(
             history,
-            feed=opened.feed(tracked.name) if tracked.has_source else None,
+            feed=protected.feed() if tracked.has_source else None,
             edited=tracked.edited,
             last=before.seen,
         )

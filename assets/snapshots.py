@@ -35,7 +35,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
         history = resources.history
         seen = look(
             history,
-            feed=opened.feed(tracked.name) if tracked.has_source else None,
+            feed=opened.collection(tracked.name).feed() if tracked.has_source else None,
             edited=tracked.edited,
         )
         started = dr_project.elapsed()
@@ -84,12 +84,12 @@ def build_recovery_point(
         """A snapshot that was proven: equal to the live store, complete, and restorable. The proof
         is recorded in the log. While nothing changes the sensor confirms it without a run."""
         opened = dr_project.open()
-        history = opened.writable_history(tracked.name, run=context.run.run_id)
+        history = opened.collection(tracked.name).writable_history(run=context.run.run_id)
         point = newest_snapshot(history)
         proof = record_proof(history, point, checks=sorted(check.name for check in proving))
         seen = look(
             history,
-            feed=opened.feed(tracked.name) if tracked.has_source else None,
+            feed=opened.collection(tracked.name).feed() if tracked.has_source else None,
             edited=tracked.edited,
         )
         facts = {"proof_entry": proof.number, "proof_sha256": proof.sha256}

@@ -180,7 +180,7 @@ def track(
     with the known names."""
     policies = project.policies.collections
     for name in only or ():
-        project.collection(name)
+        project.collection(name)  # or it is said which there are
     labels = unique_labels(policies)
     ordered = sorted(policies.items(), key=lambda item: (item[1].priority, item[0]))
     chosen = [name for name, _ in ordered if only is None or name in only]
@@ -213,12 +213,12 @@ def column_schema(spec: CollectionSpec) -> dg.TableSchema:
 
 
 def _tracked(project: Project, name: str, label: str) -> Tracked:
-    policy = project.collection(name)
+    policy = project.collection(name).policy
     place = project.policies.stores[policy.store].url  # as written: variables stay variables
     if policy.source is None:
         return Tracked(name, label, policy, place)
     try:
-        lineage = project.lineage(name)
+        lineage = project.collection(name).lineage()
         versions = Versions(
             documents=lineage.source.provenance.fingerprint[:VERSION_DIGITS],
             chunks=lineage.chunks_fingerprint[:VERSION_DIGITS],

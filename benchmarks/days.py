@@ -10,7 +10,6 @@ from benchmarks.corpora import longest_feed
 from benchmarks.harness import Figure, Laps, Scale
 from dr_pipelines.ingestion.days import source_days
 from dr_pipelines.ingestion.ingest import ingest
-from dr_pipelines.live.live import Live
 from dr_pipelines.project.project import open_project
 from dr_pipelines.repository.history import History
 from dr_pipelines.sources.jsonl import JsonlSource
@@ -75,13 +74,8 @@ def run(scale: Scale, directory: Path) -> Figure:
 def _by_verbs(place: Path, days: tuple[str, str]) -> None:
     del days  # all of the feed
     project = open_project(place / "policies.yaml", os.environ)
-    ingest(
-        project.lineage(COLLECTION),
-        history=History(project.repository(), project.lineage(COLLECTION).collection),
-        live=Live(
-            project.store_of(COLLECTION), project.lease, project.lineage(COLLECTION).collection
-        ),
-    )
+    protected = project.collection(COLLECTION)
+    ingest(protected.lineage(), history=protected.writable_history(), live=protected.live())
 
 
 def _by_dagster(place: Path, days: tuple[str, str]) -> None:
@@ -100,7 +94,7 @@ def _by_dagster(place: Path, days: tuple[str, str]) -> None:
 
 def _state(place: Path) -> str:
     project = open_project(place / "policies.yaml", os.environ)
-    lineage, repository = project.lineage(COLLECTION), project.repository()
+    lineage, repository = project.collection(COLLECTION).lineage(), project.repository()
     manifest = History(repository, COLLECTION).latest().manifest
     assert set(manifest.partitions) == {d.day.isoformat() for d in source_days(lineage)}
     return manifest.digests.model_dump_json()

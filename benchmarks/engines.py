@@ -87,7 +87,7 @@ def run(scale: Scale, directory: Path) -> Figure:
 
 def opened(url: str, place: Path) -> VectorStore:
     """A store, as policies open it."""
-    return adapters.open_store(StorePolicy(url=url), base=place, environ={})
+    return adapters.open_store(StorePolicy(url=url), adapters.PolicyContext(place))
 
 
 def _engine(engine: str, url: str, place: Path, scale: Scale, laps: Laps) -> float:

@@ -100,7 +100,7 @@ def open_store(store_url: StoreURL, tmp_path: Path) -> OpenStore:
 
     def make(engine: str) -> VectorStore:
         policy = StorePolicy(url=store_url(engine))
-        return adapters.open_store(policy, base=tmp_path, environ={})
+        return adapters.open_store(policy, adapters.PolicyContext(tmp_path))
 
     return make
 

@@ -49,11 +49,13 @@ def said_by(opened: object) -> str:
 def test_opening_a_store_shows_no_secret(scheme: str, rest: str, tmp_path: Path) -> None:
     policy = StorePolicy.model_construct(url="${PLACE}")
     environ = {"PLACE": f"{scheme}://{rest}"}
-    text = said_by(lambda: adapters.open_store(policy, base=tmp_path, environ=environ))
+    text = said_by(lambda: adapters.open_store(policy, adapters.PolicyContext(tmp_path, environ)))
     if not scheme.startswith("qdrant+"):  # of these, the rest is the name of a directory
         assert SECRET not in text
     assert adapters.open_catalog  # the light way of status reads the same URL
-    light = said_by(lambda: adapters.open_catalog(policy, base=tmp_path, environ=environ))
+    light = said_by(
+        lambda: adapters.open_catalog(policy, adapters.PolicyContext(tmp_path, environ))
+    )
     if not scheme.startswith("qdrant+"):
         assert SECRET not in light
 
@@ -62,5 +64,7 @@ def test_opening_a_store_shows_no_secret(scheme: str, rest: str, tmp_path: Path)
 @pytest.mark.parametrize("scheme", ["s3", "ftp"])
 def test_opening_a_repository_shows_no_secret(scheme: str, rest: str, tmp_path: Path) -> None:
     environ = {"PLACE": f"{scheme}://{rest}"}
-    text = said_by(lambda: adapters.open_blobs("${PLACE}", base=tmp_path, environ=environ))
+    text = said_by(
+        lambda: adapters.open_blobs("${PLACE}", adapters.PolicyContext(tmp_path, environ))
+    )
     assert SECRET not in text.replace(f"/db#{SECRET}", "")

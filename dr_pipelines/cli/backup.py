@@ -148,9 +148,9 @@ def _backed_up(project: "Project", request: "BackupRequest") -> Answer:
 
 def _begin(project: "Project", collection: str) -> Answer | None:
     """Read a source of which nothing is logged; a collection that has none begins otherwise."""
-    if project.collection(collection).source is None:
+    if project.collection(collection).policy.source is None:
         return None
-    if project.history(collection).head().entry is not None:
+    if project.collection(collection).history().head().entry is not None:
         return None
     return ingest_all(project, collection)
 

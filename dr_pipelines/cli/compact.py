@@ -23,8 +23,8 @@ def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json
     project = open_project(policies, collection)
     point_at(project, collection, "latest")  # raises: there is nothing to compact yet
     done = compaction.compact(
-        project.writable_history(collection),
-        live=project.live(collection),
+        project.collection(collection).writable_history(),
+        live=project.collection(collection).live(),
     )
     return give(_compact_answer(collection, done), as_json=as_json)
 

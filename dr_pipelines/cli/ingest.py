@@ -110,7 +110,7 @@ def ingest(
     for option, name in (("--accept-epoch", accept_epoch), ("--accept-schema", accept_schema)):
         _require_name(option, name, span=bool(first or last))
     project = open_project(policies, collection)
-    if project.collection(collection).source is None:
+    if project.collection(collection).policy.source is None:
         raise Mistake(
             f"{collection!r} is backed up from its store alone (authority: store): there is no "
             f"source to ingest. Run: dr backup {collection}"
@@ -123,7 +123,7 @@ def ingest(
         _accept_quarantine(project, collection, accept_quarantine or [], reason)
     from dr_pipelines.cli.meter import metering
 
-    lineage = project.lineage(collection)
+    lineage = project.collection(collection).lineage()
     with metering(collection) as meter:
         if accept_schema is not None:
             report = _change_schema(project, lineage, accept_schema, meter)
@@ -136,7 +136,7 @@ def ingest_all(project: "Project", collection: str) -> Answer:
     """All that a source has, as `dr ingest COLLECTION` does it."""
     from dr_pipelines.cli.meter import metering
 
-    lineage = project.lineage(collection)
+    lineage = project.collection(collection).lineage()
     with metering(collection) as meter:
         report = _ingest(project, lineage, None, None, None, meter)
     return _ingest_answer(collection, report)
@@ -145,7 +145,8 @@ def ingest_all(project: "Project", collection: str) -> Answer:
 def _plan_answer(project: "Project", collection: str) -> Answer:
     from dr_pipelines.ingestion.forecast import forecast
 
-    expected = forecast(project.lineage(collection), history=project.history(collection))
+    protected = project.collection(collection)
+    expected = forecast(protected.lineage(), history=protected.history())
     seconds = expected.duration.total_seconds() if expected.duration is not None else None
     value = {
         "collection": collection,
@@ -211,9 +212,9 @@ def _change_schema(project: "Project", lineage: "Lineage", name: str, meter: "Me
     return accept_schema(
         lineage,
         name,
-        history=project.writable_history(lineage.collection),
-        live=project.live(lineage.collection),
-        authority=project.collection(lineage.collection).authority,
+        history=project.collection(lineage.collection).writable_history(),
+        live=project.collection(lineage.collection).live(),
+        authority=project.collection(lineage.collection).policy.authority,
         progress=meter.rows,
         on_day=meter.day,
     )
@@ -227,12 +228,13 @@ def _accept_quarantine(
 
     if not names or reason is None:
         raise Mistake("--accept-quarantine PLACE:HASH and --reason TEXT go together: give both")
-    source = project.feed(collection).source
+    protected = project.collection(collection)
+    source = protected.feed().source
     source.partitions()
-    waiting = open_lines(project.reading(), project.newest(collection), source.unread())
+    waiting = open_lines(project.reading(), protected.history().manifest(), source.unread())
     with asking():
         decision = decide(waiting, names, reason=reason, by=f"{getuser()}@{socket.gethostname()}")
-    accept(project.writable_history(collection), decision)
+    accept(protected.writable_history(), decision)
 
 
 def _ingest(
@@ -243,8 +245,8 @@ def _ingest(
     epoch: str | None,
     meter: "Meter",
 ) -> "Ingested":
-    history = project.writable_history(lineage.collection)
-    live = project.live(lineage.collection)
+    history = project.collection(lineage.collection).writable_history()
+    live = project.collection(lineage.collection).live()
     if epoch is not None:
         from dr_pipelines.ingestion.epochs import accept_epoch
 
@@ -253,7 +255,7 @@ def _ingest(
             epoch,
             history=history,
             live=live,
-            authority=project.collection(lineage.collection).authority,
+            authority=project.collection(lineage.collection).policy.authority,
             progress=meter.rows,
             on_day=meter.day,
         )

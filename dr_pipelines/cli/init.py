@@ -84,7 +84,8 @@ def init(
 
 
 def _proposed(what: str, names: list[str], embedder: str | None, *, base: Path) -> "Proposal":
-    from dr_pipelines.project.project import now
+    from dr_pipelines.project.adapters import PolicyContext
+    from dr_pipelines.project.process import now
     from dr_pipelines.project.proposal.feeds import propose_feed
     from dr_pipelines.project.proposal.git import propose_git
     from dr_pipelines.project.proposal.stores import propose_store
@@ -96,11 +97,12 @@ def _proposed(what: str, names: list[str], embedder: str | None, *, base: Path) 
     )
 
     owner = f"team:{getuser()}"
-    subject = subject_of(what, base=base, environ=os.environ)
+    context = PolicyContext(base, os.environ)
+    subject = subject_of(what, context)
     if isinstance(subject, StoreSubject):
         if embedder is not None:
             raise Mistake("--embedder is for a source: what is in a store has its vectors")
-        return propose_store(subject, base=base, environ=os.environ, only=names, owner=owner)
+        return propose_store(subject, context, only=names, owner=owner)
     if len(names) > 1:
         raise Mistake("--collection: a source becomes one collection, so give it one name")
     name = _name(names[0]) if names else None

@@ -55,16 +55,16 @@ def points(
     Example:
       dr points handbook
     """
-    from dr_pipelines.project.project import now
+    from dr_pipelines.project.process import now
     from dr_pipelines.project.recovery import clock_of
     from dr_pipelines.repository import points as of
 
     project = open_project(policies, collection)
     require_head(project, collection, expect_head)
-    listed = list(of.points(project.history(collection)))
+    listed = list(of.points(project.collection(collection).history()))
     if not listed:
         point_at(project, collection, "latest")  # raises: there is none yet
-    by_log = clock_of(project.collection(collection)) == "log"
+    by_log = clock_of(project.collection(collection).policy) == "log"
     return give(_points_answer(collection, listed, now(), by_log=by_log), as_json=as_json)
 
 
@@ -136,7 +136,7 @@ def verify(
     point = None if at is None else point_at(project, collection, at)
     with metering(f"verifying {collection}") as meter:
         verification = verb.verify(
-            project.history(collection), level=level, point=point, progress=meter.rows
+            project.collection(collection).history(), level=level, point=point, progress=meter.rows
         )
     return give(_verify_answer(verification), as_json=as_json)
 

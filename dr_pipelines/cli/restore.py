@@ -149,7 +149,7 @@ def restore(
         collection=collection,
         store=named_store(project, store, collection),
         at=at,
-        clock=clock_of(project.collection(collection)),
+        clock=clock_of(project.collection(collection).policy),
         route="auto" if route == "auto" else Route(route),
         embedder=embedder,
         into=into,
@@ -200,13 +200,14 @@ def replay(
 
     project = open_project(policies, collection)
     with asking():
-        lineage = project.lineage(collection)
+        protected = project.collection(collection)
+        lineage = protected.lineage()
     point_at(project, collection, "latest")  # raises: there is nothing to replay yet
     with metering(collection) as meter:
         done = carry_out(
             lineage,
-            history=project.writable_history(collection),
-            live=project.live(collection),
+            history=protected.writable_history(),
+            live=protected.live(),
             first=first,
             last=last,
             progress=meter.rows,
@@ -266,7 +267,7 @@ def _then(project: "Project", done: "Recovery", policies: "Path") -> list[str]:
     """What is to be done now."""
     from dr_pipelines.recovery.report import next_steps
 
-    plan, policy = done.plan, project.collection(done.plan.collection)
+    plan, policy = done.plan, project.collection(done.plan.collection).policy
     taken = not done.switched and plan.collection in project.store(plan.store).collections()
     steps = next_steps(
         done,

@@ -140,7 +140,7 @@ def _embedded(
     from dr_pipelines.contents.query_vectors import query_vector
     from dr_pipelines.project import adapters
 
-    policy = project.collection(collection)
+    policy = project.collection(collection).policy
     chosen = named or policy.embedder or policy.search_embedder
     if chosen is None:
         raise Mistake(
@@ -153,7 +153,8 @@ def _embedded(
         raise Mistake(str(error)) from error
     _require_dimension(store, collection, model.provenance.dimension, chosen)
     try:
-        manifest, repository = project.newest(collection), project.reading()
+        manifest = project.collection(collection).history().manifest()
+        repository = project.reading()
     except (Damaged, Unavailable):
         manifest = repository = None  # nothing can be said of the model then, as `proven` does
     try:
@@ -237,7 +238,7 @@ def _lost(project: "Project", collection: str, error: _Gone) -> NotFound:
     from dr_pipelines.planning.serving import way_back
 
     try:
-        manifest = project.newest(collection)
+        manifest = project.collection(collection).history().manifest()
     except DrError:  # of a log that cannot be read nobody knows more
         manifest = None
     physical = manifest.current.physical if manifest else ""

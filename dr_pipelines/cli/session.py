@@ -28,7 +28,7 @@ def open_project(policies: Path, *collections: str) -> "Project":
 
 def named_store(project: "Project", name: str | None, collection: str) -> str:
     """The store that an option names, or else the collection's own."""
-    [chosen] = stores_asked_for(project, name or project.collection(collection).store)
+    [chosen] = stores_asked_for(project, name or project.collection(collection).policy.store)
     return chosen
 
 
@@ -50,16 +50,16 @@ def live_store(project: "Project", collection: str) -> "VectorStore":
     Raises `NotFound` where one is.
     """
     try:
-        manifest = project.newest(collection)
+        manifest = project.collection(collection).history().manifest()
     except (Damaged, Unavailable):
-        return project.store(project.collection(collection).store)
-    return project.served_from(collection, manifest)
+        return project.store(project.collection(collection).policy.store)
+    return project.collection(collection).served(manifest)
 
 
 def require_head(project: "Project", collection: str, sha256: str | None) -> None:
     """Require the log entry that `--expect-head` names; raises `Refused`. Nothing without it."""
     if sha256 is not None:
-        project.history(collection).log.require_descent(sha256)
+        project.collection(collection).history().log.require_descent(sha256)
 
 
 def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
@@ -69,6 +69,6 @@ def point_at(project: "Project", collection: str, at: str) -> "RecoveryPoint":
     from dr_pipelines.repository.points import resolve
 
     require_begun(project, collection)
-    clock = clock_of(project.collection(collection))
+    clock = clock_of(project.collection(collection).policy)
     with asking():
-        return resolve(project.history(collection), at, clock=clock)
+        return resolve(project.collection(collection).history(), at, clock=clock)

@@ -1,6 +1,5 @@
 """The command that shows how everything stands: status."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dr_pipelines.cli.fitness import fit_facts, fit_value, not_finite_phrase
@@ -29,7 +28,7 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
     Exit code 3: an objective is missed, or something could not be looked at.
     """
     from dr_pipelines.monitoring.status import report
-    from dr_pipelines.project.project import now
+    from dr_pipelines.project.process import now
 
     project = open_project(policies)
     ordered = sorted(
@@ -41,12 +40,13 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
             name,
             policy,
             repository=project.reading,
-            catalog=partial(project.catalog_of, name),
-            require_whole=partial(project.require_whole, name),
-            stands=partial(project.protection_status, name),
+            catalog=protected.catalog,
+            require_whole=protected.require_whole,
+            stands=protected.protection_status,
             now=time,
         )
         for name, policy in ordered
+        for protected in [project.collection(name)]
     ]
     of_stores = dict.fromkeys(warning for report in reports for warning in report.warnings)
     warnings = [*project.exposed(), *of_stores]  # one store has many collections

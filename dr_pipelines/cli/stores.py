@@ -93,7 +93,7 @@ def known_collections(project: "Project") -> "tuple[Known, ...]":
     from dr_pipelines.monitoring.stores import known_collection
 
     return tuple(
-        known_collection(project.history(name), store=policy.store)
+        known_collection(project.collection(name).history(), store=policy.store)
         for name, policy in project.policies.collections.items()
     )
 

@@ -87,10 +87,10 @@ class SourceLook:
 
 def look_at_source(project: "Project", collection: str) -> SourceLook:
     """Unread content of a collection's source now; never raises because of the source."""
-    if project.collection(collection).source is None:
+    if project.collection(collection).policy.source is None:
         return SourceLook()
     try:
-        status = project.protection_status(collection)
+        status = project.collection(collection).protection_status()
     except DrError as error:
         return SourceLook(problem=str(error))
     return SourceLook(status.unread, len(status.behind), refused=status.refused)

@@ -20,14 +20,14 @@ def open_for_backup(project: Project, request: "BackupRequest", *, run: str = ""
     """
     from dr_pipelines.backup.resources import Resources
 
-    policy, collection = project.collection(request.collection), request.collection
+    protected = project.collection(request.collection)
     return Resources(
-        live=project.live(collection),
-        native=native_files(project, collection) if request.files else None,
-        history=project.writable_history(collection, run=run),
-        store_name=policy.store,
-        has_source=policy.source is not None,
-        scratch=project.scratch(collection),
+        live=protected.live(),
+        native=native_files(project, request.collection) if request.files else None,
+        history=protected.writable_history(run=run),
+        store_name=protected.policy.store,
+        has_source=protected.policy.source is not None,
+        scratch=protected.scratch(),
     )
 
 
@@ -35,7 +35,7 @@ def native_files(project: Project, collection: str) -> "NativeFiles":
     """The files of a collection's engine; raises `InvalidRequest` where it has none to keep."""
     from dr_pipelines.stores.engines import with_native_files
 
-    name = project.collection(collection).store
+    name = project.collection(collection).policy.store
     files = project.native(name)
     if files is None:
         engine = project.store(name).engine

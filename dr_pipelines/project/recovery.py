@@ -18,8 +18,8 @@ def clock_of(policy: CollectionPolicy) -> Literal["source", "log"]:
 
 def require_begun(project: Project, collection: str) -> None:
     """Raise `NotFound` for a collection of a store alone of which nothing is logged."""
-    history = project.history(collection)
-    if project.collection(collection).source is None and history.head().entry is None:
+    history = project.collection(collection).history()
+    if project.collection(collection).policy.source is None and history.head().entry is None:
         raise NotFound(f"{collection}: nothing is backed up yet. Run: dr backup {collection}")
 
 
@@ -36,7 +36,7 @@ def open_for(project: Project, request: "Request", *, run: str = "") -> "Resourc
     require_begun(project, request.collection)
     lineage = None
     if request.route == "replay":
-        lineage = project.lineage(request.collection, embedder=request.embedder)
+        lineage = project.collection(request.collection).lineage(embedder=request.embedder)
     wants_files = request.route in ("native", "auto")
     return Resources(
         repository=repository,

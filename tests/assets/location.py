@@ -12,7 +12,6 @@ import dagster as dg
 from assets.builder import build_defs
 from assets.resources import ProjectResource
 from dr_pipelines.ingestion.ingest import ingest
-from dr_pipelines.live.live import Live
 from dr_pipelines.project.project import Project, open_project
 from dr_pipelines.repository.history import History
 
@@ -129,12 +128,8 @@ class Location:
 
     def ingest_without_dagster(self) -> None:
         """Bring the log and the store to all that the feed says."""
-        opened = self.project
-        ingest(
-            opened.lineage("notes"),
-            history=History(opened.repository(), opened.lineage("notes").collection),
-            live=Live(opened.store_of("notes"), opened.lease, opened.lineage("notes").collection),
-        )
+        protected = self.project.collection("notes")
+        ingest(protected.lineage(), history=protected.writable_history(), live=protected.live())
 
     def ingest(self, *assets: str, days: tuple[str, str] = DAYS) -> dg.ExecuteInProcessResult:
         return self.run("ingest_notes", days=days, assets=assets)

@@ -61,7 +61,7 @@ def back_up(location: Location) -> None:
     opened = location.project
     backup(
         History(opened.repository(), "notes"),
-        live=opened.live("notes"),
+        live=opened.collection("notes").live(),
     )
     history = History(opened.repository(), "notes")
     record_proof(history, newest_snapshot(history), checks=("equal", "restorable"))
@@ -153,7 +153,10 @@ def test_days_before_the_first_partition_are_not_reported(ingested: Location) ->
     (tracked,) = track(ingested.project)
     later = tracked.policy.model_copy(update={"partitions_start": date(2026, 1, 6)})
     hand = ByHand(
-        replace(tracked, policy=later), ingested.instance, ingested.project.history("notes"), head
+        replace(tracked, policy=later),
+        ingested.instance,
+        ingested.project.collection("notes").history(),
+        head,
     )
 
     heard = hand.days(since=0, today="2026-01-10")
@@ -168,7 +171,7 @@ def test_days_before_the_first_partition_are_not_reported(ingested: Location) ->
 def test_days_to_come_are_said_where_nothing_else_is_reported(ingested: Location) -> None:
     head = ingested.project.reading().log("notes").head().number
     (tracked,) = track(ingested.project)
-    hand = ByHand(tracked, ingested.instance, ingested.project.history("notes"), head)
+    hand = ByHand(tracked, ingested.instance, ingested.project.collection("notes").history(), head)
 
     heard = hand.days(since=0, today="2026-01-04")
 

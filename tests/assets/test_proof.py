@@ -280,7 +280,7 @@ def test_a_lost_collection_is_no_snapshot(ingested: Location) -> None:
 
 
 def test_edits_in_the_store_are_recorded_and_reported(ingested: Location) -> None:
-    store = ingested.project.store_of("notes")
+    store = ingested.project.collection("notes").store()
     physical = store.aliases()["notes"]
     rows = pa.Table.from_batches(list(store.scan(physical, documents=["c"])))
     edited = rows.set_column(

@@ -10,7 +10,7 @@ from assets.resources import policies_path
 from assets.tracked import unique_labels
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call, Definitions, Statement
-from dr_pipelines.project.adapters import InvalidPolicy
+from dr_pipelines.project.policy_file import InvalidPolicy
 from dr_pipelines.protocols import Definer
 from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.stores.shared.driver_store import DriverStore
@@ -41,7 +41,7 @@ def test_a_restored_collection_is_proven_and_served(ingested: Location, route: s
     done = ingested.run("restore", config=config(route=route, switch=True))
 
     assert done.success
-    store = ingested.project.store_of("notes")
+    store = ingested.project.collection("notes").store()
     assert store.status("notes").records == 3
     assert store.aliases()["notes"].startswith("notes@8-")
     assert ingested.state() == before
@@ -49,7 +49,7 @@ def test_a_restored_collection_is_proven_and_served(ingested: Location, route: s
 
 
 def test_without_switch_a_restore_stays_beside_what_is_served(ingested: Location) -> None:
-    store = ingested.project.store_of("notes")
+    store = ingested.project.collection("notes").store()
     served = store.aliases()["notes"]
 
     done = ingested.run("restore", config=config(at="seq:3", into="notes@trial"))
@@ -79,7 +79,7 @@ def test_each_phase_of_a_restore_is_timed(ingested: Location) -> None:
 
 
 def test_a_plan_alone_touches_nothing(ingested: Location) -> None:
-    store = ingested.project.store_of("notes")
+    store = ingested.project.collection("notes").store()
     before = (store.collections(), store.aliases(), ingested.log_kinds())
 
     done = ingested.run("restore", config=config(plan_only=True, switch=True))

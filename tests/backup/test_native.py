@@ -43,7 +43,7 @@ def process(tmp_path: Path) -> Process:
     for number in range(300):
         source.upsert(f"d{number:03d}", f"some words {number}", at=START)
     ids = iter(f"{n:032x}" for n in range(100_000))
-    store = adapters.open_store(StorePolicy(url="lance:store"), base=tmp_path, environ={})
+    store = adapters.open_store(StorePolicy(url="lance:store"), adapters.PolicyContext(tmp_path))
     blobs = LocalBlobStore(tmp_path / "repository")
     process = World(source, blobs, store, MemoryWitness(), lambda: next(ids)).process()
     vectors = (process.lineage.spec.vectors[0].model_copy(update={"index": INDEX}),)

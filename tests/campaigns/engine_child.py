@@ -41,7 +41,7 @@ READY = "ready"
 
 def main(directory: Path, url: str, verb: str, *site: str) -> int:
     """Carry out a verb; with a site, end at that call instead."""
-    store = adapters.open_store(StorePolicy(url=url), base=directory, environ={})
+    store = adapters.open_store(StorePolicy(url=url), adapters.PolicyContext(directory))
     calls = list[str]()
     noted = noting(calls, site)
     process = opened(directory, RecordingStore(store, noted))

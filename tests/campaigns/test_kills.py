@@ -117,7 +117,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Directory:
 def settled(directory: Directory) -> Contents:
     """The state of a directory after a fresh process: everything ingested, proven, served."""
     project = directory.project()
-    repository, lineage = project.repository(), project.lineage("notes")
+    repository, lineage = project.repository(), project.collection("notes").lineage()
     store = project.store("local")
     history, live = History(repository, "notes"), Live(store, project.lease, "notes")
     assert verify(history, level=2).findings == ()

@@ -63,7 +63,7 @@ class Backfilled:
 
     def open(self) -> Project:
         """The project as a new process would see it."""
-        return open_project(self.project.base / "policies.yaml", os.environ)
+        return open_project(self.project.context.base / "policies.yaml", os.environ)
 
 
 def read_truths(path: Path) -> tuple[Truth, ...]:
@@ -201,7 +201,7 @@ def _mid_day(truth: Truth, truths: tuple[Truth, ...]) -> bool:
 
 
 def _restored(project: Project, truth: Truth, route: Route) -> None:
-    store = project.store_of("rustsec")
+    store = project.collection("rustsec").store()
     at = f"seq:{truth.position}"
     request = Request(collection="rustsec", store="local", at=at, route=route)
     done = recover(request, open_for(project, request))

@@ -106,11 +106,12 @@ def test_a_plan_goes_by_days_that_ran_step_by_step(fresh: Workplace) -> None:
     from dr_pipelines.project.project import open_project
 
     project = open_project(fresh.directory / "policies.yaml", {})
-    lineage, history = project.lineage("notes"), project.writable_history("notes")
+    protected = project.collection("notes")
+    lineage, history = protected.lineage(), protected.writable_history()
     names = ["2026-01-05", "2026-01-06", "2026-01-07"]
     for step in (read_days, cut_days, embed_days):
         step(lineage, names, history=history, on_day=lambda _: None)
-    live = project.live("notes")
+    live = project.collection("notes").live()
     commit_days(lineage, names, history=history, live=live, on_day=lambda _: None)
     fresh.write_feed(feed_lines([*CHANGES, *MORE]))
     value = fresh.dr("ingest", "notes", "--plan", "--json").json
@@ -125,7 +126,8 @@ def test_what_a_killed_run_embedded_counts_with_its_own_time(
     from dr_pipelines.project.project import open_project
 
     project = open_project(fresh.directory / "policies.yaml", {})
-    lineage, history = project.lineage("notes"), project.writable_history("notes")
+    protected = project.collection("notes")
+    lineage, history = protected.lineage(), protected.writable_history()
     names = ["2026-01-05", "2026-01-06", "2026-01-07"]
     clock = iter(range(0, 10_000, 50))
     with monkeypatch.context() as patch:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from dr_pipelines.cli.app import app
-from dr_pipelines.project.adapters import load_policies
+from dr_pipelines.project.policy_file import load_policies
 from tests.cli.readme import (
     README,
     ROOT,

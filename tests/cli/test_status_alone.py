@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dr_pipelines.errors import Damaged, Unavailable
-from dr_pipelines.project.project import Project
+from dr_pipelines.project.project import ProtectedCollection
 from tests.cli.workplace import Workplace
 
 DEFECT = "This is a defect in dr_pipelines: please report it"
@@ -19,21 +19,21 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("part", ["protection_status", "catalog_of"])
+@pytest.mark.parametrize("part", ["protection_status", "catalog"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_collection_that_fails_leaves_the_others(
     protected: Workplace, monkeypatch: pytest.MonkeyPatch, part: str, failure: str
 ) -> None:
     error, says = FAILURES[failure]
-    real = getattr(Project, part)
+    real = getattr(ProtectedCollection, part)
 
-    def failing(project: Project, name: str, *arguments: Any) -> Any:
-        if name == "memories":
+    def failing(collection: ProtectedCollection) -> Any:
+        if collection.name == "memories":
             raise error
-        return real(project, name, *arguments)
+        return real(collection)
 
     well = protected.dr("status", "--json").json["collections"][0]
-    monkeypatch.setattr(Project, part, failing)
+    monkeypatch.setattr(ProtectedCollection, part, failing)
     result = protected.dr("status", "--json")
     notes, memories = result.json["collections"]
     assert (notes["collection"], notes["problems"]) == ("notes", well["problems"])

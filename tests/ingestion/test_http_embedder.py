@@ -285,7 +285,9 @@ def policy(service: Service, **more: Any) -> HttpPolicy:
 
 
 def test_policies_open_one_and_its_provenance_has_no_secret(service: Service) -> None:
-    made = adapters.open_embedder(policy(service, revision="7"), base=Path(), environ={"KEY": KEY})
+    made = adapters.open_embedder(
+        policy(service, revision="7"), adapters.PolicyContext(Path(), {"KEY": KEY})
+    )
     provenance = made.provenance
     assert (provenance.name, provenance.revision, provenance.dimension) == ("words", "7", 16)
     assert provenance.endpoint == service.url.removeprefix("http://")

@@ -41,6 +41,7 @@ from dr_pipelines.model.lineage import (
 )
 from dr_pipelines.model.policy import CollectionPolicy, FieldPolicy, Objective
 from dr_pipelines.project import adapters
+from dr_pipelines.project.policy_file import load_policies
 from dr_pipelines.sources.git import GitSource
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.shared.driver_store import DriverStore
@@ -82,22 +83,24 @@ def test_configuration_imports_no_vendor() -> None:
 
 def test_a_repository_in_a_directory_is_relative_to_the_policies(tmp_path: Path) -> None:
     for url in ("kept", "./kept", "file:kept", tmp_path.as_uri() + "/kept", "${TOP}/kept"):
-        blobs = adapters.open_blobs(url, base=tmp_path, environ={"TOP": str(tmp_path)})
+        blobs = adapters.open_blobs(url, adapters.PolicyContext(tmp_path, {"TOP": str(tmp_path)}))
         assert isinstance(blobs, LocalBlobStore)
         assert blobs.url == (tmp_path / "kept").as_uri()
-    spaced = adapters.open_blobs("file:///a%20b", base=tmp_path, environ={})
+    spaced = adapters.open_blobs("file:///a%20b", adapters.PolicyContext(tmp_path))
     assert spaced.url == "file:///a%20b"
 
 
 def test_other_repositories_are_opened_by_their_scheme(tmp_path: Path) -> None:
     environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "HOST": "http://127.0.0.1:1"}
-    s3 = adapters.open_blobs("s3://bucket/prefix?endpoint=${HOST}", base=tmp_path, environ=environ)
+    s3 = adapters.open_blobs(
+        "s3://bucket/prefix?endpoint=${HOST}", adapters.PolicyContext(tmp_path, environ)
+    )
     assert isinstance(s3, S3BlobStore)
     assert s3.url.startswith("s3://bucket/prefix")
-    memory = adapters.open_blobs("memory:", base=tmp_path, environ={})
+    memory = adapters.open_blobs("memory:", adapters.PolicyContext(tmp_path))
     assert isinstance(memory, MemoryBlobStore)
     with pytest.raises(InvalidRequest) as caught:
-        adapters.open_blobs("ftp://host/x", base=tmp_path, environ={})
+        adapters.open_blobs("ftp://host/x", adapters.PolicyContext(tmp_path))
     assert str(caught.value) == (
         "repository 'ftp://host/x': expected a directory, file:, s3: or memory:"
     )
@@ -105,38 +108,40 @@ def test_other_repositories_are_opened_by_their_scheme(tmp_path: Path) -> None:
 
 def test_a_variable_that_has_gone_is_named_without_values(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        adapters.open_blobs("${A}/${B}", base=tmp_path, environ={"A": "hunter2"})
+        adapters.open_blobs("${A}/${B}", adapters.PolicyContext(tmp_path, {"A": "hunter2"}))
     assert str(caught.value) == (
         "'${A}/${B}': expected the environment variable B, and it is not set or empty"
     )
 
 
 def test_stores_are_opened_by_their_scheme(tmp_path: Path) -> None:
-    memory = adapters.open_store(StorePolicy(url="memory:"), base=tmp_path, environ={})
+    memory = adapters.open_store(StorePolicy(url="memory:"), adapters.PolicyContext(tmp_path))
     assert isinstance(memory, DriverStore)
     spec = CollectionSpec(name="notes", vectors=(Vector(dimension=3),))
     for url in ("duckdb:kept", "${KIND}:kept"):
         policy = StorePolicy(url=url)
-        store = adapters.open_store(policy, base=tmp_path, environ={"KIND": "duckdb"})
+        store = adapters.open_store(policy, adapters.PolicyContext(tmp_path, {"KIND": "duckdb"}))
         assert isinstance(store, DriverStore)
         store.create(spec)
         assert store.collections() == ["notes"]
     assert (tmp_path / "kept").is_dir()
     with pytest.raises(InvalidRequest, match=r"expected chroma://…, .*, duckdb:DIR"):
-        adapters.open_store(StorePolicy(url="${URL}"), base=tmp_path, environ={"URL": "sqlite:x"})
+        adapters.open_store(
+            StorePolicy(url="${URL}"), adapters.PolicyContext(tmp_path, {"URL": "sqlite:x"})
+        )
 
 
 def test_a_feed_is_found_beside_the_policies(tmp_path: Path) -> None:
     line = '{"seq": 1, "ts": "2026-01-05T00:00:00Z", "op": "upsert", "id": "a", "text": "b"}\n'
     (tmp_path / "feed.jsonl").write_text(line)
-    source = adapters.open_source(JSONL, base=tmp_path, environ={})
+    source = adapters.open_source(JSONL, adapters.PolicyContext(tmp_path))
     assert isinstance(source, JsonlSource)
     assert [(p.day, p.through) for p in source.partitions()] == [(date(2026, 1, 5), 1)]
 
 
 def test_a_git_repository_is_opened_with_its_settings(tmp_path: Path) -> None:
     policy = GitSourcePolicy(kind="git", path=".", ref="${REF}", include=("*.md",), exclude=("x",))
-    source = adapters.open_source(policy, base=tmp_path, environ={"REF": "release"})
+    source = adapters.open_source(policy, adapters.PolicyContext(tmp_path, {"REF": "release"}))
     assert isinstance(source, GitSource)
     same = GitSource(tmp_path, ref="release", include=("*.md",), exclude=("x",))
     assert source.provenance == same.provenance
@@ -147,11 +152,11 @@ def test_a_token_chunker_counts_the_tokens_of_its_model(tmp_path: Path) -> None:
     named = own.model_copy(update={"tokenizer": "minilm"})
     expected = TokenChunker(MINILM.model, max_tokens=64, overlap_tokens=8, title=False)
     for policy in (collection(own), collection(named, embedder="hashing")):
-        chunker = adapters.open_chunker(policy, EMBEDDERS, base=tmp_path, environ={})
+        chunker = adapters.open_chunker(policy, EMBEDDERS, adapters.PolicyContext(tmp_path))
         assert chunker.provenance == expected.provenance
     lost = collection(own, embedder="hashing")
     with pytest.raises(InvalidRequest, match="needs a tokenizer: name an embedder"):
-        adapters.open_chunker(lost, EMBEDDERS, base=tmp_path, environ={})
+        adapters.open_chunker(lost, EMBEDDERS, adapters.PolicyContext(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -164,28 +169,28 @@ def test_a_token_chunker_counts_the_tokens_of_its_model(tmp_path: Path) -> None:
 def test_other_chunkers_are_opened_by_their_kind(
     policy: ChunkerPolicy, pieces: list[str], tmp_path: Path
 ) -> None:
-    chunker = adapters.open_chunker(collection(policy), EMBEDDERS, base=tmp_path, environ={})
+    chunker = adapters.open_chunker(collection(policy), EMBEDDERS, adapters.PolicyContext(tmp_path))
     chunks = chunker.split(pa.array(["Title"]), pa.array(["abcdef"]))
     assert chunks["text"].to_pylist() == pieces
 
 
 def test_the_title_goes_before_a_document_when_it_should(tmp_path: Path) -> None:
     policy = collection(DocumentChunkerPolicy(kind="document"))
-    chunker = adapters.open_chunker(policy, EMBEDDERS, base=tmp_path, environ={})
+    chunker = adapters.open_chunker(policy, EMBEDDERS, adapters.PolicyContext(tmp_path))
     assert chunker.provenance.settings == {"title": True}
 
 
 def test_nothing_is_cut_where_the_store_is_the_truth(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="authority store has no chunker"):
-        adapters.open_chunker(store_only(), EMBEDDERS, base=tmp_path, environ={})
+        adapters.open_chunker(store_only(), EMBEDDERS, adapters.PolicyContext(tmp_path))
 
 
 def test_an_embedder_has_the_policys_settings(tmp_path: Path) -> None:
-    hashing = adapters.open_embedder(HASHING, base=tmp_path, environ={})
+    hashing = adapters.open_embedder(HASHING, adapters.PolicyContext(tmp_path))
     assert hashing.provenance.dimension == 8
     changed = {"profile": "fast", "batch_size": 7, "prompt": "passage: "}
     policy = MINILM.model_copy(update=changed)
-    embedder = adapters.open_embedder(policy, base=tmp_path, environ={})
+    embedder = adapters.open_embedder(policy, adapters.PolicyContext(tmp_path))
     provenance = embedder.provenance
     assert (provenance.prompt, provenance.normalized, provenance.dimension) == (
         "passage: ",
@@ -200,7 +205,7 @@ def test_an_embedder_computes_with_the_threads_it_is_given(tmp_path: Path) -> No
     import torch
 
     policy = MINILM.model_copy(update={"profile": "fast", "threads": torch.get_num_threads() + 1})
-    embedder = adapters.open_embedder(policy, base=tmp_path, environ={})
+    embedder = adapters.open_embedder(policy, adapters.PolicyContext(tmp_path))
     seen: list[int] = []
     embedder.embed(["a"], progress=lambda done, total: seen.append(torch.get_num_threads()))
     assert seen == [policy.threads]
@@ -216,27 +221,29 @@ def test_a_model_that_does_not_normalise_is_asked_to_or_not(
     (tmp_path / "modules.json").unlink()
     (tmp_path / "modules.json").write_text(json.dumps(modules[:2]))
     policy = MINILM.model_copy(update={"model": ".", "normalize": normalize})
-    provenance = adapters.open_embedder(policy, base=tmp_path, environ={}).provenance
+    provenance = adapters.open_embedder(policy, adapters.PolicyContext(tmp_path)).provenance
     assert provenance.normalized is normalize
 
 
 def test_other_weights_than_those_expected_are_refused(tmp_path: Path) -> None:
     policy = MINILM.model_copy(update={"weights_sha256": "0" * 64})
     with pytest.raises(Refused, match="expected 0000"):
-        _ = adapters.open_embedder(policy, base=tmp_path, environ={}).provenance
+        _ = adapters.open_embedder(policy, adapters.PolicyContext(tmp_path)).provenance
 
 
 def test_a_model_directory_is_relative_to_the_policies(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mini").symlink_to(locate(MINILM.model))
-    plain = adapters.open_embedder(MINILM, base=tmp_path, environ={}).provenance
+    plain = adapters.open_embedder(MINILM, adapters.PolicyContext(tmp_path)).provenance
     for model in ("models/mini", "./models/mini", "${HERE}/models/mini"):
         policy = MINILM.model_copy(update={"model": model})
-        opened = adapters.open_embedder(policy, base=tmp_path, environ={"HERE": str(tmp_path)})
+        opened = adapters.open_embedder(
+            policy, adapters.PolicyContext(tmp_path, {"HERE": str(tmp_path)})
+        )
         assert opened.provenance.weights_sha256 == plain.weights_sha256
     missing = MINILM.model_copy(update={"model": "./none"})
     with pytest.raises(NotFound, match="no model directory"):
-        adapters.open_embedder(missing, base=tmp_path, environ={})
+        adapters.open_embedder(missing, adapters.PolicyContext(tmp_path))
 
 
 def test_a_specification_says_what_the_policy_says() -> None:
@@ -269,10 +276,10 @@ def test_the_embedder_says_the_dimension_of_what_it_makes() -> None:
 
 def test_provenance_is_that_of_the_parts(tmp_path: Path) -> None:
     policy = collection(CharacterChunkerPolicy(kind="characters", size=4), embedder="hashing")
-    embedder = adapters.open_embedder(HASHING, base=tmp_path, environ={})
+    embedder = adapters.open_embedder(HASHING, adapters.PolicyContext(tmp_path))
     provenance = adapters.collection_provenance(
-        source=adapters.open_source(JSONL, base=tmp_path, environ={}),
-        chunker=adapters.open_chunker(policy, EMBEDDERS, base=tmp_path, environ={}),
+        source=adapters.open_source(JSONL, adapters.PolicyContext(tmp_path)),
+        chunker=adapters.open_chunker(policy, EMBEDDERS, adapters.PolicyContext(tmp_path)),
         embedder=embedder,
     )
     assert provenance == Provenance(
@@ -288,13 +295,13 @@ def test_provenance_is_that_of_the_parts(tmp_path: Path) -> None:
 
 
 def test_the_projects_own_policies_open(tmp_path: Path) -> None:
-    policies = adapters.load_policies(ROOT / "policies.yaml", {})
+    policies = load_policies(ROOT / "policies.yaml", {})
     handbook = policies.collection("handbook")
     assert handbook.embedder == "minilm"
-    embedder = adapters.open_embedder(policies.embedders["minilm"], base=ROOT, environ={})
-    adapters.open_chunker(handbook, policies.embedders, base=ROOT, environ={})
-    store = adapters.open_store(policies.stores[handbook.store], base=tmp_path, environ={})
+    embedder = adapters.open_embedder(policies.embedders["minilm"], adapters.PolicyContext(ROOT))
+    adapters.open_chunker(handbook, policies.embedders, adapters.PolicyContext(ROOT))
+    store = adapters.open_store(policies.stores[handbook.store], adapters.PolicyContext(tmp_path))
     dimension = embedder.provenance.dimension
     store.create(adapters.collection_spec("handbook", handbook, embedder_dimension=dimension))
     assert store.describe("handbook").vectors[0].dimension == 384
-    assert adapters.place(policies.state, base=tmp_path, environ={}) == tmp_path / ".dr" / "state"
+    assert adapters.PolicyContext(tmp_path).path(policies.state) == tmp_path / ".dr" / "state"

@@ -16,6 +16,7 @@ from dr_pipelines.model.collection import (
     FieldType,
     Vector,
 )
+from dr_pipelines.project.adapters import PolicyContext
 from dr_pipelines.project.policy_file import load_policies
 from dr_pipelines.project.proposal.names import legal_name
 from dr_pipelines.project.proposal.proposal import LeftOut, Proposal, Proposed
@@ -107,12 +108,12 @@ def test_every_name_becomes_a_legal_one_that_is_free(name: str, taken: set[str])
     ],
 )
 def test_urls_of_other_programs_are_understood(url_given: str, url: str) -> None:
-    subject = subject_of(url_given, base=Path(), environ={})
+    subject = subject_of(url_given, PolicyContext(Path()))
     assert isinstance(subject, StoreSubject)
     assert (subject.url, subject.written, subject.unset) == (url, url, None)
 
 
 def test_what_is_nothing_is_told_without_its_secret() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        subject_of("mysql://root:hunter2@db/app", base=Path(), environ={})
+        subject_of("mysql://root:hunter2@db/app", PolicyContext(Path()))
     assert "hunter2" not in str(refused.value)

@@ -9,14 +9,14 @@ import pytest
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
 from dr_pipelines.model.components import StorePolicy
-from dr_pipelines.project.adapters import open_catalog, open_store
+from dr_pipelines.project.adapters import PolicyContext, open_catalog, open_store
 from dr_pipelines.stores.shared import pointers
 
 SCHEMES = ["duckdb", "lance", "qdrant+edge", "qdrant+local", "chroma+local"]
 
 
 def store(scheme: str, base: Path) -> Any:
-    return open_store(StorePolicy(url=f"{scheme}:place"), base=base, environ={})
+    return open_store(StorePolicy(url=f"{scheme}:place"), PolicyContext(base))
 
 
 @pytest.mark.parametrize("asked", ["collections", "aliases"])
@@ -31,7 +31,7 @@ def test_a_place_that_is_no_directory_is_not_an_empty_one(
         store(scheme, tmp_path).describe("docs")
     if asked == "collections" and scheme == "duckdb":
         with pytest.raises(Unavailable):
-            open_catalog(StorePolicy(url="duckdb:place"), base=tmp_path, environ={}).collections()
+            open_catalog(StorePolicy(url="duckdb:place"), PolicyContext(tmp_path)).collections()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -29,7 +29,7 @@ SCHEMES = {
 
 
 def promoted(scheme: str, base: Path) -> VectorStore:
-    store = adapters.open_store(StorePolicy(url=f"{scheme}:store"), base=base, environ={})
+    store = adapters.open_store(StorePolicy(url=f"{scheme}:store"), adapters.PolicyContext(base))
     store.create(SPEC)
     store.write(SPEC.name, table(*document("a", chunks=3)))
     store.promote(SPEC.name, alias="handbook")
@@ -87,7 +87,7 @@ def test_a_collection_that_chroma_alone_can_name_is_opened_by_that_name(tmp_path
 
 def test_an_alias_in_a_bucket_is_resolved(moto_endpoint: str) -> None:
     with on_s3(moto_endpoint, "pointers") as url:
-        store = adapters.open_store(StorePolicy(url=url), base=Path(), environ={})
+        store = adapters.open_store(StorePolicy(url=url), adapters.PolicyContext(Path()))
         store.create(SPEC)
         with pytest.raises(NotFound, match="handbook"):
             served(url, "handbook")

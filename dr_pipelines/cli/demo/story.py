@@ -37,15 +37,15 @@ class Story:
 
     @property
     def store(self) -> VectorStore:
-        return self.project.store_of(self.name)
+        return self.project.collection(self.name).store()
 
     @property
     def history(self) -> History:
-        return self.project.writable_history(self.name)
+        return self.project.collection(self.name).writable_history()
 
     @property
     def live(self) -> Live:
-        return self.project.live(self.name)
+        return self.project.collection(self.name).live()
 
     @property
     def repository(self) -> Repository:
@@ -53,7 +53,7 @@ class Story:
 
     @property
     def lineage(self) -> Lineage:
-        return self.project.lineage(self.name)
+        return self.project.collection(self.name).lineage()
 
     def dr(self, words: str) -> None:
         """Show the command that does the same."""

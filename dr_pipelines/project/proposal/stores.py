@@ -18,6 +18,7 @@ from dr_pipelines.model.components import StorePolicy
 from dr_pipelines.model.notation import VECTOR_NAME
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.project import adapters
+from dr_pipelines.project.adapters import PolicyContext
 from dr_pipelines.project.proposal.names import legal_name
 from dr_pipelines.project.proposal.proposal import (
     OWNER,
@@ -61,9 +62,8 @@ class Asked:
 
 def propose_store(
     subject: StoreSubject,
+    context: PolicyContext,
     *,
-    base: Path,
-    environ: Mapping[str, str],
     only: Sequence[str] = (),
     owner: str,
 ) -> Proposal:
@@ -74,14 +74,14 @@ def propose_store(
         Unavailable: the store is out of reach.
     """
     policy = StorePolicy(url=subject.url)
-    _require_there(policy, base=base, environ=environ)
-    store = adapters.open_store(policy, base=base, environ=environ)
+    _require_there(policy, context)
+    store = adapters.open_store(policy, context)
     engine = namespace(store.engine)
     listed, aliases = _listed(store), store.aliases()
     _require_known(only, listed, aliases)
     left_out = [LeftOut(each.native, each.problem) for each in listed if each.problem]
     selected = list(_select([each.native for each in listed if not each.problem], aliases, only))
-    named = adapters.open_store(policy, base=base, environ=environ, names=_names(selected, engine))
+    named = adapters.open_store(policy, context, names=_names(selected, engine))
     proposed = list[Proposed]()
     for each in selected:
         proposal = _proposed(named, each, engine=engine, owner=owner)
@@ -100,9 +100,9 @@ def propose_store(
     )
 
 
-def _require_there(policy: StorePolicy, *, base: Path, environ: Mapping[str, str]) -> None:
+def _require_there(policy: StorePolicy, context: PolicyContext) -> None:
     """To open some engines on a directory is to make it."""
-    directory = adapters.store_directory(policy, base=base, environ=environ)
+    directory = adapters.store_directory(policy, context)
     if directory is not None and not Path(str(directory).partition("?")[0]).is_dir():
         raise InvalidRequest(f"there is no directory {directory}")
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.notation import VARIABLE, expand, holds_secret
+from dr_pipelines.model.notation import VARIABLE, holds_secret
+from dr_pipelines.project.adapters import PolicyContext
 from dr_pipelines.stores import engines
 
 VARIABLE_FOR_URL = "DR_STORE_URL"
@@ -42,25 +43,26 @@ class FeedSubject:
 Subject = StoreSubject | GitSubject | FeedSubject
 
 
-def subject_of(what: str, *, base: Path, environ: Mapping[str, str]) -> Subject:
+def subject_of(what: str, context: PolicyContext) -> Subject:
     """Decide what a word names: a URL, a path, or either as `${NAME}`. Paths in it are relative to
-    the working directory, those that are written down to `base`.
+    the working directory, those that are written down to the policies file.
 
     A URL with a password in it is written as a variable: the one that holds it already, where there
     is one. Raises `InvalidRequest` for what is none of these; its message shows no secret.
     """
-    full = _expanded(what, environ)
+    full = context.expand(what)
     url = _normalized(full)
     if engines.is_store_url(url):
-        return _store(what, full, url, base, environ)
+        return _store(what, url, context, renamed=url != full)
     if "://" in full:
         raise InvalidRequest(f"expected {_expected()}, not a URL of another kind")
-    return _place(what, Path(full).expanduser(), base)
+    return _place(what, Path(full).expanduser(), context.base)
 
 
-def _store(what: str, full: str, url: str, base: Path, environ: Mapping[str, str]) -> StoreSubject:
+def _store(what: str, url: str, context: PolicyContext, *, renamed: bool) -> StoreSubject:
+    environ = context.environ
     if "${" in what:
-        if url != full:
+        if renamed:
             raise InvalidRequest(
                 f"{what}: its scheme is another program's: set it to the same URL with "
                 f"{url.partition(':')[0]}://"
@@ -68,7 +70,7 @@ def _store(what: str, full: str, url: str, base: Path, environ: Mapping[str, str
         names = set(VARIABLE.findall(what))
         return StoreSubject(url, what, {name: environ[name] for name in names})
     if not holds_secret(url):
-        url = _from(base, url)
+        url = _from(context.base, url)
         return StoreSubject(url, url, {})
     holding = sorted(name for name, value in environ.items() if value == url)
     usable = [name for name in holding if VARIABLE.fullmatch(f"${{{name}}}")]
@@ -125,10 +127,3 @@ def _expected() -> str:
     return (
         f"a store's URL ({engines.url_forms()}), a directory with a Git repository, or a JSONL feed"
     )
-
-
-def _expanded(what: str, environ: Mapping[str, str]) -> str:
-    try:
-        return expand(what, environ)
-    except ValueError as error:
-        raise InvalidRequest(f"{what!r}: {error}") from None

@@ -1,0 +1,60 @@
+"""This machine's own directory: what its processes share, and what they remember."""
+
+import socket
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dr_pipelines.host.permissions import Access
+
+if TYPE_CHECKING:
+    from dr_pipelines.monitoring.exposure import CachedStatusFile
+    from dr_pipelines.protocols import Lease
+    from dr_pipelines.repository.witness import FileWitness
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`state` is the directory, `access` who may look into what is made on this machine."""
+
+    state: Path
+    access: Access
+
+    @property
+    def id(self) -> str:
+        """Equal for processes that share leases: those with this directory on this host."""
+        name = f"{socket.gethostname()}\0{self.state.resolve()}"
+        return sha256(name.encode()).hexdigest()[:8]
+
+    @property
+    def lease(self) -> "Lease":
+        """The lease on a collection among the processes of this machine."""
+        from dr_pipelines.repository.lease import FileLease
+
+        return FileLease(self.state / "leases", access=self.access)
+
+    @property
+    def temporary(self) -> Path:
+        """Where temporary files of this package are made."""
+        return self.state / "temporary"
+
+    def trial(self, collection: str) -> Path:
+        """Where a collection is tried, while its lease `COLLECTION.trial` is held."""
+        return self.state / "trials" / collection
+
+    def repository(self, url: str) -> Path:
+        """What is remembered of the repository at a URL."""
+        return self.state / "heads" / sha256(url.encode()).hexdigest()[:16]
+
+    def witness(self, url: str) -> "FileWitness":
+        """The newest heads that were seen in the repository at a URL."""
+        from dr_pipelines.repository.witness import FileWitness
+
+        return FileWitness(self.repository(url), self.access)
+
+    def cached_status(self, collection: str) -> "CachedStatusFile":
+        """What was last seen of a collection's source and log."""
+        from dr_pipelines.monitoring.exposure import CachedStatusFile
+
+        return CachedStatusFile(self.state / "sightings", collection, access=self.access)
