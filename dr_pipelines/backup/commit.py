@@ -20,8 +20,6 @@ from dr_pipelines.model.fitness import (
 )
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import (
-    Body,
-    Head,
     LeftOut,
     Manifest,
     SegmentRef,
@@ -29,42 +27,54 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.parts import compare_parts, namespace
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.history import History, require_timeline
-from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.history import History, NextEntry, Tip, require_timeline
 from dr_pipelines.repository.segments import read_segment, write_segment
 
 
-@dataclass
-class Commit:
-    """Builds the entry, again after every lost race; remembers what the last build said."""
+@dataclass(frozen=True, kw_only=True)
+class SnapshotEntry(NextEntry):
+    """An entry, and the snapshot that it records once it is committed."""
 
-    history: History
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A live store compared with the log, as an entry; `tip` is from before the scan."""
+
+    tip: Tip
     engine: str
     began: datetime
     change_token: str | None
-    started: int
-    unapplied: tuple[int, ...]
     unread: Unread | None
     base: Manifest
     live: CollectionSpec
     inspection: Inspection
     fitness: Fitness
     accepting: LossAccepted
-    said: Snapshot | None = None
 
-    def build(self, head: Head) -> Draft:
-        history = self.history
-        manifest = history.manifest_at(head) or self.base
+    @property
+    def history(self) -> History:
+        return self.tip.history
+
+    def at(self, tip: Tip) -> SnapshotEntry:
+        """The entry that follows a tip: without documents that moved since the scan began."""
+        manifest = tip.manifest or self.base
         require_timeline(manifest, self.base.current)
-        later = tuple(range(self.started + 1, head.number + 1))
-        moving = history.touched_documents(
-            manifest, entries=(*self.unapplied, *head.pending, *later)
+        later = range(self.tip.number, tip.number)
+        moving = self.history.touched_documents(
+            manifest, entries=(*self.tip.pending, *tip.pending, *later)
         )
-        moving_set = frozenset(moving.to_pylist())
         delta = self.without(moving)
-        grown = advance(history.repository, manifest, delta, entry=head.number + 1)
-        grown = grown.model_copy(
+        grown = self.grown(manifest, delta, entry=tip.number)
+        snapshot = self.report(grown, delta, frozenset(moving.to_pylist()))
+        detail = _detail(snapshot, change_token=self.change_token, unread=self.unread)
+        return SnapshotEntry(manifest=grown, detail=detail, snapshot=snapshot)
+
+    def grown(self, manifest: Manifest, delta: Sequence[SegmentRef], *, entry: int) -> Manifest:
+        """The manifest with the delta, and with all that the comparison says of the store."""
+        grown = advance(self.history.repository, manifest, delta, entry=entry)
+        return grown.model_copy(
             update={
                 "spec": self.live,
                 "engine": self.engine,
@@ -75,11 +85,6 @@ class Commit:
                 "left_out": self.left_out(manifest),
             }
         )
-        self.said = self.report(head, grown, delta, moving_set)
-        ref = write_manifest(history.repository, grown)
-        detail = _detail(self.said, change_token=self.change_token, unread=self.unread)
-        body = Body(manifest=ref, pending=head.pending, detail=detail)
-        return Draft(manifest.timeline, body)
 
     def accepted(self, manifest: Manifest) -> tuple[Acceptance, ...]:
         """Acceptances in force: those from before that still name what would be lost, and new
@@ -127,19 +132,15 @@ class Commit:
         return kept
 
     def report(
-        self,
-        head: Head,
-        grown: Manifest,
-        delta: Sequence[SegmentRef],
-        moving: frozenset[str],
+        self, grown: Manifest, delta: Sequence[SegmentRef], moving: frozenset[str]
     ) -> Snapshot:
-        """The snapshot that an entry after `head` records."""
+        """What is reported; the entry's place in the log is only known once it is committed."""
         findings = self.inspection.findings
         seen = {*findings.recorded, *findings.stale}
         stale = tuple(d for d in findings.stale if d not in moving)
         observed = self.inspection.observed
         return Snapshot(
-            number=head.number + 1,
+            number=0,
             sha256="",
             position=grown.frontier(),
             rows=observed.rows,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from dr_pipelines.backup.commit import Commit
+from dr_pipelines.backup.commit import Comparison
 from dr_pipelines.backup.inspect import Inspection, inspect
 from dr_pipelines.backup.result import NOTHING_ACCEPTED, LossAccepted, Snapshot
 from dr_pipelines.backup.served import first_manifest, live_spec, parts_of
@@ -51,7 +51,7 @@ def backup(
     )
     if snapshot.findings.stale:
         stale = pa.array(snapshot.findings.stale, pa.string())
-        with live.held():
+        with live.leased():
             live.rewrite(history, stale)
     return snapshot
 
@@ -79,10 +79,8 @@ def take_snapshot(
     """
     collection = history.collection
     began = history.repository.clock()  # first: an edit made during the scan may not have been seen
-    head = history.head()
-    base = history.manifest_at(head)
-    if base is None:
-        base = first_manifest(collection, adopt, store)
+    tip = history.tip()
+    base = tip.manifest or first_manifest(collection, adopt, store)
     live = live_spec(base, store, history)
     change_token = store.change_token(
         base.current.physical
@@ -91,7 +89,7 @@ def take_snapshot(
     inspection = inspect(
         base, store=store, history=history, live=live, accept_absence=accept_absence
     )
-    if head.entry is None and inspection.observed.rows == 0:
+    if tip.manifest is None and inspection.observed.rows == 0:
         raise Refused(
             f"{base.current.physical!r} is empty and nothing is known of it: there is nothing to "
             "back up yet"
@@ -116,24 +114,21 @@ def take_snapshot(
         untried=untried,
     )
     _require_losses(collection, accepting.parts, fitness)
-    commit = Commit(
-        history,
-        store.engine,
-        began,
-        change_token,
-        head.number,
-        head.pending,
-        unread,
-        base,
-        live,
-        inspection,
-        fitness,
-        accepting,
+    compared = Comparison(
+        tip=tip,
+        engine=store.engine,
+        began=began,
+        change_token=change_token,
+        unread=unread,
+        base=base,
+        live=live,
+        inspection=inspection,
+        fitness=fitness,
+        accepting=accepting,
     )
-    committed = history.log.append("snapshot", commit.build)
-    if commit.said is None:
-        raise Refused(f"{collection}: the snapshot was not built")
-    return replace(commit.said, number=committed.number, sha256=committed.sha256)
+    committed = history.append("snapshot", compared.at)
+    head, snapshot = committed.head, committed.entry.snapshot
+    return replace(snapshot, number=head.number, sha256=head.sha256)
 
 
 def _named(inspection: Inspection) -> tuple[Misfit, ...]:

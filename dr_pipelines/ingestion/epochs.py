@@ -8,8 +8,8 @@ Where the source is the authority nothing else counts, so every document is dele
 has one too (mixed), what only the store has is not the source's to take back.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -38,8 +38,6 @@ from dr_pipelines.model.details import EpochBegun, IngestDetail
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema
 from dr_pipelines.model.recovery_point import (
-    Body,
-    Head,
     Manifest,
     SegmentRef,
     Timeline,
@@ -47,9 +45,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.fold import NEWEST_FIRST
-from dr_pipelines.repository.history import History, require_timeline
-from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.history import History, NextEntry, Tip
 from dr_pipelines.repository.segments import write_segment
 
 NAME_LIMIT = 64
@@ -102,8 +98,8 @@ def accept_epoch(
             f"{lineage.collection}: the source's new history is empty: accepting it would delete "
             "every document"
         )
-    build = partial(_draft, lineage, name, commits, history, bound, manifest, authority)
-    head = history.log.append("ingest", build)
+    entry = _Epoch(lineage, EpochBegun(number=reading.epoch, name=name), commits, bound, authority)
+    head = history.append("ingest", entry.at).head
     applied: Applied = live.follow(history)
     return Ingested(
         days=tuple(commit.day.name for commit in commits),
@@ -125,48 +121,50 @@ def require_new_name(manifest: Manifest, name: str) -> None:
         )
 
 
-def _draft(
-    lineage: Lineage,
-    name: str,
-    commits: list[DayCommit],
-    history: History,
-    bound: Timeline,
-    planned: Manifest,
-    authority: Authority,
-    head: Head,
-) -> Draft:
-    manifest = history.manifest_at(head)
-    if manifest is None or head.entry is None:
-        raise Conflict(f"{lineage.collection}: the log became empty")
-    require_timeline(manifest, bound)
-    require_provenance(lineage, manifest)
-    if manifest.epoch != planned.epoch:
-        raise Conflict(f"{lineage.collection}: another run accepted an epoch meanwhile")
-    epoch = planned.epoch + 1
-    query = _ALL if authority == "source" else _SAID_BY_SOURCE
-    gone = _tombstones(history, manifest, query, epoch=epoch, generation=head.number + 1)
-    added = [*gone, *(ref for commit in commits for ref in commit.segments)]
-    grown = advance(history.repository, manifest, added, entry=head.number + 1)
-    environment = lineage.embedder.environment
-    update = {
-        "epoch": epoch,
-        "epoch_name": name,
-        "since": lineage.source.baseline,
-        "baseline": lineage.source.baseline,
-        "partitions": {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
-        "environments": grown.environments | {environment.fingerprint: environment},
-        "canaries": canaries_for(lineage, history=history, manifest=manifest),
-        "tool_version": __version__,
-    }
-    ref = write_manifest(history.repository, grown.model_copy(update=update))
-    detail = IngestDetail(
-        days_total=len(commits),
-        records=sum(commit.rows for commit in commits),
-        epoch=EpochBegun(number=epoch, name=name),
-        canaries=model_proof(lineage),
-    )
-    pending = (*head.entry.body.pending, head.number + 1)
-    return Draft(bound.id, Body(manifest=ref, pending=pending, detail=detail))
+@dataclass(frozen=True, slots=True)
+class _Epoch:
+    """A whole new history of the source as an entry; `begun` follows the epoch in force."""
+
+    lineage: Lineage
+    begun: EpochBegun
+    commits: Sequence[DayCommit]
+    bound: Timeline
+    authority: Authority
+
+    def at(self, tip: Tip) -> NextEntry:
+        lineage, manifest = self.lineage, tip.of_timeline(self.bound)
+        require_provenance(lineage, manifest)
+        if manifest.epoch != self.begun.number - 1:
+            raise Conflict(f"{lineage.collection}: another run accepted an epoch meanwhile")
+        return NextEntry(
+            manifest=self._replaced(manifest, tip),
+            pending=(*tip.pending, tip.number),
+            detail=IngestDetail(
+                days_total=len(self.commits),
+                records=sum(commit.rows for commit in self.commits),
+                epoch=self.begun,
+                canaries=model_proof(lineage),
+            ),
+        )
+
+    def _replaced(self, manifest: Manifest, tip: Tip) -> Manifest:
+        lineage, history = self.lineage, tip.history
+        query = _ALL if self.authority == "source" else _SAID_BY_SOURCE
+        gone = _tombstones(history, manifest, query, epoch=self.begun.number, generation=tip.number)
+        added = [*gone, *(ref for commit in self.commits for ref in commit.segments)]
+        grown = advance(history.repository, manifest, added, entry=tip.number)
+        environment = lineage.embedder.environment
+        update = {
+            "epoch": self.begun.number,
+            "epoch_name": self.begun.name,
+            "since": lineage.source.baseline,
+            "baseline": lineage.source.baseline,
+            "partitions": {c.day.name: partition_of(c, entry=tip.number) for c in self.commits},
+            "environments": grown.environments | {environment.fingerprint: environment},
+            "canaries": canaries_for(lineage, history=history, manifest=manifest),
+            "tool_version": __version__,
+        }
+        return grown.model_copy(update=update)
 
 
 def _tombstones(

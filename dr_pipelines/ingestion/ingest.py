@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import partial
 
 from dr_pipelines import __version__
 from dr_pipelines.errors import (
@@ -37,7 +36,6 @@ from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.model.details import IngestDetail
 from dr_pipelines.model.misfit import NAMED
 from dr_pipelines.model.recovery_point import (
-    Body,
     CheckpointRef,
     Digests,
     Head,
@@ -57,9 +55,7 @@ from dr_pipelines.protocols import (
 from dr_pipelines.repository.accounting import advance
 from dr_pipelines.repository.checkpoints import Embedded
 from dr_pipelines.repository.digest import combine
-from dr_pipelines.repository.history import History, require_timeline
-from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.history import History, NextEntry, Tip, require_timeline
 
 CHECKED_BY = ("pandera",)
 """Checks rows before they are kept."""
@@ -173,7 +169,7 @@ def bind(lineage: Lineage, *, history: History, live: Live) -> Timeline:
             require_contract(lineage, manifest)
         require_store(lineage.collection, manifest.current, lineage.store_name)
         return manifest.current
-    with live.held():
+    with live.leased():
         return Timeline(
             id=1,
             physical=_new_collection(lineage, history=history, live=live),
@@ -214,17 +210,16 @@ def prepare_day(
 ) -> DayCommit:
     """Run the three stages of a day. With `again`, also what is covered is embedded once more."""
     started = time.monotonic()
-    head = history.head()
-    manifest = history.manifest_at(head)
+    tip = history.tip()
     read = read_day(lineage, day, history=history)
-    chunks = chunk_day(lineage, day, read, history=history, generation=head.number + 1)
+    chunks = chunk_day(lineage, day, read, history=history, generation=tip.number)
     reading = time.monotonic() - started
     made = embed_day(
         lineage,
         chunks,
         history=history,
-        manifest=manifest,
-        generation=head.number + 1,
+        manifest=tip.manifest,
+        generation=tip.number,
         covered=day.covered,
         again=again,
         progress=progress,
@@ -251,46 +246,51 @@ def append_days(
     Raises `Conflict` when another run covered a day meanwhile, `TimelineClosed` when a restore
     was switched to.
     """
-    build = partial(_ingest_draft, lineage, commits, history, bound)
-    return history.log.append("ingest", build)
+    return history.append("ingest", _Days(lineage, commits, bound).at).head
 
 
-def _ingest_draft(
-    lineage: Lineage,
-    commits: Sequence[DayCommit],
-    history: History,
-    bound: Timeline,
-    head: Head,
-) -> Draft:
-    manifest = history.manifest_at(head)
-    if manifest is None:
-        manifest = _first_manifest(lineage, bound)
-    require_timeline(manifest, bound)
-    require_provenance(lineage, manifest)
-    for commit in commits:
-        _require_unmoved(lineage, commit, manifest)
-    added = [ref for commit in commits for ref in commit.segments]
-    grown = advance(history.repository, manifest, added, entry=head.number + 1)
-    environment = lineage.embedder.environment
-    update = {
-        "partitions": grown.partitions
-        | {c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
-        "environments": grown.environments | {environment.fingerprint: environment},
-        "provenance": lineage.provenance,
-        "canaries": canaries_for(lineage, history=history, manifest=manifest),
-        "tool_version": __version__,
-    }
-    ref = write_manifest(history.repository, grown.model_copy(update=update))
-    pending = head.pending
-    detail = IngestDetail(
-        days=tuple(commit.day.name for commit in commits),
-        days_total=len(commits),
-        records=sum(commit.rows for commit in commits),
-        again=any(commit.again for commit in commits),
-        seconds=_seconds(commits),
-        canaries=model_proof(lineage),
-    )
-    return Draft(bound.id, Body(manifest=ref, pending=(*pending, head.number + 1), detail=detail))
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """Days of the source as an entry."""
+
+    lineage: Lineage
+    commits: Sequence[DayCommit]
+    bound: Timeline
+
+    def at(self, tip: Tip) -> NextEntry:
+        lineage, commits = self.lineage, self.commits
+        manifest = tip.manifest or _first_manifest(lineage, self.bound)
+        require_timeline(manifest, self.bound)
+        require_provenance(lineage, manifest)
+        for commit in commits:
+            _require_unmoved(lineage, commit, manifest)
+        return NextEntry(
+            manifest=self._grown(manifest, tip),
+            pending=(*tip.pending, tip.number),
+            detail=IngestDetail(
+                days=tuple(commit.day.name for commit in commits),
+                days_total=len(commits),
+                records=sum(commit.rows for commit in commits),
+                again=any(commit.again for commit in commits),
+                seconds=_seconds(commits),
+                canaries=model_proof(lineage),
+            ),
+        )
+
+    def _grown(self, manifest: Manifest, tip: Tip) -> Manifest:
+        lineage, history = self.lineage, tip.history
+        added = [ref for commit in self.commits for ref in commit.segments]
+        grown = advance(history.repository, manifest, added, entry=tip.number)
+        environment = lineage.embedder.environment
+        update = {
+            "partitions": grown.partitions
+            | {c.day.name: partition_of(c, entry=tip.number) for c in self.commits},
+            "environments": grown.environments | {environment.fingerprint: environment},
+            "provenance": lineage.provenance,
+            "canaries": canaries_for(lineage, history=history, manifest=manifest),
+            "tool_version": __version__,
+        }
+        return grown.model_copy(update=update)
 
 
 def _seconds(commits: Sequence[DayCommit]) -> float | None:

@@ -9,10 +9,8 @@ from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.details import AcceptedEvidence
 from dr_pipelines.model.recovery_point import Head, Manifest, ObjectRef
 from dr_pipelines.model.unread import SHOWN_DIGITS, Quarantined, Unread
-from dr_pipelines.repository.history import History
+from dr_pipelines.repository.history import History, NextEntry, Tip
 from dr_pipelines.repository.json_codec import decode_json
-from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.repository import Repository
 
 ACCEPTED = "accepted-quarantine"
@@ -60,18 +58,17 @@ def decide(held: Unread, names: Sequence[str], *, reason: str, by: str) -> Decis
 def accept(history: History, decision: Decision) -> Head:
     """Record in the log that lines are let go; the state is unchanged. Raises `NotFound` where
     nothing is logged yet."""
-    return history.log.append("evidence", partial(_draft, history, decision))
+    return history.append("evidence", partial(_entry, decision)).head
 
 
-def _draft(history: History, decision: Decision, head: Head) -> Draft:
-    repository, collection = history.repository, history.collection
-    if head.entry is None:
+def _entry(decision: Decision, tip: Tip) -> NextEntry:
+    repository, collection = tip.history.repository, tip.history.collection
+    manifest = tip.manifest
+    if manifest is None:
         raise NotFound(
             f"{collection}: nothing is ingested yet, so there is no log to write this decision to. "
             f"Run first: dr ingest {collection}"
         )
-    body = head.entry.body
-    manifest = history.manifest_of(head.entry)
     at = repository.clock().isoformat()
     new = [
         {
@@ -87,12 +84,11 @@ def _draft(history: History, decision: Decision, head: Head) -> Draft:
     value = {"kind": ACCEPTED, "lines": [*_kept(repository, manifest), *new]}
     key = f"{collection}/evidence/{ACCEPTED}/{repository.new_name('-')}.json"
     kept = repository.put(key, canonical_json(value))
-    manifest_ref = write_manifest(repository, manifest.model_copy(update={"accepted": kept}))
     detail = AcceptedEvidence(
         listing=kept.key, lines=len(new), reason=decision.reason, by=decision.by
     )
-    body = body.following(detail, objects=[kept], manifest=manifest_ref)
-    return Draft(head.entry.timeline, body)
+    grown = manifest.model_copy(update={"accepted": kept})
+    return NextEntry(detail=detail, manifest=grown, objects=[kept])
 
 
 def _kept(repository: Repository, manifest: Manifest) -> list[dict[str, str]]:

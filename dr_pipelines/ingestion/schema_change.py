@@ -6,8 +6,8 @@ The entry is like a restore's: a new timeline, bound to a collection that nothin
 until all of it is written.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from dr_pipelines import __version__
 from dr_pipelines.errors import Conflict, NotFound, Refused
@@ -28,8 +28,6 @@ from dr_pipelines.live.live import Live
 from dr_pipelines.model.details import EpochBegun, RestoreDetail
 from dr_pipelines.model.policy import Authority
 from dr_pipelines.model.recovery_point import (
-    Body,
-    Head,
     Manifest,
     Timeline,
 )
@@ -37,9 +35,7 @@ from dr_pipelines.planning.recovery import next_timeline
 from dr_pipelines.planning.serving import require_store
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.history import History, require_timeline
-from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.history import History, NextEntry, Tip
 
 
 def accept_schema(
@@ -75,11 +71,12 @@ def accept_schema(
         commits.append(prepare_day(lineage, day, history=history, progress=progress))
     if not commits:
         raise Refused(f"{lineage.collection}: the source is empty: there is nothing to read again")
-    with live.held():
+    with live.leased():
         used = frozenset(timeline.physical for timeline in manifest.timelines)
         physical = new_collection_beside(lineage, history=history, live=live, used=used)
-    build = partial(_draft, lineage, name, commits, history, manifest, physical)
-    head = history.log.append("restore", build)
+    begun = EpochBegun(number=reading.epoch, name=name)
+    entry = _Schema(lineage, begun, commits, manifest.current, physical)
+    head = history.append("restore", entry.at).head
     applied = live.follow(history)
     return Ingested(
         days=tuple(commit.day.name for commit in commits),
@@ -110,54 +107,58 @@ def _require_change(lineage: Lineage, manifest: Manifest, *, authority: Authorit
         )
 
 
-def _draft(
-    lineage: Lineage,
-    name: str,
-    commits: list[DayCommit],
-    history: History,
-    planned: Manifest,
-    physical: str,
-    head: Head,
-) -> Draft:
-    latest = history.manifest_at(head)
-    if latest is None:
-        raise Conflict(f"{lineage.collection}: the log became empty")
-    require_timeline(latest, planned.current)
-    if latest.epoch != planned.epoch:
-        raise Conflict(f"{lineage.collection}: another run accepted an epoch meanwhile")
-    timeline = Timeline(
-        id=next_timeline(latest.timelines),
-        parent=latest.timeline,
-        fork=head.number,
-        physical=physical,
-        store=lineage.store_name,
-    )
-    environment = lineage.embedder.environment
-    begun = Manifest(
-        collection=lineage.collection,
-        spec=lineage.spec.model_copy(update={"aliases": latest.spec.aliases}),
-        timeline=timeline.id,
-        timelines=(*latest.timelines, timeline),
-        provenance=lineage.provenance,
-        environments={environment.fingerprint: environment},
-        canaries=canaries_for(lineage, history=history, manifest=latest),
-        epoch=latest.epoch + 1,
-        epoch_name=name,
-        partitions={c.day.name: partition_of(c, entry=head.number + 1) for c in commits},
-        since=lineage.source.baseline,
-        baseline=lineage.source.baseline,
-        accepted=latest.accepted,
-        tool_version=__version__,
-    )
-    added = [ref for commit in commits for ref in commit.segments]
-    ref = write_manifest(
-        history.repository, advance(history.repository, begun, added, entry=head.number + 1)
-    )
-    detail = RestoreDetail(
-        route="schema",
-        physical=physical,
-        epoch=EpochBegun(number=begun.epoch, name=name),
-        days_total=len(commits),
-        canaries=model_proof(lineage),
-    )
-    return Draft(timeline.id, Body(manifest=ref, pending=(head.number + 1,), detail=detail))
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """A whole new history in the collection `physical` as an entry; `begun` follows the epoch in
+    force."""
+
+    lineage: Lineage
+    begun: EpochBegun
+    commits: Sequence[DayCommit]
+    bound: Timeline
+    physical: str
+
+    def at(self, tip: Tip) -> NextEntry:
+        latest = tip.of_timeline(self.bound)
+        if latest.epoch != self.begun.number - 1:
+            raise Conflict(f"{latest.collection}: another run accepted an epoch meanwhile")
+        added = [ref for commit in self.commits for ref in commit.segments]
+        begun = self._begun(latest, tip)
+        return NextEntry(
+            manifest=advance(tip.history.repository, begun, added, entry=tip.number),
+            pending=(tip.number,),
+            detail=RestoreDetail(
+                route="schema",
+                physical=self.physical,
+                epoch=self.begun,
+                days_total=len(self.commits),
+                canaries=model_proof(self.lineage),
+            ),
+        )
+
+    def _begun(self, latest: Manifest, tip: Tip) -> Manifest:
+        lineage = self.lineage
+        timeline = Timeline(
+            id=next_timeline(latest.timelines),
+            parent=latest.timeline,
+            fork=tip.head.number,
+            physical=self.physical,
+            store=lineage.store_name,
+        )
+        environment = lineage.embedder.environment
+        return Manifest(
+            collection=lineage.collection,
+            spec=lineage.spec.model_copy(update={"aliases": latest.spec.aliases}),
+            timeline=timeline.id,
+            timelines=(*latest.timelines, timeline),
+            provenance=lineage.provenance,
+            environments={environment.fingerprint: environment},
+            canaries=canaries_for(lineage, history=tip.history, manifest=latest),
+            epoch=self.begun.number,
+            epoch_name=self.begun.name,
+            partitions={c.day.name: partition_of(c, entry=tip.number) for c in self.commits},
+            since=lineage.source.baseline,
+            baseline=lineage.source.baseline,
+            accepted=latest.accepted,
+            tool_version=__version__,
+        )

@@ -29,7 +29,7 @@ from dr_pipelines.model.recovery_point import SegmentRef, Timeline
 from dr_pipelines.protocols import VectorReader, VectorStore
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.history import History, require_timeline
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.observation import differences
 from dr_pipelines.repository.rows import newest_rows, observed_rows, strings
 from dr_pipelines.repository.segments import write_segment
@@ -73,11 +73,8 @@ class Writing:
         history = self.history
         done, rounds = Written(), iter(range(ROUNDS))
         while True:
-            head = history.head()
-            manifest = history.manifest_at(head)
-            if manifest is None:
-                raise Conflict(f"{self.history.collection}: the log became empty")
-            require_timeline(manifest, self.bound)
+            tip = history.tip()
+            manifest = tip.of_timeline(self.bound)
             documents = history.touched_documents(manifest, entries=pending)
             if len(documents) == 0:
                 return replace(done, kept=())
@@ -85,12 +82,12 @@ class Writing:
             with history.fold(manifest, documents=documents) as state:
                 for _ in rounds:
                     wrote = self.one_round(
-                        state, documents, left=before + done.refused, pending=head.pending
+                        state, documents, left=before + done.refused, pending=tip.pending
                     )
                     done = done.then(wrote)
                     if not wrote.written:
                         return done
-                    if history.head().number != head.number:
+                    if history.head().number != tip.head.number:
                         break  # what was folded is not the newest any more
                 else:
                     raise Conflict(

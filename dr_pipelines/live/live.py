@@ -6,11 +6,10 @@ whoever comes next finishes it.
 
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from functools import partial
 
 import pyarrow as pa
 
-from dr_pipelines.errors import AlreadyExists, Conflict, InvalidRequest, NotFound
+from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound
 from dr_pipelines.live.apply import Writing, scan_documents
 from dr_pipelines.live.left_out import (
     Left,
@@ -22,12 +21,10 @@ from dr_pipelines.live.left_out import (
 from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.details import AppliedDetail, Mentioned
 from dr_pipelines.model.misfit import Misfit
-from dr_pipelines.model.recovery_point import Head, Manifest, SegmentRef, Timeline
+from dr_pipelines.model.recovery_point import Manifest, SegmentRef, Timeline
 from dr_pipelines.planning.serving import way_back
 from dr_pipelines.protocols import Lease, VectorStore
-from dr_pipelines.repository.history import History, require_timeline
-from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.history import History, NextEntry, Tip
 from dr_pipelines.repository.observation import differences
 from dr_pipelines.repository.reachability import attach
 from dr_pipelines.repository.rows import strings
@@ -56,7 +53,7 @@ class Live:
     lease: Lease
     name: str
 
-    def held(self) -> AbstractContextManager[None]:
+    def leased(self) -> AbstractContextManager[None]:
         """The lease; raises `Unavailable` where another writer keeps it."""
         return self.lease(self.name)
 
@@ -77,13 +74,13 @@ class Live:
         """
         if not history.head().pending:
             return Applied()
-        with self.held():
+        with self.leased():
             return self.apply(history)
 
     def apply(self, history: History) -> Applied:
         """`follow` for a caller that holds the lease."""
-        head = history.head()
-        manifest, pending = history.manifest_at(head), head.pending
+        tip = history.tip()
+        manifest, pending = tip.manifest, tip.pending
         if manifest is None or not pending:
             return Applied()
         writing = self._writing(history, manifest)
@@ -102,8 +99,7 @@ class Live:
             left_out=done.refused.total,
             refused=done.refused.named,
         )
-        build = partial(_mark_applied, history, result, done.refused, manifest.current)
-        history.log.append("applied", build)
+        history.append("applied", _Mark(result, done.refused, manifest.current).at)
         return result
 
     def rewrite(self, history: History, documents: pa.Array) -> int:
@@ -154,30 +150,37 @@ class Live:
                     self.store.promote(manifest.current.physical, alias=alias)
 
 
-def _mark_applied(
-    history: History, result: Applied, refused: Left, bound: Timeline, head: Head
-) -> Draft:
-    manifest = history.manifest_at(head)
-    if head.entry is None or manifest is None:
-        raise Conflict(f"{history.collection}: the log became empty")
-    require_timeline(manifest, bound)
-    repository, body = history.repository, head.entry.body
-    taken_over = set(result.taken_over) - set(manifest.taken_over)
-    update: dict[str, object] = {}
-    if taken_over:
-        update["taken_over"] = (*manifest.taken_over, *sorted(taken_over))
-    if refused.total:
-        left = read_left_out(repository, manifest) + refused
-        update["left_out"] = write_left_out(history, left)
-    grown = write_manifest(repository, manifest.model_copy(update=update)) if update else None
-    detail = AppliedDetail(
-        entries=result.entries,
-        written=result.written,
-        retained=Mentioned.of(result.kept),
-        taken_over=result.taken_over,
-        left_out=result.left_out,
-    )
-    pending = tuple(n for n in body.pending if n not in result.entries)
-    objects = attach(repository, history.collection, result.preimages)
-    body = body.following(detail, objects=objects, manifest=grown, pending=pending)
-    return Draft(bound.id, body)
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """The entry that marks others applied."""
+
+    result: Applied
+    refused: Left
+    bound: Timeline
+
+    def at(self, tip: Tip) -> NextEntry:
+        result, history = self.result, tip.history
+        manifest = self._grown(tip.of_timeline(self.bound), history)
+        return NextEntry(
+            manifest=manifest,
+            pending=tuple(n for n in tip.pending if n not in result.entries),
+            objects=attach(history.repository, history.collection, result.preimages),
+            detail=AppliedDetail(
+                entries=result.entries,
+                written=result.written,
+                retained=Mentioned.of(result.kept),
+                taken_over=result.taken_over,
+                left_out=result.left_out,
+            ),
+        )
+
+    def _grown(self, manifest: Manifest, history: History) -> Manifest | None:
+        """With what was taken over and refused; None where nothing was."""
+        taken_over = set(self.result.taken_over) - set(manifest.taken_over)
+        update: dict[str, object] = {}
+        if taken_over:
+            update["taken_over"] = (*manifest.taken_over, *sorted(taken_over))
+        if self.refused.total:
+            left = read_left_out(history.repository, manifest) + self.refused
+            update["left_out"] = write_left_out(history, left)
+        return manifest.model_copy(update=update) if update else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass
 
 from dr_pipelines import __version__
 from dr_pipelines.errors import Conflict, Refused
@@ -10,8 +10,6 @@ from dr_pipelines.live.live import Live
 from dr_pipelines.model.details import RestoreDetail
 from dr_pipelines.model.recovery import Phase, Plan
 from dr_pipelines.model.recovery_point import (
-    Body,
-    Head,
     Made,
     Manifest,
     RecoveryPoint,
@@ -21,9 +19,7 @@ from dr_pipelines.planning.parts import namespace
 from dr_pipelines.planning.recovery import next_timeline
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.state import recounted
-from dr_pipelines.repository.history import History
-from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.history import History, NextEntry, Tip
 
 
 def require_unserved(plan: Plan, resources: Resources) -> None:
@@ -66,49 +62,50 @@ def switch(
             phases={phase.name: phase.seconds for phase in phases},
         )
         history = History(repository, plan.collection)
-        build = partial(_switch_draft, point, manifest, plan, history, made)
-        head = history.log.append("restore", build)
+        head = history.append("restore", _Switch(point, manifest, plan, made).at).head
         Live(store, resources.lease, plan.collection).apply(history)
     return head.number
 
 
-def _switch_draft(
-    point: RecoveryPoint,
-    manifest: Manifest,
-    plan: Plan,
-    history: History,
-    made: Made,
-    head: Head,
-) -> Draft:
-    latest = history.manifest_at(head)
-    if latest is None:
-        raise Conflict(f"{plan.collection}: the log became empty")
-    number = next_timeline(latest.timelines)
-    if plan.begins not in (None, number):
-        raise Conflict(
-            f"{plan.collection}: another restore switched meanwhile. Drop {plan.physical!r} and "
-            "run the command again if it is still needed"
+@dataclass(frozen=True, slots=True)
+class _Switch:
+    """A restored collection, served from now on, as an entry: a timeline begins."""
+
+    point: RecoveryPoint
+    manifest: Manifest
+    plan: Plan
+    made: Made
+
+    def at(self, tip: Tip) -> NextEntry:
+        plan, latest = self.plan, tip.existing()
+        number = next_timeline(latest.timelines)
+        if plan.begins not in (None, number):
+            raise Conflict(
+                f"{plan.collection}: another restore switched meanwhile. Drop {plan.physical!r} "
+                "and run the command again if it is still needed"
+            )
+        timeline = Timeline(
+            id=number,
+            parent=self.point.manifest.timeline,
+            fork=self.point.number,
+            physical=plan.physical,
+            store=plan.store,
+            made=self.made,
         )
-    timeline = Timeline(
-        id=number,
-        parent=point.manifest.timeline,
-        fork=point.number,
-        physical=plan.physical,
-        store=plan.store,
-        made=made,
-    )
-    partitions = {
-        day: partition.model_copy(update={"entry": head.number + 1})
-        for day, partition in manifest.partitions.items()
-    }
-    update = {
-        "partitions": partitions,
-        "timeline": timeline.id,
-        "timelines": (*latest.timelines, timeline),
-        "taken_over": (),
-        "accepted": latest.accepted,  # a decision is about the source, not about this state
-        "tool_version": __version__,
-    }
-    ref = write_manifest(history.repository, manifest.model_copy(update=update))
-    detail = RestoreDetail(point=plan.point, route=str(plan.route), physical=plan.physical)
-    return Draft(timeline.id, Body(manifest=ref, pending=(head.number + 1,), detail=detail))
+        partitions = {
+            day: partition.model_copy(update={"entry": tip.number})
+            for day, partition in self.manifest.partitions.items()
+        }
+        update = {
+            "partitions": partitions,
+            "timeline": timeline.id,
+            "timelines": (*latest.timelines, timeline),
+            "taken_over": (),
+            "accepted": latest.accepted,  # a decision is about the source, not about this state
+            "tool_version": __version__,
+        }
+        return NextEntry(
+            manifest=self.manifest.model_copy(update=update),
+            pending=(tip.number,),
+            detail=RestoreDetail(point=plan.point, route=str(plan.route), physical=plan.physical),
+        )

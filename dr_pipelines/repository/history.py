@@ -1,23 +1,27 @@
 """One collection's history: its log, and the states that the log describes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from dr_pipelines.errors import NotFound, TimelineClosed
+from dr_pipelines.errors import Conflict, NotFound, TimelineClosed
+from dr_pipelines.model.details import Detail, Kind
 from dr_pipelines.model.recovery_point import (
+    Body,
     Head,
     LogEntry,
     Manifest,
+    ObjectRef,
     RecoveryPoint,
     SegmentRef,
     SourcePosition,
     Timeline,
 )
 from dr_pipelines.planning.recovery import unfinished
-from dr_pipelines.repository.log import Log
-from dr_pipelines.repository.manifests import read_manifest, segments
+from dr_pipelines.repository.log import Draft, Log
+from dr_pipelines.repository.manifests import read_manifest, segments, write_manifest
 from dr_pipelines.repository.repository import Repository
 
 if TYPE_CHECKING:  # who only asks for the head needs neither Arrow nor DuckDB
@@ -55,6 +59,27 @@ class History:
     def manifest_of(self, entry: LogEntry) -> Manifest:
         """The manifest that an entry names; raises `Damaged`."""
         return read_manifest(self.repository, entry.body.manifest, collection=self.collection)
+
+    def tip(self) -> "Tip":
+        """The newest entry and the state there."""
+        return Tip(self, self.head())
+
+    def append(self, kind: Kind, build: "Callable[[Tip], Next]") -> "Committed[Next]":
+        """Commit one entry.
+
+        `build` decides what it says, for the tip that it will follow: again after each lost race.
+        What it raises aborts the append. The manifest is written here, after `build`. Raises as
+        `Log.append` does, and `NotFound` for an entry that leaves the state of an empty log as it
+        is.
+        """
+        built = list[Next]()  # one for each race; the last is what was committed
+
+        def draft(head: Head) -> Draft:
+            built.append(build(Tip(self, head)))
+            return self._draft(built[-1], head)
+
+        head = self.log.append(kind, draft)
+        return Committed(head, built[-1])
 
     def latest(self) -> RecoveryPoint:
         """The newest recovery point; raises `NotFound` for an empty log."""
@@ -124,8 +149,85 @@ class History:
                 f"--at log:{number}"
             )
 
+    def _draft(self, entry: "NextEntry", head: Head) -> Draft:
+        manifest = entry.manifest
+        ref = None if manifest is None else write_manifest(self.repository, manifest)
+        if head.entry is not None:
+            timeline = head.entry.timeline if manifest is None else manifest.timeline
+            body = head.entry.body.following(
+                entry.detail, objects=entry.objects, manifest=ref, pending=entry.pending
+            )
+            return Draft(timeline, body)
+        if manifest is None or ref is None:
+            raise NotFound(f"{self.collection}: there is nothing to give evidence of")
+        pending = entry.pending or ()
+        body = Body(manifest=ref, pending=pending, objects=entry.objects, detail=entry.detail)
+        return Draft(manifest.timeline, body)
+
     def _point(self, entry: LogEntry, sha256: str) -> RecoveryPoint:
         return RecoveryPoint(self.collection, entry.i, sha256, entry, self.manifest_of(entry))
+
+
+@dataclass(frozen=True)
+class Tip:
+    """The newest entry, which the next one follows, and the state there."""
+
+    history: History
+    head: Head
+
+    @property
+    def number(self) -> int:
+        """The number of the next entry."""
+        return self.head.number + 1
+
+    @property
+    def pending(self) -> tuple[int, ...]:
+        """Entries that the live store has not followed yet."""
+        return self.head.pending
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """The newest manifest, read when it is first asked for; None for an empty log."""
+        return self.history.manifest_at(self.head)
+
+    def existing(self) -> Manifest:
+        """The newest manifest, for who has read one before; raises `Conflict` for an empty log."""
+        if self.manifest is None:
+            raise Conflict(f"{self.history.collection}: the log became empty")
+        return self.manifest
+
+    def of_timeline(self, bound: Timeline) -> Manifest:
+        """`existing`, for a writer of one line of history; raises `TimelineClosed` where a restore
+        has ended it."""
+        require_timeline(self.existing(), bound)
+        return self.existing()
+
+    def same_state_as(self, other: "Tip") -> bool:
+        """Whether both entries name the same manifest."""
+        mine, theirs = self.head.entry, other.head.entry
+        return bool(mine and theirs and mine.body.manifest == theirs.body.manifest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextEntry:
+    """What the next entry says. None leaves the state, or what is pending, as it is; `objects` are
+    those that the entry keeps beside its manifest."""
+
+    detail: Detail
+    manifest: Manifest | None = None
+    pending: tuple[int, ...] | None = None
+    objects: Sequence[ObjectRef] = ()
+
+
+Next = TypeVar("Next", bound=NextEntry)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Generic[Next]):
+    """An entry that was committed: its place in the log, and what was built for it."""
+
+    head: Head
+    entry: Next
 
 
 def require_timeline(manifest: Manifest, bound: Timeline) -> None:

@@ -6,7 +6,6 @@ replay's repetition of what stands already. State and tombstones must have the s
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +18,11 @@ from dr_pipelines.live.live import Live
 from dr_pipelines.model.details import CompactDetail
 from dr_pipelines.model.record import segment_schema
 from dr_pipelines.model.recovery_point import (
-    Head,
     Manifest,
     SegmentRef,
 )
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.history import History, require_timeline
-from dr_pipelines.repository.log import Draft
-from dr_pipelines.repository.manifests import write_manifest
+from dr_pipelines.repository.history import History, NextEntry, Tip, require_timeline
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings
 from dr_pipelines.repository.segments import (
@@ -88,8 +84,8 @@ def compact(history: History, *, live: Live) -> Compacted:
     """
     live.follow(history)
     collection = history.collection
-    head = history.head()
-    manifest = history.manifest_at(head)
+    tip = history.tip()
+    manifest = tip.manifest
     if manifest is None:
         raise NotFound(f"{collection}: nothing is backed up yet, so nothing can be compacted")
     before = history.segments(manifest)
@@ -99,38 +95,39 @@ def compact(history: History, *, live: Live) -> Compacted:
     made = tuple(_rewrite(history, manifest))
     compacted = manifest.model_copy(update={"pages": (), "segments": made})
     _require_same_state(history, manifest, compacted)
-    build = partial(_draft, history, compacted, head, before)
-    committed = history.log.append("compact", build)
-    return Compacted(committed.number, len(before), len(made), rows, sum(ref.rows for ref in made))
+    head = history.append("compact", _Fewer(compacted, tip, before).at).head
+    return Compacted(head.number, len(before), len(made), rows, sum(ref.rows for ref in made))
 
 
-def _draft(
-    history: History,
-    compacted: Manifest,
-    base: Head,
-    before: Sequence[SegmentRef],
-    head: Head,
-) -> Draft:
-    if head.entry is None or base.entry is None:
-        raise Conflict(f"{compacted.collection}: the log became empty")
-    manifest = history.manifest_at(head)
-    if manifest is None or head.entry.body.manifest != base.entry.body.manifest:
-        raise Conflict(
-            f"{compacted.collection}: another run committed while this one compacted; run it again"
+@dataclass(frozen=True, slots=True)
+class _Fewer:
+    """The same state in other segments as an entry, unless the state changed since `planned`."""
+
+    compacted: Manifest
+    planned: Tip
+    before: Sequence[SegmentRef]
+
+    def at(self, tip: Tip) -> NextEntry:
+        manifest = tip.existing()
+        if not tip.same_state_as(self.planned):
+            raise Conflict(
+                f"{manifest.collection}: another run committed while this one compacted; run it "
+                "again"
+            )
+        require_timeline(manifest, self.compacted.current)
+        numbered = tuple(
+            ref.model_copy(update={"entry": tip.number}) for ref in self.compacted.segments
         )
-    require_timeline(manifest, compacted.current)
-    numbered = tuple(
-        ref.model_copy(update={"entry": head.number + 1}) for ref in compacted.segments
-    )
-    update = {"segments": numbered, "tool_version": __version__}
-    ref = write_manifest(history.repository, compacted.model_copy(update=update))
-    detail = CompactDetail(
-        segments_before=len(before),
-        segments_after=len(numbered),
-        rows_before=sum(ref.rows for ref in before),
-        rows_after=sum(ref.rows for ref in numbered),
-    )
-    return Draft(manifest.timeline, head.entry.body.following(detail, manifest=ref))
+        update = {"segments": numbered, "tool_version": __version__}
+        return NextEntry(
+            manifest=self.compacted.model_copy(update=update),
+            detail=CompactDetail(
+                segments_before=len(self.before),
+                segments_after=len(numbered),
+                rows_before=sum(ref.rows for ref in self.before),
+                rows_after=sum(ref.rows for ref in numbered),
+            ),
+        )
 
 
 def _require_same_state(history: History, before: Manifest, after: Manifest) -> None:

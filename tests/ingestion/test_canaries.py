@@ -256,7 +256,7 @@ def test_deletions_alone_ask_no_model(desk: Desk) -> None:
 
 def test_what_a_killed_run_left_is_what_the_next_is_held_against(desk: Desk) -> None:
     killed = desk.process(CHUNKER, Hosted())
-    steps: dict[str, Any] = {"repository": killed.repository, "on_day": lambda _: None}
+    steps: dict[str, Any] = {"history": killed.history, "on_day": lambda _: None}
     read_days(killed.lineage, DAYS[:1], **steps)
     cut_days(killed.lineage, DAYS[:1], **steps)
     embed_days(killed.lineage, DAYS[:1], **steps)
@@ -270,9 +270,9 @@ def test_steps_in_processes_of_their_own_name_the_same_canaries(desk: Desk) -> N
     for step in (read_days, cut_days, embed_days, commit_days):
         embedder = Hosted()
         process = desk.process(CHUNKER, embedder)
-        more: dict[str, Any] = {"repository": process.repository, "on_day": lambda _: None}
+        more: dict[str, Any] = {"history": process.history, "on_day": lambda _: None}
         if step is commit_days:
-            more |= {"store": process.store, "lease": process.lease}
+            more["live"] = process.live
         step(process.lineage, DAYS[:1], **more)
         assert bool(embedder.seen) == (step is embed_days)
     assert manifest_of(process).canaries == left_canaries(

@@ -60,13 +60,13 @@ def test_following_takes_the_lease_only_where_something_is_pending() -> None:
     world, _ = new_world()
     process = world.process()
     process.ingest()
-    with process.live.held():
+    with process.live.leased():
         assert process.live.follow(process.history) == Applied()
     later, source = world.process(), world.source
     assert isinstance(source, ListedSource)
     source.upsert("b", "another", at=START + timedelta(minutes=1))
     logged_only(later)
-    with later.live.held(), pytest.raises(Unavailable, match="'notes' is being written to"):
+    with later.live.leased(), pytest.raises(Unavailable, match="'notes' is being written to"):
         later.live.follow(later.history)
     assert later.history.head().pending == (3,)
 

@@ -1,15 +1,26 @@
 """A collection's history: heads, manifests, points, entries, and the states they describe."""
 
+from typing import Any
+
 import pytest
 
-from dr_pipelines.errors import Damaged, NotFound, TimelineClosed
+from dr_pipelines.errors import Conflict, Damaged, NotFound, Refused, TimelineClosed
 from dr_pipelines.model.details import Mentioned
 from dr_pipelines.model.recovery_point import Body, Head, Manifest, SegmentRef, Timeline
-from dr_pipelines.repository.history import History, require_timeline
+from dr_pipelines.repository.history import History, NextEntry, Tip, require_timeline
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import write_manifest
 from dr_pipelines.repository.segments import write_segment
-from tests.repository.builders import SPEC, Version, manifest, repository, rows_of
+from dr_pipelines.testing.blob_faults import remove
+from tests.repository.builders import (
+    REFUSED,
+    SPEC,
+    TIMELINE,
+    Version,
+    manifest,
+    repository,
+    rows_of,
+)
 from tests.repository.details import example_detail
 
 
@@ -119,3 +130,99 @@ def test_what_a_log_entry_mentions_is_short() -> None:
     mention = Mentioned.of(documents)
     assert (len(mention.names), mention.total) == (10, 12)
     assert {len(name) for name in mention.names} == {200}
+
+
+# Appending
+
+
+def next_entry(state: Manifest | None = None, **more: Any) -> NextEntry:
+    return NextEntry(detail=REFUSED, manifest=state, **more)
+
+
+def test_the_first_entry_brings_a_state() -> None:
+    history = books()
+    committed = history.append(
+        "evidence", lambda tip: next_entry(manifest(), pending=(tip.number,))
+    )
+    assert committed.head == history.head()
+    assert (committed.head.number, committed.head.pending) == (1, (1,))
+    assert history.manifest() == committed.entry.manifest == manifest()
+
+
+def test_an_empty_log_has_no_state_that_could_stay() -> None:
+    history = books()
+    with pytest.raises(NotFound, match="books: there is nothing to give evidence of"):
+        history.append("evidence", lambda _: next_entry())
+    assert history.head().number == 0
+
+
+def test_what_an_entry_does_not_change_stays_and_is_not_read() -> None:
+    history = books()
+    first = commit(history, manifest(), pending=(1,))
+    assert first.entry is not None
+    remove(history.repository.blobs, first.entry.body.manifest.key)
+    history.append("evidence", lambda _: next_entry())
+    head = history.head()
+    assert head.entry is not None
+    assert (head.entry.body.manifest, head.entry.timeline, head.pending) == (
+        first.entry.body.manifest,
+        first.entry.timeline,
+        (1,),
+    )
+
+
+def test_an_entry_is_built_again_after_a_lost_race_and_the_last_one_counts() -> None:
+    history = books()
+    commit(history, manifest(engine="before"))
+    engines = []
+
+    def build(tip: Tip) -> NextEntry:
+        before = tip.existing().engine
+        engines.append(before)
+        if len(engines) == 1:
+            commit(history, manifest(engine="a rival's"))
+        return next_entry(manifest(engine=f"after {before}"))
+
+    committed = history.append("evidence", build)
+    assert engines == ["before", "a rival's"]
+    assert committed.head.number == 3
+    assert committed.entry.manifest == history.manifest() == manifest(engine="after a rival's")
+
+
+def test_what_a_builder_raises_ends_the_append() -> None:
+    history = books()
+    head = commit(history, manifest())
+
+    def build(tip: Tip) -> NextEntry:
+        raise Refused(f"not at {tip.number}")
+
+    with pytest.raises(Refused, match="not at 2"):
+        history.append("evidence", build)
+    assert history.head() == head
+
+
+def test_a_tip_knows_the_state_that_its_writer_goes_on_from() -> None:
+    history = books()
+    empty = history.tip()
+    assert (empty.number, empty.pending, empty.manifest) == (1, (), None)
+    for go_on in (empty.existing, lambda: empty.of_timeline(TIMELINE)):
+        with pytest.raises(Conflict, match="books: the log became empty"):
+            go_on()
+    commit(history, manifest(), pending=(1,))
+    tip = history.tip()
+    assert (tip.number, tip.pending) == (2, (1,))
+    assert tip.of_timeline(TIMELINE) == tip.existing() == tip.manifest == manifest()
+    with pytest.raises(TimelineClosed):
+        tip.of_timeline(TIMELINE.model_copy(update={"id": 2}))
+
+
+def test_two_tips_have_the_same_state_while_only_evidence_lies_between() -> None:
+    history = books()
+    empty = history.tip()
+    assert not empty.same_state_as(empty)
+    commit(history, manifest())
+    before = history.tip()
+    history.append("evidence", lambda _: next_entry())
+    assert history.tip().same_state_as(before)
+    commit(history, manifest())  # the same, written again: nobody can tell
+    assert not history.tip().same_state_as(before)
