@@ -193,7 +193,7 @@ def test_a_graph_that_hardly_connects_answers_badly(
 
 def test_every_kind_is_asked_for() -> None:
     """A kind that an adapter learns is measured here as well."""
-    from dr_pipelines.stores.lancedb.indexes import VECTOR_INDEXES
+    from dr_pipelines.stores.lancedb.index import VECTOR_INDEXES
     from dr_pipelines.stores.milvus.indexes import SEARCHED_BY_LITE
     from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS
 

@@ -10,7 +10,6 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from tests.cli.workplace import (
     CHANGES,
@@ -69,7 +68,7 @@ class Killed(BaseException):
 
 def killed_but_for_one(
     workplace: Workplace,
-    store: type[LanceDBVectorStore | DriverStore[Any]],
+    store: type[DriverStore[Any]],
     collection: str,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -125,7 +124,7 @@ def test_what_is_half_restored_is_neither_backed_up_nor_lost(
     lance: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after the records were written but for one: no backup takes that for a deletion."""
-    killed_but_for_one(lance, LanceDBVectorStore, "memories", "memories", monkeypatch)
+    killed_but_for_one(lance, DriverStore, "memories", "memories", monkeypatch)
     assert clients(lance.directory).open_table("memories").count_rows() == ROWS - 1
 
     for words in (("backup", "memories"), ("backup", "memories", "--accept-absence")):
@@ -161,7 +160,7 @@ def test_what_was_an_alias_before_is_not_whole_until_it_ends_either(
     assert lance.dr("restore", "memories", "--switch").code == 0
     physical = protection_status(lance)["physical"]
     shutil.rmtree(lance.directory / "stores")
-    killed_but_for_one(lance, LanceDBVectorStore, "memories", "memories", monkeypatch)
+    killed_but_for_one(lance, DriverStore, "memories", "memories", monkeypatch)
 
     message = "'memories' is being restored and is not whole"
     assert protection_status(lance)["physical"] is None

@@ -13,7 +13,8 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.protocols import NativeFile
 from dr_pipelines.stores.lancedb import native, open_store
 from dr_pipelines.stores.lancedb.places import open_place
-from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
+from dr_pipelines.stores.lancedb.store import LanceDriver, lancedb_store
+from dr_pipelines.stores.shared.driver_store import DriverStore
 
 INLINE, PACKED, DEDICATED = b"i" * 100, b"p" * 100_000, b"d" * 5_000_000
 """By its size Lance puts a blob into the data file, into a file of many, or into one of its own."""
@@ -64,8 +65,8 @@ TABLES = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LanceDBVectorStore:
-    return LanceDBVectorStore(open_place("lance:tables", base=tmp_path))
+def store(tmp_path: Path) -> DriverStore[LanceDriver]:
+    return lancedb_store(open_place("lance:tables", base=tmp_path))
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def payloads(directory: Path, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_the_bytes_of_blobs_are_records_and_are_written_back_as_blobs(
-    store: LanceDBVectorStore, directory: Path, kind: str
+    store: DriverStore[LanceDriver], directory: Path, kind: str
 ) -> None:
     table, options = TABLES[kind]
     lance.write_dataset(table, directory / "theirs.lance", **options)
@@ -102,7 +103,7 @@ def test_the_bytes_of_blobs_are_records_and_are_written_back_as_blobs(
 
 @pytest.mark.parametrize("keyed", [True, False])
 def test_a_table_of_blobs_without_a_key_comes_back(
-    store: LanceDBVectorStore, directory: Path, keyed: bool
+    store: DriverStore[LanceDriver], directory: Path, keyed: bool
 ) -> None:
     table, _ = TABLES["v2"]
     names = ["id", "image", "v"] if keyed else ["label", "image", "v"]
@@ -114,7 +115,7 @@ def test_a_table_of_blobs_without_a_key_comes_back(
 
 
 def test_another_byte_in_a_blob_is_another_record(
-    store: LanceDBVectorStore, directory: Path
+    store: DriverStore[LanceDriver], directory: Path
 ) -> None:
     table, _ = TABLES["v2"]
     lance.write_dataset(table, directory / "theirs.lance")
@@ -128,7 +129,7 @@ def test_another_byte_in_a_blob_is_another_record(
 
 
 def test_a_blob_that_lies_elsewhere_is_refused_by_name_and_never_opened(
-    store: LanceDBVectorStore, directory: Path, tmp_path: Path
+    store: DriverStore[LanceDriver], directory: Path, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"of somebody else")
@@ -145,7 +146,7 @@ def test_a_blob_that_lies_elsewhere_is_refused_by_name_and_never_opened(
 
 
 def test_a_blob_that_no_record_can_hold_is_refused_by_name(
-    store: LanceDBVectorStore, directory: Path, monkeypatch: pytest.MonkeyPatch
+    store: DriverStore[LanceDriver], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dr_pipelines.stores.lancedb.blobs.LARGEST_BYTES", len(PACKED))
     lance.write_dataset(TABLES["v2"][0], directory / "theirs.lance")
@@ -154,7 +155,7 @@ def test_a_blob_that_no_record_can_hold_is_refused_by_name(
 
 
 def test_rows_with_large_blobs_come_a_few_at_a_time(
-    store: LanceDBVectorStore, directory: Path
+    store: DriverStore[LanceDriver], directory: Path
 ) -> None:
     count = 40
     images = [np.random.default_rng(n).bytes(2_000_000) for n in range(count)]
@@ -173,7 +174,7 @@ def test_rows_with_large_blobs_come_a_few_at_a_time(
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_files_of_blobs_are_among_those_of_a_version(
-    store: LanceDBVectorStore, directory: Path, tmp_path: Path, kind: str
+    store: DriverStore[LanceDriver], directory: Path, tmp_path: Path, kind: str
 ) -> None:
     table, options = TABLES[kind]
     place = directory / "theirs.lance"
@@ -185,7 +186,7 @@ def test_files_of_blobs_are_among_those_of_a_version(
     version = files.native_files("theirs")
     kept = {file.path: (place / file.path).read_bytes() for file in version.files}
     before = payloads(directory, "theirs")
-    elsewhere = LanceDBVectorStore(open_place("lance:elsewhere", base=tmp_path))
+    elsewhere = lancedb_store(open_place("lance:elsewhere", base=tmp_path))
 
     def read(path: str) -> Any:
         import io
@@ -197,7 +198,7 @@ def test_files_of_blobs_are_among_those_of_a_version(
 
 
 def test_a_file_of_an_unknown_kind_is_refused(
-    store: LanceDBVectorStore, directory: Path, monkeypatch: pytest.MonkeyPatch
+    store: DriverStore[LanceDriver], directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lance.write_dataset(TABLES["v2"][0], directory / "theirs.lance")
     monkeypatch.setattr(native, "KINDS", native.KINDS - {"transaction file"})
@@ -206,7 +207,7 @@ def test_a_file_of_an_unknown_kind_is_refused(
 
 
 def test_a_file_beside_a_data_file_is_one_of_its_version(
-    store: LanceDBVectorStore, directory: Path
+    store: DriverStore[LanceDriver], directory: Path
 ) -> None:
     lance.write_dataset(TABLES["v2"][0], directory / "theirs.lance")
     (data,) = (directory / "theirs.lance" / "data").glob("*.lance")
@@ -218,7 +219,7 @@ def test_a_file_beside_a_data_file_is_one_of_its_version(
 
 
 def test_a_blob_file_that_is_gone_is_found_by_a_scan(
-    store: LanceDBVectorStore, directory: Path
+    store: DriverStore[LanceDriver], directory: Path
 ) -> None:
     from dr_pipelines.errors import Damaged, NotFound
 

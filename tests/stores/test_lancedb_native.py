@@ -19,9 +19,10 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.protocols import NativeVersion
-from dr_pipelines.stores.lancedb.native import LanceNativeFiles
+from dr_pipelines.stores.lancedb.native import LanceNativeFiles, native_files_of
 from dr_pipelines.stores.lancedb.places import LocalPlace, S3Place, open_place
-from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
+from dr_pipelines.stores.lancedb.store import LanceDriver, lancedb_store
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.testing.store_samples import contents
 from tests.stores.lancedb_samples import (
     INDEXED,
@@ -57,7 +58,7 @@ class Kept:
         return (self.directory / path).open("rb")
 
 
-def answers(store: LanceDBVectorStore, name: str) -> list[Any]:
+def answers(store: DriverStore[LanceDriver], name: str) -> list[Any]:
     """What the indexes answer, and what is there."""
     vectors = [Query(vector=row, exact=False) for row in clustered(5, seed=9)]
     words = Query(mode=Mode.KEYWORD, text="word 7", exact=False)
@@ -66,18 +67,18 @@ def answers(store: LanceDBVectorStore, name: str) -> list[Any]:
     return [found, contents(store, name), store.describe(name).vectors, plans]
 
 
-def lance_plan(store: LanceDBVectorStore, name: str) -> bool:
+def lance_plan(store: DriverStore[LanceDriver], name: str) -> bool:
     """Whether the engine uses its index."""
     query = {"column": "embedding", "q": clustered(1, seed=9)[0], "k": 3}
-    return "ANN" in store.dataset(name).scanner(nearest=query).explain_plan()
+    return "ANN" in store.driver.dataset(name).scanner(nearest=query).explain_plan()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LanceDBVectorStore:
-    return filled(LanceDBVectorStore(open_place("lance:tables", base=tmp_path)))
+def store(tmp_path: Path) -> DriverStore[LanceDriver]:
+    return filled(lancedb_store(open_place("lance:tables", base=tmp_path)))
 
 
-def filled(store: LanceDBVectorStore) -> LanceDBVectorStore:
+def filled(store: DriverStore[LanceDriver]) -> DriverStore[LanceDriver]:
     store.create(INDEXED)
     store.write(NAME, indexed_rows(600))
     store.build_index(NAME)
@@ -86,12 +87,12 @@ def filled(store: LanceDBVectorStore) -> LanceDBVectorStore:
 
 
 def test_a_damaged_and_dropped_table_comes_back_with_its_indexes(
-    store: LanceDBVectorStore, tmp_path: Path
+    store: DriverStore[LanceDriver], tmp_path: Path
 ) -> None:
-    files, kept = LanceNativeFiles(store), Kept(tmp_path / "kept")
+    files, kept = native_files_of(store), Kept(tmp_path / "kept")
     before, version = answers(store, NAME), kept.keep(files, NAME)
     assert before[-1] == [True]
-    table = Path(store.dataset(NAME).uri)
+    table = Path(store.driver.dataset(NAME).uri)
     for path in (*table.rglob("*.idx"), *table.rglob("data/*.lance")):
         path.write_bytes(b"damaged" + path.read_bytes()[7:-1])
     with pytest.raises(Damaged):
@@ -102,7 +103,7 @@ def test_a_damaged_and_dropped_table_comes_back_with_its_indexes(
 
     assert answers(store, COPY.name) == before
     assert store.describe(COPY.name).origin == COPY.origin
-    dataset = store.dataset(COPY.name)
+    dataset = store.driver.dataset(COPY.name)
     assert [v["version"] for v in dataset.versions()] == [
         int(version.version),
         int(version.version) + 1,  # the label: no index was built
@@ -113,9 +114,9 @@ def test_a_damaged_and_dropped_table_comes_back_with_its_indexes(
 
 
 def test_a_second_version_shares_the_files_of_the_first(
-    store: LanceDBVectorStore, tmp_path: Path
+    store: DriverStore[LanceDriver], tmp_path: Path
 ) -> None:
-    files, kept = LanceNativeFiles(store), Kept(tmp_path / "kept")
+    files, kept = native_files_of(store), Kept(tmp_path / "kept")
     first = kept.keep(files, NAME)
     assert kept.copied == len(first.files)
     kept.copied = 0
@@ -130,12 +131,12 @@ def test_a_second_version_shares_the_files_of_the_first(
 
 
 def test_a_table_of_users_comes_back_as_it_was(tmp_path: Path) -> None:
-    store = LanceDBVectorStore(open_place("lance:tables", base=tmp_path))
+    store = lancedb_store(open_place("lance:tables", base=tmp_path))
     rows = pa.table(
         {"n": np.arange(9), "v": pa.array([[n, 2] for n in range(9)], pa.list_(pa.float32(), 2))}
     )
     lance.write_dataset(rows, tmp_path / "tables/theirs.lance")
-    files, kept = LanceNativeFiles(store), Kept(tmp_path / "kept")
+    files, kept = native_files_of(store), Kept(tmp_path / "kept")
     version = kept.keep(files, "theirs")
     files.restore_native("again", version, read=kept.read)
     again = lance.dataset(tmp_path / "tables/again.lance")
@@ -150,9 +151,9 @@ def test_a_table_of_users_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_restore_that_dies_leaves_nothing_to_be_seen(
-    store: LanceDBVectorStore, tmp_path: Path
+    store: DriverStore[LanceDriver], tmp_path: Path
 ) -> None:
-    files, kept = LanceNativeFiles(store), Kept(tmp_path / "kept")
+    files, kept = native_files_of(store), Kept(tmp_path / "kept")
     version, before = kept.keep(files, NAME), store.collections()
     for after in range(0, len(version.files), 4):
         with pytest.raises(KeyboardInterrupt):
@@ -182,9 +183,9 @@ def dying(kept: Kept, after: int) -> Any:
 
 
 def test_what_is_no_version_of_a_table_is_refused(
-    store: LanceDBVectorStore, tmp_path: Path
+    store: DriverStore[LanceDriver], tmp_path: Path
 ) -> None:
-    files, kept = LanceNativeFiles(store), Kept(tmp_path / "kept")
+    files, kept = native_files_of(store), Kept(tmp_path / "kept")
     version = kept.keep(files, NAME)
     with pytest.raises(AlreadyExists, match=NAME):
         files.restore_native(NAME, version, read=kept.read)
@@ -207,17 +208,17 @@ def test_what_is_no_version_of_a_table_is_refused(
 
 
 def test_a_table_that_is_no_collection_keeps_its_name(
-    store: LanceDBVectorStore, moto_endpoint: str, tmp_path: Path
+    store: DriverStore[LanceDriver], moto_endpoint: str, tmp_path: Path
 ) -> None:
-    files, kept = LanceNativeFiles(store), Kept(tmp_path / "kept")
+    files, kept = native_files_of(store), Kept(tmp_path / "kept")
     version = kept.keep(files, NAME)
     orders = pa.table({"id": ["a", "b"]})
     with on_s3(moto_endpoint, "taken") as url:
-        there = LanceDBVectorStore(open_place(url, base=tmp_path))
-        for place in (store.place, there.place):
+        there = lancedb_store(open_place(url, base=tmp_path))
+        for place in (store.driver.place, there.driver.place):
             uri, options = place.uri("orders"), place.options
             lance.write_dataset(orders, uri, storage_options=options)
-            files = LanceNativeFiles(LanceDBVectorStore(place))  # type: ignore[arg-type]
+            files = LanceNativeFiles(LanceDriver(place))
             with pytest.raises(AlreadyExists, match="orders"):
                 files.restore_native("orders", version, read=kept.read)
             assert lance.dataset(uri, storage_options=options).to_table().equals(orders)
@@ -229,7 +230,7 @@ def test_a_table_that_is_no_collection_keeps_its_name(
 def test_manifests_that_count_up_are_restored_into_a_bucket(
     moto_endpoint: str, tmp_path: Path
 ) -> None:
-    store = LanceDBVectorStore(open_place("lance:tables", base=tmp_path))
+    store = lancedb_store(open_place("lance:tables", base=tmp_path))
     vectors = pa.array([[1, 2]], pa.list_(pa.float32(), 2))
     path = tmp_path / "tables/theirs.lance"
     for number in range(9):  # the label will be in a manifest named 10, which sorts before 9
@@ -238,12 +239,12 @@ def test_manifests_that_count_up_are_restored_into_a_bucket(
         lance.write_dataset(row, path, mode=mode, enable_v2_manifest_paths=False)
     assert (path / "_versions/9.manifest").exists()
     kept = Kept(tmp_path / "kept")
-    version = kept.keep(LanceNativeFiles(store), "theirs")
+    version = kept.keep(native_files_of(store), "theirs")
     spec = store.describe("theirs").physical("labelled", origin="1-2b3c4d5e")
     with on_s3(moto_endpoint, "counting") as url:
-        there = LanceDBVectorStore(open_place(url, base=tmp_path))
+        there = lancedb_store(open_place(url, base=tmp_path))
         for name, label in (("plain", None), ("labelled", spec)):
-            LanceNativeFiles(there).restore_native(name, version, read=kept.read, spec=label)
+            native_files_of(there).restore_native(name, version, read=kept.read, spec=label)
             assert contents(there, name) == contents(store, "theirs")
         assert there.describe("labelled").origin == spec.origin
 
@@ -252,18 +253,18 @@ def test_a_version_goes_from_a_bucket_to_a_directory_and_back(
     moto_endpoint: str, tmp_path: Path
 ) -> None:
     with on_s3(moto_endpoint, "native") as url:
-        there = filled(LanceDBVectorStore(open_place(url, base=tmp_path)))
-        here = LanceDBVectorStore(open_place("lance:tables", base=tmp_path))
-        assert isinstance(there.place, S3Place)
-        assert isinstance(here.place, LocalPlace)
+        there = filled(lancedb_store(open_place(url, base=tmp_path)))
+        here = lancedb_store(open_place("lance:tables", base=tmp_path))
+        assert isinstance(there.driver.place, S3Place)
+        assert isinstance(here.driver.place, LocalPlace)
         kept = Kept(tmp_path / "kept")
-        version = kept.keep(LanceNativeFiles(there), NAME)
+        version = kept.keep(native_files_of(there), NAME)
         before = answers(there, NAME)
-        LanceNativeFiles(here).restore_native(NAME, version, read=kept.read)
+        native_files_of(here).restore_native(NAME, version, read=kept.read)
         with pytest.raises(KeyboardInterrupt):
-            LanceNativeFiles(there).restore_native(COPY.name, version, read=dying(kept, 9))
+            native_files_of(there).restore_native(COPY.name, version, read=dying(kept, 9))
         assert there.collections() == [NAME]
-        LanceNativeFiles(there).restore_native(COPY.name, version, read=kept.read, spec=COPY)
+        native_files_of(there).restore_native(COPY.name, version, read=kept.read, spec=COPY)
         assert answers(here, NAME) == before
         assert answers(there, COPY.name) == before
         assert there.describe(COPY.name).origin == COPY.origin

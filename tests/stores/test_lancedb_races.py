@@ -12,7 +12,7 @@ import pytest
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.lancedb import open_store, writes
-from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
+from dr_pipelines.stores.lancedb.store import LanceDriver
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -143,19 +143,19 @@ def test_a_reader_follows_an_alias_that_moves(
 ) -> None:
     switch = switching(store)
     if moment == "opening":
-        before_first(monkeypatch, LanceDBVectorStore, "_known", switch)
+        before_first(monkeypatch, LanceDriver, "_newest", switch)
     else:
-        opened = LanceDBVectorStore._found
+        opened = LanceDriver._opened
         calls = list[str]()
 
-        def early(self: LanceDBVectorStore, name: str, **options: Any) -> Any:
+        def early(self: LanceDriver, name: str, **options: Any) -> Any:
             found = opened(self, name, **options)
             if not calls:
                 calls.append(name)
                 switch()
             return found
 
-        monkeypatch.setattr(LanceDBVectorStore, "_found", early)
+        monkeypatch.setattr(LanceDriver, "_opened", early)
     found = call(store)
     assert store.collections() == ["clustered@2"]
     if moment == "opening":  # else the old one may have answered

@@ -77,7 +77,7 @@ TEXT = {
     "document_granularity": "row",
 }
 SECTION = {
-    "layout": "records",
+    "layout": "managed",
     "indexes": [
         {"name": "by_groups", "type": "LABEL_LIST", "columns": ["groups"]},
         {"name": "by_id", "type": "BTREE", "columns": ["id"]},

@@ -115,9 +115,8 @@ def seen(directory: Path, table: str) -> dict[str, Any]:
     rows = opened.to_lance().to_table()
     order = np.argsort([str(value) for value in rows.column(0).to_pylist()], kind="stable")
     metadata = dict(opened.schema.metadata or {})
-    metadata.pop(b"dr_pipelines.spec", None)
+    metadata.pop(b"dr_pipelines.label", None)
     config = dict(opened.to_lance().config())
-    config.pop("dr_pipelines.indexed", None)
     return {
         "schema": sorted(opened.schema.with_metadata(metadata).to_string().splitlines()),
         "rows": rows.take(pa.array(order)).replace_schema_metadata(None),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.lancedb.places import open_place
-from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
+from dr_pipelines.stores.lancedb.store import lancedb_store
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames, checked_as_file
 
 
@@ -20,4 +20,4 @@ def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> Vector
     os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
     import lance  # noqa: F401 - says now that it is missing, not at the first call
 
-    return LanceDBVectorStore(open_place(url, base=base, names=checked_as_file(names)))
+    return lancedb_store(open_place(url, base=base, names=checked_as_file(names)))

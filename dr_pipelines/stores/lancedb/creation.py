@@ -6,8 +6,9 @@ from typing import Any
 import pyarrow as pa
 
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.stores.lancedb.description import BUILT, layout_of, section_of
-from dr_pipelines.stores.lancedb.layouts import LABEL
+from dr_pipelines.stores.lancedb.records import LABEL
+from dr_pipelines.stores.lancedb.schema import records_of, section_of
+from dr_pipelines.stores.shared.label import Label, encoded
 
 CLEANING = {"interval": 100, "older_than_seconds": 7 * 24 * 60 * 60}
 """Every 100 commits Lance removes versions of our own collections that are older than a week and
@@ -20,8 +21,8 @@ def create_table(uri: str, spec: CollectionSpec, *, options: dict[str, str] | No
 
     section = section_of(spec)
     properties = {k: v for k, v in section.get("properties", {}).items() if k != LABEL}
-    label = {LABEL: spec.model_dump_json()}
-    schema = layout_of(spec).schema.with_metadata({**_encoded(properties), **_encoded(label)})
+    label = {LABEL: encoded(Label(spec=spec))}
+    schema = records_of(spec).schema.with_metadata({**_encoded(properties), **_encoded(label)})
     storage = section.get("storage", {})
     lance.write_dataset(
         pa.RecordBatchReader.from_batches(
@@ -50,7 +51,7 @@ def configured(dataset: Any, spec: CollectionSpec) -> None:
 
 
 def _missing(wanted: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str | None]:
-    return {k: v for k, v in wanted.items() if found.get(k) != v and k != BUILT}
+    return {k: v for k, v in wanted.items() if found.get(k) != v}
 
 
 def _encoded(said: Mapping[str, str]) -> dict[bytes, bytes]:

@@ -25,9 +25,7 @@ from dr_pipelines.protocols import (
     OpenFile,
     VectorStore,
 )
-from dr_pipelines.stores.lancedb.description import BUILT, ENGINE
 from dr_pipelines.stores.lancedb.errors import translating
-from dr_pipelines.stores.lancedb.layouts import LABEL
 from dr_pipelines.stores.lancedb.places import (
     MANIFEST,
     TABLE,
@@ -36,7 +34,10 @@ from dr_pipelines.stores.lancedb.places import (
     S3Place,
     sync_tree,
 )
-from dr_pipelines.stores.lancedb.store import LanceDBVectorStore
+from dr_pipelines.stores.lancedb.records import LABEL
+from dr_pipelines.stores.lancedb.schema import ENGINE
+from dr_pipelines.stores.lancedb.store import LanceDriver
+from dr_pipelines.stores.shared.label import Label, decoded, encoded
 from dr_pipelines.stores.shared.pointers import needing_room, sync_directory
 
 KINDS = frozenset(["manifest", "data file", "deletion file", "transaction file", "index file"])
@@ -50,20 +51,21 @@ CHUNK_BYTES = 4 * 2**20
 
 def native_files_of(store: VectorStore) -> "LanceNativeFiles":
     """The files of a LanceDB store; raises `InvalidRequest` for another one."""
-    if not isinstance(store, LanceDBVectorStore):
+    driver = getattr(store, "driver", None)
+    if not isinstance(driver, LanceDriver):
         raise InvalidRequest(f"{store.engine} keeps no Lance files")
-    return LanceNativeFiles(store)
+    return LanceNativeFiles(driver)
 
 
 class LanceNativeFiles:
     """`NativeFiles` of a LanceDB store."""
 
-    def __init__(self, store: LanceDBVectorStore) -> None:
-        self._store = store
-        self._place = store.place
+    def __init__(self, driver: LanceDriver) -> None:
+        self._driver = driver
+        self._place = driver.place
 
     def native_files(self, name: str) -> NativeVersion:
-        dataset = self._store.dataset(name)
+        dataset = self._driver.dataset(name)
         with translating(name):
             if dataset.base_paths():
                 raise InvalidRequest(f"{name!r} is a shallow clone: its files are another table's")
@@ -77,11 +79,11 @@ class LanceNativeFiles:
         if missing:
             raise Damaged(f"{name!r}: {len(missing)} of its files are gone, e.g. {missing[0]}")
         files = tuple(NativeFile(p, sizes[p], once=not p.startswith(f"{VERSIONS}/")) for p in paths)
-        return NativeVersion(self._store.engine, str(dataset.version), files)
+        return NativeVersion(self._driver.engine, str(dataset.version), files)
 
     @contextmanager
     def open_native(self, name: str, path: str) -> Iterator[IO[bytes]]:
-        uri = self._store.dataset(name).uri
+        uri = self._driver.dataset(name).uri
         key = _checked(path)
         if isinstance(self._place, LocalPlace):
             with _open_existing(Path(uri) / key) as file:
@@ -211,9 +213,10 @@ def _relabel(root: Path, spec: CollectionSpec | None) -> int:
     with translating(root.name):
         dataset = lance.dataset(str(root))
         if spec is not None:
-            if LABEL.encode() not in (dataset.schema.metadata or {}):
-                dataset.update_config({BUILT: "true"})  # users built what there is
-            dataset.update_schema_metadata({LABEL: spec.model_dump_json()})
+            text = (dataset.schema.metadata or {}).get(LABEL.encode())
+            # users built what there is
+            built = text is None or decoded(text, of=repr(spec.name)).indexed
+            dataset.update_schema_metadata({LABEL: encoded(Label(spec=spec, indexed=built))})
         return int(dataset.latest_version)
 
 

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.lancedb.blobs import refuse_unkept
-from dr_pipelines.stores.lancedb.description import Collection
+from dr_pipelines.stores.lancedb.digests import numbered
 from dr_pipelines.stores.lancedb.errors import translating
-from dr_pipelines.stores.lancedb.rows import numbered
+from dr_pipelines.stores.lancedb.schema import Collection
 from dr_pipelines.stores.shared.sorting import ascending
 
 PIECE_ROWS = 8192

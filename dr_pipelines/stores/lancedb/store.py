@@ -1,52 +1,42 @@
-"""The LanceDB adapter: a table for each collection, of our own layout or of whoever made it."""
+"""LanceDB as a driver: a table for each collection, of our own layout or of whoever made it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
-from dr_pipelines.errors import (
-    AlreadyExists,
-    Damaged,
-    InvalidRequest,
-    NotFound,
-    Refused,
-)
+from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.model.query import Hit
 from dr_pipelines.protocols import Listed, Progress
-from dr_pipelines.stores.lancedb.abilities import fitted
+from dr_pipelines.stores.lancedb.capabilities import fitted
 from dr_pipelines.stores.lancedb.creation import configured, create_table
-from dr_pipelines.stores.lancedb.description import (
-    BUILT,
+from dr_pipelines.stores.lancedb.errors import translating
+from dr_pipelines.stores.lancedb.index import build_all
+from dr_pipelines.stores.lancedb.places import LocalPlace, Place
+from dr_pipelines.stores.lancedb.records import LABEL
+from dr_pipelines.stores.lancedb.scans import ordered, unordered
+from dr_pipelines.stores.lancedb.schema import (
     Collection,
     described,
-    layout_of,
+    is_collection,
     opened,
+    records_of,
     wanted_indexes,
 )
-from dr_pipelines.stores.lancedb.errors import translating
-from dr_pipelines.stores.lancedb.indexes import build_all
-from dr_pipelines.stores.lancedb.places import LocalPlace, Place
-from dr_pipelines.stores.lancedb.scans import ordered, unordered
-from dr_pipelines.stores.lancedb.searches import answers_natively, search_natively
+from dr_pipelines.stores.lancedb.search import answers_natively, search_natively
 from dr_pipelines.stores.lancedb.unkept import unkept
 from dr_pipelines.stores.lancedb.writes import check_digests, replace_records
-from dr_pipelines.stores.shared.batches import checked_batch, in_order_of_id
-from dr_pipelines.stores.shared.exact import search_exactly
-from dr_pipelines.stores.shared.fitting import comes_back
-from dr_pipelines.stores.shared.misfits import Problem, misfits_of, value_problems
-from dr_pipelines.stores.shared.requests import (
-    checked_alias,
-    checked_batch_rows,
-    checked_columns,
-    checked_query,
-)
-
-Result = TypeVar("Result")
+from dr_pipelines.stores.shared.batches import in_order_of_id
+from dr_pipelines.stores.shared.driver import Use, absent
+from dr_pipelines.stores.shared.driver_store import DriverStore
+from dr_pipelines.stores.shared.following import followed
+from dr_pipelines.stores.shared.label import Label, encoded
+from dr_pipelines.stores.shared.misfits import Batch, Problem, value_problems
+from dr_pipelines.stores.shared.requests import Request
 
 INDEX_CACHE_BYTES = 256 * 2**20
 METADATA_CACHE_BYTES = 64 * 2**20
@@ -54,228 +44,134 @@ SMALL_FRAGMENTS = 32
 """Fragments that a table of ours may have before `build_index` merges them."""
 
 
-class LanceDBVectorStore:
+def lancedb_store(place: Place) -> "DriverStore[LanceDriver]":
     """Tables in a directory or under a prefix of a bucket.
 
     Safe for any number of readers, threads and processes: a call reads one version of a table.
     Writers of one collection are kept apart by whoever calls; of two that write nevertheless, one
     gets `Conflict` or both are applied.
     """
+    return DriverStore(LanceDriver(place))
+
+
+class PlaceAliases:
+    """The aliases of a place."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
+
+    def all(self) -> dict[str, str]:
+        return self._place.aliases()
+
+    def target(self, alias: str) -> str | None:
+        return self._place.target(alias)
+
+
+class LanceDriver:
+    """The tables of one place."""
+
+    engine: str = f"lancedb {version('lancedb')} (lance {version('pylance')})"
+    vector_tolerance: float = 0.0
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.aliases: PlaceAliases = PlaceAliases(place)
         self._session: Any = None
 
-    @property
-    def place(self) -> Place:
-        """Where the tables are."""
-        return self._place
-
-    def dataset(self, name: str) -> Any:
-        """The engine's own object for a collection, at its newest version."""
-        return self._followed(name, lambda collection: collection.dataset)
-
-    @property
-    def engine(self) -> str:
-        return f"lancedb {version('lancedb')} (lance {version('pylance')})"
-
-    @property
-    def vector_tolerance(self) -> float:
-        return 0.0
-
-    def collections(self) -> list[str]:
+    def names(self) -> Iterable[str]:
         """Tables that have a vector and a name that a collection can have."""
-        names = [self._place.collection(table) for table in self._place.tables()]
-        return sorted(name for name in names if name is not None and self._is_collection(name))
+        names = [self.place.collection(table) for table in self.place.tables()]
+        return [name for name in names if name is not None and self.exists(name)]
 
     def inventory(self) -> tuple[Listed, ...]:
         """Every table, by Lance's own names."""
-        return tuple(Listed(table, self._lack(table)) for table in sorted(self._place.tables()))
+        return tuple(Listed(table, self._lack(table)) for table in sorted(self.place.tables()))
 
-    def aliases(self) -> dict[str, str]:
-        return self._place.aliases()
+    def exists(self, name: str) -> bool:
+        dataset = self._opened(name)
+        with translating(name):
+            return dataset is not None and is_collection(dataset)
 
     def warnings(self) -> tuple[str, ...]:
-        return self._place.hidden()
+        return self.place.hidden()
 
-    def describe(self, name: str) -> CollectionSpec:
-        return self._followed(name, described)
+    @contextmanager
+    def opened(self, name: str, use: Use) -> "Iterator[LanceCollection]":
+        found = self._newest(name, use)
+        with translating(name):
+            yield LanceCollection(self.place, found)
+
+    def dataset(self, name: str) -> Any:
+        """The engine's own object for a collection, or what an alias stands for, at its newest
+        version."""
+        return followed(name, self.aliases.target, lambda each: self._newest(each).dataset)
 
     def change_token(self, name: str) -> str | None:
         """The version, and the transaction that made it: a namesake has another one."""
-        return self._followed(name, _change_token)
-
-    def status(self, name: str) -> CollectionStatus:
-        return self._followed(name, _status)
-
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
-        """The version that is newest at this call; where an alias has moved on before the first
-        batch was read, and the old collection is gone, what it stands for then."""
-        size, wanted = checked_batch_rows(batch_rows), None if documents is None else [*documents]
-
-        def read(collection: Collection) -> Iterator[pa.RecordBatch]:
-            return ordered(
-                collection,
-                checked_columns(columns, collection.layout.spec),
-                documents=wanted,
-                batch_rows=size,
-                by_place=isinstance(self._place, LocalPlace),
-            )
-
-        collection = self._followed(name, lambda found: found)
-        checked_columns(columns, collection.layout.spec)
-        return self._scanned(name, collection, read)
-
-    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        session = None if query.exact else self._caches()
-        return self._followed(name, lambda found: _searched(found, query, limit), session=session)
-
-    def compatibility(self, name: str) -> tuple[Note, ...]:
-        hanging = self._followed(name, lambda collection: unkept(collection.dataset))
-        return (*comes_back(self, name), *hanging)
-
-    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        return misfits_of(batch, _problems(batch, spec))
+        dataset = self._newest(name).dataset
+        with translating(name):
+            transaction = dataset.read_transaction(dataset.version)
+        if transaction is None:  # of a version that something else wrote without one
+            return None
+        return f"{dataset.version} {transaction.uuid}"
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return fitted(spec)
 
+    def check(self, batch: Batch, spec: CollectionSpec) -> Iterable[Problem]:
+        """NaN and infinities are kept as they are, like any other bits."""
+        yield from value_problems(batch, spec, finite=False)
+        yield from records_of(spec).problems(batch)
+
+    def refuse(self, rows: pa.Table, spec: CollectionSpec) -> None:
+        """Nothing that `check` takes."""
+
     def create(self, spec: CollectionSpec) -> None:
-        if self._place.target(spec.name) is not None:
-            raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
-        with self._place.alone(), translating(spec.name):
-            uri, options = self._uri(spec.name), self._place.options
-            existing = self._found(spec.name)
-            if existing is None:
-                create_table(uri, spec, options=options)
-                existing = self._physical(spec.name)
-            if (existing.label or described(existing)) != spec:
-                raise AlreadyExists(
-                    f"{spec.name!r} is a collection with another spec; choose another name or "
-                    "drop it"
-                )
-            if existing.label is not None:
-                configured(existing.dataset, spec)
+        with self.place.alone(), translating(spec.name):
+            if self.exists(spec.name):
+                raise AlreadyExists(f"{spec.name!r} is there")
+            create_table(self._uri(spec.name), spec, options=self.place.options)
 
-    def drop(self, name: str) -> None:
-        self._refuse_alias(name)
-        with self._place.alone(), translating(name):
-            pointing = sorted(a for a, to in self._place.aliases().items() if to == name)
-            if pointing:
-                raise Refused(f"{name!r} is served as {pointing}; promote another collection first")
-            if self._found(name) is not None:
-                self._place.remove(self._place.table(name))
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
+        with self.place.alone(), translating(name):
+            unless_served()
+            if self.exists(name):
+                self.place.remove(self.place.table(name))
 
-    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        collection = self._physical(name)
-        new = in_order_of_id(checked_batch(batch, collection.layout.spec, check=_problems))
-        with translating(name):
-            check_digests(collection, new)
-            replace_records(collection, new, replaces, self._place.options)
-
-    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
-        """First makes a table of ours one of few fragments. Indexes that are there get the newest
-        rows; in a table that users made nothing else is done."""
-        collection = self._physical(name)
-        dataset = collection.dataset
-        with translating(name):
-            if collection.label is not None and len(dataset.get_fragments()) > SMALL_FRAGMENTS:
-                dataset.optimize.compact_files()
-            build_all(dataset, wanted_indexes(collection), progress)
-            if not collection.built:
-                dataset.update_config({BUILT: "true"})
-
-    def promote(self, name: str, *, alias: str) -> None:
-        self._physical(name)
-        if self._found(checked_alias(alias)) is not None:
-            raise AlreadyExists(f"{alias!r} is a collection; choose another alias")
-        with self._place.alone():
-            self._physical(name)  # dropped meanwhile?
-            self._place.point(alias, name)
+    def point(self, alias: str, name: str) -> None:
+        with self.place.alone():
+            if not self.exists(name):  # dropped meanwhile
+                raise absent(name, self.names())
+            self.place.point(alias, name)
 
     def _lack(self, table: str) -> str | None:
         """Why a table is no collection; of one whose name is none here that is said when it is
         opened by another."""
-        name = self._place.collection(table)
-        if name is None or self._is_collection(name):
+        name = self.place.collection(table)
+        if name is None or self.exists(name):
             return None
         return "the table has no column of vectors of a fixed length"
 
-    def _is_collection(self, name: str) -> bool:
-        try:
-            return self._found(name) is not None
-        except Damaged:  # it is there, and whoever asks for it is told so
-            return True
-
-    def _followed(
-        self,
-        name: str,
-        read: Callable[[Collection], Result],
-        *,
-        session: Any = None,
-        opened: Collection | None = None,
-    ) -> Result:
-        """Read the newest version of a collection, by its name or an alias: again, where another
-        was promoted and the old one dropped meanwhile. `opened` is what the name stood for."""
-        physical = opened.name if opened is not None else self._place.target(name) or name
-        while True:
-            try:
-                found = opened or self._known(physical, session=session)
-                with translating(physical):
-                    return read(found)
-            except (NotFound, Damaged):  # half of its files are gone, or all
-                moved = self._place.target(name)
-                if moved in (None, physical):
-                    raise
-                physical, opened = moved, None
-
-    def _scanned(
-        self,
-        name: str,
-        opened: Collection,
-        read: Callable[[Collection], Iterator[pa.RecordBatch]],
-    ) -> Iterator[pa.RecordBatch]:
-        def begun(
-            found: Collection,
-        ) -> tuple[pa.RecordBatch | None, Iterator[pa.RecordBatch]]:
-            batches = read(found)
-            return next(batches, None), batches
-
-        first, rest = self._followed(name, begun, opened=opened)
-        if first is not None:
-            yield first
-            yield from rest
-
-    def _physical(self, name: str) -> Collection:
-        self._refuse_alias(name)
-        return self._known(name)
-
-    def _known(self, name: str, *, session: Any = None) -> Collection:
-        found = self._found(name, session=session)
+    def _newest(self, name: str, use: Use = Use.READ) -> Collection:
+        dataset = self._opened(name, session=self._caches() if use is Use.SEARCH else None)
+        with translating(name):
+            found = None if dataset is None else opened(name, dataset)
         if found is None:
-            known = ", ".join(self.collections()) or "none"
-            raise NotFound(f"no collection {name!r}; there are: {known}")
+            raise absent(name, self.names())
         return found
 
-    def _found(self, name: str, *, session: Any = None) -> Collection | None:
+    def _opened(self, name: str, *, session: Any = None) -> Any:
+        """The dataset of a name; None where there is none."""
         if not PHYSICAL_NAME.fullmatch(name):
             return None
         import lance
 
-        uri, options = self._uri(name), self._place.options
+        uri, options = self._uri(name), self.place.options
         try:
             with translating(name):
-                dataset = lance.dataset(uri, storage_options=options, session=session)
+                return lance.dataset(uri, storage_options=options, session=session)
         except NotFound:
             return None
-        return opened(name, dataset)
 
     def _caches(self) -> Any:
         """What searches keep in memory of indexes, from one to the next: 1.5 ms instead of 8. Scans
@@ -289,46 +185,71 @@ class LanceDBVectorStore:
             )
         return self._session
 
-    def _refuse_alias(self, name: str) -> None:
-        target = self._place.target(name)
-        if target is not None:
-            raise NotFound(f"{name!r} is an alias; name the collection {target!r}")
-
     def _uri(self, name: str) -> str:
         if not PHYSICAL_NAME.fullmatch(name):
             raise InvalidRequest(f"collection name {name!r}: expected {PHYSICAL_NAME.pattern}")
-        return self._place.uri(self._place.table(name))
+        return self.place.uri(self.place.table(name))
 
 
-def _problems(batch: pa.Table | pa.RecordBatch, spec: CollectionSpec) -> Iterator[Problem]:
-    """NaN and infinities are kept as they are, like any other bits."""
-    yield from value_problems(batch, spec, finite=False)
-    yield from layout_of(spec).problems(batch)
+class LanceCollection:
+    """A collection at the version that was newest when it was opened."""
 
+    def __init__(self, place: Place, found: Collection) -> None:
+        self._place = place
+        self._found = found
+        self.label = found.label
+        self.contract = found.layout.spec
 
-def _change_token(collection: Collection) -> str | None:
-    transaction = collection.dataset.read_transaction(collection.dataset.version)
-    if transaction is None:  # of a version that something else wrote without one
-        return None
-    return f"{collection.dataset.version} {transaction.uuid}"
+    def described(self) -> CollectionSpec:
+        return described(self._found)
 
+    def status(self) -> CollectionStatus:
+        dataset = self._found.dataset
+        files = int(dataset.get_version()["metadata"].get("total_files_size", 0))
+        indexes = sum(d.total_size_bytes or 0 for d in dataset.describe_indices())
+        return CollectionStatus(
+            records=dataset.count_rows(), indexed=self._found.built, size_bytes=files + indexes
+        )
 
-def _status(collection: Collection) -> CollectionStatus:
-    dataset = collection.dataset
-    files = int(dataset.get_version()["metadata"].get("total_files_size", 0))
-    indexes = sum(d.total_size_bytes or 0 for d in dataset.describe_indices())
-    return CollectionStatus(
-        records=dataset.count_rows(), indexed=collection.built, size_bytes=files + indexes
-    )
+    def notes(self) -> Iterable[Note]:
+        return unkept(self._found.dataset)
 
+    def scan(
+        self, columns: Sequence[str], *, documents: Sequence[str] | None, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        return ordered(
+            self._found,
+            columns,
+            documents=documents,
+            batch_rows=batch_rows,
+            by_place=isinstance(self._place, LocalPlace),
+        )
 
-def _searched(collection: Collection, query: Query, limit: int) -> list[Hit]:
-    spec = described(collection)  # the metric is that of the index
-    request = checked_query(query, spec, limit=limit, indexed=collection.built)
-    if not query.exact and answers_natively(collection, request):
-        return search_natively(collection, request, query.text, limit=limit)
+    def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
+        return unordered(self._found, columns)
 
-    def records(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        return unordered(collection, columns)
+    def hits(self, request: Request) -> list[Hit] | None:
+        if request.exact or not answers_natively(self._found, request):
+            return None
+        return search_natively(self._found, request)
 
-    return search_exactly(records, request, limit=limit)
+    def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
+        new = in_order_of_id(rows)
+        check_digests(self._found, new)
+        replace_records(self._found, new, replaces, self._place.options)
+
+    def build(self, progress: Progress | None) -> None:
+        """First makes a table of ours one of few fragments. Indexes that are there get the newest
+        rows; in a table that users made nothing else is done."""
+        dataset = self._found.dataset
+        if self.label is not None and len(dataset.get_fragments()) > SMALL_FRAGMENTS:
+            dataset.optimize.compact_files()
+        build_all(dataset, wanted_indexes(self._found), progress)
+
+    def relabel(self, label: Label) -> None:
+        self._found.dataset.update_schema_metadata({LABEL: encoded(label)})
+
+    def complete(self) -> None:
+        if self.label is not None:
+            with self._place.alone():
+                configured(self._found.dataset, self.label.spec)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dr_pipelines.model.compatibility import Note, Outcome
-from dr_pipelines.stores.lancedb.description import ENGINE
+from dr_pipelines.stores.lancedb.schema import ENGINE
 
 
 def unkept(dataset: Any) -> tuple[Note, ...]:

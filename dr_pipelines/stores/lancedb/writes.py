@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import Conflict, InvalidRequest
 from dr_pipelines.model.query import Scalar
-from dr_pipelines.stores.lancedb.description import Collection
 from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.lancedb.filters import one_of
-from dr_pipelines.stores.lancedb.layouts import PRIMARY_KEY, Layout
+from dr_pipelines.stores.lancedb.records import PRIMARY_KEY, Records
 from dr_pipelines.stores.lancedb.scans import unordered
+from dr_pipelines.stores.lancedb.schema import Collection
 
 ROW = "_rowid"
 ATTEMPTS = 10
@@ -134,7 +134,7 @@ def _is_one(collection: Collection, ids: Sequence[str]) -> str:
     return one_of(collection.layout.key or "", _keys(collection.layout, ids))
 
 
-def _keys(layout: Layout, ids: Sequence[str]) -> list[Scalar]:
+def _keys(layout: Records, ids: Sequence[str]) -> list[Scalar]:
     """Ids as the key column has them; one that it cannot have is not there."""
     return [key for key in map(layout.key_value, ids) if key is not None]
 

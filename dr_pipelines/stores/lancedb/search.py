@@ -5,8 +5,8 @@ from typing import Any
 
 from dr_pipelines.model.query import Filter, Hit, fused_hits
 from dr_pipelines.stores.lancedb import vectors
-from dr_pipelines.stores.lancedb.description import Collection
 from dr_pipelines.stores.lancedb.filters import condition
+from dr_pipelines.stores.lancedb.schema import Collection
 from dr_pipelines.stores.shared.requests import Request, VectorRequest
 
 SHOWN = ("id", "document_id", "text")
@@ -31,17 +31,15 @@ def answers_natively(collection: Collection, request: Request) -> bool:
     return vectors.searched_natively(nearest.column, column.type)
 
 
-def search_natively(
-    collection: Collection, request: Request, text: str | None, *, limit: int
-) -> list[Hit]:
-    """At most `limit` hits, best first, ties by id; `text` is that of the query. Two rankings are
-    fused as LanceDB's client does, by reciprocal rank with k = 60."""
+def search_natively(collection: Collection, request: Request) -> list[Hit]:
+    """At most `limit` hits, best first, ties by id. Two rankings are fused as LanceDB's client
+    does, by reciprocal rank with k = 60."""
     rankings = list[list[Hit]]()
     if request.nearest is not None:
         rankings.append(_nearest(collection, request.nearest, request.filter, request.depth))
     if request.terms is not None:
-        rankings.append(_matching(collection, text or "", request.filter, request.depth))
-    return fused_hits(rankings, limit=limit)
+        rankings.append(_matching(collection, request.text or "", request.filter, request.depth))
+    return fused_hits(rankings, limit=request.limit)
 
 
 def _nearest(

@@ -9,7 +9,7 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
-from dr_pipelines.stores.lancedb.indexes import VECTOR_INDEXES
+from dr_pipelines.stores.lancedb.index import VECTOR_INDEXES
 from dr_pipelines.stores.lancedb.vectors import KEPT, searched_natively, stored_type
 from dr_pipelines.stores.shared.fitting import Native, fit_to
 

@@ -11,7 +11,7 @@ from dr_pipelines.model.collection import Metric, VectorIndex
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.lancedb import vectors
 from dr_pipelines.stores.lancedb.filters import name as column_sql
-from dr_pipelines.stores.lancedb.layouts import Entry
+from dr_pipelines.stores.lancedb.records import Entry
 
 COMMON = frozenset(["lists", "target_partition_size", "sample_rate", "max_iterations"])
 GRAPH = frozenset(["m", "ef_construction", "max_level"])

@@ -13,14 +13,12 @@ from dr_pipelines.stores.lancedb import vectors
 from dr_pipelines.stores.shared.exact import fields_of
 from dr_pipelines.stores.shared.misfits import Batch, Problem
 
-LABEL = "dr_pipelines.spec"
-"""Key of the schema's metadata that holds the specification of a collection of ours: it comes and
-goes with the table, in one step."""
+LABEL = "dr_pipelines.label"
+"""Key of the schema's metadata that holds the label of a collection of ours: it comes and goes with
+the table, in one step."""
 PRIMARY_KEY = b"lance-schema:unenforced-primary-key"
 """Key of a column's metadata that says that it is the table's key: of two merges by it that insert
 the same, Lance lets the second one notice."""
-RECORDS = "records"
-TABLE = "table"
 INDEXED = {
     FieldType.STRING: "BTREE",
     FieldType.INTEGER: "BTREE",
@@ -43,7 +41,7 @@ Entry = dict[str, object]
 """A scalar or full-text index: `name`, `type`, `columns`, and `parameters` where it has some."""
 
 
-class Layout(Protocol):
+class Records(Protocol):
     """Between `store_schema(spec)` and the columns of a table. `spec` is the contract: its indexes
     and configuration are what was asked for."""
 
@@ -99,7 +97,7 @@ class Layout(Protocol):
         ...
 
 
-class RecordsLayout:
+class ManagedRecords:
     """Our own: the columns of `store_schema` under their names."""
 
     key: str | None = "id"

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Metric,
@@ -13,25 +12,23 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.planning.parts import UNREPORTED
 from dr_pipelines.stores.lancedb import vectors
-from dr_pipelines.stores.lancedb.indexes import (
+from dr_pipelines.stores.lancedb.foreign import ForeignRecords, mapped
+from dr_pipelines.stores.lancedb.index import (
     TEXT,
     LiveIndex,
     live_indexes,
     text_columns,
 )
-from dr_pipelines.stores.lancedb.layouts import (
+from dr_pipelines.stores.lancedb.records import (
     LABEL,
-    RECORDS,
-    TABLE,
     Entry,
-    Layout,
-    RecordsLayout,
+    ManagedRecords,
+    Records,
 )
-from dr_pipelines.stores.lancedb.tables import TableLayout, mapped
+from dr_pipelines.stores.shared.label import Label, decoded
+from dr_pipelines.stores.shared.layout import Layout, Role, laid_out, layout_of, roles_of
 
 ENGINE = "lancedb"
-BUILT = "dr_pipelines.indexed"
-"""Key of the table's configuration that says that `build_index` has run."""
 STOP_WORDS = "custom_stop_words"
 
 Section = dict[str, Any]
@@ -43,12 +40,12 @@ class Collection:
 
     name: str
     dataset: Any
-    label: CollectionSpec | None
-    layout: Layout
+    label: Label | None
+    layout: Records
 
     @property
     def built(self) -> bool:
-        return self.label is None or BUILT in self.dataset.config()
+        return self.label is None or self.label.indexed
 
 
 def opened(name: str, dataset: Any) -> Collection | None:
@@ -61,21 +58,16 @@ def opened(name: str, dataset: Any) -> Collection | None:
     said = (schema.metadata or {}).get(LABEL.encode())
     if said is None:
         return _foreign(name, dataset)
-    try:
-        label = CollectionSpec.model_validate_json(said)
-    except ValueError as error:  # pydantic's is one
-        raise Damaged(
-            f"the specification of {name!r} is unreadable; restore it from a recovery point"
-        ) from error
-    return Collection(name, dataset, label, layout_of(label))
+    label = decoded(said, of=f"{name!r} (metadata {LABEL!r})")
+    return Collection(name, dataset, label, records_of(label.spec))
 
 
-def layout_of(spec: CollectionSpec) -> Layout:
+def records_of(spec: CollectionSpec) -> Records:
     """How records of a collection of ours lie in its table."""
-    section = spec.engine.get(ENGINE, {})
-    if section.get("layout") == TABLE:
-        return TableLayout(spec, section)
-    return RecordsLayout(spec)
+    section = section_of(spec)
+    if layout_of(section) is Layout.FOREIGN:
+        return ForeignRecords(spec, section)
+    return ManagedRecords(spec)
 
 
 def described(collection: Collection) -> CollectionSpec:
@@ -89,7 +81,7 @@ def described(collection: Collection) -> CollectionSpec:
         described_vectors.append(_vector(vector, found, collection, silent))
     has_text = any(i.type == TEXT and i.column == collection.layout.text for i in live)
     keywords = has_text if collection.built else spec.keyword_index
-    section = dict(spec.engine.get(ENGINE, {"layout": RECORDS}))
+    section = dict(spec.engine.get(ENGINE, laid_out(Layout.MANAGED)))
     section |= _configuration(dataset)
     if collection.built:
         section["indexes"] = [_entry(i, i.name in taken, section, silent) for i in live]
@@ -132,6 +124,12 @@ def section_of(spec: CollectionSpec) -> Section:
     return spec.engine.get(ENGINE, {})
 
 
+def is_collection(dataset: Any) -> bool:
+    """Whether a table has a label, whatever that says, or a vector."""
+    schema = dataset.schema
+    return LABEL.encode() in (schema.metadata or {}) or bool(mapped(schema, ())[2])
+
+
 def _foreign(name: str, dataset: Any) -> Collection | None:
     section, fields, found = mapped(dataset.schema, text_columns(dataset))
     if not found:
@@ -140,10 +138,10 @@ def _foreign(name: str, dataset: Any) -> Collection | None:
         name=name,
         vectors=tuple(found),
         fields=tuple(fields),
-        keyword_index=section["text"] in text_columns(dataset),
+        keyword_index=roles_of(section).get(Role.TEXT) in text_columns(dataset),
         engine={ENGINE: section},
     )
-    return Collection(name, dataset, None, TableLayout(spec, section))
+    return Collection(name, dataset, None, ForeignRecords(spec, section))
 
 
 def _first_on(live: Sequence[LiveIndex], column: str) -> LiveIndex | None:
@@ -174,14 +172,13 @@ def _vector(
 def _configuration(dataset: Any) -> Section:
     schema = {_text(k): _text(v) for k, v in (dataset.schema.metadata or {}).items()}
     schema.pop(LABEL, None)
-    config = {key: value for key, value in dataset.config().items() if key != BUILT}
     said = {
         "storage": {
             "version": dataset.data_storage_version,
             "stable_row_ids": dataset.has_stable_row_ids,
         },
         "properties": schema,
-        "configuration": config,
+        "configuration": dict(dataset.config()),
         "comments": dict(dataset.metadata),
     }
     return {key: value for key, value in said.items() if value or key == "configuration"}

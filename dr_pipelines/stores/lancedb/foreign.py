@@ -1,7 +1,7 @@
 """Tables that users made: what of them is the id, the text, a field and a vector, and the way back.
 
-The mapping is a part of the engine's section (`columns`, `key`, `text`, `uri`), beside the table's
-own Arrow schema (`schema`, serialized): with them `create` makes the table again.
+The mapping is a part of the engine's section (`columns`, `roles`), beside the table's own Arrow
+schema (`schema`, serialized): with them `create` makes the table again.
 """
 
 import base64
@@ -27,14 +27,14 @@ from dr_pipelines.model.collection import (
 from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.lancedb import blobs, values, vectors
-from dr_pipelines.stores.lancedb.layouts import (
+from dr_pipelines.stores.lancedb.digests import digests
+from dr_pipelines.stores.lancedb.records import (
     PRIMARY_KEY,
-    TABLE,
     Entry,
     plain_filter,
     refused,
 )
-from dr_pipelines.stores.lancedb.rows import digests
+from dr_pipelines.stores.shared.layout import Layout, Role, laid_out, roles_of
 from dr_pipelines.stores.shared.misfits import Batch, Problem, problem
 
 KEYS = ("id", "_id", "uuid", "pk")
@@ -53,16 +53,17 @@ DTYPES = {
 Section = dict[str, Any]
 
 
-class TableLayout:
+class ForeignRecords:
     """A table as its section says it is mapped."""
 
     def __init__(self, spec: CollectionSpec, section: Mapping[str, Any]) -> None:
         self.spec = spec
         try:
             self.schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(section["schema"])))
-            self.key: str | None = section["key"]
-            self.text: str | None = section["text"]
-            self._uri: str | None = section["uri"]
+            roles = roles_of(section)
+            self.key: str | None = roles.get(Role.ID)
+            self.text: str | None = roles.get(Role.TEXT)
+            self._uri: str | None = roles.get(Role.URI)
             self._columns: dict[str, str] = dict(section["columns"])
         except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise Damaged(f"{spec.name!r}: its section says nothing usable of its table") from error
@@ -215,11 +216,8 @@ def mapped(
             columns[exact] = field.name
             fields.append(Field(name=exact, type=FieldType.STRING, filterable=False))
     section = {
-        "layout": TABLE,
+        **laid_out(Layout.FOREIGN, {Role.ID: key, Role.TEXT: text, Role.URI: uri}),
         "schema": base64.b64encode(schema.remove_metadata().serialize()).decode(),
-        "key": key,
-        "text": text,
-        "uri": uri,
         "columns": columns,
     }
     return section, fields, found
