@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.backup.native import keep_native
-from dr_pipelines.backup.snapshot import LossAccepted, backup
+from dr_pipelines.backup.result import LossAccepted
+from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.errors import ProvenanceChanged, Refused
@@ -33,6 +34,7 @@ from dr_pipelines.ingestion.epochs import accept_epoch
 from dr_pipelines.ingestion.quarantine import Decision, accept
 from dr_pipelines.ingestion.refusals import refusals_recorded
 from dr_pipelines.ingestion.schema_change import accept_schema
+from dr_pipelines.live.live import Live
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.collection import (
     CollectionSpec,
@@ -54,9 +56,10 @@ from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.proof.points import record_proof
 from dr_pipelines.protocols import NativeFile, NativeVersion, Progress
 from dr_pipelines.repository import manifests, reachability
+from dr_pipelines.repository.history import History
 from dr_pipelines.sources.baseline import BaselinedSource
-from dr_pipelines.stores.memory import MemoryVectorStore
 from dr_pipelines.stores.shared.misfits import misfits_of, problem
+from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
     DIMENSION,
@@ -243,7 +246,7 @@ def _beginnings(world: World, source: ListedSource) -> None:
     process = replace(process, repository=replace(process.repository, writer=writer))
     process.ingest()
     process.backup()
-    record_proof(process.history, checks=("equal", "restorable"))
+    record_proof(process.history, process.point(), checks=("equal", "restorable"))
 
 
 def _by_hand(world: World, source: ListedSource) -> None:
@@ -252,12 +255,9 @@ def _by_hand(world: World, source: ListedSource) -> None:
     process = world.process()
     _edit(process, "b", "by hand")
     process.backup()
-    keep_native(
-        process.collection,
-        repository=process.repository,
-        store=process.store,
-        native=process.store,  # type: ignore[arg-type]
-    )
+    native = process.store
+    assert isinstance(native, Engine)
+    keep_native(process.history, store=native, native=native)
     _edit(process, "a", "by hand, lost")
     source.upsert("a", "six seven", at=_day(3), title="A", team="red")
     commit_only(process, _day(3).date().isoformat())
@@ -277,7 +277,7 @@ def _refusals(world: World, source: ListedSource) -> None:
     with suppress(Refused), refusals_recorded(process.history):
         raise Refused("the policy says another chunker")
     decision = Decision((Listed.BAD,), "a test record", "somebody@example.org")
-    accept(process.collection, decision, repository=process.repository)
+    accept(process.history, decision)
 
 
 def _restored(world: World, source: ListedSource, store: Engine) -> None:
@@ -286,10 +286,8 @@ def _restored(world: World, source: ListedSource, store: Engine) -> None:
     world.process().restore("seq:7", route=Route.LOAD, switch=True)
     process = world.process()
     backup(
-        process.collection,
-        repository=process.repository,
-        store=store,
-        lease=process.lease,
+        process.history,
+        live=process.live,
         unread=source.unread(),
         accepting=LossAccepted(("records",), "known", "somebody@example.org"),
     )
@@ -303,22 +301,10 @@ def _rewritten(world: World, source: ListedSource) -> None:
     """Another history, then another schema, each accepted by name."""
     say_anew(source)
     process = world.process()
-    accept_epoch(
-        process.lineage,
-        "second",
-        repository=process.repository,
-        store=process.store,
-        lease=process.lease,
-    )
+    accept_epoch(process.lineage, "second", history=process.history, live=process.live)
     process.backup()
     process = new_process(world)
-    accept_schema(
-        process.lineage,
-        "third",
-        repository=process.repository,
-        store=process.store,
-        lease=process.lease,
-    )
+    accept_schema(process.lineage, "third", history=process.history, live=process.live)
     process.backup()
 
 
@@ -348,10 +334,8 @@ def _shapes(world: World) -> None:
     process.store.promote("shapes", alias="forms")
     process.store.write("shapes", pa.Table.from_pylist(rows, schema=store_schema(SHAPES)))
     backup(
-        "shapes",
-        repository=process.repository,
-        store=process.store,
-        lease=process.lease,
+        History(process.repository, "shapes"),
+        live=Live(process.store, process.lease, "shapes"),
         adopt=Timeline(id=1, physical="shapes", store="default"),
     )
 
