@@ -180,12 +180,12 @@ class Tick:
             if request is None:
                 return [], self.ahead()
             return [request], ""
-        return [], f"{self.summary()}; the last tries were in vain, the next one waits"
+        return [], f"{self.summary()}; the last tries failed, the next one waits"
 
     def ahead(self) -> str:
         """Why no run can read what is unread: a partition begins with its day."""
         return (
-            f"{self.summary()}; the source's clock is ahead: what is unread belongs to "
+            f"{self.summary()}; the source's clock is ahead: unread changes belong to "
             f"{self.status.behind[0]}, which is to come. Until then: dr ingest {self.tracked.name}"
         )
 

@@ -37,7 +37,7 @@ def after_ingestion(begun: Answer, answer: Answer) -> Answer:
     """A backup whose source was read first."""
 
     def show(console: "Console") -> None:
-        console.print("nothing of the source was read yet: first, all of it")
+        console.print("the source was never read: all of it is ingested first")
         begun.show(console)
         answer.show(console)
 
@@ -73,7 +73,7 @@ def _unchanged(done: "Backup") -> Answer:
 
     def show(console: "Console") -> None:
         console.print(
-            f"{collection}: nothing changed since log:{plan.unchanged}, by the engine's own word; "
+            f"{collection}: nothing changed since log:{plan.unchanged}, according to the engine; "
             "no record was read"
         )
         for part in plan.unfit:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.project.project import Project
 
 WAY_OUT = (
-    "Say it again in a form that can be read, or let it go, as a decision that the log keeps: "
-    "dr ingest {collection} --accept-quarantine PLACE:HASH --reason TEXT"
+    "Send it again in a readable form, or accept its loss, which the log records: dr ingest "
+    "{collection} --accept-quarantine PLACE:HASH --reason TEXT"
 )
 
 
@@ -55,8 +55,8 @@ def ingest(
         typer.Option(
             "--accept-epoch",
             metavar="NAME",
-            help="Accept, under a name of your choice, that the source's history was rewritten, "
-            "and read all of it again.",
+            help="Accept that the source's history was rewritten, and read all of it again. The "
+            "name is yours to choose.",
         ),
     ] = None,
     accept_schema: Annotated[
@@ -64,8 +64,8 @@ def ingest(
         typer.Option(
             "--accept-schema",
             metavar="NAME",
-            help="Accept, under a name of your choice, that the policy's fields are others than "
-            "the collection's: read everything again into a new collection, then serve that.",
+            help="Accept that the policy's fields differ from the collection's: read everything "
+            "into a new collection, then serve that. The name is yours to choose.",
         ),
     ] = None,
     accept_quarantine: Annotated[
@@ -73,18 +73,20 @@ def ingest(
         typer.Option(
             "--accept-quarantine",
             metavar="PLACE:HASH",
-            help="Let a line go that cannot be read, by the name under which it is printed; may be "
-            "given several times. The log keeps who did and the --reason.",
+            help="Accept that this line is never read; use the name that the commands print. May "
+            "be repeated. The log records who accepted it and the --reason.",
         ),
     ] = None,
     reason: Annotated[
         str | None,
-        typer.Option("--reason", metavar="TEXT", help="Why a line is let go."),
+        typer.Option("--reason", metavar="TEXT", help="Why the loss of a line is accepted."),
     ] = None,
     plan: Annotated[
         bool,
         typer.Option(
-            "--plan", help="Say how much there is to read and embed, and how long; do nothing."
+            "--plan",
+            help="Print how much there is to read and embed, and how long it will take; "
+            "change nothing.",
         ),
     ] = False,
     policies: Policies = POLICIES,
@@ -117,7 +119,9 @@ def ingest(
         )
     if plan:
         if first or last or accept_epoch or accept_schema or accept_quarantine:
-            raise Mistake("--plan is of everything that is new, and does nothing: give it alone")
+            raise Mistake(
+                "--plan covers everything new and changes nothing: use it without other options"
+            )
         return give(_plan_answer(project, collection), as_json=as_json)
     if accept_quarantine or reason is not None:
         _accept_quarantine(project, collection, accept_quarantine or [], reason)
@@ -184,7 +188,7 @@ def _plan_lines(collection: str, expected: "Forecast") -> list[str]:
     )
     how = "counted" if expected.counted else f"estimated from {number(expected.sampled)} changes"
     by = "as records took so far" if expected.bytes_measured else "by their vectors and texts"
-    took = "not measured: no ingest of it was timed yet"
+    took = "unknown: no ingestion of it was timed yet"
     if expected.rate and expected.duration is not None:
         took = (
             f"{seconds(expected.duration.total_seconds())}, at {expected.rate:.1f} records a second"

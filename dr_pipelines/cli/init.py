@@ -38,7 +38,8 @@ def init(
         typer.Option(
             "--collection",
             metavar="NAME",
-            help="Of a store, only this collection; may be repeated. Of a source, its name.",
+            help="For a store: only this collection; may be repeated. For a source: the "
+            "collection's name.",
         ),
     ] = None,
     embedder: Annotated[
@@ -46,7 +47,8 @@ def init(
         typer.Option(
             "--embedder",
             metavar="MODEL",
-            help="Of a source, what makes vectors of its texts: a model's directory, package:NAME, "
+            help="For a source: the model that embeds its texts. A model's directory, "
+            "package:NAME, "
             "a name on the Hugging Face hub, or hashing. By default the model that is installed.",
         ),
     ] = None,
@@ -101,7 +103,7 @@ def _proposed(what: str, names: list[str], embedder: str | None, *, base: Path) 
     subject = subject_of(what, context)
     if isinstance(subject, StoreSubject):
         if embedder is not None:
-            raise Mistake("--embedder is for a source: what is in a store has its vectors")
+            raise Mistake("--embedder is for a source: collections of a store have vectors already")
         return propose_store(subject, context, only=names, owner=owner)
     if len(names) > 1:
         raise Mistake("--collection: a source becomes one collection, so give it one name")
@@ -137,7 +139,7 @@ def _nothing(proposal: "Proposal") -> Answer:
     }
 
     def show(console: "Console") -> None:
-        console.print("nothing that could be backed up is there, so no file is written")
+        console.print("nothing there can be backed up: no file was written")
         _show_left_out(console, proposal)
 
     return Answer(value, show, ExitCode.FAILED)
@@ -167,7 +169,7 @@ def _answer(proposal: "Proposal", policies: Path) -> Answer:
         _show_left_out(console, proposal)
         if proposal.unset:
             console.print(
-                f"The URL may hold a password, so the file says ${{{proposal.unset}}}: set "
+                f"The URL may hold a password, so the file names ${{{proposal.unset}}}: set "
                 f"{proposal.unset} to it first, in the environment",
                 soft_wrap=True,
             )

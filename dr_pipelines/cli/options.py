@@ -82,9 +82,7 @@ Collection = Annotated[
 At = Annotated[str, typer.Option("--at", metavar="AT", help=AT)]
 Policies = Annotated[
     Path,
-    typer.Option(
-        "--policies", metavar="FILE", envvar="DR_POLICIES", help="The policies to work by."
-    ),
+    typer.Option("--policies", metavar="FILE", envvar="DR_POLICIES", help="The policies file."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON document.")]
 ExpectHead = Annotated[
@@ -93,12 +91,12 @@ ExpectHead = Annotated[
         "--expect-head",
         parser=a_hash,
         metavar="SHA256",
-        help="Refuse unless the newest log entry is the one of this hash, or follows it: for a "
-        "machine that has seen nothing of the repository yet.",
+        help="Refuse unless the newest log entry has this hash, or follows the entry that has it: "
+        "for a machine that has not used the repository yet.",
     ),
 ]
 Limit = Annotated[
-    int, typer.Option("--limit", parser=a_number(1), metavar="N", help="At most so many.")
+    int, typer.Option("--limit", parser=a_number(1), metavar="N", help="Show at most this many.")
 ]
 StoreName = Annotated[
     str | None,

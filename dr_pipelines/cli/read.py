@@ -90,7 +90,7 @@ def documents(
     from dr_pipelines.contents.documents import live_documents, stored_documents
 
     if store and at is not None:
-        raise Mistake("--at is a point of the backup and --store the live store: give one of them")
+        raise Mistake("--at reads the backup and --store the live store: give only one")
     project = open_project(policies, collection)
     if store:
         rows = live_documents(live_store(project, collection), collection)
@@ -104,7 +104,7 @@ def verify(
     collection: Collection,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="AT", help=f"One recovery point; all of them without. {AT}"),
+        typer.Option("--at", metavar="AT", help=f"Only this recovery point; by default all. {AT}"),
     ] = None,
     level: Annotated[
         int,
@@ -256,6 +256,6 @@ def _verify_answer(verification: "Verification") -> Answer:
         for finding in verification.findings:
             console.print(f"  {finding.key}: {finding.problem}")
         if not verification.points:
-            console.print("  nothing is backed up yet: there was nothing to look at")
+            console.print("  nothing is backed up yet: there was nothing to verify")
 
     return Answer(value, show, ExitCode.SUCCEEDED if verification.sound else ExitCode.FAILED)

@@ -47,7 +47,7 @@ SNIPPET = 160
 def search(
     collection: Collection,
     text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="What to look for.", show_default=False)
+        str | None, typer.Argument(metavar="TEXT", help="Text to search for.", show_default=False)
     ] = None,
     filter: Annotated[
         str | None,
@@ -71,7 +71,7 @@ def search(
         typer.Option(
             "--like",
             metavar="ID",
-            help="Instead of TEXT: what is near this record, by the vector that the store has.",
+            help="Instead of TEXT: find records near this one, by its stored vector.",
         ),
     ] = None,
     embedder: Annotated[
@@ -79,7 +79,7 @@ def search(
         typer.Option(
             "--embedder",
             metavar="NAME",
-            help="What embeds TEXT, one of the policies' embedders.",
+            help="The embedder of the policies that embeds TEXT.",
         ),
     ] = None,
     limit: Limit = 5,
@@ -201,7 +201,7 @@ def _stored_vector(store: "VectorStore", collection: str, record: str) -> "Float
             for batch in store.scan(collection, columns=["id", name], documents=document_ids):
                 matching = batch.filter(pc.equal(batch["id"], record))
                 if matching.num_rows and not matching[name][0].is_valid:
-                    raise Mistake(f"{displayed_line(record)!r} has no vector: nothing is near it")
+                    raise Mistake(f"{displayed_line(record)!r} has no vector to search by")
                 if matching.num_rows:
                     return np.asarray(matching[name][0].as_py(), np.float32)
     except NotFound as error:

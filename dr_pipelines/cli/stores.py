@@ -80,8 +80,9 @@ def drop(
         console.print(f"{name} was removed from store {chosen}: {_described(done.was)}")
         if roles:
             console.print(
-                f"roles that a restore made for it stay: {', '.join(map(displayed_line, roles))}. "
-                "They are in use by now, or not this user's to remove: DROP ROLE, once they are not"
+                "roles that a restore created for it are kept: "
+                f"{', '.join(map(displayed_line, roles))}. "
+                "They are in use, or this user may not drop them: DROP ROLE, once that has changed"
             )
 
     return give(Answer(value, show), as_json=as_json)

@@ -10,8 +10,9 @@ SHOWN_DIGITS = 16
 LISTED = 20
 SENTENCE_CHARACTERS = 200
 NO_NAMES = (
-    "; {} of them are more than are known one by one, so they cannot be let go and count until the "
-    "source is written without them and read again (dr ingest COLLECTION --accept-epoch NAME)"
+    "; {} of them are only counted, not listed, so their loss cannot be accepted; they count "
+    "until the source is written without them and read again (dr ingest COLLECTION --accept-epoch "
+    "NAME)"
 )
 
 
@@ -143,8 +144,8 @@ class Unread:
     def remarks(self, limit: int = 3) -> list[str]:
         """A line about each kind of it that waits for nobody."""
         counts = (
-            (self.accepted, "let go by decision"),
-            (self.superseded, "not read, of documents that were said again later"),
+            (self.accepted, "accepted as lost"),
+            (self.superseded, "not read, of documents that were sent again later"),
             (self.duplicates, "delivered twice"),
         )
         remarks = [f"{number} {what}" for number, what in counts if number]

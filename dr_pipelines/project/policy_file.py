@@ -84,7 +84,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InvalidPolicy(f"{path}: cannot be read: {error.strerror}; {WAY_OUT}") from None
     if len(data) > MAX_BYTES:
-        raise InvalidPolicy(f"{path}: larger than {MAX_BYTES} bytes, which no policies file is")
+        raise InvalidPolicy(f"{path}: larger than {MAX_BYTES} bytes, too large for a policies file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -38,8 +38,8 @@ def open_repository(blobs: "BlobStore", machine: Machine, *, run: str = "") -> "
     )
     if remembered and remembered != repository.identity.id:
         raise Damaged(
-            f"{blobs.url} holds another repository than the one this machine knows there. If "
-            f"that is meant, remove {memory.path}"
+            f"{blobs.url} holds another repository than the one this machine knows there. If that "
+            f"is intended, remove {memory.path}"
         )
     memory.write(repository.identity.id)
     return repository
@@ -75,7 +75,7 @@ class RepositoryMemory:
             return None
         except (ValueError, KeyError, TypeError):
             raise Damaged(
-                f"{self.path} is not readable, which says what repository this machine has used: "
+                f"{self.path} records which repository this machine has used, and cannot be read: "
                 f"remove it if {self._url} is the right one"
             ) from None
         except OSError as error:
@@ -107,8 +107,8 @@ def _exists(blobs: "BlobStore", memory: RepositoryMemory, remembered: str | None
         return True
     if remembered:
         raise Damaged(
-            f"{blobs.url} holds no repository, but this machine has used one there: is it "
-            f"mounted, is it the right place? To begin anew, remove {memory.path}"
+            f"{blobs.url} holds no repository, but this machine has used one there: check that it "
+            f"is mounted and the right place. To start a new repository, remove {memory.path}"
         )
     return False
 

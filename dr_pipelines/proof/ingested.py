@@ -50,7 +50,7 @@ class Audit:
     def summary(self) -> str:
         """One line a problem, at most `NAMED` of them."""
         if not self.examined:
-            return "; ".join(self.problems) or "nothing was there to look at"
+            return "; ".join(self.problems) or "there was nothing to examine"
         more = len(self.problems) - NAMED
         return "\n".join(
             [*self.problems[:NAMED], *([f"and {more} more problems"] if more > 0 else [])]

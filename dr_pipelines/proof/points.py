@@ -132,7 +132,10 @@ def claims_missing(
         days = {partition.day.isoformat() for partition in lineage.source.partitions()}
     except (NotFound, Unavailable):
         return []
-    return [f"{day}: said to be ingested, but not listed" for day in sorted(open_claims & days)]
+    return [
+        f"{day}: ingested according to the log, but not listed"
+        for day in sorted(open_claims & days)
+    ]
 
 
 def _unfit(snapshot: SnapshotDetail) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ class _Lines:
             if earlier == hash(step.raw):
                 self._duplicates += 1
             else:
-                reason = f"seq {step.own} was said before with other content"
+                reason = f"seq {step.own} came before with other content"
                 self._wait(replace(step.result, reason=reason), repeats=True)
         else:
             self._wait(step.result, repeats=step.repeats)

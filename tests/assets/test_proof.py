@@ -263,7 +263,7 @@ def test_a_day_that_dagster_takes_for_ingested_must_be_listed(ingested: Location
     done = ingested.run("snapshot_notes")
 
     assert description_of(done, "lists_every_partition") == (
-        "2026-01-12: said to be ingested, but not listed"
+        "2026-01-12: ingested according to the log, but not listed"
     )
     assert made(done) == ["snapshot"]
 

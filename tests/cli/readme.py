@@ -1,4 +1,4 @@
-"""The session in the README: its commands, what it says they print, and running them."""
+"""The session in README.md and docs/commands.md: its commands, their output, and running them."""
 
 import os
 import re
@@ -11,12 +11,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+COMMANDS = ROOT / "docs" / "commands.md"
+PAGES = (README, COMMANDS)
+"""One session, in this order."""
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command and its output, as the README has them."""
+    """A command and its output, as the pages have them."""
 
     command: str
     output: str
@@ -67,7 +70,7 @@ def plain(text: str) -> str:
 
 
 def written(text: str, directory: Path) -> str:
-    """The README with the output of a run made now: `python -m tests.cli.readme` writes it."""
+    """A page with the output of a run made now: `python -m tests.cli.readme` writes all."""
 
     def block(match: re.Match[str]) -> str:
         steps = session(match.group(0))
@@ -82,4 +85,5 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as scratch:
         furnish(Path(scratch))
-        README.write_text(written(README.read_text(), Path(scratch)))
+        for page in PAGES:
+            page.write_text(written(page.read_text(), Path(scratch)))

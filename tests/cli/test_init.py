@@ -81,7 +81,7 @@ def test_a_source_that_was_never_read_is_read_by_its_first_backup(place: Workpla
     place.dr("init", "wiki", "--embedder", "hashing")
     done = place.dr("backup", "wiki")
     assert done.code == 0, done.err
-    assert done.out.startswith("nothing of the source was read yet: first, all of it")
+    assert done.out.startswith("the source was never read: all of it is ingested first")
     assert "first, all of it" not in place.dr("backup", "wiki").out
 
 

@@ -72,7 +72,7 @@ USAGE: list[tuple[str, str]] = [
     ),
     (
         "ingest notes --plan --accept-epoch x",
-        "--plan is of everything that is new, and does nothing: give it alone",
+        "--plan covers everything new and changes nothing: use it without other options",
     ),
     ("ingest notes --accept-epoch=", "--accept-epoch is empty: give the new history a name"),
     (
@@ -107,7 +107,7 @@ USAGE: list[tuple[str, str]] = [
     ("documents notes --at soon", f"'soon' names no recovery point: {AT}"),
     (
         "documents notes --at latest --store",
-        "--at is a point of the backup and --store the live store: give one of them",
+        "--at reads the backup and --store the live store: give only one",
     ),
     ("verify notes --at soon", f"'soon' names no recovery point: {AT}"),
     (

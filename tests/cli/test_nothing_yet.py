@@ -36,7 +36,7 @@ def test_a_verification_of_nothing_fails(fresh: Workplace) -> None:
     before = left(fresh)
     result = fresh.dr("verify", "notes")
     assert result.code == 1
-    assert "nothing is backed up yet: there was nothing to look at" in result.out
+    assert "nothing is backed up yet: there was nothing to verify" in result.out
     assert left(fresh) == before
 
 

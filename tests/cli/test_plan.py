@@ -29,7 +29,7 @@ def test_a_plan_counts_what_is_new_and_touches_nothing(fresh: Workplace) -> None
     assert value["days"] == ["2026-01-05", "2026-01-06", "2026-01-07"]
     assert (value["changes"], value["records"], value["records_counted"]) == (6, 6, True)
     assert (value["seconds"], value["records_a_second"]) == (None, None)
-    assert "time: not measured: no ingest of it was timed yet" in shown.out
+    assert "time: unknown: no ingestion of it was timed yet" in shown.out
     assert fresh.dr("ingest", "notes", "--json").json["records"] == value["records"]
 
 

@@ -9,8 +9,9 @@ import yaml
 from dr_pipelines.cli.app import app
 from dr_pipelines.project.policy_file import load_policies
 from tests.cli.readme import (
+    COMMANDS,
+    PAGES,
     README,
-    ROOT,
     furnish,
     perform,
     plain,
@@ -21,17 +22,18 @@ from tests.cli.readme import (
 @pytest.mark.timeout(900)  # a real model embeds; a busy machine is slow
 def test_the_session_prints_what_the_readme_says(tmp_path: Path) -> None:
     furnish(tmp_path)
-    steps = list(session(README.read_text()))
+    steps = [step for page in PAGES for step in session(page.read_text())]
     assert len(steps) == 12
     for step in steps:
         printed = perform(step.command, tmp_path)
         assert plain(printed) == plain(step.output), step.command
 
 
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README.read_text())
-    assert len(links) >= 6
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    assert len(links) >= (6 if page == README else 1)
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_the_policies_in_the_readme_are_read(tmp_path: Path) -> None:
@@ -46,10 +48,11 @@ def test_the_policies_in_the_readme_are_read(tmp_path: Path) -> None:
 def test_the_table_of_commands_is_complete() -> None:
     import typer
 
-    rows = re.findall(r"^\| `dr (\w+)([^|]*(?:\\\|[^|]*)*)` \|(.*)\|$", README.read_text(), re.M)
+    rows = re.findall(r"^\| `dr (\w+)([^|]*(?:\\\|[^|]*)*)` \|(.*)\|$", COMMANDS.read_text(), re.M)
     listed = {name: arguments + text for name, arguments, text in rows}
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert list(listed) == list(commands)
+    assert re.findall(r"^\| `dr (\w+)` \|", README.read_text(), re.M) == list(commands)
     everywhere = {"--help", "--policies", "--json"}
     missing = [
         f"{name} {parameter.opts[0]}"

@@ -59,7 +59,7 @@ def test_a_record_of_a_document_with_many_is_found(protected: Workplace) -> None
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("--like", "bare"), 2, "'bare' has no vector: nothing is near it"),
+        (("--like", "bare"), 2, "'bare' has no vector to search by"),
         (("--like", "gone"), 1, "no record 'gone' in the store"),
         (("--like", "m1", "--mode", "hybrid"), 2, "--like asks by the vector of a record"),
         (("tea", "--like", "m1"), 2, "--like asks by the vector of a record"),

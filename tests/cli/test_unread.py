@@ -1,4 +1,5 @@
-"""Whatever of a source cannot be read is said by every command, until it is read or let go."""
+"""Whatever of a source cannot be read is said by every command, until it is read or accepted as "
+"lost."""
 
 import json
 import os
@@ -346,7 +347,7 @@ def test_a_line_of_a_document_that_was_said_again_is_counted_everywhere(
 ) -> None:
     later = {"seq": 8, "ts": "2026-01-07T11:00:00Z", "op": "upsert", "id": "a", "text": "right"}
     protected.write_feed(feed_lines() + BAD + json.dumps(later) + "\n")
-    message = "1 not read, of documents that were said again later"
+    message = "1 not read, of documents that were sent again later"
     ingest = protected.dr("ingest", "notes")
     assert (ingest.code, message in ingest.out) == (0, True)
     backup = protected.dr("backup", "notes")
@@ -369,8 +370,9 @@ def test_lines_beyond_those_that_are_known_one_by_one_are_said_with_the_way_out(
     left = protected.dr("ingest", "notes", *words, "--reason", "junk", "--json")
     assert (left.code, left.json["unread"]["count"], left.json["unread"]["unnamed"]) == (3, 2, 2)
     message = (
-        "2 of them are more than are known one by one, so they cannot be let go and count until "
-        "the source is written without them and read again (dr ingest COLLECTION --accept-epoch "
+        "2 of them are only counted, not listed, so their loss cannot be accepted; they count "
+        "until the source is written without them and read again (dr ingest COLLECTION "
+        "--accept-epoch "
         "NAME)"
     )
     assert message in protected.dr("ingest", "notes").out

@@ -120,7 +120,7 @@ BAD_LINES = [
     (raw(ts="yesterday"), "ts is 'yesterday'; expected an ISO 8601 time with a zone"),
     (raw(ts=5), "ts is 5; expected an ISO 8601 time with a zone"),
     (raw(ts="0001-01-01T00:00:00+23:00"), "ISO 8601"),
-    (raw(seq=1, text="other"), "seq 1 was said before with other content"),
+    (raw(seq=1, text="other"), "seq 1 came before with other content"),
     (raw(seq=0), "seq is 0; expected an integer from 1"),
     (raw(seq=2**63), "integer from 1"),
     (raw(seq="2"), "integer from 1"),  # type: ignore[arg-type]
@@ -355,7 +355,7 @@ def test_a_line_delivered_twice_is_a_duplicate_and_another_with_its_position_is_
     assert [row["position"] for row in rows(source)] == [1, 2, 3, 4, 5]
     assert source.unread().duplicates == 2
     assert reasons(source.quarantined(0, 9)) == [
-        ("line 7", "seq 3 was said before with other content", 4)
+        ("line 7", "seq 3 came before with other content", 4)
     ]
 
 

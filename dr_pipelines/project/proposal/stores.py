@@ -42,7 +42,7 @@ TENANTS = (
     "account_id",
     "user_id",
 )
-OF_OURS = "left by dr (`dr stores` lists it): no name of users stands for it"
+OF_OURS = "left over from dr (see `dr stores`): no alias points to it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def _proposed(store: VectorStore, entry: Asked, *, engine: str, owner: str) -> P
         return LeftOut(
             entry.native,
             "policies cannot have this name (a letter, then at most 62 letters, digits, _ and -), "
-            f"and no other can be given to what {engine} has: point an alias at it, or rename it",
+            f"and {engine} collections cannot get another: point an alias at it, or rename it",
         )
     try:
         spec, status = store.describe(entry.name), store.status(entry.name)
@@ -209,12 +209,12 @@ def _lines(
 ) -> Iterator[Line]:
     yield Line(1, entry.name, comment=f"{value['records']} records when this was written")
     yield Line(2, "owner", owner, OWNER)
-    yield Line(2, "authority", "store", "the store is all there is: nothing is read again")
+    yield Line(2, "authority", "store", "the store is the only copy: there is no source")
     yield Line(2, "store", "main", "one of `stores`")
     if entry.stored_as is not None:
         yield Line(2, "stored_as", entry.stored_as, "what the store calls it")
     if entry.aliases:
-        yield comment(2, f"also asked for as: {', '.join(entry.aliases)}")
+        yield comment(2, f"aliases: {', '.join(entry.aliases)}")
     if value["key"]:
         yield comment(2, f"its key, which the store says: {', '.join(value['key'])}")
     yield Line(2, "dimension", value["dimension"], _said_of_vectors(spec.vectors))

@@ -61,5 +61,6 @@ def _require_readable(path: Path, *, environ: Mapping[str, str]) -> None:
     except InvalidPolicy as error:
         problems = str(error).replace(f"{path}:", "line ")
         raise InvalidRequest(
-            f"what was found cannot be said in a policies file, and nothing is written: {problems}"
+            "what is there cannot be described in a policies file, and nothing is written: "
+            f"{problems}"
         ) from None
