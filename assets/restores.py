@@ -14,6 +14,7 @@ from dr_pipelines.project.recovery import clock_of, open_for
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.report import (
     finding_lines,
+    interruption_lines,
     membership_lines,
     misfit_lines,
     next_steps,
@@ -97,6 +98,8 @@ def restore_collection(
         return
     progress = TextReport(context.log, dr_project.elapsed).texts
     done = run_recovery(plan, resources, progress=progress)
+    for line in interruption_lines(done):
+        context.log.info(line)
     for line in recovery_lines(done):
         context.log.warning(displayed(line))
     steps = _next_steps(done, opened, dr_project.policies)
@@ -208,6 +211,8 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "left_out": done.left_out,
         "refused": displayed_values([str(misfit) for misfit in done.refused]),
         "switched": done.switched,
+        "interrupted": done.interrupted or "",
+        "earlier_seconds": round(total_seconds(done.earlier), 3),
         "seconds": round(sum(phase.seconds for phase in done.phases), 3),
         **phases,
         **digest_metadata(done.digests),

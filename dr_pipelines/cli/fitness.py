@@ -93,27 +93,10 @@ def fit_word(entry: "LogEntry") -> str:
     return detail.fit if detail.fit in ("fits", "tried") else "accepted"
 
 
-def fit_value(
-    fitness: "Fitness | None", accepted: "tuple[Acceptance, ...]"
-) -> dict[str, Any] | None:
-    """For --json; None where no snapshot has looked yet."""
-    from dr_pipelines.model.fitness import unaccepted
-
-    if fitness is None:
-        return None
-    return {
-        "verdict": fitness.word,
-        "unaccepted": [loss.part for loss in unaccepted(fitness, accepted)],
-        "losses": [loss.model_dump(mode="json") for loss in fitness.losses()],
-        "accepted": [acceptance.model_dump(mode="json") for acceptance in accepted],
-        **fitness.model_dump(mode="json"),
-    }
-
-
 def fit_summary(
     fitness: "Fitness | None", accepted: "tuple[Acceptance, ...]"
 ) -> dict[str, Any] | None:
-    """The same in short, for a list of points."""
+    """The verdict on putting a point back, for a list of points; None before the first snapshot."""
     from dr_pipelines.model.fitness import unaccepted
 
     if fitness is None:
@@ -123,6 +106,21 @@ def fit_summary(
         "unaccepted": [loss.part for loss in unaccepted(fitness, accepted)],
         "misfits": fitness.misfits,
         "untried": fitness.untried,
+    }
+
+
+def fit_value(
+    fitness: "Fitness | None", accepted: "tuple[Acceptance, ...]"
+) -> dict[str, Any] | None:
+    """All that is known of putting a point back, for --json; None before the first snapshot."""
+    summary = fit_summary(fitness, accepted)
+    if fitness is None or summary is None:
+        return None
+    return {
+        **summary,
+        "losses": [loss.model_dump(mode="json") for loss in fitness.losses()],
+        "accepted": [given.model_dump(mode="json") for given in accepted],
+        **fitness.model_dump(mode="json"),
     }
 
 

@@ -231,6 +231,7 @@ def _opened(project: "Project", request: "Request") -> "Resources":
 
 def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
     from dr_pipelines.recovery.report import (
+        interruption_lines,
         recovery_head,
         recovery_lines,
         recovery_value,
@@ -254,6 +255,8 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
             rows = number(phase.rows) if phase.rows else ""
             phases.add_row(phase.name, seconds(phase.seconds), rows)
         console.print(phases)
+        for line in interruption_lines(done):
+            console.print(line)
         for line in recovery_lines(done):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         console.print(" ".join(then))

@@ -124,6 +124,15 @@ class Phase:
     rows: int = 0
 
 
+class RunRecord(Stored):
+    """What this machine remembers of runs of a plan that did not come to their end: the phases that
+    ended, oldest first, and the one that was `running`. `origin` is the plan's."""
+
+    origin: str
+    phases: tuple[Phase, ...] = ()
+    running: str | None = None
+
+
 class Refusal(Stored):
     """Why a plan is not carried out as it is. `about` is what stands in the way: with `loss` and
     `code` it is somebody's consent, which `Request` can give; `error` is the kind of error that
@@ -178,7 +187,8 @@ class Recovery:
     `findings` are parts of the specification that the store reports differently, or not at all.
     `left_out` counts records that the engine refused, `refused` names the first of them: they
     stay in the recovery point. `same_model`: the vectors are those of the point, or were made
-    again as those were.
+    again as those were. `earlier` are the phases of runs before it that were interrupted, the
+    last of them in `interrupted`.
     """
 
     plan: Plan
@@ -191,6 +201,8 @@ class Recovery:
     entry: int | None
     embedded: int = 0
     same_model: bool = True
+    earlier: tuple[Phase, ...] = ()
+    interrupted: str | None = None
     findings: tuple[PartFinding, ...] = ()
     left_out: int = 0
     refused: tuple[Misfit, ...] = ()

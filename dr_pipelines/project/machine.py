@@ -11,6 +11,7 @@ from dr_pipelines.host.permissions import Access
 if TYPE_CHECKING:
     from dr_pipelines.monitoring.exposure import CachedStatusFile
     from dr_pipelines.protocols import Lease
+    from dr_pipelines.recovery.journal import FileJournal
     from dr_pipelines.repository.witness import FileWitness
 
 
@@ -52,6 +53,13 @@ class Machine:
         from dr_pipelines.repository.witness import FileWitness
 
         return FileWitness(self.repository(url), self.access)
+
+    @property
+    def journal(self) -> "FileJournal":
+        """Phases of recoveries that have not come to their end."""
+        from dr_pipelines.recovery.journal import FileJournal
+
+        return FileJournal(self.state / "recoveries", self.access)
 
     def cached_status(self, collection: str) -> "CachedStatusFile":
         """What was last seen of a collection's source and log."""

@@ -45,4 +45,5 @@ def open_for(project: Project, request: "Request", *, run: str = "") -> "Resourc
         lease=project.lease,
         lineage=lineage,
         native=project.native(request.store) if wants_files else None,
+        journal=project.machine.journal,
     )

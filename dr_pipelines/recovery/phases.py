@@ -3,21 +3,43 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-from dr_pipelines.model.recovery import Phase
+from dr_pipelines.model.recovery import Phase, Plan, RunRecord
+from dr_pipelines.recovery.journal import Journal
 
 
-@dataclass
 class Stopwatch:
-    """Times the phases of a recovery."""
+    """Times the phases of a run, and records each as it begins and ends. `earlier` is the record of
+    runs of the same plan that did not come to their end."""
 
-    phases: list[Phase] = field(default_factory=list)
+    def __init__(self, plan: Plan, journal: Journal) -> None:
+        self.phases: list[Phase] = []
+        self.earlier: RunRecord = journal.last(plan)
+        self._plan = plan
+        self._journal = journal
 
     @contextmanager
     def phase(self, name: str) -> Iterator[list[int]]:
         """Time a phase; put the number of rows into the list that is yielded."""
+        self._record(name)
         rows = [0]
         started = time.monotonic()
         yield rows
         self.phases.append(Phase(name, time.monotonic() - started, rows[0]))
+        self._record(None)
+
+    def seconds(self) -> dict[str, float]:
+        """The seconds that each phase took, in all runs of the plan together."""
+        total = dict[str, float]()
+        for phase in (*self.earlier.phases, *self.phases):
+            total[phase.name] = total.get(phase.name, 0.0) + phase.seconds
+        return total
+
+    def end(self) -> None:
+        """The plan is carried out."""
+        self._journal.end(self._plan)
+
+    def _record(self, running: str | None) -> None:
+        phases = (*self.earlier.phases, *self.phases)
+        record = RunRecord(origin=self._plan.origin, phases=phases, running=running)
+        self._journal.keep(self._plan, record)

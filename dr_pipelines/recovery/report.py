@@ -103,6 +103,15 @@ def vectors_phrase(done: Recovery) -> str:
     return "equal within tolerance" if done.same_model else "made by another model"
 
 
+def interruption_lines(done: Recovery) -> list[str]:
+    """What runs before this one did of the same plan, where one was interrupted."""
+    if not done.earlier and done.interrupted is None:
+        return []
+    phases = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in done.earlier) or "nothing"
+    where = f"; interrupted in {done.interrupted}" if done.interrupted else ""
+    return [f"an earlier run did: {phases}{where}"]
+
+
 def recovery_lines(done: Recovery) -> list[str]:
     """What is not as it was: records that the engine refused, parts of the configuration."""
     return [*left_out_lines(done), *finding_lines(done.plan.collection, done.findings)]
@@ -190,6 +199,8 @@ def recovery_value(done: Recovery) -> dict[str, Any]:
         "refused": [misfit.model_dump() for misfit in done.refused],
         "estimate": [asdict(phase) for phase in plan.estimate],
         "phases": [asdict(phase) for phase in done.phases],
+        "earlier": [asdict(phase) for phase in done.earlier],
+        "interrupted": done.interrupted,
         "seconds": total_seconds(done.phases),
     }
 

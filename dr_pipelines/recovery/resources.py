@@ -4,14 +4,17 @@ from dataclasses import dataclass
 
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.protocols import Lease, NativeFiles, VectorStore
+from dr_pipelines.recovery.journal import Journal, NoJournal
 from dr_pipelines.repository.repository import Repository
+
+NOT_RECORDED = NoJournal()
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
     """Where a recovery reads, and where it builds. A `lineage` is for route `replay` alone,
     `native` for `native`; the repository may be one that cannot be written, unless vectors are made
-    again or the plan switches."""
+    again or the plan switches. `journal` records phases on this machine."""
 
     repository: Repository
     store: VectorStore
@@ -19,3 +22,4 @@ class Resources:
     lease: Lease
     lineage: Lineage | None = None
     native: NativeFiles | None = None
+    journal: Journal = NOT_RECORDED

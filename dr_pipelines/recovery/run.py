@@ -1,7 +1,7 @@
 """A plan carried out: build beside, prove, then switch. Nothing is ever restored over a collection
 being served, and nothing is served that was not read back and found equal."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
 from dr_pipelines.live.left_out import write_left_out
@@ -41,7 +41,10 @@ def run_recovery(plan: Plan, resources: Resources, *, progress: Progress | None 
     with resources.lease(plan.physical):  # two restores of one point build under one name
         require_unserved(plan, resources)
         point = planned_point(plan, resources.repository)
-        return _Run(plan, resources, point, progress).through()
+        watch = Stopwatch(plan, resources.journal)
+        recovery = _Run(plan, resources, point, progress, watch).through()
+        watch.end()
+        return recovery
 
 
 def _require_planned(plan: Plan, resources: Resources) -> None:
@@ -68,7 +71,7 @@ class _Run:
     resources: Resources
     point: RecoveryPoint
     progress: Progress | None
-    watch: Stopwatch = field(default_factory=Stopwatch)
+    watch: Stopwatch
 
     def through(self) -> Recovery:
         """All phases, in order."""
@@ -103,7 +106,7 @@ class _Run:
                 manifest.model_copy(update=update),
                 self.plan,
                 self.resources,
-                phases=self.watch.phases,
+                seconds=self.watch.seconds(),
             )
 
     def recovery(
@@ -128,6 +131,8 @@ class _Run:
             switched=plan.switch,
             entry=entry,
             embedded=expected.embedded,
+            earlier=self.watch.earlier.phases,
+            interrupted=self.watch.earlier.running,
             same_model=expected.manifest.provenance == self.point.manifest.provenance,
             findings=compare_parts(plan.spec, described, engine=engine),
             left_out=make.left.total,

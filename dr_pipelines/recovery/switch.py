@@ -1,6 +1,5 @@
 """The switch: a restored collection becomes the one that is served."""
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from dr_pipelines import __version__
 from dr_pipelines.errors import Conflict, Refused
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.details import RestoreDetail
-from dr_pipelines.model.recovery import Phase, Plan
+from dr_pipelines.model.recovery import Plan
 from dr_pipelines.model.recovery_point import (
     Made,
     Manifest,
@@ -43,7 +42,7 @@ def switch(
     plan: Plan,
     resources: Resources,
     *,
-    phases: Sequence[Phase],
+    seconds: dict[str, float],
 ) -> int:
     """Start a new timeline on a restored collection and point the alias at it.
 
@@ -59,7 +58,7 @@ def switch(
             engine=namespace(store.engine),
             route=str(plan.route),
             records=manifest.counts.records,
-            phases={phase.name: phase.seconds for phase in phases},
+            phases=seconds,
         )
         history = History(repository, plan.collection)
         head = history.append("restore", _Switch(point, manifest, plan, made).at).head

@@ -87,7 +87,20 @@ def test_a_plan_alone_touches_nothing(ingested: Location) -> None:
     (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
     assert output.metadata["touched"].value is False
     assert output.metadata["code_digest"].value == ""
+    assert output.metadata["refusals"].value == []
+    assert (output.metadata["serves"].value, output.metadata["resumed"].value) == (True, False)
+    assert output.metadata["expected_seconds"].value == 0  # nothing was restored yet
     assert (store.collections(), store.aliases(), ingested.log_kinds()) == before
+
+
+def test_a_plan_that_would_be_refused_says_why(ingested: Location) -> None:
+    done = ingested.run("restore", config=config(plan_only=True, embedder="other"))
+
+    assert done.success
+    (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
+    (said,) = output.metadata["refusals"].value
+    assert "--embedder is for --route replay" in said
+    assert said in failure_of(ingested.run("restore", config=config(embedder="other")))
 
 
 def test_code_without_consent_is_named_with_its_digest(
