@@ -11,9 +11,9 @@ import dagster as dg
 
 from dr_pipelines.errors import DrError
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.display import displayed
 from dr_pipelines.model.notation import duration_text
-from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.project.project import Project
 
 from .failures import explained

@@ -8,7 +8,7 @@ Where the source is the authority nothing else counts, so every document is dele
 has one too (mixed), what only the store has is not the source's to take back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,26 +16,19 @@ import pyarrow as pa
 
 from dr_pipelines import __version__
 from dr_pipelines.errors import (
-    Conflict,
-    InvalidRequest,
     NotFound,
-    Refused,
 )
 from dr_pipelines.ingestion.canaries import canaries_for, model_proof
-from dr_pipelines.ingestion.days import Reading, plan_day, source_days
 from dr_pipelines.ingestion.ingest import (
-    DayCommit,
     Ingested,
     bind,
-    partition_of,
-    prepare_day,
     require_provenance,
 )
 from dr_pipelines.ingestion.lineage import Lineage
-from dr_pipelines.ingestion.quarantine import open_lines
-from dr_pipelines.live.live import Applied, Live
-from dr_pipelines.model.details import EpochBegun, IngestDetail
-from dr_pipelines.model.policy import Authority
+from dr_pipelines.ingestion.reread import Reread, read_again, require_new_name
+from dr_pipelines.live.live import Live
+from dr_pipelines.model.collection_policy import Authority
+from dr_pipelines.model.details import IngestDetail
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema
 from dr_pipelines.model.recovery_point import (
     Manifest,
@@ -48,7 +41,6 @@ from dr_pipelines.repository.fold import NEWEST_FIRST
 from dr_pipelines.repository.history import History, NextEntry, Tip
 from dr_pipelines.repository.segments import write_segment
 
-NAME_LIMIT = 64
 TOMBSTONE_ROWS = 65_536
 
 _ALL = "SELECT document_id FROM documents ORDER BY document_id"
@@ -86,80 +78,48 @@ def accept_epoch(
     require_new_name(manifest, name)
     bound = bind(lineage, history=history, live=live)
     live.follow(history)
-    reading = Reading(manifest.epoch + 1, {})
-    commits = []
-    for found in source_days(lineage):
-        day = plan_day(lineage, reading, found.day.isoformat())
-        if on_day:
-            on_day(day.name)
-        commits.append(prepare_day(lineage, day, history=history, progress=progress))
-    if not commits:
-        raise Refused(
-            f"{lineage.collection}: the source's new history is empty: accepting it would delete "
-            "every document"
-        )
-    entry = _Epoch(lineage, EpochBegun(number=reading.epoch, name=name), commits, bound, authority)
-    head = history.append("ingest", entry.at).head
-    applied: Applied = live.follow(history)
-    return Ingested(
-        days=tuple(commit.day.name for commit in commits),
-        records=sum(commit.rows for commit in commits),
-        empty=sum(commit.empty for commit in commits),
-        unread=open_lines(history.repository, manifest, lineage.source.unread()),
-        entries=(head.number,),
-        applied=applied,
+    read = read_again(
+        lineage, name, history=history, planned=manifest, progress=progress, on_day=on_day
     )
-
-
-def require_new_name(manifest: Manifest, name: str) -> None:
-    """Refuse a name that is none, or that of the epoch in force."""
-    if not name.strip() or len(name) > NAME_LIMIT:
-        raise InvalidRequest(f"epoch {name!r}: expected a name of 1 to {NAME_LIMIT} characters")
-    if name == manifest.epoch_name:
-        raise InvalidRequest(
-            f"{manifest.collection}: epoch {name!r} is in force already; a new one needs a new name"
-        )
+    head = history.append("ingest", _Epoch(read, bound, authority).at).head
+    return read.ingested(head, live.follow(history))
 
 
 @dataclass(frozen=True, slots=True)
 class _Epoch:
-    """A whole new history of the source as an entry; `begun` follows the epoch in force."""
+    """A whole new history of the source as an entry."""
 
-    lineage: Lineage
-    begun: EpochBegun
-    commits: Sequence[DayCommit]
+    read: Reread
     bound: Timeline
     authority: Authority
 
     def at(self, tip: Tip) -> NextEntry:
-        lineage, manifest = self.lineage, tip.of_timeline(self.bound)
-        require_provenance(lineage, manifest)
-        if manifest.epoch != self.begun.number - 1:
-            raise Conflict(f"{lineage.collection}: another run accepted an epoch meanwhile")
+        read, manifest = self.read, self.read.newest(tip, bound=self.bound)
+        require_provenance(read.lineage, manifest)
         return NextEntry(
             manifest=self._replaced(manifest, tip),
             pending=(*tip.pending, tip.number),
             detail=IngestDetail(
-                days_total=len(self.commits),
-                records=sum(commit.rows for commit in self.commits),
-                epoch=self.begun,
-                canaries=model_proof(lineage),
+                days_total=len(read.commits),
+                records=read.records,
+                epoch=read.begun,
+                canaries=model_proof(read.lineage),
             ),
         )
 
     def _replaced(self, manifest: Manifest, tip: Tip) -> Manifest:
-        lineage, history = self.lineage, tip.history
+        lineage, history, begun = self.read.lineage, tip.history, self.read.begun
         query = _ALL if self.authority == "source" else _SAID_BY_SOURCE
-        gone = _tombstones(history, manifest, query, epoch=self.begun.number, generation=tip.number)
-        added = [*gone, *(ref for commit in self.commits for ref in commit.segments)]
+        gone = _tombstones(history, manifest, query, epoch=begun.number, generation=tip.number)
+        added = [*gone, *self.read.segments()]
         grown = advance(history.repository, manifest, added, entry=tip.number)
         environment = lineage.embedder.environment
         update = {
-            "epoch": self.begun.number,
-            "epoch_name": self.begun.name,
+            "epoch": begun.number,
+            "epoch_name": begun.name,
             "since": lineage.source.baseline,
             "baseline": lineage.source.baseline,
-            "partitions": {c.day.name: partition_of(c, entry=tip.number) for c in self.commits},
+            "partitions": self.read.partitions(entry=tip.number),
             "environments": grown.environments | {environment.fingerprint: environment},
             "canaries": canaries_for(lineage, history=history, manifest=manifest),
             "tool_version": __version__,

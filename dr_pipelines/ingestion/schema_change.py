@@ -6,27 +6,23 @@ The entry is like a restore's: a new timeline, bound to a collection that nothin
 until all of it is written.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dr_pipelines import __version__
-from dr_pipelines.errors import Conflict, NotFound, Refused
+from dr_pipelines.errors import NotFound, Refused
 from dr_pipelines.ingestion.canaries import canaries_for, model_proof
-from dr_pipelines.ingestion.days import Reading, plan_day, source_days
-from dr_pipelines.ingestion.epochs import require_new_name
 from dr_pipelines.ingestion.ingest import (
-    DayCommit,
     Ingested,
     new_collection_beside,
-    partition_of,
-    prepare_day,
     require_provenance,
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
+from dr_pipelines.ingestion.reread import Reread, read_again, require_new_name
 from dr_pipelines.live.live import Live
-from dr_pipelines.model.details import EpochBegun, RestoreDetail
-from dr_pipelines.model.policy import Authority
+from dr_pipelines.model.collection_policy import Authority
+from dr_pipelines.model.details import RestoreDetail
 from dr_pipelines.model.recovery_point import (
     Manifest,
     Timeline,
@@ -63,29 +59,14 @@ def accept_schema(
     _require_change(lineage, manifest, authority=authority)
     require_new_name(manifest, name)
     live.follow(history)
-    reading, commits = Reading(manifest.epoch + 1, {}), list[DayCommit]()
-    for found in source_days(lineage):
-        day = plan_day(lineage, reading, found.day.isoformat())
-        if on_day:
-            on_day(day.name)
-        commits.append(prepare_day(lineage, day, history=history, progress=progress))
-    if not commits:
-        raise Refused(f"{lineage.collection}: the source is empty: there is nothing to read again")
+    read = read_again(
+        lineage, name, history=history, planned=manifest, progress=progress, on_day=on_day
+    )
     with live.leased():
         used = frozenset(timeline.physical for timeline in manifest.timelines)
         physical = new_collection_beside(lineage, history=history, live=live, used=used)
-    begun = EpochBegun(number=reading.epoch, name=name)
-    entry = _Schema(lineage, begun, commits, manifest.current, physical)
-    head = history.append("restore", entry.at).head
-    applied = live.follow(history)
-    return Ingested(
-        days=tuple(commit.day.name for commit in commits),
-        records=sum(commit.rows for commit in commits),
-        empty=sum(commit.empty for commit in commits),
-        unread=open_lines(history.repository, manifest, lineage.source.unread()),
-        entries=(head.number,),
-        applied=applied,
-    )
+    head = history.append("restore", _Schema(read, physical).at).head
+    return read.ingested(head, live.follow(history))
 
 
 def _known_manifest(lineage: Lineage, history: History) -> Manifest:
@@ -109,35 +90,28 @@ def _require_change(lineage: Lineage, manifest: Manifest, *, authority: Authorit
 
 @dataclass(frozen=True, slots=True)
 class _Schema:
-    """A whole new history in the collection `physical` as an entry; `begun` follows the epoch in
-    force."""
+    """A whole new history in the collection `physical` as an entry."""
 
-    lineage: Lineage
-    begun: EpochBegun
-    commits: Sequence[DayCommit]
-    bound: Timeline
+    read: Reread
     physical: str
 
     def at(self, tip: Tip) -> NextEntry:
-        latest = tip.of_timeline(self.bound)
-        if latest.epoch != self.begun.number - 1:
-            raise Conflict(f"{latest.collection}: another run accepted an epoch meanwhile")
-        added = [ref for commit in self.commits for ref in commit.segments]
-        begun = self._begun(latest, tip)
+        read = self.read
+        begun = self._begun(read.newest(tip, bound=read.planned.current), tip)
         return NextEntry(
-            manifest=advance(tip.history.repository, begun, added, entry=tip.number),
+            manifest=advance(tip.history.repository, begun, read.segments(), entry=tip.number),
             pending=(tip.number,),
             detail=RestoreDetail(
                 route="schema",
                 physical=self.physical,
-                epoch=self.begun,
-                days_total=len(self.commits),
-                canaries=model_proof(self.lineage),
+                epoch=read.begun,
+                days_total=len(read.commits),
+                canaries=model_proof(read.lineage),
             ),
         )
 
     def _begun(self, latest: Manifest, tip: Tip) -> Manifest:
-        lineage = self.lineage
+        read, lineage = self.read, self.read.lineage
         timeline = Timeline(
             id=next_timeline(latest.timelines),
             parent=latest.timeline,
@@ -154,9 +128,9 @@ class _Schema:
             provenance=lineage.provenance,
             environments={environment.fingerprint: environment},
             canaries=canaries_for(lineage, history=tip.history, manifest=latest),
-            epoch=self.begun.number,
-            epoch_name=self.begun.name,
-            partitions={c.day.name: partition_of(c, entry=tip.number) for c in self.commits},
+            epoch=read.begun.number,
+            epoch_name=read.begun.name,
+            partitions=read.partitions(entry=tip.number),
             since=lineage.source.baseline,
             baseline=lineage.source.baseline,
             accepted=latest.accepted,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr_pipelines.errors import DrError
+from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.fitness import Acceptance, Fitness
-from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.model.recovery_point import Head, Manifest
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.freshness import (

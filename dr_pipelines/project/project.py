@@ -17,9 +17,10 @@ from dr_pipelines.host.permissions import (
     umask_for,
     use_temporary_directory,
 )
+from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.components import SourcePolicy, StorePolicy
 from dr_pipelines.model.notation import did_you_mean
-from dr_pipelines.model.policy import CollectionPolicy, Policies
+from dr_pipelines.model.policy import Policies
 from dr_pipelines.project import adapters, repository_access
 from dr_pipelines.project.adapters import PolicyContext
 from dr_pipelines.project.machine import Machine

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Literal
 
 from dr_pipelines.errors import NotFound
-from dr_pipelines.model.policy import CollectionPolicy
+from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.project.project import Project
 
 if TYPE_CHECKING:  # they bring Arrow, which reading a log does not need

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from dr_pipelines.ingestion.epochs import accept_epoch
-from dr_pipelines.model.policy import Authority
+from dr_pipelines.model.collection_policy import Authority
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.testing.world import (
     START,

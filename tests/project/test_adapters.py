@@ -22,6 +22,8 @@ from dr_pipelines.model.collection import (
     Metric,
     Vector,
 )
+from dr_pipelines.model.collection_keys import FieldPolicy, Objective
+from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.components import (
     CharacterChunkerPolicy,
     ChunkerPolicy,
@@ -39,7 +41,6 @@ from dr_pipelines.model.lineage import (
     Provenance,
     SourceProvenance,
 )
-from dr_pipelines.model.policy import CollectionPolicy, FieldPolicy, Objective
 from dr_pipelines.project import adapters
 from dr_pipelines.project.policy_file import load_policies
 from dr_pipelines.sources.git import GitSource

@@ -15,6 +15,8 @@ from pydantic import ValidationError
 
 from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import FieldType, Metric
+from dr_pipelines.model.collection_keys import Degradation, FieldPolicy, Objective
+from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.components import (
     DocumentChunkerPolicy,
     HashingPolicy,
@@ -22,13 +24,7 @@ from dr_pipelines.model.components import (
     StorePolicy,
 )
 from dr_pipelines.model.notation import duration, duration_text, holds_secret
-from dr_pipelines.model.policy import (
-    CollectionPolicy,
-    Degradation,
-    FieldPolicy,
-    Objective,
-    Policies,
-)
+from dr_pipelines.model.policy import Policies
 from dr_pipelines.project import policy_file
 from dr_pipelines.project.policy_file import InvalidPolicy, load_policies
 from dr_pipelines.project.policy_places import Document, read_document

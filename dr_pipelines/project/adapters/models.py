@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.components import (
     CharacterChunkerPolicy,
     EmbedderPolicy,
@@ -13,7 +14,6 @@ from dr_pipelines.model.components import (
     SentenceTransformerPolicy,
     TokenChunkerPolicy,
 )
-from dr_pipelines.model.policy import CollectionPolicy
 from dr_pipelines.project.adapters.context import PolicyContext
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, Field, Metric, Vector, VectorIndex
+from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.notation import VECTOR_NAME
-from dr_pipelines.model.policy import CollectionPolicy
 
 if TYPE_CHECKING:
     from dr_pipelines.protocols import Chunker, Embedder, Source
