@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -11,13 +12,10 @@ from dr_pipelines.backup.result import NOTHING_ACCEPTED, LossAccepted, Snapshot
 from dr_pipelines.backup.served import first_manifest, live_spec, parts_of
 from dr_pipelines.errors import InvalidRequest, Refused
 from dr_pipelines.live.live import Live
-from dr_pipelines.model.fitness import (
-    Fitness,
-)
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.fitness import Fitness, Part
 from dr_pipelines.model.misfit import NAMED, Misfit
-from dr_pipelines.model.recovery_point import (
-    Timeline,
-)
+from dr_pipelines.model.recovery_point import Manifest, Timeline
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.proof.trial import NOWHERE, Scratch, tried
 from dr_pipelines.protocols import VectorReader
@@ -94,25 +92,7 @@ def take_snapshot(
             f"{base.current.physical!r} is empty and nothing is known of it: there is nothing to "
             "back up yet"
         )
-    trial, untried = tried(
-        collection,
-        live,
-        inspection.sample,
-        store=store,
-        scratch=scratch,
-        before=base.fitness.trial if base.fitness else None,
-        now=began,
-    )
-    fitness = Fitness(
-        engine=store.engine,
-        parts=parts,
-        misfits=inspection.misfits.total + inspection.observed.held,
-        named=_named(inspection),
-        together=inspection.misfits.together(_list_of(inspection)),
-        tolerance=store.vector_tolerance,
-        trial=trial,
-        untried=untried,
-    )
+    fitness = _fitness(base, live, inspection, parts, store=store, scratch=scratch, now=began)
     _require_losses(collection, accepting.parts, fitness)
     compared = Comparison(
         tip=tip,
@@ -129,6 +109,38 @@ def take_snapshot(
     committed = history.append("snapshot", compared.at)
     head, snapshot = committed.head, committed.entry.snapshot
     return replace(snapshot, number=head.number, sha256=head.sha256)
+
+
+def _fitness(
+    base: Manifest,
+    live: CollectionSpec,
+    inspection: Inspection,
+    parts: tuple[Part, ...],
+    *,
+    store: VectorReader,
+    scratch: Scratch,
+    now: datetime,
+) -> Fitness:
+    """What is known of putting the snapshot back, after a trial where one is due."""
+    trial, untried = tried(
+        base.collection,
+        live,
+        inspection.sample,
+        store=store,
+        scratch=scratch,
+        before=base.fitness.trial if base.fitness else None,
+        now=now,
+    )
+    return Fitness(
+        engine=store.engine,
+        parts=parts,
+        misfits=inspection.misfits.total + inspection.observed.held,
+        named=_named(inspection),
+        together=inspection.misfits.together(_list_of(inspection)),
+        tolerance=store.vector_tolerance,
+        trial=trial,
+        untried=untried,
+    )
 
 
 def _named(inspection: Inspection) -> tuple[Misfit, ...]:
