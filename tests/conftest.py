@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 gc.disable()  # until everything is imported: pytest_collection
+# Threads of models that have nothing to do sleep: two processes of tests share the processors.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 pytest_plugins = ("tests.temporary",)
 pytest.register_assert_rewrite("dr_pipelines.testing")
