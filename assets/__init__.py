@@ -1,5 +1,12 @@
 """The Dagster code location: assets open a project, call one verb and report what it said.
 
+Where things are: `documents`, `chunks`, `embeddings`, `collections` and `snapshots` are the assets;
+`checks`, `jobs`, `restores` and `sensors` the rest that users see. A new check is a function in
+`checks`, a new figure a line in `metadata`. `declare` is how assets are declared, `tracked` the
+collection as all of these see it. Sensors ask `runs` which runs of Dagster there are, `run_process`
+whether their processes live, and `outside_runs` what was done without Dagster. `failures` shows
+errors; `builder`, `component` and `definitions` put everything together.
+
 A checkout loads it as `assets`. The wheel carries it as `dr_pipelines_dagster`, for other code
 locations to include: by `build_defs`, or by the component `DrPipelines`.
 """

@@ -26,10 +26,10 @@ from dr_pipelines.proof.restorable import check_restorable
 from dr_pipelines.repository.history import History
 
 from .failures import explained
-from .reporting import fit_metadata, unread_metadata
+from .metadata import fit_metadata, unread_metadata
 from .resources import ProjectResource
+from .run_process import noted
 from .tracked import Tracked
-from .workers import noted
 
 ONE_DAY = "dagster/partition"
 FIRST_DAY, LAST_DAY = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -180,9 +180,7 @@ def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
         unread = seen.protection_status.unread
         lines = _named([line.sentence for line in unread.lines], total=unread.count)
         sentences = "; ".join(filter(None, [*unread.sentences(), lines]))
-        late = unread.tail_since is not None and (
-            dr_project.now() - unread.tail_since >= tracked.policy.objectives.rpo
-        )
+        late = unread.tail_late(dr_project.now(), rpo=tracked.policy.objectives.rpo)
         return check_result(not unread.count and not late, sentences, unread_metadata(unread))
 
     return nothing_unread

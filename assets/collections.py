@@ -5,9 +5,11 @@ import dagster as dg
 from dr_pipelines.ingestion.by_stage import commit_days
 from dr_pipelines.monitoring.exposure import look
 
-from .reporting import DayReport, look_metadata
+from .declare import asset_by_day
+from .metadata import look_metadata
+from .progress import DayReport
 from .resources import ProjectResource
-from .tracked import Tracked, asset_by_day
+from .tracked import Tracked
 
 
 def build_collection(tracked: Tracked) -> dg.AssetsDefinition:

@@ -4,9 +4,10 @@ import dagster as dg
 
 from dr_pipelines.ingestion.by_stage import read_days
 
-from .reporting import DayReport
+from .declare import asset_by_day
+from .progress import DayReport
 from .resources import ProjectResource
-from .tracked import Tracked, asset_by_day
+from .tracked import Tracked
 
 
 def build_documents(tracked: Tracked) -> dg.AssetsDefinition:

@@ -28,9 +28,10 @@ from dr_pipelines.recovery.report import (
 from dr_pipelines.recovery.run import run_recovery
 
 from .failures import explained
-from .reporting import TextReport, digest_metadata, head_metadata
+from .metadata import digest_metadata, head_metadata
+from .progress import TextReport
 from .resources import ProjectResource
-from .workers import noted
+from .run_process import noted
 
 
 class RestoreConfig(dg.Config):

@@ -12,8 +12,8 @@ import dagster as dg
 from dr_pipelines.planning.freshness import Action, Attempts, expected_duration
 from dr_pipelines.planning.occupancy import Occupancy, Run, occupancy
 
+from .run_process import process_gone
 from .tracked import COLLECTION_TAG, Tracked
-from .workers import worker_gone
 
 NEED_TAG = "dr/need"
 """Run tag that names what a run was started for; tries are counted by it."""
@@ -113,7 +113,7 @@ class Runs:
             run.run_id,
             queued_since=waiting,
             ours=NEED_TAG in run.tags,
-            gone=worker_gone(self.instance, record),
+            gone=process_gone(self.instance, record),
         )
 
     def _still(self, ids: Collection[str], status: dg.DagsterRunStatus) -> Iterator[dg.DagsterRun]:

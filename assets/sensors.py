@@ -32,10 +32,10 @@ from dr_pipelines.planning.freshness import (
 from dr_pipelines.planning.occupancy import Occupancy
 from dr_pipelines.repository.history import History
 
-from .by_hand import ByHand, Heard
 from .checks import FIRST_DAY, LAST_DAY
 from .failures import explained
-from .reporting import Metadata, exposure_metadata, point_metadata, unread_metadata
+from .metadata import Metadata, exposure_metadata, point_metadata, unread_metadata
+from .outside_runs import OutsideRuns, Reported
 from .resources import ProjectResource
 from .runs import NEED_TAG, Runs
 from .tracked import COLLECTION_TAG, Tracked
@@ -114,14 +114,14 @@ def build_rpo_sensor(
         tick = Tick(tracked, seen.protection_status, runs, before.gone)
         requests, reason = tick.requests()
         events, cursor = tick.events(before, history)
-        heard, proof = tick.by_hand(before, history)
-        if heard.summary:
-            context.log.info(heard.summary)
-        cursor = replace(cursor, heard=heard.through, heard_proof=proof)
+        reported, proof = tick.outside_runs(before, history)
+        if reported.summary:
+            context.log.info(reported.summary)
+        cursor = replace(cursor, heard=reported.through, heard_proof=proof)
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason="; ".join(filter(None, (reason, heard.summary))) if reason else None,
-            asset_events=[*events, *heard.events],
+            skip_reason="; ".join(filter(None, (reason, reported.summary))) if reason else None,
+            asset_events=[*events, *reported.events],
             cursor=replace(cursor, seen=seen, gone=tick.occupancy.gone).text(),
         )
 
@@ -236,17 +236,17 @@ class Tick:
             return [], after
         return [dg.AssetObservation(asset_key=key, metadata=self.facts(now))], after
 
-    def by_hand(self, before: Cursor, history: History) -> tuple[Heard, int]:
+    def outside_runs(self, before: Cursor, history: History) -> tuple[Reported, int]:
         """Work that was done without Dagster, and the proof that was reported last. Nothing
         while a run is at work: it reports its own work."""
         if self.occupancy.working or self.occupancy.gone:
-            return Heard((), before.heard), before.heard_proof
-        hand = ByHand(self.tracked, self.runs.instance, history, self.status.head)
-        heard = hand.days(since=before.heard, today=self.now.date().isoformat())
+            return Reported((), before.heard), before.heard_proof
+        outside = OutsideRuns(self.tracked, self.runs.instance, history, self.status.head)
+        reported = outside.days(since=before.heard, today=self.now.date().isoformat())
         proof, at = self.status.proven, self.status.proven_at
         if at is not None and proof != before.heard_proof:
-            hand.report_proof(proof, at)
-        return heard, proof
+            outside.report_proof(proof, at)
+        return reported, proof
 
     def facts(self, now: Protection) -> Metadata:
         """Metadata of an event about the collection's protection."""

@@ -12,9 +12,10 @@ from dr_pipelines.planning.freshness import freshness_windows
 from dr_pipelines.project.backup import open_for_backup
 from dr_pipelines.proof.points import newest_snapshot, record_proof
 
-from .reporting import look_metadata, point_metadata
+from .declare import asset
+from .metadata import look_metadata, point_metadata
 from .resources import ProjectResource
-from .tracked import Tracked, asset
+from .tracked import Tracked
 
 
 def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:

@@ -1,8 +1,7 @@
 """A collection as the builders see it: names, owner, partitions, versions. Nothing that runs."""
 
 import re
-import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,18 +12,12 @@ from dr_pipelines.errors import DrError
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.display import displayed
-from dr_pipelines.model.notation import duration_text
 from dr_pipelines.project.project import Project
-
-from .failures import explained
-from .workers import noted
 
 COLLECTION_TAG = "dr/collection"
 """Run tag that names the collection a run writes to; dagster.yaml allows one run for each value."""
 VERSION_DIGITS = 16
 OWNER = re.compile(r"team:.+|[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
-
-Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
 @dataclass(frozen=True)
@@ -112,65 +105,6 @@ class Tracked:
     def owners(self) -> list[str]:
         """The owner, where Dagster takes it for one: `team:NAME` or an e-mail address."""
         return [owner for owner in (self.policy.owner,) if OWNER.fullmatch(owner)]
-
-
-def asset(
-    tracked: Tracked, name: str, *, kinds: set[str], deps: Sequence[dg.AssetDep] = (), **more: Any
-) -> Decorator:
-    """Declare an asset of a collection, with what all of them have."""
-    declare: Decorator = dg.asset(
-        name=name,
-        key_prefix=tracked.key_prefix,
-        group_name=tracked.group,
-        kinds=kinds,
-        owners=tracked.owners,
-        tags={
-            "authority": tracked.policy.authority,
-            "store": tracked.policy.store,
-            "priority": str(tracked.policy.priority),
-        },
-        metadata=_facts(tracked) | more.pop("metadata", {}),
-        pool=tracked.name,
-        deps=deps,
-        **more,
-    )
-    return lambda function: declare(explained(noted(function)))
-
-
-def asset_by_day(
-    tracked: Tracked,
-    name: str,
-    *,
-    version: str | None,
-    kinds: set[str],
-    after: str | None = None,
-    **more: Any,
-) -> Decorator:
-    """Declare an asset by day, each day made of the same day of the stage before; a range of days
-    is made in one run."""
-    with warnings.catch_warnings():  # of a parameter that Dagster's own pages recommend
-        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
-        return asset(
-            tracked,
-            name,
-            kinds=kinds,
-            deps=[dg.AssetDep(tracked.key(after))] if after else [],
-            partitions_def=tracked.days,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            code_version=version,
-            **more,
-        )
-
-
-def _facts(tracked: Tracked) -> dict[str, Any]:
-    policy = tracked.policy
-    facts: dict[str, Any] = {
-        "owner": policy.owner,
-        "escalation": policy.escalation or policy.owner,
-        "rpo": duration_text(policy.objectives.rpo),
-        "rto": duration_text(policy.objectives.rto),
-    }
-    return facts | ({"version_unknown": tracked.unknown} if tracked.unknown else {})
 
 
 def track(

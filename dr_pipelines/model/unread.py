@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 SHOWN_DIGITS = 16
@@ -84,6 +84,10 @@ class Unread:
         """Since when the oldest of it waits."""
         times = [time for time in (self.since, self.tail_since) if time is not None]
         return min(times, default=None)
+
+    def tail_late(self, now: datetime, *, rpo: timedelta) -> bool:
+        """True if bytes at the end wait for their line end longer than the objective allows."""
+        return self.tail_since is not None and now - self.tail_since >= rpo
 
     def without(self, accepted: Collection[tuple[str, str]]) -> "Unread":
         """The same, with lines let go whose place and hash were accepted."""

@@ -18,9 +18,9 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.test_utils import create_run_for_test
 
+from assets.run_process import MACHINE_TAG, PROCESS_TAG, RunProcess, _note, is_alive, this_machine
 from assets.runs import NEED_TAG, STALE_TAG
 from assets.tracked import COLLECTION_TAG
-from assets.workers import MACHINE_TAG, PROCESS_TAG, Worker, _note, is_alive, this_machine
 from tests.assets.location import Location
 from tests.assets.test_sensors import NEED, requested, tick
 
@@ -67,7 +67,7 @@ def started(
         run_config=config if restores else None,
     )
     if process is not None:
-        worker = replace(Worker.of(run.run_id, process), **other)
+        worker = replace(RunProcess.of(run.run_id, process), **other)
         tags = {MACHINE_TAG: machine or this_machine(), PROCESS_TAG: worker.text()}
         location.instance.add_run_tags(run.run_id, tags)
     start = DagsterEvent(dg.DagsterEventType.RUN_START.value, "ingest_notes")
@@ -264,7 +264,7 @@ def test_a_step_records_the_process_of_its_run(location: Location) -> None:
 
     tags = location.instance.get_run_by_id(done.run_id).tags  # type: ignore[union-attr]
     assert tags[MACHINE_TAG] == this_machine()
-    assert Worker.parse(tags[PROCESS_TAG]) == Worker.of(done.run_id, os.getpid())
+    assert RunProcess.parse(tags[PROCESS_TAG]) == RunProcess.of(done.run_id, os.getpid())
 
 
 def test_a_step_elsewhere_than_its_run_records_nothing(
@@ -283,7 +283,7 @@ def test_a_step_elsewhere_than_its_run_records_nothing(
 def test_a_process_that_is_dead_but_not_buried_is_not_alive(
     process: "subprocess.Popen[bytes]",
 ) -> None:
-    worker = Worker.of("", process.pid)
+    worker = RunProcess.of("", process.pid)
     assert is_alive(worker)
 
     process.kill()

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.by_hand import ByHand
+from assets.outside_runs import OutsideRuns
 from assets.tracked import track
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.proof.points import newest_proof, newest_snapshot, record_proof
@@ -152,7 +152,7 @@ def test_days_before_the_first_partition_are_not_reported(ingested: Location) ->
     head = ingested.project.reading().log("notes").head().number
     (tracked,) = track(ingested.project)
     later = tracked.policy.model_copy(update={"partitions_start": date(2026, 1, 6)})
-    hand = ByHand(
+    hand = OutsideRuns(
         replace(tracked, policy=later),
         ingested.instance,
         ingested.project.collection("notes").history(),
@@ -171,7 +171,9 @@ def test_days_before_the_first_partition_are_not_reported(ingested: Location) ->
 def test_days_to_come_are_said_where_nothing_else_is_reported(ingested: Location) -> None:
     head = ingested.project.reading().log("notes").head().number
     (tracked,) = track(ingested.project)
-    hand = ByHand(tracked, ingested.instance, ingested.project.collection("notes").history(), head)
+    hand = OutsideRuns(
+        tracked, ingested.instance, ingested.project.collection("notes").history(), head
+    )
 
     heard = hand.days(since=0, today="2026-01-04")
 
@@ -182,7 +184,7 @@ def test_days_to_come_are_said_where_nothing_else_is_reported(ingested: Location
 def test_a_tick_reports_some_days_and_says_how_many_are_left(
     ingested: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assets.by_hand.DAYS_A_TICK", 3)
+    monkeypatch.setattr("assets.outside_runs.DAYS_A_TICK", 3)
 
     first = hear(ingested)
     assert {day for _, day in made(first)} == WITH_CHANGES - {"2026-01-09"}

@@ -28,7 +28,7 @@ NAMESPACE = Path("/proc/self/ns/pid")
 
 
 @dataclass(frozen=True)
-class Worker:
+class RunProcess:
     """The process of a run. `began` is in ticks since the boot, which no clock that is set changes;
     it tells a process from a later one with its number. `namespace` is where numbers count."""
 
@@ -42,13 +42,13 @@ class Worker:
         return "/".join(astuple(self))
 
     @classmethod
-    def parse(cls, text: str) -> "Worker | None":
+    def parse(cls, text: str) -> "RunProcess | None":
         """The worker that `text` wrote; None for anything else."""
         parts = text.split("/")
         return cls(*parts) if len(parts) == 5 and parts[3].isdecimal() else None
 
     @classmethod
-    def of(cls, run_id: str, number: int) -> "Worker":
+    def of(cls, run_id: str, number: int) -> "RunProcess":
         """The process that has a number here and now."""
         return cls(run_id, _read(BOOT), _namespace(), str(number), _began(number))
 
@@ -71,18 +71,18 @@ def noted(function: Callable[P, R]) -> Callable[P, R]:
     return noting
 
 
-def worker_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+def process_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """True if the process of a started run is known to have ended without reporting it."""
     run = record.dagster_run
     if run.status is not dg.DagsterRunStatus.STARTED or run.tags.get(MACHINE_TAG) != this_machine():
         return False
-    worker = Worker.parse(run.tags.get(PROCESS_TAG, ""))
+    worker = RunProcess.parse(run.tags.get(PROCESS_TAG, ""))
     if worker is None or worker.run_id != run.run_id or not _ended(instance, worker):
         return False
     return _still_started(instance, run.run_id)  # it may have ended as it should meanwhile
 
 
-def is_alive(worker: Worker) -> bool:
+def is_alive(worker: RunProcess) -> bool:
     """True if a process of this boot and namespace still runs, or cannot be seen."""
     try:
         os.kill(int(worker.number), 0)
@@ -94,7 +94,7 @@ def is_alive(worker: Worker) -> bool:
     return fields[0] not in "ZX" and fields[19] == worker.began
 
 
-def _ended(instance: dg.DagsterInstance, worker: Worker) -> bool:
+def _ended(instance: dg.DagsterInstance, worker: RunProcess) -> bool:
     if worker.boot != _read(BOOT):
         return True
     if worker.namespace != _namespace():
@@ -108,7 +108,7 @@ def _note(instance: dg.DagsterInstance, run_id: str) -> None:
     number = _process(instance, run_id)
     if number is None or number not in _ancestors():
         return  # this step is elsewhere than its run, and knows nothing of it
-    tags = {MACHINE_TAG: this_machine(), PROCESS_TAG: Worker.of(run_id, number).text()}
+    tags = {MACHINE_TAG: this_machine(), PROCESS_TAG: RunProcess.of(run_id, number).text()}
     run = instance.get_run_by_id(run_id)
     if run is not None and not tags.items() <= run.tags.items():
         instance.add_run_tags(run_id, tags)

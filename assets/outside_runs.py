@@ -22,12 +22,13 @@ from dagster._core.definitions.data_version import (
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
-from dr_pipelines.model.recovery_point import Manifest, Partition
+from dr_pipelines.model.recovery_point import Manifest
 from dr_pipelines.planning.catching_up import unheard
+from dr_pipelines.planning.stages import stage_result
 from dr_pipelines.repository.history import History
 
 from .jobs import DAILY, PROOF
-from .reporting import digest_metadata, point_metadata
+from .metadata import digest_metadata, point_metadata
 from .tracked import VERSION_DIGITS, Tracked
 
 DAYS_A_TICK = 20
@@ -38,7 +39,7 @@ OUTCOME = "without Dagster"
 
 
 @dataclass(frozen=True)
-class Heard:
+class Reported:
     """Events to store, the log entry up to which all days were looked at, and days left, of which
     some are `ahead` of the clock. `earlier` days are before the first partition."""
 
@@ -66,7 +67,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class ByHand:
+class OutsideRuns:
     """Of one collection, as the log's entry `head` has it."""
 
     tracked: Tracked
@@ -74,10 +75,10 @@ class ByHand:
     history: History
     head: int
 
-    def days(self, *, since: int, today: str) -> Heard:
+    def days(self, *, since: int, today: str) -> Reported:
         """Days that the log covers since an entry, and Dagster has not seen so."""
         if self.head == since or not self.tracked.has_source or not self.head:
-            return Heard((), self.head)
+            return Reported((), self.head)
         manifest = self.history.point(self.head).manifest
         first = str(self.tracked.policy.partitions_start)  # what lies before is no partition here
         entries = {day: of.entry for day, of in manifest.partitions.items() if day >= first}
@@ -92,7 +93,7 @@ class ByHand:
             for event in self._day(manifest, name)
         ]
         new = [day for day, of in manifest.partitions.items() if of.entry > since]
-        return Heard(
+        return Reported(
             events,
             through if left else self.head,
             left,
@@ -130,20 +131,20 @@ class ByHand:
     def _day(self, manifest: Manifest, name: str) -> Iterator[dg.AssetMaterialization]:
         partition, before = manifest.partitions[name], None
         for stage in DAILY:
-            rows, size, parts, code = _of_stage(manifest, partition, stage)
-            version = sha256("\n".join(parts).encode()).hexdigest()[:VERSION_DIGITS]
-            tags = {DATA_VERSION_TAG: version, CODE_VERSION_TAG: code[:VERSION_DIGITS]}
+            made = stage_result(manifest, name, stage)
+            version = sha256("\n".join(made.content).encode()).hexdigest()[:VERSION_DIGITS]
+            tags = {DATA_VERSION_TAG: version, CODE_VERSION_TAG: made.made_by[:VERSION_DIGITS]}
             if before:
                 parent = self.tracked.key(before[0]).to_user_string()
                 tags[f"{INPUT_DATA_VERSION_TAG_PREFIX}/{parent}"] = before[1]
                 tags[f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{parent}"] = NULL_EVENT_POINTER
             before = stage, version
             facts = {
-                "dagster/partition_row_count": rows,
+                "dagster/partition_row_count": made.rows,
                 "outcome": OUTCOME,
                 "quarantined": partition.quarantined,
                 "log_entry": partition.entry,
-                **({"size_bytes": size} if size else {}),
+                **({"size_bytes": made.size_bytes} if made.size_bytes else {}),
                 **digest_metadata(partition.digests),
             }
             yield dg.AssetMaterialization(
@@ -159,19 +160,6 @@ class ByHand:
         made = event.asset_materialization if event else None
         entry = made.metadata.get("log_entry") if made else None
         return entry.value if entry and isinstance(entry.value, int) else 0
-
-
-def _of_stage(
-    manifest: Manifest, partition: Partition, stage: str
-) -> tuple[int, int, list[str], str]:
-    """Rows and bytes, what identifies the data, and what made it."""
-    if stage in ("documents", "chunks"):
-        refs = partition.documents if stage == "documents" else partition.chunks
-        rows, size = sum(ref.rows for ref in refs), sum(ref.size_bytes for ref in refs)
-        return rows, size, [ref.sha256 for ref in refs], refs[-1].provenance if refs else ""
-    digests, made = partition.digests, manifest.provenance
-    versions = [digests.content, digests.vectors]
-    return partition.records, 0, versions, made.fingerprint if made else ""
 
 
 def _report_at(instance: dg.DagsterInstance, made: dg.AssetMaterialization, at: datetime) -> None:
