@@ -82,7 +82,8 @@ def test_what_no_definition_names_is_known_and_not_run(
         n.outcome is Outcome.CODE and "trap(" in n.consequence for n in store.compatibility("t")
     )
     planned = store.definitions(spec.physical("copy"), with_roles=False)
-    assert {"public.trap"} == {call.callee.partition("(")[0] for call in planned.code}
+    functions = {call.callee.partition("(")[0] for call in planned.code if "(" in call.callee}
+    assert functions == {"public.trap"}
     with pytest.raises(Refused, match="writing into it runs what 'tenant' wrote"):
         store.write("t", rows.slice(0, 1), replaces=["1"])
 

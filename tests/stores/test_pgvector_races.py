@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 
 from dr_pipelines.errors import Refused
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import Query
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector.store import PgvectorStore
@@ -234,6 +235,19 @@ def test_what_no_lock_keeps_from_being_added_is_not_written_into(
     with just_before(added(native, what)), pytest.raises(Refused, match="at any time, in type"):
         writer.write("t", rows, replaces=["1"])
     assert not ran()
+
+
+@pytest.mark.parametrize("member", OF_TYPES)
+def test_what_no_lock_keeps_from_being_added_is_consented_to_before_a_restore(
+    store: PgvectorStore, native: psycopg.Connection, member: str
+) -> None:
+    native.execute((TABLE + OF_TYPES[member][0]).encode())
+    spec = store.describe("t")
+    calls = store.definitions(spec.physical("copy"), with_roles=False).code
+    assert {call.callee for call in calls} == {f"public.{'d' if 'domain' in member else 'c'}"}
+    assert all(call.reason.startswith("is a type of 'tenant', who may") for call in calls)
+    notes = [note for note in store.compatibility("t") if note.outcome is Outcome.CODE]
+    assert len(notes) == len(calls)
 
 
 @pytest.mark.parametrize("kind", ["plain", "partitioned"])

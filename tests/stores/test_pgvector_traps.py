@@ -24,9 +24,10 @@ from dr_pipelines.model.query import (
     Query,
     Range,
 )
-from dr_pipelines.stores.pgvector import PgvectorStore, connections
+from dr_pipelines.stores.pgvector import connections
 from dr_pipelines.stores.pgvector.address import Address, parsed
 from dr_pipelines.stores.pgvector.connections import Connections, Session
+from dr_pipelines.stores.pgvector.store import PgvectorStore
 from dr_pipelines.testing.store_samples import (
     SPEC,
     record,
@@ -75,6 +76,11 @@ RULES = """
 """
 """The server itself prints rules by statements that name no schemas, on the path of the session:
 it is safe where the engine's schema comes first, which has these operators for these very types."""
+OF_OTHERS = """
+    DO $$ BEGIN CREATE ROLE trap_owner; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+    ALTER TABLE two OWNER TO trap_owner; ALTER TABLE four OWNER TO trap_owner;
+"""
+"""These are read as they lie, and not by a query."""
 OWN = SPEC.physical("own").model_copy(
     update={
         "vectors": (
@@ -171,7 +177,7 @@ def _database(
     name = server.create_database()
     with psycopg.connect(server.conninfo(name), autocommit=True) as native:
         native.execute(f'CREATE SCHEMA "{SCHEMA}"')
-        native.execute((FOREIGN + rules).encode())
+        native.execute((FOREIGN + rules + OF_OTHERS).encode())
         native.execute("RESET search_path")
         yield parsed(server.url(name, schema=SCHEMA)), native
 

@@ -34,6 +34,7 @@ from dr_pipelines.stores.pgvector.trust import (
     Armed,
     armed_types,
     callees,
+    changeable_types,
     functions_among,
 )
 
@@ -120,10 +121,11 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
         return Analysis((), spec, {})
     armed = armed_types(session)
     reading = _reading(session, slots, armed)
+    later = tuple(_changeable(session, slots))
     if reading and not accepted:
         unread = "parsing them would already run it: what else they do is not analysed"
-        return Analysis(reading, spec, {}, unread)
-    calls, replaced = list(reading), dict[str, tuple[str, tuple[Call, ...]]]()
+        return Analysis((*reading, *later), spec, {}, unread)
+    calls, replaced = [*reading, *later], dict[str, tuple[str, tuple[Call, ...]]]()
     with session.connection.transaction(force_rollback=True):
         _stand_in(session, spec, name)
         parser = _Parser(session, name, replaced)
@@ -213,6 +215,14 @@ def _reading(session: Session, slots: list[Slot], armed: Armed) -> tuple[Call, .
             called = armed.types.get(number or 0, ())
         found += [Call(slot.caller, callee.name, callee.reason) for callee in called]
     return tuple(dict.fromkeys(found))
+
+
+def _changeable(session: Session, slots: list[Slot]) -> Iterator[Call]:
+    """Calls that a column's values may come to make, by its type."""
+    for slot in slots:
+        if slot.kind == "type" and (number := _type(session, slot.text)) is not None:
+            for callee in changeable_types(session, [number]):
+                yield Call(slot.caller, callee.name, callee.reason)
 
 
 def _stand_in(session: Session, spec: CollectionSpec, name: str) -> None:

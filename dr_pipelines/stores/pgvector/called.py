@@ -13,6 +13,7 @@ from dr_pipelines.stores.pgvector.trust import (
     FOREIGN,
     armed_types,
     callees,
+    changeable_types,
     functions_among,
 )
 
@@ -98,8 +99,9 @@ def code_notes(session: Session, table: Table) -> Iterator[Note]:
     found = dict[str, list[Call]]()
     armed = armed_types(session).types
     for caller, number in session.rows(OF_COLUMNS.format(table=oid(table.id))):
-        if callee := armed.get(number):
-            found[caller] = [Call(caller, c.name, c.reason) for c in callee]
+        callees_of = (*armed.get(number, ()), *changeable_types(session, [number]))
+        if callees_of:
+            found[caller] = [Call(caller, c.name, c.reason) for c in callees_of]
     for call in called(session, table):
         found.setdefault(call.caller, []).append(call)
     for caller, calls in found.items():

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from psycopg import sql
+
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.statements import oids, qualified
 
@@ -29,6 +31,8 @@ DENIED = {
 }
 """Functions of the engine, or of an extension, that do more than compute; `nextval` is not among
 them: a default of a column that everybody has calls it."""
+FIRST_MADE = 16_384
+"""The number of the first object that somebody made: those below are the engine's."""
 FOREIGN = "is neither the engine's nor an extension's"
 
 TO_JSON = re.compile(r"(row_|array_)?to_jsonb?|jsonb?_(build_|object_agg|agg).*")
@@ -95,7 +99,7 @@ NAMES = qualified("""
     SELECT p.proname::text FROM pg_catalog.pg_proc p
     WHERE p.oid = ANY ({}) AND p.pronamespace = 'pg_catalog'::regnamespace::oid
 """)
-BUILT_OF = qualified("""
+PARTS = """
     WITH RECURSIVE part (whole, of) AS (
         SELECT t.oid, t.typelem FROM pg_catalog.pg_type t WHERE t.typelem <> 0::oid
         UNION ALL SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t
@@ -105,13 +109,28 @@ BUILT_OF = qualified("""
             WHERE c.reltype <> 0::oid AND a.attnum > 0 AND NOT a.attisdropped
         UNION ALL SELECT r.rngtypid, r.rngsubtype FROM pg_catalog.pg_range r
         UNION ALL SELECT r.rngmultitypid, r.rngsubtype FROM pg_catalog.pg_range r
-    ), found (id, root) AS (
+    )
+"""
+WHOLES = """, found (id, root) AS (
         SELECT u.id, u.id FROM pg_catalog.unnest({types}) AS u (id)
         UNION SELECT p.whole, f.root FROM part p JOIN found f ON p.of = f.id
     )
     SELECT f.id::int8, f.root::int8, t.typname FROM found f
     JOIN pg_catalog.pg_type t ON t.oid = f.id
-""")
+"""
+OF_OTHERS = """, found (id) AS (
+        SELECT u.id FROM pg_catalog.unnest({types}) AS u (id)
+        UNION SELECT p.of FROM part p JOIN found f ON p.whole = f.id
+    )
+    SELECT pg_catalog.format('%I.%I', n.nspname, t.typname), r.rolname, t.typtype = 'd'
+    FROM found f JOIN pg_catalog.pg_type t ON t.oid = f.id AND t.typelem = 0::oid
+    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+    JOIN pg_catalog.pg_roles r ON r.oid = t.typowner
+        AND NOT r.rolsuper AND r.rolname <> current_user
+    WHERE t.typtype = 'd' OR {json}
+    ORDER BY 1
+"""
+BUILT_OF, CHANGEABLE = qualified(PARTS + WHOLES), qualified(PARTS + OF_OTHERS)
 TAKING = qualified("""
     SELECT p.proname::text FROM pg_catalog.pg_proc p
     WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.proargtypes::oid[]) AS u (id)
@@ -149,7 +168,8 @@ def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
     operators.update(number for found in OPERATORS.findall(whole) for number in found.split())
     functions = {*OF_FUNCTION.findall(whole)}
     found = [*functions_among(session, functions, operators)]
-    if JSON_NODE in whole or _makes_json(session, functions):
+    makes_json = JSON_NODE in whole or _makes_json(session, functions)
+    if makes_json:
         found += _casts_to_json(session)
     relations = oids([int(number) for number in {*OF_RELATION.findall(whole)}])
     found += [Callee(*row) for row in session.rows(RELATIONS.format(relations=relations))]
@@ -157,7 +177,23 @@ def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
     armed = armed_types(session)
     for number in sorted(types & armed.types.keys()):
         found += armed.types[number]
+    found += changeable_types(session, types, json=makes_json)
     return tuple(dict.fromkeys(found))
+
+
+def changeable_types(
+    session: Session, types: Iterable[int], *, json: bool = False
+) -> Iterator[Callee]:
+    """Types of others, among these and what they are built of, that may come to call something: no
+    lock keeps the owner of a domain from giving it a check or, where values become JSON, the owner
+    of a type from making a cast to json."""
+    made = [number for number in types if number >= FIRST_MADE]
+    if not made:
+        return
+    query = CHANGEABLE.format(types=oids(made), json=sql.Literal(json))
+    for name, owner, is_domain in session.rows(query):
+        may = "give it a check" if is_domain else "make a cast of it to json"
+        yield Callee(name, f"is a type of {owner!r}, who may {may} at any time")
 
 
 def _makes_json(session: Session, functions: Iterable[str]) -> bool:
