@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from dr_pipelines.model.recovery import Phase, Plan, RunRecord
 from dr_pipelines.recovery.journal import Journal
 
+BESIDE_THE_STORE = ("embed", "compare")
+"""Phases whose work lies in the repository: it is there whatever became of the collection."""
+CREATING = ("schema", "files")
+"""Phases in which the collection appears: killed in one, there may be none yet."""
+
 
 class Stopwatch:
     """Times the phases of a run, and records each as it begins and ends. `earlier` is the record of
@@ -14,7 +19,7 @@ class Stopwatch:
 
     def __init__(self, plan: Plan, journal: Journal) -> None:
         self.phases: list[Phase] = []
-        self.earlier: RunRecord = journal.last(plan)
+        self.earlier: RunRecord = _of_what_is_there(journal.last(plan), plan)
         self._plan = plan
         self._journal = journal
 
@@ -43,3 +48,14 @@ class Stopwatch:
         phases = (*self.earlier.phases, *self.phases)
         record = RunRecord(origin=self._plan.origin, phases=phases, running=running)
         self._journal.keep(self._plan, record)
+
+
+def _of_what_is_there(record: RunRecord, plan: Plan) -> RunRecord:
+    """The record without what was dropped since: where the collection is not there, this run makes
+    it from the beginning."""
+    if plan.resumed:
+        return record
+    phases = tuple(phase for phase in record.phases if phase.name in BESIDE_THE_STORE)
+    at_its_place = record.running in (*BESIDE_THE_STORE, *CREATING)
+    running = record.running if at_its_place and len(phases) == len(record.phases) else None
+    return RunRecord(origin=record.origin, phases=phases, running=running)

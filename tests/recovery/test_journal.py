@@ -9,7 +9,7 @@ import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Unavailable
-from dr_pipelines.model.recovery import Recovery, RunRecord
+from dr_pipelines.model.recovery import Recovery, Route, RunRecord
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery.journal import FileJournal
 from dr_pipelines.recovery.plan import plan_recovery
@@ -57,13 +57,16 @@ def process() -> Process:
     return process
 
 
-def restored(process: Process, place: Path, *, dies_in: str | None = None) -> Recovery:
+def restored(
+    process: Process, place: Path, *, dies_in: str | None = None, route: Route = Route.LOAD
+) -> Recovery:
     store = Dies(process.store, CALLS[dies_in]) if dies_in else process.store
     journal = FileJournal(place)
     resources = replace(process.resources(), store=store, journal=journal)
     number = process.history.head().number
     return run_recovery(
-        plan_recovery(process.request(f"log:{number}", switch=True), resources), resources
+        plan_recovery(process.request(f"log:{number}", route=route, switch=True), resources),
+        resources,
     )
 
 
@@ -102,6 +105,34 @@ def test_a_recovery_that_was_not_interrupted_says_nothing_of_earlier_runs(
 ) -> None:
     done = restored(process, tmp_path / "recoveries")
     assert (done.earlier, done.interrupted) == ((), None)
+
+
+def test_the_time_of_what_was_dropped_since_is_not_counted(
+    process: Process, tmp_path: Path
+) -> None:
+    place, served = tmp_path / "recoveries", process.store.collections()
+    with pytest.raises(Killed):
+        restored(process, place, dies_in="verify")
+    (half,) = set(process.store.collections()) - set(served)
+    process.store.drop(half)
+    done = restored(process, place)
+    assert (done.earlier, done.interrupted) == ((), None)
+    made = process.point().manifest.current.made
+    assert made is not None
+    assert made.phases == {phase.name: phase.seconds for phase in done.phases[:-1]}
+
+
+def test_the_time_of_embedding_is_counted_whatever_became_of_the_collection(
+    process: Process, tmp_path: Path
+) -> None:
+    place, served = tmp_path / "recoveries", process.store.collections()
+    with pytest.raises(Killed):
+        restored(process, place, dies_in="index", route=Route.REPLAY)
+    (half,) = set(process.store.collections()) - set(served)
+    process.store.drop(half)
+    done = restored(process, place, route=Route.REPLAY)
+    assert [phase.name for phase in done.earlier] == ["embed"]
+    assert done.interrupted is None
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"origin": 7}', '{"origin": "of another plan"}'])
