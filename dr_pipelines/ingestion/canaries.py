@@ -20,7 +20,7 @@ from dr_pipelines.errors import (
 from dr_pipelines.ingestion.lineage import Lineage, Proof
 from dr_pipelines.ingestion.reproduced import distance
 from dr_pipelines.model.canaries import Canaries, Tolerance
-from dr_pipelines.model.details import REASON_CHARACTERS, CanariesEvidence, CanaryReading
+from dr_pipelines.model.details import CanariesEvidence, CanaryReading, short_reason
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery_point import CanariesRef, Manifest
 from dr_pipelines.protocols import Embedder
@@ -281,7 +281,7 @@ def _record(lineage: Lineage, proof: Proof, history: History, *, reason: str) ->
         model=lineage.embedder.provenance.name,
         component=proof.component,
         cosine=proof.cosine,
-        reason=reason[:REASON_CHARACTERS],
+        reason=short_reason(reason),
     )
     record_evidence(history, detail, objects=[proof.canaries])
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from dr_pipelines.errors import InvalidRequest, NotFound
-from dr_pipelines.model.base import canonical_json
+from pydantic import ValidationError
+
+from dr_pipelines.errors import Damaged, InvalidRequest, NotFound
+from dr_pipelines.model.accepted import AcceptedLine, AcceptedLines
 from dr_pipelines.model.details import AcceptedEvidence
 from dr_pipelines.model.recovery_point import Head, Manifest, ObjectRef
 from dr_pipelines.model.unread import SHOWN_DIGITS, Quarantined, Unread
@@ -13,8 +15,6 @@ from dr_pipelines.repository.history import History, NextEntry, Tip
 from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.repository import Repository
 
-ACCEPTED = "accepted-quarantine"
-"""The kind of evidence that lines were let go."""
 ACCEPTED_LIMIT_BYTES = 64 << 20
 REASON_CHARACTERS = 1000
 
@@ -35,9 +35,8 @@ def accepted_lines(repository: Repository, manifest: Manifest | None) -> Names:
     """Lines that were let go, by place and hash. Raises `Damaged`."""
     if manifest is None or manifest.accepted is None:
         return frozenset()
-    return frozenset(
-        (str(line["place"]), str(line["sha256"])) for line in _kept(repository, manifest)
-    )
+    lines = _accepted(repository, manifest).lines
+    return frozenset((line.place, line.sha256) for line in lines)
 
 
 def open_lines(repository: Repository, manifest: Manifest | None, held: Unread) -> Unread:
@@ -69,21 +68,21 @@ def _entry(decision: Decision, tip: Tip) -> NextEntry:
             f"{collection}: nothing is ingested yet, so there is no log to write this decision to. "
             f"Run first: dr ingest {collection}"
         )
-    at = repository.clock().isoformat()
+    at = repository.clock()
     new = [
-        {
-            "place": q.place,
-            "sha256": q.sha256,
-            "unreadable": q.reason,
-            "reason": decision.reason,
-            "by": decision.by,
-            "at": at,
-        }
-        for q in decision.lines
+        AcceptedLine(
+            place=line.place,
+            sha256=line.sha256,
+            unreadable=line.reason,
+            reason=decision.reason,
+            by=decision.by,
+            at=at,
+        )
+        for line in decision.lines
     ]
-    value = {"kind": ACCEPTED, "lines": [*_kept(repository, manifest), *new]}
-    key = f"{collection}/evidence/{ACCEPTED}/{repository.new_name('-')}.json"
-    kept = repository.put(key, canonical_json(value))
+    value = AcceptedLines(lines=(*_accepted(repository, manifest).lines, *new))
+    key = f"{collection}/evidence/{value.kind}/{repository.new_name('-')}.json"
+    kept = repository.put(key, value.canonical())
     detail = AcceptedEvidence(
         listing=kept.key, lines=len(new), reason=decision.reason, by=decision.by
     )
@@ -91,12 +90,15 @@ def _entry(decision: Decision, tip: Tip) -> NextEntry:
     return NextEntry(detail=detail, manifest=grown, objects=[kept])
 
 
-def _kept(repository: Repository, manifest: Manifest) -> list[dict[str, str]]:
+def _accepted(repository: Repository, manifest: Manifest) -> AcceptedLines:
     ref: ObjectRef | None = manifest.accepted
     if ref is None:
-        return []
+        return AcceptedLines(lines=())
     value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=ACCEPTED_LIMIT_BYTES)
-    return list(value["lines"])
+    try:
+        return AcceptedLines.model_validate(value)
+    except ValidationError as error:
+        raise Damaged(f"{ref.key}: does not list lines that were let go") from error
 
 
 def _named(held: Unread, name: str) -> Quarantined:

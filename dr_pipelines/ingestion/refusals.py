@@ -16,7 +16,7 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
-from dr_pipelines.model.details import REASON_CHARACTERS, CanariesEvidence, RefusalEvidence
+from dr_pipelines.model.details import CanariesEvidence, RefusalEvidence, short_reason
 from dr_pipelines.model.recovery_point import Head, LogEntry
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
@@ -57,7 +57,7 @@ def newest_refusal(history: History, head: Head) -> Refusal | None:
 
 
 def _record(history: History, error: DrError) -> None:
-    reason = str(error)[:REASON_CHARACTERS]
+    reason = short_reason(str(error))
     said = newest_refusal(history, history.head())
     if said is None or said.reason != reason:
         record_evidence(history, RefusalEvidence(reason=reason))

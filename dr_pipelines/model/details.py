@@ -23,6 +23,11 @@ KNOWN_FEATURES: frozenset[str] = frozenset()
 Reason = Annotated[str, Constraint(max_length=REASON_CHARACTERS)]
 
 
+def short_reason(text: str) -> str:
+    """A reason that fits into an entry; one that was cut ends with `…`."""
+    return text if len(text) <= REASON_CHARACTERS else f"{text[: REASON_CHARACTERS - 1]}…"
+
+
 class Part(Stored):
     """A part of a detail; keys that are not known stay with it."""
 

@@ -28,6 +28,7 @@ from dr_pipelines.model.recovery_point import (
     RecoveryPoint,
     SegmentRef,
 )
+from dr_pipelines.proof.listings import listings
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.canary_objects import read_canaries
@@ -113,6 +114,7 @@ class _Walk:
         self.seen: dict[str, ObjectRef] = {}
         self.findings: list[Finding] = []
         self.specs: dict[str, CollectionSpec] = {}
+        self.lists: dict[str, Callable[[], object]] = {}
 
     def every_point(self) -> None:
         newest: RecoveryPoint | None = None
@@ -155,6 +157,7 @@ class _Walk:
             for ref in reachable(self.repository, entry, manifest):
                 self.seen.setdefault(ref.key, ref)
                 self.specs.setdefault(ref.key, manifest.spec)
+            self.lists |= dict(listings(self.repository, entry, manifest))
         except (Damaged, Refused) as error:
             self.findings.append(Finding(entry.body.manifest.key, str(error)))
 
@@ -172,12 +175,14 @@ class _Walk:
                 self.findings.append(finding)
 
     def check_object(self, ref: ObjectRef) -> Finding | None:
+        check: Callable[[], object]
         if self.level < 2:
             check = partial(require_size, self.repository, ref)
         elif self.level == 2:
             check = partial(_read, self.repository, ref)
         else:
-            check = partial(check_rows, self.repository, ref, self.specs[ref.key])
+            rows = partial(check_rows, self.repository, ref, self.specs[ref.key])
+            check = self.lists.get(ref.key, rows)
         return attempt(ref.key, check)
 
     def check_state(self, point: RecoveryPoint) -> Finding | None:
@@ -186,7 +191,7 @@ class _Walk:
         )
 
 
-def attempt(key: str, check: Callable[[], None]) -> Finding | None:
+def attempt(key: str, check: Callable[[], object]) -> Finding | None:
     """The finding of a check; None if nothing is wrong."""
     try:
         check()
