@@ -169,6 +169,11 @@ def _log(
             verb = "ingest" if policy.source else "backup"
             problems.append(f"nothing is backed up yet. Run: dr {verb} {collection}")
             return head, None
+        if unknown := head.entry.needs():
+            problems.append(
+                f"a newer version wrote here and uses {sorted(unknown)}: this one reads the log "
+                "and writes nothing to it. Upgrade dr_pipelines on this machine"
+            )
         return head, history.manifest_at(head)
     return None, None
 
