@@ -152,7 +152,7 @@ def _begin(project: "Project", collection: str) -> Answer | None:
         return None
     if project.collection(collection).history().head().entry is not None:
         return None
-    return ingest_all(project, collection)
+    return ingest_all(project.collection(collection))
 
 
 def _snapshot(project: "Project", request: "BackupRequest") -> Answer:
