@@ -7,7 +7,6 @@ its `Engine`. Entry points are read only where the engines of this package are n
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -75,6 +74,8 @@ def engines() -> Mapping[str, Engine]:
 
 def _brought() -> Iterator[tuple[Engine, str]]:
     """Engines of other packages, with the name of the package."""
+    from importlib.metadata import entry_points  # takes a tenth of a second to import and to read
+
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         package = point.dist.name if point.dist else point.value
         try:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
@@ -18,6 +18,18 @@ def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "Vecto
     return connect.open_store(url, base=base)
 
 
+def _read_alias(url: str, alias: str, base: Path) -> Served | None:
+    """Of a directory; a server keeps aliases as collections, which any client reads by one call
+    (docs/adapters/chroma.md)."""
+    from dr_pipelines.stores.chroma.names import alias_target
+    from dr_pipelines.stores.chroma.urls import Local, parsed_url
+    from dr_pipelines.stores.shared.pointers import Pointers
+
+    where = parsed_url(url, base=base)
+    target = Pointers(where.aliases).target(alias) if isinstance(where, Local) else None
+    return None if target is None else Served(target, alias_target(target))
+
+
 ENGINE = Engine(
     name="chroma",
     title="Chroma",
@@ -28,6 +40,7 @@ ENGINE = Engine(
             location=Location.DIRECTORY,
             forms=("chroma+local:DIRECTORY",),
             files=("chroma.sqlite3",),
+            read_alias=_read_alias,
         ),
     ),
     open=open_store,

@@ -16,11 +16,13 @@ and a digest: `2024.sales` is `c2024-sales@1f0e…`. Which one that is says the 
 import hashlib
 import re
 
+from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import PHYSICAL_NAME
 
 RESERVED = "0dr."
 """What this adapter keeps for itself; no collection of ours is called so."""
 _ESCAPED = "0dr"
+_DIGEST = re.compile(r"c.*@[0-9a-f]{32}")
 _TAKEN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 
 
@@ -39,6 +41,17 @@ def to_physical(engine: str) -> str:
         return plain
     readable = re.sub(r"[^A-Za-z0-9]+", "-", engine)[:40].strip("-")
     return f"c{readable}@{hashlib.sha256(engine.encode()).hexdigest()[:32]}"
+
+
+def alias_target(physical: str) -> str:
+    """The name under which Chroma's own client opens a collection that an alias stands for.
+
+    Raises:
+        InvalidRequest: it is called by a digest here, from which its own name cannot be told.
+    """
+    if _DIGEST.fullmatch(physical):
+        raise InvalidRequest(f"{physical} is called by a digest of its name; open it by the name")
+    return to_engine(physical)
 
 
 def is_reserved(engine: str) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
@@ -25,6 +25,15 @@ def _catalog(directory: Path) -> "Catalog":
     return DuckDBCatalog(directory)
 
 
+def _read_alias(url: str, alias: str, base: Path) -> Served | None:
+    from dr_pipelines.stores.duckdb.catalog import collection_file
+    from dr_pipelines.stores.shared.pointers import Pointers
+
+    directory = base / Path(url.partition(":")[2]).expanduser()
+    target = Pointers(directory).target(alias)
+    return None if target is None else Served(target, collection_file(directory, target).name)
+
+
 ENGINE = Engine(
     name="duckdb",
     title="DuckDB",
@@ -34,6 +43,7 @@ ENGINE = Engine(
             location=Location.DIRECTORY,
             forms=("duckdb:DIRECTORY",),
             files=("*.duckdb",),
+            read_alias=_read_alias,
         ),
     ),
     open=open_store,

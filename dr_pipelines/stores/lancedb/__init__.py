@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ def _native_files(store: "VectorStore") -> "NativeFiles | None":
     return native_files_of(store)
 
 
+def _read_alias(url: str, alias: str, base: Path) -> Served | None:
+    from dr_pipelines.stores.lancedb.places import open_place, stored_name
+
+    target = open_place(url, base=base).target(alias)
+    return None if target is None else Served(target, stored_name(target))
+
+
 ENGINE = Engine(
     name="lancedb",
     title="LanceDB",
@@ -32,6 +39,7 @@ ENGINE = Engine(
             location=Location.DIRECTORY,
             forms=("lance:DIRECTORY", "lance:s3://BUCKET/PREFIX"),
             files=("*.lance",),
+            read_alias=_read_alias,
         ),
     ),
     open=open_store,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
@@ -37,6 +37,14 @@ def _values_here(spec: "CollectionSpec") -> "Iterable[Note]":
         yield Note("ids", Outcome.APPROXIMATED, said)
 
 
+def _read_alias(url: str, alias: str, base: Path) -> Served | None:
+    from dr_pipelines.stores.qdrant.address import directory
+    from dr_pipelines.stores.shared.pointers import Pointers
+
+    target = Pointers(directory(url.partition(":")[2], base=base)).target(alias)
+    return None if target is None else Served(target, target)
+
+
 ENGINE = Engine(
     name="qdrant",
     title="Qdrant",
@@ -53,6 +61,7 @@ ENGINE = Engine(
             location=Location.DIRECTORY,
             forms=("qdrant+edge:DIRECTORY",),
             files=("*/edge_config.json",),
+            read_alias=_read_alias,
         ),
     ),
     open=open_store,

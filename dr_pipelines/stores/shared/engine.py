@@ -50,12 +50,28 @@ BUCKET = "s3://"
 """Begins the place of a store that is in a bucket although its scheme is of directories."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The collection that an alias stands for: its name here, and the one that the engine's own
+    client opens."""
+
+    collection: str
+    native: str
+
+
+ReadAlias = Callable[[str, str, Path], Served | None]
+"""What an alias stands for, by the URL of a store, the alias, and the base of relative directories;
+None where there is no such alias. Imports neither the engine nor its client."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
     """A kind of URL of an engine's stores.
 
     `forms` are how its URLs are written, for people; `files` patterns of names, all of which a
     directory of such a store has; `synonyms` a pattern of schemes that other programs write.
+    `read_alias` is for programs that use the engine's own client, of an engine whose client knows
+    no aliases.
     """
 
     name: str
@@ -63,6 +79,7 @@ class Scheme:
     forms: tuple[str, ...]
     files: tuple[str, ...] = ()
     synonyms: str | None = None
+    read_alias: ReadAlias | None = None
 
     @property
     def form(self) -> str:
