@@ -194,7 +194,7 @@ def test_a_graph_that_hardly_connects_answers_badly(
 def test_every_kind_is_asked_for() -> None:
     """A kind that an adapter learns is measured here as well."""
     from dr_pipelines.stores.lancedb.index import VECTOR_INDEXES
-    from dr_pipelines.stores.milvus.indexes import SEARCHED_BY_LITE
+    from dr_pipelines.stores.milvus.index import SEARCHED_BY_LITE
     from dr_pipelines.stores.pgvector.vector_indexes import DEFAULTS
 
     all_kinds = {"pgvector": DEFAULTS, "lancedb": VECTOR_INDEXES, "milvus": SEARCHED_BY_LITE}

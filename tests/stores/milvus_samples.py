@@ -42,7 +42,7 @@ OWN = CollectionSpec(
     replicas=2,
     engine={
         "milvus": {
-            "layout": "own",
+            "layout": "managed",
             "properties": {"collection.ttl.seconds": "86400", "mmap.enabled": "true"},
             "consistency": "Session",
             "indexes": [{"field": "year", "type": "INVERTED"}],
@@ -69,7 +69,7 @@ NATIVE = CollectionSpec(
     ),
     engine={
         "milvus": {
-            "layout": "native",
+            "layout": "foreign",
             "columns": [
                 {
                     "name": "pk",

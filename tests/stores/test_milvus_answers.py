@@ -22,6 +22,7 @@ from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.planning.parts import compare_parts
+from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.milvus import (
     access,
     building,
@@ -30,7 +31,6 @@ from dr_pipelines.stores.milvus import (
     reading,
 )
 from dr_pipelines.stores.milvus.connection import Connection
-from dr_pipelines.stores.milvus.store import MilvusVectorStore
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -55,10 +55,8 @@ def database(milvus_server: MilvusServer) -> str:
 
 
 @pytest.fixture
-def store(milvus_server: MilvusServer, database: str) -> MilvusVectorStore:
-    store = open_store(milvus_server.url(database), base=Path())
-    assert isinstance(store, MilvusVectorStore)
-    return store
+def store(milvus_server: MilvusServer, database: str) -> VectorStore:
+    return open_store(milvus_server.url(database), base=Path())
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ def _said(request: Any) -> dict[str, str]:
 
 
 def test_a_short_page_is_not_the_last(
-    store: MilvusVectorStore,
+    store: VectorStore,
     on_the_way: Callable[[Change], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -131,7 +129,7 @@ class Server:
 
 
 @pytest.fixture
-def filled(store: MilvusVectorStore, monkeypatch: pytest.MonkeyPatch) -> MilvusVectorStore:
+def filled(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> VectorStore:
     monkeypatch.setattr(reading, "FIRST_ROWS", 2)
     monkeypatch.setattr(reading, "MOST_ROWS", 2)
     store.create(SPEC)
@@ -144,7 +142,7 @@ ROWS = expected(*(record("a", n) for n in range(5)))
 
 
 def test_every_page_and_the_count_are_of_one_moment(
-    filled: MilvusVectorStore, on_the_way: Callable[[Change], None]
+    filled: VectorStore, on_the_way: Callable[[Change], None]
 ) -> None:
     server = Server()
     on_the_way(server)
@@ -156,7 +154,7 @@ def test_every_page_and_the_count_are_of_one_moment(
 
 
 def test_records_that_a_server_counts_and_does_not_return_are_missed(
-    filled: MilvusVectorStore, on_the_way: Callable[[Change], None]
+    filled: VectorStore, on_the_way: Callable[[Change], None]
 ) -> None:
     on_the_way(Server(hides='id > "a#000001"'))
     with pytest.raises(Damaged, match="counts 5 records and returned 2"):
@@ -164,7 +162,7 @@ def test_records_that_a_server_counts_and_does_not_return_are_missed(
 
 
 def test_a_key_that_was_inserted_twice_is_one_record(
-    filled: MilvusVectorStore, on_the_way: Callable[[Change], None]
+    filled: VectorStore, on_the_way: Callable[[Change], None]
 ) -> None:
     server = Server(twice='"a#000003"')
     on_the_way(server)
@@ -173,7 +171,7 @@ def test_a_key_that_was_inserted_twice_is_one_record(
 
 
 def test_the_smallest_number_is_a_key(
-    store: MilvusVectorStore,
+    store: VectorStore,
     milvus_server: MilvusServer,
     database: str,
     on_the_way: Callable[[Change], None],
@@ -214,12 +212,12 @@ def _make_numbered(client: MilvusClient, keys: list[int]) -> None:
 # Aliases
 
 
-def _switched(store: MilvusVectorStore) -> None:
+def _switched(store: VectorStore) -> None:
     store.promote(OTHER.name, alias=ALIAS)
     store.drop(NAME)
 
 
-READS: dict[str, Callable[[MilvusVectorStore], str]] = {
+READS: dict[str, Callable[[VectorStore], str]] = {
     "describe": lambda store: store.describe(ALIAS).name,
     "status": lambda store: OTHER.name if store.status(ALIAS).records == 2 else NAME,
     "search": lambda store: (
@@ -233,7 +231,7 @@ READS: dict[str, Callable[[MilvusVectorStore], str]] = {
 
 
 @pytest.fixture
-def served(store: MilvusVectorStore) -> MilvusVectorStore:
+def served(store: VectorStore) -> VectorStore:
     for spec, rows in ((SPEC, [record("old")]), (OTHER, [record("new", n) for n in range(2)])):
         store.create(spec)
         store.write(spec.name, table(*rows))
@@ -251,7 +249,7 @@ def served(store: MilvusVectorStore) -> MilvusVectorStore:
     ],
 )
 def test_a_read_goes_on_with_what_an_alias_was_moved_to(
-    served: MilvusVectorStore, on_the_way: Callable[[Change], None], read: str, call: str
+    served: VectorStore, on_the_way: Callable[[Change], None], read: str, call: str
 ) -> None:
     done = list[bool]()
 
@@ -266,7 +264,7 @@ def test_a_read_goes_on_with_what_an_alias_was_moved_to(
     assert done
 
 
-def test_a_scan_that_has_not_begun_follows_its_alias(served: MilvusVectorStore) -> None:
+def test_a_scan_that_has_not_begun_follows_its_alias(served: VectorStore) -> None:
     batches = served.scan(ALIAS)
     _switched(served)
     assert [row["id"] for batch in batches for row in batch.to_pylist()] == [
@@ -275,7 +273,7 @@ def test_a_scan_that_has_not_begun_follows_its_alias(served: MilvusVectorStore) 
     ]
 
 
-def test_a_scan_that_has_begun_does_not_change_over(served: MilvusVectorStore) -> None:
+def test_a_scan_that_has_begun_does_not_change_over(served: VectorStore) -> None:
     rows = [record("old", n) for n in range(5)]
     served.write(NAME, table(*rows))
     with pytest.MonkeyPatch.context() as patch:
@@ -292,10 +290,10 @@ def test_a_scan_that_has_begun_does_not_change_over(served: MilvusVectorStore) -
 
 
 def test_grants_that_were_taken_back_are_not_made_again(
-    store: MilvusVectorStore, monkeypatch: pytest.MonkeyPatch
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = list[Any]()
-    section = {"layout": "own", "indexes": [], "grants": {"reader": ["Query"]}}
+    section = {"layout": "managed", "indexes": [], "grants": {"reader": ["Query"]}}
     spec = SPEC.model_copy(update={"engine": {"milvus": section}})
     monkeypatch.setattr(Connection, "is_lite", False)
     monkeypatch.setattr(access, "grant", lambda _, native, granted: made.append(granted))
@@ -401,11 +399,11 @@ OF_A_CLUSTER: dict[str, Any] = {
 
 
 def of_a_cluster() -> CollectionSpec:
-    section = {"layout": "own", "indexes": [], **OF_A_CLUSTER}
+    section = {"layout": "managed", "indexes": [], **OF_A_CLUSTER}
     return SPEC.model_copy(update={"replicas": 3, "engine": {"milvus": section}})
 
 
-def missing_of(store: MilvusVectorStore, spec: CollectionSpec) -> set[str]:
+def missing_of(store: VectorStore, spec: CollectionSpec) -> set[str]:
     return {
         finding.part
         for finding in compare_parts(spec, store.describe(NAME), engine="milvus")
@@ -414,7 +412,7 @@ def missing_of(store: MilvusVectorStore, spec: CollectionSpec) -> set[str]:
 
 
 def test_groups_of_nodes_and_of_privileges_are_made_and_read_back(
-    store: MilvusVectorStore,
+    store: VectorStore,
     on_the_way: Callable[[Change], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -447,7 +445,7 @@ def test_groups_of_nodes_and_of_privileges_are_made_and_read_back(
     ],
 )
 def test_groups_that_a_server_does_not_let_one_make_are_reported(
-    store: MilvusVectorStore,
+    store: VectorStore,
     on_the_way: Callable[[Change], None],
     monkeypatch: pytest.MonkeyPatch,
     refuses: list[str],
@@ -461,7 +459,7 @@ def test_groups_that_a_server_does_not_let_one_make_are_reported(
     assert cluster.placed
 
 
-def test_milvus_lite_says_what_becomes_of_groups(store: MilvusVectorStore) -> None:
+def test_milvus_lite_says_what_becomes_of_groups(store: VectorStore) -> None:
     outcomes = {note.part: note.outcome for note in store.fit(of_a_cluster()).notes}
     assert outcomes["engine.milvus.privilege_groups"] is Outcome.LOST
     assert outcomes["engine.milvus.resource_groups"] is Outcome.APPROXIMATED
@@ -473,7 +471,7 @@ def test_milvus_lite_says_what_becomes_of_groups(store: MilvusVectorStore) -> No
 
 @pytest.mark.parametrize("advances", [False, True])
 def test_an_index_that_gets_no_further_is_not_waited_for(
-    store: MilvusVectorStore,
+    store: VectorStore,
     on_the_way: Callable[[Change], None],
     monkeypatch: pytest.MonkeyPatch,
     advances: bool,
@@ -502,7 +500,7 @@ def test_an_index_that_gets_no_further_is_not_waited_for(
             store.build_index(NAME)
 
 
-def test_a_lifetime_that_starts_anew_is_said(store: MilvusVectorStore) -> None:
+def test_a_lifetime_that_starts_anew_is_said(store: VectorStore) -> None:
     outcomes = {note.part: note.outcome for note in store.fit(OWN).notes}
     assert outcomes["engine.milvus.properties.collection.ttl.seconds"] is Outcome.APPROXIMATED
     assert store.fit(OWN).spec == OWN

@@ -36,6 +36,7 @@ from dr_pipelines.model.query import (
     Range,
 )
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.milvus import (
     access,
     address,
@@ -47,7 +48,7 @@ from dr_pipelines.stores.milvus import (
     writing,
 )
 from dr_pipelines.stores.milvus.connection import Connection
-from dr_pipelines.stores.milvus.store import MilvusVectorStore
+from dr_pipelines.stores.milvus.store import milvus_store
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -68,7 +69,7 @@ def database(milvus_server: MilvusServer) -> str:
 
 
 @pytest.fixture
-def store(milvus_server: MilvusServer, database: str) -> MilvusVectorStore:
+def store(milvus_server: MilvusServer, database: str) -> VectorStore:
     return _opened(milvus_server.url(database))
 
 
@@ -78,10 +79,8 @@ def connection(milvus_server: MilvusServer, database: str) -> Connection:
     return Connection(where, wait_seconds=5)
 
 
-def _opened(url: str) -> MilvusVectorStore:
-    store = open_store(url, base=Path())
-    assert isinstance(store, MilvusVectorStore)
-    return store
+def _opened(url: str) -> VectorStore:
+    return open_store(url, base=Path())
 
 
 # Names and addresses
@@ -101,7 +100,7 @@ def test_names_are_mapped_and_back(name: str, native: str) -> None:
     assert names.from_native(native) == name
 
 
-def test_a_name_that_reads_like_an_escaped_one_is_refused(store: MilvusVectorStore) -> None:
+def test_a_name_that_reads_like_an_escaped_one_is_refused(store: VectorStore) -> None:
     for name in ("a_x40b", "a" + "-" * 62 + "@" + "-" * 30):
         with pytest.raises(InvalidRequest, match="choose another"):
             store.create(SPEC.physical(name))
@@ -135,7 +134,7 @@ def test_credentials_are_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (where.token, where.secure, where.database) == ("alice:s3cret", True, "db")
     assert "s3cret" not in f"{where} {where!r}"
     with pytest.raises(Unavailable, match=r"milvus://127.0.0.1:1/db") as caught:
-        MilvusVectorStore(where).collections()
+        milvus_store(where).collections()
     assert "s3cret" not in str(caught.value)
 
 
@@ -149,7 +148,7 @@ def test_a_file_of_an_older_milvus_lite_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_too_long_for_its_column_is_kept_in_pieces(
-    store: MilvusVectorStore, milvus_server: MilvusServer, database: str
+    store: VectorStore, milvus_server: MilvusServer, database: str
 ) -> None:
     long = "ü" * 40_000
     row = record("a", text=long, uri=long, extra=long, note=long, groups=["x", None], weight=-0.0)
@@ -175,7 +174,7 @@ def test_what_is_too_long_for_its_column_is_kept_in_pieces(
     ],
 )
 def test_what_filters_need_whole_is_refused_by_name(
-    store: MilvusVectorStore, change: dict[str, Any]
+    store: VectorStore, change: dict[str, Any]
 ) -> None:
     store.create(SPEC)
     store.write(NAME, table(record("kept")))
@@ -186,7 +185,7 @@ def test_what_filters_need_whole_is_refused_by_name(
 
 
 def test_what_has_too_many_pieces_is_refused_by_name(
-    store: MilvusVectorStore, monkeypatch: pytest.MonkeyPatch
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept, "PIECES", 2)  # of 4,096: 256 MB
     store.create(SPEC)
@@ -196,7 +195,7 @@ def test_what_has_too_many_pieces_is_refused_by_name(
     assert [row["id"] for row in contents(store, columns=["id"])] == ["kept#000000"]
 
 
-def test_reserved_words_are_names_of_fields(store: MilvusVectorStore) -> None:
+def test_reserved_words_are_names_of_fields(store: VectorStore) -> None:
     store.create(OWN)
     values = {"like": "a\n\"b\\'", "dr_kept": ["x", None], "year": 7, "taxi": [1, 2, 3]}
     rows = [record("d", n) | values | {"like": None if n else values["like"]} for n in range(2)]
@@ -214,7 +213,7 @@ def test_reserved_words_are_names_of_fields(store: MilvusVectorStore) -> None:
         assert len(store.search(OWN.name, replace(query, filter=meant), limit=9)) == count
 
 
-def test_values_that_expressions_do_not_have_are_found(store: MilvusVectorStore) -> None:
+def test_values_that_expressions_do_not_have_are_found(store: VectorStore) -> None:
     store.create(SPEC)
     infinite = record("a", weight=float("inf"), year=-(2**63))
     store.write(NAME, table(infinite, record("b", weight=1.7976931348623157e308, year=1)))
@@ -230,7 +229,7 @@ def test_values_that_expressions_do_not_have_are_found(store: MilvusVectorStore)
         assert sorted(hit.document_id for hit in hits) == found, meant
 
 
-def test_distances_are_negated_and_not_squared(store: MilvusVectorStore) -> None:
+def test_distances_are_negated_and_not_squared(store: VectorStore) -> None:
     store.create(SPEC)
     store.write(NAME, table(*(record("p", n, picture=[3.0 * n, 4.0 * n]) for n in range(3))))
     for exact in (True, False):
@@ -239,7 +238,7 @@ def test_distances_are_negated_and_not_squared(store: MilvusVectorStore) -> None
         assert scores == pytest.approx([0, -5, -10])
 
 
-def test_records_without_a_vector_are_not_near(store: MilvusVectorStore) -> None:
+def test_records_without_a_vector_are_not_near(store: VectorStore) -> None:
     store.create(SPEC)
     store.write(NAME, table(record("a"), record("none", embedding=None)))
     store.build_index(NAME)
@@ -247,7 +246,7 @@ def test_records_without_a_vector_are_not_near(store: MilvusVectorStore) -> None
     assert [hit.document_id for hit in hits] == ["a"]
 
 
-def test_words_are_found_by_the_engines_own_terms(store: MilvusVectorStore) -> None:
+def test_words_are_found_by_the_engines_own_terms(store: VectorStore) -> None:
     store.create(SPEC)
     store.write(NAME, table(*(record("w", n, text=f"wolf {'x ' * n}") for n in range(3))))
     store.write(NAME, table(record("n", text=None), record("e", text="")))
@@ -270,7 +269,7 @@ def _clusters(seed: int, count: int, dimension: int = 32) -> FloatArray:
     return points.astype(np.float32)
 
 
-def test_recall_is_the_same_after_a_copy(store: MilvusVectorStore) -> None:
+def test_recall_is_the_same_after_a_copy(store: VectorStore) -> None:
     index = VectorIndex(kind="hnsw", parameters={"m": 8, "ef_construction": 40, "ef_search": 20})
     vector = Vector(dimension=32, metric=Metric.COSINE, index=index)
     spec = CollectionSpec(name="near@1", vectors=(vector,), keyword_index=False)
@@ -298,7 +297,7 @@ def test_recall_is_the_same_after_a_copy(store: MilvusVectorStore) -> None:
     assert abs(recalls[0] - recalls[1]) <= 0.005
 
 
-def _recall(store: MilvusVectorStore, name: str, points: FloatArray) -> float:
+def _recall(store: VectorStore, name: str, points: FloatArray) -> float:
     queries, found = _clusters(3, 30), 0
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     for query in queries:
@@ -308,7 +307,7 @@ def _recall(store: MilvusVectorStore, name: str, points: FloatArray) -> float:
     return found / (10 * len(queries))
 
 
-def test_what_milvus_lite_lacks_is_said_before_anything_is_made(store: MilvusVectorStore) -> None:
+def test_what_milvus_lite_lacks_is_said_before_anything_is_made(store: VectorStore) -> None:
     section = NATIVE.engine["milvus"]
     columns = [dict(column) for column in section["columns"]]
     columns[4]["type"] = "Float16Vector"
@@ -345,7 +344,7 @@ def test_a_database_that_is_not_there_is_not_found(milvus_server: MilvusServer) 
 
 
 def test_calls_that_only_a_server_has_are_reported_not_crashes(
-    store: MilvusVectorStore, connection: Connection
+    store: VectorStore, connection: Connection
 ) -> None:
     store.create(SPEC)
     assert access.replicas(connection, NATIVE_NAME) is None
@@ -357,7 +356,7 @@ def test_calls_that_only_a_server_has_are_reported_not_crashes(
 
 
 def test_a_collection_that_was_begun_is_completed(
-    store: MilvusVectorStore, connection: Connection
+    store: VectorStore, connection: Connection
 ) -> None:
     creating.create(connection, names.possible(OWN.name), OWN)  # and then the process was killed
     assert store.describe(OWN.name).vectors[0].index is None
@@ -449,11 +448,11 @@ def test_a_directory_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"open\n"
-        store = MilvusVectorStore(address.parse(url, base=Path()), wait_seconds=0.2)
+        store = milvus_store(address.parse(url, base=Path()), wait_seconds=0.2)
         with pytest.raises(Unavailable, match="another process"):
             store.collections()
         other.kill()
-    store = MilvusVectorStore(address.parse(url, base=Path()), wait_seconds=10)
+    store = milvus_store(address.parse(url, base=Path()), wait_seconds=10)
     assert store.collections() == []
 
 

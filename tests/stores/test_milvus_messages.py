@@ -29,9 +29,9 @@ from dr_pipelines.model.record import SPARSE
 from dr_pipelines.stores.milvus import (
     column,
     errors,
-    indexes,
     messages,
 )
+from dr_pipelines.stores.milvus import index as indexes
 
 T = schema_pb2.DataType
 ROWS = np.array([[1.5, -2.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0] * 8], np.float32)

@@ -26,7 +26,7 @@ from dr_pipelines.stores.milvus import open_store
 from tests.servers.milvus import MilvusServer
 from tests.stores.milvus_samples import make_everything
 
-OURS = ("dr.spec", "dr.indexed")
+OURS = ("dr.label",)
 COPY, NATIVE_COPY = "copy@1-a.b", "copy_x401_x2da_x2eb"
 
 
@@ -228,8 +228,8 @@ def test_the_label_is_a_property_and_goes_with_the_collection(
 ) -> None:
     client.create_collection("quick", dimension=3)
     spec = _copied(store, "quick")
-    label = client.describe_collection(NATIVE_COPY)["properties"]["dr.spec"]
-    assert json.loads(json.loads(label))["name"] == spec.name
+    label = client.describe_collection(NATIVE_COPY)["properties"]["dr.label"]
+    assert json.loads(json.loads(label))["spec"]["name"] == spec.name
     store.drop(COPY)
     client.create_collection(NATIVE_COPY, dimension=3)
     assert store.describe(COPY).origin is None

@@ -17,7 +17,7 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.milvus.limits import native_problems
+from dr_pipelines.stores.milvus.limits import foreign_problems
 from dr_pipelines.stores.qdrant import open_store as open_qdrant
 from dr_pipelines.stores.shared.misfits import misfits_of, refused_by
 
@@ -69,14 +69,14 @@ def test_texts_and_nulls_that_milvus_cannot_hold_are_named() -> None:
         {"name": "v", "column": "v", "type": "FloatVector", "params": {"dim": "2"}},
         {"name": "made", "column": None, "type": "SparseFloatVector", "generated": True},
     ]
-    spec = SPEC.model_copy(update={"engine": {"milvus": {"layout": "native", "columns": columns}}})
+    spec = SPEC.model_copy(update={"engine": {"milvus": {"layout": "foreign", "columns": columns}}})
     batch = rows(
         {"id": "a", "kind": "xy"},
         {"id": "b", "kind": "éàü"},
         {"id": "c", "kind": None},
         {"id": "long", "kind": "x"},
     )
-    found = misfits_of(batch, native_problems(batch, spec))
+    found = misfits_of(batch, foreign_problems(batch, spec))
     assert [(misfit.record, misfit.column) for misfit in found] == [
         ("b", "kind"),
         ("c", "kind"),

@@ -32,11 +32,19 @@ def all_of(connection: Connection) -> dict[str, str]:
     return {from_native(a): from_native(to) for a, to in sorted(found.items()) if to is not None}
 
 
-def resolved(connection: Connection, name: str) -> str | None:
-    """The native name of a collection or of what an alias stands for; None where Milvus can have
-    nothing of that name."""
-    native = to_native(name)
-    return native and (target(connection, native) or native)
+class MilvusAliases:
+    """The same by the names here."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> dict[str, str]:
+        return all_of(self._connection)
+
+    def target(self, alias: str) -> str | None:
+        native = to_native(alias)
+        found = None if native is None else target(self._connection, native)
+        return None if found is None else from_native(found)
 
 
 def point(connection: Connection, alias: str, native: str) -> None:

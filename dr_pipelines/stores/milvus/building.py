@@ -8,9 +8,8 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from dr_pipelines.errors import Damaged, Unavailable
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.milvus import errors, indexes, loading
+from dr_pipelines.stores.milvus import errors, loading
 from dr_pipelines.stores.milvus.connection import Connection
-from dr_pipelines.stores.milvus.live import INDEXED
 from dr_pipelines.stores.milvus.writing import flush
 
 POLL_SECONDS = 1.0
@@ -45,14 +44,6 @@ def build(connection: Connection, native: str, *, progress: Progress | None) -> 
         waiting.wait(POLL_SECONDS)
     if found or connection.is_lite:
         loading.load(connection, native)
-
-
-def mark(connection: Connection, native: str) -> None:
-    """Remember that the collection was built."""
-    request = milvus_pb2.AlterCollectionRequest(
-        collection_name=native, properties=indexes.pairs([(INDEXED, "true")])
-    )
-    connection.call("AlterCollection", request, repeat=True)
 
 
 def _described(connection: Connection, native: str) -> list[Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.milvus.address import parse
-from dr_pipelines.stores.milvus.store import MilvusVectorStore
+from dr_pipelines.stores.milvus.store import milvus_store
 
 
 def open_store(url: str, *, base: Path) -> VectorStore:
@@ -22,4 +22,4 @@ def open_store(url: str, *, base: Path) -> VectorStore:
     Raises:
         InvalidRequest: the URL is not one of these.
     """
-    return MilvusVectorStore(parse(url, base=base))
+    return milvus_store(parse(url, base=base))

@@ -7,12 +7,9 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, FieldType, VectorKind
-from dr_pipelines.stores.milvus import (
-    access,
-    indexes,
-    own,
-    placement,
-)
+from dr_pipelines.stores.milvus import access, placement
+from dr_pipelines.stores.milvus import index as indexes
+from dr_pipelines.stores.milvus import records as managed
 from dr_pipelines.stores.milvus.column import (
     IN_LITE,
     Column,
@@ -20,7 +17,6 @@ from dr_pipelines.stores.milvus.column import (
     of_json,
 )
 from dr_pipelines.stores.milvus.connection import LONG_CALL_SECONDS, Connection
-from dr_pipelines.stores.milvus.describing import ENGINE, NATIVE, layout_of
 from dr_pipelines.stores.milvus.live import (
     INSERT_IDS,
     LABEL,
@@ -29,6 +25,9 @@ from dr_pipelines.stores.milvus.live import (
     label_text,
     look,
 )
+from dr_pipelines.stores.milvus.schema import ENGINE
+from dr_pipelines.stores.shared.label import Label
+from dr_pipelines.stores.shared.layout import Layout, layout_of
 
 DEFAULT_CONSISTENCY = "Bounded"
 
@@ -38,8 +37,8 @@ def create(connection: Connection, native: str, spec: CollectionSpec) -> None:
     section = spec.engine.get(ENGINE, {})
     columns = planned_columns(spec)
     functions = section.get("functions", [])
-    if layout_of(section) != NATIVE:
-        functions = own.functions(spec)
+    if layout_of(section) is Layout.MANAGED:
+        functions = managed.functions(spec)
     schema = schema_pb2.CollectionSchema(
         name=native,
         description=section.get("comments", {}).get("collection", ""),
@@ -51,7 +50,7 @@ def create(connection: Connection, native: str, spec: CollectionSpec) -> None:
     properties = {str(k): str(v) for k, v in section.get("properties", {}).items()}
     if schema.autoID and not connection.is_lite:
         properties[INSERT_IDS] = "true"  # a server makes new ids otherwise
-    properties[LABEL] = label_text(spec)
+    properties[LABEL] = label_text(Label(spec=spec))
     request = milvus_pb2.CreateCollectionRequest(
         collection_name=native,
         schema=schema.SerializeToString(),
@@ -80,7 +79,7 @@ def complete(connection: Connection, native: str, spec: CollectionSpec) -> None:
         if index["field"] not in there:
             request = indexes.request(native, index)
             connection.call("CreateIndex", request, seconds=LONG_CALL_SECONDS)
-    if section.get("grants") and not live.indexed and not connection.is_lite:
+    if section.get("grants") and not live.built and not connection.is_lite:
         access.make_groups(connection, section.get("privilege_groups", {}))
         access.grant(connection, native, section["grants"])
     if _loadable(live, connection):
@@ -91,8 +90,8 @@ def complete(connection: Connection, native: str, spec: CollectionSpec) -> None:
 def planned_columns(spec: CollectionSpec) -> list[Column]:
     """The engine's columns of a specification."""
     section = spec.engine.get(ENGINE, {})
-    if layout_of(section) != NATIVE:
-        return list(own.OwnLayout(spec).columns)
+    if layout_of(section) is Layout.MANAGED:
+        return list(managed.ManagedLayout(spec).columns)
     comments = section.get("comments", {}).get("columns", {})
     columns = [of_json(said, comments.get(said.get("name"), "")) for said in section["columns"]]
     if not any("primary" in column.flags for column in columns):
@@ -109,18 +108,18 @@ def planned_indexes(spec: CollectionSpec, live: Live, *, is_lite: bool) -> Itera
     """Indexes to create: what the section says; of our own layout the vectors', and without a
     section those that filters and replacements use."""
     section = spec.engine.get(ENGINE, {})
-    if layout_of(section) == NATIVE:
+    if layout_of(section) is Layout.FOREIGN:
         yield from section.get("indexes", [])
         return
-    layout = own.OwnLayout(spec)
+    layout = managed.ManagedLayout(spec)
     for vector in spec.vectors:
         if vector.kind is not VectorKind.MULTI:
             yield indexes.of_vector(vector, layout.column_of(vector.name))
     names = {column.name for column in live.columns}
-    if own.TERMS in names:
-        yield {"field": own.TERMS, "type": indexes.SPARSE, "metric": "BM25"}
-    if own.POINT in names:
-        yield {"field": own.POINT, "type": indexes.EXACT, "metric": "L2"}
+    if managed.TERMS in names:
+        yield {"field": managed.TERMS, "type": indexes.SPARSE, "metric": "BM25"}
+    if managed.POINT in names:
+        yield {"field": managed.POINT, "type": indexes.EXACT, "metric": "L2"}
     if "indexes" in section:
         yield from section["indexes"]
         return

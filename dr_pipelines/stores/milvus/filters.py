@@ -21,7 +21,8 @@ from dr_pipelines.model.query import (
     Range,
     Scalar,
 )
-from dr_pipelines.stores.milvus.layout import Layout, quoted
+from dr_pipelines.stores.milvus.layout import RecordLayout, quoted
+from dr_pipelines.stores.shared.filters import Inexpressible
 
 Expression = bool | str
 """A condition, or that every record or none fulfils it."""
@@ -31,11 +32,7 @@ LARGEST = 1.7976931348623157e308
 SMALLEST_INTEGER = -(2**63)
 
 
-class Inexpressible(Exception):  # named for what it says of the filter
-    """The engine's expressions cannot say this value."""
-
-
-def expression(filter: Filter | None, layout: Layout) -> Expression:
+def expression(filter: Filter | None, layout: RecordLayout) -> Expression:
     """A checked filter as Milvus takes it."""
     return True if filter is None else _said(filter, layout, meant=True)
 
@@ -45,7 +42,7 @@ def both(one: Expression, other: Expression) -> Expression:
     return _joined([one, other], "and")
 
 
-def _said(filter: Filter, layout: Layout, *, meant: bool) -> Expression:
+def _said(filter: Filter, layout: RecordLayout, *, meant: bool) -> Expression:
     match filter:
         case And(filters):
             said = [_said(f, layout, meant=meant) for f in filters]

@@ -1,6 +1,6 @@
 """How records lie in a Milvus collection: what reading, writing and searching need to know.
 
-Two layouts: `own`, of collections that this package makes for any specification, and `native`, of
+Two layouts: managed, of collections that this package makes for any specification, and foreign, of
 those that something else made (and of their copies).
 """
 
@@ -20,7 +20,7 @@ Parts = dict[str, pa.Table]
 """Rows by partition; an empty name is the engine's choice."""
 
 
-class Layout(Protocol):
+class RecordLayout(Protocol):
     """`columns` are the engine's; `key` is the primary one; `ordered` says whether its order is the
     bytewise order of ids."""
 
@@ -87,7 +87,7 @@ def quoted(text: str) -> str:
     return f'"{text}"'
 
 
-def key_of(layout: Layout, record_id: str) -> str | int:
+def key_of(layout: RecordLayout, record_id: str) -> str | int:
     """An id in the engine's own type. Raises `InvalidRequest` where it has none."""
     if layout.key.type not in INTEGERS:
         return record_id

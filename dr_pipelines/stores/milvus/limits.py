@@ -9,7 +9,7 @@ from dr_pipelines.stores.milvus.column import T, of_json
 from dr_pipelines.stores.shared.misfits import Batch, Problem, problem
 
 
-def native_problems(batch: Batch, spec: CollectionSpec) -> Iterator[Problem]:
+def foreign_problems(batch: Batch, spec: CollectionSpec) -> Iterator[Problem]:
     """Nulls and long texts, by the columns of the specification's section: what such a collection's
     own layout refuses at a write."""
     for said in spec.engine.get("milvus", {}).get("columns", []):

@@ -6,16 +6,16 @@ from typing import Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
-from dr_pipelines.errors import Damaged, InvalidRequest
-from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.stores.milvus import errors, indexes
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.stores.milvus import errors
+from dr_pipelines.stores.milvus import index as indexes
 from dr_pipelines.stores.milvus.column import Column, of_message
 from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.unkept import unkept
+from dr_pipelines.stores.shared.label import Label, decoded, encoded
 
-LABEL, INDEXED = "dr.spec", "dr.indexed"
-"""Properties of a collection: the specification that it was created with, and whether
-`build_index` has been through."""
+LABEL = "dr.label"
+"""Property of a collection that holds its label."""
 INSERT_IDS = "allow_insert_auto_id"
 """Property with which a server takes ids where it otherwise makes them."""
 DEFAULT_PARTITION = "_default"
@@ -38,13 +38,17 @@ class Live:
     partitions: tuple[str, ...]
     key_partitions: int
     indexes: tuple[dict[str, Any], ...]
-    label: CollectionSpec | None
-    indexed: bool
+    label: Label | None
     unkept: tuple[str, ...] = ()
     """What is set and not carried."""
 
     def index_of(self, column: str) -> dict[str, Any] | None:
         return next((index for index in self.indexes if index["field"] == column), None)
+
+    @property
+    def built(self) -> bool:
+        """Whether `build_index` has been through what we made."""
+        return self.label is not None and self.label.indexed
 
     @property
     def key(self) -> Column:
@@ -69,7 +73,7 @@ def look(connection: Connection, native: str) -> Live:
     if schema.autoID:
         columns = tuple(_with_auto_id(column) for column in columns)
     properties = {pair.key: pair.value for pair in found.properties}
-    label, indexed = properties.pop(LABEL, None), properties.pop(INDEXED, None)
+    label = properties.pop(LABEL, None)
     keyed = any("partition_key" in column.flags for column in columns)
     return Live(
         native=native,
@@ -84,7 +88,6 @@ def look(connection: Connection, native: str) -> Live:
         key_partitions=found.num_partitions if keyed else 0,
         indexes=_indexes(connection, native),
         label=None if label is None else _label(label, native),
-        indexed=indexed == "true",
         unkept=unkept(found),
     )
 
@@ -131,18 +134,17 @@ def _indexes(connection: Connection, native: str) -> tuple[dict[str, Any], ...]:
     return tuple(sorted(said, key=lambda index: (index["field"], index.get("name", ""))))
 
 
-def _label(text: str, native: str) -> CollectionSpec:
+def _label(text: str, native: str) -> Label:
+    of = f"{native!r} (property {LABEL!r})"
     try:
-        return CollectionSpec.model_validate_json(json.loads(text))
-    except ValueError as error:  # pydantic's is one
-        raise Damaged(
-            f"property {LABEL!r} of {native!r} is unreadable; restore it from a recovery point"
-        ) from error
+        return decoded(str(json.loads(text)), of=of)
+    except (ValueError, RecursionError):
+        return decoded(text, of=of)  # which says that it is none
 
 
-def label_text(spec: CollectionSpec) -> str:
+def label_text(label: Label) -> str:
     """The value of the property. A JSON string of JSON: no client takes it for an object."""
-    return json.dumps(spec.model_dump_json())
+    return json.dumps(encoded(label))
 
 
 def _with_auto_id(column: Column) -> Column:

@@ -21,11 +21,11 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.milvus import errors, filters
 from dr_pipelines.stores.milvus.column import INTEGERS, Column
 from dr_pipelines.stores.milvus.connection import Connection
-from dr_pipelines.stores.milvus.indexes import pairs
+from dr_pipelines.stores.milvus.index import pairs
 from dr_pipelines.stores.milvus.layout import (
     LISTED_AT_ONCE,
     SMALLEST,
-    Layout,
+    RecordLayout,
     above,
     among,
 )
@@ -50,7 +50,7 @@ class Page:
 def records(
     connection: Connection,
     native: str,
-    layout: Layout,
+    layout: RecordLayout,
     *,
     columns: Sequence[str],
     documents: Sequence[str] | None,
@@ -81,13 +81,15 @@ def records(
 
 
 def unordered(
-    connection: Connection, native: str, layout: Layout, columns: Sequence[str]
+    connection: Connection, native: str, layout: RecordLayout, columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Every record once, in the engine's order."""
     yield from _batches(connection, native, layout, list(columns), True, "")
 
 
-def keys(connection: Connection, native: str, layout: Layout, condition: str) -> Iterator[Any]:
+def keys(
+    connection: Connection, native: str, layout: RecordLayout, condition: str
+) -> Iterator[Any]:
     """The keys of records that fulfil a condition."""
     for page in _pages(connection, native, layout, [layout.key], condition, ""):
         yield from page.values[layout.key.name].to_pylist()
@@ -115,7 +117,7 @@ def count(
     return int(found.fields_data[0].scalars.long_data.data[0])
 
 
-def of_documents(layout: Layout, documents: Sequence[str]) -> Iterator[str]:
+def of_documents(layout: RecordLayout, documents: Sequence[str]) -> Iterator[str]:
     """Conditions that together mean the records of some documents."""
     column = next(c for c in layout.columns if c.name == layout.document_column)
     known = [_known(column, document) for document in dict.fromkeys(documents)]
@@ -124,7 +126,7 @@ def of_documents(layout: Layout, documents: Sequence[str]) -> Iterator[str]:
         yield among(column, listed[at : at + LISTED_AT_ONCE])
 
 
-def _conditions(layout: Layout, documents: Sequence[str] | None) -> list[filters.Expression]:
+def _conditions(layout: RecordLayout, documents: Sequence[str] | None) -> list[filters.Expression]:
     return [True] if documents is None else list(of_documents(layout, documents))
 
 
@@ -139,7 +141,7 @@ def _known(column: Column, document: str) -> str | None:
 def _batches(
     connection: Connection,
     native: str,
-    layout: Layout,
+    layout: RecordLayout,
     asked: list[str],
     condition: filters.Expression,
     partition: str,
@@ -152,7 +154,7 @@ def _batches(
 def _pages(
     connection: Connection,
     native: str,
-    layout: Layout,
+    layout: RecordLayout,
     wanted: Sequence[Column],
     condition: filters.Expression,
     partition: str,
@@ -168,7 +170,7 @@ def _pages(
         _check_complete(connection, native, layout, condition, partition, moment, total)
 
 
-def _moment(connection: Connection, native: str, layout: Layout) -> int:
+def _moment(connection: Connection, native: str, layout: RecordLayout) -> int:
     """A moment from which a server answers any number of requests; 0 where there is none. It is
     asked for alone: the answer that names it may be of an earlier one."""
     if connection.is_lite:
@@ -180,7 +182,7 @@ def _moment(connection: Connection, native: str, layout: Layout) -> int:
 def _check_complete(
     connection: Connection,
     native: str,
-    layout: Layout,
+    layout: RecordLayout,
     condition: filters.Expression,
     partition: str,
     moment: int,
@@ -214,7 +216,7 @@ def _check_complete(
 def _pages_at(
     connection: Connection,
     native: str,
-    layout: Layout,
+    layout: RecordLayout,
     wanted: Sequence[Column],
     condition: filters.Expression,
     partition: str,
@@ -261,7 +263,7 @@ def _query(
     )
 
 
-def _page(answer: Any, layout: Layout, wanted: Sequence[Column]) -> Page:
+def _page(answer: Any, layout: RecordLayout, wanted: Sequence[Column]) -> Page:
     found = {field.field_name: field for field in answer.fields_data}
     if not found:  # so a server may say that nothing is left
         return Page({}, 0, None, 0)

@@ -9,14 +9,14 @@ from pymilvus.grpc_gen import milvus_pb2
 from dr_pipelines.stores.milvus import loading, reading
 from dr_pipelines.stores.milvus.column import Column, T
 from dr_pipelines.stores.milvus.connection import LONG_CALL_SECONDS, Connection
+from dr_pipelines.stores.milvus.foreign import META
 from dr_pipelines.stores.milvus.layout import (
     LISTED_AT_ONCE,
-    Layout,
+    RecordLayout,
     among,
     key_of,
 )
 from dr_pipelines.stores.milvus.messages import to_message
-from dr_pipelines.stores.milvus.native import META
 
 REQUEST_ROWS = 2_000
 REQUEST_BYTES = 16 * 2**20
@@ -26,7 +26,7 @@ REQUEST_BYTES = 16 * 2**20
 def write(
     connection: Connection,
     native: str,
-    layout: Layout,
+    layout: RecordLayout,
     rows: pa.Table,
     *,
     replaces: Sequence[str],
@@ -64,7 +64,7 @@ def flush(connection: Connection, native: str) -> None:
         connection.call("Flush", request, repeat=True, seconds=LONG_CALL_SECONDS)
 
 
-def _remove(connection: Connection, native: str, layout: Layout, keys: Sequence[Any]) -> None:
+def _remove(connection: Connection, native: str, layout: RecordLayout, keys: Sequence[Any]) -> None:
     """Delete those that are there, for good: milvus-lite shows a deleted record again, in the
     partition where it was, once a namesake is inserted before the deletion is in a file."""
     there = [
@@ -79,11 +79,11 @@ def _remove(connection: Connection, native: str, layout: Layout, keys: Sequence[
         flush(connection, native)
 
 
-def _keys(layout: Layout, rows: pa.Table) -> list[Any]:
+def _keys(layout: RecordLayout, rows: pa.Table) -> list[Any]:
     return [key_of(layout, found) for found in rows.column("id").to_pylist()]
 
 
-def _delete(connection: Connection, native: str, layout: Layout, keys: Sequence[Any]) -> None:
+def _delete(connection: Connection, native: str, layout: RecordLayout, keys: Sequence[Any]) -> None:
     for at in range(0, len(keys), LISTED_AT_ONCE):
         request = milvus_pb2.DeleteRequest(
             collection_name=native,
@@ -94,7 +94,7 @@ def _delete(connection: Connection, native: str, layout: Layout, keys: Sequence[
 
 
 def _requests(
-    native: str, layout: Layout, table: pa.Table, partition: str, *, merges: bool
+    native: str, layout: RecordLayout, table: pa.Table, partition: str, *, merges: bool
 ) -> Iterator[Any]:
     kind = milvus_pb2.InsertRequest if merges else milvus_pb2.UpsertRequest
     columns = [c for c in layout.columns if c.name in table.column_names]

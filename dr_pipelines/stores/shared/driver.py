@@ -98,7 +98,8 @@ class OpenCollection(Protocol):
         ...
 
     def complete(self) -> None:
-        """Make what a run that was killed left out when it created the collection."""
+        """Make what a run that was killed left out when it created the collection. `AlreadyExists`
+        where the engine does not tell what it would have to be."""
         ...
 
 

@@ -193,9 +193,8 @@ def _answered(found: OpenCollection, *, query: Query, limit: int) -> list[Hit]:
 
 def _is(found: OpenCollection, spec: CollectionSpec) -> bool:
     """Whether a collection was asked to be this, or has become it."""
-    return (found.label is not None and _same(found.label.spec, spec)) or _same(
-        found.described(), spec
-    )
+    asked = found.label is not None and _same(found.label.spec, spec)
+    return asked or _same(found.described(), spec)
 
 
 def _same(one: CollectionSpec, other: CollectionSpec) -> bool:

@@ -5,6 +5,8 @@ Whoever may write there may forge it, so that it is decoded with limits, and onl
 that was asked for.
 """
 
+import json
+
 from pydantic import JsonValue, ValidationError
 
 from dr_pipelines.errors import Damaged, InvalidRequest
@@ -25,18 +27,21 @@ class Label(Stored):
 
 
 def encoded(label: Label) -> str:
-    """The label as text.
+    """The label as JSON, its sections in the order in which they were given.
 
     Raises:
         InvalidRequest: it has more than `MAX_BYTES`, so that nobody could read it.
     """
-    text = label.canonical()
-    if len(text) > MAX_BYTES:
+    text = json.dumps(
+        label.model_dump(mode="json"), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+    size = len(text.encode())
+    if size > MAX_BYTES:
         raise InvalidRequest(
-            f"the specification of {label.spec.name!r} has {len(text):,} bytes, and a store keeps "
+            f"the specification of {label.spec.name!r} has {size:,} bytes, and a store keeps "
             f"{MAX_BYTES:,}; shorten its engine's section"
         )
-    return text.decode()
+    return text
 
 
 def decoded(text: str | bytes, *, of: str) -> Label:

@@ -11,10 +11,11 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from dr_pipelines.model.collection import Metric
 from dr_pipelines.model.query import FloatArray, Hit, fused_hits
-from dr_pipelines.stores.milvus import filters, indexes, loading
+from dr_pipelines.stores.milvus import filters, loading
+from dr_pipelines.stores.milvus import index as indexes
 from dr_pipelines.stores.milvus.column import Column, T
 from dr_pipelines.stores.milvus.connection import Connection
-from dr_pipelines.stores.milvus.layout import Layout, named
+from dr_pipelines.stores.milvus.layout import RecordLayout, named
 from dr_pipelines.stores.milvus.live import Live
 from dr_pipelines.stores.milvus.messages import from_message, narrow_bytes
 from dr_pipelines.stores.shared.requests import Request, VectorRequest
@@ -24,7 +25,7 @@ SHOWN = ("id", "document_id", "text")
 PLACES = common_pb2.PlaceholderType
 
 
-def can(live: Live, layout: Layout, request: Request) -> bool:
+def can(live: Live, layout: RecordLayout, request: Request) -> bool:
     """Whether the engine itself has what the query asks: an index by the vector's metric, and for
     keywords terms of its own."""
     if request.depth > MOST_HITS:
@@ -41,11 +42,8 @@ def can(live: Live, layout: Layout, request: Request) -> bool:
 def search(
     connection: Connection,
     live: Live,
-    layout: Layout,
+    layout: RecordLayout,
     request: Request,
-    *,
-    text: str,
-    limit: int,
 ) -> list[Hit]:
     """The engine's answer to a checked query, best first.
 
@@ -59,11 +57,11 @@ def search(
         rankings.append(reader.nearest(request.nearest))
     column = terms_column(live, layout)
     if request.terms is not None and column is not None:
-        rankings.append(reader.matching(column, text))
-    return fused_hits(rankings, limit=limit)
+        rankings.append(reader.matching(column, request.text or ""))
+    return fused_hits(rankings, limit=request.limit)
 
 
-def terms_column(live: Live, layout: Layout) -> str | None:
+def terms_column(live: Live, layout: RecordLayout) -> str | None:
     """The column that BM25 makes from the record's text."""
     for function in live.functions:
         if function["type"] == "BM25" and function["inputs"] == [layout.text_column]:
@@ -75,7 +73,7 @@ def terms_column(live: Live, layout: Layout) -> str | None:
 class _Searcher:
     connection: Connection
     native: str
-    layout: Layout
+    layout: RecordLayout
     kept: filters.Expression
     limit: int
 
@@ -132,7 +130,7 @@ class _Searcher:
         return _of_answer(answer.results, self.layout, wanted)
 
 
-def _of_answer(found: Any, layout: Layout, wanted: Sequence[Column]) -> list[Hit]:
+def _of_answer(found: Any, layout: RecordLayout, wanted: Sequence[Column]) -> list[Hit]:
     count = len(found.scores)
     if not count:
         return []

@@ -11,15 +11,11 @@ from dr_pipelines.model.collection import (
     VectorKind,
 )
 from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
-from dr_pipelines.stores.milvus import indexes
+from dr_pipelines.stores.milvus import index as indexes
 from dr_pipelines.stores.milvus.creating import unknown_to_lite
-from dr_pipelines.stores.milvus.describing import (
-    ENGINE,
-    NATIVE,
-    SERVER_ONLY,
-    layout_of,
-)
+from dr_pipelines.stores.milvus.schema import ENGINE, SERVER_ONLY
 from dr_pipelines.stores.shared.fitting import Native, fit_to
+from dr_pipelines.stores.shared.layout import Layout, layout_of
 
 KINDS = frozenset([VectorKind.DENSE, VectorKind.SPARSE])
 FORGOTTEN = {
@@ -50,7 +46,7 @@ def fitted(spec: CollectionSpec, *, is_lite: bool) -> CompatibilityReport:
         replicas=not is_lite,
     )
     notes = [*_lifetime(spec), *(_notes(spec) if is_lite else [])]
-    if layout_of(spec.engine.get(ENGINE, {})) == NATIVE:
+    if layout_of(spec.engine.get(ENGINE, {})) is Layout.FOREIGN:
         unknown = unknown_to_lite(spec) if is_lite else []
         if not unknown:
             others = (n for n in fit_to(spec, native).notes if not n.part.startswith("vectors."))

@@ -53,8 +53,8 @@ WHOLE = ("id", "document_id", "chunk_index")
 """Columns of which nothing is kept beside them; vectors are others."""
 
 
-class OwnLayout:
-    """See `layout.Layout`."""
+class ManagedLayout:
+    """See `layout.RecordLayout`."""
 
     def __init__(self, spec: CollectionSpec) -> None:
         self.spec = spec

@@ -18,31 +18,27 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.planning.parts import UNREPORTED
-from dr_pipelines.stores.milvus import indexes, own
+from dr_pipelines.stores.milvus import index as indexes
+from dr_pipelines.stores.milvus import records as managed
 from dr_pipelines.stores.milvus.column import T
-from dr_pipelines.stores.milvus.layout import Layout
+from dr_pipelines.stores.milvus.foreign import ForeignLayout, mapped, searches_text
+from dr_pipelines.stores.milvus.layout import RecordLayout
 from dr_pipelines.stores.milvus.live import INSERT_IDS, Live
 from dr_pipelines.stores.milvus.names import from_native
-from dr_pipelines.stores.milvus.native import NativeLayout, mapped, searches_text
-from dr_pipelines.stores.milvus.own import OwnLayout
+from dr_pipelines.stores.milvus.records import ManagedLayout
+from dr_pipelines.stores.shared.layout import Layout, Role, laid_out, layout_of
 
 ENGINE = "milvus"
-OWN, NATIVE = "own", "native"
 OF_ACCESS = ("grants", "privilege_groups", "roles")
 SERVER_ONLY = ("comments", "consistency", *OF_ACCESS, "resource_groups")
 """Keys of the section that milvus-lite forgets or does not have."""
 
 
-def layout_of(section: Mapping[str, Any]) -> str:
-    """Which layout a section asks for."""
-    return NATIVE if section.get("layout") == NATIVE else OWN
-
-
-def layout(live: Live, spec: CollectionSpec) -> Layout:
+def layout(live: Live, spec: CollectionSpec) -> RecordLayout:
     """How the collection's records lie."""
-    if layout_of(spec.engine.get(ENGINE, {})) == NATIVE:
-        return NativeLayout(live, spec)
-    return OwnLayout(spec)
+    if layout_of(spec.engine.get(ENGINE, {})) is Layout.FOREIGN:
+        return ForeignLayout(live, spec)
+    return ManagedLayout(spec)
 
 
 def described(
@@ -60,15 +56,15 @@ def described(
     Raises:
         InvalidRequest: the collection's name cannot be a name here.
     """
-    label = live.label
+    label = live.label.spec if live.label else None
     name = from_native(live.native)
     if not PHYSICAL_NAME.fullmatch(name):
         raise InvalidRequest(
             f"collection {live.native!r}: its name is none that can be kept; rename it"
         )
     asked = label.engine.get(ENGINE, {}) if label else {}
-    own_layout = label is not None and layout_of(asked) == OWN
-    section = _section(live, own_layout=own_layout) | (access or {})
+    is_managed = label is not None and layout_of(asked) is Layout.MANAGED
+    section = _section(live, is_managed=is_managed) | (access or {})
     section |= {"resource_groups": groups} if groups else {}
     if is_lite:  # it answers with a default, whatever was asked for
         section = {key: value for key, value in section.items() if key not in SERVER_ONLY}
@@ -78,7 +74,7 @@ def described(
     if replicas is None and label and label.replicas is not None:
         replicas = label.replicas
         unreported.append("replicas")
-    if label is not None and own_layout:
+    if label is not None and is_managed:
         vectors, fields, keywords = _live_vectors(live, label), label.fields, label.keyword_index
         unreported += _unreported_of(label)
     else:
@@ -100,17 +96,17 @@ def described(
     )
 
 
-def _section(live: Live, *, own_layout: bool) -> dict[str, Any]:
+def _section(live: Live, *, is_managed: bool) -> dict[str, Any]:
     vectors = {column.name for column in live.columns if "dim" in column.params}
     vectors |= {column.name for column in live.columns if column.type == T.SparseFloatVector}
     properties = {k: v for k, v in live.properties.items() if k != INSERT_IDS}
     said: dict[str, Any] = {
-        "layout": OWN if own_layout else NATIVE,
-        "indexes": [i for i in live.indexes if not own_layout or i["field"] not in vectors],
+        **_layout(live, is_managed=is_managed),
+        "indexes": [i for i in live.indexes if not is_managed or i["field"] not in vectors],
         "properties": properties,
         "consistency": live.consistency,
     }
-    if not own_layout:
+    if not is_managed:
         ours = {column.name: name for name, column in mapped(live).columns.items()}
         said["columns"] = [
             column.to_json() | {"column": ours.get(column.name)} for column in live.columns
@@ -119,7 +115,16 @@ def _section(live: Live, *, own_layout: bool) -> dict[str, Any]:
         said["functions"] = list(live.functions)
         said["partitions"] = _partitions(live)
         said["comments"] = _comments(live)
-    return {key: value for key, value in said.items() if value or key in ("layout", "indexes")}
+    return {key: value for key, value in said.items() if value or key == "indexes"}
+
+
+def _layout(live: Live, *, is_managed: bool) -> dict[str, Any]:
+    if is_managed:
+        return laid_out(Layout.MANAGED)
+    text = mapped(live).columns.get("text")
+    return laid_out(
+        Layout.FOREIGN, {Role.ID: live.key.name, Role.TEXT: text.name if text else None}
+    )
 
 
 def _partitions(live: Live) -> dict[str, Any]:
@@ -158,9 +163,9 @@ def _live_vectors(live: Live, label: CollectionSpec) -> tuple[Vector, ...]:
 def _live_vector(live: Live, vector: Vector, label: CollectionSpec) -> Vector:
     if vector.kind is VectorKind.MULTI:
         return vector.model_copy(update={"index": None})
-    found = live.index_of(OwnLayout(label).column_of(vector.name))
+    found = live.index_of(ManagedLayout(label).column_of(vector.name))
     changes: dict[str, Any] = {"index": indexes.to_vector(found, vector.index)}
-    if own.searched(vector):
+    if managed.searched(vector):
         changes["metric"] = indexes.metric_of(found, vector.dtype, vector.kind)
     else:
         changes["index"] = None
@@ -171,7 +176,7 @@ def _unreported_of(label: CollectionSpec) -> Iterator[str]:
     for vector in label.vectors:
         if vector.dtype is not VectorType.FLOAT32:
             yield f"vectors.{vector.name}.dtype"
-        if not own.searched(vector):
+        if not managed.searched(vector):
             yield f"vectors.{vector.name}.metric"
     yield from _unreported_parameters(label.vectors)
 

@@ -29,7 +29,7 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.milvus import indexes
+from dr_pipelines.stores.milvus import index as indexes
 from dr_pipelines.stores.milvus.column import (
     DENSE,
     INTEGERS,
@@ -63,8 +63,8 @@ class Mapped:
     fields: tuple[Field, ...]
 
 
-class NativeLayout:
-    """See `layout.Layout`."""
+class ForeignLayout:
+    """See `layout.RecordLayout`."""
 
     def __init__(self, live: Live, spec: CollectionSpec) -> None:
         self.spec = spec
@@ -219,7 +219,7 @@ def _vector(name: str, column: Column, live: Live) -> Vector:
     index = live.index_of(column.name)
     kind = VectorKind.DENSE if column.type in DENSE else VectorKind.SPARSE
     dtype = DTYPES.get(column.type, VectorType.FLOAT32)
-    asked = live.label and next((v.index for v in live.label.vectors if v.name == name), None)
+    asked = live.label and next((v.index for v in live.label.spec.vectors if v.name == name), None)
     return Vector(
         name=name,
         dimension=column.dimension if kind is VectorKind.DENSE else UNBOUNDED,
