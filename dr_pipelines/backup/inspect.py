@@ -12,13 +12,11 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import Refused
 from dr_pipelines.live.apply import SCAN_DOCUMENTS, scan_documents
 from dr_pipelines.live.left_out import (
-    held_ids,
     only,
     read_left_out,
     still_left_out,
-    with_held,
 )
-from dr_pipelines.live.observe import as_read, observe_store
+from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
@@ -36,10 +34,9 @@ from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.misfit_tally import MisfitTally
-from dr_pipelines.repository.observation import Observed, differences
+from dr_pipelines.repository.observation import Observation, Observed
 from dr_pipelines.repository.prefetch import map_concurrently, prefetch
 from dr_pipelines.repository.rows import (
-    NEWEST_OF_OBSERVED,
     newest_rows,
     observed_rows,
     strings,
@@ -145,18 +142,15 @@ def inspect(
     physical, left = manifest.current.physical, read_left_out(history.repository, manifest)
     with history.fold(manifest) as state:
         batches = passing.through(store.scan(physical))
-        observed = observe_store(
-            state, batches, store=store, physical=physical, repository=history.repository
-        )
-        observed = with_held(state, observed, left)
-        plan = differences(state, taken_over=manifest.taken_over)
-        findings = _findings(plan)
-        _require_presence(manifest, findings, observed, accepted=accept_absence)
-        observed = as_read(state, observed, findings.recorded)
-        held = held_ids(state, left)
-        delta = tuple(_record(manifest, findings, state, held, store=store, history=history))
-        left_out = still_left_out(state, manifest, history=history)
-    return replace(passing.inspection(observed, findings, delta), left_out=left_out)
+        observation = observe_store(state, batches, store=store, physical=physical)
+        observation.leave_out(left.table)
+        findings = _findings(observation.differences(taken_over=manifest.taken_over))
+        _require_presence(manifest, findings, observation.observed, accepted=accept_absence)
+        observation.as_read(findings.recorded)
+        delta = tuple(_record(manifest, findings, observation, store=store, history=history))
+        left_out = still_left_out(observation, manifest, history=history)
+    inspection = passing.inspection(observation.observed, findings, delta)
+    return replace(inspection, left_out=left_out)
 
 
 def _findings(plan: pa.Table) -> Findings:
@@ -185,8 +179,7 @@ def _require_presence(
 def _record(
     manifest: Manifest,
     findings: Findings,
-    state: State,
-    held: pa.Array,
+    observation: Observation,
     *,
     store: VectorReader,
     history: History,
@@ -194,22 +187,21 @@ def _record(
     """Delta segments with every record of each differing document; versions come from the log."""
     documents = pa.array(findings.recorded, pa.string())
     for wanted, stored in _in_pieces(documents, manifest, store):
-        stored = _whole(stored, wanted, state, held, history)
-        rows = _versioned(stored, wanted, state, manifest.spec)
+        stored = _whole(stored, wanted, observation)
+        rows = _versioned(stored, wanted, observation.state)
         yield write_segment(
             history.repository, history.collection, rows, spec=manifest.spec, kind="delta"
         )
 
 
-def _whole(
-    stored: pa.Table, wanted: pa.Array, state: State, held: pa.Array, history: History
-) -> pa.Table:
+def _whole(stored: pa.Table, wanted: pa.Array, observation: Observation) -> pa.Table:
     """Records as the store has them, with those of their documents that were left out: a document
     that somebody edits does not lose them."""
-    if not len(held):
+    left_out = strings(observation.left_out()["id"])
+    if not len(left_out):
         return stored
-    logged = newest_rows(history.repository, state, documents=wanted)
-    return pa.concat_tables([stored, *(only(rows, held) for rows in logged)])
+    logged = newest_rows(observation.state, documents=wanted)
+    return pa.concat_tables([stored, *(only(rows, left_out) for rows in logged)])
 
 
 def _in_pieces(
@@ -236,13 +228,11 @@ def _in_pieces(
             step = FIRST_DOCUMENTS
 
 
-def _versioned(stored: pa.Table, wanted: pa.Array, state: State, spec: CollectionSpec) -> pa.Table:
-    state.sql.register("wanted", pa.table({"document_id": wanted}))
-    versions = state.sql.sql(NEWEST_OF_OBSERVED).to_arrow_table()
-    state.sql.unregister("wanted")
+def _versioned(stored: pa.Table, wanted: pa.Array, state: State) -> pa.Table:
+    versions = state.next_edits(wanted)
     found = pc.is_in(wanted, value_set=strings(pc.unique(stored["document_id"])))
     return observed_rows(
-        stored, spec=spec, versions=versions, absent=wanted.filter(pc.invert(found))
+        stored, spec=state.spec, versions=versions, absent=wanted.filter(pc.invert(found))
     )
 
 

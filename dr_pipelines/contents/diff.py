@@ -10,42 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from dr_pipelines.model.record import Presence, store_schema
+from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.repository.fold import State, fold_point
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
+from dr_pipelines.repository.two_states import Changes
 
 READ_DOCUMENTS = 256
 LIMIT = 1_000
-
-_OTHER = """
-CREATE TABLE other_documents (document_id VARCHAR, document_sha256 BLOB);
-CREATE TABLE other_records (
-    document_id VARCHAR, id VARCHAR, content_digest BLOB, vector_digest BLOB);
-"""
-_DOCUMENTS = "SELECT document_id, document_sha256 FROM documents WHERE presence = ?"
-_RECORDS = "SELECT document_id, id, content_digest, vector_digest FROM records"
-_MOVED = """
-CREATE TABLE moved AS
-WITH here AS (SELECT document_id, document_sha256 FROM documents WHERE presence = $1),
-touched AS (
-    SELECT DISTINCT unnest([r.document_id, o.document_id]) AS document_id
-    FROM records r FULL JOIN other_records o USING (id)
-    WHERE r.document_id IS DISTINCT FROM o.document_id
-       OR r.content_digest IS DISTINCT FROM o.content_digest
-       OR r.vector_digest IS DISTINCT FROM o.vector_digest)
-SELECT coalesce(h.document_id, o.document_id) AS document_id,
-       CASE WHEN o.document_id IS NULL THEN 'removed'
-            WHEN h.document_id IS NULL THEN 'added' ELSE 'changed' END AS kind,
-       h.document_sha256 IS DISTINCT FROM o.document_sha256 AS text
-FROM here h FULL JOIN other_documents o USING (document_id)
-WHERE h.document_id IS NULL OR o.document_id IS NULL
-   OR h.document_sha256 IS DISTINCT FROM o.document_sha256
-   OR h.document_id IN (SELECT document_id FROM touched)
-"""
-_COUNTS = "SELECT kind, count(*) FROM moved GROUP BY kind"
-_NAMED = "SELECT document_id FROM moved WHERE kind = ? ORDER BY document_id LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,58 +64,34 @@ class Diff:
 def diff(repository: Repository, a: RecoveryPoint, b: RecoveryPoint, *, limit: int = LIMIT) -> Diff:
     """Changes of documents from `a` to `b`, whichever is older. Raises `Damaged`."""
     with fold_point(repository, a) as before, fold_point(repository, b) as after:
-        _bring_together(before, after)
-        before.sql.execute(_MOVED, [Presence.PRESENT])
-        totals = dict(before.sql.execute(_COUNTS).fetchall())
+        changes = Changes(before, after)
         present = before.counts().documents
-        changed = _named(before, "changed", limit)
         return Diff(
             a=a.id,
             b=b.id,
-            added=tuple(_named(before, "added", limit)),
-            removed=tuple(_named(before, "removed", limit)),
-            changed=tuple(_changes(repository, before, after, changed)),
-            added_total=totals.get("added", 0),
-            removed_total=totals.get("removed", 0),
-            changed_total=totals.get("changed", 0),
-            unchanged=present - totals.get("removed", 0) - totals.get("changed", 0),
+            added=tuple(changes.documents("added", limit=limit)),
+            removed=tuple(changes.documents("removed", limit=limit)),
+            changed=tuple(_changes(before, after, changes.documents("changed", limit=limit))),
+            added_total=changes.total("added"),
+            removed_total=changes.total("removed"),
+            changed_total=changes.total("changed"),
+            unchanged=present - changes.total("removed") - changes.total("changed"),
         )
 
 
-def _bring_together(before: State, after: State) -> None:
-    """Put the narrow columns of one fold beside the other's."""
-    before.sql.execute(_OTHER)
-    for name, query, parameters in (
-        ("other_documents", _DOCUMENTS, [Presence.PRESENT]),
-        ("other_records", _RECORDS, []),
-    ):
-        for batch in after.batches(query, parameters):
-            before.sql.register("incoming", batch)
-            before.sql.execute(f"INSERT INTO {name} SELECT * FROM incoming")  # noqa: S608 - ours
-            before.sql.unregister("incoming")
-
-
-def _named(state: State, kind: str, limit: int) -> list[str]:
-    return [row[0] for row in state.sql.execute(_NAMED, [kind, limit]).fetchall()]
-
-
-def _changes(
-    repository: Repository, before: State, after: State, documents: list[str]
-) -> Iterator[DocumentChange]:
+def _changes(before: State, after: State, documents: list[str]) -> Iterator[DocumentChange]:
     for start in range(0, len(documents), READ_DOCUMENTS):
         batch = documents[start : start + READ_DOCUMENTS]
-        old = _rows_by_document(repository, before, batch)
-        new = _rows_by_document(repository, after, batch)
+        old = _rows_by_document(before, batch)
+        new = _rows_by_document(after, batch)
         for document in batch:
             yield _change(document, old.get(document, []), new.get(document, []), before, after)
 
 
-def _rows_by_document(
-    repository: Repository, state: State, documents: list[str]
-) -> dict[str, list[dict[str, Any]]]:
+def _rows_by_document(state: State, documents: list[str]) -> dict[str, list[dict[str, Any]]]:
     """The records of some documents, in order of chunks."""
     by_document: dict[str, list[dict[str, Any]]] = {}
-    for rows in newest_rows(repository, state, documents=pa.array(documents, pa.string())):
+    for rows in newest_rows(state, documents=pa.array(documents, pa.string())):
         for record in rows.to_pylist():
             by_document.setdefault(record["document_id"], []).append(record)
     for records in by_document.values():

@@ -7,33 +7,21 @@ somewhere is only ever compared with them.
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.errors import Damaged
-from dr_pipelines.model.record import Presence
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.fold import State, fold_point
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings, text_hashes
-from dr_pipelines.repository.scratch import scratch_database
 from dr_pipelines.repository.segments import read_segment
+from dr_pipelines.repository.texts import in_order_of_documents, with_hashes
 
 EMPTY_SHA256 = hashlib.sha256().digest()
-BATCH_ROWS = 8_192
-INSERT_ROWS = 65_536
-
-_KEPT = """
-SELECT d.document_id, d.epoch, d.position, d.ordinal, d.edit, d.chunk_count, d.segment,
-       d.document_sha256, h.sha256
-FROM documents d LEFT JOIN hashes h USING (document_id)
-WHERE d.presence = ? ORDER BY d.document_id
-"""
-_STORED = "SELECT document_id, text FROM stored ORDER BY document_id, chunk_index, id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,57 +84,29 @@ def stored_documents(repository: Repository, point: RecoveryPoint) -> Iterator[D
     hash that was noted of it when it was read.
     """
     with fold_point(repository, point) as state:
-        state.sql.execute("CREATE TABLE hashes (document_id VARCHAR, sha256 BLOB)")
-        for hashes in _gathered(_hashes(repository, state)):
-            _insert(state.sql, "hashes", hashes)
-        for batch in state.batches(_KEPT, [Presence.PRESENT]):
+        for batch in with_hashes(state, _hashes(state)):
             yield from _kept_rows(batch, state)
 
 
 def live_documents(store: VectorReader, name: str) -> Iterator[DocumentRow]:
     """Documents as a live store has them, ascending by id, by scanning it. A document without
     chunks has no record in a store and is not seen."""
-    with scratch_database() as sql:
-        sql.execute(
-            "CREATE TABLE stored "
-            "(id VARCHAR, document_id VARCHAR, chunk_index INTEGER, text VARCHAR)"
-        )
-        for batch in store.scan(name, columns=["id", "document_id", "chunk_index", "text"]):
-            _insert(sql, "stored", pa.Table.from_batches([batch]))
-        yield from _joined(sql.sql(_STORED).to_arrow_reader(BATCH_ROWS))
+    columns = ["id", "document_id", "chunk_index", "text"]
+    yield from _joined(in_order_of_documents(store.scan(name, columns=columns)))
 
 
-def _hashes(repository: Repository, state: State) -> Iterator[pa.Table]:
+def _hashes(state: State) -> Iterator[pa.Table]:
     """Hashes of the joined texts of each segment's newest documents, which are whole in it."""
     columns = ["document_id", "chunk_index", "text"]
     for number, ref in enumerate(state.segments):
         numbers = state.rows_of(number)
         if len(numbers):
-            rows = read_segment(repository, ref, spec=state.spec, columns=columns)
+            rows = read_segment(state.repository, ref, spec=state.spec, columns=columns)
             rows = rows.take(pa.array(numbers))
             runs = pc.run_end_encode(strings(rows["document_id"]))
             ends = runs.run_ends.to_numpy().astype(np.int64)
             hashes = text_hashes(rows["text"], ends)
             yield pa.table({"document_id": runs.values, "sha256": hashes})
-
-
-def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Few larger tables of many small ones."""
-    pending, rows = list[pa.Table](), 0
-    for table in tables:
-        pending.append(table)
-        rows += table.num_rows
-        if rows >= INSERT_ROWS:
-            yield pa.concat_tables(pending)
-            pending, rows = [], 0
-    if pending:
-        yield pa.concat_tables(pending)
-
-
-def _insert(sql: Any, name: str, rows: pa.Table) -> None:
-    sql.register("incoming", rows)
-    sql.execute(f"INSERT INTO {name} SELECT * FROM incoming")  # noqa: S608 - a table of ours
-    sql.unregister("incoming")
 
 
 def _kept_rows(batch: pa.Table, state: State) -> Iterator[DocumentRow]:

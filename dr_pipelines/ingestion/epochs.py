@@ -37,21 +37,10 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.fold import NEWEST_FIRST
 from dr_pipelines.repository.history import History, NextEntry, Tip
 from dr_pipelines.repository.segments import write_segment
 
 TOMBSTONE_ROWS = 65_536
-
-_ALL = "SELECT document_id FROM documents ORDER BY document_id"
-_SAID_BY_SOURCE = f"""
-WITH source AS (
-    SELECT * FROM versions WHERE edit = 0
-    QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {NEWEST_FIRST}) = 1)
-SELECT d.document_id FROM documents d JOIN source s USING (document_id)
-WHERE d.presence = '{Presence.PRESENT}' AND s.presence = '{Presence.PRESENT}'
-ORDER BY d.document_id
-"""  # noqa: S608 - built from constants
 
 
 def accept_epoch(
@@ -109,8 +98,7 @@ class _Epoch:
 
     def _replaced(self, manifest: Manifest, tip: Tip) -> Manifest:
         lineage, history, begun = self.read.lineage, tip.history, self.read.begun
-        query = _ALL if self.authority == "source" else _SAID_BY_SOURCE
-        gone = _tombstones(history, manifest, query, epoch=begun.number, generation=tip.number)
+        gone = self._tombstones(manifest, tip)
         added = [*gone, *self.read.segments()]
         grown = advance(history.repository, manifest, added, entry=tip.number)
         environment = lineage.embedder.environment
@@ -126,22 +114,24 @@ class _Epoch:
         }
         return grown.model_copy(update=update)
 
-
-def _tombstones(
-    history: History, manifest: Manifest, query: str, *, epoch: int, generation: int
-) -> list[SegmentRef]:
-    """A deletion of the documents that a query of the fold gives, at the start of an epoch: before
-    its first position."""
-    refs = []
-    with history.fold(manifest) as state:
-        for batch in state.batches(query, rows=TOMBSTONE_ROWS):
-            rows = _deletions(batch["document_id"], manifest, epoch=epoch, generation=generation)
-            refs.append(
-                write_segment(
-                    history.repository, manifest.collection, rows, spec=manifest.spec, kind="delta"
+    def _tombstones(self, manifest: Manifest, tip: Tip) -> list[SegmentRef]:
+        """Deletions at the start of the epoch, before its first position: of every document, or
+        where the store has a say of those that the source had."""
+        history, begun, refs = tip.history, self.read.begun, []
+        with history.fold(manifest) as state:
+            gone = state.document_ids if self.authority == "source" else state.source_document_ids
+            for documents in gone(rows=TOMBSTONE_ROWS):
+                rows = _deletions(documents, manifest, epoch=begun.number, generation=tip.number)
+                refs.append(
+                    write_segment(
+                        history.repository,
+                        history.collection,
+                        rows,
+                        spec=manifest.spec,
+                        kind="delta",
+                    )
                 )
-            )
-    return refs
+        return refs
 
 
 def _deletions(

@@ -12,13 +12,7 @@ from dr_pipelines.protocols import Embedder
 from dr_pipelines.repository.fold import State, fold_point
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_segment
-
-_PAIRS = """
-SELECT k.segment AS kept_segment, k.row AS kept_row, r.segment AS made_segment, r.row AS made_row
-FROM records r JOIN kept k USING (id)
-WHERE r.vector_digest IS DISTINCT FROM k.vector_digest
-ORDER BY 1, 3, 2
-"""
+from dr_pipelines.repository.two_states import other_vectors
 
 
 def require_reproduced(
@@ -36,11 +30,7 @@ def require_reproduced(
     `Damaged` beyond that, and when the kept vectors cannot be read.
     """
     with fold_point(repository, point) as kept:
-        columns = "id, segment, row, vector_digest"
-        table = kept.sql.sql(f"SELECT {columns} FROM records").to_arrow_table()  # noqa: S608
-        made.sql.register("kept", table)
-        pairs = made.sql.sql(_PAIRS).to_arrow_table()
-        made.sql.unregister("kept")
+        pairs = other_vectors(made, kept)
         if pairs.num_rows and _must_be_exact(point, embedder):
             raise Damaged(
                 f"{point.collection}: {pairs.num_rows} vectors made again differ from those kept, "
@@ -64,21 +54,21 @@ def _require_close(
     allowed: Tolerance,
 ) -> None:
     name = point.manifest.spec.vectors[0].name
-    groups = pairs.group_by(["kept_segment", "made_segment"]).aggregate(
-        [("kept_row", "list"), ("made_row", "list")]
+    groups = pairs.group_by(["other_segment", "segment"]).aggregate(
+        [("other_row", "list"), ("row", "list")]
     )
     for group in groups.to_pylist():
         ours = _vectors(
             repository,
-            made.segments[group["made_segment"]],
-            group["made_row_list"],
+            made.segments[group["segment"]],
+            group["row_list"],
             made.spec,
             name,
         )
         theirs = _vectors(
             repository,
-            kept.segments[group["kept_segment"]],
-            group["kept_row_list"],
+            kept.segments[group["other_segment"]],
+            group["other_row_list"],
             kept.spec,
             name,
         )

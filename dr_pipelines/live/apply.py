@@ -16,10 +16,8 @@ from dr_pipelines.live.left_out import (
     NOTHING_LEFT,
     Filling,
     Left,
-    held_ids,
+    all_but,
     read_left_out,
-    with_held,
-    without,
 )
 from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.collection import CollectionSpec
@@ -30,7 +28,6 @@ from dr_pipelines.protocols import VectorReader, VectorStore
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.observation import differences
 from dr_pipelines.repository.rows import newest_rows, observed_rows, strings
 from dr_pipelines.repository.segments import write_segment
 
@@ -101,20 +98,18 @@ class Writing:
         """Read the documents, compare them with the fold, and write those that differ."""
         physical = self.bound.physical
         stored = scan_documents(self.store, physical, documents)
-        observed = observe_store(
-            state, stored, store=self.store, physical=physical, repository=self.history.repository
-        )
-        with_held(state, observed, left)
-        plan = differences(state, pending=pending)
+        observation = observe_store(state, stored, store=self.store, physical=physical)
+        observation.leave_out(left.table)
+        plan = observation.differences(pending=pending)
         overwrite = pc.or_(plan["fresh"], plan["logged"])
         unlogged = pc.invert(pc.or_(plan["logged"], plan["empty"]))
         saved = self.save_preimages(state.spec, plan.filter(pc.and_(plan["fresh"], unlogged)))
         write = strings(plan.filter(overwrite)["document_id"])
-        refused = self.write(state, write, held=held_ids(state, left))
+        refused = self.write(state, write, without=strings(observation.left_out()["id"]))
         kept = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
         return Written(len(write), tuple(kept), tuple(saved), refused)
 
-    def write(self, state: State, documents: pa.Array, *, held: pa.Array) -> Left:
+    def write(self, state: State, documents: pa.Array, *, without: pa.Array) -> Left:
         """Write the newest rows of documents, but for records that were left out before, and for
         those that the engine refuses now, which are returned; documents without rows are removed.
         """
@@ -122,9 +117,9 @@ class Writing:
             return NOTHING_LEFT
         left, physical = set[str](), self.bound.physical
         filling = Filling(self.store, physical, self.spec)
-        for rows in newest_rows(self.history.repository, state, documents=documents):
+        for rows in newest_rows(state, documents=documents):
             present = pc.unique(rows["document_id"])
-            filling.write(without(rows, held), replaces=present.to_pylist())
+            filling.write(all_but(rows, without), replaces=present.to_pylist())
             left |= set(present.to_pylist())
         gone = [document for document in documents.to_pylist() if document not in left]
         empty = store_schema(state.spec).empty_table()

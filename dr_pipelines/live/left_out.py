@@ -17,10 +17,9 @@ from dr_pipelines.model.misfit import NAMED, Misfit
 from dr_pipelines.model.recovery_point import LeftOut, Manifest
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import decode_json
-from dr_pipelines.repository.observation import Observed, hold
+from dr_pipelines.repository.observation import Observation
 from dr_pipelines.repository.repository import Repository
 
 LIMIT_BYTES = 64 * 2**20
@@ -173,33 +172,21 @@ def read_left_out(repository: Repository, manifest: Manifest) -> Left:
     return Left(table, manifest.left_out.named)
 
 
-def with_held(state: State, observed: Observed, left: Left) -> Observed:
-    """`hold` what was left out; nothing to do for most."""
-    return hold(state, observed, left.table) if left.total else observed
-
-
-def held_ids(state: State, left: Left) -> pa.Array:
-    """Of what `with_held` held."""
-    if not left.total:
-        return pa.array([], pa.string())
-    found = state.sql.sql("SELECT id FROM held").to_arrow_table()["id"].combine_chunks()
-    return found.chunk(0) if isinstance(found, pa.ChunkedArray) else found
-
-
-def still_left_out(state: State, manifest: Manifest, *, history: History) -> LeftOut | None:
+def still_left_out(
+    observation: Observation, manifest: Manifest, *, history: History
+) -> LeftOut | None:
     """What is left out by now: without what somebody put back, or the log has otherwise."""
     if manifest.left_out is None:
         return None
-    names = "id, content_digest, vector_digest"
-    held = state.sql.sql(f"SELECT {names} FROM held ORDER BY id").to_arrow_table()  # noqa: S608
-    if held.num_rows == manifest.left_out.total:
+    absent = observation.left_out()
+    if absent.num_rows == manifest.left_out.total:
         return manifest.left_out
-    there = set(held["id"].to_pylist())
+    there = set(absent["id"].to_pylist())
     named = tuple(m for m in manifest.left_out.named if m.record in there)
-    return write_left_out(history, Left(held.cast(_SCHEMA), named))
+    return write_left_out(history, Left(absent.cast(_SCHEMA), named))
 
 
-def without(rows: pa.Table, ids: pa.Array) -> pa.Table:
+def all_but(rows: pa.Table, ids: pa.Array) -> pa.Table:
     """Rows but for some ids."""
     return rows.filter(pc.invert(pc.is_in(rows["id"], value_set=ids))) if len(ids) else rows
 

@@ -13,9 +13,7 @@ from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound
 from dr_pipelines.live.apply import Writing, scan_documents
 from dr_pipelines.live.left_out import (
     Left,
-    held_ids,
     read_left_out,
-    with_held,
     write_left_out,
 )
 from dr_pipelines.live.observe import observe_store
@@ -25,7 +23,6 @@ from dr_pipelines.model.recovery_point import Manifest, SegmentRef, Timeline
 from dr_pipelines.planning.serving import way_back
 from dr_pipelines.protocols import Lease, VectorStore
 from dr_pipelines.repository.history import History, NextEntry, Tip
-from dr_pipelines.repository.observation import differences
 from dr_pipelines.repository.reachability import attach
 from dr_pipelines.repository.rows import strings
 
@@ -115,16 +112,13 @@ class Live:
         writing = Writing(history, store, manifest.current, store.describe(physical))
         with history.fold(manifest, documents=documents) as state:
             stored = scan_documents(store, physical, documents)
-            observed = observe_store(
-                state, stored, store=store, physical=physical, repository=history.repository
-            )
-            left = read_left_out(history.repository, manifest)
-            with_held(state, observed, left)
-            plan = differences(state)
+            observation = observe_store(state, stored, store=store, physical=physical)
+            observation.leave_out(read_left_out(history.repository, manifest).table)
+            plan = observation.differences()
             stale = plan.filter(plan["logged"])
             writing.save_preimages(manifest.spec, stale)
             documents = strings(stale["document_id"])
-            refused = writing.write(state, documents, held=held_ids(state, left))
+            refused = writing.write(state, documents, without=strings(observation.left_out()["id"]))
             if refused.total:
                 raise InvalidRequest(f"{self.name}: the engine would not take {refused.named[0]}")
             return len(documents)

@@ -5,8 +5,8 @@ within the store's tolerance counts as that vector, so that rounding is neither 
 whatever lies outside of it is.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,76 +17,30 @@ from dr_pipelines.model.collection import CollectionSpec, VectorKind
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.observation import Observed, observe, recount
-from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.observation import Observation, observe
 from dr_pipelines.repository.segments import read_segment
 
 Mask = npt.NDArray[np.bool_]
 
-# Segment by segment, so that each is read about once; the newest logged vector of a record is
-# preferred: what lies within the tolerance of two is the newest.
-_CANDIDATES = """
-SELECT o.document_id, o.id, p.segment, p.row, p.vector_digest,
-       row_number() OVER (PARTITION BY o.id ORDER BY r.id IS NULL, p.version DESC) AS preference
-FROM observed o JOIN pieces p ON p.id = o.id AND p.content_digest = o.content_digest
-LEFT JOIN records r ON r.id = p.id AND r.version = p.version
-WHERE o.vector_digest <> p.vector_digest AND NOT EXISTS (
-    FROM records n WHERE n.id = o.id AND n.content_digest = o.content_digest
-    AND n.vector_digest = o.vector_digest)
-ORDER BY p.segment, o.document_id
-"""
-_SETTLE = """
-CREATE OR REPLACE TABLE rounded AS
-SELECT o.document_id, o.id, o.vector_digest AS read, near.vector_digest AS logged
-FROM observed o JOIN (
-    SELECT id, arg_min(vector_digest, preference) AS vector_digest FROM near_vectors GROUP BY id
-) near USING (id);
-UPDATE observed SET vector_digest = logged FROM rounded WHERE observed.id = rounded.id;
-"""
-_AS_READ = """
-UPDATE observed SET vector_digest = read FROM rounded
-WHERE observed.id = rounded.id AND rounded.document_id IN (SELECT document_id FROM recorded)
-"""
 PIECE_ROWS = 8_192
 
 
 def observe_store(
-    state: State,
-    batches: Iterable[pa.RecordBatch],
-    *,
-    store: VectorReader,
-    physical: str,
-    repository: Repository,
-) -> Observed:
+    state: State, batches: Iterable[pa.RecordBatch], *, store: VectorReader, physical: str
+) -> Observation:
     """`observe`, for what a store returned. Where the store rounds, what lies within its tolerance
     of a logged vector is observed as that vector, and counted as `rounded`."""
-    observed = observe(state, batches, spec=state.spec)
-    if store.vector_tolerance == 0:
-        return observed
-    state.sql.execute(
-        "CREATE OR REPLACE TABLE near_vectors (id VARCHAR, vector_digest BLOB, preference BIGINT)"
-    )
-    for piece in state.batches(_CANDIDATES, rows=PIECE_ROWS):
-        near = _near(piece, state, store=store, physical=physical, repository=repository)
-        narrow = piece.filter(pa.array(near)).select(["id", "vector_digest", "preference"])
-        state.sql.register("incoming", narrow)
-        state.sql.execute("INSERT INTO near_vectors SELECT * FROM incoming")
-        state.sql.unregister("incoming")
-    state.sql.execute(_SETTLE)
-    found = state.sql.execute("SELECT count(*) FROM rounded").fetchone()
-    return replace(recount(state, observed), rounded=int((found or (0,))[0]))
+    observation = observe(state, batches)
+    if store.vector_tolerance != 0:
+        near = partial(_near_ones, state=state, store=store, physical=physical)
+        observation.settle(map(near, observation.candidates(rows=PIECE_ROWS)))
+    return observation
 
 
-def as_read(state: State, observed: Observed, documents: Sequence[str]) -> Observed:
-    """What was observed, where some documents count as the store returned them: those that are
-    recorded so, whole, because another record of theirs was changed."""
-    if not observed.rounded or not documents:
-        return observed
-    recorded = pa.table({"document_id": pa.array(documents, pa.string())})
-    state.sql.register("recorded", recorded)
-    state.sql.execute(_AS_READ)
-    state.sql.unregister("recorded")
-    return recount(state, observed)
+def _near_ones(piece: pa.Table, *, state: State, store: VectorReader, physical: str) -> pa.Table:
+    """Those candidates that are near."""
+    near = _near(piece, state, store=store, physical=physical)
+    return piece.filter(pa.array(near)).select(["id", "vector_digest", "preference"])
 
 
 def _near(
@@ -95,7 +49,6 @@ def _near(
     *,
     store: VectorReader,
     physical: str,
-    repository: Repository,
 ) -> Mask:
     """Which candidates lie within the tolerance of what the store returns now."""
     names = ["id", *(v.name for v in state.spec.vectors)]
@@ -109,7 +62,9 @@ def _near(
     for number, rows in _by_segment(piece):
         there = rows[places.take(pa.array(rows)).is_valid().to_numpy(zero_copy_only=False)]
         ours = stored.take(places.take(pa.array(there)))
-        kept = read_segment(repository, state.segments[number], spec=state.spec, columns=names)
+        kept = read_segment(
+            state.repository, state.segments[number], spec=state.spec, columns=names
+        )
         theirs = kept.take(piece["row"].take(pa.array(there)))
         near[there] = within(ours, theirs, state.spec, tolerance=store.vector_tolerance)
     return near

@@ -11,7 +11,6 @@ from dr_pipelines.live.left_out import (
     Filling,
     Left,
     read_left_out,
-    with_held,
 )
 from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.collection import CollectionSpec
@@ -30,7 +29,7 @@ from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.native_files import OpenKept, as_version, kept_for
-from dr_pipelines.repository.observation import Observed, differences
+from dr_pipelines.repository.observation import Observed
 from dr_pipelines.repository.prefetch import prefetch
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, strings
@@ -71,7 +70,7 @@ class Building:
             self.store.create(spec)
         with self.watch.phase("records") as rows, self._kept_whole():
             filling = Filling(self.store, self.plan.physical, self._spec())
-            rows[0] = _fill(state, filling, repository=self.repository)
+            rows[0] = _fill(state, filling)
             self.left = filling.left_out()
             self._require_some()
 
@@ -146,7 +145,6 @@ class Building:
                 manifest,
                 self.plan,
                 store=self.store,
-                repository=self.repository,
                 left=self.left,
             )
             rows[0] = observed.rows
@@ -156,19 +154,19 @@ class Building:
         return self.plan.spec.physical(self.plan.physical, origin=self.plan.origin)
 
 
-def _fill(state: State, filling: Filling, *, repository: Repository) -> int:
+def _fill(state: State, filling: Filling) -> int:
     """Write what is not there yet; returns the rows written."""
     store, physical = filling.store, filling.physical
     if store.status(physical).records == 0:
         written = 0
-        for rows in prefetch(newest_rows(repository, state)):
+        for rows in prefetch(newest_rows(state)):
             written += filling.write(rows)
         return written
     scan = store.scan(physical)
-    observe_store(state, scan, store=store, physical=physical, repository=repository)
-    documents = strings(differences(state)["document_id"])
+    observation = observe_store(state, scan, store=store, physical=physical)
+    documents = strings(observation.differences()["document_id"])
     written, found = 0, set[str]()
-    for rows in prefetch(newest_rows(repository, state, documents=documents)):
+    for rows in prefetch(newest_rows(state, documents=documents)):
         present = rows["document_id"].unique().to_pylist()
         written += filling.write(rows, replaces=present)
         found.update(present)
@@ -184,7 +182,6 @@ def _require_equal(
     plan: Plan,
     *,
     store: VectorStore,
-    repository: Repository,
     left: Left,
 ) -> Observed:
     """Scan what was restored and compare it with the fold, record by record, and with the counts
@@ -192,9 +189,10 @@ def _require_equal(
     fold has of it: all else is equal by itself."""
     physical = plan.physical
     scan = store.scan(physical)
-    observed = observe_store(state, scan, store=store, physical=physical, repository=repository)
-    observed = with_held(state, observed, left)
-    differing = strings(differences(state)["document_id"]).to_pylist()
+    observation = observe_store(state, scan, store=store, physical=physical)
+    observation.leave_out(left.table)
+    observed = observation.observed
+    differing = strings(observation.differences()["document_id"]).to_pylist()
     if differing or not observed.agrees_with(manifest.digests):
         raise Damaged(
             f"{physical!r} does not read back as it was written: {len(differing)} documents "

@@ -115,7 +115,7 @@ def _state_of_chunks(
         if segment.kind in ("delta", "base"):
             index = partial(_unchunked_index, repository, segment, manifest.spec)
             inputs.append(FoldInput(segment, index))
-    with fold_inputs(inputs, spec=manifest.spec, until=point.until) as state:
+    with fold_inputs(repository, inputs, spec=manifest.spec, until=point.until) as state:
         yield state, chunks
 
 

@@ -5,7 +5,7 @@ that a state of any size folds in bounded memory. Nothing here looks at vectors 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,7 +30,7 @@ from dr_pipelines.repository import digest
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.prefetch import map_concurrently
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.scratch import scratch_database
+from dr_pipelines.repository.scratch import beside, insert, scratch_database
 from dr_pipelines.repository.segments import read_index, touching
 
 BATCH_ROWS = 32_768
@@ -72,6 +72,21 @@ SELECT v.* FROM versions v SEMI JOIN (FROM documents WHERE edit > 0) USING (docu
 WHERE v.edit = 0
 QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {NEWEST_FIRST}) = 1;
 """  # noqa: S608 - built from constants
+_IDS = "SELECT document_id FROM documents ORDER BY document_id"
+_IDS_OF_SOURCE = f"""
+WITH source AS (
+    SELECT * FROM versions WHERE edit = 0
+    QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {NEWEST_FIRST}) = 1)
+SELECT d.document_id FROM documents d JOIN source s USING (document_id)
+WHERE d.presence = ? AND s.presence = ?
+ORDER BY d.document_id
+"""  # noqa: S608 - built from constants
+_NEXT_EDITS = """
+SELECT c.document_id, coalesce(d.epoch, 0) AS epoch, coalesce(d.position, 0) AS position,
+       coalesce(d.ordinal, 0) AS ordinal, coalesce(d.edit, 0) + 1 AS edit,
+       coalesce(d.generation, 0) AS generation
+FROM chosen c LEFT JOIN documents d USING (document_id) ORDER BY c.document_id
+"""
 ALWAYS = 1 << 62
 _VERSION_COLUMNS = [
     "version",
@@ -99,21 +114,24 @@ _PIECE_COLUMNS = [
 
 
 class State:
-    """What a collection holds at one position.
+    """What a collection holds at one position. `segment` numbers refer to `segments`, which are
+    in `repository`, and `row` to the row of that segment.
 
     Tables of `sql`: `versions` and `pieces` (every logged version and its records), `documents`
-    and `records` (the newest of each document). `segment` numbers refer to `segments`, `row` to
-    the row of that segment.
+    and `records` (the newest of each document). They are for the modules of this package alone;
+    who asks from elsewhere is answered by a method, here or of what is compared with a state.
     """
 
     def __init__(
         self,
         sql: duckdb.DuckDBPyConnection,
         *,
+        repository: Repository,
         spec: CollectionSpec,
         segments: Sequence[SegmentRef],
     ) -> None:
         self.sql = sql
+        self.repository = repository
         self.spec = spec
         self.segments = tuple(segments)
         found = sql.execute("SELECT current_database()").fetchone()
@@ -161,12 +179,32 @@ class State:
     def rows_of(self, segment: int, *, documents: pa.Array | None = None) -> npt.NDArray[np.int64]:
         """Rows of a segment that hold newest records, ascending; only those of `documents`."""
         query = "SELECT row FROM records WHERE segment = ? ORDER BY row"
+        chosen: AbstractContextManager[None] = nullcontext()
         if documents is not None:
-            wanted = pa.table({"document_id": documents})
-            self.sql.register("wanted", wanted)
-            query = query.replace("WHERE", "SEMI JOIN wanted USING (document_id) WHERE")
-        rows: npt.NDArray[np.int64] = self.sql.execute(query, [segment]).fetchnumpy()["row"]
+            chosen = beside(self.sql, "chosen", pa.table({"document_id": documents}))
+            query = query.replace("WHERE", "SEMI JOIN chosen USING (document_id) WHERE")
+        with chosen:
+            rows: npt.NDArray[np.int64] = self.sql.execute(query, [segment]).fetchnumpy()["row"]
         return rows
+
+    def document_ids(self, *, rows: int = BATCH_ROWS) -> Iterator[pa.ChunkedArray]:
+        """Every document that has a version, gone ones included, ascending, at most `rows` at a
+        time."""
+        for batch in self.batches(_IDS, rows=rows):
+            yield batch["document_id"]
+
+    def source_document_ids(self, *, rows: int = BATCH_ROWS) -> Iterator[pa.ChunkedArray]:
+        """Documents that are present, and whose newest version from the source is: ascending, at
+        most `rows` at a time."""
+        present = [Presence.PRESENT, Presence.PRESENT]
+        for batch in self.batches(_IDS_OF_SOURCE, present, rows=rows):
+            yield batch["document_id"]
+
+    def next_edits(self, documents: pa.Array) -> pa.Table:
+        """The versions that edits of some documents have now: `document_id, epoch, position,
+        ordinal, edit, generation`, ascending by document. One without a version begins at 0."""
+        with beside(self.sql, "chosen", pa.table({"document_id": documents})):
+            return self.sql.sql(_NEXT_EDITS).to_arrow_table()
 
     def with_source_versions(self) -> int:
         """Make `beneath`: of each document whose newest version is an edit, the newest that the
@@ -223,7 +261,9 @@ def fold(
     inputs = [
         FoldInput(ref, partial(read_index, repository, ref, spec=manifest.spec)) for ref in refs
     ]
-    with fold_inputs(inputs, spec=manifest.spec, until=until, documents=documents) as state:
+    with fold_inputs(
+        repository, inputs, spec=manifest.spec, until=until, documents=documents
+    ) as state:
         yield state
 
 
@@ -236,6 +276,7 @@ def fold_point(repository: Repository, point: RecoveryPoint) -> Iterator[State]:
 
 @contextmanager
 def fold_inputs(
+    repository: Repository,
     inputs: Sequence[FoldInput],
     *,
     spec: CollectionSpec,
@@ -255,7 +296,9 @@ def fold_inputs(
             keep = _kept(rows, cut=cut, documents=documents)
             incoming.add(rows, keep, number=number, entry=given.ref.entry)
         incoming.insert()
-        state = State(sql, spec=spec, segments=[given.ref for given in inputs])
+        state = State(
+            sql, repository=repository, spec=spec, segments=[given.ref for given in inputs]
+        )
         state.newest()
         yield state
 
@@ -316,9 +359,7 @@ class _Incoming:
         """Insert what was added."""
         for table, waiting in (("versions", self._versions), ("pieces", self._pieces)):
             if waiting:
-                self._sql.register("incoming", pa.concat_tables(waiting))
-                self._sql.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - one of two
-                self._sql.unregister("incoming")
+                insert(self._sql, table, pa.concat_tables(waiting))
                 waiting.clear()
         self._rows = 0
 

@@ -4,7 +4,7 @@ A document's value is the SHA-256 over the digests of its records; a document wi
 the empty value. Digests are always recomputed from the values that were read.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -14,9 +14,16 @@ from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.prefetch import prefetch
+from dr_pipelines.repository.scratch import beside, insert
 
 _VALUE = "sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id))"
 
+_SCHEMA = """
+CREATE OR REPLACE TABLE observed (
+    id VARCHAR, document_id VARCHAR, content_digest BLOB, vector_digest BLOB);
+CREATE OR REPLACE TABLE near_vectors (id VARCHAR, vector_digest BLOB, preference BIGINT);
+CREATE OR REPLACE TABLE absent AS FROM observed LIMIT 0;
+"""
 _DIFFERING = """
 CREATE OR REPLACE TABLE differing AS
 SELECT DISTINCT unnest([r.document_id, o.document_id]) AS document_id
@@ -26,8 +33,8 @@ WHERE r.document_id IS DISTINCT FROM o.document_id
    OR r.vector_digest IS DISTINCT FROM o.vector_digest;
 DELETE FROM differing WHERE document_id IS NULL;
 """
-_HELD = """
-CREATE OR REPLACE TABLE held AS
+_LEFT_OUT = """
+CREATE OR REPLACE TABLE absent AS
 SELECT r.id, r.document_id, r.content_digest, r.vector_digest
 FROM records r JOIN left_out l ON l.id = r.id
     AND l.content_digest = r.content_digest AND l.vector_digest = r.vector_digest
@@ -59,6 +66,31 @@ LEFT JOIN stored_values s USING (document_id)
 ORDER BY d.document_id
 """
 
+# Segment by segment, so that each is read about once; the newest logged vector of a record is
+# preferred: what lies within the tolerance of two is the newest.
+_CANDIDATES = """
+SELECT o.document_id, o.id, p.segment, p.row, p.vector_digest,
+       row_number() OVER (PARTITION BY o.id ORDER BY r.id IS NULL, p.version DESC) AS preference
+FROM observed o JOIN pieces p ON p.id = o.id AND p.content_digest = o.content_digest
+LEFT JOIN records r ON r.id = p.id AND r.version = p.version
+WHERE o.vector_digest <> p.vector_digest AND NOT EXISTS (
+    FROM records n WHERE n.id = o.id AND n.content_digest = o.content_digest
+    AND n.vector_digest = o.vector_digest)
+ORDER BY p.segment, o.document_id
+"""
+_SETTLE = """
+CREATE OR REPLACE TABLE rounded AS
+SELECT o.document_id, o.id, o.vector_digest AS read, near.vector_digest AS logged
+FROM observed o JOIN (
+    SELECT id, arg_min(vector_digest, preference) AS vector_digest FROM near_vectors GROUP BY id
+) near USING (id);
+UPDATE observed SET vector_digest = logged FROM rounded WHERE observed.id = rounded.id;
+"""
+_AS_READ = """
+UPDATE observed SET vector_digest = read FROM rounded
+WHERE observed.id = rounded.id AND rounded.document_id IN (SELECT document_id FROM recorded)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -77,55 +109,105 @@ class Observed:
         return (self.content, self.vectors) == (digests.content, digests.vectors)
 
 
-def observe(state: State, batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Observed:
-    """Read records, recompute their digests, and keep the narrow result beside the fold."""
-    state.sql.execute(
-        "CREATE OR REPLACE TABLE observed "
-        "(id VARCHAR, document_id VARCHAR, content_digest BLOB, vector_digest BLOB)"
-    )
+class Observation:
+    """What a store was seen to hold, beside the state that it is compared with; see `observe`.
+
+    `observed` sums it up as it counts by now: what is settled, or left out, changes what counts.
+    """
+
+    def __init__(self, state: State, observed: Observed) -> None:
+        self.state = state
+        self.observed = observed
+        self._sql = state.sql
+
+    def candidates(self, *, rows: int) -> Iterator[pa.Table]:
+        """Records whose vector no logged version of the same content has, each with every logged
+        vector that it may be near: `document_id, id, segment, row, vector_digest, preference`. At
+        most `rows` at a time, segment by segment."""
+        return self.state.batches(_CANDIDATES, rows=rows)
+
+    def settle(self, near: Iterable[pa.Table]) -> None:
+        """Count records as the logged vector that is near theirs (`id, vector_digest, preference`):
+        of several the one with the least preference."""
+        for rows in near:
+            insert(self._sql, "near_vectors", rows)
+        self._sql.execute(_SETTLE)
+        settled = self._sql.execute("SELECT count(*) FROM rounded").fetchone()
+        self._recount(rounded=int((settled or (0,))[0]))
+
+    def as_read(self, documents: Sequence[str]) -> None:
+        """Count some documents as the store returned them after all: those that are recorded so,
+        whole, because another record of theirs was changed."""
+        if not self.observed.rounded or not documents:
+            return
+        recorded = pa.table({"document_id": pa.array(documents, pa.string())})
+        with beside(self._sql, "recorded", recorded):
+            self._sql.execute(_AS_READ)
+        self._recount(rounded=self.observed.rounded)
+
+    def leave_out(self, records: pa.Table) -> None:
+        """Count records that the store was filled without (`id` and both digests) as what the log
+        has, if that is what was left out and the store has no record of that id. Everything else
+        must be equal by itself."""
+        if not records.num_rows:
+            return
+        with beside(self._sql, "left_out", records):
+            self._sql.execute(_LEFT_OUT)
+        absent = self._sql.sql("FROM absent").to_arrow_table()
+        if not absent.num_rows:
+            return
+        content, vectors = (
+            int(sums, 16) + digest.total(absent[name].cast(pa.binary(32)))
+            for name, sums in (
+                ("content_digest", self.observed.content),
+                ("vector_digest", self.observed.vectors),
+            )
+        )
+        self._sql.execute("INSERT INTO observed FROM absent")
+        self._sql.execute(_DIFFERING)
+        self.observed = replace(
+            self.observed,
+            content=digest.to_hex(content),
+            vectors=digest.to_hex(vectors),
+            held=absent.num_rows,
+        )
+
+    def left_out(self) -> pa.Table:
+        """The records that `leave_out` counts, ascending: `id` and both digests."""
+        query = "SELECT id, content_digest, vector_digest FROM absent ORDER BY id"
+        return self._sql.sql(query).to_arrow_table()
+
+    def differences(
+        self, *, pending: Sequence[int] = (), taken_over: Sequence[int] = ()
+    ) -> pa.Table:
+        """One row for each differing document: `document_id`, `known` (the log has it), `fresh`
+        (its newest version is of an entry that is `pending`), `empty` (nothing is stored), `logged`
+        (what is stored is what some logged version said), `taken_over` (one of those entries
+        touched it)."""
+        self._sql.execute(_STORED)
+        self._sql.execute(_LOGGED)
+        return self._sql.sql(_PLAN, params=[list(pending), list(taken_over)]).to_arrow_table()
+
+    def _recount(self, *, rounded: int) -> None:
+        """After vector digests were replaced."""
+        vectors = 0
+        for batch in self.state.batches("SELECT vector_digest FROM observed"):
+            vectors += digest.total(batch["vector_digest"].cast(pa.binary(32)))
+        self._sql.execute(_DIFFERING)
+        self.observed = replace(self.observed, vectors=digest.to_hex(vectors), rounded=rounded)
+
+
+def observe(state: State, batches: Iterable[pa.RecordBatch]) -> Observation:
+    """Read records, recompute their digests, and keep the narrow result beside the state."""
+    state.sql.execute(_SCHEMA)
     rows = content = vectors = 0
-    for narrow in prefetch(digested(prefetch(batches), spec=spec)):
-        state.sql.register("incoming", narrow)
-        state.sql.execute("INSERT INTO observed SELECT * FROM incoming")
-        state.sql.unregister("incoming")
+    for narrow in prefetch(digested(prefetch(batches), spec=state.spec)):
+        insert(state.sql, "observed", narrow)
         rows += narrow.num_rows
         content += digest.total(narrow["content_digest"])
         vectors += digest.total(narrow["vector_digest"])
     state.sql.execute(_DIFFERING)
-    return Observed(rows, digest.to_hex(content), digest.to_hex(vectors))
-
-
-def hold(state: State, observed: Observed, left_out: pa.Table) -> Observed:
-    """What was observed, with records that a restore left out (`id` and both digests): each counts
-    as what the log has, if that is what was left out and the store has no record of that id.
-
-    Their ids stay in the table `held`. Everything else must be equal by itself.
-    """
-    state.sql.register("left_out", left_out)
-    state.sql.execute(_HELD)
-    state.sql.unregister("left_out")
-    held = state.sql.sql("SELECT * FROM held").to_arrow_table()
-    if not held.num_rows:
-        return observed
-    content = int(observed.content, 16) + digest.total(held["content_digest"].cast(pa.binary(32)))
-    vectors = int(observed.vectors, 16) + digest.total(held["vector_digest"].cast(pa.binary(32)))
-    state.sql.execute("INSERT INTO observed SELECT * FROM held")
-    state.sql.execute(_DIFFERING)
-    return replace(
-        observed,
-        content=digest.to_hex(content),
-        vectors=digest.to_hex(vectors),
-        held=held.num_rows,
-    )
-
-
-def recount(state: State, observed: Observed) -> Observed:
-    """What was observed, after vector digests of it were replaced."""
-    vectors = 0
-    for batch in state.batches("SELECT vector_digest FROM observed"):
-        vectors += digest.total(batch["vector_digest"].cast(pa.binary(32)))
-    state.sql.execute(_DIFFERING)
-    return replace(observed, vectors=digest.to_hex(vectors))
+    return Observation(state, Observed(rows, digest.to_hex(content), digest.to_hex(vectors)))
 
 
 def digested(batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Iterator[pa.Table]:
@@ -140,14 +222,3 @@ def digested(batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Iter
                     "vector_digest": digest.vector_digests(batch, spec),
                 }
             )
-
-
-def differences(
-    state: State, *, pending: tuple[int, ...] = (), taken_over: tuple[int, ...] = ()
-) -> pa.Table:
-    """One row for each differing document: `document_id`, `known` (the log has it), `fresh` (its
-    newest version is not marked applied), `empty` (nothing is stored), `logged` (what is stored
-    is what some logged version said), `taken_over` (one of those entries touched it)."""
-    state.sql.execute(_STORED)
-    state.sql.execute(_LOGGED)
-    return state.sql.sql(_PLAN, params=[list(pending), list(taken_over)]).to_arrow_table()

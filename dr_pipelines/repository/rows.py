@@ -18,7 +18,6 @@ from dr_pipelines.model.record import (
 )
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.fold import State
-from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     BASE_BYTES,
     BASE_ROWS,
@@ -33,17 +32,8 @@ ENOUGH_ROWS = WRITE_ROWS - WRITE_ROWS // 16
 rest written on its own, which costs as much as a whole table."""
 WRITE_BYTES = 2 * BASE_BYTES
 
-NEWEST_OF_OBSERVED = """
-SELECT w.document_id, coalesce(d.epoch, 0) AS epoch, coalesce(d.position, 0) AS position,
-       coalesce(d.ordinal, 0) AS ordinal, coalesce(d.edit, 0) + 1 AS edit,
-       coalesce(d.generation, 0) AS generation
-FROM wanted w LEFT JOIN documents d USING (document_id) ORDER BY w.document_id
-"""
 
-
-def newest_rows(
-    repository: Repository, state: State, *, documents: pa.Array | None = None
-) -> Iterator[pa.Table]:
+def newest_rows(state: State, *, documents: pa.Array | None = None) -> Iterator[pa.Table]:
     """The newest records in `store_schema`, whole documents at a time, in no particular order of
     segments; a table holds about `WRITE_ROWS` rows, or `WRITE_BYTES` of long ones. With
     `documents`, only those."""
@@ -53,7 +43,7 @@ def newest_rows(
         wanted = state.rows_of(number, documents=documents)
         if len(wanted) == 0:
             continue
-        rows = read_segment(repository, ref, spec=state.spec, columns=schema.names)
+        rows = read_segment(state.repository, ref, spec=state.spec, columns=schema.names)
         held = pa.concat_tables([held, take_rows(rows, wanted).cast(schema)])
         if held.num_rows >= ENOUGH_ROWS or held.nbytes >= WRITE_BYTES:
             yield from _whole_documents(held)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import duckdb
+import pyarrow as pa
 
 from dr_pipelines.host.permissions import prefix_of, remove_abandoned, temporary_parent
 
@@ -28,6 +29,22 @@ def scratch_database() -> Iterator[duckdb.DuckDBPyConnection]:
             yield sql
         finally:
             sql.execute(f"USE memory; DETACH {name}")
+
+
+@contextmanager
+def beside(sql: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> Iterator[None]:
+    """Rows that queries find under a name while this lasts; nothing is copied."""
+    sql.register(name, rows)
+    try:
+        yield
+    finally:
+        sql.unregister(name)
+
+
+def insert(sql: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Append rows to a table, whose columns they have in its order."""
+    with beside(sql, "incoming", rows):
+        sql.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - a table of ours
 
 
 class _Engine:

@@ -270,7 +270,7 @@ class Process:
     def folded(self, at: str = "latest") -> Contents:
         """The contents of a recovery point."""
         with fold_point(self.repository, self.point(at)) as state:
-            return grouped(newest_rows(self.repository, state))
+            return grouped(newest_rows(state))
 
 
 @dataclass(frozen=True)

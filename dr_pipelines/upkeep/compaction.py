@@ -7,8 +7,6 @@ replay's repetition of what stands already. State and tombstones must have the s
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,7 +19,7 @@ from dr_pipelines.model.recovery_point import (
     Manifest,
     SegmentRef,
 )
-from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.distinct import DistinctVersions
 from dr_pipelines.repository.history import History, NextEntry, Tip, require_timeline
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings
@@ -32,36 +30,6 @@ from dr_pipelines.repository.segments import (
     sort_rows,
     write_segment,
 )
-
-_REPETITIONS = """
-CREATE OR REPLACE TABLE kept AS
-WITH valued AS (
-    SELECT v.version, v.document_id, v.epoch, v.position, v.ordinal, v.edit, v.generation,
-           v.sequence, v.segment, v.presence, v.document_sha256,
-           coalesce(sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id)),
-                    '') AS value
-    FROM versions v LEFT JOIN pieces p USING (version) GROUP BY ALL)
-SELECT version FROM valued
-QUALIFY row_number() OVER (
-    PARTITION BY document_id, epoch, position, ordinal, edit, value, presence, document_sha256
-    ORDER BY generation DESC, sequence DESC, segment DESC) = 1
-"""
-_ROWS = """
-SELECT row, sequence FROM (
-    SELECT v.row, v.sequence FROM versions v SEMI JOIN kept USING (version) WHERE v.segment = $1
-    UNION ALL
-    SELECT p.row, v.sequence FROM pieces p JOIN versions v USING (version)
-    SEMI JOIN kept USING (version) WHERE p.segment = $1)
-ORDER BY row
-"""
-_BOUNDS = """
-SELECT document_id, count(*) AS rows FROM (
-    SELECT v.document_id FROM versions v SEMI JOIN kept USING (version)
-    UNION ALL
-    SELECT v.document_id FROM pieces p JOIN versions v USING (version)
-    SEMI JOIN kept USING (version))
-GROUP BY document_id ORDER BY document_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +111,12 @@ def _require_same_state(history: History, before: Manifest, after: Manifest) -> 
 def _rewrite(history: History, manifest: Manifest) -> Iterator[SegmentRef]:
     """New segments over windows of documents, each merged from the segments that hold them."""
     with history.fold(manifest) as state:
-        state.sql.execute(_REPETITIONS)
+        versions = DistinctVersions(state)
         cursors = [
-            _Cursor(history.repository, ref, state, number)
-            for number, ref in enumerate(state.segments)
+            _Cursor(history.repository, ref, versions, number)
+            for number, ref in enumerate(versions.segments)
         ]
-        for bound in _bounds(state):
+        for bound in _bounds(versions):
             parts = [cursor.up_to(bound) for cursor in cursors]
             rows = pa.concat_tables([part for part in parts if part.num_rows])
             yield write_segment(
@@ -160,16 +128,14 @@ def _rewrite(history: History, manifest: Manifest) -> Iterator[SegmentRef]:
             )
 
 
-def _bounds(state: State) -> Iterator[str]:
+def _bounds(versions: DistinctVersions) -> Iterator[str]:
     """The last document of each window of about `BASE_ROWS` rows, or fewer where they are long."""
-    held, last, limit = 0, None, _window_rows(state.segments)
-    for batch in state.batches(_BOUNDS):
-        counts = batch["rows"].to_pylist()
-        for document, count in zip(batch["document_id"].to_pylist(), counts, strict=True):
-            held, last = held + count, document
-            if held >= limit:
-                yield document
-                held = 0
+    held, last, limit = 0, None, _window_rows(versions.segments)
+    for document, count in versions.documents():
+        held, last = held + count, document
+        if held >= limit:
+            yield document
+            held = 0
     if held and last is not None:
         yield last
 
@@ -184,14 +150,14 @@ def _window_rows(refs: Sequence[SegmentRef]) -> int:
 class _Cursor:
     """Walks the kept rows of one segment in order of documents, decoding each batch once."""
 
-    def __init__(self, repository: Repository, ref: SegmentRef, state: State, number: int) -> None:
+    def __init__(
+        self, repository: Repository, ref: SegmentRef, versions: DistinctVersions, number: int
+    ) -> None:
         self._repository = repository
         self._ref = ref
-        self._schema = segment_schema(state.spec)
-        self._spec = state.spec
-        kept = state.sql.execute(_ROWS, [number]).fetchnumpy()
-        self._rows: npt.NDArray[np.int64] = kept["row"]
-        self._sequences: npt.NDArray[np.int64] = kept["sequence"]
+        self._schema = segment_schema(versions.spec)
+        self._spec = versions.spec
+        self._rows, self._sequences = versions.rows_of(number)
         self._rest: pa.Table | None = None
 
     def up_to(self, bound: str) -> pa.Table:

@@ -259,7 +259,7 @@ def test_nan_and_infinities_are_kept_to_the_bit() -> None:
     stored = store.held[name].table["embedding"].combine_chunks().flatten().to_numpy()
     assert snapshot(store, repository).equal
     with fold_point(repository, History(repository, "items").latest()) as state:
-        rows = pa.concat_tables(list(newest_rows(repository, state)))
+        rows = pa.concat_tables(list(newest_rows(state)))
     restored = rows["embedding"].combine_chunks().flatten().to_numpy()
     assert restored.view(np.uint32).tolist() == stored.view(np.uint32).tolist()
     store.fill(row("a", embedding=[float("nan"), float("inf")]))

@@ -466,7 +466,7 @@ class Collections(RuleBasedStateMachine):
         point = History(repository, self.world.collection).point(number)
         manifest = point.manifest
         with fold_point(repository, point) as state:
-            assert grouped(newest_rows(repository, state)) == position.state()
+            assert grouped(newest_rows(state)) == position.state()
             assert state.digests() == manifest.digests
             assert state.counts() == manifest.counts
         covered = {day: (p.after, p.through) for day, p in manifest.partitions.items()}

@@ -125,7 +125,7 @@ def settled(directory: Directory) -> Contents:
     assert backup(history, live=live).equal
     assert verify(history, level=2).findings == ()
     with history.fold_point(history.latest()) as state:
-        assert grouped(newest_rows(repository, state)) == contents(store, "notes")
+        assert grouped(newest_rows(state)) == contents(store, "notes")
     return contents(store, "notes")
 
 

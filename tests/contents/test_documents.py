@@ -94,7 +94,7 @@ def test_a_document_of_a_store_is_joined_over_batches_and_interleaved_ids(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The id of `a#000001x`, chunk 0, lies between the ids of chunks 1 and 2 of `a`."""
-    monkeypatch.setattr("dr_pipelines.contents.documents.BATCH_ROWS", 2)
+    monkeypatch.setattr("dr_pipelines.repository.texts.BATCH_ROWS", 2)
     physical = process.store.aliases()[process.collection]
     (batch,) = process.store.scan(physical, documents=["é"])
     strange = pa.Table.from_batches([batch])

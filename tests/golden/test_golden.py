@@ -111,7 +111,7 @@ def test_every_point_is_what_it_was_and_the_independent_reader_agrees(
         with fold_point(history.repository, point) as state:
             assert state.digests() == point.manifest.digests
             assert state.counts() == point.manifest.counts
-            tables = list(newest_rows(history.repository, state))
+            tables = list(newest_rows(state))
         ours = pa.concat_tables(tables).sort_by([("document_id", "ascending"), ("id", "ascending")])
         theirs = reader.restore(golden, collection, point.number, None)
         assert repr(theirs.select(ours.column_names).to_pylist()) == repr(ours.to_pylist())

@@ -53,7 +53,7 @@ def ids(store: Picky) -> set[str]:
 
 def ids_kept(repository: Repository) -> set[str]:
     with fold_point(repository, History(repository, "items").latest()) as state:
-        tables = list(newest_rows(repository, state))
+        tables = list(newest_rows(state))
     return {key for table in tables for key in table["id"].to_pylist()}
 
 

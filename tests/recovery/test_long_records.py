@@ -103,7 +103,7 @@ def test_segments_and_writes_of_long_records_have_fewer_rows(
     require_small(repository, least=RECORDS * PIECES * TEXT_BYTES // LIMIT // 4)
     point = History(repository, "long").latest()
     with fold_point(repository, point) as state:
-        tables = list(newest_rows(repository, state))
+        tables = list(newest_rows(state))
     assert max(table.nbytes for table in tables) < 3 * LIMIT
     assert sum(table.num_rows for table in tables) == RECORDS * PIECES
     resources = Resources(repository, store, "local", OneAtATime())

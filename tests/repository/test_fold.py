@@ -420,7 +420,7 @@ def test_rows_that_are_not_stored_anywhere_can_be_folded() -> None:
     home = repository()
     (ref,) = store(home, [Written(1, (OLD, NEW))])
     unsaved = FoldInput(ref, lambda: read_index(home, ref, spec=SPEC))
-    with fold_inputs([unsaved], spec=SPEC) as state:
+    with fold_inputs(repository(), [unsaved], spec=SPEC) as state:
         assert state.counts().records == 1
 
 

@@ -62,6 +62,6 @@ def test_a_restore_writes_two_base_segments_at_a_time_and_no_remnants() -> None:
     manifest = builders.manifest(collection="notes", spec=SPEC, segments=tuple(segments))
 
     with fold(repository, manifest) as state:
-        tables = list(newest_rows(repository, state))
+        tables = list(newest_rows(state))
 
     assert [table.num_rows for table in tables] == [2 * (BASE_ROWS - 1)] * 2

@@ -1,0 +1,63 @@
+"""The versions of a state without repetitions: what a replay said again, value for value."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from dr_pipelines.repository.fold import State
+
+Numbers = npt.NDArray[np.int64]
+
+_DISTINCT = """
+CREATE OR REPLACE TABLE once AS
+WITH valued AS (
+    SELECT v.version, v.document_id, v.epoch, v.position, v.ordinal, v.edit, v.generation,
+           v.sequence, v.segment, v.presence, v.document_sha256,
+           coalesce(sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id)),
+                    '') AS value
+    FROM versions v LEFT JOIN pieces p USING (version) GROUP BY ALL)
+SELECT version FROM valued
+QUALIFY row_number() OVER (
+    PARTITION BY document_id, epoch, position, ordinal, edit, value, presence, document_sha256
+    ORDER BY generation DESC, sequence DESC, segment DESC) = 1
+"""
+_ROWS = """
+SELECT row, sequence FROM (
+    SELECT v.row, v.sequence FROM versions v SEMI JOIN once USING (version) WHERE v.segment = $1
+    UNION ALL
+    SELECT p.row, v.sequence FROM pieces p JOIN versions v USING (version)
+    SEMI JOIN once USING (version) WHERE p.segment = $1)
+ORDER BY row
+"""
+_SIZES = """
+SELECT document_id, count(*) AS rows FROM (
+    SELECT v.document_id FROM versions v SEMI JOIN once USING (version)
+    UNION ALL
+    SELECT v.document_id FROM pieces p JOIN versions v USING (version)
+    SEMI JOIN once USING (version))
+GROUP BY document_id ORDER BY document_id
+"""
+
+
+class DistinctVersions:
+    """Every version of every document once: of those with the same place in the source's order and
+    the same values, the one of the newest generation. Tombstones and edits are versions too."""
+
+    def __init__(self, state: State) -> None:
+        self.segments = state.segments
+        self.spec = state.spec
+        self._state = state
+        state.sql.execute(_DISTINCT)
+
+    def rows_of(self, segment: int) -> tuple[Numbers, Numbers]:
+        """Rows of a segment that belong to them, document rows included, ascending; and the entry
+        that brought each."""
+        rows = self._state.sql.execute(_ROWS, [segment]).fetchnumpy()
+        return rows["row"], rows["sequence"]
+
+    def documents(self) -> Iterator[tuple[str, int]]:
+        """Documents with the number of their rows, ascending by id."""
+        for batch in self._state.batches(_SIZES):
+            counts = batch["rows"].to_pylist()
+            yield from zip(batch["document_id"].to_pylist(), counts, strict=True)
