@@ -105,9 +105,7 @@ def _restorable(tracked: Tracked) -> dg.AssetChecksDefinition:
         history = _history(context, dr_project, tracked)
         point, proven = newest_snapshot(history), newest_proof(history).number
         verification = check_restorable(history.repository, point, proven=proven)
-        problems = _named(
-            [f"{finding.key}: {finding.problem}" for finding in verification.findings]
-        )
+        problems = named([f"{finding.key}: {finding.problem}" for finding in verification.findings])
         facts = {
             "objects": verification.objects,
             "bytes_read": verification.size_bytes,
@@ -134,7 +132,7 @@ def _fits(tracked: Tracked) -> dg.AssetChecksDefinition:
             return check_result(False, "the snapshot does not say", {"log_entry": point.number})
         lost = [f"{loss.part}: {loss.consequence}" for loss in unaccepted(fitness, accepted)]
         facts = {"log_entry": point.number, **fit_metadata(point)}
-        return check_result(not lost, _named(lost), facts)
+        return check_result(not lost, named(lost), facts)
 
     return fits
 
@@ -157,7 +155,7 @@ def _lists_every_partition(tracked: Tracked) -> dg.AssetChecksDefinition:
             *claims_missing(dr_project.open().collection(tracked.name).lineage(), claimed, listed),
         ]
         facts = {"days": len(listed), "claimed": len(claimed), "log_entry": point.number}
-        return check_result(not problems, _named(problems), facts)
+        return check_result(not problems, named(problems), facts)
 
     return lists_every_partition
 
@@ -178,7 +176,7 @@ def _nothing_unread(tracked: Tracked) -> dg.AssetChecksDefinition:
         if seen.protection_status is None:
             return check_result(False, seen.problem or "", {})
         unread = seen.protection_status.unread
-        lines = _named([line.sentence for line in unread.lines], total=unread.count)
+        lines = named([line.sentence for line in unread.lines], total=unread.count)
         sentences = "; ".join(filter(None, [*unread.sentences(), lines]))
         late = unread.tail_late(dr_project.now(), rpo=tracked.policy.objectives.rpo)
         return check_result(not unread.count and not late, sentences, unread_metadata(unread))
@@ -199,7 +197,7 @@ def _history(
     return dr_project.open().collection(tracked.name).writable_history(run=context.run.run_id)
 
 
-def _named(problems: Sequence[str], *, total: int | None = None) -> str:
+def named(problems: Sequence[str], *, total: int | None = None) -> str:
     """Some of them, and how many more there are."""
     more = (len(problems) if total is None else total) - len(problems[:NAMED])
     return "; ".join([*problems[:NAMED], *([f"and {more} more"] if more > 0 else [])])

@@ -65,7 +65,7 @@ def noted(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def noting(*args: P.args, **named: P.kwargs) -> R:
         context: Any = args[0] if args else named["context"]
-        _note(context.instance, context.run.run_id)
+        note(context.instance, context.run.run_id)
         return function(*args, **named)
 
     return noting
@@ -104,7 +104,8 @@ def _ended(instance: dg.DagsterInstance, worker: RunProcess) -> bool:
     return not is_alive(worker)
 
 
-def _note(instance: dg.DagsterInstance, run_id: str) -> None:
+def note(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Tag a run with its machine and process, if this process is one of its own."""
     number = _process(instance, run_id)
     if number is None or number not in _ancestors():
         return  # this step is elsewhere than its run, and knows nothing of it

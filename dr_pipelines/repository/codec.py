@@ -52,7 +52,7 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
         store_schema=True,
     )
     data = memoryview(sink.getvalue())
-    if not _same(_parse(data), table):
+    if not _same(parse(data), table):
         raise Damaged("a table read back from its own encoding differs: nothing was written")
     return _sealed(bytes(data)) if metadata else data
 
@@ -76,7 +76,7 @@ def decode_table(
     expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
         require_bounded(data, what=what, rows=rows)
-        table = _parse(data, columns)
+        table = parse(data, columns)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise Damaged(f"{what}: not readable as Parquet ({first_line(error)})") from error
     if not table.schema.remove_metadata().equals(expected):
@@ -178,7 +178,7 @@ def _seal_at(data: bytes, place: int) -> bytes:
     return state.hexdigest().encode()
 
 
-def _parse(data: bytes | memoryview, columns: list[str] | None = None) -> pa.Table:
+def parse(data: bytes | memoryview, columns: list[str] | None = None) -> pa.Table:
     file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
     table = file.read(columns=columns, use_threads=len(data) > THREADED_BYTES)
     return table if columns is None else table.select(columns)

@@ -37,6 +37,6 @@ def test_a_record_that_is_refused_fails_a_check_and_is_named_by_the_restore(
 
 
 def test_a_check_names_some_and_says_how_many_more() -> None:
-    assert checks._named(["a"]) == "a"
-    assert checks._named(["a"] * 12).endswith("a; a; and 2 more")
-    assert checks._named(["a"], total=30) == "a; and 29 more"
+    assert checks.named(["a"]) == "a"
+    assert checks.named(["a"] * 12).endswith("a; a; and 2 more")
+    assert checks.named(["a"], total=30) == "a; and 29 more"

@@ -18,7 +18,7 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.test_utils import create_run_for_test
 
-from assets.run_process import MACHINE_TAG, PROCESS_TAG, RunProcess, _note, is_alive, this_machine
+from assets.run_process import MACHINE_TAG, PROCESS_TAG, RunProcess, is_alive, note, this_machine
 from assets.runs import NEED_TAG, STALE_TAG
 from assets.tracked import COLLECTION_TAG
 from tests.assets.location import Location
@@ -209,7 +209,8 @@ def test_a_container_of_the_same_name_is_another_unless_runs_have_none_of_their_
     process.kill()
     process.wait()
     if ours:
-        monkeypatch.setattr(location.instance, "_run_launcher", dg.DefaultRunLauncher())
+        launcher = property(lambda self: dg.DefaultRunLauncher())
+        monkeypatch.setattr(type(location.instance), "run_launcher", launcher)
 
     assert looked_at(location, run).value == expected
 
@@ -275,7 +276,7 @@ def test_a_step_elsewhere_than_its_run_records_nothing(
     text = f"Started process for run (pid: {process.pid})."
     location.instance.report_engine_event(text, run, EngineEventData.in_process(process.pid))
 
-    _note(location.instance, run.run_id)
+    note(location.instance, run.run_id)
 
     assert MACHINE_TAG not in location.instance.get_run_by_id(run.run_id).tags  # type: ignore[union-attr]
 

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-from dr_pipelines.blobs.s3 import S3BlobStore, open_s3
+from dr_pipelines.blobs.s3 import S3BlobStore, open_client, open_s3
 
 
 def opened(
@@ -18,9 +18,10 @@ def opened(
     return open_s3(url, {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key})
 
 
-def client_of(blobs: S3BlobStore) -> Any:
+def client_of(endpoint: str, access_key: str = "test", secret_key: str = "test") -> Any:
     """For several stores over one client: making one takes longer than most tests."""
-    return blobs._client
+    keys = {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+    return open_client(endpoint=endpoint, region="us-east-1", environ=keys)
 
 
 def new_bucket(client: Any, *, versioned: bool = False) -> str:

@@ -32,7 +32,7 @@ def open_bucket(server: Radosgw, bucket: str) -> S3BlobStore:
 
 @pytest.fixture(scope="module")
 def client(radosgw: Radosgw) -> Any:
-    return client_of(open_bucket(radosgw, "any"))
+    return client_of(radosgw.endpoint, radosgw.access_key, radosgw.secret_key)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ DATA = bytes(range(256)) * 4096
 
 @pytest.fixture(scope="module")
 def client(moto_endpoint: str) -> Any:
-    return client_of(opened(moto_endpoint, "any"))
+    return client_of(moto_endpoint)
 
 
 @pytest.fixture(scope="module")
@@ -310,17 +310,19 @@ def test_a_deletion_that_is_not_implemented_is_not_about_conditions(
 
 
 def test_without_checksums_none_is_sent_and_objects_are_read_back(
-    moto_endpoint: str, client: Any, bucket: str
+    moto_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     url = f"s3://{bucket}/plain?endpoint={moto_endpoint}&region=us-east-1&checksums=no"
+    observed = client_of(moto_endpoint)
+    monkeypatch.setattr(s3, "open_client", lambda **_: observed)
     blobs = open_s3(url, keys)
     sent: list[tuple[str, dict[str, Any]]] = []
 
     def record(params: dict[str, Any], **_: object) -> None:
         sent.append((params["method"], params["headers"]))
 
-    client_of(blobs).meta.events.register("before-call.s3", record)
+    observed.meta.events.register("before-call.s3", record)
     blobs.create("a", DATA)
     [(method, headers), (after, _)] = sent
     assert (method, after, headers["If-None-Match"]) == ("PUT", "GET", "*")

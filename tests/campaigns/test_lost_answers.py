@@ -21,7 +21,7 @@ from dr_pipelines.testing.world import (
     World,
     table_of,
 )
-from tests.blobs.s3_buckets import client_of, new_bucket, opened
+from tests.blobs.s3_buckets import client_of, new_bucket
 from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN, record_result
 from tests.servers.cutting_proxy import CuttingProxy
@@ -122,9 +122,9 @@ def through_a_proxy(
 ) -> dict[str, int]:
     """Ingest and back up, again for each PUT with that PUT's answer cut off, each time under
     another prefix; a third of them in a short campaign. Returns how many there were."""
-    bucket = new_bucket(client_of(opened(endpoint, "unused", access_key, secret_key)))
+    bucket = new_bucket(client_of(endpoint, access_key, secret_key))
     with CuttingProxy(endpoint) as proxy:
-        client = client_of(opened(proxy.endpoint, bucket, access_key, secret_key))
+        client = client_of(proxy.endpoint, access_key, secret_key)
         expected, puts = ingested_and_backed_up(S3BlobStore(bucket, "whole", client=client), proxy)
         for number in range(1, puts + 1, CAMPAIGN.pick(short=3, long=1)):
             blobs = S3BlobStore(bucket, f"cut-{number}", client=client)

@@ -1,6 +1,7 @@
 """`dr init`: one command writes policies with which the next one backs up, and says what it left
 out."""
 
+import asyncio
 import stat
 import subprocess
 from collections.abc import Callable
@@ -137,17 +138,26 @@ def made_by_langchain(server: Server, database: str) -> None:
     """Make the tables of both generations of LangChain's library."""
     from langchain_core.embeddings import DeterministicFakeEmbedding
     from langchain_postgres import PGEngine, PGVector, PGVectorStore
+    from sqlalchemy import create_engine
+    from sqlalchemy.ext.asyncio import create_async_engine
 
     model = DeterministicFakeEmbedding(size=8)
     url = server.url(database).partition("?")[0].replace("postgresql:", "postgresql+psycopg:")
-    older = PGVector(embeddings=model, connection=url, collection_name="notes", use_jsonb=True)
+    connections = create_engine(url)
+    older = PGVector(
+        embeddings=model, connection=connections, collection_name="notes", use_jsonb=True
+    )
     older.add_texts(["a bell", "a crow", "a mill"], metadatas=[{"team": "red"}] * 3)
-    older._engine.dispose()
-    engine = PGEngine.from_connection_string(url)
-    engine.init_vectorstore_table("documents", 8)
-    newer = PGVectorStore.create_sync(engine, model, "documents")
-    newer.add_texts(["a river", "an owl"])
-    engine._run_as_sync(engine.close())
+    connections.dispose()
+
+    async def make_newer() -> None:
+        engine = PGEngine.from_engine(create_async_engine(url))
+        await engine.ainit_vectorstore_table("documents", 8)
+        newer = await PGVectorStore.create(engine, model, "documents")
+        await newer.aadd_texts(["a river", "an owl"])
+        await engine.close()
+
+    asyncio.run(make_newer())
 
 
 def test_what_is_no_collection_of_a_database_is_listed_with_the_reason(

@@ -20,7 +20,7 @@ from dr_pipelines.project.adapters import PolicyContext
 from dr_pipelines.project.policy_file import load_policies
 from dr_pipelines.project.proposal.names import legal_name
 from dr_pipelines.project.proposal.proposal import LeftOut, Proposal, Proposed
-from dr_pipelines.project.proposal.stores import Asked, _lines, _store_lines
+from dr_pipelines.project.proposal.stores import Asked, collection_lines, store_lines
 from dr_pipelines.project.proposal.subject import StoreSubject, subject_of
 from dr_pipelines.project.proposal.text import Line, comment, written
 from dr_pipelines.project.proposal.writing import write_policies
@@ -73,10 +73,12 @@ def test_what_a_store_calls_things_cannot_change_the_file(
             vectors=(Vector(dimension=8),),
             fields=(TEAM,),
         )
-        proposed.append(Proposed(name, tuple(_lines(entry, spec, value, "team:x")), value))
+        proposed.append(
+            Proposed(name, tuple(collection_lines(entry, spec, value, "team:x")), value)
+        )
     subject = StoreSubject("lance:base", "lance:base", {})
     left_out = (LeftOut(reason, reason),)
-    proposal = Proposal(tuple(proposed), left_out, _store_lines(subject, f"lance {reason}"))
+    proposal = Proposal(tuple(proposed), left_out, store_lines(subject, f"lance {reason}"))
     path = tmp_path_factory.mktemp("policies") / "policies.yaml"
     try:
         write_policies(proposal, path, environ={})

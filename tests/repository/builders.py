@@ -92,6 +92,7 @@ def repository(
 def log(
     blobs: BlobStore,
     *,
+    collection: str = "books",
     writer: str = "w1",
     witness: Witness | None = None,
     new_transaction: Callable[[], str] | None = None,
@@ -99,7 +100,7 @@ def log(
     numbers = itertools.count()
     return Log(
         blobs,
-        "books",
+        collection,
         witness=MemoryWitness() if witness is None else witness,
         writer=Writer(id=writer, host="test", version="0"),
         clock=ticking(),

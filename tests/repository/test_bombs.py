@@ -164,7 +164,7 @@ def test_other_rows_than_were_said_are_not_decoded(monkeypatch: pytest.MonkeyPat
     table = pa.table({"t": ["a", "b"]})
     data = bytes(encode_table(table))
     assert decode_table(data, TEXT, what="here", rows=2).equals(table)
-    monkeypatch.setattr(codec, "_parse", None)
+    monkeypatch.setattr(codec, "parse", None)
     with pytest.raises(Damaged, match=r"^here: 2 rows, not 3$"):
         decode_table(data, TEXT, what="here", rows=3)
 

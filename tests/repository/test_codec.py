@@ -156,7 +156,7 @@ def test_what_the_encoder_made_of_a_value_is_compared_by_bits(
         )
         encode_table(one)
         with monkeypatch.context() as patched:
-            patched.setattr(codec, "_parse", lambda data, columns=None, other=other: other)
+            patched.setattr(codec, "parse", lambda data, columns=None, other=other: other)
             with pytest.raises(Damaged, match="read back from its own encoding differs"):
                 encode_table(one)
 
@@ -204,7 +204,7 @@ def test_what_the_encoder_made_of_a_vector_of_any_kind_is_compared_by_bits(
     for values in others:
         other = pa.table({"v": pa.array(values, type_)})
         with monkeypatch.context() as patched:
-            patched.setattr(codec, "_parse", lambda data, columns=None, other=other: other)
+            patched.setattr(codec, "parse", lambda data, columns=None, other=other: other)
             with pytest.raises(Damaged, match="read back from its own encoding differs"):
                 encode_table(one)
 
@@ -214,7 +214,7 @@ def test_a_lost_row_or_another_type_from_the_encoder_is_found(
 ) -> None:
     rows = rows_of([Version("a"), Version("b")])
     for wrong in (rows.slice(1), rows.drop_columns(["text"]), rows.replace_schema_metadata(None)):
-        monkeypatch.setattr(codec, "_parse", lambda data, columns=None, wrong=wrong: wrong)
+        monkeypatch.setattr(codec, "parse", lambda data, columns=None, wrong=wrong: wrong)
         if wrong.equals(rows):
             encode_table(rows)
         else:
@@ -306,7 +306,7 @@ def test_an_object_over_the_limit_is_not_parsed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(codec, "MAX_OBJECT_BYTES", len(data))
     decode_table(data, SEGMENT_SCHEMA, what="here")
     monkeypatch.setattr(codec, "MAX_OBJECT_BYTES", len(data) - 1)
-    monkeypatch.setattr(codec, "_parse", None)
+    monkeypatch.setattr(codec, "parse", None)
     with pytest.raises(Damaged, match=f"^here: {len(data)} bytes, more than the limit"):
         decode_table(data, SEGMENT_SCHEMA, what="here")
 

@@ -105,14 +105,7 @@ def test_whoever_reads_the_head_is_a_witness_of_it() -> None:
 
 def test_logs_of_two_collections_do_not_meet() -> None:
     blobs, witness, written = filled(3)
-    other = Log(
-        blobs,
-        "other",
-        witness=witness,
-        writer=written._writer,
-        clock=written._clock,
-        new_transaction=lambda: "t",
-    )
+    other = log(blobs, collection="other", witness=witness)
     assert other.head().number == 0
     assert other.append("evidence", draft).number == 1
     assert written.head().number == 3
@@ -184,11 +177,15 @@ def test_swapped_entries_are_found() -> None:
         list(written.entries())
 
 
-def reader_of(blobs: BlobStore, seen: int, written: Log) -> Log:
+def witness_of(seen: int, written: Log) -> MemoryWitness:
     witness = MemoryWitness()
     if seen:
         witness.record("books", seen, written.read(seen)[1])
-    return log(blobs, writer="w2", witness=witness)
+    return witness
+
+
+def reader_of(blobs: BlobStore, seen: int, written: Log) -> Log:
+    return log(blobs, writer="w2", witness=witness_of(seen, written))
 
 
 @pytest.mark.parametrize(
@@ -233,8 +230,7 @@ def test_another_writer_who_is_two_entries_ahead_is_not_a_gap() -> None:
             filled_more.append("evidence", draft)
             filled_more.append("evidence", draft)
 
-    seen = reader_of(blobs, 3, written)._witness
-    racing = log(Recording(blobs, hook=hook), writer="w3", witness=seen)
+    racing = log(Recording(blobs, hook=hook), writer="w3", witness=witness_of(3, written))
     assert racing.append("evidence", draft).number == 6
     assert next(once, None) is None
 

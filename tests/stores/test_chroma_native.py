@@ -168,15 +168,25 @@ def _client(directory: Path) -> Iterator[Any]:
         client.close()
 
 
+def _settings(**others: Any) -> Settings:
+    """No connection is kept for later: `close` would leave it open."""
+    return Settings(anonymized_telemetry=False, chroma_http_max_keepalive_connections=0, **others)
+
+
 @contextmanager
 def _server_client(
     server: ChromaServer, database: str, *, tenant: str = DEFAULT_TENANT
 ) -> Iterator[Any]:
-    settings = Settings(anonymized_telemetry=False)
-    client = chromadb.HttpClient("127.0.0.1", server.port, settings=settings)
-    with _closed(client), suppress(ChromaError):  # where it is there
-        client._admin_client.create_database(database, tenant)
-    settings = Settings(anonymized_telemetry=False)
+    admin = chromadb.AdminClient(
+        _settings(
+            chroma_api_impl="chromadb.api.fastapi.FastAPI",
+            chroma_server_host="127.0.0.1",
+            chroma_server_http_port=server.port,
+        )
+    )
+    with suppress(ChromaError):  # where it is there
+        admin.create_database(database, tenant)
+    settings = _settings()
     arguments: dict[str, Any] = {"settings": settings, "tenant": tenant, "database": database}
     with _closed(chromadb.HttpClient("127.0.0.1", server.port, **arguments)) as client:
         yield client
@@ -187,8 +197,6 @@ def _closed(client: Any) -> Iterator[Any]:
     try:
         yield client
     finally:
-        client._server._session.close()  # `close` leaves connections open
-        client._admin_client._server._session.close()
         client.close()
 
 

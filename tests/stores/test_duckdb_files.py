@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -76,15 +77,23 @@ def test_memory_is_as_usual_for_the_next_one(files: CollectionFiles) -> None:
 
 
 def test_an_engine_that_cannot_let_go_is_given_up(
-    files: CollectionFiles, started: list[int]
+    files: CollectionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with files.reading("a"):
-        files._open["a"].connection.close()
-    assert tables(files, "a") == ["only_a"]
-    assert started == [os.getpid()]
+    engines, connect = list[duckdb.DuckDBPyConnection](), duckdb.connect
+
+    def remembered(*given: Any, **named: Any) -> duckdb.DuckDBPyConnection:
+        engines.append(connect(*given, **named))
+        return engines[-1]
+
+    monkeypatch.setattr(duckdb, "connect", remembered)
+    new = CollectionFiles(tmp_path, wait_seconds=0, memory_limit_mb=200)
+    with new.reading("a"):
+        engines[0].close()
+    assert tables(new, "a") == ["only_a"]
+    assert len(engines) == 2
 
 
-def test_no_more_engines_are_kept_than_that(files: CollectionFiles, tmp_path: Path) -> None:
+def test_no_more_engines_are_kept_than_that(files: CollectionFiles, started: list[int]) -> None:
     names = [f"c{number}" for number in range(IDLE_ENGINES + 2)]
     for name in names:
         with files.creating(files.path(name)) as connection:
@@ -95,12 +104,17 @@ def test_no_more_engines_are_kept_than_that(files: CollectionFiles, tmp_path: Pa
         with files.reading(name):
             barrier.wait()
 
-    threads = [threading.Thread(target=read, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(files._engines._idle) == IDLE_ENGINES
+    def read_all_at_once() -> None:
+        threads = [threading.Thread(target=read, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    read_all_at_once()
+    started.clear()
+    read_all_at_once()
+    assert len(started) == len(names) - IDLE_ENGINES
 
 
 def test_an_engine_that_has_spilled_is_given_up(

@@ -79,7 +79,7 @@ def test_two_writers_of_one_document_leave_that_of_the_last(
     def other() -> None:
         open_store("lance:tables", base=tmp_path).write(SPEC.name, table(*first), replaces=["a"])
 
-    before_first(monkeypatch, writes, "_merge", other)
+    before_first(monkeypatch, writes, "merge", other)
     store.write(SPEC.name, table(*last), replaces=["a"])
     found = contents(store)
     ids = [row["id"] for row in found]
@@ -115,7 +115,7 @@ def test_a_row_that_a_compaction_moves_is_removed(
     def compact() -> None:
         lance.dataset(path).optimize.compact_files()
 
-    before_first(monkeypatch, writes, "_delete_rows", compact)
+    before_first(monkeypatch, writes, "delete_rows", compact)
     store.write("theirs", read.slice(0, 0), replaces=[doomed])
     assert lance.dataset(path).to_table().column("item").to_pylist() == ["0", "1", "3"]
 
@@ -143,9 +143,9 @@ def test_a_reader_follows_an_alias_that_moves(
 ) -> None:
     switch = switching(store)
     if moment == "opening":
-        before_first(monkeypatch, LanceDriver, "_newest", switch)
+        before_first(monkeypatch, LanceDriver, "newest", switch)
     else:
-        opened = LanceDriver._opened
+        opened = LanceDriver.open_dataset
         calls = list[str]()
 
         def early(self: LanceDriver, name: str, **options: Any) -> Any:
@@ -155,7 +155,7 @@ def test_a_reader_follows_an_alias_that_moves(
                 switch()
             return found
 
-        monkeypatch.setattr(LanceDriver, "_opened", early)
+        monkeypatch.setattr(LanceDriver, "open_dataset", early)
     found = call(store)
     assert store.collections() == ["clustered@2"]
     if moment == "opening":  # else the old one may have answered

@@ -89,7 +89,7 @@ def propose_store(
     return Proposal(
         collections=tuple(proposed),
         left_out=tuple(left_out),
-        stores=_store_lines(subject, store.engine),
+        stores=store_lines(subject, store.engine),
         variables=subject.variables,
         unset=subject.unset,
         notes=tuple(
@@ -184,7 +184,7 @@ def _proposed(store: VectorStore, entry: Asked, *, engine: str, owner: str) -> P
         "records": status.records,
         "tenant": _tenant(spec),
     }
-    return Proposed(entry.name, tuple(_lines(entry, spec, value, owner)), value)
+    return Proposed(entry.name, tuple(collection_lines(entry, spec, value, owner)), value)
 
 
 def _dimension(spec: CollectionSpec) -> int:
@@ -204,9 +204,10 @@ def _tenant(spec: CollectionSpec) -> str | None:
     return next((name for name in TENANTS if name in texts), None)
 
 
-def _lines(
+def collection_lines(
     entry: Asked, spec: CollectionSpec, value: Mapping[str, Any], owner: str
 ) -> Iterator[Line]:
+    """A collection of a store as a policies file has it."""
     yield Line(1, entry.name, comment=f"{value['records']} records when this was written")
     yield Line(2, "owner", owner, OWNER)
     yield Line(2, "authority", "store", "the store is the only copy: there is no source")
@@ -249,7 +250,7 @@ def _field_lines(fields: Sequence[Field], tenant: str | None) -> Iterator[Line]:
             yield comment(4, "role: tenant would say whose record it is; a guess by its name")
 
 
-def _store_lines(subject: StoreSubject, engine: str) -> tuple[Line, ...]:
+def store_lines(subject: StoreSubject, engine: str) -> tuple[Line, ...]:
     comment = f"where it is; {engine} when this was written"
     if subject.variables:
         comment = f"in the environment, for it may hold a password; {engine} when this was written"

@@ -88,7 +88,7 @@ class LanceDriver:
         return tuple(Listed(table, self._lack(table)) for table in sorted(self.place.tables()))
 
     def exists(self, name: str) -> bool:
-        dataset = self._opened(name)
+        dataset = self.open_dataset(name)
         with translating(name):
             return dataset is not None and is_collection(dataset)
 
@@ -97,18 +97,18 @@ class LanceDriver:
 
     @contextmanager
     def opened(self, name: str, use: Use) -> "Iterator[LanceCollection]":
-        found = self._newest(name, use)
+        found = self.newest(name, use)
         with translating(name):
             yield LanceCollection(self.place, found)
 
     def dataset(self, name: str) -> Any:
         """The engine's own object for a collection, or what an alias stands for, at its newest
         version."""
-        return followed(name, self.aliases.target, lambda each: self._newest(each).dataset)
+        return followed(name, self.aliases.target, lambda each: self.newest(each).dataset)
 
     def change_token(self, name: str) -> str | None:
         """The version, and the transaction that made it: a namesake has another one."""
-        dataset = self._newest(name).dataset
+        dataset = self.newest(name).dataset
         with translating(name):
             transaction = dataset.read_transaction(dataset.version)
         if transaction is None:  # of a version that something else wrote without one
@@ -152,15 +152,15 @@ class LanceDriver:
             return None
         return "the table has no column of vectors of a fixed length"
 
-    def _newest(self, name: str, use: Use = Use.READ) -> Collection:
-        dataset = self._opened(name, session=self._caches() if use is Use.SEARCH else None)
+    def newest(self, name: str, use: Use = Use.READ) -> Collection:
+        dataset = self.open_dataset(name, session=self._caches() if use is Use.SEARCH else None)
         with translating(name):
             found = None if dataset is None else opened(name, dataset)
         if found is None:
             raise absent(name, self.names())
         return found
 
-    def _opened(self, name: str, *, session: Any = None) -> Any:
+    def open_dataset(self, name: str, *, session: Any = None) -> Any:
         """The dataset of a name; None where there is none."""
         if not PHYSICAL_NAME.fullmatch(name):
             return None

@@ -53,7 +53,7 @@ def _replace(
     doomed = _doomed(collection, ids, replaces)
     before = dataset.version
     if rows.num_rows:
-        _merge(collection, rows, doomed)
+        merge(collection, rows, doomed)
         if not _is_marked(collection) and dataset.version != before + 1:
             _keep_last(collection, ids)
     elif doomed:
@@ -76,7 +76,7 @@ def _keep_last(collection: Collection, ids: Sequence[str]) -> None:
     if len(last) == found.num_rows:
         return
     extra = sorted(set(found.column(ROW).to_pylist()) - set(last.values()))
-    _delete_rows(collection.dataset, extra)
+    delete_rows(collection.dataset, extra)
 
 
 def _rows_of(collection: Collection, ids: Sequence[str]) -> pa.Table:
@@ -120,7 +120,8 @@ def _of_scan(collection: Collection, documents: Sequence[str]) -> pa.Array:
     return pa.concat_arrays(found)
 
 
-def _merge(collection: Collection, rows: pa.Table, doomed: Sequence[str]) -> None:
+def merge(collection: Collection, rows: pa.Table, doomed: Sequence[str]) -> None:
+    """Put rows in place of those with their ids, and remove the doomed, in one version."""
     merge = collection.dataset.merge_insert(collection.layout.key).conflict_retries(0)
     merge = merge.when_matched_update_all().when_not_matched_insert_all()
     if _is_marked(collection):
@@ -139,7 +140,7 @@ def _keys(layout: Records, ids: Sequence[str]) -> list[Scalar]:
     return [key for key in map(layout.key_value, ids) if key is not None]
 
 
-def _delete_rows(dataset: Any, places: Sequence[int]) -> None:
+def delete_rows(dataset: Any, places: Sequence[int]) -> None:
     """Raises a conflict where rows were moved meanwhile: to try again at another version would
     find none."""
     dataset.delete(f"{ROW} IN ({', '.join(map(str, places))})", conflict_retries=0)
@@ -168,7 +169,7 @@ def _replace_by_digest(
         new = pc.is_in(batch.column("id"), value_set=pa.array(sorted(missing), pa.string()))
         _append(collection, rows.filter(new), options)
     if doomed:
-        _delete_rows(collection.dataset, doomed)  # as they lay in the version that was read
+        delete_rows(collection.dataset, doomed)  # as they lay in the version that was read
 
 
 def _digests(collection: Collection) -> tuple[list[str], list[int]]:
