@@ -259,7 +259,7 @@ def test_only_what_is_named_is_taken(place: Workplace) -> None:
 def test_a_store_with_nothing_in_it_makes_no_file(place: Workplace) -> None:
     (place.directory / "base").mkdir()
     made = place.dr("init", "lance:base")
-    assert (made.code, "no file is written" in made.out) == (1, True)
+    assert (made.code, "no file was written" in made.out) == (1, True)
     assert not (place.directory / "policies.yaml").exists()
     missing = place.dr("init", "chroma+local:nowhere")
     assert missing.code == 2

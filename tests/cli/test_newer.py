@@ -15,13 +15,14 @@ FOLLOWER = Follower(timeline=2, store="standby", physical="notes@2", position=1)
 
 def newer(place: Workplace, *, kind: str = "evidence", **body: Any) -> None:
     """Append an entry as a newer version would."""
-    log = open_project(place.directory / "policies.yaml", {}).repository().log("notes")
+    repository = open_project(place.directory / "policies.yaml", {}).repository()
+    log = repository.log("notes")
     head = log.head()
     assert head.entry is not None
     changed: Body = head.entry.body.model_copy(update=body)
     update = {"i": head.number + 1, "previous": head.sha256, "kind": kind, "body": changed}
     entry: LogEntry = head.entry.model_copy(update={**update, "transaction": "newer"})
-    log._blobs.create(log.key(entry.i), encode_entry(entry))
+    repository.blobs.create(log.key(entry.i), encode_entry(entry))
 
 
 @pytest.mark.parametrize(
