@@ -32,7 +32,8 @@ class SourceRange(Part):
 
 
 class Replaced(Part):
-    """From now on the points of some entries consist of the manifest of this key."""
+    """From now on the points of some entries consist of the manifest of this key: one of the body's
+    `objects`, with the encoding `manifest`."""
 
     entries: EntryRange
     manifest: Key

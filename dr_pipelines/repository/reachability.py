@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.recovery_point import (
+    MANIFEST,
     MAX_OBJECTS,
     REFERENCES,
     LogEntry,
@@ -16,7 +17,7 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
 )
 from dr_pipelines.repository.json_codec import decode_json
-from dr_pipelines.repository.manifests import segments
+from dr_pipelines.repository.manifests import read_manifest, segments
 from dr_pipelines.repository.repository import Repository
 
 LIMIT_BYTES = 64 * 2**20
@@ -27,6 +28,10 @@ def reachable(repository: Repository, entry: LogEntry, manifest: Manifest) -> It
     """Every object that an entry refers to, its own log object excepted; may repeat."""
     yield entry.body.manifest
     yield from attached(repository, entry)
+    yield from _of_manifest(repository, manifest)
+
+
+def _of_manifest(repository: Repository, manifest: Manifest) -> Iterator[ObjectRef]:
     yield from manifest.pages
     if manifest.canaries is not None:
         yield manifest.canaries
@@ -43,11 +48,15 @@ def reachable(repository: Repository, entry: LogEntry, manifest: Manifest) -> It
 
 
 def attached(repository: Repository, entry: LogEntry) -> Iterator[ObjectRef]:
-    """What an entry keeps beside its manifest, lists and what they list included."""
-    yield from _with_parts(entry.body.objects)
+    """What an entry keeps beside its manifest: also what lists list, and other manifests name."""
     for ref in entry.body.objects:
-        if ref.encoding == REFERENCES:
-            yield from _with_parts(_read_list(repository, ref))
+        yield from _with_parts([ref])
+        listed = _read_list(repository, ref) if ref.encoding == REFERENCES else ()
+        yield from _with_parts(listed)
+        for other in (ref, *listed):
+            if other.encoding == MANIFEST:
+                manifest = read_manifest(repository, other, collection=entry.collection)
+                yield from _of_manifest(repository, manifest)
 
 
 def attach(

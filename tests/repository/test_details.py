@@ -225,6 +225,20 @@ def test_everything_that_an_entry_keeps_is_reachable(count: int) -> None:
     assert reached[1] == first
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_whatever_another_manifest_names_is_reachable(listed: bool) -> None:
+    """As one that replaces that of an older entry does, once documents can be erased."""
+    home = repository()
+    whole, named = _with_every_reference()
+    assert whole.erased is not None
+    named.remove(whole.erased.key)
+    other = whole.model_copy(update={"erased": None})  # such a state is not read
+    ref = write_manifest(home, other).model_copy(update={"encoding": "manifest"})
+    objects = attach(home, "books", [ref, *(references(64) if listed else ())])
+    found = {r.key for r in reachable(home, entry_with(objects), manifest())}
+    assert found >= {ref.key, *named}
+
+
 def test_a_body_does_not_take_more_than_64_references() -> None:
     with pytest.raises(ValueError, match="at most 64 items"):
         Body(manifest=ENTRY_MANIFEST, objects=tuple(references(65)), detail=REFUSED)

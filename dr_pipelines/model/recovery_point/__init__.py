@@ -26,6 +26,7 @@ from dr_pipelines.model.recovery_point.manifest import (
 )
 from dr_pipelines.model.recovery_point.references import (
     KNOWN_ENCODINGS,
+    MANIFEST,
     MAX_OBJECT_BYTES,
     REFERENCES,
     ZERO,
@@ -44,6 +45,7 @@ from dr_pipelines.model.recovery_point.references import (
 
 __all__ = [
     "KNOWN_ENCODINGS",
+    "MANIFEST",
     "MAX_OBJECTS",
     "MAX_OBJECT_BYTES",
     "REFERENCES",

@@ -21,7 +21,10 @@ REFERENCES = "references"
 """The encoding of an object that is a list of references, for a body that keeps more than fit."""
 
 
-KNOWN_ENCODINGS = frozenset({"parquet", "json", REFERENCES})
+MANIFEST = "manifest"
+"""The encoding of an object that is a manifest, beside the one that a body names: whatever it
+refers to is kept, too."""
+KNOWN_ENCODINGS = frozenset({"parquet", "json", REFERENCES, MANIFEST})
 
 
 ZERO = "0" * 64
