@@ -352,6 +352,37 @@ def test_assets_do_not_postpone_annotations() -> None:
     assert postponed == []
 
 
+VERBS = ("live", "ingestion", "contents", "proof", "backup", "recovery", "upkeep", "monitoring")
+
+
+def _questions_in_sql(modules: dict[str, ast.Module]) -> list[str]:
+    """Places that write SQL, or reach for a database to send it to."""
+    return [
+        f"{path}:{node.lineno}"
+        for path, tree in modules.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr in ("sql", "batches"))
+        or (
+            isinstance(node, ast.Constant)
+            and re.match(r"\s*(SELECT|INSERT|CREATE|UPDATE|WITH|FROM) ", str(node.value))
+        )
+    ]
+
+
+@pytest.mark.parametrize("room", VERBS)
+def test_the_folds_database_is_asked_by_methods_alone(room: str) -> None:
+    """SQL and the names of its tables stay in `repository`, where both are made."""
+    assert _questions_in_sql(_modules(f"dr_pipelines/{room}")) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["state.sql.execute(query)", 'ALL = """\n  SELECT * FROM records"""', "state.batches(q)"],
+)
+def test_a_question_in_sql_is_recognised(code: str) -> None:
+    assert len(_questions_in_sql({"verb.py": ast.parse(code)})) == 1
+
+
 # --- the tree --------------------------------------------------------------------------------
 
 
