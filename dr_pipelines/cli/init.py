@@ -90,6 +90,7 @@ def _proposed(what: str, names: list[str], embedder: str | None, *, base: Path) 
     from dr_pipelines.project.process import now
     from dr_pipelines.project.proposal.feeds import propose_feed
     from dr_pipelines.project.proposal.git import propose_git
+    from dr_pipelines.project.proposal.proposal import Choices
     from dr_pipelines.project.proposal.stores import propose_store
     from dr_pipelines.project.proposal.subject import (
         FeedSubject,
@@ -108,14 +109,11 @@ def _proposed(what: str, names: list[str], embedder: str | None, *, base: Path) 
     if len(names) > 1:
         raise Mistake("--collection: a source becomes one collection, so give it one name")
     name = _name(names[0]) if names else None
+    choices = Choices(base, owner, now().date(), name, embedder)
     if isinstance(subject, GitSubject):
-        return propose_git(
-            subject, base=base, name=name, embedder=embedder, owner=owner, today=now().date()
-        )
+        return propose_git(subject, choices)
     assert isinstance(subject, FeedSubject)  # noqa: S101 - the only other kind
-    return propose_feed(
-        subject, base=base, name=name, embedder=embedder, owner=owner, today=now().date()
-    )
+    return propose_feed(subject, choices)
 
 
 def _name(name: str) -> str:

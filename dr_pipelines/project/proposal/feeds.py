@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from dr_pipelines.model.notation import FieldName
 from dr_pipelines.project.proposal.git import local_store, source_lines
 from dr_pipelines.project.proposal.models import embedder_lines
 from dr_pipelines.project.proposal.names import legal_name
-from dr_pipelines.project.proposal.proposal import Proposal, Proposed
+from dr_pipelines.project.proposal.proposal import Choices, Proposal, Proposed
 from dr_pipelines.project.proposal.subject import FeedSubject, placed
 from dr_pipelines.project.proposal.text import Line, comment
 from dr_pipelines.sources.changes import Change
@@ -59,29 +58,21 @@ class Look:
         return sorted(k for k, fitting in self.types.items() if not fitting or not _declarable(k))
 
 
-def propose_feed(
-    subject: FeedSubject,
-    *,
-    base: Path,
-    name: str | None,
-    embedder: str | None,
-    owner: str,
-    today: date,
-) -> Proposal:
+def propose_feed(subject: FeedSubject, choices: Choices) -> Proposal:
     """A feed's documents, from today on; what was before is one state.
 
     Raises `InvalidRequest` where no line can be read, or there is no model to embed texts.
     """
     look = _looked_at(subject.file)
-    collection = name or legal_name(subject.file.stem, fallback="feed")
-    model, embedders = embedder_lines(embedder, base=base)
-    path = placed(subject.file, base)
+    collection = choices.name or legal_name(subject.file.stem, fallback="feed")
+    model, embedders = embedder_lines(choices)
+    path = placed(subject.file, choices.base)
     fields = dict(list(look.field_types())[:MOST_FIELDS])
     value = {
         "name": collection,
         "source": {"kind": "jsonl", "path": path},
         "embedder": model,
-        "partitions_start": today.isoformat(),
+        "partitions_start": choices.today.isoformat(),
         "documents": len(look.documents),
         "fields": {key: str(type_) for key, type_ in fields.items()},
         "undeclared": look.undeclared(),
@@ -93,7 +84,7 @@ def propose_feed(
         Line(3, "kind", "jsonl", "a feed that only grows, one change a line"),
         Line(3, "path", path, f"its file; {_summary(look)}"),
     )
-    lines = source_lines(collection, source, model=model, owner=owner, today=today)
+    lines = source_lines(collection, source, choices, model=model)
     return Proposal(
         collections=(Proposed(collection, (*lines, *_field_lines(look, fields)), value),),
         left_out=(),

@@ -1,7 +1,6 @@
 """A Git repository's texts, as a collection: what is tracked, and which of it are texts."""
 
 from collections import Counter
-from datetime import date
 from pathlib import Path, PurePosixPath
 
 from dr_pipelines.errors import InvalidRequest, NotFound
@@ -9,6 +8,7 @@ from dr_pipelines.project.proposal.models import HASHING, embedder_lines
 from dr_pipelines.project.proposal.names import legal_name
 from dr_pipelines.project.proposal.proposal import (
     OWNER,
+    Choices,
     Proposal,
     Proposed,
     objectives,
@@ -26,15 +26,7 @@ TEXTS = frozenset(
 SHOWN = 12
 
 
-def propose_git(
-    subject: GitSubject,
-    *,
-    base: Path,
-    name: str | None,
-    embedder: str | None,
-    owner: str,
-    today: date,
-) -> Proposal:
+def propose_git(subject: GitSubject, choices: Choices) -> Proposal:
     """The tracked texts of a repository, from its history up to today on.
 
     Raises:
@@ -50,16 +42,16 @@ def propose_git(
             f"{subject.directory}: no file that {ref} tracks is a text "
             f"({', '.join(sorted(TEXTS))}); there are {_counted(endings)}"
         )
-    collection = name or legal_name(subject.directory.resolve().name, fallback="wiki")
-    model, embedders = embedder_lines(embedder, base=base)
+    collection = choices.name or legal_name(subject.directory.resolve().name, fallback="wiki")
+    model, embedders = embedder_lines(choices)
     texts = Counter({ending: n for ending, n in endings.items() if ending.lower() in TEXTS})
     rest = endings - texts
-    path = placed(subject.directory, base)
+    path = placed(subject.directory, choices.base)
     value = {
         "name": collection,
         "source": {"kind": "git", "path": path, "ref": ref, "include": include},
         "embedder": model,
-        "partitions_start": today.isoformat(),
+        "partitions_start": choices.today.isoformat(),
         "documents": sum(texts.values()),
         "not_read": dict(rest),
     }
@@ -71,7 +63,7 @@ def propose_git(
         Line(3, "include", include, f"files to read; tracked now: {_counted(texts)}"),
         *((comment(3, f"tracked, and not read: {_counted(rest)}"),) if rest else ()),
     )
-    lines = source_lines(collection, source, model=model, owner=owner, today=today)
+    lines = source_lines(collection, source, choices, model=model)
     return Proposal(
         collections=(Proposed(collection, lines, value),),
         left_out=(),
@@ -91,12 +83,12 @@ def local_store() -> tuple[Line, ...]:
 
 
 def source_lines(
-    collection: str, source: tuple[Line, ...], *, model: str, owner: str, today: date
+    collection: str, source: tuple[Line, ...], choices: Choices, *, model: str
 ) -> tuple[Line, ...]:
     """A collection that is made of a source."""
     return (
         Line(1, collection),
-        Line(2, "owner", owner, OWNER),
+        Line(2, "owner", choices.owner, OWNER),
         Line(2, "store", "main", "one of `stores`"),
         *source,
         *_chunker(model),
@@ -104,7 +96,7 @@ def source_lines(
         Line(
             2,
             "partitions_start",
-            today,
+            choices.today,
             "first day of the daily partitions; what was before is read as one state, in its own",
         ),
         *objectives(rpo="1d", rto="1h"),

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.project.proposal.proposal import Choices
 from dr_pipelines.project.proposal.subject import placed
 from dr_pipelines.project.proposal.text import Line
 
@@ -18,11 +19,12 @@ NONE = (
 )
 
 
-def embedder_lines(named: str | None, *, base: Path) -> tuple[str, tuple[Line, ...]]:
-    """The name of an embedder, and its lines; `named` is what somebody asks for.
+def embedder_lines(choices: Choices) -> tuple[str, tuple[Line, ...]]:
+    """The name of an embedder, and its lines.
 
     Raises `InvalidRequest` where nobody does and no model is installed.
     """
+    named = choices.embedder
     if named == HASHING:
         return HASHING, (
             Line(1, HASHING, comment="no model: it finds texts that share words, nothing more"),
@@ -39,7 +41,7 @@ def embedder_lines(named: str | None, *, base: Path) -> tuple[str, tuple[Line, .
     if named is None or named == "minilm":
         return "minilm", _model("minilm", f"package:{MINILM}", "all-MiniLM-L6-v2, as a package")
     path = Path(named).expanduser()
-    model = placed(path, base) if path.is_dir() else named
+    model = placed(path, choices.base) if path.is_dir() else named
     if path.is_dir() and not model.startswith(("/", ".")):
         model = f"./{model}"  # else it may be taken for a name on the hub
     return "model", _model("model", model, "a directory, package:NAME, or a name on the hub")

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 from dr_pipelines.project.proposal.text import Line, comment
@@ -66,6 +68,18 @@ class Proposal:
             comment(0, "Not backed up by this file:"),
             *(comment(0, f"- {each.name}: {each.reason}") for each in self.left_out),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a user chooses for a collection that is made of a source; None leaves it to the
+    proposal. Paths in the file are relative to `base`, where it will be."""
+
+    base: Path
+    owner: str
+    today: date
+    name: str | None = None
+    embedder: str | None = None
 
 
 def objectives(*, rpo: str, rto: str) -> tuple[Line, ...]:
