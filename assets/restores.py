@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dr_pipelines.model.display import displayed, displayed_values
 from dr_pipelines.model.recovery import Plan, Recovery, Request, Route
+from dr_pipelines.planning.refusals import require_possible
 from dr_pipelines.project.project import Project
 from dr_pipelines.project.recovery import clock_of, open_for
 from dr_pipelines.recovery.plan import plan_recovery
@@ -94,6 +95,7 @@ def restore_collection(
     resources = open_for(opened, request, run=context.run_id)
     plan = plan_recovery(request, resources)
     _log_plan(context, plan)
+    require_possible(plan)
     if config.plan_only:
         context.add_output_metadata(_plan_metadata(plan))
         return

@@ -94,13 +94,14 @@ def test_a_plan_alone_touches_nothing(ingested: Location) -> None:
 
 
 def test_a_plan_that_would_be_refused_says_why(ingested: Location) -> None:
-    done = ingested.run("restore", config=config(plan_only=True, embedder="other"))
+    wanted = {"embedder": "other", "into": "a b"}
+    done = ingested.run("restore", config=config(plan_only=True, **wanted))
 
-    assert done.success
-    (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
-    (said,) = output.metadata["refusals"].value
-    assert "--embedder is for --route replay" in said
-    assert said in failure_of(ingested.run("restore", config=config(embedder="other")))
+    assert "--embedder is for --route replay" in failure_of(done)
+    logs = ingested.instance.all_logs(done.run_id)
+    said = [entry.user_message for entry in logs if entry.user_message.startswith("refused: ")]
+    assert ["--embedder" in said[0], "--into" in said[1], len(said)] == [True, True, 2]
+    assert failure_of(ingested.run("restore", config=config(**wanted))) == failure_of(done)
 
 
 def test_code_without_consent_is_named_with_its_digest(
