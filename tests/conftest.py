@@ -12,7 +12,7 @@ gc.disable()  # until everything is imported: pytest_collection
 # Threads of models that have nothing to do sleep: two processes of tests share the processors.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-pytest_plugins = ("tests.temporary",)
+pytest_plugins = ("pytester", "tests.parameter_names", "tests.temporary")
 pytest.register_assert_rewrite("dr_pipelines.testing")
 
 from dr_pipelines.host.permissions import TEMPORARY, TEMPORARY_ACCESS  # noqa: E402

@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.parameter_names import numbered
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("dr_pipelines", "assets")
 ENGINES = frozenset({"chroma", "lancedb", "milvus", "pgvector", "qdrant"})
@@ -455,6 +457,19 @@ def test_no_test_reaches_into_what_is_private() -> None:
 )
 def test_a_test_that_reaches_into_what_is_private_is_found(line: str) -> None:
     assert len(list(_reached_into(ast.parse(line)))) == 1
+
+
+def test_no_id_of_a_test_is_a_number_that_pytest_gave(request: pytest.FixtureRequest) -> None:
+    """Of all tests of this run: in the whole suite, of all there are."""
+    assert request.node in request.session.items
+    assert numbered(request.session.items) == []
+
+
+def test_an_id_that_pytest_numbered_is_found(pytester: pytest.Pytester) -> None:
+    items = pytester.getitems(
+        "import pytest\n@pytest.mark.parametrize('case', [{}, 'plain'])\ndef test_it(case): pass"
+    )
+    assert numbered(items) == [items[0].nodeid]
 
 
 # --- packaging -------------------------------------------------------------------------------
