@@ -225,6 +225,18 @@ def test_what_is_added_right_before_a_table_is_written_does_not_run(
     assert pa.Table.from_batches(writer.scan("t")).equals(rows.slice(1))
 
 
+def test_others_read_and_write_while_a_table_of_theirs_is_written_into(
+    writer: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(TABLE.encode())
+    rows = pa.Table.from_batches(writer.scan("t"))
+    more = "INSERT INTO t VALUES (3, '[1, 0]', 'c', 3, '[1]'); SELECT count(*) FROM t"
+    with just_before(lambda: native.execute(more)) as done:
+        writer.write("t", rows, replaces=["1"])
+    assert done
+    assert writer.status("t").records == 3
+
+
 @pytest.mark.parametrize("member", OF_TYPES)
 def test_what_no_lock_keeps_from_being_added_is_not_written_into(
     ran: Callable[[], bool], writer: PgvectorStore, native: psycopg.Connection, member: str

@@ -3,7 +3,8 @@ functions write it; of equal rows, which nothing tells apart, the second and eac
 number behind it: `DIGEST`, `DIGEST-0000000002`.
 
 So ids ascend by digest and number, a copy of the table has the same ones, and a row that changes is
-one that went and one that came. The server computes and sorts them: a scan reads every row whole.
+one that went and one that came. A scan reads every row whole: the server computes and sorts ids,
+or `rows_as_text` does where no query may be planned.
 """
 
 from collections import Counter
