@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from dr_pipelines.blobs.keys import check_key, check_prefix, check_range
+from dr_pipelines.blobs.s3_client import open_client, url_options
 from dr_pipelines.blobs.s3_errors import (
     VENDOR_ERRORS,
     WAY_OUT,
+    S3Request,
     code_of,
     is_bare,
     translated,
@@ -38,13 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BUCKET = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-"""S3's names, and the longer and older ones that some servers still have."""
-EXPECTED = "s3://bucket/prefix"
-OPTIONS = ("endpoint", "region", "checksums")
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 60
 READ_PAUSES_SECONDS = (0.2, 1.0)
 PAGE_KEYS = 1000
 
@@ -213,9 +209,7 @@ class S3BlobStore:
     def _meaning(
         self, error: Exception, key: str, *, lost: type[DrError], creating: bool = False
     ) -> DrError:
-        return translated(
-            error, url=self.url, key=key, lost=lost, secrets=self._secrets, creating=creating
-        )
+        return translated(error, S3Request(self.url, key, lost, self._secrets, creating))
 
     def _repeat(self, call: Callable[[], T], *, key: str) -> T:
         """Call again after a pause while the store is out of reach; for what changes nothing."""
@@ -253,7 +247,7 @@ def open_s3(url: str, environ: Mapping[str, str]) -> S3BlobStore:
     Credentials come from `environ` (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
     AWS_PROFILE), else from boto3's usual chain. With an endpoint, buckets are addressed by path.
     """
-    options, parts = _options(url), urlsplit(url)
+    options, parts = url_options(url), urlsplit(url)
     endpoint = options.get("endpoint")
     region = options.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     client = open_client(endpoint=endpoint, region=region or "us-east-1", environ=environ)
@@ -262,55 +256,3 @@ def open_s3(url: str, environ: Mapping[str, str]) -> S3BlobStore:
     return S3BlobStore(
         parts.netloc, parts.path, client=client, checksums=checksums, secrets=secrets
     )
-
-
-def _options(url: str) -> dict[str, str]:
-    """The options of a URL that can be used; no message repeats more of it than its bucket."""
-    try:
-        parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query))
-        endpoint = urlsplit(options.get("endpoint", "https://none"))
-    except ValueError:
-        raise InvalidRequest(f"the URL is malformed: expected {EXPECTED}") from None
-    if "@" in parts.netloc or "@" in endpoint.netloc:
-        raise InvalidRequest(
-            "an S3 URL holds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-    if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc) or parts.fragment:
-        raise InvalidRequest(f"not the URL of a bucket: expected {EXPECTED}")
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
-        accepted = ", ".join(OPTIONS)
-        raise InvalidRequest(f"s3://{parts.netloc}: unknown option; expected one of: {accepted}")
-    if options.get("checksums", "yes") not in ("yes", "no"):
-        raise InvalidRequest(f"s3://{parts.netloc}: checksums must be yes or no")
-    if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.query:
-        raise InvalidRequest(
-            f"s3://{parts.netloc}: the endpoint must be http://host:port or https://host:port"
-        )
-    return options
-
-
-def open_client(*, endpoint: str | None, region: str, environ: Mapping[str, str]) -> "S3Client":
-    """A client that repeats no request by itself; sends nothing."""
-    import boto3
-    from botocore.config import Config
-
-    session = boto3.session.Session(
-        aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
-        aws_session_token=environ.get("AWS_SESSION_TOKEN"),
-        profile_name=environ.get("AWS_PROFILE"),
-        region_name=region,
-    )
-    config = Config(
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        max_pool_connections=32,
-        # what is written carries the checksum given here, and no other header than S3 always had
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_supported",
-        s3={"addressing_style": "path" if endpoint else "auto"},
-    )
-    return session.client("s3", endpoint_url=endpoint, config=config)

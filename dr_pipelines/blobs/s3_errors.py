@@ -1,6 +1,7 @@
 """Translation of failed S3 requests into errors that say what to do next."""
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -72,30 +73,37 @@ UNKNOWN_HEADER = ("NotImplemented", "NotSupported", "InvalidArgument", "InvalidR
 SENTENCE_CHARACTERS = 200
 
 
-def translated(
-    error: Exception,
-    *,
-    url: str,
-    key: str,
-    lost: type[DrError],
-    secrets: Collection[str] = (),
-    creating: bool = False,
-) -> DrError:
-    """The meaning of a failed request to the caller; `lost` is the error of a lost answer.
-    `creating`: it was a create, which has headers that not every store knows.
+@dataclass(frozen=True, slots=True)
+class S3Request:
+    """A request that failed. `lost` is the error of a lost answer, `secrets` appear in no message;
+    `creating`: it was a create, which has headers that not every store knows."""
 
-    The server's own sentence is part of the message, without `secrets`: it may repeat what it was
+    url: str
+    key: str
+    lost: type[DrError]
+    secrets: Collection[str] = field(default=(), repr=False)
+    creating: bool = False
+
+    @property
+    def where(self) -> str:
+        return f"{self.url}: {self.key}" if self.key else self.url
+
+
+def translated(error: Exception, request: S3Request) -> DrError:
+    """The meaning of a failed request to the caller.
+
+    The server's own sentence is part of the message, without secrets: it may repeat what it was
     sent.
     """
-    where = f"{url}: {key}" if key else url
+    url, where = request.url, request.where
     if isinstance(error, ClientError):
-        return _answered(error, where=where, url=url, lost=lost, secrets=secrets, creating=creating)
+        return _answered(error, request)
     if isinstance(error, FlexibleChecksumError):
         return Damaged(f"{where}: the bytes do not match the checksum stored with them")
     if isinstance(error, NEVER_SENT):
         return Unavailable(f"{url}: no connection; check the endpoint and the network")
     if isinstance(error, LOST):
-        return lost(f"{where}: no complete answer ({type(error).__name__})")
+        return request.lost(f"{where}: no complete answer ({type(error).__name__})")
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return InvalidRequest(
             f"{url}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -103,28 +111,21 @@ def translated(
     return InvalidRequest(f"{url}: {error}")
 
 
-def _answered(
-    error: ClientError,
-    *,
-    where: str,
-    url: str,
-    lost: type[DrError],
-    secrets: Collection[str],
-    creating: bool,
-) -> DrError:
+def _answered(error: ClientError, request: S3Request) -> DrError:
+    where = request.where
     code = SAME_AS.get(code_of(error), code_of(error))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in MISSING:
         return NotFound(f"{where}: no such object")
     if status in (409, 412):
         return Conflict(f"{where}: exists, or is being written by another")
-    message = _sentence(error, secrets)
+    message = _sentence(error, request.secrets)
     if status in FULL:
         return Unavailable(f"{where}: the store has no space left ({status} {code}){message}")
-    way_out = WAY_OUT.get(code) or (_unsupported(error, status) if creating else None)
+    way_out = WAY_OUT.get(code) or (_unsupported(error, status) if request.creating else None)
     if way_out is None and status not in NOT_IMPLEMENTED and _unanswered(status, code):
-        return lost(f"{where}: the store failed ({status} {code}){message}")
-    return InvalidRequest(f"{url}: {way_out or f'refused ({status} {code})'}{message}")
+        return request.lost(f"{where}: the store failed ({status} {code}){message}")
+    return InvalidRequest(f"{request.url}: {way_out or f'refused ({status} {code})'}{message}")
 
 
 def _unanswered(status: int, code: str) -> bool:

@@ -3,7 +3,8 @@
 from typing import Any
 from uuid import uuid4
 
-from dr_pipelines.blobs.s3 import S3BlobStore, open_client, open_s3
+from dr_pipelines.blobs.s3 import S3BlobStore, open_s3
+from dr_pipelines.blobs.s3_client import open_client
 
 
 def opened(
