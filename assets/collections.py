@@ -45,7 +45,7 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
         )
         facts = {
             "documents_written": done.applied.written,
-            "direct_edits_kept": len(done.applied.kept),
+            "direct_edits_kept": len(done.applied.retained),
             "records_refused": done.applied.left_out,
             **look_metadata(seen, dr_project.now()),
         }

@@ -89,7 +89,7 @@ class Comparison:
     def accepted(self, manifest: Manifest) -> tuple[Acceptance, ...]:
         """Acceptances in force: those from before that still name what would be lost, and new
         ones."""
-        given = still_accepted(self.fitness, manifest.accepted_losses)
+        still_valid = still_accepted(self.fitness, manifest.accepted_losses)
         new = (
             Acceptance(
                 part=loss.part,
@@ -98,13 +98,13 @@ class Comparison:
                 by=self.accepting.by,
                 at=self.began,
             )
-            for loss in unaccepted(self.fitness, given)
+            for loss in unaccepted(self.fitness, still_valid)
             if loss.part in self.accepting.parts
         )
-        return (*given, *new)
+        return (*still_valid, *new)
 
     def left_out(self, manifest: Manifest) -> LeftOut | None:
-        """What is still left out; where somebody left out more meanwhile, what they say."""
+        """Records still left out; if another run left out more meanwhile, that run's account."""
         same = manifest.left_out == self.base.left_out
         return self.inspection.left_out if same else manifest.left_out
 
@@ -113,14 +113,14 @@ class Comparison:
         progress."""
         if len(moving) == 0:
             return list(self.inspection.delta)
-        kept = []
+        retained = []
         for ref in self.inspection.delta:
             rows = read_segment(self.history.repository, ref, spec=self.base.spec)
             keep = pc.invert(pc.is_in(rows["document_id"], value_set=moving))
             if pc.all(keep).as_py():
-                kept.append(ref)
+                retained.append(ref)
             elif pc.any(keep).as_py():
-                kept.append(
+                retained.append(
                     write_segment(
                         self.history.repository,
                         self.history.collection,
@@ -129,12 +129,12 @@ class Comparison:
                         kind=ref.kind,
                     )
                 )
-        return kept
+        return retained
 
     def report(
         self, grown: Manifest, delta: Sequence[SegmentRef], moving: frozenset[str]
     ) -> Snapshot:
-        """What is reported; the entry's place in the log is only known once it is committed."""
+        """The snapshot to report; its place in the log is known only once it is committed."""
         findings = self.inspection.findings
         seen = {*findings.recorded, *findings.stale}
         stale = tuple(d for d in findings.stale if d not in moving)
@@ -144,7 +144,7 @@ class Comparison:
             sha256="",
             position=grown.frontier(),
             rows=observed.rows,
-            held=observed.held,
+            omitted=observed.omitted,
             findings=findings.without(moving),
             indeterminate=tuple(sorted(moving & seen)),
             equal=not moving & seen and not stale and observed.agrees_with(grown.digests),
@@ -166,21 +166,23 @@ class Comparison:
         return tuple(finding for finding in compared if not finding.unreported)
 
 
-def _detail(said: Snapshot, *, change_token: str | None, unread: Unread | None) -> SnapshotDetail:
+def _detail(
+    snapshot: Snapshot, *, change_token: str | None, unread: Unread | None
+) -> SnapshotDetail:
     source = None if unread is None else SourceUnread.model_validate(unread.facts())
     return SnapshotDetail(
-        began=said.began,
-        equal=said.equal,
-        rows=said.rows,
-        left_out=said.held,
-        changed=Mentioned.of(said.findings.changed),
-        added=Mentioned.of(said.findings.added),
-        absent=Mentioned.of(said.findings.absent),
-        stale=Mentioned.of(said.findings.stale),
-        indeterminate=Mentioned.of(said.indeterminate),
-        reconfigured=Mentioned.of([finding.part for finding in said.reconfigured]),
-        fit=said.fitness.word,
-        unaccepted=Mentioned.of([loss.part for loss in said.unaccepted]),
+        began=snapshot.began,
+        equal=snapshot.equal,
+        rows=snapshot.rows,
+        left_out=snapshot.omitted,
+        changed=Mentioned.of(snapshot.findings.changed),
+        added=Mentioned.of(snapshot.findings.added),
+        absent=Mentioned.of(snapshot.findings.absent),
+        stale=Mentioned.of(snapshot.findings.stale),
+        indeterminate=Mentioned.of(snapshot.indeterminate),
+        reconfigured=Mentioned.of([finding.part for finding in snapshot.reconfigured]),
+        fit=snapshot.fitness.word,
+        unaccepted=Mentioned.of([loss.part for loss in snapshot.unaccepted]),
         change_token=change_token,
         source=source,
     )

@@ -72,8 +72,8 @@ class Findings:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was read, what differs, the segments that record the difference, the records that the
-    engine would not take back, and a sample of those that it would."""
+    """The result of reading the store: differences, the segments that record them, the records
+    that the engine would refuse, and a sample of those that it would accept."""
 
     observed: Observed
     findings: Findings
@@ -186,21 +186,21 @@ def _record(
 ) -> Iterator[SegmentRef]:
     """Delta segments with every record of each differing document; versions come from the log."""
     documents = pa.array(findings.recorded, pa.string())
-    for wanted, stored in _in_pieces(documents, manifest, store):
-        stored = _whole(stored, wanted, observation)
-        rows = _versioned(stored, wanted, observation.state)
+    for piece, stored in _in_pieces(documents, manifest, store):
+        stored = _whole(stored, piece, observation)
+        rows = _versioned(stored, piece, observation.state)
         yield write_segment(
             history.repository, history.collection, rows, spec=manifest.spec, kind="delta"
         )
 
 
-def _whole(stored: pa.Table, wanted: pa.Array, observation: Observation) -> pa.Table:
+def _whole(stored: pa.Table, documents: pa.Array, observation: Observation) -> pa.Table:
     """Records as the store has them, with those of their documents that were left out: a document
     that somebody edits does not lose them."""
     left_out = strings(observation.left_out()["id"])
     if not len(left_out):
         return stored
-    logged = newest_rows(observation.state, documents=wanted)
+    logged = newest_rows(observation.state, documents=documents)
     return pa.concat_tables([stored, *(only(rows, left_out) for rows in logged)])
 
 
@@ -212,27 +212,27 @@ def _in_pieces(
     begin = end = size = 0
     batches, step = list[pa.RecordBatch](), FIRST_DOCUMENTS
     while end < len(documents):
-        wanted = documents.slice(end, step)
-        for batch in scan_documents(store, manifest.current.physical, wanted):
+        piece = documents.slice(end, step)
+        for batch in scan_documents(store, manifest.current.physical, piece):
             batches.append(batch)
             size += batch.nbytes
-        end += len(wanted)
-        held = end - begin
-        step = min(SCAN_DOCUMENTS - held, (DELTA_BYTES - size) * held // max(1, size))
+        end += len(piece)
+        count = end - begin
+        step = min(SCAN_DOCUMENTS - count, (DELTA_BYTES - size) * count // max(1, size))
         if step < 1 or end == len(documents):
             yield (
-                documents.slice(begin, held),
+                documents.slice(begin, count),
                 pa.Table.from_batches(batches, store_schema(manifest.spec)),
             )
             begin, size, batches = end, 0, []
             step = FIRST_DOCUMENTS
 
 
-def _versioned(stored: pa.Table, wanted: pa.Array, state: State) -> pa.Table:
-    versions = state.next_edits(wanted)
-    found = pc.is_in(wanted, value_set=strings(pc.unique(stored["document_id"])))
+def _versioned(stored: pa.Table, documents: pa.Array, state: State) -> pa.Table:
+    versions = state.next_edits(documents)
+    present = pc.is_in(documents, value_set=strings(pc.unique(stored["document_id"])))
     return observed_rows(
-        stored, spec=state.spec, versions=versions, absent=wanted.filter(pc.invert(found))
+        stored, spec=state.spec, versions=versions, absent=documents.filter(pc.invert(present))
     )
 
 
@@ -286,18 +286,18 @@ def _contiguous(
 def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Iterator[pa.Table]:
     """Tables of about `BASE_ROWS` rows, or `BASE_BYTES` of long ones, that end with a document's
     last row, if documents are contiguous."""
-    held = store_schema(spec).empty_table()
+    pending = store_schema(spec).empty_table()
     for batch in batches:
-        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
-        if held.num_rows < BASE_ROWS and held.nbytes < BASE_BYTES:
+        pending = pa.concat_tables([pending, pa.Table.from_batches([batch])])
+        if pending.num_rows < BASE_ROWS and pending.nbytes < BASE_BYTES:
             continue
-        last = held["document_id"][-1]
-        end = pc.index(held["document_id"], last).as_py()
+        last = pending["document_id"][-1]
+        end = pc.index(pending["document_id"], last).as_py()
         if end:
-            yield held.slice(0, end)
-            held = held.slice(end)
-    if held.num_rows:
-        yield held
+            yield pending.slice(0, end)
+            pending = pending.slice(end)
+    if pending.num_rows:
+        yield pending
 
 
 def _ascending(documents: pa.Array) -> bool:

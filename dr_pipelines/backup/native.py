@@ -35,7 +35,7 @@ PART_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was kept: at which log number, how much of it was there already."""
+    """The files of an engine that were kept: the log number, and how much was kept already."""
 
     number: int
     version: str
@@ -61,12 +61,12 @@ def keep_native(
     entry = _proven(history, store)
     physical = history.manifest_of(entry).current.physical
     version = native.native_files(physical)
-    known = {(f.path, f.size_bytes): f for f in files_kept_before(history, physical)}
-    new = [f for f in version.files if not f.once or (f.path, f.size_bytes) not in known]
+    kept_files = {(f.path, f.size_bytes): f for f in files_kept_before(history, physical)}
+    new = [f for f in version.files if not f.once or (f.path, f.size_bytes) not in kept_files]
     done = 0
     for file in new:
         with native.open_native(physical, file.path) as opened:
-            known[file.path, file.size_bytes] = _keep(history, file, opened)
+            kept_files[file.path, file.size_bytes] = _keep(history, file, opened)
         done += file.size_bytes
         if progress:
             progress(done, sum(f.size_bytes for f in new))
@@ -74,15 +74,15 @@ def keep_native(
         raise Refused(
             f"{history.collection}: another snapshot was taken meanwhile. Run the command again"
         )
-    kept = KeptVersion(
+    version_kept = KeptVersion(
         engine=version.engine,
         physical=physical,
         version=version.version,
         snapshot=entry.i,
-        files=tuple(known[file.path, file.size_bytes] for file in version.files),
+        files=tuple(kept_files[file.path, file.size_bytes] for file in version.files),
     )
     size_bytes = sum(file.size_bytes for file in version.files)
-    head = _record(history, kept, size_bytes=size_bytes)
+    head = _record(history, version_kept, size_bytes=size_bytes)
     return Kept(
         number=head.number,
         version=version.version,
@@ -93,18 +93,18 @@ def keep_native(
     )
 
 
-def _record(history: History, kept: KeptVersion, *, size_bytes: int) -> Head:
+def _record(history: History, version: KeptVersion, *, size_bytes: int) -> Head:
     repository, collection = history.repository, history.collection
     key = f"{collection}/evidence/native/{repository.new_name('-')}.json"
-    listing = repository.put(key, kept.canonical())
-    parts = [part for file in kept.files for part in file.parts]
+    listing = repository.put(key, version.canonical())
+    parts = [part for file in version.files for part in file.parts]
     detail = NativeEvidence(
-        engine=kept.engine,
-        physical=kept.physical,
-        version=kept.version,
-        snapshot=kept.snapshot,
+        engine=version.engine,
+        physical=version.physical,
+        version=version.version,
+        snapshot=version.snapshot,
         listing=listing.key,
-        files_total=len(kept.files),
+        files_total=len(version.files),
         size_bytes=size_bytes,
     )
     objects = attach(repository, collection, parts, named=[listing])

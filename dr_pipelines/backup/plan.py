@@ -1,4 +1,4 @@
-"""What a backup will do: facts are gathered, then it is decided."""
+"""The plan of a backup: facts are gathered first, then decided upon."""
 
 from dr_pipelines.backup.resources import Resources
 from dr_pipelines.backup.unchanged import unchanged_since

@@ -11,17 +11,17 @@ from dr_pipelines.model.recovery_point import Counts
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a snapshot found. `equal`: the live store was proven to hold exactly what the log says
-    at `number`. Documents that an entry touched meanwhile are `indeterminate`; `reconfigured` are
-    parts of its configuration that the log had otherwise, and has as they are now. `fitness` is
-    what is known of putting it back, `accepted` the losses that somebody takes.
-    `not_finite` vectors have a component that is NaN or infinite."""
+    """The result of a snapshot. `equal`: the live store was proven to hold exactly the state of
+    the log at `number`. Documents that an entry touched meanwhile are `indeterminate`;
+    `reconfigured` are parts of the configuration that differ from the log, which now has them as
+    they are. `fitness` is the forecast of a restore, `accepted` the losses that somebody
+    accepted. `not_finite` vectors have a component that is NaN or infinite."""
 
     number: int
     sha256: str
     position: int
     rows: int
-    held: int
+    omitted: int
     findings: Findings
     indeterminate: tuple[str, ...]
     equal: bool
@@ -35,7 +35,7 @@ class Snapshot:
 
     @property
     def unaccepted(self) -> tuple[Part, ...]:
-        """What cannot be put back, and nobody said that it need not."""
+        """Parts that cannot be restored, and whose loss nobody has accepted."""
         return unaccepted(self.fitness, self.accepted)
 
 

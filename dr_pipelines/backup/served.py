@@ -26,8 +26,8 @@ def first_manifest(collection: str, adopt: Timeline | None, store: VectorReader)
 
 
 def live_spec(base: Manifest, store: VectorReader, history: History) -> CollectionSpec:
-    """What the store says of the collection now, under the collection's name, with the other
-    aliases under which it is served."""
+    """The specification that the store reports for the collection now, under the collection's
+    name and with its other aliases."""
     physical = base.current.physical
     if physical not in store.collections():
         raise NotFound(

@@ -121,7 +121,7 @@ def _fitness(
     scratch: Scratch,
     now: datetime,
 ) -> Fitness:
-    """What is known of putting the snapshot back, after a trial where one is due."""
+    """The forecast for a restore of the snapshot, after a trial where one is due."""
     trial, untried = tried(
         base.collection,
         live,
@@ -134,7 +134,7 @@ def _fitness(
     return Fitness(
         engine=store.engine,
         parts=parts,
-        misfits=inspection.misfits.total + inspection.observed.held,
+        misfits=inspection.misfits.total + inspection.observed.omitted,
         named=_named(inspection),
         together=inspection.misfits.together(_list_of(inspection)),
         tolerance=store.vector_tolerance,

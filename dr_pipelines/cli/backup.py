@@ -114,13 +114,13 @@ def backup(
 
 def _require_all(request: "BackupRequest", expect_head: str | None) -> None:
     """Raise `Mistake` for what is about one collection and no other."""
-    given = {
+    options = {
         "--accept-absence": request.accept_absence,
         "--native": request.files,
         "--accept-loss": request.accept_losses,
         "--expect-head": expect_head,
     }
-    for option, value in given.items():
+    for option, value in options.items():
         if value:
             raise Mistake(f"{option} is about one collection: name it")
 

@@ -119,7 +119,7 @@ def fit_value(
     return {
         **summary,
         "losses": [loss.model_dump(mode="json") for loss in fitness.losses()],
-        "accepted": [given.model_dump(mode="json") for given in accepted],
+        "accepted": [acceptance.model_dump(mode="json") for acceptance in accepted],
         **fitness.model_dump(mode="json"),
     }
 

@@ -83,7 +83,7 @@ def ingest_answer(collection: str, report: "Ingested") -> Answer:
         "entries": list(report.entries),
         "applied": list(report.applied.entries),
         "documents_written": report.applied.written,
-        "documents_kept_as_edited": list(report.applied.kept),
+        "documents_kept_as_edited": list(report.applied.retained),
         "left_out": report.applied.left_out,
         "refused": [misfit.model_dump() for misfit in report.applied.refused],
         "unread": unread_value(report.unread),
@@ -108,8 +108,8 @@ def _lines(collection: str, report: "Ingested") -> Iterator[str]:
             f"{number(report.empty)} of the documents read gave no chunk, such as one without "
             "text: no search finds them"
         )
-    if applied.kept:
-        yield f"left alone, because they were edited in the store: {some(applied.kept)}"
+    if applied.retained:
+        yield f"left alone, because they were edited in the store: {some(applied.retained)}"
     yield from refused_lines(applied.left_out, applied.refused)
     yield from unread_lines(report.unread)
     if any(line.sha256 for line in report.unread.lines):

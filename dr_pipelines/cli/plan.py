@@ -50,7 +50,7 @@ def _code(plan: "Plan") -> ExitCode:
 
 
 def tell(plan: "Plan") -> None:
-    """What becomes of the collection in the store, where not everything is plainly the same; to
+    """Show forecasts for the collection in the store, unless all is plainly the same; on
     standard error, which is read before the answer and stays out of it."""
     from dr_pipelines.cli.console import output, wrapped
     from dr_pipelines.recovery.report import outlook_lines

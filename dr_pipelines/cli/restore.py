@@ -169,7 +169,7 @@ def restore(
 
 
 def _opened(project: "Project", request: "Request") -> "Resources":
-    """What the request names; raises `Mistake` for an embedder that the policies do not."""
+    """The parts that the request names; raises `Mistake` for an unknown embedder."""
     from dr_pipelines.project.recovery import open_for
 
     if request.embedder is not None:
@@ -219,7 +219,7 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
 
 
 def _then(project: "Project", done: "Recovery", policies: "Path") -> list[str]:
-    """What is to be done now."""
+    """Sentences on what to do next."""
     from dr_pipelines.recovery.report import next_steps
 
     plan, policy = done.plan, project.collection(done.plan.collection).policy

@@ -49,7 +49,7 @@ from dr_pipelines.repository.history import History
 
 
 class Outcome(StrEnum):
-    """What a step did with a day."""
+    """The outcome of a step for a day."""
 
     QUIET = "quiet"
     MADE = "made"
@@ -59,8 +59,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class DayDone:
-    """What a step has of a day. `rows` and `size_bytes` are what it left or found; `reused` says
-    how many objects an earlier run had left; `head` is the entry that committed the day."""
+    """The result of a step for a day. `rows` and `size_bytes` count what it left or found;
+    `reused` counts objects that an earlier run had left; `head` is the entry that committed the
+    day."""
 
     name: str
     outcome: Outcome
@@ -150,7 +151,7 @@ def embed_days(
         else:
             read = _left_documents(lineage, day, history=history)
             if not (read.fresh or again is None or day.name in again):
-                done.append(_kept(day, Outcome.KEPT))
+                done.append(_unchanged(day, Outcome.KEPT))
                 on_day(done[-1])
                 continue
             chunks = chunk_day(lineage, day, read, history=history, generation=0, adopt_only=True)
@@ -188,7 +189,7 @@ def commit_days(
         commit = _left_commit(lineage, day, history=history)
         if commit is None:
             outcome = Outcome.QUIET if day.quiet else Outcome.KEPT
-            done.append(_kept(day, outcome))
+            done.append(_unchanged(day, outcome))
         else:
             head = append_days(lineage, [commit], history=history, bound=bound)
             done.append(_committed(commit, head))
@@ -221,12 +222,12 @@ def _left_documents(lineage: Lineage, day: Day, *, history: History) -> Document
 
 
 def _left_commit(lineage: Lineage, day: Day, *, history: History) -> DayCommit | None:
-    """What is to be appended for a day: None where nothing is."""
+    """The commit to append for a day; None if there is none."""
     if day.quiet:
         return None
     read = _left_documents(lineage, day, history=history)
     chunks = chunk_day(lineage, day, read, history=history, generation=0, adopt_only=True)
-    found = pieces(
+    day_pieces = pieces(
         lineage,
         chunks,
         history=history,
@@ -235,7 +236,7 @@ def _left_commit(lineage: Lineage, day: Day, *, history: History) -> DayCommit |
         again=not read.fresh,
     )
     left, missing = list[Embedded](), 0
-    for piece in found:
+    for piece in day_pieces:
         if piece.left is None:
             missing += 1
         else:
@@ -274,7 +275,7 @@ def _embedded(day: Day, read: DocumentsRead, made: Sequence[SegmentRef]) -> DayD
     )
 
 
-def _kept(day: Day, outcome: Outcome) -> DayDone:
+def _unchanged(day: Day, outcome: Outcome) -> DayDone:
     covered = day.covered
     if covered is None:
         return DayDone(day.name, outcome)

@@ -91,7 +91,8 @@ def require_same_model(lineage: Lineage, *, history: History, manifest: Manifest
 def canaries_for(
     lineage: Lineage, *, history: History, manifest: Manifest | None
 ) -> CanariesRef | None:
-    """What a manifest of a lineage's vectors names; None where no text was embedded yet."""
+    """The canaries that a manifest of a lineage's vectors names; None where no text was embedded
+    yet."""
     named = named_canaries(manifest, lineage.embedder.provenance)
     if named is None and lineage.proofs:
         return lineage.proofs[0].canaries
@@ -190,8 +191,8 @@ def _measured(lineage: Lineage, made: _Made) -> Tolerance:
         embed(texts[::-1])[::-1],
         np.concatenate([embed([text]) for text in texts]),
     ]
-    found = [distance(made.vectors, other) for other in again]
-    component, cosine = (max(part) for part in zip(*found, strict=True))
+    distances = [distance(made.vectors, other) for other in again]
+    component, cosine = (max(part) for part in zip(*distances, strict=True))
     if not MOST.covers(component, cosine):
         name = lineage.embedder.provenance.name
         raise InvalidRequest(
@@ -207,21 +208,21 @@ def _measured(lineage: Lineage, made: _Made) -> Tolerance:
 
 
 def _compared(lineage: Lineage, ref: CanariesRef, history: History) -> Proof:
-    kept, embedder = _readable_canaries(lineage, ref, history), lineage.embedder
-    made = _embedded(embedder, kept.texts, kept.queries)
-    vectors, queries = (_decoded(part, made) for part in kept.data())
+    canaries, embedder = _readable_canaries(lineage, ref, history), lineage.embedder
+    made = _embedded(embedder, canaries.texts, canaries.queries)
+    vectors, queries = (_decoded(part, made) for part in canaries.data())
     pairs = ((made.vectors, vectors), (made.queries, queries))
     component, cosine = (
         max(part) for part in zip(*(distance(ours, theirs) for ours, theirs in pairs), strict=True)
     )
     exact = all(ours.tobytes() == theirs.tobytes() for ours, theirs in pairs)
-    left_out = max(len(TEXTS) - len(kept.texts), 0)
+    left_out = max(len(TEXTS) - len(canaries.texts), 0)
     proof = Proof(ref, False, exact, component=component, cosine=cosine, left_out=left_out)
-    same_environment = kept.environment == embedder.environment
+    same_environment = canaries.environment == embedder.environment
     must_be_exact = embedder.reproducible and same_environment
-    if exact or (not must_be_exact and kept.tolerance.covers(component, cosine)):
+    if exact or (not must_be_exact and canaries.tolerance.covers(component, cosine)):
         return proof
-    raise _changed(lineage, kept, proof, must_be_exact, history)
+    raise _changed(lineage, canaries, proof, must_be_exact, history)
 
 
 def _readable_canaries(lineage: Lineage, ref: CanariesRef, history: History) -> Canaries:
@@ -237,37 +238,37 @@ def _readable_canaries(lineage: Lineage, ref: CanariesRef, history: History) -> 
 
 
 def _changed(
-    lineage: Lineage, kept: Canaries, proof: Proof, must_be_exact: bool, history: History
+    lineage: Lineage, canaries: Canaries, proof: Proof, must_be_exact: bool, history: History
 ) -> ProvenanceChanged:
     """The refusal; evidence of it is kept once."""
     allowed = (
         "none, in the same environment under a reproducible profile"
         if must_be_exact
-        else f"{kept.tolerance.component:.1e} and {kept.tolerance.cosine:.1e}"
+        else f"{canaries.tolerance.component:.1e} and {canaries.tolerance.cosine:.1e}"
     )
-    changed = _environment_changes(kept, lineage.embedder)
+    changed = _environment_changes(canaries, lineage.embedder)
     name = lineage.collection
     refused = ProvenanceChanged(
-        f"{name}: model {kept.embedder.name!r} is not the one that made the collection's vectors, "
-        f"though it says so: {len(kept.texts) + len(kept.queries)} canary texts, first embedded at "
-        f"{kept.at.isoformat()}, now differ by up to {proof.component:.1e} a component and 1 - cos "
-        f"= {proof.cosine:.1e}; allowed is {allowed}. {changed}Nothing was embedded. Go back to "
-        f"what made them; or {ANEW.format(collection=name)}"
+        f"{name}: model {canaries.embedder.name!r} is not the one that made the collection's "
+        f"vectors, though it says so: {len(canaries.texts) + len(canaries.queries)} canary texts, "
+        f"first embedded at {canaries.at.isoformat()}, now differ by up to {proof.component:.1e} a "
+        f"component and 1 - cos = {proof.cosine:.1e}; allowed is {allowed}. {changed}Nothing was "
+        f"embedded. Go back to what made them; or {ANEW.format(collection=name)}"
     )
     _record(lineage, proof, history, reason=str(refused))
     return refused
 
 
-def _environment_changes(kept: Canaries, embedder: Embedder) -> str:
-    then, now = kept.environment, embedder.environment
-    found = [
+def _environment_changes(canaries: Canaries, embedder: Embedder) -> str:
+    then, now = canaries.environment, embedder.environment
+    changes = [
         f"{name} {then.libraries.get(name)} → {now.libraries.get(name)}"
         for name in sorted(then.libraries.keys() | now.libraries.keys())
         if then.libraries.get(name) != now.libraries.get(name)
     ]
     if then.instruction_set != now.instruction_set:
-        found.append(f"{then.instruction_set} → {now.instruction_set}")
-    return f"The environment changed: {', '.join(found)}. " if found else ""
+        changes.append(f"{then.instruction_set} → {now.instruction_set}")
+    return f"The environment changed: {', '.join(changes)}. " if changes else ""
 
 
 def _record(lineage: Lineage, proof: Proof, history: History, *, reason: str) -> None:

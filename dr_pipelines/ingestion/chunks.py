@@ -36,12 +36,12 @@ def chunk_day(
     )
     made = []
     for ref in read.all:
-        known = logged.get(ref)
-        if known is None or known.provenance != lineage.chunks_fingerprint:
-            known = _left_chunks(lineage, ref, history=history)
-        if known is None and adopt_only:
+        done = logged.get(ref)
+        if done is None or done.provenance != lineage.chunks_fingerprint:
+            done = _left_chunks(lineage, ref, history=history)
+        if done is None and adopt_only:
             raise NotFound(f"{lineage.collection}: the documents of {day.name} are not cut yet")
-        made.append(known or _cut_documents(lineage, ref, history=history, generation=generation))
+        made.append(done or _cut_documents(lineage, ref, history=history, generation=generation))
     return tuple(made)
 
 

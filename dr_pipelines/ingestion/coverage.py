@@ -1,4 +1,4 @@
-"""What of a day's checkpoints and segments counts, and what that adds up to.
+"""The checkpoints and segments of a day that count, and their sums.
 
 After a restore to the middle of a checkpoint its later rows are not this history's; what is read
 instead overlaps them.
@@ -62,10 +62,10 @@ def whole_segments(repository: Repository, manifest: Manifest, day: str) -> list
     They do not where some were compacted away, or where a restore by replay embedded only what
     was newest.
     """
-    partition, kept = manifest.partitions[day], newest_segments(repository, manifest, day)
-    made_from = {pieces_of(ref) for ref in kept}
+    partition, segments = manifest.partitions[day], newest_segments(repository, manifest, day)
+    made_from = {pieces_of(ref) for ref in segments}
     chunks = extents(partition.chunks, partition.through)
-    return kept if all(ref.sha256 in made_from for ref, _ in chunks) else []
+    return segments if all(ref.sha256 in made_from for ref, _ in chunks) else []
 
 
 def sums(repository: Repository, manifest: Manifest, day: str) -> tuple[int, Digests]:
@@ -78,12 +78,12 @@ def sums(repository: Repository, manifest: Manifest, day: str) -> tuple[int, Dig
     for _, rows in counted_chunks(
         repository, partition.chunks, partition.through, spec=manifest.spec
     ):
-        found = row_digests(rows)
+        row_sums = row_digests(rows)
         records += count_records(rows)
-        content.append(found.content)
-        documents.append(found.documents)
-    kept = whole_segments(repository, manifest, day)
-    vectors = [_segment_digests(repository, ref, manifest.spec).vectors for ref in kept]
+        content.append(row_sums.content)
+        documents.append(row_sums.documents)
+    segments = whole_segments(repository, manifest, day)
+    vectors = [_segment_digests(repository, ref, manifest.spec).vectors for ref in segments]
     return records, Digests(
         content=combine(add=content), vectors=combine(add=vectors), documents=combine(add=documents)
     )

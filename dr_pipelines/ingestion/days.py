@@ -1,4 +1,4 @@
-"""What there is to do for the days of a source, beyond what a log entry covers."""
+"""Work to do for the days of a source, beyond what a log entry covers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FIRST_EPOCH = 1
 
 @dataclass(frozen=True)
 class Reading:
-    """What has been read so far: the epoch and the coverage of each day."""
+    """Progress of reading: the epoch and the coverage of each day."""
 
     epoch: int
     partitions: dict[str, Partition]
@@ -37,7 +37,7 @@ class Day:
 
     @property
     def quiet(self) -> bool:
-        """Whether the source never said anything on this day."""
+        """True if the source never had a change on this day."""
         return self.covered is None and self.fresh is None
 
 
@@ -46,10 +46,10 @@ def require_same_source(feed: Feed | Lineage, reading: Reading) -> None:
     if not reading.partitions:
         return
     newest = max(reading.partitions.values(), key=lambda p: p.anchored)
-    found = feed.source.anchor(newest.anchored)
-    if found == newest.anchor:
+    anchor = feed.source.anchor(newest.anchored)
+    if anchor == newest.anchor:
         return
-    what = "ends before" if found is None else "has other contents up to"
+    what = "ends before" if anchor is None else "has other contents up to"
     raise SourceRewritten(
         f"{feed.collection}: the source {what} position {newest.anchored}, which was read "
         "before: it was truncated or rewritten. Restore the source, or accept its new history by "
@@ -69,7 +69,7 @@ def source_days(
 
 
 def plan_day(feed: Feed | Lineage, reading: Reading, name: str) -> Day:
-    """What there is to do for a day; raises `NotFound` when the source has no changes on it."""
+    """The work for a day; raises `NotFound` if the source has no changes on it."""
     day = plan_days(feed, reading, [name], source=feed.source.partitions())[0]
     if day.quiet:
         raise NotFound(f"{feed.collection}: the source has no changes on {name}")
@@ -83,19 +83,23 @@ def plan_days(
     *,
     source: Sequence[SourcePartition],
 ) -> list[Day]:
-    """What there is to do for some days, given all the days of the source; quiet ones included."""
-    found = {partition.day.isoformat(): partition for partition in source}
-    return [_plan(feed, reading, name, found.get(name)) for name in names]
+    """The work for some days, given all the days of the source; quiet ones included."""
+    by_day = {partition.day.isoformat(): partition for partition in source}
+    return [_plan(feed, reading, name, by_day.get(name)) for name in names]
 
 
-def _plan(feed: Feed | Lineage, reading: Reading, name: str, found: SourcePartition | None) -> Day:
+def _plan(
+    feed: Feed | Lineage, reading: Reading, name: str, partition: SourcePartition | None
+) -> Day:
     covered = reading.partitions.get(name)
-    if found is None:
+    if partition is None:
         return Day(name, covered, None, covered.quarantined if covered else 0)
-    after = covered.through if covered else found.after
+    after = covered.through if covered else partition.after
     fresh = (
-        PositionRange(name, reading.epoch, after, found.through) if found.through > after else None
+        PositionRange(name, reading.epoch, after, partition.through)
+        if partition.through > after
+        else None
     )
-    start = covered.after if covered else found.after
-    quarantined = len(feed.source.quarantined(start, found.through))
+    start = covered.after if covered else partition.after
+    quarantined = len(feed.source.quarantined(start, partition.through))
     return Day(name, covered, fresh, quarantined)

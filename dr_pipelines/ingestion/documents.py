@@ -59,7 +59,7 @@ def _adopted_documents(
     lineage: Lineage, fresh: PositionRange, *, history: History
 ) -> list[tuple[CheckpointRef, str]]:
     """Checkpoints that continue each other from the start of a stretch, read from this source."""
-    found = find_documents(
+    left = find_documents(
         history,
         position_range=fresh,
         provenance=lineage.source.provenance.fingerprint,
@@ -69,7 +69,7 @@ def _adopted_documents(
     while True:
         following = [
             (ref, anchor)
-            for ref, anchor in found
+            for ref, anchor in left
             if ref.after == position and lineage.source.anchor(ref.through) == anchor
         ]
         if not following:
@@ -106,16 +106,16 @@ def _read_documents(
 
 def _bounded(lineage: Lineage, position_range: PositionRange) -> Iterator[tuple[pa.Table, int]]:
     """The changes of a stretch in tables of bounded size, each ending with a whole position."""
-    held: pa.Table = CHANGE_SCHEMA.empty_table()
+    pending: pa.Table = CHANGE_SCHEMA.empty_table()
     for batch in lineage.source.changes(position_range.after, position_range.through):
-        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
-        if held.num_rows < DOCUMENTS_ROWS and held.nbytes < DOCUMENTS_BYTES:
+        pending = pa.concat_tables([pending, pa.Table.from_batches([batch])])
+        if pending.num_rows < DOCUMENTS_ROWS and pending.nbytes < DOCUMENTS_BYTES:
             continue
-        last = held["position"][-1]
-        whole = pc.less(held["position"], last)
-        ready = held.filter(whole)
+        last = pending["position"][-1]
+        whole = pc.less(pending["position"], last)
+        ready = pending.filter(whole)
         if ready.num_rows:
             yield ready.combine_chunks(), ready["position"][-1].as_py()
-            held = held.filter(pc.invert(whole))
-    if held.num_rows:
-        yield held.combine_chunks(), position_range.through
+            pending = pending.filter(pc.invert(whole))
+    if pending.num_rows:
+        yield pending.combine_chunks(), position_range.through

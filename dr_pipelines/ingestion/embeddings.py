@@ -63,7 +63,7 @@ def embed_day(
     Checkpoints that the log covers are left out, unless they are wanted `again` (a replay).
     Segments that a killed run left are adopted. At most one unfinished piece is embedded twice.
     """
-    found = pieces(
+    day_pieces = pieces(
         lineage, chunks, history=history, manifest=manifest, covered=covered, again=again
     )
     return tuple(
@@ -79,7 +79,7 @@ def embed_day(
             again=again,
             progress=progress,
         )
-        for piece in found
+        for piece in day_pieces
     )
 
 
@@ -94,22 +94,22 @@ def pieces(
 ) -> Iterator[Piece]:
     """The pieces of one day's chunks checkpoints that are not covered yet, or all that is covered
     of them `again`, each with the segment that an earlier run or stage left of it."""
-    known = covered.chunks if covered and not again else ()
-    wanted = [ref for ref in chunks if ref not in known]
-    if not wanted:
+    covered_refs = covered.chunks if covered and not again else ()
+    remaining = [ref for ref in chunks if ref not in covered_refs]
+    if not remaining:
         return
-    through = covered.through if covered and again else wanted[-1].through
+    through = covered.through if covered and again else remaining[-1].through
     logged = history.segments(manifest) if manifest else ()
     claimed = frozenset(ref.key for ref in logged)
     waiting = find_embeddings(
         history,
-        day=wanted[0].partition,
+        day=remaining[0].partition,
         provenance=lineage.provenance.fingerprint,
         spec=lineage.spec,
         claimed=claimed,
         newer_than=covered.entry if covered and again else -1,
     )
-    for ref, rows in counted_chunks(history.repository, wanted, through, spec=lineage.spec):
+    for ref, rows in counted_chunks(history.repository, remaining, through, spec=lineage.spec):
         for number, piece in enumerate(split_documents(rows, limit_rows=PIECE_ROWS)):
             name = piece_of(ref, number)
             yield Piece(ref, name, piece, adoptable(waiting, name, piece))
@@ -120,8 +120,8 @@ def adoptable(waiting: Mapping[str, Embedded], name: str, piece: pa.Table) -> Em
     left = waiting.get(name)
     if left is None or left.segment.rows != piece.num_rows:
         return None
-    wanted, found = row_digests(piece), left.segment.digests
-    same = (found.content, found.documents) == (wanted.content, wanted.documents)
+    expected, actual = row_digests(piece), left.segment.digests
+    same = (actual.content, actual.documents) == (expected.content, expected.documents)
     return left if same else None
 
 

@@ -30,7 +30,7 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What `dr ingest` would do now.
+    """A forecast of the work that `dr ingest` would do now.
 
     Records are counted where all changes were `sampled`, else estimated from those.
     `bytes_measured`: by what records took so far, else by their vectors and texts. `duration` goes
@@ -49,7 +49,7 @@ class Forecast:
 
     @property
     def counted(self) -> bool:
-        """Whether `records` is no estimate."""
+        """True if `records` is exact."""
         return self.sampled == self.changes
 
 
@@ -107,11 +107,11 @@ def _sample(lineage: Lineage, fresh: Sequence[PositionRange], changes: int) -> _
     step = 1 if few else -(-len(fresh) // min(SAMPLE_DAYS, SAMPLE_CHANGES))
     chosen = fresh[::step]
     each = changes if few else max(SAMPLE_CHANGES // len(chosen), 1)
-    found = [_cut(lineage, position_range, limit=each) for position_range in chosen]
+    samples = [_cut(lineage, position_range, limit=each) for position_range in chosen]
     return _Sample(
-        sum(s.changes for s in found),
-        sum(s.records for s in found),
-        sum(s.text_bytes for s in found),
+        sum(s.changes for s in samples),
+        sum(s.records for s in samples),
+        sum(s.text_bytes for s in samples),
     )
 
 
@@ -137,10 +137,10 @@ def _bytes_each(
     lineage: Lineage, manifest: Manifest | None, sample: _Sample, *, history: History
 ) -> tuple[float, bool]:
     """Bytes that a record takes, and whether they were measured."""
-    kept = history.segments(manifest) if manifest else ()
-    held = sum(ref.records for ref in kept)
-    if held:
-        return sum(ref.size_bytes + ref.index.size_bytes for ref in kept) / held, True
+    segments = history.segments(manifest) if manifest else ()
+    records = sum(ref.records for ref in segments)
+    if records:
+        return sum(ref.size_bytes + ref.index.size_bytes for ref in segments) / records, True
     vectors = sum(v.dimension for v in lineage.spec.vectors) * FLOAT_BYTES
     return vectors + sample.text_bytes / max(sample.records, 1), False
 

@@ -63,7 +63,7 @@ CHECKED_BY = ("pandera",)
 
 @dataclass(frozen=True)
 class DayCommit:
-    """What one log entry will say of a day; `seconds` is how long it took to make, whoever did:
+    """The content of a day's log entry; `seconds` is how long it took to make, whoever made it:
     what an earlier run or step had embedded counts with its own time."""
 
     day: Day
@@ -80,15 +80,15 @@ class DayCommit:
     @property
     def empty(self) -> int:
         """Versions read now of which no chunk was made."""
-        known = self.day.covered.chunks if self.day.covered else ()
-        return sum(ref.empty for ref in self.chunks if ref not in known)
+        covered_refs = self.day.covered.chunks if self.day.covered else ()
+        return sum(ref.empty for ref in self.chunks if ref not in covered_refs)
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What an ingestion did. `empty` versions gave no chunk, so no search finds them. `unread` is
-    what of the source waits for somebody. `unapplied` says why the live store could not follow, if
-    it could not: what was ingested is safe in the log."""
+    """The result of an ingestion. `empty` versions gave no chunk, so no search finds them.
+    `unread` lines of the source wait for somebody. `unapplied` is the reason if the live store
+    could not be updated: what was ingested is safe in the log."""
 
     days: tuple[str, ...] = ()
     records: int = 0
@@ -123,7 +123,7 @@ def ingest(
     source = source_days(lineage, first=first, last=last)
     waiting = {p.day.isoformat(): p.changes for p in source if not covers(manifest, p)}
     done, total = 0, sum(waiting.values())
-    for name in [found.day.isoformat() for found in source]:
+    for name in [partition.day.isoformat() for partition in source]:
         if on_changes:
             on_changes(done, total)
         done += waiting.get(name, 0)
@@ -145,14 +145,14 @@ def ingest(
         report = _followed(report, history, live)
     if on_changes:
         on_changes(done, total)
-    held = lineage.source.unread()
-    return replace(report, unread=open_lines(history.repository, history.manifest(), held))
+    unread = lineage.source.unread()
+    return replace(report, unread=open_lines(history.repository, history.manifest(), unread))
 
 
-def covers(manifest: Manifest | None, found: SourcePartition) -> bool:
-    """Whether the log holds all that the source said on a day."""
-    covered = manifest.partitions.get(found.day.isoformat()) if manifest else None
-    return covered is not None and covered.through >= found.through
+def covers(manifest: Manifest | None, source_day: SourcePartition) -> bool:
+    """True if the log holds all changes that the source has for a day."""
+    covered = manifest.partitions.get(source_day.day.isoformat()) if manifest else None
+    return covered is not None and covered.through >= source_day.through
 
 
 def bind(lineage: Lineage, *, history: History, live: Live) -> Timeline:
@@ -230,8 +230,8 @@ def prepare_day(
 
 def took(made: Sequence[Embedded], *, besides: float = 0.0) -> float | None:
     """Seconds in which some pieces were embedded; None where one of them was not measured."""
-    known = [embedded.seconds for embedded in made if embedded.seconds is not None]
-    return besides + sum(known) if len(known) == len(made) else None
+    measured = [embedded.seconds for embedded in made if embedded.seconds is not None]
+    return besides + sum(measured) if len(measured) == len(made) else None
 
 
 def append_days(
@@ -303,7 +303,7 @@ def partition_of(commit: DayCommit, *, entry: int) -> Partition:
     covered, fresh = commit.day.covered, commit.read.fresh
     documents = commit.read.all
     whole = commit.again or covered is None
-    known = covered.through if covered else documents[-1].through
+    through = covered.through if covered else documents[-1].through
     digests = [ref.digests for ref in commit.segments]
     if covered and not whole:
         digests.append(covered.digests)
@@ -315,7 +315,7 @@ def partition_of(commit: DayCommit, *, entry: int) -> Partition:
     return Partition(
         epoch=documents[0].epoch,
         after=documents[0].after,
-        through=fresh[-1].through if fresh else known,
+        through=fresh[-1].through if fresh else through,
         anchor=commit.read.anchor,
         entry=entry,
         anchored=fresh[-1].through if fresh or covered is None else covered.anchored,
@@ -338,7 +338,7 @@ def _require_unmoved(lineage: Lineage, commit: DayCommit, manifest: Manifest) ->
 
 
 def _coverage(partition: Partition | None) -> tuple[object, ...]:
-    """What of a day was read, of which history; replays do not change it."""
+    """The part of a day that was read, and of which history; replays do not change it."""
     if partition is None:
         return ()
     return partition.epoch, partition.through, partition.anchor, partition.documents
@@ -420,7 +420,7 @@ def _followed(report: Ingested, history: History, live: Live) -> Ingested:
     merged = Applied(
         entries=(*before.entries, *applied.entries),
         written=before.written + applied.written,
-        kept=(*before.kept, *applied.kept),
+        retained=(*before.retained, *applied.retained),
         preimages=(*before.preimages, *applied.preimages),
         taken_over=(*before.taken_over, *applied.taken_over),
         left_out=before.left_out + applied.left_out,

@@ -13,7 +13,7 @@ from dr_pipelines.protocols import Chunker, Embedder, Source
 
 @dataclass(frozen=True)
 class Feed:
-    """What a collection reads."""
+    """The source of a collection."""
 
     collection: str
     source: Source

@@ -39,19 +39,19 @@ def accepted_lines(repository: Repository, manifest: Manifest | None) -> Names:
     return frozenset((line.place, line.sha256) for line in lines)
 
 
-def open_lines(repository: Repository, manifest: Manifest | None, held: Unread) -> Unread:
-    """What of a source waits for somebody: without the lines that were let go."""
-    return held.without(accepted_lines(repository, manifest)) if held.count else held
+def open_lines(repository: Repository, manifest: Manifest | None, unread: Unread) -> Unread:
+    """Lines of a source that wait for somebody: those whose loss is not accepted."""
+    return unread.without(accepted_lines(repository, manifest)) if unread.count else unread
 
 
-def decide(held: Unread, names: Sequence[str], *, reason: str, by: str) -> Decision:
+def decide(unread: Unread, names: Sequence[str], *, reason: str, by: str) -> Decision:
     """The decision to let lines go that are named by place and the beginning of their hash.
 
     Raises `InvalidRequest` for a name that no line has, or without a reason.
     """
     if not reason.strip() or len(reason) > REASON_CHARACTERS:
         raise InvalidRequest(f"a reason of 1 to {REASON_CHARACTERS} characters is expected")
-    return Decision(tuple(_named(held, name) for name in dict.fromkeys(names)), reason, by)
+    return Decision(tuple(_named(unread, name) for name in dict.fromkeys(names)), reason, by)
 
 
 def accept(history: History, decision: Decision) -> Head:
@@ -82,12 +82,12 @@ def _entry(decision: Decision, tip: Tip) -> NextEntry:
     ]
     value = AcceptedLines(lines=(*_accepted(repository, manifest).lines, *new))
     key = f"{collection}/evidence/{value.kind}/{repository.new_name('-')}.json"
-    kept = repository.put(key, value.canonical())
+    listing = repository.put(key, value.canonical())
     detail = AcceptedEvidence(
-        listing=kept.key, lines=len(new), reason=decision.reason, by=decision.by
+        listing=listing.key, lines=len(new), reason=decision.reason, by=decision.by
     )
-    grown = manifest.model_copy(update={"accepted": kept})
-    return NextEntry(detail=detail, manifest=grown, objects=[kept])
+    grown = manifest.model_copy(update={"accepted": listing})
+    return NextEntry(detail=detail, manifest=grown, objects=[listing])
 
 
 def _accepted(repository: Repository, manifest: Manifest) -> AcceptedLines:
@@ -101,15 +101,15 @@ def _accepted(repository: Repository, manifest: Manifest) -> AcceptedLines:
         raise Damaged(f"{ref.key}: does not list lines that were let go") from error
 
 
-def _named(held: Unread, name: str) -> Quarantined:
+def _named(unread: Unread, name: str) -> Quarantined:
     place, _, digits = name.rpartition(":")
     if len(digits) < SHOWN_DIGITS:
         raise InvalidRequest(
             f"{name!r}: expected PLACE:HASH, as `dr ingest` and `dr status` print it"
         )
-    for line in held.lines:
+    for line in unread.lines:
         if line.place == place and line.sha256.startswith(digits.lower()):
             return line
-    at = next((q for q in held.lines if q.place == place), None)
+    at = next((q for q in unread.lines if q.place == place), None)
     other = f"; what is there now is {at.name}" if at else ""
     raise InvalidRequest(f"{name!r}: no such line waits for a decision{other}")

@@ -50,16 +50,16 @@ def refusals_recorded(history: History) -> Iterator[None]:
 def newest_refusal(history: History, head: Head) -> Refusal | None:
     """The refusal that nothing has been ingested since."""
     for entry in history.entries_back(head, limit=LOOK_BACK):
-        found = _refusal(entry)
-        if found is not None or entry.kind not in PASSED:
-            return found
+        refusal = _refusal(entry)
+        if refusal is not None or entry.kind not in PASSED:
+            return refusal
     return None
 
 
 def _record(history: History, error: DrError) -> None:
     reason = short_reason(str(error))
-    said = newest_refusal(history, history.head())
-    if said is None or said.reason != reason:
+    newest = newest_refusal(history, history.head())
+    if newest is None or newest.reason != reason:
         record_evidence(history, RefusalEvidence(reason=reason))
 
 

@@ -20,7 +20,7 @@ from dr_pipelines.repository.history import History
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay did; `left_out` counts records that the engine refused, some by name."""
+    """The result of a replay; `left_out` counts records that the engine refused, some by name."""
 
     days: tuple[str, ...]
     records: int

@@ -1,4 +1,4 @@
-"""Whether vectors that were made again are the ones that were kept."""
+"""A check that vectors made again are the ones that were kept."""
 
 import numpy as np
 import pyarrow as pa
@@ -29,14 +29,14 @@ def require_reproduced(
     agree within what is `allowed`. Returns how many differ in bits. Raises
     `Damaged` beyond that, and when the kept vectors cannot be read.
     """
-    with fold_point(repository, point) as kept:
-        pairs = other_vectors(made, kept)
+    with fold_point(repository, point) as original:
+        pairs = other_vectors(made, original)
         if pairs.num_rows and _must_be_exact(point, embedder):
             raise Damaged(
                 f"{point.collection}: {pairs.num_rows} vectors made again differ from those kept, "
                 "in the same environment under a reproducible profile. Use --route load"
             )
-        _require_close(pairs, kept, made, point, repository, allowed)
+        _require_close(pairs, original, made, point, repository, allowed)
     return int(pairs.num_rows)
 
 
@@ -47,7 +47,7 @@ def _must_be_exact(point: RecoveryPoint, embedder: Embedder) -> bool:
 
 def _require_close(
     pairs: pa.Table,
-    kept: State,
+    original: State,
     made: State,
     point: RecoveryPoint,
     repository: Repository,
@@ -67,9 +67,9 @@ def _require_close(
         )
         theirs = _vectors(
             repository,
-            kept.segments[group["other_segment"]],
+            original.segments[group["other_segment"]],
             group["other_row_list"],
-            kept.spec,
+            original.spec,
             name,
         )
         component, cosine = distance(ours, theirs)

@@ -79,7 +79,7 @@ def build_chunk_rows(
 
 
 def embedding_inputs(chunks: pa.Table) -> list[str]:
-    """What the embedder reads for each record row, in order: prefix and text."""
+    """The text to embed for each record row, in order: prefix and text."""
     records = chunks.filter(pc.field("chunk_index") != DOCUMENT_ROW)
     prefixes = pc.fill_null(records["prefix"], "")
     inputs: list[str] = pc.binary_join_element_wise(prefixes, records["text"], "").to_pylist()
@@ -147,13 +147,13 @@ def _row_rules(table: pa.Table) -> list[Rule]:
     expected_id = _record_ids(table["document_id"], index)
     size = pc.binary_length(table["document_id"])
     ascending, contiguous, complete = _version_verdicts(table)
-    known = pc.is_in(presence, value_set=pa.array(PRESENCES))
+    valid = pc.is_in(presence, value_set=pa.array(PRESENCES))
     return [
         Rule("document_id", "1 to 512 bytes", _between(size, 1, MAX_ID_BYTES)),
         Rule("document_id", "rows in the order of a segment, each once", ascending),
         Rule("chunk_index", "-1 for a document row, then 0, 1, 2 …", contiguous),
         Rule("chunk_count", "as many records as follow the document row", complete),
-        Rule("presence", "present, deleted or absent", pc.or_kleene(record, known)),
+        Rule("presence", "present, deleted or absent", pc.or_kleene(record, valid)),
         Rule("presence", "null in a record", pc.or_kleene(document, pc.is_null(presence))),
         Rule("chunk_count", "0 or more, 0 unless present", pc.or_kleene(record, counted)),
         Rule(
@@ -188,8 +188,8 @@ def _version_verdicts(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array]:
     contiguous = np.append(True, steps) & (~begins | (index == DOCUMENT_ROW))
     version = np.cumsum(begins) - 1
     records = np.bincount(version, weights=index >= 0)[version]
-    said = pc.fill_null(table["chunk_count"], -1).to_numpy()
-    complete = (index != DOCUMENT_ROW) | (said == records)
+    stated = pc.fill_null(table["chunk_count"], -1).to_numpy()
+    complete = (index != DOCUMENT_ROW) | (stated == records)
     return pa.array(np.append(True, greater)), pa.array(contiguous), pa.array(complete)
 
 

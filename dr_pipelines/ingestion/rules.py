@@ -20,7 +20,7 @@ EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is expected of a column, and where it holds; null counts as not."""
+    """An expectation of a column, and where it holds; null counts as not."""
 
     column: str
     expected: str
@@ -31,14 +31,14 @@ def require_schema(table: pa.Table | pa.RecordBatch, schema: pa.Schema, what: st
     """Raises `InvalidRequest` that names every column that differs."""
     if table.schema.equals(schema):
         return
-    found, wanted = _described(table.schema), _described(schema)
+    columns, expected = _described(table.schema), _described(schema)
     differences = [
-        f"{name}: {found.get(name, 'missing')}, expected {wanted.get(name, 'no such column')}"
-        for name in dict.fromkeys([*wanted, *found])
-        if found.get(name) != wanted.get(name)
+        f"{name}: {columns.get(name, 'missing')}, expected {expected.get(name, 'no such column')}"
+        for name in dict.fromkeys([*expected, *columns])
+        if columns.get(name) != expected.get(name)
     ]
-    said = "; ".join(differences) or f"order of columns: {', '.join(found)}"
-    raise InvalidRequest(f"{what} have the wrong schema: {said}")
+    message = "; ".join(differences) or f"order of columns: {', '.join(columns)}"
+    raise InvalidRequest(f"{what} have the wrong schema: {message}")
 
 
 def enforce(rules: Sequence[Rule], table: pa.Table, *, what: str, names: Sequence[str]) -> None:
@@ -56,8 +56,10 @@ def enforce(rules: Sequence[Rule], table: pa.Table, *, what: str, names: Sequenc
         broken = [
             (r, v) for r, v in zip(rules, verdicts, strict=True) if pc.any(pc.invert(v)).as_py()
         ]
-        said = [_broken(rule, verdict, table, names) for rule, verdict in broken]
-        raise InvalidRequest(f"{what} break {len(said)} rules: " + "; ".join(said)) from None
+        messages = [_broken(rule, verdict, table, names) for rule, verdict in broken]
+        raise InvalidRequest(
+            f"{what} break {len(messages)} rules: " + "; ".join(messages)
+        ) from None
 
 
 def _verdict(rule: Rule) -> pa.Array:

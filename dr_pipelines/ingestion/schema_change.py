@@ -54,8 +54,8 @@ def accept_schema(
     manifest = _known_manifest(lineage, history)
     if manifest.epoch_name == name and manifest.spec.same_contract(lineage.spec):
         done = live.follow(history)
-        held = lineage.source.unread()
-        return Ingested(applied=done, unread=open_lines(history.repository, manifest, held))
+        unread = lineage.source.unread()
+        return Ingested(applied=done, unread=open_lines(history.repository, manifest, unread))
     _require_change(lineage, manifest, authority=authority)
     require_new_name(manifest, name)
     live.follow(history)

@@ -42,7 +42,7 @@ class Written:
     records that the engine refused."""
 
     written: int = 0
-    kept: tuple[str, ...] = ()
+    retained: tuple[str, ...] = ()
     preimages: tuple[SegmentRef, ...] = ()
     refused: Left = NOTHING_LEFT
 
@@ -50,7 +50,7 @@ class Written:
         """With what a later round did; what it left alone is what counts."""
         return Written(
             self.written + later.written,
-            later.kept,
+            later.retained,
             (*self.preimages, *later.preimages),
             self.refused + later.refused,
         )
@@ -74,7 +74,7 @@ class Writing:
             manifest = tip.of_timeline(self.bound)
             documents = history.touched_documents(manifest, entries=pending)
             if len(documents) == 0:
-                return replace(done, kept=())
+                return replace(done, retained=())
             before = read_left_out(history.repository, manifest)
             with history.fold(manifest, documents=documents) as state:
                 for _ in rounds:
@@ -106,8 +106,8 @@ class Writing:
         saved = self.save_preimages(state.spec, plan.filter(pc.and_(plan["fresh"], unlogged)))
         write = strings(plan.filter(overwrite)["document_id"])
         refused = self.write(state, write, without=strings(observation.left_out()["id"]))
-        kept = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
-        return Written(len(write), tuple(kept), tuple(saved), refused)
+        retained = plan.filter(pc.invert(overwrite))["document_id"].to_pylist()
+        return Written(len(write), tuple(retained), tuple(saved), refused)
 
     def write(self, state: State, documents: pa.Array, *, without: pa.Array) -> Left:
         """Write the newest rows of documents, but for records that were left out before, and for
@@ -151,5 +151,5 @@ def scan_documents(
 ) -> Iterator[pa.RecordBatch]:
     """The stored records of some documents, a bounded number of documents at a time."""
     for start in range(0, len(documents), SCAN_DOCUMENTS):
-        wanted = documents.slice(start, SCAN_DOCUMENTS).to_pylist()
-        yield from store.scan(physical, documents=wanted)
+        piece = documents.slice(start, SCAN_DOCUMENTS).to_pylist()
+        yield from store.scan(physical, documents=piece)

@@ -82,7 +82,7 @@ class Filling:
         return self._write(rows, replaces or [])
 
     def left_out(self) -> Left:
-        """What was left out, each record once."""
+        """Records that were left out, each once."""
         if not self._tables:
             return NOTHING_LEFT
         return Left(pa.concat_tables(self._tables), _named_first(self.refused))
@@ -117,8 +117,8 @@ class Filling:
             return
         usual = "refused for its values, like those that are named"
         for key in rows["id"].to_pylist():
-            found = Misfit(record=key, column="", reason=usual)
-            self.refused[key] = named.get(key, found)
+            misfit = Misfit(record=key, column="", reason=usual)
+            self.refused[key] = named.get(key, misfit)
         self._require_few(rows)
         columns = [
             rows["id"].combine_chunks(),
@@ -159,7 +159,7 @@ def write_left_out(history: History, left: Left) -> LeftOut | None:
 
 
 def read_left_out(repository: Repository, manifest: Manifest) -> Left:
-    """What a manifest's collection was made without; raises `Damaged`."""
+    """Records that a manifest's collection lacks; raises `Damaged`."""
     if manifest.left_out is None:
         return NOTHING_LEFT
     ref = manifest.left_out.records
@@ -175,7 +175,7 @@ def read_left_out(repository: Repository, manifest: Manifest) -> Left:
 def still_left_out(
     observation: Observation, manifest: Manifest, *, history: History
 ) -> LeftOut | None:
-    """What is left out by now: without what somebody put back, or the log has otherwise."""
+    """Records still left out: without those that somebody put back, or that the log has changed."""
     if manifest.left_out is None:
         return None
     absent = observation.left_out()

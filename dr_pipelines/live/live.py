@@ -29,12 +29,13 @@ from dr_pipelines.repository.rows import strings
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an apply did; `kept` documents hold direct edits that were left alone. `left_out` counts
-    records that the engine refused, some by name: they are in the log and not in the store."""
+    """The result of bringing the store up to the log. Direct edits of the `retained` documents
+    were left alone. `left_out` counts records that the engine refused, some by name: they are in
+    the log and not in the store."""
 
     entries: tuple[int, ...] = ()
     written: int = 0
-    kept: tuple[str, ...] = ()
+    retained: tuple[str, ...] = ()
     preimages: tuple[SegmentRef, ...] = ()
     taken_over: tuple[int, ...] = ()
     left_out: int = 0
@@ -90,7 +91,7 @@ class Live:
         result = Applied(
             entries=pending,
             written=done.written,
-            kept=done.kept,
+            retained=done.retained,
             preimages=done.preimages,
             taken_over=tuple(entry.i for entry in entries if entry.writer.id != writer.id),
             left_out=done.refused.total,
@@ -162,7 +163,7 @@ class _Mark:
             detail=AppliedDetail(
                 entries=result.entries,
                 written=result.written,
-                retained=Mentioned.of(result.kept),
+                retained=Mentioned.of(result.retained),
                 taken_over=result.taken_over,
                 left_out=result.left_out,
             ),

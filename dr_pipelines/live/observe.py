@@ -62,10 +62,10 @@ def _near(
     for number, rows in _by_segment(piece):
         there = rows[places.take(pa.array(rows)).is_valid().to_numpy(zero_copy_only=False)]
         ours = stored.take(places.take(pa.array(there)))
-        kept = read_segment(
+        logged = read_segment(
             state.repository, state.segments[number], spec=state.spec, columns=names
         )
-        theirs = kept.take(piece["row"].take(pa.array(there)))
+        theirs = logged.take(piece["row"].take(pa.array(there)))
         near[there] = within(ours, theirs, state.spec, tolerance=store.vector_tolerance)
     return near
 
@@ -76,19 +76,19 @@ def _by_segment(piece: pa.Table) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         yield number, np.flatnonzero(segments == number)
 
 
-def within(found: pa.Table, kept: pa.Table, spec: CollectionSpec, *, tolerance: float) -> Mask:
+def within(stored: pa.Table, logged: pa.Table, spec: CollectionSpec, *, tolerance: float) -> Mask:
     """Row by row, whether every vector is near the one that was kept: no component of a dense one
     differs by more than the tolerance, times its length where that is above 1; components that are
     not finite are the same, and no part of a length. Vectors of other kinds are equal to the bit.
     """
-    near = np.ones(found.num_rows, bool)
+    near = np.ones(stored.num_rows, bool)
     for vector in spec.vectors:
-        ours, theirs = (_one(table[vector.name]) for table in (found, kept))
+        ours, theirs = (_one(table[vector.name]) for table in (stored, logged))
         if vector.kind is VectorKind.DENSE:
             near &= _dense_within(ours, theirs, tolerance=tolerance)
         else:
             alone = spec.model_copy(update={"vectors": (vector,)})
-            digests = (digest.vector_digests(t, alone).to_pylist() for t in (found, kept))
+            digests = (digest.vector_digests(t, alone).to_pylist() for t in (stored, logged))
             near &= np.array([a == b for a, b in zip(*digests, strict=True)], bool)
     return near
 

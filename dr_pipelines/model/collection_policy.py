@@ -1,4 +1,4 @@
-"""What a team asks for of one collection: how it is made, and what may be lost of it."""
+"""A team's policy for one collection: how it is made, and how much of it may be lost."""
 
 from datetime import date
 from typing import Annotated, Any, Literal

@@ -125,8 +125,8 @@ class Phase:
 
 
 class RunRecord(Stored):
-    """What this machine remembers of runs of a plan that did not come to their end: the phases that
-    ended, oldest first, and the one that was `running`. `origin` is the plan's."""
+    """This machine's record of runs of a plan that did not finish: the phases that ended, oldest
+    first, and the one that was `running`. `origin` is the plan's."""
 
     origin: str
     phases: tuple[Phase, ...] = ()

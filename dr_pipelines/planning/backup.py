@@ -27,7 +27,7 @@ def decide_backup(request: BackupRequest, facts: BackupFacts) -> BackupPlan:
 
 
 def _adopted(facts: BackupFacts) -> Timeline | None:
-    """What a log begins with where the store is the authority."""
+    """The first timeline of a log where the store is the authority; None otherwise."""
     if facts.has_source or facts.begun:
         return None
     return Timeline(id=1, physical=facts.physical, store=facts.store)

@@ -54,7 +54,7 @@ def decide(request: Request, facts: Facts) -> Plan:
     origin = origin_of(point.id, route, provenance, begins=target.begins)
     physical, taken = _name(request, facts, route=route, origin=origin)
     report = _report(request, facts, route=route, target=target, switch=switch)
-    known = _fitness_there(facts, route)
+    fitness = _fitness_there(facts, route)
     refusals = [
         route_refusal(request, facts, route),
         _switch_refusal(facts, request, target=target, switch=switch),
@@ -92,8 +92,8 @@ def decide(request: Request, facts: Facts) -> Plan:
         ),
         begins=target.begins,
         definitions=facts.definitions,
-        misfits=known.misfits if known else 0,
-        refused=known.named if known else (),
+        misfits=fitness.misfits if fitness else 0,
+        refused=fitness.named if fitness else (),
         refusals=tuple(refusal for refusal in refusals if refusal is not None),
     )
 
@@ -163,8 +163,8 @@ def _switch_refusal(
 def _report(
     request: Request, facts: Facts, *, route: Route, target: Target, switch: bool
 ) -> CompatibilityReport:
-    """What becomes of each part: by the engine, by what is served here, by the name, by what the
-    store will execute."""
+    """The forecast for each part: by the engine, by what is served here, by the name, by the
+    code that the store will execute."""
     engine = namespace(facts.store.engine)
     spec = spec_for(facts.point, facts.maker, replayed=route is Route.REPLAY)
     origin = namespace(facts.point.engine)
@@ -193,8 +193,8 @@ def _defined(report: CompatibilityReport, definitions: Definitions | None) -> Co
 
 
 def _fitness_there(facts: Facts, route: Route) -> Fitness | None:
-    """What the backup knows of putting it back; None for another engine or route, of which it
-    knows nothing."""
+    """The backup's forecast for this restore; None for another engine or route, of which it has
+    none."""
     fitness = facts.point.fitness
     same = fitness is not None and namespace(fitness.engine) == namespace(facts.store.engine)
     return fitness if same and route is Route.LOAD else None

@@ -1,4 +1,4 @@
-"""What each stage of ingestion has made of a day, as a manifest lists it."""
+"""Stages of ingestion that a day has completed, as a manifest lists them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a backup works with, opened by what the policies name."""
+"""The parts of a backup, opened as the policies name them."""
 
 from typing import TYPE_CHECKING
 

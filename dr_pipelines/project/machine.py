@@ -45,7 +45,7 @@ class Machine:
         return self.state / "trials" / collection
 
     def repository(self, url: str) -> Path:
-        """What is remembered of the repository at a URL."""
+        """The directory of this machine's memory of the repository at a URL."""
         return self.state / "heads" / sha256(url.encode()).hexdigest()[:16]
 
     def witness(self, url: str) -> "FileWitness":
@@ -62,7 +62,7 @@ class Machine:
         return FileJournal(self.state / "recoveries", self.access)
 
     def cached_status(self, collection: str) -> "CachedStatusFile":
-        """What was last seen of a collection's source and log."""
+        """The last observation of a collection's source and log."""
         from dr_pipelines.monitoring.exposure import CachedStatusFile
 
         return CachedStatusFile(self.state / "sightings", collection, access=self.access)

@@ -93,8 +93,8 @@ class Project:
         """A sentence for each directory that others may look into than `access` says."""
         repository = adapters.repository_directory(self.policies.repository, self.context)
         places = [*([repository] if repository else []), self.machine.state]
-        found = (too_open(place, self.machine.access) for place in places)
-        return [warning for warning in found if warning]
+        warnings = (too_open(place, self.machine.access) for place in places)
+        return [warning for warning in warnings if warning]
 
     def collection(self, name: str) -> "ProtectedCollection":
         """A collection; raises `NotFound` with the known names."""
@@ -223,7 +223,7 @@ class ProtectedCollection:
         return self._project.catalog(self.policy.store)
 
     def feed(self) -> "Feed":
-        """What it reads; its chunker and embedder are not opened.
+        """The source of the collection; its chunker and embedder are not opened.
 
         Raises `InvalidRequest` for a collection that is backed up from its store alone.
         """

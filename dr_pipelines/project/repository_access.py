@@ -52,7 +52,8 @@ def is_there(blobs: "BlobStore", machine: Machine) -> bool:
 
 
 def empty_repository(blobs: "BlobStore", machine: Machine) -> "Repository":
-    """What readers get where there is no repository: all its logs are empty, nothing is made."""
+    """A stand-in for readers where there is no repository: all its logs are empty, and nothing
+    is made."""
     from dr_pipelines.blobs.empty import VacantBlobStore
     from dr_pipelines.repository.repository import Identity, Repository
 

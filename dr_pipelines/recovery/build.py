@@ -118,22 +118,22 @@ class Building:
         """The engine's own files, laid out in one step; what is there is whole, but for what was
         left out before they were kept."""
         native, history = self.resources.native, History(self.repository, self.plan.collection)
-        kept = kept_for(history, self.point, engine=namespace(self.store.engine))
-        if native is None or kept is None:
+        version = kept_for(history, self.point, engine=namespace(self.store.engine))
+        if native is None or version is None:
             raise InvalidRequest(f"{self.plan.collection}: --route native needs the engine's files")
         with self.watch.phase("files"):
             if self.plan.physical not in self.store.collections():
                 native.restore_native(
                     self.plan.physical,
-                    as_version(kept),
-                    read=OpenKept(self.repository, kept),
+                    as_version(version),
+                    read=OpenKept(self.repository, version),
                     spec=self._spec(),
                 )
-            proven = history.point(kept.snapshot).manifest
+            proven = history.point(version.snapshot).manifest
             self.left = read_left_out(self.repository, proven)
 
     def index(self, progress: Progress | None) -> None:
-        """What searches need; nothing to do where it came with the files."""
+        """Build what searches need; nothing if it came with the files."""
         with self.watch.phase("index"):
             self.store.build_index(self.plan.physical, progress=progress)
 
@@ -165,12 +165,12 @@ def _fill(state: State, filling: Filling) -> int:
     scan = store.scan(physical)
     observation = observe_store(state, scan, store=store, physical=physical)
     documents = strings(observation.differences()["document_id"])
-    written, found = 0, set[str]()
+    written, written_before = 0, set[str]()
     for rows in prefetch(newest_rows(state, documents=documents)):
         present = rows["document_id"].unique().to_pylist()
         written += filling.write(rows, replaces=present)
-        found.update(present)
-    extra = [document for document in documents.to_pylist() if document not in found]
+        written_before.update(present)
+    extra = [document for document in documents.to_pylist() if document not in written_before]
     if extra:
         store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
     return written
@@ -199,6 +199,8 @@ def _require_equal(
             f"differ, such as {differing[:NAMED]}. {left_as_it_is(plan)}"
         )
     expected = manifest.counts.records
-    if observed.rows + observed.held != expected:
-        raise Damaged(f"{physical!r} holds {observed.rows} records, not {expected - observed.held}")
+    if observed.rows + observed.omitted != expected:
+        raise Damaged(
+            f"{physical!r} holds {observed.rows} records, not {expected - observed.omitted}"
+        )
     return observed

@@ -1,4 +1,4 @@
-"""What a recovery will do: facts are gathered, then it is decided. Nothing is touched."""
+"""The plan of a recovery: facts are gathered, then decided upon. Nothing is touched."""
 
 from dr_pipelines.errors import UNREADABLE
 from dr_pipelines.model.compatibility import CompatibilityReport
@@ -46,15 +46,15 @@ def gather(request: Request, resources: Resources) -> Facts:
     history = History(resources.repository, request.collection)
     point = resolve(history, request.at, clock=request.clock)
     latest = history.manifest() or point.manifest
-    known, maker = _point_facts(point), _maker_facts(request, resources)
+    point_facts, maker = _point_facts(point), _maker_facts(request, resources)
     facts = Facts(
-        point=known,
+        point=point_facts,
         timelines=latest.timelines,
         timeline=latest.timeline,
         store=_store_facts(request, resources),
         maker=maker,
         files=_files_kept(request, resources, point),
-        fitted=_fitted(known, maker, store),
+        fitted=_fitted(point_facts, maker, store),
     )
     values = engines.notes_on_values(facts.fitted.spec, into=namespace(store.engine))
     return _with_definitions(request, facts.model_copy(update={"values": values}), store)
@@ -112,8 +112,8 @@ def _store_facts(request: Request, resources: Resources) -> StoreFacts:
 
 
 def _origin(store: VectorStore, name: str) -> str | None:
-    """What a collection was built from. One that cannot be read must not keep another one from
-    coming back: it is something else, and its name is taken."""
+    """The origin of a collection. One that cannot be read must not stop the restore of another:
+    its origin is unknown, and its name is taken."""
     try:
         return store.describe(name).origin
     except UNREADABLE:

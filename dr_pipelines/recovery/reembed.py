@@ -73,10 +73,10 @@ def reembed(
     with _state_of_chunks(repository, point) as (state, chunks):
         total = state.counts().records + state.with_source_versions()
         for number, ref in enumerate(chunks):
-            wanted = state.version_rows(number)
-            if len(wanted) == 0:
+            rows_used = state.version_rows(number)
+            if len(rows_used) == 0:
                 continue
-            rows = read_chunks(repository, ref, spec=point.manifest.spec).take(pa.array(wanted))
+            rows = read_chunks(repository, ref, spec=point.manifest.spec).take(pa.array(rows_used))
             _require_content(rows, ref, point.manifest.spec)
             for segment, fresh in _embed(
                 lineage,
@@ -90,11 +90,11 @@ def reembed(
                 embedded += segment.records if fresh else 0
                 adopted += 0 if fresh else segment.records
         for number in range(len(chunks), len(state.segments)):
-            wanted = state.version_rows(number)
-            if len(wanted) == 0:
+            rows_used = state.version_rows(number)
+            if len(rows_used) == 0:
                 continue
             rows = _unchunked(repository, state.segments[number], point.manifest.spec)
-            made.append(_kept_rows(lineage, rows.take(pa.array(wanted)), point, repository))
+            made.append(_kept_rows(lineage, rows.take(pa.array(rows_used)), point, repository))
     return Reembedded(tuple(made), embedded, adopted)
 
 
@@ -157,8 +157,8 @@ def _is_unchunked(rows: pa.Table) -> pa.ChunkedArray:
 
 def _require_content(rows: pa.Table, ref: CheckpointRef, spec: CollectionSpec) -> None:
     records = records_only(rows)
-    found = digest.content_digests(records, spec)
-    if not records["content_digest"].combine_chunks().equals(found):
+    computed = digest.content_digests(records, spec)
+    if not records["content_digest"].combine_chunks().equals(computed):
         raise Damaged(f"{ref.key}: its rows do not have the digests that it says")
 
 

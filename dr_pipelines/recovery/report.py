@@ -26,12 +26,12 @@ def plan_head(plan: Plan) -> str:
 
 
 def outlook_lines(plan: Plan) -> list[str]:
-    """What becomes of parts, which records will be left out, who becomes a member of a role."""
+    """Forecasts for parts, records that will be left out, and new members of roles."""
     return [*note_lines(plan.notes), *misfit_lines(plan), *membership_lines(plan)]
 
 
 def note_lines(notes: Sequence[Note]) -> list[str]:
-    """What is lost first. Parts that are as they were are counted."""
+    """Notes on parts, losses first. Parts that stay the same are only counted."""
     same = [note for note in notes if note.consequence == AS_IT_WAS]
     lines = [
         f"{note.outcome}: {note.part}: {note.consequence}"
@@ -104,7 +104,7 @@ def vectors_phrase(done: Recovery) -> str:
 
 
 def interruption_lines(done: Recovery) -> list[str]:
-    """What runs before this one did of the same plan, where one was interrupted."""
+    """Phases that earlier runs of the same plan completed, where one was interrupted."""
     if not done.earlier and done.interrupted is None:
         return []
     phases = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in done.earlier) or "nothing"
@@ -113,7 +113,8 @@ def interruption_lines(done: Recovery) -> list[str]:
 
 
 def recovery_lines(done: Recovery) -> list[str]:
-    """What is not as it was: records that the engine refused, parts of the configuration."""
+    """Differences from the recovery point: records that the engine refused, parts of the
+    configuration."""
     return [*left_out_lines(done), *finding_lines(done.plan.collection, done.findings)]
 
 
@@ -154,8 +155,9 @@ def finding_lines(collection: str, findings: Sequence[PartFinding]) -> list[str]
 def next_steps(
     done: Recovery, *, policies: str, policy_store: str, has_source: bool, name_taken: bool
 ) -> Iterator[str]:
-    """What a person does now. `policy_store` is the store that the file `policies` names;
-    `name_taken`: a collection itself has the name in the store, so that no alias can be moved."""
+    """Steps for the user to take now. `policy_store` is the store that the file `policies`
+    names; `name_taken`: a collection itself has the name in the store, so that no alias can be
+    moved."""
     plan = done.plan
     if not done.switched and name_taken:
         yield (

@@ -118,7 +118,7 @@ class _Run:
         entry: int | None,
         described: CollectionSpec,
     ) -> Recovery:
-        """What was done, and what is not as it was."""
+        """The result, with its differences from the recovery point."""
         plan, counts = self.plan, expected.manifest.counts
         engine = namespace(self.resources.store.engine)
         return Recovery(
@@ -141,8 +141,8 @@ class _Run:
 
 
 def _described(plan: Plan, *, store: VectorStore) -> CollectionSpec:
-    """What the store says that was built, under the collection's name. Raises `Damaged` where its
-    columns are not those that were asked for."""
+    """The specification that the store reports for what was built, under the collection's name.
+    Raises `Damaged` if its columns are not the specified ones."""
     described = store.describe(plan.physical)
     if not described.same_contract(plan.spec):
         raise Damaged(

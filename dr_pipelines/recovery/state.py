@@ -31,8 +31,8 @@ from dr_pipelines.repository.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is to be built: the folded state, its manifest, whether its vectors are those of the
-    point bit for bit, and how many were embedded now."""
+    """The state to build: folded, with its manifest, whether its vectors are those of the point
+    bit for bit, and how many were embedded now."""
 
     state: State
     manifest: Manifest
@@ -62,7 +62,8 @@ def expected_state(
     watch: Stopwatch,
     progress: Progress | None,
 ) -> Iterator[Expected]:
-    """What a plan builds, with vectors made again where it says so, while the context lasts.
+    """The state that a plan builds, while the context lasts; the route `replay` embeds its vectors
+    again.
 
     Raises `Damaged` where it does not add up to what the point says.
     """
@@ -94,12 +95,12 @@ def expected_state(
 def recounted(repository: Repository, manifest: Manifest, cut: SourcePosition) -> Manifest:
     """With the records and digests of what is left of a day that was cut. Where its checkpoints do
     not say any more they stay as they were: a restore needs none, and the audits name them."""
-    found = {day: p for day, p in manifest.partitions.items() if p.through == cut.position}
+    partitions = {day: p for day, p in manifest.partitions.items() if p.through == cut.position}
     with suppress(Damaged):
-        for day, partition in found.items():
+        for day, partition in partitions.items():
             records, digests = sums(repository, manifest, day)
-            found[day] = partition.model_copy(update={"records": records, "digests": digests})
-    return manifest.model_copy(update={"partitions": manifest.partitions | found})
+            partitions[day] = partition.model_copy(update={"records": records, "digests": digests})
+    return manifest.model_copy(update={"partitions": manifest.partitions | partitions})
 
 
 def _manifest_at(repository: Repository, point: RecoveryPoint) -> Manifest:
@@ -151,7 +152,7 @@ def _replayed_manifest(
 def _require_expected(
     point: RecoveryPoint, digests: Digests, *, repository: Repository, route: Route
 ) -> bool:
-    """Whether a state's vectors are those of the point, bit for bit; its content must be."""
+    """True if a state's vectors are those of the point, bit for bit; its content must be."""
     expected = _expected(point, repository=repository)
     if (digests.content, digests.documents) != (expected.content, expected.documents):
         raise Damaged(

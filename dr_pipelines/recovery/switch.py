@@ -26,10 +26,10 @@ def require_unserved(plan: Plan, resources: Resources) -> None:
     repository, store = resources.repository, resources.store
     latest = History(repository, plan.collection).manifest()
     timelines = latest.timelines if latest else ()
-    known = {t.physical for t in timelines if t.store == plan.store}
+    used = {t.physical for t in timelines if t.store == plan.store}
     if timelines and plan.begins == next_timeline(timelines):
-        known = set()  # what had the name is gone, and nothing was switched to since
-    if plan.physical in known or plan.physical in store.aliases().values():
+        used = set()  # what had the name is gone, and nothing was switched to since
+    if plan.physical in used or plan.physical in store.aliases().values():
         raise Refused(
             f"{plan.physical!r} was switched to by another restore meanwhile: nothing is ever "
             "restored over a collection being served. Run the command again if it is still needed"
@@ -52,8 +52,8 @@ def switch(
     repository, store = resources.repository, resources.store
     if point.until is not None:
         manifest = recounted(repository, manifest, point.until)
-    held = plan.physical == plan.collection  # by who builds it
-    with nullcontext() if held else resources.lease(plan.collection):
+    leased = plan.physical == plan.collection  # by who builds it
+    with nullcontext() if leased else resources.lease(plan.collection):
         made = Made(
             engine=namespace(store.engine),
             route=str(plan.route),

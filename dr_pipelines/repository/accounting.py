@@ -1,4 +1,4 @@
-"""What a manifest says of its state, updated in proportion to what an entry brings."""
+"""A manifest's statistics of its state, updated in proportion to what an entry brings."""
 
 from collections.abc import Sequence
 

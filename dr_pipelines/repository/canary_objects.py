@@ -53,8 +53,8 @@ def _place(history: History, embedder: EmbedderProvenance) -> str:
 def _parsed(data: bytes, key: str) -> Canaries:
     value = decode_json(data, what=key, limit_bytes=LIMIT_BYTES)
     try:
-        found = Canaries.model_validate(value)
-        found.data()
+        canaries = Canaries.model_validate(value)
+        canaries.data()
     except (ValidationError, ValueError) as error:
         raise Damaged(f"{key}: does not hold canaries") from error
-    return found
+    return canaries

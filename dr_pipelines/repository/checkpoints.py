@@ -85,19 +85,19 @@ def find_documents(
 ) -> list[tuple[CheckpointRef, str]]:
     """Unclaimed documents checkpoints within a stretch, read by the same declared fields, with the
     anchor each was read at."""
-    found = []
-    wanted = {"provenance": provenance, "fields": fields, "epoch": str(position_range.epoch)}
+    matches = []
+    expected = {"provenance": provenance, "fields": fields, "epoch": str(position_range.epoch)}
     for ref, labels, data in _listed(history, "documents", position_range.day):
         made = _range_of(labels)
-        if made is None or any(labels.get(name) != value for name, value in wanted.items()):
+        if made is None or any(labels.get(name) != value for name, value in expected.items()):
             continue
         if not (position_range.after <= made.after < made.through <= position_range.through):
             continue
         rows = _decode_or_none(data, CHANGE_SCHEMA, what=ref.key)
         if rows is not None:
             made_ref = _checkpoint_ref(ref, "documents", made, rows=rows, provenance=provenance)
-            found.append((made_ref, labels.get("input", "")))
-    return found
+            matches.append((made_ref, labels.get("input", "")))
+    return matches
 
 
 def find_chunks(
@@ -164,7 +164,7 @@ def find_embeddings(
     `claimed` are keys that a manifest names; work planned at or before the log number `newer_than`
     is not taken, since what stands would beat it. Vector and content digests are recomputed.
     """
-    found: dict[str, tuple[int, Embedded]] = {}
+    newest: dict[str, tuple[int, Embedded]] = {}
     for ref, labels, data in _listed(history, "embeddings", day, skip=claimed):
         if labels.get("provenance") != provenance:
             continue
@@ -176,10 +176,10 @@ def find_embeddings(
         piece = labels.get("input", "")
         if generation <= newer_than:
             continue
-        if index and (piece not in found or found[piece][0] < generation):
+        if index and (piece not in newest or newest[piece][0] < generation):
             segment = _segment_ref(ref, index, rows, labels, day=day)
-            found[piece] = (generation, Embedded(segment, _seconds(labels)))
-    return {piece: embedded for piece, (_, embedded) in found.items()}
+            newest[piece] = (generation, Embedded(segment, _seconds(labels)))
+    return {piece: embedded for piece, (_, embedded) in newest.items()}
 
 
 def _seconds(labels: dict[str, str]) -> float | None:
@@ -204,7 +204,7 @@ def pieces_of(segment: SegmentRef) -> str | None:
 
 
 def range_of(ref: CheckpointRef) -> PositionRange:
-    """What part of the source a checkpoint covers."""
+    """The range of the source that a checkpoint covers."""
     return PositionRange(ref.partition, ref.epoch, ref.after, ref.through)
 
 

@@ -124,14 +124,14 @@ def _exact_bytes(data: bytes, chunks: list[Any]) -> int:
     """As `_decoded_bytes`, with the texts of dictionaries measured instead of guessed."""
     texts = {c.path_in_schema for c in chunks if c.dictionary_page_offset is not None}
     rest = [c for c in chunks if c.path_in_schema not in texts or c.physical_type in WIDTHS]
-    known = sum(_decoded_bytes(chunk) for chunk in rest)
+    counted = sum(_decoded_bytes(chunk) for chunk in rest)
     values = sum(int(chunk.num_values) for chunk in chunks)
     pages = sum(int(chunk.total_uncompressed_size) for chunk in chunks)
-    if known + 4 * values + pages > MAX_DECODED_BYTES:
-        return known + 4 * values + pages
+    if counted + 4 * values + pages > MAX_DECODED_BYTES:
+        return counted + 4 * values + pages
     names = sorted({path.partition(".")[0] for path in texts})
     file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=sorted(texts))
-    return known + sum(
+    return counted + sum(
         _expanded_bytes(batch.column(name))
         for name in names
         for batch in file.iter_batches(columns=[name], batch_size=ROW_GROUP_ROWS)
@@ -155,8 +155,10 @@ def sealed_metadata(data: bytes) -> dict[str, str]:
     The seal is the SHA-256 of the object with 64 dashes in the place of the seal.
     """
     try:
-        found = pq.read_metadata(pa.BufferReader(data)).metadata or {}
-        labels = {k.decode(): v.decode() for k, v in found.items() if not k.startswith(b"ARROW:")}
+        metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
+        labels = {
+            k.decode(): v.decode() for k, v in metadata.items() if not k.startswith(b"ARROW:")
+        }
     except (pa.ArrowException, OSError, UnicodeDecodeError):
         return {}
     seal = labels.pop(SEAL, "").encode()
@@ -211,7 +213,7 @@ def _equal_nested(a: pa.Array, b: pa.Array) -> bool:
 
 
 def _is_nested(kind: pa.DataType) -> bool:
-    """Whether vectors lie deeper than in a plain list: a sparse one, or several."""
+    """True if vectors lie deeper than in a plain list: a sparse one, or several."""
     return bool(
         pa.types.is_struct(kind)
         or (pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type))

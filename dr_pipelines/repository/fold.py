@@ -114,8 +114,7 @@ _PIECE_COLUMNS = [
 
 
 class State:
-    """What a collection holds at one position. `segment` numbers refer to `segments`, which are
-    in `repository`, and `row` to the row of that segment.
+    """The contents of a collection at one position.
 
     Tables of `sql`: `versions` and `pieces` (every logged version and its records), `documents`
     and `records` (the newest of each document). They are for the modules of this package alone;
@@ -134,8 +133,8 @@ class State:
         self.repository = repository
         self.spec = spec
         self.segments = tuple(segments)
-        found = sql.execute("SELECT current_database()").fetchone()
-        self._database = str(found[0]) if found else "memory"
+        row = sql.execute("SELECT current_database()").fetchone()
+        self._database = str(row[0]) if row else "memory"
 
     def newest(self, *, before: int = ALWAYS) -> None:
         """Make `documents` and `records` what was newest before a log number (default: now)."""
@@ -210,8 +209,8 @@ class State:
         """Make `beneath`: of each document whose newest version is an edit, the newest that the
         source said. Returns their records."""
         self.sql.execute(_BENEATH)
-        found = self.sql.execute("SELECT count(*) FROM pieces SEMI JOIN beneath USING (version)")
-        return int((found.fetchone() or (0,))[0])
+        count = self.sql.execute("SELECT count(*) FROM pieces SEMI JOIN beneath USING (version)")
+        return int((count.fetchone() or (0,))[0])
 
     def version_rows(self, segment: int) -> npt.NDArray[np.int64]:
         """Rows of a segment that belong to newest versions or, once it was made, to `beneath`;
@@ -284,20 +283,20 @@ def fold_inputs(
     documents: pa.Array | None = None,
 ) -> Iterator[State]:
     """The state that some rows add up to; see `fold`."""
-    indexes = map_concurrently(lambda given: given.index(), inputs, waiting=1)
+    indexes = map_concurrently(lambda source: source.index(), inputs, waiting=1)
     with scratch_database() as sql, closing(indexes):
         sql.execute(_SCHEMA)
         tenant = spec.with_role("tenant")
         incoming, versions = _Incoming(sql, tenant=tenant.name if tenant else None), 0
-        for number, (given, index) in enumerate(zip(inputs, indexes, strict=True)):
-            cut = _earlier(given.ref.until, until)
+        for number, (source, index) in enumerate(zip(inputs, indexes, strict=True)):
+            cut = _earlier(source.ref.until, until)
             rows = _numbered(index, first_version=versions)
             versions += pc.sum(pc.equal(index["chunk_index"], DOCUMENT_ROW)).as_py() or 0
-            keep = _kept(rows, cut=cut, documents=documents)
-            incoming.add(rows, keep, number=number, entry=given.ref.entry)
+            keep = _selected(rows, cut=cut, documents=documents)
+            incoming.add(rows, keep, number=number, entry=source.ref.entry)
         incoming.insert()
         state = State(
-            sql, repository=repository, spec=spec, segments=[given.ref for given in inputs]
+            sql, repository=repository, spec=spec, segments=[source.ref for source in inputs]
         )
         state.newest()
         yield state
@@ -312,7 +311,7 @@ def _numbered(index: pa.Table, *, first_version: int) -> pa.Table:
     return rows.append_column("row", pa.array(np.arange(index.num_rows), pa.int64()))
 
 
-def _kept(
+def _selected(
     rows: pa.Table, *, cut: SourcePosition | None, documents: pa.Array | None
 ) -> pa.ChunkedArray | None:
     keep = None
@@ -322,8 +321,8 @@ def _kept(
         )
         keep = pc.and_(pc.equal(rows["edit"], 0), pc.or_(same, pc.less(rows["epoch"], cut.epoch)))
     if documents is not None:
-        wanted = pc.is_in(rows["document_id"], value_set=documents)
-        keep = wanted if keep is None else pc.and_(keep, wanted)
+        selected = pc.is_in(rows["document_id"], value_set=documents)
+        keep = selected if keep is None else pc.and_(keep, selected)
     return keep
 
 
@@ -384,9 +383,9 @@ def _require_whole(state: State) -> None:
         """
     ).fetchone()
     if broken:
-        document, expected, found, segment = broken
+        document, expected, actual, segment = broken
         raise Damaged(
-            f"{state.segments[segment].key}: document {document!r} has {found} records, "
+            f"{state.segments[segment].key}: document {document!r} has {actual} records, "
             f"not {expected}"
         )
 

@@ -203,15 +203,15 @@ class Tip:
         return self.existing()
 
     def same_state_as(self, other: "Tip") -> bool:
-        """Whether both entries name the same manifest."""
+        """True if both entries name the same manifest."""
         mine, theirs = self.head.entry, other.head.entry
         return bool(mine and theirs and mine.body.manifest == theirs.body.manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NextEntry:
-    """What the next entry says. None leaves the state, or what is pending, as it is; `objects` are
-    those that the entry keeps beside its manifest."""
+    """The content of the next entry. None leaves the state, or what is pending, as it is;
+    `objects` are those that the entry keeps beside its manifest."""
 
     detail: Detail
     manifest: Manifest | None = None

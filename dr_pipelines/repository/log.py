@@ -51,7 +51,7 @@ class Witness(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a writer wants to append, decided for one head."""
+    """The entry that a writer wants to append, decided for one head."""
 
     timeline: int
     body: Body
@@ -123,18 +123,18 @@ class Log:
             Damaged: an entry does not follow the one before.
         """
         head = self.head()
-        number, found, entry = head.number, head.sha256, head.entry
-        while entry is not None and found != sha256 and number > 1:
+        number, digest, entry = head.number, head.sha256, head.entry
+        while entry is not None and digest != sha256 and number > 1:
             expected = entry.previous
             number -= 1
-            entry, found = self.read(number)
-            if found != expected:
+            entry, digest = self.read(number)
+            if digest != expected:
                 raise Damaged(f"{self.key(number)} is not what entry {number + 1} follows")
-        if entry is None or found != sha256:
-            said = f"ends at log:{head.number} with {head.sha256}" if head.number else "is empty"
+        if entry is None or digest != sha256:
+            ending = f"ends at log:{head.number} with {head.sha256}" if head.number else "is empty"
             raise Refused(
                 f"{self._collection}: no entry of the log has the expected hash {sha256}; it "
-                f"{said}. "
+                f"{ending}. "
                 "It is an older state of this log, another one, or forged: nothing was done"
             )
 
@@ -176,16 +176,17 @@ class Log:
         return f"{self._collection}/log/{number:020d}.json"
 
     def _commit(self, entry: LogEntry, data: bytes) -> bool:
-        """Whether the entry stands (ours) or another's does. The answer to a create may be lost,
-        and a retry below us may report a conflict with ourselves: only what is read back counts."""
+        """True if our entry was committed, False if another's was. The response to a create may
+        be lost, and a retry below us may report a conflict with ourselves: only what is read
+        back counts."""
         for _ in range(CREATE_ATTEMPTS):
             with suppress(Conflict, OutcomeUnknown, Unavailable):  # established by reading, below
                 self._blobs.create(self.key(entry.i), data)
             try:
-                found, sha256 = self.read(entry.i)
+                stored, sha256 = self.read(entry.i)
             except (NotFound, Unavailable):
                 continue
-            if found.transaction != entry.transaction:
+            if stored.transaction != entry.transaction:
                 return False
             if sha256 != _sha256(data):
                 raise Damaged(f"{self.key(entry.i)} reads back differently from what was written")
@@ -201,18 +202,18 @@ class Log:
             return 0
         number, sha256 = seen
         try:
-            _, found = self.read(number)
+            _, actual = self.read(number)
         except NotFound as error:
             raise Damaged(
                 f"the log of {self._collection} ends before entry {number}, which was seen before: "
                 "its tail is missing"
             ) from error
-        if found != sha256:
+        if actual != sha256:
             raise Damaged(f"{self.key(number)} is not the entry that was seen before")
         return number
 
-    def _newest_number(self, known: int) -> int:
-        step, low = 1, known
+    def _newest_number(self, lowest: int) -> int:
+        step, low = 1, lowest
         while self._exists(low + step):
             low, step = low + step, step * 2
         high = low + step  # absent

@@ -20,13 +20,13 @@ class MisfitTally:
         self._ids = sha256()
         self._lengths = sha256()
 
-    def add(self, found: Misfits, ids: pa.Array) -> None:
+    def add(self, misfits: Misfits, ids: pa.Array) -> None:
         """Count those of a batch, whose ids these are."""
-        if not len(found):
+        if not len(misfits):
             return
-        self.total += len(found)
-        self.named = (*self.named, *found.named)[:NAMED]
-        those = ids.take(pa.array(found.rows))  # a copy: its buffers hold nothing else
+        self.total += len(misfits)
+        self.named = (*self.named, *misfits.named)[:NAMED]
+        those = ids.take(pa.array(misfits.rows))  # a copy: its buffers hold nothing else
         lengths = pc.binary_length(those).cast(pa.int64())
         self._lengths.update(lengths.to_numpy().astype("<i8").tobytes())
         self._ids.update(b"".join(those.cast(pa.binary()).to_pylist()))

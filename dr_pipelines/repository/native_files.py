@@ -39,34 +39,34 @@ def kept_for(history: History, point: RecoveryPoint, *, engine: str) -> KeptVers
     """The newest files of an engine that hold exactly the state of a recovery point."""
     if point.until is not None:
         return None
-    for kept in _versions(history):
-        if namespace(kept.engine) != engine:
+    for version in _versions(history):
+        if namespace(version.engine) != engine:
             continue
-        proven = history.point(kept.snapshot)
+        proven = history.point(version.snapshot)
         if proven.manifest.digests == point.manifest.digests:
-            return kept
+            return version
     return None
 
 
 def files_kept_before(history: History, physical: str) -> tuple[KeptFile, ...]:
     """The files of a collection that were kept last."""
     versions = _versions(history)
-    return next((kept.files for kept in versions if kept.physical == physical), ())
+    return next((version.files for version in versions if version.physical == physical), ())
 
 
-def as_version(kept: KeptVersion) -> NativeVersion:
-    """What was kept, as an engine lists it."""
-    files = tuple(NativeFile(file.path, file.size_bytes) for file in kept.files)
-    return NativeVersion(kept.engine, kept.version, files)
+def as_version(version: KeptVersion) -> NativeVersion:
+    """The kept files, as an engine lists its own."""
+    files = tuple(NativeFile(file.path, file.size_bytes) for file in version.files)
+    return NativeVersion(version.engine, version.version, files)
 
 
 class OpenKept:
     """Opens kept files by their path, and reads them part by part, so that one larger than memory
     can be restored; each part is proven to be what was written."""
 
-    def __init__(self, repository: Repository, kept: KeptVersion) -> None:
+    def __init__(self, repository: Repository, version: KeptVersion) -> None:
         self._repository = repository
-        self._files = {file.path: file for file in kept.files}
+        self._files = {file.path: file for file in version.files}
 
     @contextmanager
     def __call__(self, path: str) -> Iterator[IO[bytes]]:
@@ -84,30 +84,30 @@ class _Parts(io.RawIOBase):
     def __init__(self, repository: Repository, file: KeptFile) -> None:
         super().__init__()
         self._fetched = (repository.fetch(part) for part in file.parts)
-        self._held = memoryview(b"")
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer
         """Some bytes; none at the end."""
-        while not self._held:
+        while not self._rest:
             part = next(self._fetched, None)
             if part is None:
                 return 0
-            self._held = memoryview(part)
-        size = min(len(buffer), len(self._held))
-        buffer[:size] = self._held[:size]
-        self._held = self._held[size:]
+            self._rest = memoryview(part)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
         return size
 
 
 def _versions(history: History) -> Iterator[KeptVersion]:
-    """What was kept, newest first. What cannot be read is as if it had not been kept: older files
+    """Versions of files that were kept, newest first. Unreadable ones are skipped: older files
     may do, and segments always do."""
     head = history.head().number
     for number in range(head, max(0, head - LOOK_BACK), -1):
         with suppress(Damaged, NotFound):
-            kept = kept_version(history.repository, history.log.read(number)[0])
-            if kept is not None:
-                yield kept
+            version = kept_version(history.repository, history.log.read(number)[0])
+            if version is not None:
+                yield version

@@ -1,4 +1,4 @@
-"""What a store was seen to hold, compared with the fold: document by document, by digest.
+"""Observations of a store compared with the fold: document by document, by digest.
 
 A document's value is the SHA-256 over the digests of its records; a document without records has
 the empty value. Digests are always recomputed from the values that were read.
@@ -102,15 +102,16 @@ class Observed:
     content: str
     vectors: str
     rounded: int = 0
-    held: int = 0
+    omitted: int = 0
 
     def agrees_with(self, digests: Digests) -> bool:
-        """Whether the store holds exactly the records of a state."""
+        """True if the store holds exactly the records of a state."""
         return (self.content, self.vectors) == (digests.content, digests.vectors)
 
 
 class Observation:
-    """What a store was seen to hold, beside the state that it is compared with; see `observe`.
+    """The observed contents of a store, beside the state that they are compared with; see
+    `observe`.
 
     `observed` sums it up as it counts by now: what is settled, or left out, changes what counts.
     """
@@ -169,7 +170,7 @@ class Observation:
             self.observed,
             content=digest.to_hex(content),
             vectors=digest.to_hex(vectors),
-            held=absent.num_rows,
+            omitted=absent.num_rows,
         )
 
     def left_out(self) -> pa.Table:

@@ -62,12 +62,12 @@ def at_position(history: History, position: int) -> RecoveryPoint:
 
 def points(history: History) -> Iterator[RecoveryPoint]:
     """Every recovery point, oldest first; the chain is proven on the way. Raises `Damaged`."""
-    known: tuple[str, Manifest] | None = None
+    cached: tuple[str, Manifest] | None = None
     for entry, sha256 in history.log.entries():
         ref = entry.body.manifest
-        if known is None or known[0] != ref.sha256:
-            known = (ref.sha256, history.manifest_of(entry))
-        yield RecoveryPoint(history.collection, entry.i, sha256, entry, known[1])
+        if cached is None or cached[0] != ref.sha256:
+            cached = (ref.sha256, history.manifest_of(entry))
+        yield RecoveryPoint(history.collection, entry.i, sha256, entry, cached[1])
 
 
 def _at_number(history: History, number: int) -> RecoveryPoint:

@@ -20,9 +20,9 @@ def prefetch(items: Iterable[Item]) -> Generator[Item, None, None]:
     with ThreadPoolExecutor(1, "ahead") as worker:
         coming = worker.submit(_next, iterator)
         try:
-            while found := coming.result():
+            while item := coming.result():
                 coming = worker.submit(_next, iterator)
-                yield found[0]
+                yield item[0]
         finally:
             worker.submit(_close, iterator, coming).result()
 

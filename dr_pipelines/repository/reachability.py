@@ -48,7 +48,7 @@ def _of_manifest(repository: Repository, manifest: Manifest) -> Iterator[ObjectR
 
 
 def attached(repository: Repository, entry: LogEntry) -> Iterator[ObjectRef]:
-    """What an entry keeps beside its manifest: also what lists list, and other manifests name."""
+    """The objects that an entry keeps beside its manifest, lists and their contents included."""
     for ref in entry.body.objects:
         yield from _with_parts([ref])
         listed = _read_list(repository, ref) if ref.encoding == REFERENCES else ()

@@ -30,7 +30,7 @@ PUT_ATTEMPTS = 3
 
 
 class Identity(Stored):
-    """What repo.json says; written once."""
+    """The contents of repo.json; written once."""
 
     v: Literal[1] = 1
     id: str
@@ -169,8 +169,8 @@ class Repository:
         except NotFound as error:
             raise Damaged(f"{ref.key} is missing from {self.blobs.url}") from error
         if len(data) != ref.size_bytes:
-            found = self.blobs.size(ref.key) if len(data) > ref.size_bytes else len(data)
-            raise Damaged(f"{ref.key} has {found} bytes, not {ref.size_bytes}")
+            size = self.blobs.size(ref.key) if len(data) > ref.size_bytes else len(data)
+            raise Damaged(f"{ref.key} has {size} bytes, not {ref.size_bytes}")
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise Damaged(f"{ref.key} has been altered: its SHA-256 is not {ref.sha256[:12]}…")
         return data

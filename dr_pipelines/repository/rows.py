@@ -38,17 +38,17 @@ def newest_rows(state: State, *, documents: pa.Array | None = None) -> Iterator[
     segments; a table holds about `WRITE_ROWS` rows, or `WRITE_BYTES` of long ones. With
     `documents`, only those."""
     schema = store_schema(state.spec)
-    held = schema.empty_table()
+    pending = schema.empty_table()
     for number, ref in enumerate(state.segments):
-        wanted = state.rows_of(number, documents=documents)
-        if len(wanted) == 0:
+        numbers = state.rows_of(number, documents=documents)
+        if len(numbers) == 0:
             continue
         rows = read_segment(state.repository, ref, spec=state.spec, columns=schema.names)
-        held = pa.concat_tables([held, take_rows(rows, wanted).cast(schema)])
-        if held.num_rows >= ENOUGH_ROWS or held.nbytes >= WRITE_BYTES:
-            yield from _whole_documents(held)
-            held = schema.empty_table()
-    yield from _whole_documents(held)
+        pending = pa.concat_tables([pending, take_rows(rows, numbers).cast(schema)])
+        if pending.num_rows >= ENOUGH_ROWS or pending.nbytes >= WRITE_BYTES:
+            yield from _whole_documents(pending)
+            pending = schema.empty_table()
+    yield from _whole_documents(pending)
 
 
 def observed_rows(

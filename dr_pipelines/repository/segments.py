@@ -242,12 +242,12 @@ def touched_documents(
     """
     if not entries:
         return pa.array([], pa.string())
-    wanted, chunks = pa.array(entries, pa.int64()), list[pa.Array]()
+    numbers, chunks = pa.array(entries, pa.int64()), list[pa.Array]()
     for ref in refs:
         if ref.entry in entries or (ref.kind == "base" and ref.entry > min(entries)):
             index = read_index(repository, ref, spec=spec)
             brought_by = pc.fill_null(index["sequence"], ref.entry)
-            found = index.filter(pc.is_in(brought_by, value_set=wanted))
-            chunks += found["document_id"].chunks
+            touched = index.filter(pc.is_in(brought_by, value_set=numbers))
+            chunks += touched["document_id"].chunks
     unique = pc.unique(pa.chunked_array(chunks, pa.string()))
     return unique.take(pc.sort_indices(unique))

@@ -26,10 +26,10 @@ def position_at(
     for manifest in versions:
         for ref in segments(repository, manifest):
             index = read_index(repository, ref, spec=manifest.spec)
-            said = index.filter(_said_by_source(index, manifest.epoch))
-            after = pc.greater(said["updated_at"], pa.scalar(time, pa.timestamp("us", tz="UTC")))
+            dated = index.filter(_said_by_source(index, manifest.epoch))
+            after = pc.greater(dated["updated_at"], pa.scalar(time, pa.timestamp("us", tz="UTC")))
             reached = reached or bool(pc.any(pc.invert(after)).as_py())
-            later.append(pc.min(said.filter(after)["position"]).as_py())
+            later.append(pc.min(dated.filter(after)["position"]).as_py())
     if not reached:
         return None
     return int(min((p for p in later if p is not None), default=end + 1)) - 1

@@ -41,7 +41,7 @@ class VectorTally:
         self._sum += float(norms.sum())
 
     def result(self) -> VectorStatistics:
-        """What was counted so far."""
+        """The statistics so far."""
         counted = self._rows - self._nulls - self._not_finite
         if counted == 0:
             return VectorStatistics(rows=self._rows, nulls=self._nulls, not_finite=self._not_finite)

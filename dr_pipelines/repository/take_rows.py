@@ -30,9 +30,9 @@ def in_order(rows: pa.Table, names: Sequence[str]) -> pa.Table:
 def _gathered(column: pa.ChunkedArray, numbers: Numbers) -> pa.Array:
     lacking = column.null_count or column.num_chunks > 1  # combining chunks copies
     if pa.types.is_fixed_size_list(column.type) and lacking:
-        found = _vectors(column, numbers)
-        if found is not None:
-            return found
+        vectors = _vectors(column, numbers)
+        if vectors is not None:
+            return vectors
     whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     return whole.take(pa.array(numbers))
 
@@ -86,7 +86,7 @@ def _copied(
 
 
 def _all_whole(values: pa.Array, width: int, numbers: Numbers) -> bool:
-    """Whether none of some vectors lacks a component; False also where that takes long to say."""
+    """True if no vector of a selection lacks a component; False also if that takes long to tell."""
     if width % 8 or values.offset % 8:
         return False
     count, start = len(values) // 8, values.offset // 8

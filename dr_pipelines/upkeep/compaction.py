@@ -34,7 +34,7 @@ from dr_pipelines.repository.segments import (
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What a compaction did; `number` is None when there was nothing to do."""
+    """The result of a compaction; `number` is None if there was nothing to do."""
 
     number: int | None
     segments_before: int
@@ -130,13 +130,13 @@ def _rewrite(history: History, manifest: Manifest) -> Iterator[SegmentRef]:
 
 def _bounds(versions: DistinctVersions) -> Iterator[str]:
     """The last document of each window of about `BASE_ROWS` rows, or fewer where they are long."""
-    held, last, limit = 0, None, _window_rows(versions.segments)
+    count_so_far, last, limit = 0, None, _window_rows(versions.segments)
     for document, count in versions.documents():
-        held, last = held + count, document
-        if held >= limit:
+        count_so_far, last = count_so_far + count, document
+        if count_so_far >= limit:
             yield document
-            held = 0
-    if held and last is not None:
+            count_so_far = 0
+    if count_so_far and last is not None:
         yield last
 
 

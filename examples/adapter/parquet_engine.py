@@ -1,4 +1,4 @@
-"""What the adapter's package states of its engine; its entry point names `ENGINE`:
+"""The engine's description of itself, for its package's entry point:
 
     [project.entry-points."dr_pipelines.engines"]
     parquet = "parquet_engine:ENGINE"

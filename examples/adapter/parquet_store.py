@@ -218,7 +218,8 @@ def storage(spec: CollectionSpec) -> dict[str, Any]:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """What Arrow and the file system raise becomes what callers expect: here and nowhere else."""
+    """Context in which errors of Arrow and of the file system become errors of the project: here
+    and nowhere else."""
     try:
         yield
     except FileNotFoundError as error:

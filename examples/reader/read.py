@@ -77,8 +77,8 @@ class Repository:
     def __init__(self, root: Path) -> None:
         self.root = root
         identity = sealed(read_file(root / "repo.json", ENTRY_LIMIT), "repo.json")
-        known = (identity.get("v"), identity.get("features")) == (1, [])
-        require(known, "repo.json: another format, or features that are not known here")
+        format_ = (identity.get("v"), identity.get("features")) == (1, [])
+        require(format_, "repo.json: another format, or features that are not known here")
 
     def fetch(self, ref: Row) -> bytes:
         """The bytes of an object."""
@@ -101,8 +101,8 @@ class Repository:
             what = f"{collection}/log/{number:020d}.json"
             data = read_file(self.root / what, ENTRY_LIMIT)
             entry = sealed(data, what)
-            said = (entry["v"], entry["i"], entry["previous"], entry["collection"])
-            require(said == (1, number, previous, collection), f"{what}: does not follow")
+            stated = (entry["v"], entry["i"], entry["previous"], entry["collection"])
+            require(stated == (1, number, previous, collection), f"{what}: does not follow")
             previous = sha256(data)
             yield entry
 
@@ -110,8 +110,8 @@ class Repository:
         """The manifest that an entry names."""
         ref = entry["body"]["manifest"]
         manifest: Row = parse(self.fetch(ref), ref["key"])
-        said = (manifest["v"], manifest["collection"])
-        require(said == (1, entry["collection"]), f"{ref['key']}: another format or collection")
+        stated = (manifest["v"], manifest["collection"])
+        require(stated == (1, entry["collection"]), f"{ref['key']}: another format or collection")
         unknown = {"features", "excluded", "erased"} & manifest.keys()
         require(not unknown, f"{ref['key']}: uses {sorted(unknown)}, which is not known here")
         return manifest
@@ -146,16 +146,16 @@ def table(data: bytes, ref: Row) -> pa.Table:
 def versions(rows: pa.Table, ref: Row, number: int, cut: Cut | None) -> Iterator[Version]:
     """Versions of a segment that count; it may be cut itself."""
     until = ref["until"] and (ref["until"]["epoch"], ref["until"]["position"])
-    cuts, found = [c for c in (cut, until) if c], list[Version]()
+    cuts, listed = [c for c in (cut, until) if c], list[Version]()
     for row in rows_of(rows):
         if row["chunk_index"] >= 0:
-            require(found, f"{ref['key']}: begins with a record")
-            found[-1].records.append(row)
+            require(listed, f"{ref['key']}: begins with a record")
+            listed[-1].records.append(row)
         else:
             sequence = ref["entry"] if row["sequence"] is None else row["sequence"]
             order = (*(row[name] for name in ORDER), sequence, number)
-            found.append(Version(order, row, []))
-    for version in found:
+            listed.append(Version(order, row, []))
+    for version in listed:
         if not any(version.head["edit"] or version.order[:2] > c for c in cuts):
             yield version
 
@@ -222,16 +222,16 @@ def kinds_of(spec: Row) -> tuple[dict[str, str], dict[str, str]]:
 
 def fold(segments: Iterable[tuple[Row, pa.Table]], cut: Cut | None) -> list[Version]:
     """The newest version of every document, whole, in order of documents."""
-    found: dict[str, Version] = {}
+    newest: dict[str, Version] = {}
     for number, (ref, rows) in enumerate(segments):
         for version in versions(rows, ref, number, cut):
             name = version.head["document_id"]
-            if name not in found or version.order > found[name].order:
-                found[name] = version
-    for name, version in found.items():
+            if name not in newest or version.order > newest[name].order:
+                newest[name] = version
+    for name, version in newest.items():
         whole = len(version.records) == version.head["chunk_count"]
         require(whole, f"document {name!r} has {len(version.records)} records")
-    return [found[name] for name in sorted(found, key=str.encode)]
+    return [newest[name] for name in sorted(newest, key=str.encode)]
 
 
 def digests(state: list[Version], spec: Row) -> Row:
@@ -244,9 +244,9 @@ def digests(state: list[Version], spec: Row) -> Row:
         "documents": [*hashed([version.head for version in state], DOCUMENT, "documents")],
     }
     for name, column in (("content", "content_digest"), ("vectors", "vector_digest")):
-        said = [record[column] for record in records]
-        require(said == hashes[name], f"{name}: a record has another digest than it says")
-    sums = {name: sum(int.from_bytes(h, "big") for h in found) for name, found in hashes.items()}
+        recorded = [record[column] for record in records]
+        require(recorded == hashes[name], f"{name}: a record has another digest than it says")
+    sums = {name: sum(int.from_bytes(h, "big") for h in values) for name, values in hashes.items()}
     return {name: f"{value % (1 << 256):064x}" for name, value in sums.items()}
 
 
@@ -262,11 +262,13 @@ def restore(root: Path, collection: str, at: int | None, position: int | None) -
     present = sum(version.head["presence"] == "present" for version in state)
     counts = {"records": sum(len(version.records) for version in state), "documents": present}
     counts["deleted"] = len(state) - present
-    found = {"digests": digests(state, manifest["spec"]), "counts": counts}
-    for kind, name in ((kind, name) for kind, values in found.items() for name in values):
-        value, said = found[kind][name], manifest[kind][name]
+    computed = {"digests": digests(state, manifest["spec"]), "counts": counts}
+    for kind, name in ((kind, name) for kind, values in computed.items() for name in values):
+        value, recorded = computed[kind][name], manifest[kind][name]
         print(f"{kind} {name:9} {value}")
-        require(position is not None or value == said, f"{kind} of {name}: recorded is {said}")
+        require(
+            position is not None or value == recorded, f"{kind} of {name}: recorded is {recorded}"
+        )
     return table_of(state, manifest["spec"], segments[-1][1].schema)
 
 

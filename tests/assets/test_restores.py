@@ -99,8 +99,8 @@ def test_a_plan_that_would_be_refused_says_why(ingested: Location) -> None:
 
     assert "--embedder is for --route replay" in failure_of(done)
     logs = ingested.instance.all_logs(done.run_id)
-    said = [entry.user_message for entry in logs if entry.user_message.startswith("refused: ")]
-    assert ["--embedder" in said[0], "--into" in said[1], len(said)] == [True, True, 2]
+    refusals = [entry.user_message for entry in logs if entry.user_message.startswith("refused: ")]
+    assert ["--embedder" in refusals[0], "--into" in refusals[1], len(refusals)] == [True, True, 2]
     assert failure_of(ingested.run("restore", config=config(**wanted))) == failure_of(done)
 
 

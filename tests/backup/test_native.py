@@ -171,7 +171,7 @@ def test_files_without_what_a_restore_left_out_come_back_without_it(
     point = process.point("latest")
     left = process.restore(switch=True).left_out
     assert left > 2
-    assert process.backup().held == left
+    assert process.backup().omitted == left
     assert len(contents(process.store, "notes")) == 297
     keep(process)
     done = brought_back(process)
@@ -181,5 +181,5 @@ def test_files_without_what_a_restore_left_out_come_back_without_it(
         point.manifest.counts.records,
     )
     after = process.backup()
-    assert (after.equal, after.held, after.findings.recorded) == (True, left, [])
+    assert (after.equal, after.omitted, after.findings.recorded) == (True, left, [])
     assert after.counts.records == point.manifest.counts.records

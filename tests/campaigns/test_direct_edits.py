@@ -83,7 +83,7 @@ def preimages(process: Process) -> list[str]:
 def test_an_older_day_that_arrives_late_leaves_an_edit_alone(world: World) -> None:
     process = world.process()
     report = process.ingest(last=DAYS[0])
-    assert report.applied.kept == ("a",)
+    assert report.applied.retained == ("a",)
     assert world.served() == {"a": (EDIT,)}
     assert preimages(process) == []
 

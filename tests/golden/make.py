@@ -139,8 +139,8 @@ class Engine(MemoryVectorStore):
         return "1"
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        said = Note("engine.memory.speed", Outcome.APPROXIMATED, "another speed")
-        return (*super().compatibility(name), said)
+        note = Note("engine.memory.speed", Outcome.APPROXIMATED, "another speed")
+        return (*super().compatibility(name), note)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         if not self.refusing:
@@ -150,8 +150,8 @@ class Engine(MemoryVectorStore):
 
     def native_files(self, name: str) -> NativeVersion:
         self.files = {f"data/{n}.bin": bytes([n]) * 9 for n in range(3)}
-        found = tuple(NativeFile(path, len(data)) for path, data in self.files.items())
-        return NativeVersion(self.engine, "7", found)
+        files = tuple(NativeFile(path, len(data)) for path, data in self.files.items())
+        return NativeVersion(self.engine, "7", files)
 
     @contextmanager
     def open_native(self, name: str, path: str) -> Iterator[IO[bytes]]:

@@ -98,8 +98,8 @@ def opened(directory: Path) -> Repository:
 
 @pytest.mark.parametrize("collection", COLLECTIONS)
 def test_it_is_sound(golden: Path, collection: str) -> None:
-    found = verify(History(opened(golden), collection), level=3)
-    assert found.findings == ()
+    verification = verify(History(opened(golden), collection), level=3)
+    assert verification.findings == ()
 
 
 @pytest.mark.parametrize("collection", COLLECTIONS)
@@ -127,12 +127,12 @@ def test_the_independent_reader_agrees_at_every_position_of_the_source(
     repository = reader.Repository(golden)
     manifest = repository.manifest([*repository.entries("notes")][point.number - 1])
     for position in range(point.manifest.baseline, 10):
-        found = reader.digests(
+        digests = reader.digests(
             reader.fold(repository.segments(manifest), (1, position)), manifest["spec"]
         )
         cut = SourcePosition(epoch=1, position=position)
         with history.fold(point.manifest, until=cut) as state:
-            assert state.digests().model_dump() == found
+            assert state.digests().model_dump() == digests
 
 
 def test_it_comes_back_and_goes_on(golden: Path, tmp_path: Path) -> None:
@@ -193,27 +193,27 @@ def test_every_kind_of_entry_and_object_is_in_it(current: Path) -> None:
 
 def test_nothing_in_it_is_unreachable(current: Path) -> None:
     """But work that a compaction or a killed run left: here, nothing."""
-    repository, found = opened(current), {IDENTITY_KEY}
+    repository, reached = opened(current), {IDENTITY_KEY}
     for collection in COLLECTIONS:
         history = History(repository, collection)
         for point in points(history):
-            found.add(history.log.key(point.number))
+            reached.add(history.log.key(point.number))
             refs = reachable(repository, point.entry, point.manifest)
-            found |= {ref.key for ref in refs}
-    assert {key for key, _ in objects(current)} == found
+            reached |= {ref.key for ref in refs}
+    assert {key for key, _ in objects(current)} == reached
 
 
 def test_every_field_of_the_format_says_something_in_it(current: Path) -> None:
     """A field that is added to a stored model and is in no golden repository is tested by none."""
-    said, fields = set[str](), set[str]()
+    present, fields = set[str](), set[str]()
     for key, data in objects(current):
         place = place_of(key, data)
         if place == "log":
             value = {k: v for k, v in json.loads(data).items() if k != "checksum"}
-            _collect(LogEntry.model_validate(value), said, fields)
+            _collect(LogEntry.model_validate(value), present, fields)
         elif place in MODELS:
-            _collect(MODELS[place].model_validate_json(data), said, fields)
-    assert fields - said == SILENT
+            _collect(MODELS[place].model_validate_json(data), present, fields)
+    assert fields - present == SILENT
 
 
 MODELS: dict[str, type[BaseModel]] = {
@@ -240,7 +240,7 @@ SILENT = {
 """Fields that are as they are by default wherever they are in it."""
 
 
-def _collect(value: Any, said: set[str], fields: set[str]) -> None:
+def _collect(value: Any, present: set[str], fields: set[str]) -> None:
     """Fields of models, and those of them that are not as they are by default."""
     if isinstance(value, BaseModel):
         for name, described in type(value).model_fields.items():
@@ -248,14 +248,14 @@ def _collect(value: Any, said: set[str], fields: set[str]) -> None:
             fields.add(field)
             constant = get_origin(described.annotation) is Literal
             if constant or described.is_required() or inner != described.get_default():
-                said.add(field)
-            _collect(inner, said, fields)
+                present.add(field)
+            _collect(inner, present, fields)
     elif isinstance(value, dict):
         for item in value.values():
-            _collect(item, said, fields)
+            _collect(item, present, fields)
     elif isinstance(value, tuple):
         for item in value:
-            _collect(item, said, fields)
+            _collect(item, present, fields)
 
 
 # The independent reader

@@ -92,7 +92,7 @@ def test_backups_go_on_and_say_it() -> None:
     process.ingest()
     for _ in range(2):
         taken = process.backup()
-        assert (taken.equal, taken.held, taken.findings.recorded) == (True, 1, [])
+        assert (taken.equal, taken.omitted, taken.findings.recorded) == (True, 1, [])
         assert [loss.part for loss in taken.unaccepted] == ["records"]
     assert logged(process) == ALL
     assert process.verify(level=3).sound
@@ -105,11 +105,11 @@ def test_later_days_go_on_and_a_version_that_is_taken_comes() -> None:
     assert process.ingest().applied.left_out == 0
     wrote(process, "b", "one two! three and more")
     assert process.ingest().applied.left_out == 0  # it is the same record as before
-    assert process.backup().held == 1
+    assert process.backup().omitted == 1
     wrote(process, "b", "one two. three four")
     process.ingest()
     taken = process.backup()
-    assert (taken.equal, taken.held, taken.unaccepted) == (True, 0, ())
+    assert (taken.equal, taken.omitted, taken.unaccepted) == (True, 0, ())
     assert process.point().manifest.left_out is None
     assert shown(process) == logged(process) >= ALL
 
@@ -123,7 +123,7 @@ def test_a_version_that_is_refused_too_is_left_out_again() -> None:
     left = process.point().manifest.left_out
     assert left is not None
     assert (left.total, [m.record for m in left.named]) == (1, [ODD])
-    assert process.backup().held == 1
+    assert process.backup().omitted == 1
     assert logged(process) == ALL
 
 
@@ -147,7 +147,7 @@ def test_a_kill_before_it_is_marked_repeats_it() -> None:
         with pytest.raises(Killed):
             process.ingest()
         assert process.ingest().applied.left_out == 1
-    assert process.backup().held == 1
+    assert process.backup().omitted == 1
     assert logged(process) == ALL
 
 
@@ -173,7 +173,7 @@ def test_a_snapshot_of_another_host_meanwhile_does_not_forget_it() -> None:
         process.backup()
     assert not once
     taken = process.backup()
-    assert (taken.held, taken.findings.recorded) == (1, [])
+    assert (taken.omitted, taken.findings.recorded) == (1, [])
     assert logged(process) == ALL
 
 

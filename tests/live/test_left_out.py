@@ -75,7 +75,7 @@ def test_the_next_backup_does_not_take_them_for_deleted() -> None:
         taken = snapshot(store, repository)
         assert taken.equal
         assert taken.findings.recorded == []
-        assert (taken.held, taken.rows, taken.counts.records) == (2, len(ROWS) - 2, len(ROWS))
+        assert (taken.omitted, taken.rows, taken.counts.records) == (2, len(ROWS) - 2, len(ROWS))
         assert taken.fitness.misfits == 2
         assert {m.record for m in taken.fitness.named} == REFUSED
         assert [loss.part for loss in taken.unaccepted] == ["records"]
@@ -100,7 +100,7 @@ def test_a_real_deletion_beside_them_is_one() -> None:
     brought_back(store, repository)
     store.write(store.aliases()["items"], NONE, replaces=["a"])
     taken = snapshot(store, repository)
-    assert (taken.equal, taken.findings.absent, taken.held) == (True, ("a",), 2)
+    assert (taken.equal, taken.findings.absent, taken.omitted) == (True, ("a",), 2)
     assert ids_kept(repository) == {r["id"] for r in ROWS} - {"a0"}
 
 
@@ -109,13 +109,13 @@ def test_one_that_was_put_back_is_deleted_when_it_goes_again() -> None:
     brought_back(store, repository)
     store.fill(row("b", note="short"))
     taken = snapshot(store, repository)
-    assert (taken.findings.changed, taken.held) == (("b",), 1)
+    assert (taken.findings.changed, taken.omitted) == (("b",), 1)
     left = History(repository, "items").latest().manifest.left_out
     assert left is not None
     assert (left.total, [m.record for m in left.named]) == (1, ["c0"])
     store.write(store.aliases()["items"], NONE, replaces=["b"])
     taken = snapshot(store, repository)
-    assert (taken.findings.absent, taken.held) == (("b",), 1)
+    assert (taken.findings.absent, taken.omitted) == (("b",), 1)
 
 
 def test_a_document_that_is_edited_does_not_lose_what_was_left_out_of_it() -> None:
@@ -125,10 +125,10 @@ def test_a_document_that_is_edited_does_not_lose_what_was_left_out_of_it() -> No
     brought_back(store, repository)
     store.fill(row("doc", 0, note="new"))
     taken = snapshot(store, repository)
-    assert (taken.equal, taken.findings.changed, taken.held) == (True, ("doc",), 1)
+    assert (taken.equal, taken.findings.changed, taken.omitted) == (True, ("doc",), 1)
     assert ids_kept(repository) == {"doc0", "doc1", "doc2", "x0"}
     again = snapshot(store, repository)
-    assert (again.equal, again.findings.recorded, again.held) == (True, [], 1)
+    assert (again.equal, again.findings.recorded, again.omitted) == (True, [], 1)
 
 
 def test_a_document_of_which_nothing_else_is_left_keeps_it() -> None:
@@ -224,4 +224,4 @@ def test_few_are_named_and_all_are_left_out() -> None:
     done = brought_back(store, repository)
     assert (done.left_out, len(done.refused), len(ids(store))) == (150, 20, 150)
     taken = snapshot(store, repository)
-    assert (taken.equal, taken.held, taken.findings.recorded) == (True, 150, [])
+    assert (taken.equal, taken.omitted, taken.findings.recorded) == (True, 150, [])

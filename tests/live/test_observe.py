@@ -64,7 +64,7 @@ def process() -> Process:
 
 def test_what_is_rounded_is_neither_an_edit_nor_kept_aside(process: Process) -> None:
     done = process.ingest()
-    assert done.applied.kept == ()
+    assert done.applied.retained == ()
     assert done.applied.preimages == ()
     rounded = [
         row

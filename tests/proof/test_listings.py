@@ -46,14 +46,14 @@ def test_a_list_that_is_none_is_found(kind: str, value: Any) -> None:
     home = repository()
     ref = home.put("books/evidence/list/0.json", canonical_json(value))
     if kind == "native":
-        found = logged(home, manifest(), native(ref), ref)
+        entry = logged(home, manifest(), native(ref), ref)
     elif kind == "left out":
-        found = logged(home, manifest(left_out=LeftOut(records=ref, total=1)), REFUSED)
+        entry = logged(home, manifest(left_out=LeftOut(records=ref, total=1)), REFUSED)
     else:
-        found = logged(home, manifest(accepted=ref), REFUSED)
+        entry = logged(home, manifest(accepted=ref), REFUSED)
         with pytest.raises(Damaged, match=r"does not list lines that were let go"):
             accepted_lines(home, manifest(accepted=ref))
-    assert found == [ref.key]
+    assert entry == [ref.key]
 
 
 def test_a_list_of_another_length_is_found() -> None:

@@ -84,8 +84,8 @@ def test_what_an_interrupted_run_did_is_known_to_the_next(
     head = process.history.head().number
     with pytest.raises(Killed):
         restored(process, place, dies_in=killed)
-    kept = record(place)
-    assert ([phase.name for phase in kept.phases], kept.running) == (before, killed)
+    recorded = record(place)
+    assert ([phase.name for phase in recorded.phases], recorded.running) == (before, killed)
     assert process.history.head().number == head  # nothing of it is in the log
 
     done = restored(process, place)

@@ -160,13 +160,13 @@ def test_consent_lifts_a_loss_and_code_and_nothing_else(process: Process) -> Non
     with pytest.raises(Refused, match="would be lost"):
         require_runnable(refused)
     assert facts.definitions is not None
-    given = {"accept_loss": True, "accept_code": facts.definitions.digest}
-    plan = decide(process.request(**given), facts)
+    consent = {"accept_loss": True, "accept_code": facts.definitions.digest}
+    plan = decide(process.request(**consent), facts)
     assert plan.refusals == ()
     assert [note.part for note in plan.losses] == ["replicas"]
     assert plan.definitions is not None
     assert plan.definitions.code == (CALL,)
-    impossible = decide(process.request(into="a b", **given), facts)
+    impossible = decide(process.request(into="a b", **consent), facts)
     with pytest.raises(DrError, match="expected letters"):
         require_possible(impossible)
 

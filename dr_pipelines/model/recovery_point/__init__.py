@@ -1,4 +1,4 @@
-"""What is stored beside rows: references, coverage, timelines, manifests, log entries."""
+"""Objects stored beside rows: references, coverage, timelines, manifests, log entries."""
 
 from dr_pipelines.model.recovery_point.entry import (
     MAX_OBJECTS,

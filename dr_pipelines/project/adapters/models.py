@@ -1,4 +1,5 @@
-"""What cuts and embeds: chunkers and embedders. A model itself is loaded by its first use."""
+"""Adapters of chunkers and embedders, opened by their policies. A model itself is loaded by its
+first use."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a store is asked to hold for a collection, as its policy says it."""
+"""Specifications of collections, made from their policies."""
 
 from typing import TYPE_CHECKING
 

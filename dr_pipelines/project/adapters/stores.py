@@ -99,7 +99,7 @@ def _engine_of(policy: StorePolicy, context: PolicyContext) -> tuple[Engine, Sch
     """A store's engine, the scheme of its URL, and what follows the scheme's colon."""
     url = context.expand(policy.url)
     name, _, place = url.partition(":")
-    known = engines.find_scheme(name)
-    if known is None or not known[1].fits(url):
+    engine = engines.find_scheme(name)
+    if engine is None or not engine[1].fits(url):
         raise InvalidRequest(f"store {policy.url!r}: expected {engines.url_forms()}")
-    return (*known, place)
+    return (*engine, place)
