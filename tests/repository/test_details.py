@@ -235,8 +235,8 @@ def test_whatever_another_manifest_names_is_reachable(listed: bool) -> None:
     other = whole.model_copy(update={"erased": None})  # such a state is not read
     ref = write_manifest(home, other).model_copy(update={"encoding": "manifest"})
     objects = attach(home, "books", [ref, *(references(64) if listed else ())])
-    found = {r.key for r in reachable(home, entry_with(objects), manifest())}
-    assert found >= {ref.key, *named}
+    reached = {r.key for r in reachable(home, entry_with(objects), manifest())}
+    assert reached >= {ref.key, *named}
 
 
 def test_a_body_does_not_take_more_than_64_references() -> None:

@@ -61,7 +61,7 @@ class Server:
         return name
 
     def create_template(self) -> None:
-        """What a new database is a copy of: making the extension takes as long as the copy."""
+        """The template of new databases: making the extension takes as long as the copy."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{TEMPLATE}"')
         with psycopg.connect(self.conninfo(TEMPLATE), autocommit=True) as connection:
