@@ -85,7 +85,7 @@ def _container() -> list[tuple[str, str]]:
     lines = [line for line in joined.splitlines() if line and not line.startswith("#")]
     matches = [INSTRUCTION.fullmatch(line) for line in lines]
     assert all(matches), lines
-    return [match.groups() for match in matches if match]
+    return [match.groups() for match in matches if match]  # type: ignore[misc]
 
 
 def test_the_container_installs_what_the_readme_says() -> None:

@@ -58,7 +58,7 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
 
 
 def decode_table(
-    data: bytes,
+    data: bytes | memoryview,
     schema: pa.Schema,
     *,
     what: str,
@@ -84,7 +84,7 @@ def decode_table(
     return table
 
 
-def require_bounded(data: bytes, *, what: str, rows: int | None) -> None:
+def require_bounded(data: bytes | memoryview, *, what: str, rows: int | None) -> None:
     """Raise `Damaged` where a footer says that a table has other rows, or that it would become
     larger, than any that this package writes. No page is decoded for it but dictionaries."""
     footer = pq.read_metadata(pa.BufferReader(data))
@@ -120,7 +120,7 @@ def _decoded_bytes(chunk: Any) -> int:
     return int(chunk.num_values) * int(chunk.total_uncompressed_size)
 
 
-def _exact_bytes(data: bytes, chunks: list[Any]) -> int:
+def _exact_bytes(data: bytes | memoryview, chunks: list[Any]) -> int:
     """As `_decoded_bytes`, with the texts of dictionaries measured instead of guessed."""
     texts = {c.path_in_schema for c in chunks if c.dictionary_page_offset is not None}
     rest = [c for c in chunks if c.path_in_schema not in texts or c.physical_type in WIDTHS]

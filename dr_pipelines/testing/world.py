@@ -86,7 +86,7 @@ class ListedSource:
     def __init__(self) -> None:
         self.history: list[Change] = []
 
-    def upsert(self, document: str, text: str, *, at: datetime, **metadata: str) -> Change:
+    def upsert(self, document: str, text: str, *, at: datetime, **metadata: Any) -> Change:
         """Append a new version of a document; `metadata` are fields."""
         title = metadata.get("title")
         return self._append(

@@ -189,7 +189,7 @@ def test_days_that_a_killed_run_committed_are_not_committed_twice(
     from dr_pipelines.ingestion import by_stage
 
     location.ingest("documents", "chunks", "embeddings")
-    append, calls = by_stage.append_days, list[int]()
+    append, calls = by_stage.append_days, list[int]()  # type: ignore[attr-defined]
 
     def die(*args: object, **named: object) -> object:
         if len(calls) == 2:

@@ -165,7 +165,7 @@ def test_a_parameter_is_only_passed_on(body: str, expected: dict[str, bool]) -> 
 
 def test_two_measurements_stand_beside_each_other(tree: Path) -> None:
     before, after = tree / "before.json", tree / "after.json"
-    program = [sys.executable, ROOT / "benchmarks" / "house.py"]
+    program: list[str | Path] = [sys.executable, ROOT / "benchmarks" / "house.py"]
     options = ["--ids", "--add", "minutes of `make test`=12.1"]
 
     subprocess.run([*program, tree, *options, "--json", before], check=True, capture_output=True)

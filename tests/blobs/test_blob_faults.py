@@ -42,7 +42,7 @@ def test_every_call_is_recorded_with_its_number_before_and_after(blobs: MemoryBl
     with pytest.raises(NotFound):
         recording.read("a")
     names = [("create", "a"), ("read", "a"), ("size", "a"), ("keys", ""), ("delete", "a")]
-    assert recording.calls == [Call(name, key) for name, key in [*names, ("read", "a")]]
+    assert recording.calls == [Call(name, key) for name, key in [*names, ("read", "a")]]  # type: ignore[arg-type]
     assert seen == [
         (name, key, moment, n)
         for n, (name, key) in enumerate(names, start=1)

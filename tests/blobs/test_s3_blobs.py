@@ -146,7 +146,7 @@ class _LosesTheLastByte:
 
 
 def test_what_reads_back_differently_is_damaged(client: Any, bucket: str) -> None:
-    blobs = S3BlobStore(bucket, "readback", client=_LosesTheLastByte(client))
+    blobs = S3BlobStore(bucket, "readback", client=_LosesTheLastByte(client))  # type: ignore[arg-type]
     with pytest.raises(Damaged, match="a: reads back differently from what was written"):
         blobs.create("a", DATA)
 
@@ -298,7 +298,7 @@ def test_a_deletion_that_is_not_implemented_is_not_about_conditions(
 
     def refuse(**_: object) -> None:
         answer = {"Error": {"Code": "NotImplemented", "Message": SAYS}}
-        raise ClientError(answer | {"ResponseMetadata": {"HTTPStatusCode": 501}}, "DeleteObject")
+        raise ClientError(answer | {"ResponseMetadata": {"HTTPStatusCode": 501}}, "DeleteObject")  # type: ignore[arg-type]
 
     client.meta.events.register("after-call.s3.DeleteObject", refuse)
     try:

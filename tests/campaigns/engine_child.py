@@ -122,9 +122,9 @@ class RecordedFiles:
 
     @contextmanager
     def _called(self, call: str, name: str) -> Iterator[None]:
-        self.hook(call, name, "before", 0)
+        self.hook(call, name, "before", 0)  # type: ignore[arg-type]
         yield
-        self.hook(call, name, "after", 0)
+        self.hook(call, name, "after", 0)  # type: ignore[arg-type]
 
 
 def opened(directory: Path, store: VectorStore) -> Process:

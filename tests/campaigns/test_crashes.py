@@ -51,7 +51,7 @@ def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directo
     for site in chosen:
         crashed = copied(base, directory / "crashed")
         status = in_a_child(
-            lambda c=crashed, s=site: verb(Sites(s).layered(open_world(c).process()))
+            lambda c=crashed, s=site: verb(Sites(s).layered(open_world(c).process()))  # type: ignore[misc]
         )
         assert status == CRASHED, site
         done[f"{site.store}.{site.call}"] += 1

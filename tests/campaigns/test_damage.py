@@ -217,7 +217,7 @@ def _require_refused(setting: Kept, blobs: BlobStore, key: str) -> str:
     try:
         process.restore(at, route=route, switch=True)
     except DrError as error:
-        failed = error
+        failed: DrError | None = error
     else:
         failed = None
     if failed is not None:
@@ -338,15 +338,15 @@ def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
     changed = with_content_digests(changed, spec)
     segment = encode_table(changed)
     index = encode_table(changed.select(index_schema(spec).names))
-    update = {"digests": row_digests(changed), "index": _rehashed(ref.index, index)}
-    claimed = _rehashed(ref, segment).model_copy(update=update)
+    update = {"digests": row_digests(changed), "index": _rehashed(ref.index, index)}  # type: ignore[arg-type]
+    claimed = _rehashed(ref, segment).model_copy(update=update)  # type: ignore[arg-type]
     refs = tuple(claimed if r.key == ref.key else r for r in manifest.segments)
     new = manifest.model_copy(update={"segments": refs}).canonical()
     body = point.entry.body
     body = body.model_copy(update={"manifest": _rehashed(body.manifest, new, key=FORGED)})
     entry = encode_entry(point.entry.model_copy(update={"body": body}))
     log_key = process.repository.log(process.collection).key(point.number)
-    return {ref.key: segment, ref.index.key: index, FORGED: new, log_key: entry}
+    return {ref.key: segment, ref.index.key: index, FORGED: new, log_key: entry}  # type: ignore[dict-item]
 
 
 def _rehashed(ref: Ref, data: bytes, *, key: str | None = None) -> Ref:

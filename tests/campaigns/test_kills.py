@@ -91,7 +91,7 @@ class Directory:
 
 
 def feed(days: int) -> str:
-    lines = []
+    lines = list[str]()
     for day in range(days):
         for document in ("a", "b", f"c{day}"):
             text = f"{document} as it was on day {day}, in a few pieces"

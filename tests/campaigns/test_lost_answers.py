@@ -103,7 +103,7 @@ def test_each_creating_call_may_lose_its_answer(name: str, how: Lost, tmp_path: 
         world, recording = run(
             VERBS[name],
             blobs,
-            lambda blobs, n=number: LostAnswers(blobs, keys=nth(n), how=how),
+            lambda blobs, n=number: LostAnswers(blobs, keys=nth(n), how=how),  # type: ignore[misc]
         )
         assert outcome(world) == expected, (name, how, number)
         assert recording.count("create") == calls + (how is Lost.DROPPED)

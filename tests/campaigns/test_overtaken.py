@@ -75,7 +75,7 @@ def test_two_restores_of_one_point_never_share_a_collection() -> None:
                 overtaken.append(refused.value)
             self._store.write(name, rows, **rest)
 
-    slow = replace(world.process(), store=Overtaken(world.store))
+    slow = replace(world.process(), store=Overtaken(world.store))  # type: ignore[arg-type]
     slow.restore("log:1")
     assert len(overtaken) == 1
 
@@ -137,7 +137,7 @@ def test_the_pre_image_of_an_edit_is_named_before_it_is_overwritten() -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        _applied(replace(writer, store=DiesAfterWriting(world.store)))
+        _applied(replace(writer, store=DiesAfterWriting(world.store)))  # type: ignore[arg-type]
     survivor = world.process()
     _applied(survivor)
     log = survivor.repository.log(world.collection)

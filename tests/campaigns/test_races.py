@@ -34,11 +34,11 @@ def test_what_is_committed_while_another_compacts_is_applied(moment: int) -> Non
         source.upsert("a", f"day {day}", at=START + timedelta(days=day))
         writer.ingest()
     source.upsert("b", "said meanwhile", at=START + timedelta(days=2))
-    day = source.partitions()[-1].day.isoformat()
+    newest = source.partitions()[-1].day.isoformat()
 
     def hook(call: str, key: str, when: str, number: int) -> None:
         if (number, when) == (moment, "before"):
-            commit_only(writer, day)
+            commit_only(writer, newest)
 
     blobs = Recording(world.blobs, hook=hook)
     other = replace(compactor, repository=replace(compactor.repository, blobs=blobs))

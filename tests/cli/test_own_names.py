@@ -133,7 +133,7 @@ def test_what_is_half_restored_is_neither_backed_up_nor_lost(
         assert "'memories' is being restored and is not whole" in refused.err
         assert "dr restore memories --into memories --at log:3" in refused.err
     assert "--into memories" in lance.dr("restore", "memories", "--switch").err
-    for words in (
+    for words in (  # type: ignore[assignment]
         ("search", "memories", "user", "--mode", "keyword"),
         ("documents", "memories", "--store"),
     ):

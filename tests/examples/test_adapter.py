@@ -66,7 +66,7 @@ class TestParquet(VectorStoreContract):
         return store
 
     def reopened(self, store: VectorStore) -> VectorStore:
-        again: VectorStore = parquet_store(store.driver.directory)
+        again: VectorStore = parquet_store(store.driver.directory)  # type: ignore[attr-defined]
         return again
 
 

@@ -15,8 +15,8 @@ def line(seq: int, ts: str = "2026-01-01T00:00:00Z", **changed: Any) -> dict[str
     return {key: value for key, value in row.items() if value is not None}
 
 
-def written(path: Path, lines: Iterable[dict[str, Any] | bytes]) -> Path:
-    """A feed of lines, each ended."""
+def written(path: Path, lines: Iterable[object]) -> Path:
+    """A feed of lines, each ended: bytes as they are, and anything else as JSON."""
     raw = (r if isinstance(r, bytes) else json.dumps(r).encode() for r in lines)
     path.write_bytes(b"".join(r + b"\n" for r in raw))
     return path

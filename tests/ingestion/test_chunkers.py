@@ -156,7 +156,7 @@ def test_no_combining_sequence_is_parted() -> None:
 def test_every_parameter_and_the_tokenizer_are_in_the_provenance(tmp_path: Path) -> None:
     other = tmp_path / "tokenizer.json"
     other.write_bytes((get_model_path() / "tokenizer.json").read_bytes() + b"\n")
-    chunkers = [
+    chunkers: list[Chunker] = [
         TokenChunker(MINILM),
         TokenChunker(MINILM, max_tokens=100),
         TokenChunker(MINILM, overlap_tokens=1),
@@ -191,7 +191,7 @@ def test_chunking_does_not_load_the_model() -> None:
 )
 def test_impossible_parameters_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(InvalidRequest, match=r"(max|overlap)_tokens is .*: expected"):
-        TokenChunker(MINILM, **settings)
+        TokenChunker(MINILM, **settings)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="at least 1"):
         CharacterChunker(0)
 

@@ -45,7 +45,11 @@ def service() -> Iterator[Service]:
 
 
 def embedder(service: Service, *, retries: int = 2, timeout: float = 20.0, **model: Any) -> Any:
-    settings = {"name": "words", "dimension": DIMENSION, "max_tokens": 100_000} | model
+    settings: dict[str, Any] = {
+        "name": "words",
+        "dimension": DIMENSION,
+        "max_tokens": 100_000,
+    } | model
     made = HttpEmbedder(
         service.url,
         HostedModel(**settings),
@@ -75,7 +79,7 @@ class TestHttpEmbedderInBase64(EmbedderContract):
 
 
 def test_a_request_has_the_form_that_services_know(service: Service) -> None:
-    sides = {"prompt": "text: ", "query_prompt": "?"}
+    sides: dict[str, Any] = {"prompt": "text: ", "query_prompt": "?"}
     client = embedder(service, batch_size=2, dimension=8, request_dimension=True, **sides)
     vectors = client.embed(["a b c d e f", "c d e f g h", "i j k l m n"])
     assert [r["input"] for r in service.requests] == [
@@ -280,7 +284,12 @@ def test_an_address_that_would_give_the_key_away_is_refused(url: str, message: s
 
 
 def policy(service: Service, **more: Any) -> HttpPolicy:
-    arguments = {"kind": "http", "url": service.url, "model": "words", "dimension": 16}
+    arguments: dict[str, Any] = {
+        "kind": "http",
+        "url": service.url,
+        "model": "words",
+        "dimension": 16,
+    }
     return HttpPolicy(**(arguments | {"max_tokens": 50_000, "api_key": "${KEY}"} | more))
 
 

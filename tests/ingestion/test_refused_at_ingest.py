@@ -140,7 +140,7 @@ def test_a_kill_before_it_is_marked_repeats_it() -> None:
         kinds.append(kind)
         if kind == "applied" and kinds.count("applied") == 1:
             raise Killed
-        return append(self, kind, build)
+        return append(self, kind, build)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(log), "append", appends)

@@ -176,7 +176,7 @@ def test_a_change_of_any_file_that_is_read_is_named(tiny: Path, name: str) -> No
     if values is None:
         path.write_bytes((path.read_bytes() if path.exists() else b"") + b"\n")
     else:
-        write(tiny, name, **values)
+        write(tiny, name, **values)  # type: ignore[arg-type]
     after = Embedder(tiny).provenance
     assert after.fingerprint != before.fingerprint
     assert after.revision != before.revision

@@ -1,6 +1,7 @@
 """A store that rounds is compared within its tolerance: what it rounds is no edit, what is changed
 beyond that is found."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -37,7 +38,7 @@ class RoundingStore(MemoryVectorStore):
     def vector_tolerance(self) -> float:
         return TOLERANCE
 
-    def write(self, name: str, batch: pa.Table, *, replaces: tuple[str, ...] = ()) -> None:
+    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         column = batch.column("embedding").combine_chunks()
         values = column.flatten().to_numpy(zero_copy_only=False)
         rounded = (np.round(values, 2) + np.float32(self.error)).astype(np.float32)
@@ -120,5 +121,5 @@ def test_nearness_is_relative_to_length_above_one() -> None:
     sought = [[100.09, 0.0], [100.11, 0.0], [0.1009, 0.0], [0.1011, 0.0], None, [0.0, 0.0], None]
     kind = pa.list_(pa.float32(), 2)
     tables = [pa.table({"embedding": pa.array(rows, kind)}) for rows in (sought, stored)]
-    near = within(*tables, spec, tolerance=1e-3)
+    near = within(tables[0], tables[1], spec, tolerance=1e-3)
     assert near.tolist() == [True, False, True, False, True, False, False]

@@ -25,8 +25,8 @@ def test_one_store_restores_without_dagster_and_models(
 ) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-qq"]
-    pins = ["-c", ROOT / "constraints.txt"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "install", "-qq"]
+    pins: list[str | Path] = ["-c", ROOT / "constraints.txt"]
     subprocess.run([*pip, *pins, f"dr-pipelines[pgvector] @ {wheel.as_uri()}"], check=True)
 
     def output_of(*command: str | Path, code: int = 0) -> str:

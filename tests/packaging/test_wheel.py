@@ -97,7 +97,7 @@ def test_dg_checks_and_lists_them_where_the_wheel_is_installed(wheel: Path, tmp_
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     python = venv / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
     subprocess.run([*pip, "--no-deps", "--no-index", wheel], check=True)
     site = next((venv / "lib").glob("python3*")) / "site-packages"
     others = [path for path in sys.path if path.endswith("site-packages")]

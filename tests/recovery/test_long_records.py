@@ -137,7 +137,7 @@ def test_a_scan_gets_the_memory_that_texts_need(
     store.write(SPEC.name, written)
     monkeypatch.setattr(files, "ROOM", 0)
     little = duckdb_store(tmp_path / "store", memory_limit_mb=40)
-    usual, restarts = driver.begin_again, list[object]()
+    usual, restarts = driver.begin_again, list[object]()  # type: ignore[attr-defined]
 
     def begin_again(*arguments: Any) -> None:
         restarts.append(arguments)
@@ -167,7 +167,9 @@ def test_a_search_gets_the_memory_that_texts_need(
     monkeypatch.setattr(files, "ROOM", 0)
     usual, restarts = files.begin_again, list[object]()
     monkeypatch.setattr(
-        files, "begin_again", lambda *arguments: (restarts.append(arguments), usual(*arguments))
+        files,
+        "begin_again",
+        lambda *arguments: (restarts.append(arguments), usual(*arguments)),  # type: ignore[func-returns-value]
     )
     little = duckdb_store(tmp_path / "store", memory_limit_mb=40)
     assert little.search(SPEC.name, query, limit=100) == expected
@@ -184,7 +186,7 @@ def test_long_texts_are_cut_into_terms_some_at_a_time(
     records_in = records(text_bytes=2, documents=60).set_column(
         store_schema(SPEC).get_field_index("text"), "text", pa.array(texts)
     )
-    postings, sizes, pieces = keywords.postings, list[int](), list[int]()
+    postings, sizes, pieces = keywords.postings, list[int](), list[int]()  # type: ignore[attr-defined]
 
     def noted(texts: pa.Array) -> pa.Table:
         sizes.append(texts.nbytes)
@@ -223,7 +225,7 @@ def test_texts_of_every_length_are_indexed_whatever_was_deleted(
         store.write(spec.name, records_in.slice(start, 40))
     gone = [f"d{number:05d}" for number in (0, 1, 17, 18, 19, 59)]
     store.write(spec.name, records_in.slice(0, 0), replaces=gone)
-    postings = keywords.postings
+    postings = keywords.postings  # type: ignore[attr-defined]
 
     def noted(texts: pa.Array) -> pa.Table:
         sizes.append(texts.nbytes)

@@ -160,7 +160,7 @@ def test_consent_lifts_a_loss_and_code_and_nothing_else(process: Process) -> Non
     with pytest.raises(Refused, match="would be lost"):
         require_runnable(refused)
     assert facts.definitions is not None
-    consent = {"accept_loss": True, "accept_code": facts.definitions.digest}
+    consent: dict[str, Any] = {"accept_loss": True, "accept_code": facts.definitions.digest}
     plan = decide(process.request(**consent), facts)
     assert plan.refusals == ()
     assert [note.part for note in plan.losses] == ["replicas"]

@@ -177,4 +177,4 @@ def _rows(version: Version, spec: CollectionSpec) -> list[dict[str, object]]:
         }
         for number, text in enumerate(version.texts)
     ]
-    return [{**shared, **row} for row in (head, *records)]
+    return [{**shared, **row} for row in (head, *records)]  # type: ignore[dict-item]

@@ -279,7 +279,7 @@ DAMAGE: dict[str, Callable[[BlobStore, str], None]] = {
     "emptied": lambda blobs, key: truncate(blobs, key, size=0),
     "text": lambda blobs, key: replace(blobs, key, b"not Parquet"),
     "foreign": lambda blobs, key: replace(blobs, key, foreign()),
-    "unlabelled": lambda blobs, key: replace(blobs, key, encode_table(changes())),
+    "unlabelled": lambda blobs, key: replace(blobs, key, encode_table(changes())),  # type: ignore[arg-type]
     "relabelled": lambda blobs, key: replace(blobs, key, relabelled(blobs.read(key))),
     "gone": remove,
 }

@@ -172,7 +172,7 @@ KINDS_OF_VECTOR = {
 def test_vectors_of_every_kind_come_back_bit_for_bit(kind: str) -> None:
     type_, shaped = KINDS_OF_VECTOR[kind]
     empty = {"dense": [], "several": [[]], "sparse": [{"indices": [], "values": []}]}[kind]
-    values = [None, *empty, shaped(-0.0, 0.0), None, *empty, shaped(1e-45, -1e-45)]
+    values = [None, *empty, shaped(-0.0, 0.0), None, *empty, shaped(1e-45, -1e-45)]  # type: ignore[misc]
     rows = pa.table({"v": pa.array([*values, shaped(3.4e38, -0.0)], type_)})
     for given_ in (rows, rows.slice(1, 3), pa.concat_tables([rows, rows.slice(2)])):
         decoded = decode_table(encode_table(given_), rows.schema, what="here")
@@ -365,7 +365,7 @@ def test_components_of_every_kind_are_laid_out_alike() -> None:
 
 def test_labels_come_back_with_an_object_that_is_whole() -> None:
     data = encode_table(SEGMENT, metadata=LABELS)
-    assert sealed_metadata(data) == LABELS
+    assert sealed_metadata(data) == LABELS  # type: ignore[arg-type]
     assert decode_table(data, SEGMENT_SCHEMA, what="here").equals(SEGMENT)
     assert sealed_metadata(bytes(encode_table(SEGMENT))) == {}
 

@@ -15,7 +15,16 @@ from psycopg import sql
 SPRUNG = "a trap was sprung"
 FEW = ("text", "name", "oid", "integer", "bigint", '"char"', "character varying")
 """Types for which a name is a trap in every combination of two."""
-MANY = (*FEW, "boolean", "smallint", "real", "double precision", "numeric", "regclass", "bytea")
+MANY: tuple[str, ...] = (
+    *FEW,
+    "boolean",
+    "smallint",
+    "real",
+    "double precision",
+    "numeric",
+    "regclass",
+    "bytea",
+)
 MANY += ("timestamp with time zone", "json", "jsonb", "text[]", "name[]", "oid[]", "int2vector")
 MANY += ("oidvector", "character varying[]")
 VECTORS = ("vector", "halfvec", "sparsevec", "bit")

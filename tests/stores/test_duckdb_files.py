@@ -34,7 +34,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(*given: object, **named: object) -> object:
         started.append(os.getpid())
-        return connect(*given, **named)  # type: ignore[arg-type]
+        return connect(*given, **named)
 
     monkeypatch.setattr(duckdb, "connect", counted)
     return started

@@ -282,7 +282,7 @@ def test_threads_write_one_after_the_other(directory: Path) -> None:
         writes = [pool.submit(store.write, NAME, table(record(f"t{n}"))) for n in range(12)]
         counts = [pool.submit(store.status, NAME) for _ in range(12)]
     for future in (*writes, *counts):
-        future.result()
+        future.result()  # type: ignore[attr-defined]
     assert store.status(NAME).records == 15
 
 

@@ -63,7 +63,7 @@ ROWS = st.lists(
             "vector": st.none() | VECTORS,
         }
     ),
-    unique_by=lambda row: row["id"],
+    unique_by=lambda row: row["id"],  # type: ignore[arg-type, return-value]
     max_size=12,
 )
 FILTERS: st.SearchStrategy[Filter | None] = st.sampled_from(

@@ -1,6 +1,7 @@
 """Random filters mean the same in both stores, in plain Python, and after a trip through text."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +32,7 @@ from tests.stores.naive_filter import keeps
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 STRINGS = ["", "a", "A", "b", "é", "日", "a'b", 'q"\\', "x\ny\u0000", "not", "🗝"]
-VALUES = {
+VALUES: dict[str, list[Any]] = {
     "product": STRINGS,
     "year": [0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63)],
     "weight": [0.0, -0.0, 1.5, -2.5, 1e-300, 2.0**60, float("inf"), float("-inf")],

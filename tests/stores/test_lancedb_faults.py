@@ -294,7 +294,7 @@ def test_a_write_is_one_version_whatever_it_does(store: VectorStore, tmp_path: P
     store.create(SPEC)
     path = tmp_path / "tables" / f"{stored_name(SPEC.name)}.lance"
     kept = document("kept", chunks=1)
-    writes = (
+    writes = (  # type: ignore[var-annotated]
         (document("a", chunks=3), [], 3),  # all new
         (document("a", chunks=2), [], 3),  # all known
         (document("b", chunks=1), ["a"], 1),  # new, and others go

@@ -199,8 +199,8 @@ def test_what_is_no_version_of_a_table_is_refused(
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Damaged, match=longest.path):
         files.restore_native(COPY.name, version, read=kept.read)
-    for path in ("../x", "/etc/passwd", "data/../../x", "data", "other/x", "data\\..\\x"):
-        with pytest.raises(Damaged, match="path"), files.open_native(NAME, path):
+    for path in ("../x", "/etc/passwd", "data/../../x", "data", "other/x", "data\\..\\x"):  # type: ignore[assignment]
+        with pytest.raises(Damaged, match="path"), files.open_native(NAME, path):  # type: ignore[arg-type]
             pass
     with pytest.raises(NotFound, match="cleaned up"), files.open_native(NAME, "data/gone.lance"):
         pass

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,16 +31,16 @@ from tests.stores.lancedb_samples import on_s3
 
 
 def indexed(
-    name: str, kind: str, dtype: VectorType = VectorType.FLOAT32, **parameters: int
+    name: str, kind: str, dtype: VectorType = VectorType.FLOAT32, **parameters: Any
 ) -> Vector:
     metric = Metric.HAMMING if dtype is VectorType.BIT else Metric.DOT
     index = VectorIndex(kind=kind, parameters=parameters)
     return Vector(name=name, dimension=32, metric=metric, dtype=dtype, index=index)
 
 
-COMMON = {"lists": 3, "sample_rate": 128, "max_iterations": 7}
-GRAPH = {"m": 12, "ef_construction": 77, "max_level": 5}
-PRODUCT = {"sub_vectors": 4, "bits": 4}
+COMMON: dict[str, Any] = {"lists": 3, "sample_rate": 128, "max_iterations": 7}
+GRAPH: dict[str, Any] = {"m": 12, "ef_construction": 77, "max_level": 5}
+PRODUCT: dict[str, Any] = {"sub_vectors": 4, "bits": 4}
 KINDS = CollectionSpec(
     name="kinds",
     vectors=(

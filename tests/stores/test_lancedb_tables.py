@@ -393,7 +393,7 @@ def test_a_section_that_does_not_fit_its_columns_is_damaged(
     lance.write_dataset(pa.table({"id": ["a"], "n": [1], "v": vector}), directory / "x.lance")
     spec = store.describe("x").physical("y")
     section = spec.engine["lancedb"]
-    for change in ({"columns": {}}, {"schema": "?"}, {"columns": {"n": "m", "v": "v"}}):
+    for change in ({"columns": {}}, {"schema": "?"}, {"columns": {"n": "m", "v": "v"}}):  # type: ignore[var-annotated]
         wrong = spec.model_copy(update={"engine": {"lancedb": {**section, **change}}})
         with pytest.raises(Damaged, match="section"):
             store.create(wrong)

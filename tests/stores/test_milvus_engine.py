@@ -206,9 +206,9 @@ def test_reserved_words_are_names_of_fields(store: VectorStore) -> None:
     assert [row["dr_kept"] for row in found] == [["x", None]] * 2
     query = Query(vector=np.ones(3, np.float32), vector_name="taxi", exact=False)
     for meant, count in (
-        (Equals("like", values["like"]), 1),
-        (Not(Equals("like", values["like"])), 1),
-        (In("like", ("x", values["like"])), 1),
+        (Equals("like", values["like"]), 1),  # type: ignore[arg-type]
+        (Not(Equals("like", values["like"])), 1),  # type: ignore[arg-type]
+        (In("like", ("x", values["like"])), 1),  # type: ignore[arg-type]
     ):
         assert len(store.search(OWN.name, replace(query, filter=meant), limit=9)) == count
 

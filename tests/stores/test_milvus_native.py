@@ -154,7 +154,7 @@ def test_partitions_and_who_is_in_them_come_back(store: VectorStore, client: Mil
     assert client.list_partitions(NATIVE_COPY) == ["_default", "de", "empty", "en"]
     for partition in ("_default", "de", "en", "empty"):
         options = {"key": "name", "partition_names": [partition]}
-        assert _rows(client, NATIVE_COPY, **options) == _rows(client, "parted", **options)
+        assert _rows(client, NATIVE_COPY, **options) == _rows(client, "parted", **options)  # type: ignore[arg-type]
     moved = pa.Table.from_batches(store.scan(COPY, documents=['1"\\']))
     place = moved.schema.get_field_index("dr_partition")
     moved = moved.set_column(place, "dr_partition", pa.array(["en"]))

@@ -41,9 +41,17 @@ def qdrant(tmp_path: Path) -> VectorStore:
 
 
 def test_points_that_qdrant_cannot_hold_are_all_named(qdrant: VectorStore, tmp_path: Path) -> None:
-    wrong = [{"id": "a"}, {"id": "5", "v": [3.0, 4.0]}, {"id": "6", "chunk_index": 1}]
+    wrong: list[dict[str, Any]] = [
+        {"id": "a"},
+        {"id": "5", "v": [3.0, 4.0]},
+        {"id": "6", "chunk_index": 1},
+    ]
     batch = rows(
-        {"id": "1"}, wrong[0], {"id": "2"}, *wrong[1:], {"id": "7", "v": [float("nan"), 1]}
+        {"id": "1"},
+        wrong[0],
+        {"id": "2"},
+        *wrong[1:],
+        {"id": "7", "v": [float("nan"), 1]},
     )
     directory = Path(str(qdrant._driver._directory))  # type: ignore[attr-defined]
     (directory / "theirs").mkdir()

@@ -51,6 +51,6 @@ def test_a_directory_that_nobody_may_read_now_is_out_of_reach(
     def refused(path: Any) -> list[str]:
         raise OSError(code, os.strerror(code), str(path))
 
-    monkeypatch.setattr(pointers.os, "listdir", refused)
+    monkeypatch.setattr(pointers.os, "listdir", refused)  # type: ignore[attr-defined]
     with pytest.raises(Unavailable, match=os.strerror(code)):
         store(scheme, tmp_path).collections()

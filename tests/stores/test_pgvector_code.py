@@ -346,7 +346,7 @@ def _rule(**texts: str) -> dict[str, object]:
 
 
 def _column(**more: object) -> dict[str, object]:
-    return {"columns": [*COLUMNS[:2], {**COLUMNS[2], **more}, *COLUMNS[3:]]}
+    return {"columns": [*COLUMNS[:2], {**COLUMNS[2], **more}, *COLUMNS[3:]]}  # type: ignore[dict-item]
 
 
 def _of_constraint(definition: str) -> dict[str, object]:
@@ -413,7 +413,7 @@ def test_a_part_brings_nothing_but_itself(store: PgvectorStore, native: psycopg.
     honest = store.describe("t")
     assert store.definitions(_forged(honest), with_roles=False).code == ()
     for parts in SMUGGLED:
-        spec = _forged(honest, **parts)
+        spec = _forged(honest, **parts)  # type: ignore[arg-type]
         for call in (partial(store.definitions, with_roles=False), store.create):
             with pytest.raises(InvalidRequest):
                 call(spec)

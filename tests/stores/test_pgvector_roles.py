@@ -114,7 +114,7 @@ class TestUnderTheLeastRoles(PgvectorContract):
 
     def _opened(self) -> VectorStore:
         store: Any = Halves(*(open_store(url, base=Path()) for url in self.urls))
-        return store  # type: ignore[no-any-return]
+        return store
 
     def reopened(self, store: VectorStore) -> VectorStore:
         return self._opened()

@@ -61,7 +61,7 @@ def _everything(store: VectorStore, name: str, *, key: str, field: str | None = 
     store.write("copy", rows)
     store.write("copy", rows, replaces=[key])
     store.build_index("copy")
-    store.open_up("copy")
+    store.open_up("copy")  # type: ignore[attr-defined]
     store.promote(name, alias="served")
     store.promote("copy", alias="served")
     for exact in (True, False):

@@ -145,7 +145,7 @@ def _everything(store: PgvectorStore) -> None:
     store.build_index("own")
     store.promote("own", alias="served")
     for exact in (True, False):
-        for condition in FILTERS:
+        for condition in FILTERS:  # type: ignore[assignment]
             query = Query(
                 mode=Mode.HYBRID,
                 vector=vector(1, 0, 0.25),

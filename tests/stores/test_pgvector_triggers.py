@@ -263,7 +263,7 @@ def test_a_part_of_a_trigger_brings_nothing_along(
 ) -> None:
     spec = store.describe("t")
     for parts in [*SMUGGLED, {"trigger_states": {"x": "DISABLE TRIGGER ALL; --"}}]:
-        engine = {"pgvector": {**spec.engine["pgvector"], **parts}}
+        engine = {"pgvector": {**spec.engine["pgvector"], **parts}}  # type: ignore[dict-item]
         forged = spec.model_copy(update={"engine": engine}).physical("x")
         for call in (partial(store.definitions, with_roles=False), partial(_made, store)):
             with pytest.raises(InvalidRequest):

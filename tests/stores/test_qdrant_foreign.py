@@ -339,7 +339,7 @@ def test_a_shard_of_another_program_is_searched(tmp_path: Path, exact: bool) -> 
         assert {hit.id for hit in hits} == found | loose, kept
         assert all(hit.document_id == hit.id for hit in hits)
     best = store.search("theirs", Query(vector=half, vector_name="half", exact=exact), limit=1)
-    assert [(hit.id, hit.score) for hit in best] == [("5", pytest.approx(0, abs=1e-6))]
+    assert [(hit.id, hit.score) for hit in best] == [("5", pytest.approx(0, abs=1e-6))]  # type: ignore[comparison-overlap]
     words = Query(mode=Mode.KEYWORD, text="wolf", exact=exact)
     assert [(h.id, h.text) for h in store.search("theirs", words, limit=5)] == [("0", "the wolf")]
 

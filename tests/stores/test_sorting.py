@@ -153,7 +153,7 @@ def test_what_was_spilled_is_gone_when_nobody_reads_on(scratch: Path, how: str) 
     assert next(found)["id"].to_pylist() == ["0"]
     assert len(list(scratch.rglob("*.arrow"))) == 4
     if how == "closed":
-        found.close()
+        found.close()  # type: ignore[attr-defined]
     del found
     gc.collect()
     assert list(scratch.iterdir()) == []
@@ -174,4 +174,4 @@ def test_a_collection_of_one_run_is_never_written(scratch: Path) -> None:
     found = ascending([batch(["b", "a"])], schema=SCHEMA, batch_rows=1)
     assert next(found)["id"].to_pylist() == ["a"]
     assert list(scratch.rglob("*.arrow")) == []
-    found.close()
+    found.close()  # type: ignore[attr-defined]
