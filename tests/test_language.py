@@ -28,20 +28,17 @@ NOT_YET_NAMED = frozenset(
         "dr_pipelines/stores/qdrant",
         "dr_pipelines/stores/shared",
         "dr_pipelines/testing",
-        "tests/assets",
+        "tests",
         "tests/repository",
         "tests/stores",
     ]
 )
 NOT_YET_DOCUMENTED = frozenset(
     [
+        "dr_pipelines/blobs",
         "dr_pipelines/project/proposal",
-        "dr_pipelines/stores",
-        "dr_pipelines/stores/chroma",
-        "dr_pipelines/stores/duckdb",
         "dr_pipelines/stores/lancedb",
         "dr_pipelines/stores/milvus",
-        "dr_pipelines/stores/pgvector",
         "dr_pipelines/stores/qdrant",
         "dr_pipelines/stores/shared",
         "tests/stores",

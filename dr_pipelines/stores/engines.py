@@ -109,8 +109,8 @@ def name_rules(name: str, collection: str) -> "NameRules":
 
 
 def notes_on_values(spec: "CollectionSpec", *, into: str) -> "tuple[Note, ...]":
-    """What becomes of values and ids in an engine, which is another one than the specification's:
-    what the engine itself says of a part goes before what the one that made it says."""
+    """Notes on values and ids in an engine other than the specification's: the engine's own
+    notes on a part replace those of the engine that made it."""
     engine = engine_named(into)
     here = tuple(engine.values_here(spec)) if engine and engine.values_here else ()
     makers = [engine_named(name) for name in spec.engine if name != into]
@@ -147,7 +147,7 @@ def url_forms() -> str:
 
 
 def is_store_url(url: str) -> bool:
-    """Whether a URL, without variables, is one of a store."""
+    """True if a URL, without variables, is that of a store."""
     found = find_scheme(url.partition(":")[0])
     return found is not None and found[1].fits(url)
 

@@ -1,4 +1,4 @@
-"""What an alias stands for in an engine without aliases, for programs that use its own client.
+"""Targets of aliases in engines without aliases, for programs that use the engine's own client.
 
     from dr_pipelines.stores.served import served
 
@@ -20,8 +20,8 @@ __all__ = ["Served", "served"]
 
 
 def served(url: str, alias: str, *, base: Path = Path()) -> Served:
-    """What `alias` stands for in the store of a URL, as policies write it; relative directories are
-    under `base`.
+    """The collection that `alias` stands for in the store of a URL, as policies write it; relative
+    directories are under `base`.
 
     Raises:
         InvalidRequest: the URL names no such store, or an engine whose clients use its own aliases.

@@ -94,14 +94,14 @@ def test_a_plan_alone_touches_nothing(ingested: Location) -> None:
 
 
 def test_a_plan_that_would_be_refused_says_why(ingested: Location) -> None:
-    wanted = {"embedder": "other", "into": "a b"}
-    done = ingested.run("restore", config=config(plan_only=True, **wanted))
+    options = {"embedder": "other", "into": "a b"}
+    done = ingested.run("restore", config=config(plan_only=True, **options))
 
     assert "--embedder is for --route replay" in failure_of(done)
     logs = ingested.instance.all_logs(done.run_id)
     refusals = [entry.user_message for entry in logs if entry.user_message.startswith("refused: ")]
     assert ["--embedder" in refusals[0], "--into" in refusals[1], len(refusals)] == [True, True, 2]
-    assert failure_of(ingested.run("restore", config=config(**wanted))) == failure_of(done)
+    assert failure_of(ingested.run("restore", config=config(**options))) == failure_of(done)
 
 
 def test_code_without_consent_is_named_with_its_digest(

@@ -1,4 +1,4 @@
-"""What Chroma does by itself with a collection of any engine."""
+"""Abilities of Chroma for a collection of any engine."""
 
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
@@ -17,7 +17,7 @@ NATIVE = Native(
 
 
 def fitted(spec: CollectionSpec, here: Namespace) -> CompatibilityReport:
-    """What becomes of a collection in a tenant's database."""
+    """The forecast for a collection in a tenant's database."""
     report = fit_to(spec, NATIVE)
     section = report.spec.engine.get(ENGINE, {})
     place = {"tenant": here.tenant, "database": here.database}

@@ -45,7 +45,7 @@ def translated(place: str) -> Iterator[None]:
 
 
 def is_taken(error: chroma.ChromaError) -> bool:
-    """Whether there is something of that name (embedded, an InternalError says so; of a server, a
+    """True if the error says that the name is taken (embedded: an InternalError; a server: a
     plain ChromaError)."""
     return "already exists" in str(error)
 

@@ -27,7 +27,7 @@ _TAKEN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 
 
 def to_engine(physical: str) -> str:
-    """What Chroma calls a collection that this adapter creates."""
+    """Chroma's name for a collection that this adapter creates."""
     dotted = physical.replace("@", ".", 1)
     if _TAKEN.fullmatch(dotted) and ".." not in dotted:
         return dotted
@@ -35,7 +35,7 @@ def to_engine(physical: str) -> str:
 
 
 def to_physical(engine: str) -> str:
-    """What we call a collection of Chroma's. Different names stay different."""
+    """Our name for a collection of Chroma's. Different names stay different."""
     plain = _unescaped(engine) or engine.replace(".", "@", 1)
     if PHYSICAL_NAME.fullmatch(plain) and to_engine(plain) == engine:
         return plain
@@ -55,7 +55,7 @@ def alias_target(physical: str) -> str:
 
 
 def is_reserved(engine: str) -> bool:
-    """Whether the name is one of this adapter's own objects."""
+    """True if the name is one of this adapter's own objects."""
     return engine.startswith(RESERVED)
 
 

@@ -76,7 +76,7 @@ class Rows:
 
 
 def is_dense(spec: CollectionSpec) -> bool:
-    """Whether the first vector is the embedding; otherwise it is text like the others."""
+    """True if the first vector is the embedding; otherwise it is stored as text like the others."""
     return spec.vectors[0].kind is VectorKind.DENSE
 
 

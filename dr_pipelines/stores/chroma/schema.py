@@ -1,4 +1,4 @@
-"""What Chroma says of a collection, as a specification; and what it must be told to make one.
+"""Chroma's description of a collection as a specification, and the definition to create one.
 
 A collection that this adapter made carries a label in its metadata: the specification that it was
 made from, and whether its index was declared built. What Chroma reports goes before the label.
@@ -65,7 +65,7 @@ def labelled(metadata: Mapping[str, Any] | None, label: Label) -> dict[str, Any]
 
 
 def is_foreign(spec: CollectionSpec) -> bool:
-    """Whether records are kept as clients write them: where that keeps every column."""
+    """True if records are stored as clients write them, provided that this keeps every column."""
     foreign = layout_of(spec.engine.get(ENGINE, {})) is Layout.FOREIGN
     vector = spec.vectors[0]
     plain = vector.kind is VectorKind.DENSE and vector.dtype is VectorType.FLOAT32
@@ -80,7 +80,7 @@ def space_of(spec: CollectionSpec) -> str:
 
 
 def is_searched(spec: CollectionSpec, vector: Vector) -> bool:
-    """Whether Chroma's index answers for this vector."""
+    """True if Chroma's index can search this vector."""
     return vector == spec.vectors[0] and is_dense(spec) and vector.metric in SPACES
 
 
@@ -104,7 +104,7 @@ def described(model: Model, namespace: Namespace) -> CollectionSpec:
 
 
 def definition_of(spec: CollectionSpec) -> Definition:
-    """What to create a collection with.
+    """The definition to create a collection with.
 
     Raises:
         InvalidRequest: it asks for an index that Chroma builds in its cloud only.

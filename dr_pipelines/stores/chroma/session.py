@@ -32,7 +32,7 @@ ANSWER_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a collection is created with: a configuration, or a schema where that says more."""
+    """The definition of a collection: a configuration, or a schema where that holds more."""
 
     configuration: Mapping[str, Any] | None
     schema: Mapping[str, Any] | None
@@ -57,7 +57,7 @@ class Engine(Protocol):
 
     @property
     def exclusive(self) -> bool:
-        """Whether nobody else writes during a session."""
+        """True if nobody else can write during a session."""
         ...
 
     def session(self, *, create: bool = False) -> AbstractContextManager["Session"]:

@@ -1,4 +1,4 @@
-"""What a store's URL says."""
+"""The parts of a store's URL."""
 
 import re
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Local:
 
     @property
     def home(self) -> Path:
-        """What this package keeps there."""
+        """The directory of this package's own files there."""
         return self.directory / OURS
 
     @property

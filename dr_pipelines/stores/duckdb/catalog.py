@@ -1,4 +1,4 @@
-"""What a directory of DuckDB files holds, by the names of its files: no engine is needed to say."""
+"""The collections of a directory of DuckDB files, by file names alone: no engine is needed."""
 
 from pathlib import Path
 

@@ -372,7 +372,8 @@ def translated(name: str, path: Path) -> Iterator[None]:
 
 
 def translation(error: duckdb.Error, name: str, path: Path) -> DrError | duckdb.Error:
-    """What a DuckDB error means for the caller; the error itself when it means a mistake here."""
+    """The error of the project for a DuckDB error; the error itself if it is a mistake of this
+    package."""
     first = str(error).splitlines()[0]
     where = f"collection {name!r} in {path}"
     if isinstance(error, duckdb.OutOfMemoryException):

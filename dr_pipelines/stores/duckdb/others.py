@@ -1,5 +1,5 @@
-"""What somebody else put into the file of a collection: it is not the collection's, and does not
-come back with it."""
+"""Objects that somebody else put into the file of a collection: they are not part of it and do
+not come back with it."""
 
 from typing import Any
 

@@ -22,12 +22,12 @@ LARGEST_BYTES = 512 * 2**20
 
 
 def holds_blobs(field: pa.Field) -> bool:
-    """Whether a column is of blobs, or has some within."""
+    """True if a column is of blobs, or has some within."""
     return _is_blob(field) or any(holds_blobs(inner) for inner in _inner(field.type))
 
 
 def read_type(field: pa.Field) -> pa.DataType:
-    """What a column is when its blobs are read as bytes."""
+    """The type of a column when its blobs are read as bytes."""
     return _with_leaves(field.type, pa.large_binary()) if holds_blobs(field) else field.type
 
 

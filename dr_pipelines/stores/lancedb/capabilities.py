@@ -1,4 +1,4 @@
-"""What Lance searches and indexes, and what becomes of another specification in it."""
+"""Abilities of Lance to search and index, and the forecast for another specification in it."""
 
 from dr_pipelines.model.collection import (
     CollectionSpec,
@@ -28,7 +28,7 @@ BITS = "ivf_flat"
 
 
 def fitted(spec: CollectionSpec) -> CompatibilityReport:
-    """What `fit_to` says of these abilities, and of vectors whose metric Lance does not have for
+    """The forecast of `fit_to` for these abilities, with vectors whose metric Lance lacks for
     their type."""
     fit = fit_to(spec, LANCE)
     notes, found = list(fit.notes), list[Vector]()

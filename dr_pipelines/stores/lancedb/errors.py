@@ -1,4 +1,4 @@
-"""What Lance's errors mean to a caller: its exceptions are general, their texts say what failed."""
+"""Translation of Lance's errors: its exceptions are general, their texts name the failure."""
 
 import re
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def translating(about: str) -> Iterator[None]:
 
 
 def _first_line(text: str) -> str:
-    """What is said, without the places in Lance's sources that it was said at."""
+    """The first line of a message, without places in Lance's sources."""
     lines = text.strip().splitlines() or [""]
     said = re.sub(r", /\S+\.rs:\d+:\d+.*", "", lines[0])
     return displayed(said, limit=FIRST_LINE_CHARACTERS)

@@ -47,7 +47,7 @@ def condition(filter: Filter) -> str:
 
 
 def one_of(column: str, values: Iterable[Scalar]) -> str:
-    """Whether a column holds one of some values; of none, it does not."""
+    """The condition that a column holds one of some values; false for none."""
     listed = ", ".join(literal(value) for value in values)
     return f"({name(column)} IN ({listed}))" if listed else "false"
 

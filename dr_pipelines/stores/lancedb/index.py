@@ -78,7 +78,7 @@ class LiveIndex:
         return self.type.lower() in VECTOR_INDEXES
 
     def entry(self) -> Entry:
-        """What the engine's section says of it."""
+        """Its entry in the engine's section."""
         said: Entry = {"name": self.name, "type": self.type, "columns": [self.column]}
         return said | {"parameters": dict(self.parameters)} if self.parameters else said
 
@@ -139,7 +139,7 @@ def build_all(dataset: Any, wanted: Sequence[LiveIndex], progress: Progress | No
 
 
 def needs_building(dataset: Any, wanted: LiveIndex, live: LiveIndex | None) -> bool:
-    """Whether an index is missing, other than wanted, or could be trained now."""
+    """True if an index is missing, differs from the specified one, or could be trained now."""
     if live is None or (live.type, live.column) != (wanted.type, wanted.column):
         return True
     if live.metric is not wanted.metric:
@@ -232,7 +232,8 @@ def _vector_parameters(details: Mapping[str, Any], lists: int | None) -> dict[st
 
 
 def _own_parameters(dataset: Any, name: str) -> dict[str, Any]:
-    """What a full-text index says of itself: the manifest says the same, but for stop words."""
+    """The parameters that a full-text index reports itself: those of the manifest, and stop
+    words."""
     segments = dataset.stats.index_stats(name).get("indices", [])
     return dict(segments[0].get("params", {})) if segments else {}
 

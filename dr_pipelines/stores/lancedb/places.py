@@ -43,12 +43,12 @@ class Place(Protocol):
 
     @property
     def about(self) -> str:
-        """What messages call it; without secrets."""
+        """Its name in messages; without secrets."""
         ...
 
     @property
     def options(self) -> dict[str, str] | None:
-        """What Lance needs to reach it, beside a URI."""
+        """Options that Lance needs to reach it, beside a URI."""
         ...
 
     def table(self, physical: str) -> str:
@@ -69,7 +69,7 @@ class Place(Protocol):
         ...
 
     def holds(self, table: str) -> bool:
-        """Whether there is such a table: one that has a version, whatever its columns are."""
+        """True if there is such a table: one that has a version, whatever its columns are."""
         ...
 
     def uri(self, table: str) -> str: ...
@@ -247,7 +247,7 @@ class S3Place:
 def open_place(
     url: str, *, base: Path, wait_seconds: float = 30, names: StoredNames = NO_NAMES
 ) -> LocalPlace | S3Place:
-    """What a URL names; relative directories are under `base`, nothing is touched.
+    """The place that a URL names; relative directories are under `base`, nothing is touched.
 
     Raises:
         InvalidRequest: another scheme, no path, an unknown option, or credentials in the URL.

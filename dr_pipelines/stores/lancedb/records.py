@@ -75,7 +75,7 @@ class Records(Protocol):
         ...
 
     def understands(self, filter: Filter | None) -> bool:
-        """Whether the engine's own comparisons mean what the filter means."""
+        """True if the engine's own comparisons agree with the filter."""
         ...
 
     def key_value(self, id: str) -> Scalar | None:
@@ -173,5 +173,5 @@ def refused(rows: pa.Table, row: int, said: str) -> InvalidRequest:
 
 
 def plain_filter(filter: Filter | None, same: frozenset[str]) -> bool:
-    """Whether a filter looks only at these fields."""
+    """True if a filter uses only these fields."""
     return all(field in same for field in fields_of(filter))

@@ -1,4 +1,4 @@
-"""What a table is as a collection: its label, overlaid with what Lance reports of it now."""
+"""A table as a collection: its label, overlaid with what Lance reports of it now."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -120,12 +120,12 @@ def wanted_indexes(collection: Collection) -> list[LiveIndex]:
 
 
 def section_of(spec: CollectionSpec) -> Section:
-    """What a specification says for this engine alone."""
+    """The section of a specification for this engine alone."""
     return spec.engine.get(ENGINE, {})
 
 
 def is_collection(dataset: Any) -> bool:
-    """Whether a table has a label, whatever that says, or a vector."""
+    """True if a table has a label, readable or not, or a vector."""
     schema = dataset.schema
     return LABEL.encode() in (schema.metadata or {}) or bool(mapped(schema, ())[2])
 

@@ -1,4 +1,4 @@
-"""What hangs on a table of LanceDB and does not come back with it."""
+"""Attachments of a LanceDB table that do not come back with it."""
 
 from typing import Any
 

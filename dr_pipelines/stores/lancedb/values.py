@@ -25,7 +25,7 @@ WRITTEN = (pa.types.is_uint64, pa.types.is_decimal, pa.types.is_date)
 
 
 def field_type(type: pa.DataType) -> FieldType:
-    """What a column of this type travels as."""
+    """The field type in which a column of this type travels."""
     storage = _storage(type)
     item = _value_type(storage)
     if pa.types.is_uint64(storage):
@@ -44,7 +44,8 @@ def field_type(type: pa.DataType) -> FieldType:
 
 
 def is_same(type: pa.DataType) -> bool:
-    """Whether the column is in the very type of its field: filters mean the same to the engine."""
+    """True if the column has exactly the type of its field, so that filters mean the same to the
+    engine."""
     return bool(type == ARROW_TYPES[field_type(type)])
 
 

@@ -48,7 +48,7 @@ def component(type: pa.DataType) -> pa.DataType | None:
 
 
 def searched_natively(vector: Vector, type: pa.DataType) -> bool:
-    """Whether Lance itself compares such a column by such a metric."""
+    """True if Lance itself compares such a column by such a metric."""
     item = component(type)
     if item == pa.uint8():
         return vector.metric is Metric.HAMMING and vector.kind is VectorKind.DENSE

@@ -61,7 +61,7 @@ def _replace(
 
 
 def _is_marked(collection: Collection) -> bool:
-    """Whether Lance knows the key, so that of two merges that insert an id one conflicts."""
+    """True if Lance knows the key, so that of two merges that insert an id one conflicts."""
     field = collection.dataset.schema.field(collection.layout.key)
     return PRIMARY_KEY in (field.metadata or {})
 

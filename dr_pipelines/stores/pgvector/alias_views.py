@@ -70,8 +70,8 @@ def _columns(session: Session, name: str) -> list[Row]:
 
 
 def _grants(session: Session, relation: sql.Identifier, *, columns: list[Row]) -> list[Row]:
-    """What others may do with a relation, on it as a whole or on one of these columns. Its owner
-    may do all of it, and let others."""
+    """Grants to others on a relation, as a whole or on one of these columns. Its owner may do
+    everything, and grant it."""
     found = session.rows(GRANTS.format(relation=sql.Literal(relation.as_string())))
     names = {None, *(column[0] for column in columns)}
     return [grant for grant in found if grant[3] in names]

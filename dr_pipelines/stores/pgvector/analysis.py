@@ -1,4 +1,5 @@
-"""What the definitions of a section call, by the server's own parse and before it executes any.
+"""Calls that the definitions of a section make, found by the server's own parse before any is
+executed.
 
 Each expression is parsed as the column of a temporary view over an empty table with the same
 columns, in a transaction that is undone: to define a view is to parse, and nothing else. The DDL
@@ -268,7 +269,7 @@ class _Parser:
     replaced: dict[str, tuple[str, tuple[Call, ...]]]
 
     def of_slot(self, slot: Slot) -> list[Call]:
-        """What a place calls; where that needs consent, something harmless stands there then."""
+        """Calls of one place; if they need consent, something harmless stands there afterwards."""
         if slot.kind == "function":
             return self._of_function(slot)
         if slot.kind in ("condition", "expression"):

@@ -17,7 +17,7 @@ Section = dict[str, Any]
 def statements_of(
     session: Session, name: str, part: Section, key: str, *, root: str
 ) -> Iterator[str]:
-    """What to run for the `key` of a partition `name` of the table `root`."""
+    """Statements to run for the `key` of a partition `name` of the table `root`."""
     if key == "foreign_keys":
         yield from _foreign_keys(session, name, part, root=root)
     for sequence in part.get("sequences", []) if key == "sequences" else ():

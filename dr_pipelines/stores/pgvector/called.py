@@ -82,8 +82,8 @@ OF_COLUMNS = qualified(TREE + COLUMNS)
 
 
 def called(session: Session, table: Table) -> list[Call]:
-    """What expressions, triggers, operator classes and foreign keys of a table and its partitions
-    call and needs consent; indexes that were never finished are no part."""
+    """Calls by expressions, triggers, operator classes and foreign keys of a table and its
+    partitions that need consent; indexes that were never finished are not included."""
     number = oid(table.id)
     found = list[Call]()
     for caller, tree in session.rows(OF_TREES.format(table=number)):

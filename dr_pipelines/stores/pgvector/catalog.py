@@ -1,4 +1,5 @@
-"""What the engine's catalogs say: tables with vectors, their columns and indexes, aliases.
+"""Tables with vectors, their columns and indexes, and aliases, as the engine's catalogs report
+them.
 
 A collection is a table of the schema, or the root of a tree of partitions, with at least one
 vector. Its key is one of columns that are not null; where it has none, rows are told apart by what
@@ -127,7 +128,7 @@ class Attribute:
 
     @property
     def plain(self) -> bool:
-        """Whether the type is one of the engine's own base types."""
+        """True if the type is one of the engine's own base types."""
         return self.category == "b" and self.origin == "engine"
 
 
@@ -244,7 +245,7 @@ def held_tables(session: Session, table: Table) -> frozenset[int]:
 
 
 def taken(session: Session, name: str) -> bool:
-    """Whether a table, index, view or sequence has the name."""
+    """True if a table, index, view or sequence has the name."""
     query = qualified(
         "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = {} AND c.relname = {})"

@@ -90,7 +90,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What stands in parentheses."""
+    """The tokens within parentheses."""
 
     nodes: "tuple[Token | Group, ...]"
 
@@ -258,7 +258,7 @@ def _element(nodes: "list[Token | Group]", text: str) -> Iterator[Piece]:
 
 
 def _follows(node: Token, last: str) -> bool:
-    """Whether a word may follow a column or an expression: a name, or an operator after WITH."""
+    """True if a word may follow a column or an expression: a name, or an operator after WITH."""
     if node.kind == "operator":
         return last == "WITH"
     return node.kind in ("name", "space", "table") or node.text == "."

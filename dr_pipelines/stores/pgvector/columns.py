@@ -43,8 +43,8 @@ TEXT = qualified("{0}::text")
 
 
 def text_of(attribute: Attribute) -> sql.SQL:
-    """What reads a value as text, so that its type makes the same of it again: a cast of blanks
-    that no length brings back would drop them."""
+    """The expression that reads a value as text from which its type restores the same value: a
+    cast would drop blanks that no length brings back."""
     trimmed = attribute.kind == "bpchar" and attribute.modifier < 0
     return TEXT if attribute.plain and not trimmed else SHOWN
 
@@ -72,8 +72,8 @@ class Column:
 
     @property
     def of_bytes(self) -> Decoder | None:
-        """What makes Arrow of the bytes that a plain COPY sends of the column; None where only the
-        text of its type's output function says it."""
+        """The decoder of the bytes that a plain COPY sends of the column; None if only the text
+        of its type's output function has the value."""
         return self.decode if self.read is BARE or self.beside else self.own
 
     @property

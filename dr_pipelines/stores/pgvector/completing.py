@@ -1,5 +1,5 @@
-"""What a table gets when it has its rows: constraints that older rows break, statistics,
-comments of indexes."""
+"""Steps once a table has its rows: constraints that older rows break, statistics, comments of
+indexes."""
 
 from typing import Any
 

@@ -275,7 +275,7 @@ class Connections:
 
 
 def _restricts(version: int) -> bool:
-    """Whether a server knows the setting of `NO_VIEWS`."""
+    """True if a server knows the setting of `NO_VIEWS`."""
     major, minor = version // 10_000 * 10_000, version % 10_000
     return minor >= SINCE_MINOR.get(major, 0 if major >= 170_000 else 10_000)
 

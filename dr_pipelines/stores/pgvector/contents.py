@@ -75,7 +75,7 @@ def id_column(table: Table) -> sql.Composed:
 
 
 def order(table: Table) -> sql.Composed:
-    """What they are sorted by to ascend by id: as they lie when they have been numbered."""
+    """The columns to sort by for ascending ids: the numbers, where rows have been numbered."""
     names = _names(table)
     return sql.SQL("{}, {}").format(names["digest"], names["number"])
 

@@ -49,7 +49,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What a column of records is made of: columns of the table in either form."""
+    """The origin of a column of records: columns of the table in either form."""
 
     make: Callable[[_Piece], pa.Array]
     fields: tuple[str, ...] = ()

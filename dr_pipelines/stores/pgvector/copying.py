@@ -68,7 +68,7 @@ def _order(collection: Collection) -> sql.Composable:
 def _source(
     session: Session, collection: Collection, name: str
 ) -> tuple[sql.Composable, Callable[..., pa.Array]]:
-    """What is read for a column, and what makes Arrow of it."""
+    """The expression to read for a column, and the decoder that makes Arrow of it."""
     if not collection.ours and name in ("id", "document_id"):
         return key_column(collection), strings
     column = collection.mapping.column(name)

@@ -110,7 +110,8 @@ class Collection:
 
     @property
     def built(self) -> bool:
-        """Whether everything that was declared is there. What others made is as they want it."""
+        """True if everything that the label declares is there. Tables that others made are as
+        they want them."""
         label = self.table.label
         return label is None or (label.indexed and not self._lost(label.spec))
 
@@ -147,7 +148,8 @@ class Collection:
         return session.table(self.table.name)
 
     def rows(self, session: Session) -> sql.Composed:
-        """What has the rows: without those of tables that inherit, which are not partitions."""
+        """The relation that has the rows: without those of tables that inherit, which are not
+        partitions."""
         return rows_of(session, self.table)
 
     def records(self, session: Session) -> sql.Composed:
@@ -162,8 +164,8 @@ def rows_of(session: Session, table: Table) -> sql.Composed:
 
 
 def collection_of(session: Session, table: Table, *, whole: bool = True) -> Collection | None:
-    """What a table is as a collection; None where it has no vector. Without `whole` that is all
-    that is asked: rows are not looked through for vectors of other dimensions."""
+    """A table as a collection; None if it has no vector. Without `whole` only that is examined:
+    rows are not searched for vectors of other dimensions."""
     mapping, ours = _mapping(session, table, whole=whole)
     if not mapping.vectors:
         return None
@@ -268,7 +270,7 @@ def unreported(collection: Collection) -> list[str]:
 
 
 def default_index_name(vector: str) -> str:
-    """What a vector's index is called where nothing else was asked for."""
+    """The name of a vector's index if none is specified."""
     return f"{{table}}_{vector}_idx"
 
 
@@ -347,7 +349,7 @@ def _label_dimensions(spec: CollectionSpec, attribute: Attribute) -> set[int]:
 
 
 def _label_name(spec: CollectionSpec, attribute: Attribute) -> str:
-    """What a column was carried as."""
+    """The name under which a column was carried."""
     columns = section_of(spec).get("columns", [])
     names = {column["name"]: column.get("as", column["name"]) for column in columns}
     name: str = names.get(attribute.name, attribute.name)
@@ -360,7 +362,7 @@ def _label_metric(table: Table, name: str) -> Metric | None:
 
 
 def _has_text_index(collection: Collection) -> bool:
-    """Whether the engine finds texts of a table by their words."""
+    """True if the engine searches texts of a table by their words."""
     vectors = {a.number for a in collection.table.attributes if a.kind == "tsvector"}
     text = collection.mapping.column("text") is not None
     return text and any(

@@ -74,7 +74,7 @@ def _measured(session: Session, table: Table, attribute: Attribute, *, limit: in
 
 
 def of_one(kind: str, size: int) -> sql.SQL:
-    """What is read of a column for its vectors of one dimension."""
+    """The expression that reads a column's vectors of one dimension."""
     measure = MEASURES[kind].as_string()
     return sql.SQL(f"CASE WHEN {measure} OPERATOR(pg_catalog.=) {size} THEN {{0}} END")
 

@@ -30,7 +30,7 @@ PRIMARY = re.compile(r"PRIMARY KEY \((?P<columns>.+?)\)")
 
 
 def values_elsewhere(spec: CollectionSpec) -> Iterator[Note]:
-    """What becomes of a table's values and key in another engine."""
+    """Notes on a table's values and key in another engine."""
     section = spec.engine.get("pgvector", {})
     if section.get("layout") == "table":
         yield from _columns(spec, section)

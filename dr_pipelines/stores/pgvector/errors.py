@@ -69,7 +69,7 @@ def translated(place: str) -> Iterator[None]:
 
 
 def translation(error: psycopg.Error, place: str) -> DrError:
-    """What an error means for the caller."""
+    """The error of the project for an error of the driver."""
     state = error.sqlstate or ""
     kind = BY_STATE.get(state) or BY_CLASS.get(state[:2])
     if not state and any(words in str(error) for words in REFUSED_AT_THE_DOOR):

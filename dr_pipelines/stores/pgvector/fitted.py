@@ -1,4 +1,4 @@
-"""What a collection of any engine becomes in this one."""
+"""The forecast for a collection of any engine in this one."""
 
 from collections.abc import Iterator
 
@@ -153,7 +153,7 @@ def _attached_notes(place: str, section: Section) -> Iterator[Note]:
 
 
 def key_notes(collection: Collection) -> Iterator[Note]:
-    """What is said of a key of types that are neither the engine's nor pgvector's."""
+    """Notes on a key of types that are neither the engine's nor pgvector's."""
     attributes = [] if collection.ours else keys.key_attributes(collection)
     named = [f"{a.name} ({a.type})" for a in attributes if not keys.is_known(a)]
     if named:
@@ -166,8 +166,8 @@ def key_notes(collection: Collection) -> Iterator[Note]:
 
 
 def restorable_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
-    """What a restore by this user would not do as it was, and nobody loses data by: indexes that
-    were never finished, what is not recorded, owners for whom this user may not act."""
+    """Differences after a restore by this user through which nobody loses data: indexes that
+    were never finished, parts that are not recorded, owners for whom this user may not act."""
     found = find_table(session, spec.name)
     if found is not None:  # else dropped since it was described
         yield from unrecorded(session, found, spec)

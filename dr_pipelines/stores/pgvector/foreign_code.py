@@ -135,8 +135,8 @@ WRITING = qualified(
 
 
 def is_called_by_plans(session: Session, tables: frozenset[int]) -> bool:
-    """Whether planning a query of some tables may run a function of others: one that is given
-    columns alone is not computed, but its owner may have another body put in its place."""
+    """True if planning a query of some tables may run a function of others: one that is given
+    columns alone is not computed, but its owner may replace its body."""
     return bool(session.rows(READING.format(tables=oids(sorted(tables)))))
 
 
@@ -153,7 +153,7 @@ def require_writable(session: Session, table: Table) -> None:
 
 
 def _refused(table: Table, found: list[Row], user: str) -> Refused:
-    """What would run, for the first of those that were found, and the ways out of it."""
+    """The refusal for the first of the rows: the code that would run, and the ways out."""
     place, what, owner, command = found[0]
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     way = f"once it is read, run: {command}{user}" if command else "drop the rule"

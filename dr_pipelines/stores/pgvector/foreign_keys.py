@@ -40,7 +40,7 @@ LOCKS = ("SHARE ROW EXCLUSIVE", "ACCESS SHARE")
 
 
 def is_beside(table: str) -> bool:
-    """Whether a table is one that a restore builds beside another, by its name."""
+    """True if, by its name, a table is one that a restore builds beside another."""
     return "@" in table
 
 
@@ -77,8 +77,8 @@ def _add(session: Session, table: Table, part: Section, name: str) -> None:
 
 
 def _is_harmless(session: Session, table: Table, definition: str) -> bool:
-    """Whether a key that is checked as it is added runs nothing of others: what it refers to is
-    locked before, against new indexes where this role may."""
+    """True if a key that is checked as it is added runs nothing of others: the table it refers
+    to is locked first, against new indexes where this role may."""
     referred = TO.search(definition)
     if referred is None:
         return False

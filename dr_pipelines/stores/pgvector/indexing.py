@@ -55,7 +55,7 @@ class Wanted:
 
 
 def wanted_indexes(collection: Collection) -> list[Wanted]:
-    """What the label declares and the table does not have: plain ones first, so that those of
+    """Indexes that the label declares and the table lacks: plain ones first, so that those of
     vectors, which take longest, are the last."""
     label = collection.table.label
     if label is None:
@@ -172,7 +172,7 @@ def _missing(wanted: list[dict[str, Any]], live: dict[str, LivePartition]) -> It
 
 
 def command(session: Session, index: Wanted, table: str) -> sql.Composed:
-    """What makes an index."""
+    """The statement that makes an index."""
     partition = index.partition
     return index_command(
         session, index.name, index.using, unique=index.unique, root=table, partition=partition

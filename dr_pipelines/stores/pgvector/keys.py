@@ -87,7 +87,7 @@ def with_keys(session: Session, collection: Collection, ids: Sequence[str]) -> s
 
 
 def is_known(attribute: Attribute) -> bool:
-    """Whether the equality of a column's type is known: it is the engine's or the extension's."""
+    """True if the equality of a column's type is known: it is the engine's or the extension's."""
     return _is_plain(attribute) or has_vectors(attribute)
 
 

@@ -24,8 +24,8 @@ HOLDERS = qualified("""
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a collection was created with; `indexed`: what it declares was built since; `opened`:
-    others have their rights in it, for which the roles `made` were made, each with its number."""
+    """The label of a collection. `indexed`: what it declares was built; `opened`: others have
+    their rights in it, for which the roles `made` were created, each with its number."""
 
     spec: CollectionSpec
     indexed: bool

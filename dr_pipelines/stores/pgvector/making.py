@@ -251,7 +251,7 @@ def _partitions(session: Session, root: str, parent: str, part: Section) -> None
 
 
 def _of_its_own(session: Session, name: str, part: Section, *, root: str) -> None:
-    """What a partition has for itself, but for rights and indexes."""
+    """Settings that a partition has for itself, except rights and indexes."""
     for column in part.get("columns", []):
         _column_settings(session, name, column)
         _column_storage(session, name, column)
@@ -325,8 +325,8 @@ def index_command(
     root: str,
     partition: str | None = None,
 ) -> sql.Composed:
-    """What makes an index of a collection's table `root`, or of one of its partitions, under a name
-    that is free."""
+    """The statement that makes an index of a collection's table `root`, or of one of its
+    partitions, under a name that is free."""
     whole = placed(wanted, root, taken=False)
     name = placed(wanted, root, taken=taken(session, whole))
     return sql.SQL("CREATE {} INDEX {} ON {} {}").format(

@@ -71,9 +71,9 @@ VECTOR_TYPES = {
 def foreign_mapping(
     table: Table, *, dimensions: dict[str, list[int]], bits: frozenset[str] = frozenset()
 ) -> Mapping:
-    """What the columns of a table that somebody made are. `dimensions` are those of vector columns
-    that declare none, as far as they are known; `bits` are bit strings that are known to be
-    vectors; generated columns are left to the table."""
+    """The roles of the columns of a table that somebody else made. `dimensions` are those of
+    vector columns that declare none, as far as they are known; `bits` are bit strings that are
+    known to be vectors; generated columns are left to the table."""
     written = [a for a in table.attributes if not a.generated]
     roles = _roles(written, table)
     taken = {"id"}
@@ -117,8 +117,9 @@ def _roles(written: Sequence[Attribute], table: Table) -> dict[str, str]:
 def _vectors(
     attribute: Attribute, dimensions: dict[str, list[int]], taken: set[str], bits: frozenset[str]
 ) -> list[Vector]:
-    """What a column is: a vector, or one for each dimension that it holds, `NAME_8` and `NAME_16`.
-    Nothing where it is no vector, none is known, or there are too many to be meant."""
+    """The vectors of a column: one, or one for each dimension that it holds, `NAME_8` and
+    `NAME_16`. Empty if it is no vector, no dimension is known, or there are too many to be
+    meant."""
     declared = [attribute.modifier] if attribute.modifier > 0 else None
     sizes = declared or dimensions.get(attribute.name, [])
     if not (has_vectors(attribute) or attribute.name in bits) or len(sizes) > MOST:
@@ -150,13 +151,13 @@ def _vector_columns(attribute: Attribute, vectors: list[Vector]) -> list[Column]
 
 
 def _own_of_one(kind: str, size: int) -> Decoder:
-    """What makes vectors of one dimension of a column that holds several."""
+    """The decoder of the vectors of one dimension of a column that holds several."""
     decode, _ = vector_codec(kind, size)
     return lambda fields: decode(fields.where(sizes(kind, fields) == size))
 
 
 def has_vectors(attribute: Attribute) -> bool:
-    """Whether a column is of a type that is for vectors alone."""
+    """True if a column is of a type that is for vectors alone."""
     return attribute.kind in VECTOR_TYPES and attribute.origin == "pgvector"
 
 
@@ -222,7 +223,7 @@ def _foreign_column(attribute: Attribute, name: str) -> Column:
 
 
 def _text_encoder(kind: str) -> Encoder | None:
-    """What writes a text as a value of a type without asking the engine's input function."""
+    """The encoder that writes a text as a value of a type without the engine's input function."""
     if kind in TEXTS or kind == "json":
         return encoding.strings
     if kind in ("int2", "int4", "int8"):
@@ -231,8 +232,8 @@ def _text_encoder(kind: str) -> Encoder | None:
 
 
 def own_mapping(table: Table, spec: CollectionSpec, *, vector_oid: int) -> Mapping | None:
-    """What the columns of a table of ours are: as it was created, less what is gone, and with what
-    was added since as in a table of others. None where a fixed column is gone."""
+    """The roles of the columns of a table of ours: as created, without those that are gone, and
+    with those added since, read as in a table of others. None if a fixed column is gone."""
     known = {c.native: c for c in own_columns(spec, vector_oid=vector_oid)}
     live = {a.name: a for a in table.attributes if not a.generated}
     same = [c for c in known.values() if _is(live.get(c.native), c)]

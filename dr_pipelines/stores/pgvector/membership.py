@@ -46,8 +46,8 @@ Membership = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What becomes of roles: `made` are new, `granted` memberships in or of them, `refused` those
-    that nobody gets, each with why; `absent` ones do not exist and are not made."""
+    """The result for roles: `made` are new, `granted` are memberships in or of them, `refused`
+    those that nobody gets, each with the reason; `absent` ones do not exist and are not made."""
 
     made: tuple[str, ...] = ()
     granted: tuple[Membership, ...] = ()

@@ -1,6 +1,6 @@
-"""What a table needs and does not bring along: types, functions, collations, extensions, tables of
-others. Each is recorded with the statement that makes it, where there is a short one, and must be
-there before a restore."""
+"""Prerequisites of a table that it does not bring along: types, functions, collations,
+extensions, tables of others. Each is recorded with the statement that makes it, if there is a
+short one, and must exist before a restore."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -92,14 +92,14 @@ def needs(session: Session, relation: int) -> list[Section]:
 
 
 def missing(session: Session, section: Section) -> Iterator[Section]:
-    """What a table needs and this database lacks, as far as it can be looked for."""
+    """Prerequisites of a table that this database lacks, as far as that can be looked up."""
     for need in section.get(NEEDS, []):
         if "triggers" not in need and not is_there(session, need):
             yield need
 
 
 def is_there(session: Session, need: Section) -> bool:
-    """Whether this database has something, as far as it can be looked for."""
+    """True if this database has a prerequisite, as far as that can be looked up."""
     kind, _, identity = need["name"].partition(" ")
     finder = FINDERS.get(kind)
     if finder is None:

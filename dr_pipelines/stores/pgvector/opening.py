@@ -1,6 +1,6 @@
-"""What a table gets last, when it is whole and proven: roles, policies, grants, triggers, owner.
-Until then nobody but who restores sees it, and in one transaction, so that a restore that ends here
-leaves all of it or nothing."""
+"""The last step of a table that is whole and proven: roles, policies, grants, triggers, owner.
+Until then only the restoring user sees it, and all of it is one transaction, so that a restore
+that ends here leaves all of it or nothing."""
 
 from dataclasses import replace
 from typing import Any

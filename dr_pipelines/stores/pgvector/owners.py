@@ -44,7 +44,7 @@ def apply_owner(session: Session, name: str, part: Section) -> None:
 
 
 def own_grants(session: Session, name: str, part: Section, user: str) -> list[sql.Composed]:
-    """What a user is granted on a table of somebody else, as statements."""
+    """Grants of a user on a table of somebody else, as statements."""
     if part.get("owner") in (None, user):
         return []
     return [grant_command(session, g, name) for g in part.get("grants", []) if g["role"] == user]

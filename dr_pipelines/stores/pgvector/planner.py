@@ -1,4 +1,4 @@
-"""Whether a query of a table may be planned.
+"""The decision whether a query of a table may be planned.
 
 To plan any query of a table, even one for its key alone, the server computes what the expressions
 of its indexes, statistics and partition keys say of constants: `CREATE INDEX ON t ((a || f(1)))`
@@ -27,8 +27,8 @@ OTHERS = qualified("""
 
 
 def may_plan(session: Session, table: Table) -> bool:
-    """Whether to plan a query of a table, and of its partitions, runs nothing that others wrote or
-    may add meanwhile: nobody may, or a lock keeps them from it."""
+    """True if planning a query of a table, and of its partitions, runs nothing that others wrote
+    or may add meanwhile: nobody may, or a lock keeps them from it."""
     tables = held_tables(session, table)
     if tables <= session.guarded:
         return True
@@ -37,5 +37,5 @@ def may_plan(session: Session, table: Table) -> bool:
 
 
 def are_ours(session: Session, tables: frozenset[int]) -> bool:
-    """Whether tables belong to superusers or to the session's own role."""
+    """True if tables belong to superusers or to the session's own role."""
     return not session.one(OTHERS.format(tables=oids(sorted(tables))))

@@ -70,8 +70,8 @@ class Rehearsal(Session):
 
 
 def rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
-    """What creating, indexing and opening a collection will execute, and what of it needs consent.
-    Executes nothing that does.
+    """The code that creating, indexing and opening a collection will execute, and the part of it
+    that needs consent. Executes nothing that does.
 
     Raises:
         InvalidRequest: the section is not one that a description gives.

@@ -230,7 +230,7 @@ SEQUENCE = qualified("SELECT pg_catalog.pg_get_serial_sequence({}::text, {})")
 
 
 def grant_command(session: Session, grant: Section, table: str) -> sql.Composed:
-    """What grants a part of a section on a table that is there."""
+    """The statement that grants a part of a section on an existing table."""
     target = session.table(table)
     place: sql.Composable = sql.SQL("TABLE {}").format(target)
     columns: sql.Composable = sql.SQL("")

@@ -67,7 +67,7 @@ def exactly(session: Session, collection: Collection, request: Request, *, limit
 def approximately(
     session: Session, collection: Collection, request: Request, *, limit: int
 ) -> list[Hit] | None:
-    """What the engine finds by its own means; None where it has none for such a request."""
+    """Hits that the engine computes by its own means; None if it has none for such a request."""
     if request.nearest is not None and not searched(request.nearest.column):
         return None
     if request.terms is not None and not collection.ours:

@@ -20,7 +20,7 @@ LARGEST = 2**31 - 1
 
 
 def shape_text(head: bytes) -> str:
-    """What is said of an array, from its sizes and first places in four bytes each."""
+    """The text for an array's shape, from its sizes and first places in four bytes each."""
     pairs = np.frombuffer(head, ">i4").reshape(-1, 2).astype(np.int64).tolist()
     return "\0" + "".join(f"[{low}:{low + size - 1}]" for size, low in pairs) + "="
 
@@ -88,8 +88,8 @@ def wrong_fronts(said: pa.Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[n
 
 
 def heads(said: pa.Array, element: int) -> pa.Array:
-    """What arrays of these shapes begin with: dimensions, a flag, the type of elements; sizes and
-    first places."""
+    """The first bytes of arrays of these shapes: dimensions, a flag, the type of elements; sizes
+    and first places."""
     codes = said.dictionary_encode()
     found = list[bytes]()
     for text in codes.dictionary.to_pylist():

@@ -20,7 +20,7 @@ MASKS = {"inet": ("/32", "/128"), "cidr": ("/32", "/128")}
 
 
 def from_bytes(attribute: Attribute) -> Decoder | None:
-    """What makes texts of a type's own bytes; None where only its output function does."""
+    """The decoder from a type's own bytes to texts; None if only its output function can."""
     kind = attribute.kind if attribute.plain else ""
     if attribute.category == "e" or kind in SAME:
         return strings
@@ -30,8 +30,8 @@ def from_bytes(attribute: Attribute) -> Decoder | None:
 
 
 def from_output(attribute: Attribute) -> Callable[[pa.Array], pa.Array]:
-    """What makes them of the text that a type's output function writes: of a few types a cast to
-    text is another."""
+    """The conversion from the text of a type's output function: for a few types a cast to text
+    gives another one."""
     kind = attribute.kind if attribute.plain else ""
     if kind == "bool":
         return lambda texts: pc.if_else(pc.equal(texts, "t"), "true", "false")

@@ -206,8 +206,8 @@ class PgvectorStore:
             raise Unavailable(f"{name!r} is replaced again and again; try again later")
 
     def _looked(self, look: Callable[[Session], Seen]) -> Seen:
-        """What a look at the catalogs finds. Without locks it may meet what is just being dropped:
-        then it looks again."""
+        """The result of reading the catalogs. Without locks it may meet an object that is just
+        being dropped: then it reads again."""
         for _ in _tries():
             with suppress(Conflict), self._connections.reading() as session:
                 return look(session)
@@ -293,9 +293,9 @@ class PgvectorStore:
             self._filled[name] = max(below, *new.column("id").to_pylist(), key=str.encode)
 
     def _is_consented(self, session: Session, table: Table, name: str) -> bool:
-        """Whether what a write runs was consented to: by who had the table created, also as one
-        that a killed process began, while it is this role's own and nobody else has rights in
-        it."""
+        """True if the code that a write runs was consented to: by whoever had the table created,
+        also if a killed process began it, while the table is this role's own and nobody else has
+        rights in it."""
         begun = table.label is not None and not table.label.opened
         return name in self._made and begun and owner_of(session, table.id)[1]
 

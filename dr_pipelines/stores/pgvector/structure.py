@@ -1,5 +1,5 @@
-"""What a table is made of, as parts of a specification's section: columns, defaults, constraints,
-comments, storage, partitions. JSON values only, in the words of the server."""
+"""The structure of a table as parts of a specification's section: columns, defaults,
+constraints, comments, storage, partitions. JSON values only, in the words of the server."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ def structure(session: Session, table: Table, *, whole: bool) -> Section:
 
 
 def replica_identity(kind: str, index: str | None, *, root: str) -> Section:
-    """What tells rows apart for subscribers, where it is not the primary key."""
+    """The columns that identify rows for subscribers, if not the primary key."""
     if index is not None and kind == "i":
         return {"index": derived(index, root)}
     known = {"f": "full", "n": "nothing"}
@@ -142,7 +142,7 @@ def sequence_of(session: Session, root: str, sequence: int) -> Section:
 
 
 def comments_of(comment: str | None, columns: list[Row]) -> Section:
-    """What is said of a table and of its columns."""
+    """Comments on a table and its columns."""
     comments = {"table": comment, "columns": {c[0]: c[11] for c in columns if c[11] is not None}}
     return {key: value for key, value in comments.items() if value}
 

@@ -53,12 +53,12 @@ def unescaped_column(column: pa.Array) -> pa.Array:
 
 
 def has_nul(column: pa.Array) -> bool:
-    """Whether a NUL is in any text of a column."""
+    """True if any text of a column has a NUL."""
     return _has_below(column, 1)
 
 
 def _has_below(column: pa.Array, limit: int) -> bool:
-    """Whether any byte of any text is below a limit: the only look at most texts, 0.1 ms/MB."""
+    """True if any byte of any text is below a limit: the only look at most texts, 0.1 ms/MB."""
     data = _bytes(column)
     return len(data) > 0 and int(data.min()) < limit
 

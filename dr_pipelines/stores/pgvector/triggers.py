@@ -91,7 +91,7 @@ def _trigger(row: Row) -> Section:
 
 
 def _condition(definition: str) -> str | None:
-    """What is in the parentheses behind WHEN, which is no name where it is not quoted."""
+    """The condition in the parentheses behind WHEN, which is no name unless it is quoted."""
     last = ""
     for node in clauses.tree(definition):
         if isinstance(node, clauses.Group):
@@ -117,7 +117,7 @@ def function_of(trigger: Section) -> str:
 
 
 def trigger_command(trigger: Section, target: sql.Identifier) -> sql.Composed:
-    """What makes a trigger of a table.
+    """The statement that makes a trigger of a table.
 
     Raises:
         InvalidRequest: a part is not one that a description gives.

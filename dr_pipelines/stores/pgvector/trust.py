@@ -159,8 +159,8 @@ class Armed:
 
 
 def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
-    """What needs consent of all that expressions call; they come as the server keeps them, after
-    its own parse (`pg_node_tree`)."""
+    """Functions that expressions call and that need consent; expressions come as the server
+    keeps them, after its own parse (`pg_node_tree`)."""
     whole = "\n".join(trees)
     if not whole:
         return ()
@@ -202,7 +202,8 @@ def _makes_json(session: Session, functions: Iterable[str]) -> bool:
 
 
 def _casts_to_json(session: Session) -> Iterator[Callee]:
-    """What a value that becomes JSON may call, of whatever type it is or has parts of."""
+    """Functions that a value may call when it becomes JSON, of whatever type it is or has parts
+    of."""
     functions = [row[0] for row in session.rows(TO_JSON_CASTS)]
     for callee in functions_among(session, functions):
         yield Callee(callee.name, f"{callee.reason}, and is a cast to json")

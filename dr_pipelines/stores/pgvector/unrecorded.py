@@ -1,6 +1,7 @@
-"""What is not in a description and would not come back as it was: rights in views over a table,
+"""Parts that are not in a description and would not come back: rights in views over a table,
 owners of statistics objects, the number of dimensions that an array's column was declared with,
-vectors that are not compared as such. It is read from the catalogs when a backup asks for it."""
+vectors that are not compared as such. They are read from the catalogs when a backup asks for
+them."""
 
 from collections.abc import Iterator
 

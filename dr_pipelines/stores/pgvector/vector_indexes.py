@@ -60,7 +60,7 @@ class Found:
 
 
 def searched(vector: Vector) -> bool:
-    """Whether the engine compares such vectors by their metric, in answer to a query of ours."""
+    """True if the engine compares such vectors by their metric in our queries."""
     return vector.kind is VectorKind.DENSE and _comparable(vector)
 
 

@@ -108,7 +108,7 @@ def _remove(
 
 
 def _beyond(session: Session, collection: Collection, batch: pa.Table) -> bool:
-    """Whether all ids come after those that are there: a load in order deletes nothing."""
+    """True if all ids come after those in the table: a load in order deletes nothing."""
     last = session.one(MAX_ID.format(collection.rows(session)))
     first = pc.min(batch.column("id")).as_py()
     return last is None or escaped(first).encode() > last.encode()

@@ -1,1 +1,1 @@
-"""What adapters of several engines share."""
+"""Code that adapters of several engines share."""

@@ -87,7 +87,7 @@ class Scheme:
         return self.location.value.format(scheme=self.name)
 
     def fits(self, url: str) -> bool:
-        """Whether a URL, without variables, is one of this scheme."""
+        """True if a URL, without variables, is one of this scheme."""
         pattern = re.escape(self.name) + PATTERNS[self.location]
         return re.fullmatch(pattern, url) is not None
 

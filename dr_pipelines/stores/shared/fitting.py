@@ -72,7 +72,7 @@ layout records are, which column is which, what an index is called."""
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """What an engine searches, keeps and builds by itself.
+    """Abilities of an engine to search, keep and build.
 
     `indexes` are kinds of vector index with their parameters; one of another kind becomes
     `default_index` (None: no index). At most `vectors` dense vectors of a collection are searched
@@ -91,8 +91,8 @@ class Native:
 
 
 def comes_back(store: VectorStore, name: str) -> tuple[Note, ...]:
-    """What the store's own `fit` says of a collection that it holds, and is not so already: parts
-    that would be made otherwise, and what of its own section is not made, or runs code.
+    """Notes of the store's own `fit` on a collection that it holds, which are not in force already:
+    parts that would be made otherwise, and parts of its own section that are not made, or run code.
 
     That a collection has no index here, or that policies of another engine are not in force, was
     so when it was backed up: it comes back as it was. So were parts that the engine does not

@@ -41,9 +41,9 @@ def settling(value: float) -> list[float]:
 
 
 def parsed(value: float) -> float:
-    """What serde_json (without its feature `float_roundtrip`) makes of the shortest decimal form of
-    a finite float: its digits as a float, times or by a power of ten as a float. The digits of a
-    whole number end with the 0 after its point."""
+    """The float that serde_json (without its feature `float_roundtrip`) parses from the shortest
+    decimal form of a finite float: its digits as a float, times or by a power of ten as a float.
+    The digits of a whole number end with the 0 after its point."""
     if not math.isfinite(value):
         return value
     mantissa, _, exponent = repr(abs(value)).partition("e")

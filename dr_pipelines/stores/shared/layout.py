@@ -22,7 +22,7 @@ class Layout(StrEnum):
 
 
 class Role(StrEnum):
-    """What a column of a foreign collection is in a record."""
+    """The role of a foreign collection's column in a record."""
 
     ID = "id"
     TEXT = "text"

@@ -67,8 +67,8 @@ def misfits_of(batch: Batch, problems: Iterable[Problem]) -> Misfits:
 
 
 def value_problems(batch: Batch, spec: CollectionSpec, *, finite: bool = True) -> Iterator[Problem]:
-    """What is wrong with vectors: a null component, one that the declared type does not have, and
-    with `finite` one that is NaN or infinite; indices of a sparse vector that do not ascend."""
+    """Problems of vectors: a null component, one that the declared type does not have, and with
+    `finite` one that is NaN or infinite; indices of a sparse vector that do not ascend."""
     for vector in spec.vectors:
         column = _one(batch.column(vector.name))
         yield from _CHECKS[vector.kind](column, vector, finite)
@@ -195,7 +195,7 @@ def _told(
 
 
 def all_finite(numbers: FloatArray) -> bool:
-    """Whether no number is NaN or infinite: one pass over them, without a mask of their size."""
+    """True if no number is NaN or infinite: one pass over them, without a mask of their size."""
     with np.errstate(all="ignore"):
         square = np.dot(numbers, numbers)
     return bool(np.isfinite(square) or np.isfinite(numbers).all())

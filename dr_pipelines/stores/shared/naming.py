@@ -1,4 +1,4 @@
-"""What a store calls a collection whose own name is none of ours: `stored_as` in the policies."""
+"""Names of collections in a store whose own names we cannot use: `stored_as` in the policies."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ class StoredNames:
     stored: Mapping[str, str] = field(default_factory=dict)
 
     def native(self, collection: str, usual: Callable[[str], str]) -> str:
-        """What the store calls a collection, or an alias."""
+        """The store's name for a collection, or an alias."""
         return self.stored.get(collection) or usual(collection)
 
     def collection(self, native: str, usual: Callable[[str], str | None]) -> str | None:
-        """What is called so here; None where nothing can be."""
+        """The collection of that name in the store; None if there can be none."""
         for collection, stored in self.stored.items():
             if stored == native:
                 return collection

@@ -1,4 +1,4 @@
-"""What a caller may ask of a collection; the checks that every adapter makes before it reads."""
+"""Checks of a caller's requests, which every adapter makes before it reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Request:
 
 
 def checked_query(query: Query, spec: CollectionSpec, *, limit: int, indexed: bool) -> Request:
-    """What to compute for a query.
+    """The request to compute for a query.
 
     Raises:
         InvalidRequest: a part that the mode needs is missing or of another shape, the filter does
