@@ -62,7 +62,7 @@ class RestoreConfig(dg.Config):
     )
     accept_loss: bool = Field(
         default=False,
-        description="Go on although parts of the collection cannot be kept in the store.",
+        description="Restore although the store cannot keep parts of the collection.",
     )
     accept_code: str | None = Field(
         default=None,

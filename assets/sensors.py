@@ -268,7 +268,7 @@ class Tick:
         age = "since ever" if exposed == timedelta.max else str(exposed).partition(".")[0]
         state = protection(self.status, rpo=self.rpo, now=self.now)
         unread = "".join(f"; {sentence}" for sentence in self.status.unread.sentences())
-        unfit = f"; cannot be put back: {', '.join(self.status.unfit)}" if self.status.unfit else ""
+        unfit = f"; cannot be restored: {', '.join(self.status.unfit)}" if self.status.unfit else ""
         behind = f"{len(self.status.behind)} days behind"
         refused = f"; refused: {self.status.refused}" if self.status.refused else ""
         return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}{refused}"

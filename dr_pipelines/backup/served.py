@@ -10,7 +10,7 @@ from dr_pipelines.repository.history import History
 
 
 def parts_of(physical: str, store: VectorReader) -> tuple[Part, ...]:
-    """Parts that the engine would refuse, lose, approximate or run as code when put back."""
+    """Parts that the engine would refuse, lose, approximate or run as code in a restore."""
     return tuple(Part.of(note) for note in store.compatibility(physical))
 
 

@@ -36,14 +36,15 @@ def backup(
     accept_absence: Annotated[
         bool,
         typer.Option(
-            "--accept-absence", help="Record that many documents are gone: it was on purpose."
+            "--accept-absence",
+            help="Record that many documents are gone: they were deleted on purpose.",
         ),
     ] = False,
     if_changed: Annotated[
         bool,
         typer.Option(
             "--if-changed",
-            help="Do nothing where the engine says, without a scan, that nothing changed since.",
+            help="Skip the scan if the engine reports no change since the last backup.",
         ),
     ] = False,
     native: Annotated[
@@ -58,7 +59,7 @@ def backup(
         typer.Option(
             "--accept-loss",
             metavar="PART",
-            help="Take it that this part cannot be put back; may be repeated. Needs --reason.",
+            help="Accept that this part cannot be restored; may be repeated. Needs --reason.",
         ),
     ] = None,
     reason: Annotated[
@@ -70,7 +71,7 @@ def backup(
     as_json: Json = False,
 ) -> int:
     """Compare every record of the live store with the log, record what differs, and prove that
-    the two are equal, and that it can be put back. Without COLLECTION all that the policies name,
+    the two are equal, and that it can be restored. Without COLLECTION all that the policies name,
     in order of priority.
 
     Where the store is the authority, the first backup begins the log. Of a source that was never
@@ -86,7 +87,7 @@ def backup(
 
     Exit code 3: the store was being written to, and some documents are left for the next backup;
     or the source holds something that cannot be read, so that it is in no backup; or something
-    cannot be put back, and nobody accepted that; or of several collections some were backed up.
+    cannot be restored, and nobody accepted that; or of several collections some were backed up.
     """
     from dr_pipelines.model.backup import BackupRequest
 
@@ -113,7 +114,7 @@ def backup(
 
 
 def _require_all(request: "BackupRequest", expect_head: str | None) -> None:
-    """Raise `Mistake` for what is about one collection and no other."""
+    """Raise `Mistake` for options that apply to one collection only."""
     options = {
         "--accept-absence": request.accept_absence,
         "--native": request.files,
@@ -122,7 +123,7 @@ def _require_all(request: "BackupRequest", expect_head: str | None) -> None:
     }
     for option, value in options.items():
         if value:
-            raise Mistake(f"{option} is about one collection: name it")
+            raise Mistake(f"{option} applies to one collection: name it")
 
 
 def _accepted_by(parts: "list[str]", reason: str) -> str:

@@ -77,7 +77,7 @@ def _unchanged(done: "Backup") -> Answer:
             "no record was read"
         )
         for part in plan.unfit:
-            console.print(f"  CANNOT BE PUT BACK: {part}, as log:{plan.unchanged} says")
+            console.print(f"  CANNOT BE RESTORED: {part}, as log:{plan.unchanged} says")
         _show_files(console, files)
 
     return Answer(value, show, ExitCode.PARTIAL if plan.unfit else ExitCode.SUCCEEDED)

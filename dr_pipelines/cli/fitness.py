@@ -1,4 +1,4 @@
-"""How it is said whether a recovery point can be put back: in words, in facts, as JSON."""
+"""Fitness of a recovery point for a restore: in words, in facts, as JSON."""
 
 import shlex
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def fit_phrase(fitness: "Fitness", began: "datetime") -> str:
     equal = f"proven equal to the live store, {tolerance_text(fitness.tolerance)}"
     losses = fitness.losses()
     if losses:
-        return f"{equal}, but cannot be put back in full ({_few(losses)})"
+        return f"{equal}, but cannot be restored in full ({_few(losses)})"
     return f"{equal}, fits ({tried(fitness, began)})"
 
 
@@ -48,7 +48,7 @@ def fit_lines(
 
     open_losses = unaccepted(fitness, accepted)
     for loss in fitness.losses():
-        label = "CANNOT BE PUT BACK" if loss in open_losses else "accepted as lost"
+        label = "CANNOT BE RESTORED" if loss in open_losses else "accepted as lost"
         yield f"{label}: {loss.part}: {loss.consequence}"
     for part in fitness.remarks():
         yield f"{part.outcome}: {part.part}: {part.consequence}"
@@ -64,11 +64,11 @@ def fit_facts(
     from dr_pipelines.model.fitness import tolerance_text, unaccepted
 
     if fitness is None:
-        return [("put back", "not known until the next backup")]
+        return [("restorable", "not known until the next backup")]
     open_losses = unaccepted(fitness, accepted)
     verdict = f"NOT in full: {_few(open_losses)}" if open_losses else "fits"
     equal = tolerance_text(fitness.tolerance)
-    facts = [("put back", f"{verdict} ({tried(fitness, now)}); equal {equal}")]
+    facts = [("restorable", f"{verdict} ({tried(fitness, now)}); equal {equal}")]
     facts += [("lost", f"{loss.part}: {loss.consequence}") for loss in open_losses]
     facts += [(str(part.outcome), f"{part.part}: {part.consequence}") for part in fitness.remarks()]
     facts += [

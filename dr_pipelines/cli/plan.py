@@ -11,8 +11,8 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.model.recovery import Plan
 
 BESIDES = (
-    "besides: the rows, by COPY; what default privileges gave to others is revoked; how far it is "
-    "is kept in a comment of the key's index"
+    "not listed: the rows, by COPY; privileges that defaults granted to others are revoked; "
+    "progress is recorded in a comment on the key's index"
 )
 
 
@@ -73,7 +73,7 @@ def tell_estimate(plan: "Plan") -> None:
         longest = max(plan.estimate, key=lambda phase: phase.seconds)
         console.print(
             f"expected: {seconds(total_seconds(plan.estimate))}, of it {longest.name} "
-            f"{seconds(longest.seconds)}, going by the last recovery into such a store"
+            f"{seconds(longest.seconds)}, as measured by the last recovery into such a store"
         )
 
 

@@ -60,8 +60,8 @@ def restore(
         typer.Option(
             "--into",
             metavar="NAME",
-            help="Name of the new collection in the store. COLLECTION itself where that was lost: "
-            "then it is served from the moment it is there.",
+            help="Name of the new collection in the store. COLLECTION itself if that was lost: it "
+            "is then served while it is being built.",
         ),
     ] = None,
     store: StoreName = None,
@@ -80,7 +80,7 @@ def restore(
         bool,
         typer.Option(
             "--accept-loss",
-            help="Go on although parts of the collection cannot be kept in the store.",
+            help="Restore although the store cannot keep parts of the collection.",
         ),
     ] = False,
     accept_code: Annotated[
@@ -89,21 +89,23 @@ def restore(
             "--accept-code",
             parser=a_hash,
             metavar="DIGEST",
-            help="Go on although definitions of the collection call code of others: exactly the "
-            "calls and statements of which --plan prints this digest.",
+            help="Run code of others that definitions of the collection call: exactly the calls "
+            "and statements for which --plan prints this digest.",
         ),
     ] = None,
     with_roles: Annotated[
         bool,
         typer.Option(
             "--with-roles",
-            help="Grant roles that are made again the memberships that they had; never one in a "
-            "role that may more than use data.",
+            help="Grant created roles the memberships that they had; never one in a role with "
+            "rights beyond using data.",
         ),
     ] = False,
     plan_only: Annotated[
         bool,
-        typer.Option("--plan", help="Say what would be done, with the exact SQL; touch nothing."),
+        typer.Option(
+            "--plan", help="Print what would be done, with the exact SQL; change nothing."
+        ),
     ] = False,
     expect_head: ExpectHead = None,
     policies: Policies = POLICIES,

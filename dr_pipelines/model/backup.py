@@ -28,7 +28,7 @@ class BackupRequest(Stored):
 class BackupFacts(Stored):
     """Everything that a backup's plan depends on. `physical` is the collection in the store;
     `begun`: something is logged; `unchanged` is the snapshot since which nothing changed, by the
-    engine's own word, where that was asked for, and `unfit` its parts that cannot be put back.
+    engine's own word, where that was asked for, and `unfit` its parts that cannot be restored.
     `unread` is what of the source is in no backup."""
 
     store: str

@@ -143,7 +143,7 @@ class Objective(Policy):
 
 
 class TrialPolicy(Policy):
-    """Where and how often it is tried whether a collection can be put back."""
+    """Where and how often a test restore of a sample is made."""
 
     store: StoreName | None = Key(
         default=None,

@@ -148,7 +148,8 @@ class CollectionPolicy(Policy):
     )
     objectives: Objective = Key(description="What may be lost.")
     trial: TrialPolicy | None = Key(
-        default=None, description="Where it is tried whether it can be put back."
+        default=None,
+        description="Where a test restore is made to find out whether it can be restored.",
     )
 
     @field_validator(*NEEDS_SOURCE)

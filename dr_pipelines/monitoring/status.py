@@ -28,7 +28,7 @@ class Report:
     `problems` says what is wrong, or could not be looked at, and what to do.
 
     `exposed` is the age of the oldest change that no recovery point covers; `met` says whether it
-    is younger than the objective, and the point can be put back but for what was accepted.
+    is younger than the objective, and the point can be restored except for accepted losses.
     `fitness` is what the newest snapshot found. Where the store was not `looked_at`,
     nothing is known of what it serves but by the log.
     """

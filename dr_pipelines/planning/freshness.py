@@ -28,7 +28,7 @@ class Protection(StrEnum):
 
     QUIET = "quiet"  # nothing changed since the newest proven recovery point
     WITHIN = "within"  # something did, and is younger than the objective
-    BREACHED = "breached"  # the oldest unprotected change is older, or the point cannot be put back
+    BREACHED = "breached"  # the oldest unprotected change is older, or the point cannot be restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ProtectionStatus:
     which counts where the former lies ahead. `unread_after` is the position that it follows;
     `behind` are the days of such changes, `complete` those that were read to their end.
     `unproven_since` is when the oldest entry was committed that no proven recovery point covers.
-    `unfit` are parts of the newest proven point that cannot be put back, and nobody accepted that.
+    `unfit` are parts of the newest proven point that cannot be restored, and nobody accepted that.
     With `edited`, the store is changed directly too, at times that only a snapshot reveals.
     `unread` is what the source holds beyond its changes: no run can read it.
     `refused` says why what is behind was not embedded when that was last tried.
@@ -108,7 +108,7 @@ def exposure(protection_status: ProtectionStatus, *, now: datetime) -> timedelta
 
 
 def protection(protection_status: ProtectionStatus, *, rpo: timedelta, now: datetime) -> Protection:
-    """How a collection stands against its objective. A point that cannot be put back in full
+    """How a collection stands against its objective. A point that cannot be restored in full
     protects nothing of what is missing from it, and what that is, is not known to be dispensable.
     """
     if protection_status.unfit:

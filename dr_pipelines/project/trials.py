@@ -1,4 +1,4 @@
-"""Where it is tried that a collection can be put back."""
+"""Places for test restores of a sample of a collection."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -32,7 +32,7 @@ does not count: a new one is due then, whatever the entries since were."""
 class Proof:
     """The newest proven snapshot, its log number (0: none) and when its scan began, since edits
     made during it may be missing; since when there are entries that it does not cover; and the
-    parts of it that cannot be put back and that nobody accepted (a few of them)."""
+    parts of it that cannot be restored and that nobody accepted (a few of them)."""
 
     number: int = 0
     at: datetime | None = None
@@ -139,7 +139,7 @@ def claims_missing(
 
 
 def _unfit(snapshot: SnapshotDetail) -> tuple[str, ...]:
-    """Some of the parts that cannot be put back, and how many more there are."""
+    """Some of the parts that cannot be restored, and how many more there are."""
     unaccepted = snapshot.unaccepted
     more = unaccepted.total - len(unaccepted.names)
     return (*unaccepted.names, f"and {more} more") if more > 0 else unaccepted.names

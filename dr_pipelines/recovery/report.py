@@ -174,7 +174,7 @@ def next_steps(
                 "then nothing is ingested or backed up."
             )
         if has_source:
-            yield f"What the source has said since: dr ingest {plan.collection}"
+            yield f"Changes of the source since then: dr ingest {plan.collection}"
 
 
 def recovery_value(done: Recovery) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Proven equal says too that it can be put back: what would not be is found, said and accepted by
+"""A proof includes fitness for a restore: what would not be is found, said and accepted by
 name; a record that the engine refuses is kept, and keeps nothing else from coming back."""
 
 from collections.abc import Iterator, Sequence

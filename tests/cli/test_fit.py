@@ -28,11 +28,11 @@ def test_a_loss_is_said_everywhere_until_it_is_accepted(
     result = protected.dr("backup", "notes", "--if-changed")  # quiet, and looked at nevertheless
     words = " ".join(result.out.split())
     assert result.code == 3
-    assert f"but cannot be put back in full ({PART})" in words
-    assert f"CANNOT BE PUT BACK: {PART}: not made again" in words
+    assert f"but cannot be restored in full ({PART})" in words
+    assert f"CANNOT BE RESTORED: {PART}: not made again" in words
     assert "code: name: calls f()" in words
     again = protected.dr("backup", "notes", "--if-changed")
-    assert (again.code, f"CANNOT BE PUT BACK: {PART}" in again.out) == (3, True)
+    assert (again.code, f"CANNOT BE RESTORED: {PART}" in again.out) == (3, True)
 
     notes_report = protected.dr("status", "--json").json["collections"][0]
     assert (notes_report["met"], notes_report["fit"]["unaccepted"]) == (False, [PART])

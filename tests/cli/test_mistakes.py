@@ -48,9 +48,9 @@ USAGE: list[tuple[str, str]] = [
     ("init feed.jsonl --json=1", "dr: Option '--json' does not take a value."),
     (
         "backup --accept-absence",
-        "--accept-absence is about one collection: name it",
+        "--accept-absence applies to one collection: name it",
     ),
-    ("backup notes memories --native", "--native is about one collection: name it"),
+    ("backup notes memories --native", "--native applies to one collection: name it"),
     ("ingest notes --from someday", f"dr ingest: Invalid value for '--from': {DAY}"),
     ("ingest notes --to someday", f"dr ingest: Invalid value for '--to': {DAY}"),
     (

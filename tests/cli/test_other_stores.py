@@ -62,7 +62,7 @@ def test_a_restore_says_what_to_change_in_the_policies(protected: Workplace) -> 
     done = protected.dr("restore", "notes", "--store", "other", "--switch")
     message = " ".join(done.out.split())
     assert "Set store: other for it in policies.yaml, which says local" in message
-    assert message.endswith("What the source has said since: dr ingest notes")
+    assert message.endswith("Changes of the source since then: dr ingest notes")
 
 
 def test_a_question_is_answered_where_the_log_cannot_be_asked(
