@@ -112,7 +112,7 @@ def test_changes_behind_one_from_the_future_are_exposed_and_no_run_can_read_them
     assert requested(result) == []
     message = str(result.skip_reason)
     assert "breached: exposed 2:00:00 of 1:00:00" in message
-    assert "belongs to 2026-03-09, which is to come. Until then: dr ingest notes" in message
+    assert "belong to 2026-03-09, which is to come. Until then: dr ingest notes" in message
 
 
 def test_while_a_run_is_at_work_there_is_no_other(location: Location) -> None:
