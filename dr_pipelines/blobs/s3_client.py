@@ -1,4 +1,4 @@
-"""What the URL of a bucket says, and the client for it."""
+"""The options in the URL of a bucket, and the client for it."""
 
 import re
 from collections.abc import Mapping

@@ -48,8 +48,8 @@ MEMORY = Engine(
 def own_engines() -> Mapping[str, Engine]:
     """The engines of this package by name, ascending."""
     packages = [m.name for m in iter_modules(stores.__path__) if m.ispkg and m.name != SHARED]
-    found = [import_module(f"{stores.__name__}.{package}").ENGINE for package in packages]
-    return {engine.name: engine for engine in sorted([MEMORY, *found], key=lambda e: e.name)}
+    loaded = [import_module(f"{stores.__name__}.{package}").ENGINE for package in packages]
+    return {engine.name: engine for engine in sorted([MEMORY, *loaded], key=lambda e: e.name)}
 
 
 def engines() -> Mapping[str, Engine]:
@@ -59,17 +59,17 @@ def engines() -> Mapping[str, Engine]:
         InvalidRequest: an engine that another package brings cannot be loaded, or has the name or
             a scheme of another one.
     """
-    known, schemes = dict(own_engines()), _schemes(own_engines())
+    every, schemes = dict(own_engines()), _schemes(own_engines())
     for engine, package in _brought():
-        taken = {engine.name} & known.keys() | {s.name for s in engine.schemes} & schemes.keys()
+        taken = {engine.name} & every.keys() | {s.name for s in engine.schemes} & schemes.keys()
         if taken:
             raise InvalidRequest(
                 f"the package {package} brings the engine {engine.name!r}, but {min(taken)!r} is "
                 f"taken by another one: uninstall {package}, or the package of the other one"
             )
-        known[engine.name] = engine
+        every[engine.name] = engine
         schemes |= _schemes({engine.name: engine})
-    return known
+    return every
 
 
 def _brought() -> Iterator[tuple[Engine, str]]:
@@ -109,8 +109,8 @@ def name_rules(name: str, collection: str) -> "NameRules":
 
 
 def notes_on_values(spec: "CollectionSpec", *, into: str) -> "tuple[Note, ...]":
-    """Notes on values and ids in an engine other than the specification's: the engine's own
-    notes on a part replace those of the engine that made it."""
+    """Notes on values and ids in an engine that is not the specification's: those of the engine
+    itself on a part go before those of the engine that made the values."""
     engine = engine_named(into)
     here = tuple(engine.values_here(spec)) if engine and engine.values_here else ()
     makers = [engine_named(name) for name in spec.engine if name != into]
@@ -120,8 +120,8 @@ def notes_on_values(spec: "CollectionSpec", *, into: str) -> "tuple[Note, ...]":
         if maker is not None and maker.values_elsewhere is not None
         for note in maker.values_elsewhere(spec)
     ]
-    said = {note.part for note in here}
-    return (*(note for note in elsewhere if note.part not in said), *here)
+    noted = {note.part for note in here}
+    return (*(note for note in elsewhere if note.part not in noted), *here)
 
 
 def find_scheme(name: str) -> tuple[Engine, Scheme] | None:
@@ -147,9 +147,9 @@ def url_forms() -> str:
 
 
 def is_store_url(url: str) -> bool:
-    """True if a URL, without variables, is that of a store."""
-    found = find_scheme(url.partition(":")[0])
-    return found is not None and found[1].fits(url)
+    """True if a URL, without variables, is one of a store."""
+    match = find_scheme(url.partition(":")[0])
+    return match is not None and match[1].fits(url)
 
 
 def suggested_scheme() -> Scheme:
@@ -173,5 +173,5 @@ def packages() -> dict[str, str]:
     }
 
 
-def _schemes(known: Mapping[str, Engine]) -> dict[str, tuple[Engine, Scheme]]:
-    return {s.name: (engine, s) for engine in known.values() for s in engine.schemes}
+def _schemes(of: Mapping[str, Engine]) -> dict[str, tuple[Engine, Scheme]]:
+    return {s.name: (engine, s) for engine in of.values() for s in engine.schemes}

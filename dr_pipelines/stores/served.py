@@ -29,14 +29,14 @@ def served(url: str, alias: str, *, base: Path = Path()) -> Served:
         Unavailable: a bucket or a server does not answer.
     """
     name = url.partition(":")[0]
-    known = find_scheme(name)
-    if known is None or known[1].read_alias is None:
+    match = find_scheme(name)
+    if match is None or match[1].read_alias is None:
         able = sorted(scheme.name for scheme in schemes() if scheme.read_alias is not None)
         raise InvalidRequest(
             f"a store of scheme {name[:40]!r}: expected one of {', '.join(able)}; "
             "other engines have aliases of their own, which their clients use like a name"
         )
-    target = known[1].read_alias(url, alias, base)
+    target = match[1].read_alias(url, alias, base)
     if target is None:
         raise NotFound(f"no alias {alias!r} there; restore with --switch, or ingest, makes it")
     return target

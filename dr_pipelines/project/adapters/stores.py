@@ -99,7 +99,7 @@ def _engine_of(policy: StorePolicy, context: PolicyContext) -> tuple[Engine, Sch
     """A store's engine, the scheme of its URL, and what follows the scheme's colon."""
     url = context.expand(policy.url)
     name, _, place = url.partition(":")
-    engine = engines.find_scheme(name)
-    if engine is None or not engine[1].fits(url):
+    match = engines.find_scheme(name)
+    if match is None or not match[1].fits(url):
         raise InvalidRequest(f"store {policy.url!r}: expected {engines.url_forms()}")
-    return (*engine, place)
+    return (*match, place)

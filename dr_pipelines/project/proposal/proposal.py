@@ -72,7 +72,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a user chooses for a collection that is made of a source; None leaves it to the
+    """The user's choices for a collection that is made of a source; None leaves one to the
     proposal. Paths in the file are relative to `base`, where it will be."""
 
     base: Path

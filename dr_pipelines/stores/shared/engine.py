@@ -34,7 +34,7 @@ class OpenStore(Protocol):
 
 
 NotesOnValues = Callable[["CollectionSpec"], "Iterable[Note]"]
-"""What becomes of values and ids of a specification that another engine described."""
+"""Notes on values and ids of a specification that another engine described."""
 
 
 class Location(Enum):
@@ -60,8 +60,8 @@ class Served:
 
 
 ReadAlias = Callable[[str, str, Path], Served | None]
-"""What an alias stands for, by the URL of a store, the alias, and the base of relative directories;
-None where there is no such alias. Imports neither the engine nor its client."""
+"""Reads an alias, by the URL of a store, the alias, and the base of relative directories; None
+where there is no such alias. Imports neither the engine nor its client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
