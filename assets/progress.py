@@ -47,7 +47,7 @@ class DayReport:
 
     @property
     def texts(self) -> Progress:
-        """For progress within a day."""
+        """A callback for progress within a day."""
         return self._texts.texts
 
     def day(self, done: DayDone) -> None:

@@ -147,7 +147,7 @@ class Tick:
 
     @cached_property
     def occupancy(self) -> Occupancy:
-        """Who is at work on the collection, as this tick has found it."""
+        """Runs that are at work on the collection, as of this tick."""
         return self.runs.occupancy()
 
     def requests(self) -> tuple[list[dg.RunRequest], str]:

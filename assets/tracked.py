@@ -103,7 +103,7 @@ class Tracked:
 
     @property
     def owners(self) -> list[str]:
-        """The owner, where Dagster takes it for one: `team:NAME` or an e-mail address."""
+        """The owner, if Dagster accepts it as one: `team:NAME` or an e-mail address."""
         return [owner for owner in (self.policy.owner,) if OWNER.fullmatch(owner)]
 
 

@@ -237,8 +237,8 @@ class Definer(Protocol):
         ...
 
     def remove(self, name: str) -> tuple[str, ...]:
-        """The same as `drop`; gives the roles that `open_up` made for the collection and that stay,
-        since somebody uses them by now or this user may not remove them."""
+        """Like `drop`; returns the roles that `open_up` created for the collection and that
+        remain, because somebody uses them or this user may not remove them."""
         ...
 
 
@@ -407,6 +407,5 @@ class Embedder(Protocol):
         ...
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Like `embed`, of texts that are looked for: some models read them after another
-        prompt."""
+        """Like `embed`, for queries: some models read them after another prompt."""
         ...

@@ -11,7 +11,7 @@ from dr_pipelines.proof.points import snapshot_detail
 def plan_backup(
     request: BackupRequest, resources: Resources, *, unread: Unread | None = None
 ) -> BackupPlan:
-    """The plan for a request; `unread` is what of the source is in no backup, where it is known."""
+    """The plan for a request; `unread` is content of the source that no backup holds, if known."""
     return decide_backup(request, gather(request, resources, unread=unread))
 
 

@@ -29,7 +29,7 @@ MEANING = {
 
 
 def backup_answer(done: "Backup") -> Answer:
-    """A backup, or that nothing changed since the last one."""
+    """The answer to a backup that was made, or skipped because nothing changed."""
     return _unchanged(done) if done.snapshot is None else _snapshot(done, done.snapshot)
 
 

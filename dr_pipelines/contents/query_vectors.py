@@ -36,7 +36,8 @@ def query_vector(
     manifest: Manifest | None,
     repository: Repository | None,
 ) -> QueryVector:
-    """Embed a query, by NumPy where `light` can and the collection's canaries come out the same.
+    """Embed a query: with NumPy if `light` can and the collection's canaries agree, else with the
+    model's library.
 
     Raises `ProvenanceChanged` for another model than made the collection's vectors, `TextTooLong`
     for a text of which the model would read only the beginning.

@@ -134,8 +134,8 @@ def embed_days(
     again: Container[str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[DayDone, ...]:
-    """Embed the chunks that `cut_days` has left. A day of which the log holds everything is
-    embedded once more, where it is one of `again`; by default each of them is.
+    """Embed the chunks that `cut_days` left. A day that the log holds entirely is embedded again
+    only if it is in `again`; by default each of them is.
 
     Raises `ProvenanceChanged` before anything is embedded, `NotFound` where no chunks were left.
     """

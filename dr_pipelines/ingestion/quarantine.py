@@ -45,7 +45,8 @@ def open_lines(repository: Repository, manifest: Manifest | None, unread: Unread
 
 
 def decide(unread: Unread, names: Sequence[str], *, reason: str, by: str) -> Decision:
-    """The decision to let lines go that are named by place and the beginning of their hash.
+    """The decision to accept the loss of lines, each named by its place and the beginning of its
+    hash.
 
     Raises `InvalidRequest` for a name that no line has, or without a reason.
     """

@@ -22,7 +22,7 @@ LOSSES = (Outcome.LOST, Outcome.REFUSED)
 
 
 class Part(Stored):
-    """A note of `compatibility`, as it is kept."""
+    """A note of `compatibility`, in its stored form."""
 
     part: str
     outcome: Outcome

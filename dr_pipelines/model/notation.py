@@ -129,7 +129,8 @@ class Surroundings:
 
 
 def surroundings(info: ValidationInfo) -> Surroundings | None:
-    """None for a value made in code; `Policies` then checks what its parts could not."""
+    """The context of a validation; None for a value made in code, which `Policies` checks as a
+    whole."""
     return info.context if isinstance(info.context, Surroundings) else None
 
 

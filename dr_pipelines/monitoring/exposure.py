@@ -129,8 +129,8 @@ def look(history: History, *, feed: Feed | None, edited: bool) -> Look:
 
 
 class CachedStatusFile:
-    """The last sighting of a collection on this machine. It saves reading the source again; losing
-    it costs one reading."""
+    """The last observation of a collection on this machine. It saves reading the source again;
+    losing it costs one reading."""
 
     def __init__(
         self, directory: Path, collection: str, *, access: Access = Access.PRIVATE

@@ -74,8 +74,8 @@ def report(
     stands: Callable[[], ProtectionStatus],
     now: datetime,
 ) -> Report:
-    """Look at everything that can be looked at; each is opened here, so that one that cannot be is
-    a problem and not the end. `require_whole` raises where a restore has not ended."""
+    """The status of a collection. Each part is opened here, so that one that fails becomes a
+    problem in the report and stops nothing. `require_whole` raises if a restore has not ended."""
     problems = list[str]()
     head, manifest = _log(collection, policy, repository, problems)
     protection = _standing(stands, problems)

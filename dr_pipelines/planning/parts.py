@@ -39,7 +39,7 @@ OTHER = "the engine behaves differently from before in this part"
 
 
 def namespace(engine: str) -> str:
-    """The name of an engine's section, from what a store says it is: `duckdb 2.0.0`."""
+    """The name of an engine's section, from a store's `engine`, such as `duckdb 2.0.0`."""
     return engine.partition(" ")[0]
 
 

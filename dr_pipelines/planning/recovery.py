@@ -94,7 +94,7 @@ def name_notes(
     rules: NameRules,
     current: Timeline,
 ) -> list[Note]:
-    """Consequences of the name for those who ask for the collection by it."""
+    """Warnings about the target's name: programs that open it directly may not find it."""
     if target.own or target.served:
         native = route is Route.NATIVE
         when = "before it is proven" if native else "while it is built, before it is proven"

@@ -83,7 +83,7 @@ def _replay_error(facts: Facts) -> DrError | None:
 
 
 def loss_refusal(report: CompatibilityReport, *, store: str, accept_loss: bool) -> Refusal | None:
-    """Parts would be lost and nobody said that they may be."""
+    """The refusal of a restore that would lose parts, unless their loss is accepted."""
     if not report.lost or accept_loss:
         return None
     named = "; ".join(f"{note.part}: {note.consequence}" for note in report.lost)

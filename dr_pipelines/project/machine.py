@@ -37,7 +37,7 @@ class Machine:
 
     @property
     def temporary(self) -> Path:
-        """Where temporary files of this package are made."""
+        """The directory of this package's temporary files."""
         return self.state / "temporary"
 
     def trial(self, collection: str) -> Path:

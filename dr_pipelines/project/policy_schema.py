@@ -84,7 +84,7 @@ def schema_at(root: Schema, location: Sequence[str | int]) -> Schema:
 
 
 def kinds(schema: Schema) -> list[str]:
-    """The kinds of part among which a place has a choice."""
+    """The values of `kind` that a place in the file accepts."""
     return list(schema.get("discriminator", {}).get("mapping", {}))
 
 

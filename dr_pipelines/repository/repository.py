@@ -142,7 +142,8 @@ class Repository:
         return f"{self.writer.id}{separator}{next(self._numbers)}"
 
     def put(self, key: str, data: bytes | memoryview) -> ObjectRef:
-        """Store an object under a fresh name. An answer that was lost is established by reading.
+        """Store an object under a fresh name. If the response is lost, reading tells whether it was
+        stored.
 
         Raises `OutcomeUnknown` when it cannot be established.
         """

@@ -78,9 +78,9 @@ def time_of(microseconds: int) -> datetime:
 
 
 def waiting_since(updated_at: int | None, newest: int) -> datetime | None:
-    """Since when something unread may have been there: its own time, but not before the day on
-    which it came; the time of what came before it, where its own cannot be read; None at the
-    beginning."""
+    """The time since which an unreadable change may have waited: its own time, but not before
+    the day on which it came; the time of the change before it, if its own cannot be read; None
+    at the beginning."""
     if newest < 0 and updated_at is None:
         return None
     began = max(newest, 0) // MICROSECONDS_A_DAY * MICROSECONDS_A_DAY
