@@ -41,7 +41,7 @@ def day_metadata(done: DayDone, *, seconds: float) -> Metadata:
 
 
 def head_metadata(number: int, sha256: str) -> Metadata:
-    """A log entry: a tail that is cut off later is found against what was shown here."""
+    """Metadata of a log entry: a tail of the log that is cut off later is detected against it."""
     return {"log_entry": number, "log_sha256": sha256}
 
 

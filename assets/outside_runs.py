@@ -68,7 +68,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class OutsideRuns:
-    """Of one collection, as the log's entry `head` has it."""
+    """Work on one collection that was done without Dagster, as of the log's entry `head`."""
 
     tracked: Tracked
     instance: dg.DagsterInstance

@@ -183,7 +183,8 @@ class Tick:
         return [], f"{self.summary()}; the last tries failed, the next one waits"
 
     def ahead(self) -> str:
-        """Why no run can read what is unread: a partition begins with its day."""
+        """The reason why no run can read the unread changes yet: a partition begins with its
+        day."""
         return (
             f"{self.summary()}; the source's clock is ahead: unread changes belong to "
             f"{self.status.behind[0]}, which is to come. Until then: dr ingest {self.tracked.name}"

@@ -18,7 +18,7 @@ EXTRAS = {
 
 
 class ExtraMissing(InvalidRequest):
-    """Ask for something else, or install it: a package that what was asked for needs."""
+    """Ask for something else, or install it: a package that the request needs is missing."""
 
     def __init__(self, package: str, *, extra: str, purpose: str = "this") -> None:
         super().__init__(

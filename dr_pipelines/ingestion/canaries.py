@@ -100,8 +100,8 @@ def canaries_for(
 
 
 def model_proof(lineage: Lineage) -> CanaryReading | None:
-    """For a log entry's detail: how far the model was from its canaries in this process; None
-    where nothing was embedded in it."""
+    """The canary reading for a log entry's detail: how far the model was from its canaries in
+    this process; None if nothing was embedded in it."""
     if not lineage.proofs:
         return None
     proof = lineage.proofs[0]

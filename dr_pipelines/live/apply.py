@@ -47,7 +47,7 @@ class Written:
     refused: Left = NOTHING_LEFT
 
     def then(self, later: "Written") -> "Written":
-        """With what a later round did; what it left alone is what counts."""
+        """This result combined with that of a later round, whose `retained` documents count."""
         return Written(
             self.written + later.written,
             later.retained,
@@ -129,7 +129,8 @@ class Writing:
         return filling.left_out()
 
     def save_preimages(self, spec: CollectionSpec, plan: pa.Table) -> list[SegmentRef]:
-        """Keep, and name in the log, what documents hold that are about to be overwritten."""
+        """Store the contents of documents that are about to be overwritten, and name these
+        pre-images in the log."""
         documents = strings(plan["document_id"])
         if len(documents) == 0:
             return []

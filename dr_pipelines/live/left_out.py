@@ -192,5 +192,5 @@ def all_but(rows: pa.Table, ids: pa.Array) -> pa.Table:
 
 
 def only(rows: pa.Table, ids: pa.Array) -> pa.Table:
-    """Rows of some ids."""
+    """Rows with these ids."""
     return rows.filter(pc.is_in(rows["id"], value_set=ids))

@@ -49,7 +49,7 @@ class BeginDetail(Detail):
 
 
 class ExcludeDetail(Detail):
-    """Entries, or what the source said at some positions, do not count any more."""
+    """Entries, or source positions, that no longer count."""
 
     entries: tuple[EntryRange, ...] = ()
     positions: tuple[SourceRange, ...] = ()

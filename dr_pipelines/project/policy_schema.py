@@ -21,7 +21,8 @@ GENERATED = (
 
 
 class KeyEntry(NamedTuple):
-    """A key: `collections.NAME.source.path`, of which kind of part, and what it means."""
+    """A key such as `collections.NAME.source.path`: the kind of part that it belongs to, and its
+    meaning."""
 
     path: str
     kind: str

@@ -25,7 +25,7 @@ from dr_pipelines.repository.observation import Observed
 def recover(
     request: Request, resources: Resources, *, progress: Progress | None = None
 ) -> Recovery:
-    """Plan a recovery and carry it out, for who need not read the plan first."""
+    """Plan a recovery and carry it out, for callers that need not read the plan first."""
     return run_recovery(plan_recovery(request, resources), resources, progress=progress)
 
 

@@ -41,7 +41,7 @@ class Narrator:
         self._indented(text)
 
     def command(self, words: str) -> None:
-        """The command that does what follows."""
+        """Print the command that does what follows."""
         self.console.print(f"{INDENT}$ {words}", style="cyan", soft_wrap=True)
 
     def figures(self, pairs: list[tuple[str, object]]) -> None:
