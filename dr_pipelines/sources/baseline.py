@@ -50,14 +50,14 @@ class BaselinedSource:
         self._end = early[-1].through if early else 0
         if not early:
             return days
-        later, protection_status = days[len(early) :], self._standing(early[-1]).num_rows
-        if later and (later[0].day == self._start or not protection_status):
+        later, count = days[len(early) :], self._baseline(early[-1]).num_rows
+        if later and (later[0].day == self._start or not count):
             return [
-                replace(later[0], after=0, changes=later[0].changes + protection_status),
+                replace(later[0], after=0, changes=later[0].changes + count),
                 *later[1:],
             ]
-        whole = replace(early[-1], day=self._start, after=0, changes=protection_status)
-        return [whole, *later] if protection_status else []
+        whole = replace(early[-1], day=self._start, after=0, changes=count)
+        return [whole, *later] if count else []
 
     def anchor(self, position: int) -> str | None:
         return self._source.anchor(position)
@@ -82,12 +82,12 @@ class BaselinedSource:
 
         if self._cached is None:
             self.partitions()
-        protection_status = self._cached[1] if self._cached else pa.table({})
+        baseline = self._cached[1] if self._cached else pa.table({})
         for batch in self._source.changes(after, through):
-            at = pc.index_in(batch["document_id"], value_set=protection_status["document_id"])
+            at = pc.index_in(batch["document_id"], value_set=baseline["document_id"])
             stands = pc.and_(
-                pc.equal(batch["position"], protection_status["position"].take(at)),
-                pc.equal(batch["ordinal"], protection_status["ordinal"].take(at)),
+                pc.equal(batch["position"], baseline["position"].take(at)),
+                pc.equal(batch["ordinal"], baseline["ordinal"].take(at)),
             )
             standing = batch.filter(pc.fill_null(stands, False).combine_chunks())
             if standing.num_rows:
@@ -95,7 +95,7 @@ class BaselinedSource:
                 day = standing.schema.field("day")
                 yield standing.set_column(standing.schema.get_field_index("day"), day, days)
 
-    def _standing(self, last: SourcePartition) -> "pa.Table":
+    def _baseline(self, last: SourcePartition) -> "pa.Table":
         """Document, position and ordinal of what stood at a day's end. Read once for each state of
         the history."""
         if self._cached is None or self._cached[0] != last.anchor:
