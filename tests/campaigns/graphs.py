@@ -5,7 +5,8 @@ from typing import Any
 
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant.edge import EdgeCollection
-from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+from dr_pipelines.stores.qdrant.store import QdrantDriver
+from dr_pipelines.stores.shared.driver_store import DriverStore
 
 SECTION: dict[str, Any] = {
     "qdrant": {
@@ -18,7 +19,7 @@ SECTION: dict[str, Any] = {
 
 def require_graph(store: VectorStore, name: str, *, vectors: int) -> None:
     """In Qdrant so many vectors are in a graph; other engines build one for any number."""
-    if isinstance(store, QdrantVectorStore):
-        with store._driver.opened(store.describe(name).name) as opened:
+    if isinstance(store, DriverStore) and isinstance(store.driver, QdrantDriver):
+        with store.driver.variant.opened(store.describe(name).name) as opened:
             assert isinstance(opened, EdgeCollection)
             assert opened._shard.info().indexed_vectors_count == vectors

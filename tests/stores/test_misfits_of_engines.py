@@ -25,7 +25,7 @@ SPEC = CollectionSpec(
     name="docs@1",
     vectors=(Vector(name="v", dimension=2, metric=Metric.COSINE),),
     fields=(Field(name="kind", type=FieldType.STRING),),
-    engine={"qdrant": {"layout": {"name": "native"}, "columns": {}}},
+    engine={"qdrant": {"layout": "foreign", "columns": {}}},
 )
 
 
@@ -53,7 +53,7 @@ def test_points_that_qdrant_cannot_hold_are_all_named(qdrant: VectorStore, tmp_p
         *wrong[1:],
         {"id": "7", "v": [float("nan"), 1]},
     )
-    directory = Path(str(qdrant._driver._directory))  # type: ignore[attr-defined]
+    directory = Path(str(qdrant.driver.variant._directory))  # type: ignore[attr-defined]
     (directory / "theirs").mkdir()
     params = edge.EdgeVectorParams(2, edge.Distance.Cosine)
     edge.EdgeShard.create(str(directory / "theirs"), edge.EdgeConfig({"v": params})).close()

@@ -74,7 +74,7 @@ def test_keys_say_what_ids_were() -> None:
 def test_qdrant_gives_points_ids_of_its_own() -> None:
     plain = SPEC.model_copy(update={"engine": {}})
     assert [note.part for note in notes_on_values(plain, into="qdrant")] == ["ids"]
-    native = plain.model_copy(update={"engine": {"qdrant": {"layout": {"records": "native"}}}})
+    native = plain.model_copy(update={"engine": {"qdrant": {"layout": "foreign"}}})
     assert list(notes_on_values(native, into="qdrant")) == []
     assert list(notes_on_values(native, into="chroma")) == []
 

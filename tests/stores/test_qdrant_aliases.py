@@ -12,7 +12,8 @@ from dr_pipelines.model.query import Query
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.edge_shards import Shards, _Slot
-from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+from dr_pipelines.stores.qdrant.store import QdrantDriver
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -29,14 +30,14 @@ QUERY = Query(vector=vector(1, 0, 0))
 
 
 @pytest.fixture(params=["edge", "local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> QdrantVectorStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> DriverStore[QdrantDriver]:
     store = open_store(f"qdrant+{request.param}:{tmp_path}", base=tmp_path)
     for spec in (OLD, NEW):
         store.create(spec)
         store.write(spec.name, table(*ROWS[spec.name], spec=spec))
         store.build_index(spec.name)
     store.promote(OLD.name, alias="handbook")
-    assert isinstance(store, QdrantVectorStore)
+    assert isinstance(store, DriverStore)
     return store
 
 
@@ -58,9 +59,9 @@ READS: dict[str, Callable[[VectorStore], Any]] = {
 
 @pytest.mark.parametrize("read", READS)
 def test_a_reader_follows_an_alias_whose_old_collection_goes(
-    store: QdrantVectorStore, monkeypatch: pytest.MonkeyPatch, read: str
+    store: DriverStore[QdrantDriver], monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
-    driver = store._driver
+    driver = store.driver.variant
     opened = driver.opened
 
     def late(name: str) -> Any:
@@ -74,7 +75,7 @@ def test_a_reader_follows_an_alias_whose_old_collection_goes(
     assert store.collections() == [NEW.name]
 
 
-def test_a_scan_follows_an_alias_until_its_first_batch(store: QdrantVectorStore) -> None:
+def test_a_scan_follows_an_alias_until_its_first_batch(store: DriverStore[QdrantDriver]) -> None:
     batches = store.scan("handbook", columns=["id"])
     switch(store)
     found = [row["id"] for batch in batches for row in batch.to_pylist()]

@@ -11,8 +11,9 @@ from dr_pipelines.errors import InvalidRequest, Unavailable
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.qdrant import client as calls
 from dr_pipelines.stores.qdrant.address import server_address
-from dr_pipelines.stores.qdrant.server import ServerDriver
-from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+from dr_pipelines.stores.qdrant.server import ServerVariant
+from dr_pipelines.stores.qdrant.store import QdrantDriver, qdrant_store
+from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -102,14 +103,14 @@ def server() -> AsAServer:
 
 
 @pytest.fixture
-def store(server: AsAServer) -> QdrantVectorStore:
-    driver = ServerDriver(server_address("qdrant://127.0.0.1:1"), api_key=None)
+def store(server: AsAServer) -> DriverStore[QdrantDriver]:
+    driver = ServerVariant(server_address("qdrant://127.0.0.1:1"), api_key=None)
     driver._client = server
-    return QdrantVectorStore(driver)
+    return qdrant_store(driver)
 
 
 def test_shard_keys_that_a_kill_left_out_are_made_by_the_next_run(
-    store: QdrantVectorStore, server: AsAServer
+    store: DriverStore[QdrantDriver], server: AsAServer
 ) -> None:
     server.dies_at_keys = True
     with pytest.raises(KeyboardInterrupt):
@@ -125,7 +126,7 @@ def test_shard_keys_that_a_kill_left_out_are_made_by_the_next_run(
 
 
 def test_a_shard_key_that_cannot_be_made_is_an_error(
-    store: QdrantVectorStore, server: AsAServer, monkeypatch: pytest.MonkeyPatch
+    store: DriverStore[QdrantDriver], server: AsAServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: Any, **__: Any) -> bool:
         raise ValueError("not possible")
@@ -136,7 +137,7 @@ def test_a_shard_key_that_cannot_be_made_is_an_error(
 
 
 def test_strict_mode_comes_after_the_records_and_is_kept_to(
-    store: QdrantVectorStore, server: AsAServer
+    store: DriverStore[QdrantDriver], server: AsAServer
 ) -> None:
     store.create(LIMITED)
     assert not server.strict.enabled
@@ -155,7 +156,7 @@ def test_strict_mode_comes_after_the_records_and_is_kept_to(
 
 
 def test_a_collection_in_strict_mode_is_described_by_its_first_points(
-    store: QdrantVectorStore, server: AsAServer
+    store: DriverStore[QdrantDriver], server: AsAServer
 ) -> None:
     params = models.VectorParams(size=2, distance=models.Distance.DOT)
     server.create_collection("theirs", vectors_config=params)
@@ -172,12 +173,12 @@ def test_a_collection_in_strict_mode_is_described_by_its_first_points(
     assert strict.engine["qdrant"].pop("limits") == STRICT
     free.engine["qdrant"].pop("limits", None)
     assert strict == free
-    assert strict.engine["qdrant"]["layout"]["text"] == "page_content"
+    assert strict.engine["qdrant"]["roles"]["text"] == "page_content"
 
 
 @pytest.mark.parametrize("status", [models.CollectionStatus.YELLOW, models.CollectionStatus.GREY])
 def test_optimizers_that_get_no_further_are_not_waited_for_without_end(
-    store: QdrantVectorStore,
+    store: DriverStore[QdrantDriver],
     server: AsAServer,
     monkeypatch: pytest.MonkeyPatch,
     status: models.CollectionStatus,

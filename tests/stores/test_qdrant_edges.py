@@ -41,8 +41,9 @@ from dr_pipelines.model.query import (
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant import open_store
 from dr_pipelines.stores.qdrant.errors import translation
-from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
-from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+from dr_pipelines.stores.qdrant.filters import native_filter
+from dr_pipelines.stores.shared.driver_store import DriverStore
+from dr_pipelines.stores.shared.filters import Inexpressible
 from dr_pipelines.testing.store_promises.given import of_vectors
 from dr_pipelines.testing.store_samples import (
     SPEC,
@@ -115,7 +116,7 @@ def test_who_waits_too_long_for_another_process_is_told(tmp_path: Path, variant:
     holder = (
         "import sys; from pathlib import Path; from dr_pipelines.stores.qdrant import open_store\n"
         f"store = open_store({url!r}, base=Path('.'))\n"
-        f"with store._driver.opened({SPEC.name!r}):\n"
+        f"with store.driver.variant.opened({SPEC.name!r}):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -285,8 +286,8 @@ def test_the_engine_ranks_texts_itself_after_its_index_is_built(tmp_path: Path) 
     texts = ["the wolf and the fox", "wolf wolf wolf", "nothing here", None, "a fox"]
     store.write(SPEC.name, table(*(record("t", n, text=t) for n, t in enumerate(texts))))
     store.build_index(SPEC.name)
-    assert isinstance(store, QdrantVectorStore)
-    with store._driver.opened(SPEC.name) as collection:
+    assert isinstance(store, DriverStore)
+    with store.driver.variant.opened(SPEC.name) as collection:
         found = collection.matching("wolf", using="text", payload=["id"], filter=None, limit=9)
     query = Query(mode=Mode.KEYWORD, text="wolf", exact=False)
     hits = store.search(SPEC.name, query, limit=9)

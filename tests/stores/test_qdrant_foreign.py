@@ -29,9 +29,9 @@ from dr_pipelines.model.query import (
 )
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant import open_store
-from dr_pipelines.stores.qdrant.driver import Page
 from dr_pipelines.stores.qdrant.foreign_records import ForeignRecords
-from dr_pipelines.stores.qdrant.own_records import NAMESPACE, point_id
+from dr_pipelines.stores.qdrant.records import NAMESPACE, point_id
+from dr_pipelines.stores.qdrant.variant import Page
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -275,7 +275,7 @@ def test_a_shard_of_another_program_is_described(tmp_path: Path) -> None:
         ("my_key", FieldType.STRING),
     }
     section = spec.engine["qdrant"]
-    assert section["layout"] == {"records": "native", "text": "page_content"}
+    assert (section["layout"], section["roles"]) == ("foreign", {"text": "page_content"})
     assert section["columns"] == {
         "embedding": "",
         "text_dense": "text-dense",

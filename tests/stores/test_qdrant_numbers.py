@@ -41,10 +41,11 @@ from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import run_recovery
 from dr_pipelines.repository.history import History
 from dr_pipelines.stores.qdrant import open_store
-from dr_pipelines.stores.qdrant.driver import OpenCollection
 from dr_pipelines.stores.qdrant.edge import EdgeCollection
-from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
-from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+from dr_pipelines.stores.qdrant.filters import native_filter
+from dr_pipelines.stores.qdrant.variant import OpenPoints
+from dr_pipelines.stores.shared.driver_store import DriverStore
+from dr_pipelines.stores.shared.filters import Inexpressible
 from dr_pipelines.stores.shared.floats import (
     parsed,
     sendable,
@@ -257,8 +258,8 @@ def test_filters_tell_neighbouring_doubles_apart(tmp_path: Path, variant: str) -
     store.write(SPEC.name, table(*(record("w", n, weight=w) for n, w in enumerate(numbers))))
     store.build_index(SPEC.name)
 
-    assert isinstance(store, QdrantVectorStore)
-    with store._driver.opened(SPEC.name) as opened:
+    assert isinstance(store, DriverStore)
+    with store.driver.variant.opened(SPEC.name) as opened:
         found = partial(_found, opened, numbers)
         for bound in [n for n in numbers if abs(n) < LARGEST][:: 1 if variant == "edge" else 4]:
             for side, compare in COMPARED.items():
@@ -274,7 +275,7 @@ def test_filters_tell_neighbouring_doubles_apart(tmp_path: Path, variant: str) -
     assert hit.id == record("w", 1)["id"]
 
 
-def _found(opened: OpenCollection, numbers: Sequence[float], filter: Filter) -> set[float]:
+def _found(opened: OpenPoints, numbers: Sequence[float], filter: Filter) -> set[float]:
     """Which numbers the engine finds."""
     pages = opened.pages(vectors=[], payload=["id"], filter=native_filter(filter, SPEC))
     return {numbers[int(payload["id"][2:])] for page in pages for payload in page.payloads}

@@ -99,7 +99,7 @@ class LanceDriver:
     def opened(self, name: str, use: Use) -> "Iterator[LanceCollection]":
         found = self.newest(name, use)
         with translating(name):
-            yield LanceCollection(self.place, found)
+            yield LanceCollection(self.place, found, use)
 
     def dataset(self, name: str) -> Any:
         """The engine's own object for a collection, or what an alias stands for, at its newest
@@ -194,11 +194,12 @@ class LanceDriver:
 class LanceCollection:
     """A collection at the version that was newest when it was opened."""
 
-    def __init__(self, place: Place, found: Collection) -> None:
+    def __init__(self, place: Place, found: Collection, use: Use) -> None:
         self._place = place
         self._found = found
         self.label = found.label
-        self.contract = found.layout.spec
+        # what is searched has the metric of its index
+        self.contract = described(found) if use is Use.SEARCH else found.layout.spec
 
     def described(self) -> CollectionSpec:
         return described(self._found)

@@ -32,7 +32,7 @@ def _values_here(spec: "CollectionSpec") -> "Iterable[Note]":
     """Points of a collection that something else made keep their own ids."""
     from dr_pipelines.model.compatibility import Note, Outcome
 
-    if spec.engine.get("qdrant", {}).get("layout", {}).get("records") != "native":
+    if spec.engine.get("qdrant", {}).get("layout") != "foreign":
         said = "each point's id is a UUID made of the record's id, which is in the payload"
         yield Note("ids", Outcome.APPROXIMATED, said)
 

@@ -23,7 +23,9 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Progress
-from dr_pipelines.stores.qdrant.driver import (
+from dr_pipelines.stores.qdrant.errors import translated
+from dr_pipelines.stores.qdrant.places import size_of
+from dr_pipelines.stores.qdrant.variant import (
     PAGE_ROWS,
     Json,
     Page,
@@ -33,8 +35,6 @@ from dr_pipelines.stores.qdrant.driver import (
     canonical,
     named,
 )
-from dr_pipelines.stores.qdrant.errors import translated
-from dr_pipelines.stores.qdrant.places import size_of
 
 LABEL = "dr_pipelines"
 """Key of a collection's metadata that holds our label."""

@@ -14,7 +14,7 @@ from dr_pipelines.stores.qdrant.address import EXPECTED, directory, server_addre
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames, checked_as_file
 
 if TYPE_CHECKING:
-    from dr_pipelines.stores.qdrant.driver import Driver
+    from dr_pipelines.stores.qdrant.variant import Variant
 
 
 def open_store(
@@ -44,28 +44,28 @@ def open_store(
 
 
 def _edge(path: Path, wait_seconds: float, names: StoredNames) -> VectorStore:
-    from dr_pipelines.stores.qdrant.edge import EdgeDriver
+    from dr_pipelines.stores.qdrant.edge import EdgeVariant
 
-    return _store(EdgeDriver(path, wait_seconds=wait_seconds), names, translates_aliases=False)
+    return _store(EdgeVariant(path, wait_seconds=wait_seconds), names, translates_aliases=False)
 
 
 def _local(path: Path, wait_seconds: float, names: StoredNames) -> VectorStore:
-    from dr_pipelines.stores.qdrant.server import LocalDriver
+    from dr_pipelines.stores.qdrant.server import LocalVariant
 
-    return _store(LocalDriver(path, wait_seconds=wait_seconds), names, translates_aliases=True)
+    return _store(LocalVariant(path, wait_seconds=wait_seconds), names, translates_aliases=True)
 
 
 def _server(url: str, names: StoredNames) -> VectorStore:
-    from dr_pipelines.stores.qdrant.server import ServerDriver
+    from dr_pipelines.stores.qdrant.server import ServerVariant
 
-    driver = ServerDriver(server_address(url), api_key=os.environ.get("QDRANT_API_KEY"))
-    return _store(driver, names, translates_aliases=True)
+    server = ServerVariant(server_address(url), api_key=os.environ.get("QDRANT_API_KEY"))
+    return _store(server, names, translates_aliases=True)
 
 
-def _store(driver: "Driver", names: StoredNames, *, translates_aliases: bool) -> VectorStore:
-    from dr_pipelines.stores.qdrant.named import NamedDriver
-    from dr_pipelines.stores.qdrant.store import QdrantVectorStore
+def _store(variant: "Variant", names: StoredNames, *, translates_aliases: bool) -> VectorStore:
+    from dr_pipelines.stores.qdrant.named import NamedVariant
+    from dr_pipelines.stores.qdrant.store import qdrant_store
 
     if names.stored:
-        driver = NamedDriver(driver, names, translates_aliases=translates_aliases)
-    return QdrantVectorStore(driver)
+        variant = NamedVariant(variant, names, translates_aliases=translates_aliases)
+    return qdrant_store(variant)

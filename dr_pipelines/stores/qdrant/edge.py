@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -27,10 +27,13 @@ from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.qdrant import edge_values as values
 from dr_pipelines.stores.qdrant import numbers
-from dr_pipelines.stores.qdrant.driver import (
+from dr_pipelines.stores.qdrant.edge_errors import vendor
+from dr_pipelines.stores.qdrant.edge_shards import Shards
+from dr_pipelines.stores.qdrant.places import size_of
+from dr_pipelines.stores.qdrant.variant import (
     PAGE_ROWS,
     Json,
-    OpenCollection,
+    OpenPoints,
     Page,
     Point,
     PointId,
@@ -39,9 +42,6 @@ from dr_pipelines.stores.qdrant.driver import (
     canonical,
     named,
 )
-from dr_pipelines.stores.qdrant.edge_errors import vendor
-from dr_pipelines.stores.qdrant.edge_shards import Shards
-from dr_pipelines.stores.qdrant.places import refuse_served, size_of
 from dr_pipelines.stores.shared.pointers import (
     Pointers,
     entries,
@@ -71,7 +71,7 @@ SILENT = frozenset(
 )
 
 
-class EdgeDriver:
+class EdgeVariant:
     """Collections below a directory on a local disk. Safe for any number of threads and processes
     that come this way; who has to wait does so for `wait_seconds` at most."""
 
@@ -137,19 +137,19 @@ class EdgeDriver:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def drop(self, name: str) -> None:
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
         """Out of sight in one step, then away."""
         if not _is_shard(self._directory / name):
             return
         gone = self._directory / f".{name}.{uuid.uuid4().hex}"
         with self._shards.closed(name), locked(self._directory, wait_seconds=self._wait_seconds):
-            refuse_served(name, self.aliases())
+            unless_served()
             (self._directory / name).rename(gone)
             sync_directory(self._directory)
         shutil.rmtree(gone, ignore_errors=True)
 
     @contextmanager
-    def opened(self, name: str) -> Iterator[OpenCollection]:
+    def opened(self, name: str) -> Iterator[OpenPoints]:
         if name not in self.names():
             raise NotFound(f"no {self._shards.where(name)}")
         with self._shards.opened(name) as shard:
@@ -300,7 +300,7 @@ class EdgeCollection:
             for found in self.pages(vectors=[], filter={"must": [{"has_id": page}]}):
                 for point, payload in zip(found.ids, found.payloads, strict=True):
                     if payload != before[point]:
-                        sent = numbers.sent(before[point], parses=EdgeDriver.parses)
+                        sent = numbers.sent(before[point], parses=EdgeVariant.parses)
                         with vendor(self._where, asked=True):
                             self._update(edge.UpdateOperation.overwrite_payload([point], sent))
 

@@ -8,7 +8,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.stores.qdrant.driver import Json
+from dr_pipelines.stores.qdrant.variant import Json
 
 HNSW_DEFAULTS = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}
 """The engine's; its class wants all three."""

@@ -2,7 +2,7 @@
 
 Both are two-valued: a condition on a key that is not there is false, and `must_not` is the plain
 complement. A number that the engine would change has the next settled one below in the payload and
-its own bits beside (see `own_records`), so a bound between two settled numbers asks for both. What
+its own bits beside (see `records`), so a bound between two settled numbers asks for both. What
 the engine compares in another way than we do is not expressed: such a search is
 answered exactly, by reading records.
 """
@@ -22,25 +22,22 @@ from dr_pipelines.model.query import (
     Range,
     Scalar,
 )
-from dr_pipelines.stores.qdrant.driver import Json
-from dr_pipelines.stores.qdrant.own_records import BESIDE_NUMBERS, LARGEST
-from dr_pipelines.stores.qdrant.sections import unpacked
-from dr_pipelines.stores.qdrant.specs import (
-    is_native,
+from dr_pipelines.stores.qdrant.records import BESIDE_NUMBERS, LARGEST
+from dr_pipelines.stores.qdrant.schema import (
+    is_foreign,
     may_filter,
     native_name,
     section_of,
 )
+from dr_pipelines.stores.qdrant.sections import unpacked
 from dr_pipelines.stores.qdrant.values import time_written
+from dr_pipelines.stores.qdrant.variant import Json
+from dr_pipelines.stores.shared.filters import Inexpressible
 from dr_pipelines.stores.shared.floats import settled, settling
 
 NOTHING: Json = {"has_id": []}
 EXACT_INTEGERS = 2**53
 """Ranges compare in double precision; below this every whole number is one."""
-
-
-class Inexpressible(Exception):
-    """The engine has no such comparison, or another one."""
 
 
 def native_filter(filter: Filter, spec: CollectionSpec) -> Json:
@@ -82,7 +79,7 @@ def _ranged(range: Range, spec: CollectionSpec) -> Json:
     bounds = {"gte": range.gte, "gt": range.gt, "lte": range.lte, "lt": range.lt}
     given = {key: _bound(value, kind) for key, value in bounds.items() if value is not None}
     key = native_name(spec, range.field)
-    if kind is not FieldType.NUMBER or is_native(spec):
+    if kind is not FieldType.NUMBER or is_foreign(spec):
         return {"must": [{"key": key, "range": given}]}
     return {"must": [_kept(key, side, float(bound), spec) for side, bound in given.items()]}
 

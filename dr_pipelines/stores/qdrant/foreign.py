@@ -17,7 +17,7 @@ from dr_pipelines.model.collection import (
     Field,
     FieldType,
 )
-from dr_pipelines.stores.qdrant.driver import Json
+from dr_pipelines.stores.qdrant.variant import Json
 
 TEXT_KEYS = ("text", "page_content", "document", "content")
 """Where LangChain, FastEmbed and most examples put the text of a chunk."""

@@ -18,7 +18,8 @@ from dr_pipelines.model.collection import CollectionSpec, FieldType, Vector
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.qdrant import numbers, values
-from dr_pipelines.stores.qdrant.driver import (
+from dr_pipelines.stores.qdrant.schema import native_name, section_of
+from dr_pipelines.stores.qdrant.variant import (
     Json,
     Page,
     Point,
@@ -26,13 +27,13 @@ from dr_pipelines.stores.qdrant.driver import (
     Scored,
     ShardKey,
 )
-from dr_pipelines.stores.qdrant.specs import native_name, section_of
 from dr_pipelines.stores.qdrant.vectors import (
     check_sizes,
     found_vectors,
     given_vectors,
     held_vectors,
 )
+from dr_pipelines.stores.shared.layout import Role, roles_of
 
 NUMBER = re.compile("0|[1-9][0-9]{0,19}")
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -52,7 +53,7 @@ class ForeignRecords:
         self._keys = {
             field.name: (native_name(spec, field.name), field.type) for field in spec.fields
         }
-        text = section_of(spec).get("layout", {}).get("text")
+        text = roles_of(section_of(spec)).get(Role.TEXT)
         self._texts = {"uri": "uri"} | ({"text": text} if text else {})
         self.shown: tuple[str, ...] = (text,) if text else ()
 

@@ -1,57 +1,59 @@
-"""A driver whose collections have names of their own (`stored_as`)."""
+"""A variant whose collections have names of their own (`stored_as`)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dr_pipelines.stores.qdrant.driver import Driver, Json, OpenCollection
+from dr_pipelines.stores.qdrant.variant import Json, OpenPoints, Variant
 from dr_pipelines.stores.shared.naming import StoredNames
 
 
-class NamedDriver:
-    """Another driver, by the names that policies give. Aliases are translated where the engine has
+class NamedVariant:
+    """Another variant, by the names that policies give. Aliases are translated where the engine has
     some itself; where an alias is a file of ours it has our name."""
 
-    def __init__(self, driver: Driver, names: StoredNames, *, translates_aliases: bool) -> None:
-        self._driver = driver
+    def __init__(self, variant: Variant, names: StoredNames, *, translates_aliases: bool) -> None:
+        self._variant = variant
         self._names = names
         self._alias = self._native if translates_aliases else str
         self._alias_of = self._name if translates_aliases else str
-        self.variant = driver.variant
-        self.silent = driver.silent
-        self.keeps_unit_vectors = driver.keeps_unit_vectors
-        self.keeps_any_vector = driver.keeps_any_vector
-        self.ranks_texts = driver.ranks_texts
-        self.parses = driver.parses
+        self.variant = variant.variant
+        self.silent = variant.silent
+        self.keeps_unit_vectors = variant.keeps_unit_vectors
+        self.keeps_any_vector = variant.keeps_any_vector
+        self.ranks_texts = variant.ranks_texts
+        self.parses = variant.parses
 
     @property
     def engine(self) -> str:
-        return self._driver.engine
+        return self._variant.engine
 
     def names(self) -> list[str]:
-        return [name for native in self._driver.names() if (name := self._name(native)) is not None]
+        return [
+            name for native in self._variant.names() if (name := self._name(native)) is not None
+        ]
 
     def hidden(self) -> tuple[str, ...]:
         """A sentence for each collection that stands for nothing here."""
-        return self._names.hidden(self._driver.names(), str)
+        return self._names.hidden(self._variant.names(), str)
 
     def aliases(self) -> dict[str, str]:
-        return self._translated(self._driver.aliases())
+        return self._translated(self._variant.aliases())
 
     def readable_aliases(self, name: str) -> dict[str, str]:
-        return self._translated(self._driver.readable_aliases(self._alias(name)))
+        return self._translated(self._variant.readable_aliases(self._alias(name)))
 
     def point(self, alias: str, name: str) -> None:
-        self._driver.point(self._alias(alias), self._native(name))
+        self._variant.point(self._alias(alias), self._native(name))
 
     def create(self, name: str, config: Json, label: str) -> None:
-        self._driver.create(self._native(name), config, label)
+        self._variant.create(self._native(name), config, label)
 
-    def drop(self, name: str) -> None:
-        self._driver.drop(self._native(name))
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
+        self._variant.drop(self._native(name), unless_served=unless_served)
 
     @contextmanager
-    def opened(self, name: str) -> Iterator[OpenCollection]:
-        with self._driver.opened(self._native(name)) as collection:
+    def opened(self, name: str) -> Iterator[OpenPoints]:
+        with self._variant.opened(self._native(name)) as collection:
             yield collection
 
     def _native(self, name: str) -> str:

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from dr_pipelines.stores.qdrant.driver import Json
+from dr_pipelines.stores.qdrant.variant import Json
 from dr_pipelines.stores.shared.floats import parsed, sendable
 
 

@@ -7,7 +7,7 @@ names them.
 
 from typing import Any
 
-from dr_pipelines.stores.qdrant.driver import Json
+from dr_pipelines.stores.qdrant.variant import Json
 
 ENGINE = "qdrant"
 PLACES: dict[str, tuple[str, str | None]] = {

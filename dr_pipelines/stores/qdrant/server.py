@@ -4,7 +4,7 @@ import fcntl
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +14,8 @@ from qdrant_client import QdrantClient
 from dr_pipelines.errors import Damaged, NotFound, Unavailable
 from dr_pipelines.stores.qdrant import client as calls
 from dr_pipelines.stores.qdrant.address import ServerAddress
-from dr_pipelines.stores.qdrant.driver import Json, OpenCollection
 from dr_pipelines.stores.qdrant.errors import translated
-from dr_pipelines.stores.qdrant.places import refuse_served
+from dr_pipelines.stores.qdrant.variant import Json, OpenPoints
 from dr_pipelines.stores.shared.pointers import out_of_reach
 
 TIMEOUT_SECONDS = 60
@@ -43,7 +42,7 @@ LOCAL_SILENT = EDGE_ONLY | {
 """The local mode keeps vectors and metadata; of the rest it reports constants, or nothing."""
 
 
-class ServerDriver:
+class ServerVariant:
     """A server, over REST, or over gRPC where the address has a port for it. Thread-safe."""
 
     variant = "a Qdrant server"
@@ -86,19 +85,19 @@ class ServerDriver:
     def create(self, name: str, config: Json, label: str) -> None:
         calls.create(self._client, name, config, label, where=self._of(name))
 
-    def drop(self, name: str) -> None:
-        refuse_served(name, self.aliases())
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
+        unless_served()
         calls.drop(self._client, name, where=self._of(name))
 
     @contextmanager
-    def opened(self, name: str) -> Iterator[OpenCollection]:
+    def opened(self, name: str) -> Iterator[OpenPoints]:
         yield calls.ClientCollection(self._client, name, where=self._of(name))
 
     def _of(self, name: str) -> str:
         return f"collection {name!r} in {self._where}"
 
 
-class LocalDriver:
+class LocalVariant:
     """The client's local mode in a directory: opened for one operation and closed after it, so that
     other processes have their turn; who has to wait does so for `wait_seconds` at most."""
 
@@ -137,14 +136,14 @@ class LocalDriver:
         with self._connected() as client:
             calls.create(client, name, kept, label, where=self._of(name))
 
-    def drop(self, name: str) -> None:
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
         if name in self.names():
             with self._connected() as client:
-                refuse_served(name, calls.aliases(client, where=self._of(name)))
+                unless_served()
                 calls.drop(client, name, where=self._of(name))
 
     @contextmanager
-    def opened(self, name: str) -> Iterator[OpenCollection]:
+    def opened(self, name: str) -> Iterator[OpenPoints]:
         if name not in self.names():
             raise NotFound(f"no {self._of(name)}")
         with self._connected() as client:

@@ -1,36 +1,32 @@
-"""The VectorStore for Qdrant: a server, the client's local mode, or the engine in this process."""
+"""Qdrant as a driver: a server, the client's local mode, or the engine in this process.
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
-from typing import TypeVar
+A write upserts, then deletes what it supersedes; both are idempotent.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 
 import pyarrow as pa
 
-from dr_pipelines.errors import AlreadyExists, NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus, Metric
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.model.query import Hit, Query, fused_hits
+from dr_pipelines.model.query import Hit, fused_hits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Listed, Progress
-from dr_pipelines.stores.qdrant import specs
-from dr_pipelines.stores.qdrant.driver import Driver, Json, OpenCollection
-from dr_pipelines.stores.qdrant.filters import Inexpressible, native_filter
-from dr_pipelines.stores.qdrant.fits import fit, rounding
+from dr_pipelines.stores.qdrant import schema
+from dr_pipelines.stores.qdrant.capabilities import fit, rounding
+from dr_pipelines.stores.qdrant.filters import native_filter
 from dr_pipelines.stores.qdrant.foreign_records import ForeignRecords
-from dr_pipelines.stores.qdrant.named import NamedDriver
-from dr_pipelines.stores.qdrant.own_records import OwnRecords
-from dr_pipelines.stores.shared.batches import checked_batch
-from dr_pipelines.stores.shared.exact import search_exactly
-from dr_pipelines.stores.shared.fitting import comes_back
-from dr_pipelines.stores.shared.misfits import misfits_of, refused_by, value_problems
-from dr_pipelines.stores.shared.requests import (
-    Request,
-    checked_alias,
-    checked_batch_rows,
-    checked_columns,
-    checked_query,
-)
+from dr_pipelines.stores.qdrant.named import NamedVariant
+from dr_pipelines.stores.qdrant.records import ManagedRecords
+from dr_pipelines.stores.qdrant.variant import Json, OpenPoints, Variant
+from dr_pipelines.stores.shared.driver import Use
+from dr_pipelines.stores.shared.driver_store import DriverStore
+from dr_pipelines.stores.shared.filters import Inexpressible
+from dr_pipelines.stores.shared.label import Label, encoded
+from dr_pipelines.stores.shared.misfits import Batch, Problem, value_problems
+from dr_pipelines.stores.shared.requests import Request, VectorRequest
 from dr_pipelines.stores.shared.sorting import ascending
 
 WRITTEN_ROWS = 1000
@@ -43,323 +39,229 @@ ASKED_DOCUMENTS = 1000
 SAMPLED_ROWS = 1000
 """Of so many points a key is sought where strict mode forbids to filter by it."""
 
-Records = OwnRecords | ForeignRecords
-Result = TypeVar("Result")
+Records = ManagedRecords | ForeignRecords
 
 
-class QdrantVectorStore:
-    """Collections of one driver. As safe for threads and processes as the driver is.
+def qdrant_store(variant: Variant) -> "DriverStore[QdrantDriver]":
+    """The collections of one variant; as safe for threads and processes as that is."""
+    return DriverStore(QdrantDriver(variant))
 
-    A write upserts, then deletes what it supersedes; both are idempotent. Where the engine runs in
-    this process a scan reads the state at its first `next`, before it gives a record: the order of
-    ids is ours, so everything is read and sorted first. A server may change meanwhile.
-    """
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+class VariantAliases:
+    """The aliases of a variant."""
+
+    def __init__(self, variant: Variant) -> None:
+        self._variant = variant
+
+    def all(self) -> dict[str, str]:
+        return self._variant.aliases()
+
+    def target(self, alias: str) -> str | None:
+        return self._variant.readable_aliases(alias).get(alias)
+
+
+class QdrantDriver:
+    """What is the same for every variant."""
+
+    vector_tolerance: float = 0.0
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant = variant
+        self.aliases: VariantAliases = VariantAliases(variant)
 
     @property
     def engine(self) -> str:
-        return self._driver.engine
+        return self.variant.engine
 
-    @property
-    def vector_tolerance(self) -> float:
-        return 0.0
-
-    def collections(self) -> list[str]:
-        return sorted(self._driver.names())
+    def names(self) -> Iterable[str]:
+        return self.variant.names()
 
     def inventory(self) -> tuple[Listed, ...]:
         """Every collection, by Qdrant's own names."""
-        return tuple(map(Listed, self.collections()))
+        return tuple(map(Listed, sorted(self.names())))
 
-    def aliases(self) -> dict[str, str]:
-        return dict(sorted(self._driver.aliases().items()))
+    def exists(self, name: str) -> bool:
+        return name in self.variant.names()
 
     def warnings(self) -> tuple[str, ...]:
-        return self._driver.hidden() if isinstance(self._driver, NamedDriver) else ()
+        return self.variant.hidden() if isinstance(self.variant, NamedVariant) else ()
 
-    def describe(self, name: str) -> CollectionSpec:
-        return self._followed(name, self._description)
+    @contextmanager
+    def opened(self, name: str, use: Use) -> "Iterator[QdrantCollection]":
+        """A scan opens the collection once more, for as long as it reads: what it gives is sorted
+        by then, and whoever gets it may write."""
+        with self.variant.opened(name) as points:
+            found = QdrantCollection(self.variant, points, name)
+            if use is not Use.SCAN:
+                yield found
+                return
+            _ = found.contract  # may ask for points
+        yield found
 
     def change_token(self, name: str) -> str | None:
         """None: neither a server nor a shard has a number that changes with every change of a
         record, and with nothing else."""
-
-        def seen(physical: str, _: dict[str, str]) -> None:
-            with self._driver.opened(physical) as collection:
-                collection.state()  # a server says only when it is asked that there is none
-
-        return self._followed(name, seen)
-
-    def status(self, name: str) -> CollectionStatus:
-        def found(physical: str, _: dict[str, str]) -> CollectionStatus:
-            with self._driver.opened(physical) as collection:
-                label = specs.label_of(collection.state().label, physical)
-                return CollectionStatus(
-                    records=collection.count(),
-                    indexed=label is None or label.indexed,
-                    size_bytes=collection.size_bytes(),
-                )
-
-        return self._followed(name, found)
-
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
-        spec = self.describe(name)
-        rows, asked = checked_batch_rows(batch_rows), checked_columns(columns, spec)
-        wanted = None if documents is None else list(dict.fromkeys(documents))
-        return self._scanned(name, spec, asked, wanted, rows)
-
-    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
-        """Keywords are ranked by the engine where it can (Qdrant Edge, `exact=False`, after
-        `build_index`), by its own tokens and BM25; else exactly."""
-        return self._followed(
-            name,
-            lambda physical, aliases: self._searched(physical, aliases, query, limit=limit),
-        )
-
-    def _searched(
-        self, physical: str, aliases: dict[str, str], query: Query, *, limit: int
-    ) -> list[Hit]:
-        with self._driver.opened(physical) as collection:
-            spec = self._described(physical, collection, aliases)
-            label = specs.label_of(collection.state().label, physical)
-            indexed = label is None or label.indexed
-            request = checked_query(query, spec, limit=limit, indexed=indexed)
-            if not query.exact:
-                try:
-                    return self._native(collection, spec, request, query.text, limit=limit)
-                except Inexpressible:
-                    pass  # the engine cannot answer that: answered exactly
-            records = self._records(spec)
-
-            def scan(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-                return _batches(collection, records, columns, None)
-
-            return search_exactly(scan, request, limit=limit)
-
-    def compatibility(self, name: str) -> tuple[Note, ...]:
-        return (*comes_back(self, name), *rounding(self.describe(name)))
-
-    def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
-        known = value_problems(batch, spec)
-        return misfits_of(batch, refused_by(batch, self._records(spec).check, known=known))
+        with self.variant.opened(name) as points:
+            points.state()  # a server says only when it is asked that there is none
+        return None
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
-        return fit(spec, self._driver)
+        return fit(spec, self.variant)
+
+    def check(self, batch: Batch, spec: CollectionSpec) -> Iterable[Problem]:
+        return value_problems(batch, spec)
+
+    def refuse(self, rows: pa.Table, spec: CollectionSpec) -> None:
+        _records(spec, self.variant).check(rows)
 
     def create(self, spec: CollectionSpec) -> None:
-        aliases = self._driver.readable_aliases(spec.name)
-        if spec.name in aliases:
-            raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
-        config = specs.asked_config(spec)
-        if spec.name not in self._driver.names():
-            with suppress(AlreadyExists):  # somebody was faster: is it the same?
-                self._driver.create(spec.name, config, specs.Label(spec).text())
-        with self._driver.opened(spec.name) as collection:
-            label = specs.label_of(collection.state().label, spec.name)
-            found = label.spec if label else self._described(spec.name, collection, aliases)
-            if found != spec:
-                raise AlreadyExists(
-                    f"{spec.name!r} is a collection with another spec; choose another name or "
-                    "drop it"
-                )
-            if label is not None and not label.indexed:  # or a run that was killed left them out
-                collection.complete(config)
+        config = schema.asked_config(spec)
+        self.variant.create(spec.name, config, encoded(Label(spec=spec)))
 
-    def drop(self, name: str) -> None:
-        self._driver.drop(self._physical(name)[0])
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
+        self.variant.drop(name, unless_served=unless_served)
 
-    def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
-        physical, aliases = self._physical(name)
-        with self._driver.opened(physical) as collection:
-            spec = self._described(physical, collection, aliases)
-            new = checked_batch(batch, spec)
-            records = self._records(spec)
-            records.check(new)
-            for piece in _pieces(new):
-                collection.upsert(records.points(piece))
-            documents = list(dict.fromkeys(replaces))
-            for start in range(0, max(1, len(documents)), ASKED_DOCUMENTS):
-                asked = documents[start : start + ASKED_DOCUMENTS]
-                for gone in records.superseded(new, asked):
-                    collection.delete(gone)
+    def point(self, alias: str, name: str) -> None:
+        self.variant.point(alias, name)
 
-    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
-        physical, aliases = self._physical(name)
-        with self._driver.opened(physical) as collection:
-            label = specs.label_of(collection.state().label, physical)
-            if label is not None:
-                spec = self._described(physical, collection, aliases)
-                collection.index_payload(specs.built_indexes(spec, self._driver))
-            foreign = label is None or specs.is_native(label.spec)
-            collection.optimize(progress, keep_numbers=foreign)
-            if label is not None and not label.indexed:
-                asked = specs.asked_config(label.spec)
-                collection.relabel(
-                    specs.Label(label.spec, indexed=True).text(),
-                    limits=asked.get("strict_mode_config"),
-                )
 
-    def promote(self, name: str, *, alias: str) -> None:
-        physical, _ = self._physical(name)
-        names = self._driver.names()
-        if checked_alias(alias) in names:
-            raise AlreadyExists(f"{alias!r} is a collection; choose another alias")
-        if physical not in names:
-            known = ", ".join(sorted(names)) or "none"
-            raise NotFound(f"no collection {physical!r}; there are: {known}")
-        self._driver.point(alias, physical)
+class QdrantCollection:
+    """A collection whose points are open."""
 
-    def _scanned(
-        self,
-        name: str,
-        spec: CollectionSpec,
-        asked: Sequence[str],
-        documents: Sequence[str] | None,
-        rows: int,
-    ) -> Iterator[pa.RecordBatch]:
-        """Everything is read before the first batch is there: until then what an alias stands for
-        may move."""
-        while True:
-            with closing(self._ordered(spec, asked, documents, rows)) as batches:
-                try:
-                    first = next(batches, None)
-                except NotFound:
-                    moved = self._driver.readable_aliases(name).get(name)
-                    if moved in (None, spec.name):
-                        raise
-                    spec = self.describe(name)
-                    checked_columns(asked, spec)
-                    continue
-                if first is not None:
-                    yield first
-                    yield from batches
-                return
+    def __init__(self, variant: Variant, points: OpenPoints, name: str) -> None:
+        self._variant = variant
+        self._points = points
+        self._name = name
+        self._state = points.state()
+        self.label = schema.label_of(self._state.label, name)
 
-    def _ordered(
-        self,
-        spec: CollectionSpec,
-        asked: Sequence[str],
-        documents: Sequence[str] | None,
-        rows: int,
-    ) -> Generator[pa.RecordBatch, None, None]:
-        columns = list(dict.fromkeys([*asked, "id"]))
-        whole = store_schema(spec)
-        schema = pa.schema([whole.field(column) for column in columns])
-        records = self._records(spec)
-
-        def found() -> Iterator[pa.RecordBatch]:
-            with self._driver.opened(spec.name) as collection:
-                yield from _batches(collection, records, columns, documents)
-
-        for batch in ascending(found(), schema=schema, batch_rows=rows):
-            yield batch.select(asked)
-
-    def _native(
-        self,
-        collection: OpenCollection,
-        spec: CollectionSpec,
-        request: Request,
-        text: str | None,
-        *,
-        limit: int,
-    ) -> list[Hit]:
-        """What the engine answers; raises `Inexpressible`."""
-        kept = None if request.filter is None else native_filter(request.filter, spec)
-        records = self._records(spec)
-        rankings: list[list[Hit]] = []
-        if request.nearest is not None:
-            column = request.nearest.column
-            if column.metric not in specs.DISTANCES:
-                raise Inexpressible(f"no distance of Qdrant is {column.metric}")
-            sign = -1.0 if column.metric in (Metric.L2, Metric.L1) else 1.0
-            found = collection.nearest(
-                request.nearest.vector,
-                using=specs.native_name(spec, column.name),
-                payload=records.shown,
-                filter=kept,
-                limit=request.depth,
-            )
-            rankings.append([records.hit(point, sign * point.score) for point in found])
-        if request.terms is not None:
-            key = specs.ranked_key(spec, self._driver)
-            if key is None or text is None:
-                raise Inexpressible("no ranking of texts")
-            found = collection.matching(
-                text, using=key, payload=records.shown, filter=kept, limit=request.depth
-            )
-            rankings.append([records.hit(point, point.score) for point in found])
-        return fused_hits(rankings, limit=limit)
-
-    def _followed(self, name: str, read: Callable[[str, dict[str, str]], Result]) -> Result:
-        """Read a collection, or what an alias stands for: again, where another was promoted and
-        the old one dropped meanwhile. `read` gets its physical name, and all aliases."""
-        aliases = self._driver.readable_aliases(name)
-        while True:
-            physical = aliases.get(name, name)
-            try:
-                return read(physical, aliases)
-            except NotFound:
-                aliases = self._driver.readable_aliases(name)
-                if aliases.get(name, physical) == physical:
-                    raise
-
-    def _description(self, physical: str, aliases: dict[str, str]) -> CollectionSpec:
-        with self._driver.opened(physical) as collection:
-            return self._described(physical, collection, aliases)
-
-    def _described(
-        self, physical: str, collection: OpenCollection, aliases: dict[str, str]
-    ) -> CollectionSpec:
-        state = collection.state()
-
-        def sample(key: str) -> object:
-            filled: Json = {"must_not": [{"is_empty": {"key": key}}]}
-            free = specs.may_filter(state.config, key)
-            for page in collection.pages(
-                vectors=[],
-                payload=[key],
-                filter=filled if free else None,
-                limit=1 if free else SAMPLED_ROWS,
-            ):
-                for payload in page.payloads:
-                    if payload.get(key) not in (None, []):
-                        return payload[key]
-            return None
-
-        return specs.described(
-            physical,
-            state,
-            silent=self._driver.silent,
-            aliases=[alias for alias, target in aliases.items() if target == physical],
-            sample=sample,
+    @cached_property
+    def contract(self) -> CollectionSpec:
+        """The description without its aliases."""
+        return schema.described(
+            self._name, self._state, silent=self._variant.silent, aliases=(), sample=self._sample
         )
 
-    def _records(self, spec: CollectionSpec) -> Records:
-        if specs.is_native(spec):
-            return ForeignRecords(
-                spec, parses=self._driver.parses, as_given=self._driver.keeps_any_vector
-            )
-        return OwnRecords(spec, trusting=self._driver.keeps_unit_vectors)
+    def described(self) -> CollectionSpec:
+        readable = self._variant.readable_aliases(self._name)
+        served = sorted(alias for alias, target in readable.items() if target == self._name)
+        return self.contract.model_copy(update={"aliases": tuple(served)})
 
-    def _physical(self, name: str) -> tuple[str, dict[str, str]]:
-        """The name, which is not an alias, and all aliases."""
-        aliases = self._driver.readable_aliases(name)
-        if name in aliases:
-            raise NotFound(f"{name!r} is an alias; name the collection {aliases[name]!r}")
-        return name, aliases
+    def status(self) -> CollectionStatus:
+        return CollectionStatus(
+            records=self._points.count(),
+            indexed=self.label is None or self.label.indexed,
+            size_bytes=self._points.size_bytes(),
+        )
+
+    def notes(self) -> Iterable[Note]:
+        return rounding(self.contract)
+
+    def scan(
+        self, columns: Sequence[str], *, documents: Sequence[str] | None, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """The order of ids is ours, so everything is read and sorted before the first record."""
+        read = list(dict.fromkeys([*columns, "id"]))
+        whole = store_schema(self.contract)
+        kept = pa.schema([whole.field(column) for column in read])
+
+        def found() -> Iterator[pa.RecordBatch]:
+            with self._variant.opened(self._name) as points:
+                yield from _batches(points, self._records, read, documents)
+
+        for batch in ascending(found(), schema=kept, batch_rows=batch_rows):
+            yield batch.select(columns)
+
+    def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
+        return _batches(self._points, self._records, columns, None)
+
+    def hits(self, request: Request) -> list[Hit] | None:
+        """Keywords are ranked by the engine where it can (Qdrant Edge, after `build_index`), by its
+        own tokens and BM25."""
+        if request.exact:
+            return None
+        kept = None if request.filter is None else native_filter(request.filter, self.contract)
+        rankings = list[list[Hit]]()
+        if request.nearest is not None:
+            rankings.append(self._nearest(request.nearest, kept, limit=request.depth))
+        if request.terms is not None:
+            rankings.append(self._matching(request.text, kept, limit=request.depth))
+        return fused_hits(rankings, limit=request.limit)
+
+    def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
+        self._records.check(rows)
+        for piece in _pieces(rows):
+            self._points.upsert(self._records.points(piece))
+        for start in range(0, max(1, len(replaces)), ASKED_DOCUMENTS):
+            asked = replaces[start : start + ASKED_DOCUMENTS]
+            for gone in self._records.superseded(rows, asked):
+                self._points.delete(gone)
+
+    def build(self, progress: Progress | None) -> None:
+        if self.label is not None:
+            self._points.index_payload(schema.built_indexes(self.contract, self._variant))
+        foreign = self.label is None or schema.is_foreign(self.label.spec)
+        self._points.optimize(progress, keep_numbers=foreign)
+
+    def relabel(self, label: Label) -> None:
+        limits = schema.asked_config(label.spec).get("strict_mode_config")
+        self._points.relabel(encoded(label), limits=limits)
+
+    def complete(self) -> None:
+        if self.label is not None and not self.label.indexed:
+            self._points.complete(schema.asked_config(self.label.spec))
+
+    @cached_property
+    def _records(self) -> Records:
+        return _records(self.contract, self._variant)
+
+    def _sample(self, key: str) -> object:
+        """The first value of a key of the payload."""
+        filled: Json = {"must_not": [{"is_empty": {"key": key}}]}
+        free = schema.may_filter(self._state.config, key)
+        for page in self._points.pages(
+            vectors=[],
+            payload=[key],
+            filter=filled if free else None,
+            limit=1 if free else SAMPLED_ROWS,
+        ):
+            for payload in page.payloads:
+                if payload.get(key) not in (None, []):
+                    return payload[key]
+        return None
+
+    def _nearest(self, request: VectorRequest, kept: Json | None, *, limit: int) -> list[Hit]:
+        column = request.column
+        if column.metric not in schema.DISTANCES:
+            raise Inexpressible(f"no distance of Qdrant is {column.metric}")
+        sign = -1.0 if column.metric in (Metric.L2, Metric.L1) else 1.0
+        found = self._points.nearest(
+            request.vector,
+            using=schema.native_name(self.contract, column.name),
+            payload=self._records.shown,
+            filter=kept,
+            limit=limit,
+        )
+        return [self._records.hit(point, sign * point.score) for point in found]
+
+    def _matching(self, text: str | None, kept: Json | None, *, limit: int) -> list[Hit]:
+        key = schema.ranked_key(self.contract, self._variant)
+        if key is None or text is None:
+            raise Inexpressible("no ranking of texts")
+        found = self._points.matching(
+            text, using=key, payload=self._records.shown, filter=kept, limit=limit
+        )
+        return [self._records.hit(point, point.score) for point in found]
+
+
+def _records(spec: CollectionSpec, variant: Variant) -> Records:
+    if schema.is_foreign(spec):
+        return ForeignRecords(spec, parses=variant.parses, as_given=variant.keeps_any_vector)
+    return ManagedRecords(spec, trusting=variant.keeps_unit_vectors)
 
 
 def _batches(
-    collection: OpenCollection,
+    points: OpenPoints,
     records: Records,
     columns: Sequence[str],
     documents: Sequence[str] | None,
@@ -368,7 +270,7 @@ def _batches(
     starts = [None] if documents is None else range(0, len(documents), ASKED_DOCUMENTS)
     for start in starts:
         asked = [] if start is None or documents is None else documents[start:][:ASKED_DOCUMENTS]
-        for page in collection.pages(
+        for page in points.pages(
             vectors=records.vector_names(columns),
             payload=records.payload_keys(columns),
             filter=records.of_documents(asked) if start is not None else None,

@@ -55,7 +55,8 @@ class OpenCollection(Protocol):
 
     @property
     def contract(self) -> CollectionSpec:
-        """Its columns and their types; what else it says need not be up to date."""
+        """Its columns and their types, and for a search also metrics and whether keywords are
+        searched; what else it says need not be up to date."""
         ...
 
     def described(self) -> CollectionSpec:

@@ -183,7 +183,7 @@ class DriverStore(Generic[D]):
 def _answered(found: OpenCollection, *, query: Query, limit: int) -> list[Hit]:
     """By the engine where it can, else by reading every record."""
     indexed = found.label is None or found.label.indexed
-    request = checked_query(query, found.described(), limit=limit, indexed=indexed)
+    request = checked_query(query, found.contract, limit=limit, indexed=indexed)
     with suppress(Inexpressible):
         hits = found.hits(request)
         if hits is not None:

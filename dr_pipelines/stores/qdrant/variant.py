@@ -1,12 +1,12 @@
 """What the adapter asks of Qdrant, whichever way it is reached.
 
-Two drivers answer: `client` (a server, or the client's local mode) and `edge` (the engine in this
+Two modules answer: `client` (a server, or the client's local mode) and `edge` (the engine in this
 process). Both speak the JSON of Qdrant's REST interface for configurations, payload indexes and
 filters, so that what one reports the other can be asked to make.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -62,7 +62,7 @@ class State:
     label: str | None
 
 
-class OpenCollection(Protocol):
+class OpenPoints(Protocol):
     """A collection for the length of one operation. All changes are idempotent, and durable when
     the collection is left."""
 
@@ -126,7 +126,7 @@ class OpenCollection(Protocol):
         ...
 
 
-class Driver(Protocol):
+class Variant(Protocol):
     """A place with collections. Every call raises this package's errors only."""
 
     @property
@@ -181,12 +181,12 @@ class Driver(Protocol):
         is one of that name."""
         ...
 
-    def drop(self, name: str) -> None:
-        """Remove a collection that no alias stands for (`Refused`, or `Damaged` where one that
-        cannot be read might); a missing one is a no-op."""
+    def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
+        """Remove a collection; a missing one is a no-op. `unless_served` raises where an alias
+        stands for it, or might; it is called where nobody can promote it any more."""
         ...
 
-    def opened(self, name: str) -> AbstractContextManager[OpenCollection]:
+    def opened(self, name: str) -> AbstractContextManager[OpenPoints]:
         """The collection; raises `NotFound`."""
         ...
 

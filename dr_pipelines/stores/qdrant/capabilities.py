@@ -4,27 +4,27 @@ from collections.abc import Iterator
 
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
 from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
-from dr_pipelines.stores.qdrant import sections, specs
-from dr_pipelines.stores.qdrant.driver import Driver
+from dr_pipelines.stores.qdrant import schema, sections
+from dr_pipelines.stores.qdrant.variant import Variant
 from dr_pipelines.stores.shared.fitting import RULES, Native, fit_to
 
 
-def fit(spec: CollectionSpec, driver: Driver) -> CompatibilityReport:
-    """Columns are always carried; the rest by what the driver has in force."""
+def fit(spec: CollectionSpec, variant: Variant) -> CompatibilityReport:
+    """Columns are always carried; the rest by what the variant has in force."""
     plain = spec.model_copy(update={"vectors": tuple(_without_index(v) for v in spec.vectors)})
     native = Native(
         engine=sections.ENGINE,
-        metrics=frozenset(specs.DISTANCES),
-        dtypes=frozenset(specs.DATATYPES),
+        metrics=frozenset(schema.DISTANCES),
+        dtypes=frozenset(schema.DATATYPES),
         kinds=frozenset(VectorKind),
-        indexes={specs.HNSW: frozenset(specs.NAMES)},
-        default_index=specs.HNSW,
-        shards="shard_number" not in driver.silent,
-        replicas="replication_factor" not in driver.silent,
+        indexes={schema.HNSW: frozenset(schema.NAMES)},
+        default_index=schema.HNSW,
+        shards="shard_number" not in variant.silent,
+        replicas="replication_factor" not in variant.silent,
     )
     fitted = fit_to(plain, native)
     return CompatibilityReport(
-        fitted.spec, (*_sparse_notes(spec), *fitted.notes, *_lacking(spec, driver))
+        fitted.spec, (*_sparse_notes(spec), *fitted.notes, *_lacking(spec, variant))
     )
 
 
@@ -40,15 +40,17 @@ def _sparse_notes(spec: CollectionSpec) -> Iterator[Note]:
             yield Note(f"vectors.{vector.name}.index", Outcome.APPROXIMATED, said)
 
 
-def _lacking(spec: CollectionSpec, driver: Driver) -> Iterator[Note]:
+def _lacking(spec: CollectionSpec, variant: Variant) -> Iterator[Note]:
     """Parts of another Qdrant that this one keeps and does not apply."""
-    section = specs.section_of(spec)
+    section = schema.section_of(spec)
     asked = sections.unpacked(section)
-    paths = [path for path in driver.silent if sections.value_at(asked, path) not in (None, {}, [])]
+    paths = [
+        path for path in variant.silent if sections.value_at(asked, path) not in (None, {}, [])
+    ]
     for part in sorted({sections.part_of(path) for path in paths}):
         outcome = Outcome.LOST if part.rpartition(".")[2] in RULES else Outcome.APPROXIMATED
         yield Note(
-            part, outcome, f"kept for a way back; not in force, or in part, in {driver.variant}"
+            part, outcome, f"kept for a way back; not in force, or in part, in {variant.variant}"
         )
 
 

@@ -1,8 +1,6 @@
 """From a specification to a configuration of Qdrant, and back from what the engine reports."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dr_pipelines.errors import Damaged
@@ -18,9 +16,19 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.planning.parts import UNREPORTED
 from dr_pipelines.stores.qdrant import sections
-from dr_pipelines.stores.qdrant.driver import Driver, Json, State
 from dr_pipelines.stores.qdrant.foreign import Foreign, foreign_columns
 from dr_pipelines.stores.qdrant.sections import ENGINE
+from dr_pipelines.stores.qdrant.variant import Json, State, Variant
+from dr_pipelines.stores.shared.label import Label, decoded
+from dr_pipelines.stores.shared.layout import (
+    LAYOUT,
+    ROLES,
+    Layout,
+    Role,
+    laid_out,
+    layout_of,
+    roles_of,
+)
 
 DISTANCES = {
     Metric.COSINE: "Cosine",
@@ -48,44 +56,20 @@ INDEX_TYPES = {
     FieldType.STRINGS: "keyword",
 }
 TEXT_INDEX = {"type": "text", "tokenizer": "word", "lowercase": True, "scoring": {"type": "bm25"}}
-NATIVE = "native"
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What is kept with a collection that this package made."""
-
-    spec: CollectionSpec
-    indexed: bool = False
-
-    def text(self) -> str:
-        return json.dumps(
-            {"format": 1, "indexed": self.indexed, "spec": self.spec.model_dump(mode="json")},
-            ensure_ascii=False,
-            sort_keys=True,
-        )
 
 
 def label_of(text: str | None, name: str) -> Label | None:
     """The label of a collection; None where it has none."""
-    if text is None:
-        return None
-    try:
-        found = json.loads(text)
-        return Label(CollectionSpec.model_validate(found["spec"]), bool(found["indexed"]))
-    except (ValueError, KeyError, TypeError) as error:  # pydantic's is a ValueError
-        raise Damaged(
-            f"the specification of {name!r} is unreadable; restore it from a recovery point"
-        ) from error
+    return None if text is None else decoded(text, of=repr(name))
 
 
 def section_of(spec: CollectionSpec) -> Json:
     return spec.engine.get(ENGINE, {})
 
 
-def is_native(spec: CollectionSpec) -> bool:
+def is_foreign(spec: CollectionSpec) -> bool:
     """Whether points have the ids and payloads that another program gave them."""
-    return bool(section_of(spec).get("layout", {}).get("records") == NATIVE)
+    return layout_of(section_of(spec)) is Layout.FOREIGN
 
 
 def native_name(spec: CollectionSpec, column: str) -> str:
@@ -115,20 +99,19 @@ def asked_config(spec: CollectionSpec) -> Json:
     return config
 
 
-def built_indexes(spec: CollectionSpec, driver: Driver) -> Json:
+def built_indexes(spec: CollectionSpec, variant: Variant) -> Json:
     """All payload indexes that `build_index` makes sure of."""
     schema: Json = dict(asked_config(spec)["payload_schema"])
-    if driver.ranks_texts and spec.keyword_index and not is_native(spec):
+    if variant.ranks_texts and spec.keyword_index and not is_foreign(spec):
         schema.setdefault("text", TEXT_INDEX)
     return schema
 
 
-def ranked_key(spec: CollectionSpec, driver: Driver) -> str | None:
+def ranked_key(spec: CollectionSpec, variant: Variant) -> str | None:
     """The key of the payload by whose texts the engine ranks, if there is one."""
-    layout = section_of(spec).get("layout", {})
-    key = layout.get("text") if is_native(spec) else "text"
+    key = roles_of(section_of(spec)).get(Role.TEXT) if is_foreign(spec) else "text"
     index = section_of(spec).get("indexes", {}).get("payload", {}).get(key, {})
-    return str(key) if driver.ranks_texts and index.get("scoring") else None
+    return str(key) if variant.ranks_texts and index.get("scoring") else None
 
 
 def may_filter(config: Json, key: str) -> bool:
@@ -164,7 +147,7 @@ def described(
     if not found:
         raise Damaged(f"{name!r} has none of its vectors; restore it from a recovery point")
     section = sections.packed(config, _other_datatypes(config))
-    for key in ("layout", "columns"):
+    for key in (LAYOUT, ROLES, "columns"):
         if key in section_of(spec):
             section[key] = section_of(spec)[key]
     if unreported:
@@ -188,7 +171,7 @@ def _spec(name: str, config: Json, foreign: Foreign, aliases: Sequence[str]) -> 
         for column, native in foreign.vectors.items()
     ]
     section = sections.packed(config, _other_datatypes(config))
-    section["layout"] = {"records": NATIVE} | ({"text": foreign.text} if foreign.text else {})
+    section |= laid_out(Layout.FOREIGN, {Role.TEXT: foreign.text})
     if foreign.renamed:
         section["columns"] = foreign.renamed
     return CollectionSpec(
@@ -224,7 +207,7 @@ def _dense(vector: Vector, params: Json, shared: Json) -> Json:
 
 def _payload_indexes(spec: CollectionSpec) -> Iterator[tuple[str, Json]]:
     """Those that this package's own layout needs."""
-    if is_native(spec):
+    if is_foreign(spec):
         return
     yield "document_id", {"type": "keyword"}
     for field in spec.fields:

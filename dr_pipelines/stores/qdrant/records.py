@@ -24,14 +24,14 @@ from dr_pipelines.model.collection import CollectionSpec, FieldType, Vector
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.qdrant import values
-from dr_pipelines.stores.qdrant.driver import (
+from dr_pipelines.stores.qdrant.foreign_records import native_id
+from dr_pipelines.stores.qdrant.variant import (
     Json,
     Page,
     Point,
     PointId,
     Scored,
 )
-from dr_pipelines.stores.qdrant.foreign_records import native_id
 from dr_pipelines.stores.qdrant.vectors import check_sizes, found_vectors, given_vectors
 from dr_pipelines.stores.shared.floats import settled
 
@@ -42,7 +42,7 @@ LARGEST = sys.float_info.max
 SHOWN = ("id", "document_id", "text")
 
 
-class OwnRecords:
+class ManagedRecords:
     """Records of one collection as points."""
 
     def __init__(self, spec: CollectionSpec, *, trusting: bool) -> None:
