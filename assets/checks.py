@@ -65,7 +65,7 @@ def audited(audit: Callable[..., Audit], subject: Subject) -> dg.AssetCheckResul
     """One property of the days that were ingested."""
     answer = audit(
         subject.protected.lineage(),
-        repository=subject.history.repository,
+        history=subject.history,
         days=days_of_run(subject.run.tags),
     )
     return check_result(answer.passed, answer.summary, {"examined": answer.examined})
@@ -84,7 +84,7 @@ def restorable(subject: Subject) -> dg.AssetCheckResult:
     the counts and digests of the manifest: what a restore does, into nothing."""
     history = subject.history
     point, proven = newest_snapshot(history), newest_proof(history).number
-    verification = check_restorable(history.repository, point, proven=proven)
+    verification = check_restorable(history, point, proven=proven)
     problems = [f"{finding.key}: {finding.problem}" for finding in verification.findings]
     facts = {
         "objects": verification.objects,

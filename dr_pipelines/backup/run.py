@@ -86,7 +86,7 @@ def _snapshot(plan: BackupPlan, resources: Resources) -> Snapshot:
 def _prove(history: History) -> Verification:
     """Read what a restore of the snapshot would read; if it is sound, the log says so."""
     point, proven = newest_snapshot(history), newest_proof(history)
-    verification = check_restorable(history.repository, point, proven=proven.number)
+    verification = check_restorable(history, point, proven=proven.number)
     if verification.sound:
         record_proof(history, point, checks=CHECKS)
     return verification

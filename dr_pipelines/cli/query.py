@@ -42,7 +42,7 @@ def diff(
 
     project = open_project(policies, collection)
     before, after = point_at(project, collection, a), point_at(project, collection, b)
-    difference = verb.diff(project.reading(), before, after, limit=limit)
+    difference = verb.diff(project.collection(collection).history(), before, after, limit=limit)
     return give(_diff_answer(collection, difference), as_json=as_json)
 
 

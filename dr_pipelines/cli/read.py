@@ -96,7 +96,7 @@ def documents(
         rows = live_documents(live_store(project, collection), collection)
         return _print_documents(collection, "store", rows, as_json=as_json)
     point = point_at(project, collection, at or "latest")
-    rows = stored_documents(project.reading(), point)
+    rows = stored_documents(project.collection(collection).history(), point)
     return _print_documents(collection, point.id, rows, as_json=as_json)
 
 

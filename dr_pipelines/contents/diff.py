@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import RecoveryPoint
-from dr_pipelines.repository.fold import State, fold_point
-from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.repository.two_states import Changes
 
@@ -61,9 +61,9 @@ class Diff:
         return not (self.added_total or self.removed_total or self.changed_total)
 
 
-def diff(repository: Repository, a: RecoveryPoint, b: RecoveryPoint, *, limit: int = LIMIT) -> Diff:
+def diff(history: History, a: RecoveryPoint, b: RecoveryPoint, *, limit: int = LIMIT) -> Diff:
     """Changes of documents from `a` to `b`, whichever is older. Raises `Damaged`."""
-    with fold_point(repository, a) as before, fold_point(repository, b) as after:
+    with history.fold_point(a) as before, history.fold_point(b) as after:
         changes = Changes(before, after)
         present = before.counts().documents
         return Diff(

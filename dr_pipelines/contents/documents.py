@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.fold import State, fold_point
-from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import strings, text_hashes
 from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.repository.texts import in_order_of_documents, with_hashes
@@ -77,13 +77,13 @@ def states_digest(rows: Iterable[DocumentRow]) -> str:
     return digest.value
 
 
-def stored_documents(repository: Repository, point: RecoveryPoint) -> Iterator[DocumentRow]:
+def stored_documents(history: History, point: RecoveryPoint) -> Iterator[DocumentRow]:
     """Documents at a recovery point, ascending by id, those without chunks included.
 
     Bounded memory: one segment's text at a time. Raises `Damaged` where a text does not have the
     hash that was noted of it when it was read.
     """
-    with fold_point(repository, point) as state:
+    with history.fold_point(point) as state:
         for batch in with_hashes(state, _hashes(state)):
             yield from _kept_rows(batch, state)
 

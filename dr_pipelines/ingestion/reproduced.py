@@ -5,12 +5,11 @@ import pyarrow as pa
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.canaries import Tolerance
-from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.query import FloatArray
-from dr_pipelines.model.recovery_point import RecoveryPoint, SegmentRef
+from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import Embedder
-from dr_pipelines.repository.fold import State, fold_point
-from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.repository.two_states import other_vectors
 
@@ -19,7 +18,6 @@ def require_reproduced(
     point: RecoveryPoint,
     made: State,
     *,
-    repository: Repository,
     embedder: Embedder,
     allowed: Tolerance,
 ) -> int:
@@ -29,14 +27,14 @@ def require_reproduced(
     agree within what is `allowed`. Returns how many differ in bits. Raises
     `Damaged` beyond that, and when the kept vectors cannot be read.
     """
-    with fold_point(repository, point) as original:
+    with History(made.repository, point.collection).fold_point(point) as original:
         pairs = other_vectors(made, original)
         if pairs.num_rows and _must_be_exact(point, embedder):
             raise Damaged(
                 f"{point.collection}: {pairs.num_rows} vectors made again differ from those kept, "
                 "in the same environment under a reproducible profile. Use --route load"
             )
-        _require_close(pairs, original, made, point, repository, allowed)
+        _require_close(pairs, original, made, point, allowed)
     return int(pairs.num_rows)
 
 
@@ -50,7 +48,6 @@ def _require_close(
     original: State,
     made: State,
     point: RecoveryPoint,
-    repository: Repository,
     allowed: Tolerance,
 ) -> None:
     name = point.manifest.spec.vectors[0].name
@@ -58,20 +55,8 @@ def _require_close(
         [("other_row", "list"), ("row", "list")]
     )
     for group in groups.to_pylist():
-        ours = _vectors(
-            repository,
-            made.segments[group["segment"]],
-            group["row_list"],
-            made.spec,
-            name,
-        )
-        theirs = _vectors(
-            repository,
-            original.segments[group["other_segment"]],
-            group["other_row_list"],
-            original.spec,
-            name,
-        )
+        ours = _vectors(made, group["segment"], group["row_list"], name)
+        theirs = _vectors(original, group["other_segment"], group["other_row_list"], name)
         component, cosine = distance(ours, theirs)
         if not allowed.covers(component, cosine):
             raise Damaged(
@@ -93,9 +78,10 @@ def distance(a: FloatArray, b: FloatArray) -> tuple[float, float]:
     return float(np.abs(x - y).max()), float((1 - cosines).max())
 
 
-def _vectors(
-    repository: Repository, ref: SegmentRef, rows: list[int], spec: CollectionSpec, name: str
-) -> FloatArray:
-    table = read_segment(repository, ref, spec=spec, columns=[name]).take(pa.array(rows))
+def _vectors(state: State, segment: int, rows: list[int], name: str) -> FloatArray:
+    ref = state.segments[segment]
+    table = read_segment(state.repository, ref, spec=state.spec, columns=[name]).take(
+        pa.array(rows)
+    )
     values: FloatArray = table[name].combine_chunks().flatten().to_numpy()
     return values.reshape(len(rows), -1)

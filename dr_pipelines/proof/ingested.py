@@ -28,7 +28,6 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.proof.verify import check_rows
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import count_records, read_chunks, read_segment
 
@@ -61,11 +60,11 @@ NOTHING = Audit(0, ("nothing was ingested yet",))
 
 
 def audit_counts(
-    lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
+    lineage: Lineage, *, history: History, days: Collection[str] | None = None
 ) -> Audit:
     """Changes of the source against what was read of them, day by day; what was quarantined, and a
     log that holds nothing of a source that has something, are problems. Examines changes."""
-    manifest = _manifest(lineage, repository)
+    manifest, repository = history.manifest(), history.repository
     examined, problems = 0, list[str]()
     for partition in source_days(lineage):
         name = partition.day.isoformat()
@@ -79,10 +78,10 @@ def audit_counts(
 
 
 def audit_schema(
-    lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
+    lineage: Lineage, *, history: History, days: Collection[str] | None = None
 ) -> Audit:
     """Every kept row of some days against the rules of its stage. Examines rows."""
-    manifest = _manifest(lineage, repository)
+    manifest, repository = history.manifest(), history.repository
     if manifest is None:
         return NOTHING
     examined, problems = 0, list[str]()
@@ -99,10 +98,10 @@ def audit_schema(
 
 
 def audit_provenance(
-    lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
+    lineage: Lineage, *, history: History, days: Collection[str] | None = None
 ) -> Audit:
     """How everything kept was made, against the policy and against each other. Examines objects."""
-    manifest = _manifest(lineage, repository)
+    manifest = history.manifest()
     if manifest is None:
         return NOTHING
     problems = list[str]()
@@ -119,7 +118,7 @@ def audit_provenance(
             examined += 1
             if ref.provenance != expected[ref.stage]:
                 problems.append(f"{name}: {ref.key} was made by another {ref.stage} stage")
-    for segment in segments(repository, manifest):
+    for segment in history.segments(manifest):
         examined += 1
         if segment.provenance not in (None, made_by):
             problems.append(f"{segment.key} holds vectors of another provenance")
@@ -127,13 +126,14 @@ def audit_provenance(
 
 
 def audit_digests(
-    lineage: Lineage, *, repository: Repository, days: Collection[str] | None = None
+    lineage: Lineage, *, history: History, days: Collection[str] | None = None
 ) -> Audit:
     """Digests of every day, recomputed from the values that are kept, against the manifest's.
 
     Vectors are compared where the day's own segments still hold them all. Examines objects.
     """
-    manifest = _manifest(lineage, repository)
+    del lineage  # what is in the log is compared with itself
+    manifest, repository = history.manifest(), history.repository
     if manifest is None:
         return NOTHING
     examined, problems = 0, list[str]()
@@ -142,10 +142,6 @@ def audit_digests(
         examined += len(partition.chunks) + len(segments)
         problems += _digest_problems(repository, manifest, segments, day=name)
     return Audit(examined or _quiet(manifest, days), tuple(problems))
-
-
-def _manifest(lineage: Lineage, repository: Repository) -> Manifest | None:
-    return History(repository, lineage.collection).manifest()
 
 
 def _chosen(manifest: Manifest, days: Collection[str] | None) -> Iterator[tuple[str, Partition]]:

@@ -16,20 +16,18 @@ from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
 
 
-def check_restorable(
-    repository: Repository, point: RecoveryPoint, *, proven: int = 0
-) -> Verification:
+def check_restorable(history: History, point: RecoveryPoint, *, proven: int = 0) -> Verification:
     """Prove a point by what a restore does, into nothing: every object has its size, those that
     the point `proven` did not have are read and hashed, and the fold adds up to the manifest."""
-    started = time.monotonic()
+    started, repository = time.monotonic(), history.repository
     refs = {ref.key: ref for ref in reachable(repository, point.entry, point.manifest)}
     already = frozenset[str]()
     if proven:
-        before = History(repository, point.collection).point(proven)
+        before = history.point(proven)
         already = frozenset(ref.key for ref in reachable(repository, before.entry, before.manifest))
     findings = [
         *_findings(repository, refs.values(), already),
-        *_state_findings(repository, point),
+        *_state_findings(history, point),
     ]
     size = sum(ref.size_bytes for key, ref in refs.items() if key not in already)
     seconds = time.monotonic() - started
@@ -49,8 +47,8 @@ def _findings(
             yield Finding(ref.key, str(error))
 
 
-def _state_findings(repository: Repository, point: RecoveryPoint) -> Iterator[Finding]:
+def _state_findings(history: History, point: RecoveryPoint) -> Iterator[Finding]:
     try:
-        require_state(repository, point)
+        require_state(history, point)
     except (Damaged, NotFound) as error:
         yield Finding(point.entry.body.manifest.key, str(error))

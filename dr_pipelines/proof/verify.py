@@ -33,7 +33,6 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.canary_objects import read_canaries
 from dr_pipelines.repository.checkpoints import read_documents
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.prefetch import map_concurrently
 from dr_pipelines.repository.reachability import reachable
@@ -186,9 +185,7 @@ class _Walk:
         return attempt(ref.key, check)
 
     def check_state(self, point: RecoveryPoint) -> Finding | None:
-        return attempt(
-            point.entry.body.manifest.key, partial(require_state, self.repository, point)
-        )
+        return attempt(point.entry.body.manifest.key, partial(require_state, self.history, point))
 
 
 def attempt(key: str, check: Callable[[], object]) -> Finding | None:
@@ -241,9 +238,9 @@ def _check_segment(repository: Repository, ref: SegmentRef, spec: CollectionSpec
         raise Damaged(f"{ref.index.key}: differs from the segment it belongs to")
 
 
-def require_state(repository: Repository, point: RecoveryPoint) -> None:
+def require_state(history: History, point: RecoveryPoint) -> None:
     """The fold gives the counts and digests that the manifest says; raises `Damaged`."""
-    with fold_point(repository, point) as state:
+    with history.fold_point(point) as state:
         if point.until is not None:
             return
         counts, digests = state.counts(), state.digests()

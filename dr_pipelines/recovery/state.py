@@ -23,9 +23,8 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.reembed import reembed
 from dr_pipelines.recovery.resources import Resources
-from dr_pipelines.repository.fold import State, fold, fold_point
+from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 
 
@@ -68,23 +67,22 @@ def expected_state(
     Raises `Damaged` where it does not add up to what the point says.
     """
     repository, lineage, embedded = resources.repository, resources.lineage, 0
-    manifest = _manifest_at(repository, point)
+    history = History(repository, point.collection)
+    manifest = _manifest_at(history, point)
     if plan.route is Route.REPLAY and lineage is not None:
         with watch.phase("embed") as rows:
             made = reembed(point, lineage, repository=repository, progress=progress)
             rows[0] = embedded = made.embedded
-        history = History(repository, lineage.collection)
         canaries = canaries_for(lineage, history=history, manifest=manifest)
         manifest = _replayed_manifest(manifest, made.segments, lineage, point, canaries)
-    with fold(repository, manifest) as state:
+    with history.fold(manifest) as state:
         counts, digests = state.counts(), state.digests()
-        identical = _require_expected(point, digests, repository=repository, route=plan.route)
+        identical = _require_expected(point, digests, history=history, route=plan.route)
         if not identical and lineage and manifest.provenance == point.manifest.provenance:
             with watch.phase("compare"):
                 require_reproduced(
                     point,
                     state,
-                    repository=repository,
                     embedder=lineage.embedder,
                     allowed=kept_tolerance(point.manifest, repository),
                 )
@@ -103,7 +101,7 @@ def recounted(repository: Repository, manifest: Manifest, cut: SourcePosition) -
     return manifest.model_copy(update={"partitions": manifest.partitions | partitions})
 
 
-def _manifest_at(repository: Repository, point: RecoveryPoint) -> Manifest:
+def _manifest_at(history: History, point: RecoveryPoint) -> Manifest:
     """The manifest of a point, cut where the point is."""
     cut = point.until
     if cut is None:
@@ -115,7 +113,7 @@ def _manifest_at(repository: Repository, point: RecoveryPoint) -> Manifest:
     }
     refs = tuple(
         ref.model_copy(update={"until": min(ref.until or cut, cut, key=_order)})
-        for ref in segments(repository, point.manifest)
+        for ref in history.segments(point.manifest)
     )
     update = {"partitions": partitions, "pages": (), "segments": refs}
     return point.manifest.model_copy(update=update)
@@ -150,10 +148,10 @@ def _replayed_manifest(
 
 
 def _require_expected(
-    point: RecoveryPoint, digests: Digests, *, repository: Repository, route: Route
+    point: RecoveryPoint, digests: Digests, *, history: History, route: Route
 ) -> bool:
     """True if a state's vectors are those of the point, bit for bit; its content must be."""
-    expected = _expected(point, repository=repository)
+    expected = _expected(point, history)
     if (digests.content, digests.documents) != (expected.content, expected.documents):
         raise Damaged(
             f"{point.collection}: the rows kept for {point.id} do not add up to the digests of "
@@ -169,8 +167,8 @@ def _require_expected(
     return False
 
 
-def _expected(point: RecoveryPoint, *, repository: Repository) -> Digests:
+def _expected(point: RecoveryPoint, history: History) -> Digests:
     if point.until is None:
         return point.manifest.digests
-    with fold_point(repository, point) as state:
+    with history.fold_point(point) as state:
         return state.digests()

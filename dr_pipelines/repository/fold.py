@@ -22,7 +22,6 @@ from dr_pipelines.model.recovery_point import (
     Counts,
     Digests,
     Manifest,
-    RecoveryPoint,
     SegmentRef,
     SourcePosition,
 )
@@ -263,13 +262,6 @@ def fold(
     with fold_inputs(
         repository, inputs, spec=manifest.spec, until=until, documents=documents
     ) as state:
-        yield state
-
-
-@contextmanager
-def fold_point(repository: Repository, point: RecoveryPoint) -> Iterator[State]:
-    """The state at a recovery point."""
-    with fold(repository, point.manifest, until=point.until) as state:
         yield state
 
 

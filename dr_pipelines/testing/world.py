@@ -51,7 +51,6 @@ from dr_pipelines.protocols import (
 )
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Witness
 from dr_pipelines.repository.points import resolve
@@ -269,7 +268,7 @@ class Process:
 
     def folded(self, at: str = "latest") -> Contents:
         """The contents of a recovery point."""
-        with fold_point(self.repository, self.point(at)) as state:
+        with self.history.fold_point(self.point(at)) as state:
             return grouped(newest_rows(state))
 
 

@@ -31,7 +31,6 @@ from dr_pipelines.model.recovery_point import Timeline, Writer
 from dr_pipelines.monitoring.exposure import protection_status
 from dr_pipelines.planning.freshness import Protection, protection
 from dr_pipelines.proof.points import newest_snapshot, record_proof
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
@@ -258,7 +257,8 @@ def test_nan_and_infinities_are_kept_to_the_bit() -> None:
     name = store.aliases().get("items", "items")
     stored = store.held[name].table["embedding"].combine_chunks().flatten().to_numpy()
     assert snapshot(store, repository).equal
-    with fold_point(repository, History(repository, "items").latest()) as state:
+    history = History(repository, "items")
+    with history.fold_point(history.latest()) as state:
         rows = pa.concat_tables(list(newest_rows(state)))
     restored = rows["embedding"].combine_chunks().flatten().to_numpy()
     assert restored.view(np.uint32).tolist() == stored.view(np.uint32).tolist()

@@ -110,9 +110,9 @@ def test_the_proof_is_of_the_snapshot_that_was_read_not_of_a_newer_one(
 
     checked = list[int]()
 
-    def overtaken(repository: Any, point: Any, *, proven: int) -> Any:
+    def overtaken(history: Any, point: Any, *, proven: int) -> Any:
         checked.append(point.number)
-        verification = restorable.check_restorable(repository, point, proven=proven)
+        verification = restorable.check_restorable(history, point, proven=proven)
         process.backup()
         return verification
 

@@ -22,7 +22,6 @@ from dr_pipelines.model.details import PreimageEvidence
 from dr_pipelines.model.record import DOCUMENT_ROW, store_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import LogEntry
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.repository.segments import read_segment
@@ -465,7 +464,7 @@ class Collections(RuleBasedStateMachine):
         repository, position = self.processes[0].repository, self.model.points[number]
         point = History(repository, self.world.collection).point(number)
         manifest = point.manifest
-        with fold_point(repository, point) as state:
+        with History(repository, point.collection).fold_point(point) as state:
             assert grouped(newest_rows(state)) == position.state()
             assert state.digests() == manifest.digests
             assert state.counts() == manifest.counts

@@ -62,9 +62,7 @@ def problems(process: Process) -> list[str]:
     """Findings of the audits against any day that was read; each audit must have examined
     something."""
     audits, days = (audit_counts, audit_schema, audit_provenance, audit_digests), covered(process)
-    examined = [
-        audit(process.lineage, repository=process.repository, days=days) for audit in audits
-    ]
+    examined = [audit(process.lineage, history=process.history, days=days) for audit in audits]
     return [audit.summary for audit in examined if not audit.passed]
 
 

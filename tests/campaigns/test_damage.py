@@ -24,7 +24,6 @@ from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository import manifests
 from dr_pipelines.repository.codec import encode_table
 from dr_pipelines.repository.evidence import record_evidence
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft, Witness, encode_entry
 from dr_pipelines.repository.reachability import reachable
@@ -176,7 +175,7 @@ def _needs(process: Process) -> tuple[list[str], dict[str, tuple[str, Route]]]:
         refs = [ref.key for ref in reachable(repository, entry, point.manifest)]
         keys |= dict.fromkeys([key, *refs])
         read = [key, entry.body.manifest.key, *(page.key for page in point.manifest.pages)]
-        with fold_point(repository, point) as state:
+        with History(repository, point.collection).fold_point(point) as state:
             for number, ref in enumerate(state.segments):
                 used = len(state.rows_of(number))
                 read += [ref.index.key, *([ref.key] if used else [])]
@@ -329,7 +328,7 @@ def test_rows_that_were_changed_with_their_hashes_are_found_by_level_3(setting: 
 def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
     """Objects with changed texts and consistent hashes, up to the log entry."""
     spec, manifest = point.manifest.spec, point.manifest
-    with fold_point(process.repository, point) as state:
+    with History(process.repository, point.collection).fold_point(point) as state:
         numbers = range(len(state.segments) - len(manifest.segments), len(state.segments))
         ref = next(state.segments[n] for n in numbers if len(state.rows_of(n)))
     rows = read_segment(process.repository, ref, spec=spec)

@@ -152,7 +152,7 @@ def test_every_state_the_feed_ever_had_is_in_the_repository(backfilled: Backfill
     wrong = []
     for truth in backfilled.truths:
         point = at_position(History(repository, "rustsec"), truth.position)
-        rows = list(stored_documents(repository, point))
+        rows = list(stored_documents(History(repository, point.collection), point))
         if (len(rows), states_digest(rows)) != (truth.documents, truth.digest):
             wrong.append(truth)
     assert wrong == []

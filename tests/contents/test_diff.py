@@ -58,7 +58,7 @@ def process() -> Process:
 
 
 def between(process: Process, a: str, b: str, *, limit: int = 100) -> Diff:
-    return diff(process.repository, process.point(a), process.point(b), limit=limit)
+    return diff(process.history, process.point(a), process.point(b), limit=limit)
 
 
 def test_a_diff_names_everything_once(process: Process) -> None:
@@ -85,7 +85,7 @@ def test_the_other_direction_is_the_mirror_image(process: Process) -> None:
 def test_a_point_is_equal_to_itself_and_to_its_replay(process: Process) -> None:
     before = process.point()
     process.replay(MONDAY.date(), TUESDAY.date())
-    difference = diff(process.repository, before, process.point())
+    difference = diff(process.history, before, process.point())
     assert difference.equal
     assert difference.unchanged == 6
 
@@ -107,7 +107,7 @@ def test_vectors_alone_may_differ(process: Process) -> None:
     rows = rows.set_column(place, kind, pa.array([[1.0, 0.0, 0.0, 0.0]], kind.type))
     process.store.write(physical, rows)
     process.backup()
-    difference = diff(process.repository, before, process.point())
+    difference = diff(process.history, before, process.point())
     assert difference.changed == (DocumentChange("same", text=False, vectors=True, fields=()),)
 
 

@@ -21,7 +21,6 @@ from dr_pipelines.contents.documents import (
 )
 from dr_pipelines.errors import Damaged
 from dr_pipelines.repository import rows
-from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import at_position
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.testing.memory_store import MemoryVectorStore
@@ -64,7 +63,7 @@ def process() -> Process:
 
 
 def listed(process: Process, at: str = "latest") -> list[DocumentRow]:
-    return list(stored_documents(process.repository, process.point(at)))
+    return list(stored_documents(process.history, process.point(at)))
 
 
 def test_every_document_is_listed_with_its_version_and_hash(process: Process) -> None:
@@ -163,11 +162,7 @@ def _states() -> Iterator[tuple[int, int, str]]:
 def test_every_state_of_the_handbook_is_answered(handbook: Process) -> None:
     wrong = []
     for position, documents, digest in _states():
-        listed = list(
-            stored_documents(
-                handbook.repository, at_position(History(handbook.repository, "notes"), position)
-            )
-        )
+        listed = list(stored_documents(handbook.history, at_position(handbook.history, position)))
         if (len(listed), states_digest(listed)) != (documents, digest):
             wrong.append(position)
     assert wrong == []

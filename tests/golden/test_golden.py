@@ -31,7 +31,6 @@ from dr_pipelines.model.recovery_point import (
     Writer,
 )
 from dr_pipelines.proof.verify import verify
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import points
 from dr_pipelines.repository.reachability import reachable
@@ -108,7 +107,7 @@ def test_every_point_is_what_it_was_and_the_independent_reader_agrees(
 ) -> None:
     history, number = History(opened(golden), collection), 0
     for point in points(history):
-        with fold_point(history.repository, point) as state:
+        with history.fold_point(point) as state:
             assert state.digests() == point.manifest.digests
             assert state.counts() == point.manifest.counts
             tables = list(newest_rows(state))

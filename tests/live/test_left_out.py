@@ -16,7 +16,6 @@ from dr_pipelines.model.recovery import Recovery, Request
 from dr_pipelines.proof.verify import verify
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
@@ -52,7 +51,8 @@ def ids(store: Picky) -> set[str]:
 
 
 def ids_kept(repository: Repository) -> set[str]:
-    with fold_point(repository, History(repository, "items").latest()) as state:
+    history = History(repository, "items")
+    with history.fold_point(history.latest()) as state:
         tables = list(newest_rows(state))
     return {key for table in tables for key in table["id"].to_pylist()}
 

@@ -21,7 +21,6 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository import rows as repository_rows
-from dr_pipelines.repository.fold import fold_point
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
@@ -102,7 +101,7 @@ def test_segments_and_writes_of_long_records_have_fewer_rows(
     compact(History(repository, "long"), live=Live(store, OneAtATime(), "long"))
     require_small(repository, least=RECORDS * PIECES * TEXT_BYTES // LIMIT // 4)
     point = History(repository, "long").latest()
-    with fold_point(repository, point) as state:
+    with History(repository, point.collection).fold_point(point) as state:
         tables = list(newest_rows(state))
     assert max(table.nbytes for table in tables) < 3 * LIMIT
     assert sum(table.num_rows for table in tables) == RECORDS * PIECES

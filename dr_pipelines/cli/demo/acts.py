@@ -98,7 +98,7 @@ def _check_golden(story: Story, right: int) -> None:
 def _check_truth(story: Story) -> None:
     point = story.history.latest()
     position = point.manifest.frontier()
-    digest = states_digest(stored_documents(story.repository, point))
+    digest = states_digest(stored_documents(story.history, point))
     if position in story.corpus.states:
         story.tell.check(
             f"the documents kept at position {position} are those of states.tsv, by hash",
@@ -196,7 +196,7 @@ def _newest_documents(story: Story, day: date) -> list[str]:
     after = point.manifest.partitions[day.isoformat()].after
     return [
         row.id
-        for row in stored_documents(story.repository, point)
+        for row in stored_documents(story.history, point)
         if row.chunks and row.version and row.version.position > after
     ]
 
@@ -207,7 +207,7 @@ def compare_points(story: Story) -> None:
         resolve(story.history, f"log:{n}") for n in (story.snapshots[0], story.snapshots[-1])
     )
     story.dr(f"diff {story.name} log:{first.number} log:{last.number}")
-    difference = diff(story.repository, first, last, limit=SHOWN_DOCUMENTS)
+    difference = diff(story.history, first, last, limit=SHOWN_DOCUMENTS)
     story.tell.say(
         f"{difference.added_total} documents added, {difference.removed_total} removed, "
         f"{difference.changed_total} changed, {difference.unchanged} unchanged, such as:"
