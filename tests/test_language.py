@@ -35,8 +35,6 @@ NOT_YET_NAMED = frozenset(
 )
 NOT_YET_DOCUMENTED = frozenset(
     [
-        "dr_pipelines/blobs",
-        "dr_pipelines/project/proposal",
         "dr_pipelines/stores/lancedb",
         "dr_pipelines/stores/milvus",
         "dr_pipelines/stores/qdrant",
