@@ -1,16 +1,13 @@
 """A lease per collection among the processes of one machine, by an advisory file lock."""
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dr_pipelines.errors import Unavailable
+from dr_pipelines.host.locks import lock
 from dr_pipelines.host.permissions import Access, make_directory
-
-POLL_SECONDS = 0.05
 
 
 class FileLease:
@@ -35,22 +32,11 @@ class FileLease:
         try:
             with suppress(PermissionError):  # another user of the group made it
                 os.fchmod(handle, self._access.file_mode)
-            self._wait(handle, collection, path)
+            if not lock(handle, wait_seconds=self._wait_seconds):
+                raise Unavailable(
+                    f"another process has been writing to {collection!r} for "
+                    f"{self._wait_seconds:.0f} s ({path}): try again when it is done"
+                )
             yield
         finally:
             os.close(handle)
-
-    def _wait(self, handle: int, collection: str, path: Path) -> None:
-        deadline = time.monotonic() + self._wait_seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise Unavailable(
-                        f"another process has been writing to {collection!r} for "
-                        f"{self._wait_seconds:.0f} s ({path}): try again when it is done"
-                    ) from None
-                time.sleep(POLL_SECONDS)
-            else:
-                return

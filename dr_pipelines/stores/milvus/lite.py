@@ -1,17 +1,15 @@
 """milvus-lite within this process: one server a directory, for as long as a store uses it."""
 
-import fcntl
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dr_pipelines.errors import InvalidRequest, Unavailable
+from dr_pipelines.host.locks import lock
 from dr_pipelines.host.permissions import make_directory
 
-POLL_SECONDS = 0.05
 _lock = threading.Lock()
 _users: Counter[Path] = Counter()
 """How many stores of this process use a directory: milvus-lite lets one process in at a time, and
@@ -54,17 +52,10 @@ def release(path: Path) -> None:
 
 @contextmanager
 def _alone(path: Path, *, wait_seconds: float) -> Iterator[None]:
-    deadline = time.monotonic() + wait_seconds
     with (path / "LOCK").open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise Unavailable(
-                        f"milvus+lite:{path} stayed in use by another process for "
-                        f"{wait_seconds:g} s; try again later"
-                    ) from None
-                time.sleep(POLL_SECONDS)
+        if not lock(file, wait_seconds=wait_seconds):
+            raise Unavailable(
+                f"milvus+lite:{path} stayed in use by another process for "
+                f"{wait_seconds:g} s; try again later"
+            )
         yield

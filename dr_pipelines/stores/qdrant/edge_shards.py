@@ -19,8 +19,8 @@ from typing import Any
 import qdrant_edge as edge
 
 from dr_pipelines.errors import NotFound, Unavailable
+from dr_pipelines.host.locks import POLL_SECONDS
 from dr_pipelines.stores.qdrant.edge_errors import vendor
-from dr_pipelines.stores.shared.pointers import POLL_SECONDS
 
 
 @dataclass

@@ -1,9 +1,7 @@
 """Aliases as small files, each replaced in one step, and the lock of a directory of collections."""
 
 import errno
-import fcntl
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +12,10 @@ from dr_pipelines.errors import (
     InvalidRequest,
     Unavailable,
 )
+from dr_pipelines.host.locks import lock
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
 
 SUFFIX = ".alias"
-POLL_SECONDS = 0.02
 
 
 def entries(directory: Path) -> list[str]:
@@ -140,16 +138,7 @@ def locked(directory: Path, *, wait_seconds: float) -> Iterator[None]:
         Unavailable: somebody else held the lock for that long.
     """
     path = directory / ".lock"
-    deadline = time.monotonic() + wait_seconds
     with path.open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise Unavailable(
-                        f"{path} stayed locked for {wait_seconds:g} s; try again later"
-                    ) from None
-                time.sleep(POLL_SECONDS)
+        if not lock(file, wait_seconds=wait_seconds):
+            raise Unavailable(f"{path} stayed locked for {wait_seconds:g} s; try again later")
         yield  # closing the file unlocks it
