@@ -1,5 +1,7 @@
 """Every way this package touches the world.
 
+One page on purpose, although it is long: what an adapter has to do stands here and nowhere else.
+
 Each protocol has a public contract suite in `dr_pipelines.testing`; an adapter is what passes it.
 """
 
