@@ -31,7 +31,6 @@ from dr_pipelines.planning.verdict import is_mass_absence
 from dr_pipelines.proof.sampling import EdgeSample
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.digest import combine
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.misfit_tally import MisfitTally
 from dr_pipelines.repository.observation import Observation, Observed
@@ -42,6 +41,7 @@ from dr_pipelines.repository.rows import (
     strings,
 )
 from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
+from dr_pipelines.repository.state import State
 from dr_pipelines.repository.statistics import VectorTally
 
 FIRST_DOCUMENTS = 256

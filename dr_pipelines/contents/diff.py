@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import RecoveryPoint
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
+from dr_pipelines.repository.state import State
 from dr_pipelines.repository.two_states import Changes
 
 READ_DOCUMENTS = 256

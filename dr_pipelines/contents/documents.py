@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import strings, text_hashes
 from dr_pipelines.repository.segments import read_segment
+from dr_pipelines.repository.state import State
 from dr_pipelines.repository.texts import in_order_of_documents, with_hashes
 
 EMPTY_SHA256 = hashlib.sha256().digest()

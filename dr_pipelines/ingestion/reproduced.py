@@ -8,9 +8,9 @@ from dr_pipelines.model.canaries import Tolerance
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import Embedder
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.segments import read_segment
+from dr_pipelines.repository.state import State
 from dr_pipelines.repository.two_states import other_vectors
 
 

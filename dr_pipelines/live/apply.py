@@ -26,10 +26,10 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import SegmentRef, Timeline
 from dr_pipelines.protocols import VectorReader, VectorStore
 from dr_pipelines.repository.evidence import record_evidence
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows, observed_rows, strings
 from dr_pipelines.repository.segments import write_segment
+from dr_pipelines.repository.state import State
 
 ROUNDS = 8
 SCAN_DOCUMENTS = 10_000

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from dr_pipelines.model.collection import CollectionSpec, VectorKind
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.observation import Observation, observe
 from dr_pipelines.repository.segments import read_segment
+from dr_pipelines.repository.state import State
 
 Mask = npt.NDArray[np.bool_]
 

@@ -26,13 +26,13 @@ from dr_pipelines.protocols import (
 )
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.resources import Resources
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.native_files import OpenKept, as_version, kept_for
 from dr_pipelines.repository.observation import Observed
 from dr_pipelines.repository.prefetch import prefetch
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, strings
+from dr_pipelines.repository.state import State
 
 NAMED = 5
 

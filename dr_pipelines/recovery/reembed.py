@@ -30,7 +30,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.checkpoints import find_embeddings, write_embeddings
-from dr_pipelines.repository.fold import FoldInput, State, fold_inputs
+from dr_pipelines.repository.fold import FoldInput, fold_inputs
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
@@ -43,6 +43,7 @@ from dr_pipelines.repository.segments import (
     split_documents,
     write_segment,
 )
+from dr_pipelines.repository.state import State
 
 
 @dataclass(frozen=True)

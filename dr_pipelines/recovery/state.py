@@ -23,9 +23,9 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.reembed import reembed
 from dr_pipelines.recovery.resources import Resources
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from dr_pipelines.repository.fold import State
+from dr_pipelines.repository.state import State
 
 Numbers = npt.NDArray[np.int64]
 

@@ -27,7 +27,7 @@ from dr_pipelines.repository.repository import Repository
 if TYPE_CHECKING:  # who only asks for the head needs neither Arrow nor DuckDB
     import pyarrow as pa
 
-    from dr_pipelines.repository.fold import State
+    from dr_pipelines.repository.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import pyarrow as pa
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.prefetch import prefetch
 from dr_pipelines.repository.scratch import beside, insert
+from dr_pipelines.repository.state import State
 
 _VALUE = "sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id))"
 

@@ -17,13 +17,13 @@ from dr_pipelines.model.record import (
     store_schema,
 )
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.segments import (
     BASE_BYTES,
     BASE_ROWS,
     read_segment,
     rows_within,
 )
+from dr_pipelines.repository.state import State
 from dr_pipelines.repository.take_rows import in_order, take_rows
 
 WRITE_ROWS = 2 * BASE_ROWS

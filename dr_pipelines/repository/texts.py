@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from dr_pipelines.model.record import Presence
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.scratch import insert, scratch_database
+from dr_pipelines.repository.state import State
 
 BATCH_ROWS = 8_192
 INSERT_ROWS = 65_536

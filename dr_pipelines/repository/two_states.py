@@ -5,8 +5,8 @@ from typing import Literal
 import pyarrow as pa
 
 from dr_pipelines.model.record import Presence
-from dr_pipelines.repository.fold import State
 from dr_pipelines.repository.scratch import beside, insert
+from dr_pipelines.repository.state import State
 
 Change = Literal["added", "removed", "changed"]
 

@@ -20,12 +20,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.fold import (
-    FoldInput,
-    State,
-    fold,
-    fold_inputs,
-)
+from dr_pipelines.repository.fold import FoldInput, fold, fold_inputs
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     SORT_COLUMNS,
@@ -36,6 +31,7 @@ from dr_pipelines.repository.segments import (
     split_documents,
     write_segment,
 )
+from dr_pipelines.repository.state import State
 from tests.repository.builders import (
     SPEC,
     Version,
