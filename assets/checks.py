@@ -15,7 +15,7 @@ import dagster as dg
 from dr_pipelines.model.display import displayed, displayed_values
 from dr_pipelines.model.fitness import unaccepted
 from dr_pipelines.monitoring.exposure import look
-from dr_pipelines.project.project import ProtectedCollection
+from dr_pipelines.project.collection import ProtectedCollection
 from dr_pipelines.proof import ingested
 from dr_pipelines.proof.ingested import Audit
 from dr_pipelines.proof.points import (

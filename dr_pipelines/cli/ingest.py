@@ -26,7 +26,7 @@ from dr_pipelines.cli.session import open_project
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.ingestion.ingest import Ingested
-    from dr_pipelines.project.project import ProtectedCollection
+    from dr_pipelines.project.collection import ProtectedCollection
 
 
 def ingest(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dr_pipelines.errors import Damaged, Unavailable
-from dr_pipelines.project.project import ProtectedCollection
+from dr_pipelines.project.collection import ProtectedCollection
 from tests.cli.workplace import Workplace
 
 DEFECT = "This is a defect in dr_pipelines: please report it"
