@@ -1,4 +1,4 @@
-"""What a collection holds at one position, in a temporary database that is asked by methods.
+"""The contents of a collection at one position, in a temporary database that is asked by methods.
 
 Nothing here looks at vectors or text: the database has the indexes of segments, and so a state of
 any size fits into bounded memory.
