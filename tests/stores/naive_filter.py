@@ -1,4 +1,4 @@
-"""What a filter means, one record at a time, in plain Python."""
+"""The meaning of a filter, one record at a time, in plain Python."""
 
 import math
 from typing import Any

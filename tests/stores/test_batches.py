@@ -1,4 +1,4 @@
-"""What no store can hold is refused by name; what it may hold passes, of every kind of vector."""
+"""Values that no store can hold are refused by name; others pass, of every kind of vector."""
 
 from collections.abc import Callable
 from typing import Any
@@ -102,11 +102,11 @@ GOOD: dict[str, Any] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_no_store_can_hold_is_refused_by_the_name_of_its_record(case: str) -> None:
-    wrong, said = WRONG[case]
+    wrong, message = WRONG[case]
     column = next(iter(wrong))
     empty: dict[str, Any] = {"tokens": [], "words": {"indices": [], "values": []}}
     rows = [GOOD, {}, empty, GOOD | wrong, GOOD]
-    with pytest.raises(InvalidRequest, match=said) as caught:
+    with pytest.raises(InvalidRequest, match=message) as caught:
         checked_batch(batch(*rows), SPEC)
     assert "'r3'" in str(caught.value)
     assert f"'{column}'" in str(caught.value)

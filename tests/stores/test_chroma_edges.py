@@ -1,4 +1,4 @@
-"""What Chroma's adapter promises beside the contract: names, numbers, vectors, errors, answers."""
+"""Promises of Chroma's adapter beside the contract: names, numbers, vectors, errors, answers."""
 
 import math
 import sqlite3
@@ -124,8 +124,8 @@ def test_the_parser_of_numbers_is_the_one_that_is_followed(
         number.hex() for number in numbers.tolist()
     ]
     with store.driver.place.session() as session:
-        found = session.get(session.named(SPEC.name), include=["metadatas"])
-    readable = {m["chunk_index"]: m["weight"] for m in found["metadatas"]}
+        stored = session.get(session.named(SPEC.name), include=["metadatas"])
+    readable = {m["chunk_index"]: m["weight"] for m in stored["metadatas"]}
     once = [parsed(number) for number in numbers.tolist()]
     assert [readable[n] for n in range(len(rows))] == (list(map(parsed, once)) if remote else once)
     assert sum(a != b for a, b in zip(once, numbers.tolist(), strict=True)) > 90  # or why at all
@@ -177,13 +177,13 @@ def test_the_tolerance_is_kept_for_every_length(tmp_path: Path, width: int) -> N
         math.log10(SHORTEST) + 0.1, math.log10(LONGEST) - 0.1, (600, 1)
     )
     values[:200] /= np.linalg.norm(values[:200], axis=1, keepdims=True)
-    kept = values.astype(np.float32)
-    spec, batch = _vectors(kept)
+    stored = values.astype(np.float32)
+    spec, batch = _vectors(stored)
     store = open_store("chroma+local:store", base=tmp_path)
     store.create(spec)
     store.write("vectors", batch)
-    differences = np.abs(_read(store, width).astype(np.float64) - kept).max(axis=1)
-    relative = differences / np.linalg.norm(kept.astype(np.float64), axis=1)
+    differences = np.abs(_read(store, width).astype(np.float64) - stored).max(axis=1)
+    relative = differences / np.linalg.norm(stored.astype(np.float64), axis=1)
     assert 0 < relative.max() <= TOLERANCE == store.vector_tolerance or width == 1
     assert relative.max() <= TOLERANCE
 
@@ -262,13 +262,13 @@ def test_recall_is_the_same_after_a_copy(tmp_path: Path) -> None:
     queries = points[::20] + random.normal(scale=0.1, size=(100, 24))
 
     def recall(name: str) -> float:
-        found = 0
+        recalled = 0
         for query in queries.astype(np.float32):
             scores = (points @ query) / np.linalg.norm(points, axis=1)
             truth = {f"{n:05d}" for n in np.argsort(-scores)[:10]}
             hits = store.search(name, Query(vector=query, exact=False), limit=10)
-            found += len(truth & {hit.id for hit in hits})
-        return found / (10 * len(queries))
+            recalled += len(truth & {hit.id for hit in hits})
+        return recalled / (10 * len(queries))
 
     before, after = recall("vectors"), recall("copy")
     assert before > 0.8
@@ -287,11 +287,13 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> VectorStore:
 
 @settings(max_examples=60, deadline=None)
 @given(kept=FILTERS)
-def test_a_filter_in_the_engines_words_is_the_filter(filtered: VectorStore, kept: Filter) -> None:
-    query = Query(vector=vector(1, 0, 0), filter=kept)
+def test_a_filter_in_the_engines_words_is_the_filter(
+    filtered: VectorStore, condition: Filter
+) -> None:
+    query = Query(vector=vector(1, 0, 0), filter=condition)
     exact = filtered.search(SPEC.name, query, limit=100)
     native = filtered.search(
-        SPEC.name, Query(vector=vector(1, 0, 0), filter=kept, exact=False), limit=100
+        SPEC.name, Query(vector=vector(1, 0, 0), filter=condition, exact=False), limit=100
     )
     assert {hit.id for hit in native} == {hit.id for hit in exact}
 
@@ -301,9 +303,9 @@ def test_a_filter_that_chroma_has_no_words_for_is_answered_exactly(filtered: Vec
     for _ in range(40):
         deep = Not(And((deep,)))
     many = In("year", tuple(range(20_000)))
-    for kept in (deep, many, Range("product", gte="a")):
-        assert to_where(kept, SPEC) is None
-        query = Query(vector=vector(1, 0, 0), filter=kept, exact=False)
+    for condition in (deep, many, Range("product", gte="a")):
+        assert to_where(condition, SPEC) is None
+        query = Query(vector=vector(1, 0, 0), filter=condition, exact=False)
         assert filtered.search(SPEC.name, query, limit=100)
     assert to_where(Range("year", gte=0), SPEC) == {"year": {"$gte": 0}}
 

@@ -56,13 +56,13 @@ for line in sys.stdin:
 """
 
 
-def rebuild(store: VectorStore, *, said: Any = None) -> None:
-    """What a restore does: beside what is served."""
+def rebuild(store: VectorStore, *, origin: Any = None) -> None:
+    """A restore beside the collection that is served."""
     store.create(NEXT)
     for start in range(0, len(RECORDS), 10):
         store.write(NEXT.name, table(*RECORDS[start : start + 10]))
-        if said is not None:
-            said(start)
+        if origin is not None:
+            origin(start)
     store.build_index(NEXT.name)
 
 
@@ -76,8 +76,8 @@ def _serving(store: VectorStore) -> None:
 def _serves_the_old_one(store: VectorStore) -> None:
     assert store.aliases() == {"handbook": SPEC.name}
     query = Query(vector=vector(1, 0, 0), exact=False)
-    found = {hit.document_id for hit in store.search("handbook", query, limit=9)}
-    assert found == {"old"}
+    documents = {hit.document_id for hit in store.search("handbook", query, limit=9)}
+    assert documents == {"old"}
 
 
 def _completes(store: VectorStore) -> None:
@@ -164,7 +164,7 @@ def test_a_server_that_is_killed_leaves_nothing_half_done(tmp_path: Path) -> Non
                 threading.Timer(0.02, server.kill).start()
 
         with pytest.raises(Unavailable):
-            rebuild(store, said=kill)
+            rebuild(store, origin=kill)
         with pytest.raises(Unavailable, match="running"):
             store.describe("handbook")
         server.start()  # the connections that the store keeps are dead

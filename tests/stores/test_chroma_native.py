@@ -137,15 +137,15 @@ def _fill(collection: Any, *, count: int = COUNT) -> None:
 def _native(client: Any, name: str) -> dict[str, Any]:
     """All that Chroma says of a collection, the label apart."""
     collection = client.get_collection(name, embedding_function=None)
-    found = collection.get(include=EVERYTHING)
+    points = collection.get(include=EVERYTHING)
     records = {
         key: (
-            np.asarray(found["embeddings"][place], np.float32).tobytes(),
-            found["metadatas"][place] or {},
-            found["documents"][place],
-            found["uris"][place],
+            np.asarray(points["embeddings"][place], np.float32).tobytes(),
+            points["metadatas"][place] or {},
+            points["documents"][place],
+            points["uris"][place],
         )
-        for place, key in enumerate(found["ids"])
+        for place, key in enumerate(points["ids"])
     }
     model = collection.get_model()
     metadata = {k: v for k, v in (collection.metadata or {}).items() if k != LABEL}
@@ -265,8 +265,8 @@ def test_a_copy_in_an_empty_server_is_the_same_too(
         ("engine.chroma.namespace", "approximated")
     ]
     assert fitted.spec.engine["chroma"]["namespace"] == {"tenant": tenant, "database": database}
-    found = there.describe("tuned-1")
-    assert [p for p in compare_parts(fitted.spec, found, engine="chroma") if not p.unreported] == []
+    spec = there.describe("tuned-1")
+    assert [p for p in compare_parts(fitted.spec, spec, engine="chroma") if not p.unreported] == []
     with _server_client(chroma_server, database, tenant=tenant) as client:
         assert _native(client, "tuned-1") == before
 
@@ -280,10 +280,10 @@ def test_records_of_a_collection_that_something_else_made(tmp_path: Path) -> Non
     assert (spec.fields, spec.engine["chroma"]["layout"]) == ((), "foreign")
     assert [row["id"] for row in rows] == [f"id {n:03d} é" for n in range(5)]
     assert {row["document_id"] == row["id"] for row in rows} == {True}
-    kept = {row["id"]: (row["text"], row["uri"], row["extra"]) for row in rows}
-    assert kept["id 000 é"] == (None, "", None)
-    assert kept["id 002 é"] == ("", None, '{"größe":1.0,"n":1,"text":"","yes":true}')
-    assert json.loads(kept["id 001 é"][2])["strings"] == ["z", "", "a", "z"]
+    by_name = {row["id"]: (row["text"], row["uri"], row["extra"]) for row in rows}
+    assert by_name["id 000 é"] == (None, "", None)
+    assert by_name["id 002 é"] == ("", None, '{"größe":1.0,"n":1,"text":"","yes":true}')
+    assert json.loads(by_name["id 001 é"][2])["strings"] == ["z", "", "a", "z"]
     assert store.status("plain").indexed
     hits = store.search("plain", Query(vector=vector(1, 0, 0, 0), exact=False), limit=5)
     exact = store.search("plain", Query(vector=vector(1, 0, 0, 0)), limit=5)
@@ -320,7 +320,7 @@ def test_keys_that_go_are_taken_back_in_the_call_that_replaces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"embedding": None}, "no vector"),
         ({"embedding": [1e30, 0, 0, 0]}, "too long"),
@@ -342,7 +342,7 @@ def test_keys_that_go_are_taken_back_in_the_call_that_replaces() -> None:
     ],
 )
 def test_what_a_collection_of_clients_cannot_hold_is_refused_by_name(
-    tmp_path: Path, changed: dict[str, Any], said: str
+    tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
     with _client(tmp_path) as client:
         collection = client.create_collection(
@@ -356,7 +356,7 @@ def test_what_a_collection_of_clients_cannot_hold_is_refused_by_name(
     rows[1] |= changed
     schema = next(store.scan("plain")).schema
 
-    with pytest.raises(InvalidRequest, match=f"'bad'.*{said}"):
+    with pytest.raises(InvalidRequest, match=f"'bad'.*{message}"):
         store.write("plain", pa.Table.from_pylist(rows, schema=schema))
 
     assert contents(store, "plain") == before
@@ -369,11 +369,11 @@ def test_names_that_ours_cannot_be_are_found_again(tmp_path: Path) -> None:
             made = client.create_collection(name, embedding_function=None)
             made.add(ids=[name], embeddings=[[1.0]])
     store = open_store(f"chroma+local:{tmp_path}", base=Path())
-    found = store.collections()
-    assert len(found) == len(names)
-    assert {"A-b", "UPPER_9", "a@b.c", "b"} < set(found)
-    assert {contents(store, name)[0]["id"] for name in found} == set(names)
-    odd = next(name for name in found if name.startswith("c2024-sales@"))
+    names_there = store.collections()
+    assert len(names_there) == len(names)
+    assert {"A-b", "UPPER_9", "a@b.c", "b"} < set(names_there)
+    assert {contents(store, name)[0]["id"] for name in names_there} == set(names)
+    odd = next(name for name in names_there if name.startswith("c2024-sales@"))
     store.promote(odd, alias="sales")
     assert contents(store, "sales")[0]["id"] == "2024.sales"
     store.promote("b", alias="sales")
@@ -390,7 +390,7 @@ def test_what_clients_see_of_our_records(tmp_path: Path) -> None:
     store.write(spec.name, table(record("a"), record("b", product=None, groups=[]), spec=spec))
     del store
     with _client(tmp_path) as client:
-        found = client.get_collection("handbook.20260101T120000Z", embedding_function=None)
+        collection = client.get_collection("handbook.20260101T120000Z", embedding_function=None)
         where: list[Any] = [
             {"product": "search"},
             {"year": {"$gte": 2026}},
@@ -398,16 +398,18 @@ def test_what_clients_see_of_our_records(tmp_path: Path) -> None:
             {"groups": {"$contains": "eng"}},
             {"document_id": "b"},
         ]
-        assert [sorted(found.get(where=w)["ids"]) for w in where] == [
+        assert [sorted(collection.get(where=w)["ids"]) for w in where] == [
             ["a#000000"],
             ["a#000000", "b#000000"],
             ["a#000000", "b#000000"],
             ["a#000000"],
             ["b#000000"],
         ]
-        got = found.get(ids=["a#000000"], include=EVERYTHING)
+        got = collection.get(ids=["a#000000"], include=EVERYTHING)
         assert (got["documents"], got["uris"]) == (["chunk 0 of a"], ["file:///a"])
-        assert found.query(query_embeddings=[[1.0, 0, 0.25]], n_results=1)["distances"] == [[0.0]]
+        assert collection.query(query_embeddings=[[1.0, 0, 0.25]], n_results=1)["distances"] == [
+            [0.0]
+        ]
 
 
 def test_what_clients_add_to_our_collections_is_not_lost(tmp_path: Path) -> None:
@@ -416,9 +418,11 @@ def test_what_clients_add_to_our_collections_is_not_lost(tmp_path: Path) -> None
     store.write(SPEC.name, table(record("a"), record("b", extra=None)))
     del store
     with _client(tmp_path) as client:
-        found = client.get_collection("handbook.20260101T120000Z", embedding_function=None)
-        found.update(ids=["a#000000", "b#000000"], metadatas=[{"mine": 1}, {"mine": ["x"]}])
-        found.add(ids=["c"], embeddings=[[1.0, 2.0, 3.0]], documents=["d"], metadatas=[{"year": 3}])
+        collection = client.get_collection("handbook.20260101T120000Z", embedding_function=None)
+        collection.update(ids=["a#000000", "b#000000"], metadatas=[{"mine": 1}, {"mine": ["x"]}])
+        collection.add(
+            ids=["c"], embeddings=[[1.0, 2.0, 3.0]], documents=["d"], metadatas=[{"year": 3}]
+        )
     store = open_store(f"chroma+local:{tmp_path}", base=Path())
     rows = {row["id"]: row for batch in store.scan(SPEC.name) for row in batch.to_pylist()}
     assert (rows["a#000000"]["extra"], rows["b#000000"]["extra"]) == (
@@ -509,9 +513,9 @@ def test_lists_of_deleted_collections_do_not_return(tmp_path: Path) -> None:
         lists = [{"strays": ["x"], "groups": ["x"], "dr:odd": ["text=null"]}] * 9
         gone.add(ids=list("abcdefghi"), embeddings=[[1.0]] * 9, metadatas=lists)
         client.delete_collection("gone")
-        found = client.create_collection("plain", embedding_function=None)
-        found.add(ids=["victim"], embeddings=[[1.0]], metadatas=[{"n": 1}])
-        assert found.get()["metadatas"][0]["strays"] == ["x"]  # the reason for all this
+        collection = client.create_collection("plain", embedding_function=None)
+        collection.add(ids=["victim"], embeddings=[[1.0]], metadatas=[{"n": 1}])
+        assert collection.get()["metadatas"][0]["strays"] == ["x"]  # the reason for all this
         client.delete_collection("plain")
     store = open_store(f"chroma+local:{tmp_path}", base=Path())
     rows = [record("a", groups=None), record("b", groups=[]), record("c", groups=["y"])]
@@ -520,5 +524,5 @@ def test_lists_of_deleted_collections_do_not_return(tmp_path: Path) -> None:
     assert contents(store) == expected(*rows, tolerance=store.vector_tolerance)
     del store
     with _client(tmp_path) as client:
-        found = client.get_collection("handbook.20260101T120000Z", embedding_function=None)
-        assert found.get(where={"strays": {"$contains": "x"}})["ids"] == []
+        collection = client.get_collection("handbook.20260101T120000Z", embedding_function=None)
+        assert collection.get(where={"strays": {"$contains": "x"}})["ids"] == []

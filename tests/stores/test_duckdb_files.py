@@ -32,9 +32,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A number for every engine that is started, of the process that did."""
     started, connect = list[int](), duckdb.connect
 
-    def counted(*given: object, **named: object) -> object:
+    def counted(*arguments: object, **named: object) -> object:
         started.append(os.getpid())
-        return connect(*given, **named)
+        return connect(*arguments, **named)
 
     monkeypatch.setattr(duckdb, "connect", counted)
     return started
@@ -42,8 +42,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def tables(files: CollectionFiles, name: str) -> list[str]:
     with files.reading(name) as connection:
-        found = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-    return [table for (table,) in found]
+        rows = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    return [table for (table,) in rows]
 
 
 def test_one_engine_serves_one_file_after_the_other(
@@ -81,8 +81,8 @@ def test_an_engine_that_cannot_let_go_is_given_up(
 ) -> None:
     engines, connect = list[duckdb.DuckDBPyConnection](), duckdb.connect
 
-    def remembered(*given: Any, **named: Any) -> duckdb.DuckDBPyConnection:
-        engines.append(connect(*given, **named))
+    def remembered(*arguments: Any, **named: Any) -> duckdb.DuckDBPyConnection:
+        engines.append(connect(*arguments, **named))
         return engines[-1]
 
     monkeypatch.setattr(duckdb, "connect", remembered)
@@ -150,8 +150,8 @@ def test_changed_bytes_are_damage(files: CollectionFiles) -> None:
     for place in range(FIRST_BLOCK, len(content), 10_000):
         content[place] ^= 1
     files.path("a").write_bytes(content)
-    said = re.compile("'a'.*checksum.*restore the collection from a recovery point")
-    with pytest.raises(Damaged, match=said), files.reading("a") as connection:
+    message = re.compile("'a'.*checksum.*restore the collection from a recovery point")
+    with pytest.raises(Damaged, match=message), files.reading("a") as connection:
         connection.execute("SELECT sum(value) FROM only_a")
     assert tables(files, "b") == ["only_b"]
 

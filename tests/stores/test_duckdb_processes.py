@@ -196,8 +196,8 @@ def test_a_writer_killed_at_any_step_has_written_nothing(directory: Path) -> Non
     while _line(writer) == "killed":
         kills += 1
         assert contents(store) == expected(*document("a", chunks=3))
-        found = store.search(NAME, Query(mode=Mode.KEYWORD, text="chunk new"), limit=9)
-        assert [hit.text for hit in found] == [f"chunk {n} of a" for n in range(3)]
+        hits = store.search(NAME, Query(mode=Mode.KEYWORD, text="chunk new"), limit=9)
+        assert [hit.text for hit in hits] == [f"chunk {n} of a" for n in range(3)]
         writer.stdin.write("\n")
         writer.stdin.flush()
     _finish(writer)

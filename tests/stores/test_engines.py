@@ -52,10 +52,10 @@ def test_only_an_adapter_knows_the_name_of_its_engine() -> None:
         room = path.relative_to(ROOT).parts[1]
         if room in ROOMS_OF_STORES:
             continue
-        found = {name.lower() for name in names_of_engines(path.read_text())}
-        found -= LIBRARY if room == "repository" else set()
-        if found:
-            knowing[path.relative_to(ROOT).as_posix()] = sorted(found)
+        names_used = {name.lower() for name in names_of_engines(path.read_text())}
+        names_used -= LIBRARY if room == "repository" else set()
+        if names_used:
+            knowing[path.relative_to(ROOT).as_posix()] = sorted(names_used)
     assert knowing == {}
 
 
@@ -136,7 +136,7 @@ SAME = engine("duckdb", "mine")
 
 
 @pytest.mark.parametrize(
-    ("module", "said"),
+    ("module", "message"),
     [
         ("tests.stores.test_engines:TAKEN", "'duckdb' is taken by another one"),
         ("tests.stores.test_engines:SAME", "'duckdb' is taken by another one"),
@@ -146,11 +146,11 @@ SAME = engine("duckdb", "mine")
     ],
 )
 def test_an_engine_that_cannot_be_is_refused_by_the_name_of_its_package(
-    module: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(tmp_path, module, name="strange")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InvalidRequest, match=re.escape(said)) as refused:
+    with pytest.raises(InvalidRequest, match=re.escape(message)) as refused:
         engines.engines()
     assert "dr-strange" in str(refused.value)
     assert engines.find_scheme("duckdb") is not None  # those of this package work

@@ -111,7 +111,9 @@ def naive_nearest(rows: list[Row], query: list[float], metric: Metric) -> list[t
     return ranked(scored)
 
 
-def naive_matching(rows: list[Row], terms: list[str], kept: list[Row]) -> list[tuple[str, float]]:
+def naive_matching(
+    rows: list[Row], terms: list[str], selected: list[Row]
+) -> list[tuple[str, float]]:
     """Okapi BM25 by the book; statistics are those of the whole collection."""
     texts = {row["id"]: (row["text"] or "").lower().split() for row in rows}
     having = {key: words for key, words in texts.items() if words}
@@ -126,7 +128,7 @@ def naive_matching(rows: list[Row], terms: list[str], kept: list[Row]) -> list[t
             often, length = having[key].count(term), len(having[key])
             norm = 1.2 * (1 - 0.75 + 0.75 * length / average)
             scores[key] = scores.get(key, 0.0) + weight * often * 2.2 / (often + norm)
-    return ranked([(row["id"], scores[row["id"]]) for row in kept if row["id"] in scores])
+    return ranked([(row["id"], scores[row["id"]]) for row in selected if row["id"] in scores])
 
 
 def ranked(scored: list[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -141,18 +143,18 @@ def pieces(rows: list[Row], places: list[int], columns: Sequence[str]) -> list[p
     return [batch.select(columns) for batch in cut]
 
 
-def same(found: list[Hit], expected: list[tuple[str, float]], rows: list[Row], limit: int) -> None:
+def same(actual: list[Hit], expected: list[tuple[str, float]], rows: list[Row], limit: int) -> None:
     """The same scores within rounding: records whose scores hardly differ may change places, and
     those whose scores are equal stand in order of id."""
     truth = dict(expected)
     best = [score for _, score in expected[:limit]]
-    assert [hit.score for hit in found] == pytest.approx(best, abs=1e-9)
-    assert [hit.score for hit in found] == pytest.approx([truth[h.id] for h in found], abs=1e-9)
-    assert found == sorted(found, key=lambda hit: (-hit.score, hit.id.encode()))
+    assert [hit.score for hit in actual] == pytest.approx(best, abs=1e-9)
+    assert [hit.score for hit in actual] == pytest.approx([truth[h.id] for h in actual], abs=1e-9)
+    assert actual == sorted(actual, key=lambda hit: (-hit.score, hit.id.encode()))
     texts = {row["id"]: row["text"] for row in rows}
-    shown = {(hit.id, hit.document_id, hit.text) for hit in found}
-    assert shown == {(h.id, f"document of {h.id}", texts[h.id]) for h in found}
-    assert len(shown) == len(found)
+    shown = {(hit.id, hit.document_id, hit.text) for hit in actual}
+    assert shown == {(h.id, f"document of {h.id}", texts[h.id]) for h in actual}
+    assert len(shown) == len(actual)
 
 
 @settings(max_examples=60, deadline=None)
@@ -173,19 +175,19 @@ def test_however_records_are_read_the_answer_is_the_naive_one(
     query: list[float],
     words: str,
     metric: Metric,
-    kept: Filter | None,
+    condition: Filter | None,
     limit: int,
 ) -> None:
-    shown = [row for row in rows if kept is None or keeps(kept, row)]
+    shown = [row for row in rows if condition is None or keeps(condition, row)]
     nearest = naive_nearest(shown, query, metric)
     matching = naive_matching(rows, words.lower().split(), shown)
     vector = np.array(query, np.float32)
-    asked = Query(Mode.VECTOR, words, vector, vector_name=metric.value, filter=kept)
+    question = Query(Mode.VECTOR, words, vector, vector_name=metric.value, filter=condition)
     shuffled = list(rows)
     order.shuffle(shuffled)
 
     def found(mode: Mode, limit: int) -> list[Hit]:
-        request = checked_query(replace(asked, mode=mode), SPEC, limit=limit, indexed=True)
+        request = checked_query(replace(question, mode=mode), SPEC, limit=limit, indexed=True)
         return search_exactly(lambda names: pieces(shuffled, places, names), request, limit=limit)
 
     same(found(Mode.VECTOR, limit), nearest, rows, limit)
@@ -201,8 +203,8 @@ def test_however_records_are_read_the_answer_is_the_naive_one(
 def test_cuts_between_batches_change_no_bit_of_a_score(
     rows: list[Row], places: list[int], words: str, query: list[float]
 ) -> None:
-    asked = Query(mode=Mode.KEYWORD, text=words), Query(vector=np.array(query, np.float32))
-    for request in (checked_query(q, SPEC, limit=9, indexed=True) for q in asked):
+    queries = Query(mode=Mode.KEYWORD, text=words), Query(vector=np.array(query, np.float32))
+    for request in (checked_query(q, SPEC, limit=9, indexed=True) for q in queries):
         whole = search_exactly(lambda columns: pieces(rows, [], columns), request, limit=9)
         parts = search_exactly(lambda columns: pieces(rows, places, columns), request, limit=9)
         assert [(hit.id, hit.score.hex()) for hit in whole] == [
@@ -217,8 +219,8 @@ def test_a_batch_without_any_word_is_no_hindrance() -> None:
         for n, text in enumerate(texts)
     ]
     query = checked_query(Query(mode=Mode.KEYWORD, text="Wolf"), SPEC, limit=9, indexed=True)
-    found = search_exactly(lambda columns: pieces(rows, [1, 2, 3, 4], columns), query, limit=9)
-    assert [hit.id for hit in found] == ["2", "4"]
+    hits = search_exactly(lambda columns: pieces(rows, [1, 2, 3, 4], columns), query, limit=9)
+    assert [hit.id for hit in hits] == ["2", "4"]
 
 
 @pytest.mark.parametrize("metric", Metric)
@@ -261,10 +263,12 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> list[VectorStore]:
 @settings(max_examples=5, deadline=None)
 @given(query=VECTORS, kept=FILTERS, limit=st.sampled_from([3, 100]))
 def test_the_embedded_store_gives_the_same_answers_for_every_metric(
-    stores: list[VectorStore], query: list[float], kept: Filter | None, limit: int
+    stores: list[VectorStore], query: list[float], condition: Filter | None, limit: int
 ) -> None:
-    shown = [row for row in FIXED if kept is None or keeps(kept, row)]
+    shown = [row for row in FIXED if condition is None or keeps(condition, row)]
     for metric, store in itertools.product(Metric, stores):
-        asked = Query(vector=np.array(query, np.float32), vector_name=metric.value, filter=kept)
-        found = store.search(SPEC.name, asked, limit=limit)
-        same(found, naive_nearest(shown, query, metric), FIXED, limit)
+        question = Query(
+            vector=np.array(query, np.float32), vector_name=metric.value, filter=condition
+        )
+        hits = store.search(SPEC.name, question, limit=limit)
+        same(hits, naive_nearest(shown, query, metric), FIXED, limit)

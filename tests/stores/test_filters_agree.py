@@ -106,9 +106,9 @@ def test_a_filter_keeps_the_same_records_everywhere(
     stores: list[VectorStore], filter: Filter
 ) -> None:
     meant = {row["id"] for row in ROWS if keeps(filter, row)}
-    for asked in (filter, parse_filter(format_filter(filter), SPEC)):
+    for question in (filter, parse_filter(format_filter(filter), SPEC)):
         for store in stores:
-            query = Query(vector=vector(1, 0, 0), filter=asked)
+            query = Query(vector=vector(1, 0, 0), filter=question)
             hits = store.search(SPEC.name, query, limit=len(ROWS))
             assert {hit.id for hit in hits} == meant, store.engine
 

@@ -20,7 +20,7 @@ def reading(gone: dict[str, DrError], seen: list[str]) -> Callable[[str], str]:
 
 
 def targets(*moves: str | None) -> Callable[[str], str | None]:
-    """What an alias stands for, call by call; then as at last."""
+    """Targets of an alias, call by call; then the last for ever."""
     left = itertools.chain(moves, itertools.repeat(moves[-1]))
     return lambda _: next(left)
 

@@ -51,7 +51,7 @@ def of_duckdb() -> Iterator[str]:
 
 
 def of_lance() -> Iterator[str]:
-    """What a dataset has, beside what can be done with it."""
+    """Members of a dataset that are no operations."""
     for name, member in inspect.getmembers(lance.LanceDataset):
         if isinstance(member, property) and not name.startswith("_"):
             yield name
@@ -60,13 +60,17 @@ def of_lance() -> Iterator[str]:
 
 def of_chroma() -> Iterator[str]:
     yield from chromadb.types.Collection.model_fields
-    for name, found in inspect.getmembers(configuration):
-        if typing.is_typeddict(found) and not name.startswith(("Create", "Update")):
-            yield from found.__annotations__
-    for name, found in inspect.getmembers(types):
-        if inspect.isclass(found) and issubclass(found, BaseModel) and name != "BaseModel":
+    for name, names_found in inspect.getmembers(configuration):
+        if typing.is_typeddict(names_found) and not name.startswith(("Create", "Update")):
+            yield from names_found.__annotations__
+    for name, names_found in inspect.getmembers(types):
+        if (
+            inspect.isclass(names_found)
+            and issubclass(names_found, BaseModel)
+            and name != "BaseModel"
+        ):
             yield name
-            yield from found.model_fields
+            yield from names_found.model_fields
     yield from (name for name in dir(types.Schema) if name.startswith("set_"))
     yield from (name for name in dir(ClientAPI) if name.startswith(("list_", "get_")))
 
@@ -75,13 +79,13 @@ def of_milvus() -> Iterator[str]:
     service = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"]
     asking = ("List", "Describe", "Show", "Select", "Backup")
     yield from (method.name for method in service.methods if method.name.startswith(asking))
-    known = {
+    by_message = {
         milvus_pb2.DescribeCollectionResponse: unkept.COLLECTION | unkept.OF_SERVER,
         schema_pb2.CollectionSchema: unkept.SCHEMA,
         schema_pb2.FieldSchema: unkept.FIELD,
         schema_pb2.FunctionSchema: unkept.FUNCTION,
     }
-    for message, names in known.items():
+    for message, names in by_message.items():
         fields = {field.name for field in message.DESCRIPTOR.fields}
         assert names <= fields
         yield from fields - names
@@ -118,14 +122,14 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     ],
 )
 def test_every_kind_that_an_engine_knows_is_decided(page: str, kinds: Any) -> None:
-    found, known = set(kinds()), decided(page)
-    assert len(found) > 10
-    assert sorted(found - known) == []
+    all_kinds, decided_kinds = set(kinds()), decided(page)
+    assert len(all_kinds) > 10
+    assert sorted(all_kinds - decided_kinds) == []
 
 
 def test_every_kind_of_file_that_lance_tells_is_known() -> None:
-    said = " ".join((lance.LanceDataset.tracked_files.__doc__ or "").split())
-    listed = said.split("**type** (dictionary<int8, utf8>): one of", 1)[1].split("Output")[0]
+    text = " ".join((lance.LanceDataset.tracked_files.__doc__ or "").split())
+    listed = text.split("**type** (dictionary<int8, utf8>): one of", 1)[1].split("Output")[0]
     assert set(re.findall("``([^`]+)``", listed)) == native.KINDS
 
 
@@ -174,8 +178,8 @@ def test_a_memory_wal_and_a_shallow_clone_are_said(tmp_path: Path) -> None:
     dataset.shallow_clone(tmp_path / "shallow.lance", dataset.version)
     dataset.initialize_mem_wal(unsharded=True)
     store = open_store(f"lance:{tmp_path}", base=tmp_path)
-    found = [store.compatibility(name) for name in ("theirs", "shallow")]
-    assert [(note.part, note.outcome) for notes in found for note in notes] == [
+    reports = [store.compatibility(name) for name in ("theirs", "shallow")]
+    assert [(note.part, note.outcome) for notes in reports for note in notes] == [
         ("engine.lancedb.mem_wal", Outcome.LOST),
         ("engine.lancedb.base_paths", Outcome.APPROXIMATED),
     ]
@@ -186,6 +190,6 @@ def test_what_a_server_of_milvus_has_and_nobody_carries_is_said() -> None:
     schema = schema_pb2.CollectionSchema(
         name="docs", fields=[field], external_source="s3://elsewhere", file_resource_ids=[7]
     )
-    found = milvus_pb2.DescribeCollectionResponse(schema=schema, shards_num=1)
+    description = milvus_pb2.DescribeCollectionResponse(schema=schema, shards_num=1)
     expected = ("columns.v.external_field", "schema.external_source", "schema.file_resource_ids")
-    assert unkept.unkept(found) == expected
+    assert unkept.unkept(description) == expected

@@ -75,7 +75,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def payloads(directory: Path, name: str) -> dict[str, Any]:
-    """What the engine's own client reads of a table; it opens every blob."""
+    """Rows of a table as the engine's own client reads them; it opens every blob."""
     read = lance.dataset(str(directory / f"{name}.lance")).to_table(blob_handling="all_binary")
     return dict(zip(read.column("id").to_pylist(), read.column("image").to_pylist(), strict=True))
 
@@ -184,14 +184,14 @@ def test_files_of_blobs_are_among_those_of_a_version(
     lance.dataset(str(place)).delete("id = 'r0'")
     files = native.native_files_of(store)
     version = files.native_files("theirs")
-    kept = {file.path: (place / file.path).read_bytes() for file in version.files}
+    contents_of = {file.path: (place / file.path).read_bytes() for file in version.files}
     before = payloads(directory, "theirs")
     elsewhere = lancedb_store(open_place("lance:elsewhere", base=tmp_path))
 
     def read(path: str) -> Any:
         import io
 
-        return io.BytesIO(kept[path])
+        return io.BytesIO(contents_of[path])
 
     native.native_files_of(elsewhere).restore_native("theirs", version, read=read)
     assert payloads(tmp_path / "elsewhere", "theirs") == before
@@ -213,9 +213,9 @@ def test_a_file_beside_a_data_file_is_one_of_its_version(
     (data,) = (directory / "theirs.lance" / "data").glob("*.lance")
     (data.with_suffix("") / "later.kind").write_bytes(b"12345")
     path = f"data/{data.stem}/later.kind"
-    found = native.native_files_of(store).native_files("theirs").files
-    assert NativeFile(path, 5) in found
-    assert sum(file.path.startswith(f"data/{data.stem}/") for file in found) == 3
+    files = native.native_files_of(store).native_files("theirs").files
+    assert NativeFile(path, 5) in files
+    assert sum(file.path.startswith(f"data/{data.stem}/") for file in files) == 3
 
 
 def test_a_blob_file_that_is_gone_is_found_by_a_scan(

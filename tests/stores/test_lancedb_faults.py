@@ -1,4 +1,4 @@
-"""What goes wrong around a LanceDB store: places out of reach, lost answers, kills, races."""
+"""Faults around a LanceDB store: places out of reach, lost answers, kills, races."""
 
 import os
 import signal
@@ -126,7 +126,7 @@ def test_a_bucket_that_is_none_is_named(moto_endpoint: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("message", "kind"),
     [
         ("LanceError(IO): Generic S3 error: error sending request", Unavailable),
         ("No space left on device", Unavailable),
@@ -134,8 +134,8 @@ def test_a_bucket_that_is_none_is_named(moto_endpoint: str, tmp_path: Path) -> N
         ("file is truncated", Damaged),
     ],
 )
-def test_an_error_says_what_to_do(said: str, kind: type[DrError]) -> None:
-    error = translated(OSError(said), about="x")
+def test_an_error_says_what_to_do(message: str, kind: type[DrError]) -> None:
+    error = translated(OSError(message), about="x")
     assert type(error) is kind
     assert ".rs" not in str(error)
 
@@ -194,8 +194,8 @@ def test_names_are_mapped_to_those_of_tables_and_back(store: VectorStore, tmp_pa
         store.create(INDEXED.physical(name))
         assert (tmp_path / "tables" / f"{name.replace('@', '.', 1)}.lance").is_dir()
     for stored in ("2020", "_x", "a" * 64, "a..", "a.b@c"):
-        found = physical_name(stored)
-        assert found is None or stored_name(found) == stored
+        mapped_name = physical_name(stored)
+        assert mapped_name is None or stored_name(mapped_name) == stored
 
 
 def test_of_processes_that_create_one_collection_each_has_it(store: VectorStore) -> None:
@@ -244,12 +244,12 @@ def test_what_was_not_built_yet_is_said_to_be_unreported(store: VectorStore) -> 
     assert unreported == ["vectors.embedding.index.lists"]
     store.write(INDEXED.name, indexed_rows(600))
     store.build_index(INDEXED.name)
-    found = store.describe(INDEXED.name)
-    assert "unreported" not in found.engine["lancedb"]
-    assert found.vectors[0].index is not None
+    spec = store.describe(INDEXED.name)
+    assert "unreported" not in spec.engine["lancedb"]
+    assert spec.vectors[0].index is not None
     assert INDEXED.vectors[0].index is not None
-    wanted = INDEXED.vectors[0].index.parameters.items()
-    assert wanted <= found.vectors[0].index.parameters.items()
+    parameters = INDEXED.vectors[0].index.parameters.items()
+    assert parameters <= spec.vectors[0].index.parameters.items()
 
 
 def test_an_index_that_somebody_drops_is_missing(store: VectorStore, tmp_path: Path) -> None:
@@ -259,9 +259,9 @@ def test_an_index_that_somebody_drops_is_missing(store: VectorStore, tmp_path: P
     dataset = lance.dataset(tmp_path / "tables" / "clustered.1.lance")
     dataset.drop_index("embedding_idx")
     dataset.drop_index("text_idx")
-    found = store.describe(INDEXED.name)
-    assert found.vectors[0].index is None
-    assert not found.keyword_index
+    spec = store.describe(INDEXED.name)
+    assert spec.vectors[0].index is None
+    assert not spec.keyword_index
     store.build_index(INDEXED.name)
     assert store.describe(INDEXED.name).vectors[0].index is not None
 
@@ -293,7 +293,7 @@ def test_indexes_follow_later_writes_and_keep_their_lists(
 def test_a_write_is_one_version_whatever_it_does(store: VectorStore, tmp_path: Path) -> None:
     store.create(SPEC)
     path = tmp_path / "tables" / f"{stored_name(SPEC.name)}.lance"
-    kept = document("kept", chunks=1)
+    rows_kept = document("kept", chunks=1)
     writes = (  # type: ignore[var-annotated]
         (document("a", chunks=3), [], 3),  # all new
         (document("a", chunks=2), [], 3),  # all known
@@ -302,15 +302,17 @@ def test_a_write_is_one_version_whatever_it_does(store: VectorStore, tmp_path: P
         (document("b", chunks=1), ["b", "unknown"], 1),  # known, and others go
         ([], ["b"], 0),
     )
-    store.write(SPEC.name, table(*kept))
+    store.write(SPEC.name, table(*rows_kept))
     for build in (False, True):
         for rows, replaces, left in writes:
             before = lance.dataset(path).version
             store.write(SPEC.name, table(*rows), replaces=replaces)
             assert lance.dataset(path).version == before + 1
-            found = contents(store)
-            assert len(found) == left + 1
-            assert [row for row in found if row in expected(*rows, *kept)] == expected(*rows, *kept)
+            stored = contents(store)
+            assert len(stored) == left + 1
+            assert [row for row in stored if row in expected(*rows, *rows_kept)] == expected(
+                *rows, *rows_kept
+            )
         if not build:
             store.build_index(SPEC.name)
     before = lance.dataset(path).version
@@ -384,14 +386,14 @@ def _table(batch: pa.RecordBatch) -> pa.Table:
 
 
 def _recall(store: VectorStore, name: str) -> float:
-    found = 0
+    recalled = 0
     for row in clustered(50, seed=77):
         truth, near = (
             {hit.id for hit in store.search(name, Query(vector=row, exact=exact), limit=10)}
             for exact in (True, False)
         )
-        found += len(truth & near)
-    return found / 500
+        recalled += len(truth & near)
+    return recalled / 500
 
 
 @pytest.mark.campaign
@@ -432,7 +434,7 @@ def test_a_restore_that_is_killed_shows_the_old_and_goes_on(
 
 
 def _killed(directory: Path, script: str, *, after: float) -> bool:
-    """Whether the child had finished before it was killed."""
+    """True if the child had finished before it was killed."""
     child = _child(directory, script)
     time.sleep(after)
     child.send_signal(signal.SIGKILL)

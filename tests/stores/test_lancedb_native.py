@@ -59,16 +59,16 @@ class Kept:
 
 
 def answers(store: DriverStore[LanceDriver], name: str) -> list[Any]:
-    """What the indexes answer, and what is there."""
+    """Answers of the indexes, and the contents."""
     vectors = [Query(vector=row, exact=False) for row in clustered(5, seed=9)]
     words = Query(mode=Mode.KEYWORD, text="word 7", exact=False)
-    found = [store.search(name, query, limit=10) for query in (*vectors, words)]
+    hits = [store.search(name, query, limit=10) for query in (*vectors, words)]
     plans = [lance_plan(store, name)]
-    return [found, contents(store, name), store.describe(name).vectors, plans]
+    return [hits, contents(store, name), store.describe(name).vectors, plans]
 
 
 def lance_plan(store: DriverStore[LanceDriver], name: str) -> bool:
-    """Whether the engine uses its index."""
+    """True if the engine uses its index."""
     query = {"column": "embedding", "q": clustered(1, seed=9)[0], "k": 3}
     return "ANN" in store.driver.dataset(name).scanner(nearest=query).explain_plan()
 
@@ -89,8 +89,8 @@ def filled(store: DriverStore[LanceDriver]) -> DriverStore[LanceDriver]:
 def test_a_damaged_and_dropped_table_comes_back_with_its_indexes(
     store: DriverStore[LanceDriver], tmp_path: Path
 ) -> None:
-    files, kept = native_files_of(store), Kept(tmp_path / "kept")
-    before, version = answers(store, NAME), kept.keep(files, NAME)
+    files, copy = native_files_of(store), Kept(tmp_path / "kept")
+    before, version = answers(store, NAME), copy.keep(files, NAME)
     assert before[-1] == [True]
     table = Path(store.driver.dataset(NAME).uri)
     for path in (*table.rglob("*.idx"), *table.rglob("data/*.lance")):
@@ -99,7 +99,7 @@ def test_a_damaged_and_dropped_table_comes_back_with_its_indexes(
         answers(store, NAME)
     store.drop(NAME)
 
-    files.restore_native(COPY.name, version, read=kept.read, spec=COPY)
+    files.restore_native(COPY.name, version, read=copy.read, spec=COPY)
 
     assert answers(store, COPY.name) == before
     assert store.describe(COPY.name).origin == COPY.origin
@@ -116,17 +116,17 @@ def test_a_damaged_and_dropped_table_comes_back_with_its_indexes(
 def test_a_second_version_shares_the_files_of_the_first(
     store: DriverStore[LanceDriver], tmp_path: Path
 ) -> None:
-    files, kept = native_files_of(store), Kept(tmp_path / "kept")
-    first = kept.keep(files, NAME)
-    assert kept.copied == len(first.files)
-    kept.copied = 0
+    files, copy = native_files_of(store), Kept(tmp_path / "kept")
+    first = copy.keep(files, NAME)
+    assert copy.copied == len(first.files)
+    copy.copied = 0
     store.write(NAME, indexed_rows(2, first=900))
-    second = kept.keep(files, NAME)
-    assert kept.copied == 3  # rows, manifest, transaction
+    second = copy.keep(files, NAME)
+    assert copy.copied == 3  # rows, manifest, transaction
     assert len(second.files) == len(first.files) + 1
     for number, version in enumerate((first, second)):
         name = f"clustered@v{number}"
-        files.restore_native(name, version, read=kept.read)
+        files.restore_native(name, version, read=copy.read)
         assert store.status(name).records == 599 + 2 * number
 
 
@@ -136,16 +136,16 @@ def test_a_table_of_users_comes_back_as_it_was(tmp_path: Path) -> None:
         {"n": np.arange(9), "v": pa.array([[n, 2] for n in range(9)], pa.list_(pa.float32(), 2))}
     )
     lance.write_dataset(rows, tmp_path / "tables/theirs.lance")
-    files, kept = native_files_of(store), Kept(tmp_path / "kept")
-    version = kept.keep(files, "theirs")
-    files.restore_native("again", version, read=kept.read)
+    files, copy = native_files_of(store), Kept(tmp_path / "kept")
+    version = copy.keep(files, "theirs")
+    files.restore_native("again", version, read=copy.read)
     again = lance.dataset(tmp_path / "tables/again.lance")
     assert again.to_table().equals(rows)
     assert again.schema.metadata is None
     spec = store.describe("theirs").physical("labelled", origin="1-2b3c4d5e")
-    files.restore_native("labelled", version, read=kept.read, spec=spec)
-    found = store.describe("labelled")
-    assert (found.origin, found.vectors) == (spec.origin, spec.vectors)
+    files.restore_native("labelled", version, read=copy.read, spec=spec)
+    described = store.describe("labelled")
+    assert (described.origin, described.vectors) == (spec.origin, spec.vectors)
     assert store.status("labelled").indexed
     assert contents(store, "labelled") == contents(store, "theirs")
 
@@ -153,13 +153,13 @@ def test_a_table_of_users_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_a_restore_that_dies_leaves_nothing_to_be_seen(
     store: DriverStore[LanceDriver], tmp_path: Path
 ) -> None:
-    files, kept = native_files_of(store), Kept(tmp_path / "kept")
-    version, before = kept.keep(files, NAME), store.collections()
+    files, copy = native_files_of(store), Kept(tmp_path / "kept")
+    version, before = copy.keep(files, NAME), store.collections()
     for after in range(0, len(version.files), 4):
         with pytest.raises(KeyboardInterrupt):
-            files.restore_native(COPY.name, version, read=dying(kept, after), spec=COPY)
+            files.restore_native(COPY.name, version, read=dying(copy, after), spec=COPY)
         assert store.collections() == before
-    files.restore_native(COPY.name, version, read=kept.read, spec=COPY)
+    files.restore_native(COPY.name, version, read=copy.read, spec=COPY)
     assert answers(store, COPY.name) == answers(store, NAME)
     assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == [
         ".lock",
@@ -168,7 +168,7 @@ def test_a_restore_that_dies_leaves_nothing_to_be_seen(
     ]
 
 
-def dying(kept: Kept, after: int) -> Any:
+def dying(copy: Kept, after: int) -> Any:
     left = [after]
 
     @contextmanager
@@ -176,7 +176,7 @@ def dying(kept: Kept, after: int) -> Any:
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
-        with kept.read(path) as file:
+        with copy.read(path) as file:
             yield file
 
     return read
@@ -185,20 +185,20 @@ def dying(kept: Kept, after: int) -> Any:
 def test_what_is_no_version_of_a_table_is_refused(
     store: DriverStore[LanceDriver], tmp_path: Path
 ) -> None:
-    files, kept = native_files_of(store), Kept(tmp_path / "kept")
-    version = kept.keep(files, NAME)
+    files, copy = native_files_of(store), Kept(tmp_path / "kept")
+    version = copy.keep(files, NAME)
     with pytest.raises(AlreadyExists, match=NAME):
-        files.restore_native(NAME, version, read=kept.read)
+        files.restore_native(NAME, version, read=copy.read)
     with pytest.raises(InvalidRequest, match="other"):
-        files.restore_native("other", version, read=kept.read, spec=COPY)
+        files.restore_native("other", version, read=copy.read, spec=COPY)
     elsewhere = NativeVersion("qdrant 1.20", version.version, version.files)
     with pytest.raises(InvalidRequest, match="qdrant"):
-        files.restore_native(COPY.name, elsewhere, read=kept.read)
+        files.restore_native(COPY.name, elsewhere, read=copy.read)
     longest = max(version.files, key=lambda file: file.size_bytes)
-    path = kept.directory / longest.path
+    path = copy.directory / longest.path
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Damaged, match=longest.path):
-        files.restore_native(COPY.name, version, read=kept.read)
+        files.restore_native(COPY.name, version, read=copy.read)
     for path in ("../x", "/etc/passwd", "data/../../x", "data", "other/x", "data\\..\\x"):  # type: ignore[assignment]
         with pytest.raises(Damaged, match="path"), files.open_native(NAME, path):  # type: ignore[arg-type]
             pass
@@ -210,8 +210,8 @@ def test_what_is_no_version_of_a_table_is_refused(
 def test_a_table_that_is_no_collection_keeps_its_name(
     store: DriverStore[LanceDriver], moto_endpoint: str, tmp_path: Path
 ) -> None:
-    files, kept = native_files_of(store), Kept(tmp_path / "kept")
-    version = kept.keep(files, NAME)
+    files, copy = native_files_of(store), Kept(tmp_path / "kept")
+    version = copy.keep(files, NAME)
     orders = pa.table({"id": ["a", "b"]})
     with on_s3(moto_endpoint, "taken") as url:
         there = lancedb_store(open_place(url, base=tmp_path))
@@ -220,11 +220,11 @@ def test_a_table_that_is_no_collection_keeps_its_name(
             lance.write_dataset(orders, uri, storage_options=options)
             files = LanceNativeFiles(LanceDriver(place))
             with pytest.raises(AlreadyExists, match="orders"):
-                files.restore_native("orders", version, read=kept.read)
+                files.restore_native("orders", version, read=copy.read)
             assert lance.dataset(uri, storage_options=options).to_table().equals(orders)
             for name in ("../victim", "a/b", "", "x.lance"):
                 with pytest.raises(InvalidRequest, match="collection name"):
-                    files.restore_native(name, version, read=kept.read)
+                    files.restore_native(name, version, read=copy.read)
 
 
 def test_manifests_that_count_up_are_restored_into_a_bucket(
@@ -238,13 +238,13 @@ def test_manifests_that_count_up_are_restored_into_a_bucket(
         mode = "append" if number else "create"
         lance.write_dataset(row, path, mode=mode, enable_v2_manifest_paths=False)
     assert (path / "_versions/9.manifest").exists()
-    kept = Kept(tmp_path / "kept")
-    version = kept.keep(native_files_of(store), "theirs")
+    copy = Kept(tmp_path / "kept")
+    version = copy.keep(native_files_of(store), "theirs")
     spec = store.describe("theirs").physical("labelled", origin="1-2b3c4d5e")
     with on_s3(moto_endpoint, "counting") as url:
         there = lancedb_store(open_place(url, base=tmp_path))
         for name, label in (("plain", None), ("labelled", spec)):
-            native_files_of(there).restore_native(name, version, read=kept.read, spec=label)
+            native_files_of(there).restore_native(name, version, read=copy.read, spec=label)
             assert contents(there, name) == contents(store, "theirs")
         assert there.describe("labelled").origin == spec.origin
 
@@ -257,14 +257,14 @@ def test_a_version_goes_from_a_bucket_to_a_directory_and_back(
         here = lancedb_store(open_place("lance:tables", base=tmp_path))
         assert isinstance(there.driver.place, S3Place)
         assert isinstance(here.driver.place, LocalPlace)
-        kept = Kept(tmp_path / "kept")
-        version = kept.keep(native_files_of(there), NAME)
+        copy = Kept(tmp_path / "kept")
+        version = copy.keep(native_files_of(there), NAME)
         before = answers(there, NAME)
-        native_files_of(here).restore_native(NAME, version, read=kept.read)
+        native_files_of(here).restore_native(NAME, version, read=copy.read)
         with pytest.raises(KeyboardInterrupt):
-            native_files_of(there).restore_native(COPY.name, version, read=dying(kept, 9))
+            native_files_of(there).restore_native(COPY.name, version, read=dying(copy, 9))
         assert there.collections() == [NAME]
-        native_files_of(there).restore_native(COPY.name, version, read=kept.read, spec=COPY)
+        native_files_of(there).restore_native(COPY.name, version, read=copy.read, spec=COPY)
         assert answers(here, NAME) == before
         assert answers(there, COPY.name) == before
         assert there.describe(COPY.name).origin == COPY.origin

@@ -1,4 +1,4 @@
-"""What two users of one LanceDB store do at the same time: writers, a compaction, a switch."""
+"""Two users of one LanceDB store at the same time: writers, a compaction, a switch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -70,8 +70,8 @@ def test_two_writers_of_one_document_leave_that_of_the_last(
         store.create(SPEC)
     else:
         unmarked(store, tmp_path)
-    kept = document("kept", chunks=before)
-    store.write(SPEC.name, table(*kept))
+    rows_kept = document("kept", chunks=before)
+    store.write(SPEC.name, table(*rows_kept))
     if build:
         store.build_index(SPEC.name)
     first, last = document("a", chunks=5), document("a", chunks=3)
@@ -81,13 +81,13 @@ def test_two_writers_of_one_document_leave_that_of_the_last(
 
     before_first(monkeypatch, writes, "merge", other)
     store.write(SPEC.name, table(*last), replaces=["a"])
-    found = contents(store)
-    ids = [row["id"] for row in found]
+    rows = contents(store)
+    ids = [row["id"] for row in rows]
     assert len(ids) == len(set(ids))
     if marked:
-        assert found == expected(*last, *kept)
+        assert rows == expected(*last, *rows_kept)
     store.write(SPEC.name, table(*last), replaces=["a"])
-    assert contents(store) == expected(*last, *kept)
+    assert contents(store) == expected(*last, *rows_kept)
 
 
 def test_a_write_mends_an_id_that_is_there_twice(store: VectorStore, tmp_path: Path) -> None:
@@ -149,17 +149,17 @@ def test_a_reader_follows_an_alias_that_moves(
         calls = list[str]()
 
         def early(self: LanceDriver, name: str, **options: Any) -> Any:
-            found = opened(self, name, **options)
+            answer = opened(self, name, **options)
             if not calls:
                 calls.append(name)
                 switch()
-            return found
+            return answer
 
         monkeypatch.setattr(LanceDriver, "open_dataset", early)
-    found = call(store)
+    answer = call(store)
     assert store.collections() == ["clustered@2"]
     if moment == "opening":  # else the old one may have answered
-        assert found == call(store)
+        assert answer == call(store)
 
 
 def test_a_scan_that_has_not_begun_follows_an_alias(store: VectorStore) -> None:

@@ -143,12 +143,12 @@ def test_a_vector_of_another_engine_is_fitted_and_searched(
     batch = [columns.get(f.name, pa.nulls(40, f.type)) for f in schema]
     store.write("fitted", pa.table(batch, schema=schema))
     store.build_index("fitted")
-    found = store.describe("fitted")
-    compared = compare_parts(fit.spec, found, engine="lancedb")
+    described = store.describe("fitted")
+    compared = compare_parts(fit.spec, described, engine="lancedb")
     assert [c for c in compared if not c.unreported] == []
-    said = {note.part for note in fit.notes}
-    if found.vectors[0].index is None:
-        assert "vectors.embedding.index" in said or "vectors.embedding.metric" in said
+    parts = {note.part for note in fit.notes}
+    if described.vectors[0].index is None:
+        assert "vectors.embedding.index" in parts or "vectors.embedding.metric" in parts
     read = pa.Table.from_batches(store.scan("fitted"))
     assert read.column("embedding").to_pylist() == columns["embedding"].to_pylist()
     if several:

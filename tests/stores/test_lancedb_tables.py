@@ -99,7 +99,7 @@ def store(directory: Path) -> VectorStore:
 
 
 def copied(store: VectorStore, name: str, copy: str = "copy@2") -> CollectionSpec:
-    """What a backup and a restore do: describe, scan, create, write, build."""
+    """A backup and a restore: describe, scan, create, write, build."""
     spec = store.describe(name).physical(copy, origin="1-2b3c4d5e")
     store.create(spec)
     for batch in store.scan(name, batch_rows=128):
@@ -110,7 +110,7 @@ def copied(store: VectorStore, name: str, copy: str = "copy@2") -> CollectionSpe
 
 
 def seen(directory: Path, table: str) -> dict[str, Any]:
-    """What LanceDB's own client sees of a table; rows in order of their first column's text."""
+    """Rows of a table as LanceDB's own client reads them, in order of their first column's text."""
     opened = lancedb.connect(directory).open_table(table)
     rows = opened.to_lance().to_table()
     order = np.argsort([str(value) for value in rows.column(0).to_pylist()], kind="stable")
@@ -120,14 +120,14 @@ def seen(directory: Path, table: str) -> dict[str, Any]:
     return {
         "schema": sorted(opened.schema.with_metadata(metadata).to_string().splitlines()),
         "rows": rows.take(pa.array(order)).replace_schema_metadata(None),
-        "indexes": {index.name: _said(opened, index) for index in opened.list_indices()},
+        "indexes": {index.name: text_of(opened, index) for index in opened.list_indices()},
         "config": config,
         "metadata": opened.to_lance().metadata,
         "storage": opened.to_lance().data_storage_version,
     }
 
 
-def _said(table: Any, index: Any) -> Any:
+def text_of(table: Any, index: Any) -> Any:
     stats = table.index_stats(index.name)
     rows = (stats.num_indexed_rows, stats.num_unindexed_rows, stats.distance_type)
     details = json.dumps(index.index_details, sort_keys=True)
@@ -205,12 +205,12 @@ def test_a_table_comes_back_equal_for_its_client(store: VectorStore, directory: 
     for part in before:
         if part != "indexes":
             assert after[part] == before[part], part
-    for name, said in before["indexes"].items():
-        assert after["indexes"][name] == said, name
-    found = store.describe("copy@2")
-    compared = compare_parts(spec, found, engine="lancedb")
+    for name, note in before["indexes"].items():
+        assert after["indexes"][name] == note, name
+    described = store.describe("copy@2")
+    compared = compare_parts(spec, described, engine="lancedb")
     assert [c.part for c in compared if not c.unreported] == []
-    assert found.engine["lancedb"]["tags"] == {"gold": {"version": 3, "branch": None}}
+    assert described.engine["lancedb"]["tags"] == {"gold": {"version": 3, "branch": None}}
     assert "engine.lancedb.tags" in [c.part for c in compared]
 
     assert spec.keyword_index
@@ -288,8 +288,8 @@ def test_a_vector_with_a_hole_is_named_as_a_misfit(
 ) -> None:
     lance.write_dataset(pa.table({"id": ["a", "b"], "v": column}), directory / "theirs.lance")
     (batch,) = store.scan("theirs")
-    found = store.misfits(store.describe("theirs"), batch)
-    assert [(misfit.record, misfit.column) for misfit in found] == [("b", "v")]
+    misfits = store.misfits(store.describe("theirs"), batch)
+    assert [(misfit.record, misfit.column) for misfit in misfits] == [("b", "v")]
     store.create(store.describe("theirs").physical("copy"))
     with pytest.raises(InvalidRequest, match="record 'b'"):
         store.write("copy", pa.Table.from_batches([batch]))

@@ -20,7 +20,7 @@ def test_a_section_that_says_nothing_is_managed() -> None:
     assert laid_out(Layout.MANAGED) == {"layout": "managed"}
 
 
-@pytest.mark.parametrize("given", ["table", "", None, 1, ["foreign"]])
-def test_another_word_is_refused(given: object) -> None:
+@pytest.mark.parametrize("word", ["table", "", None, 1, ["foreign"]])
+def test_another_word_is_refused(word: object) -> None:
     with pytest.raises(InvalidRequest, match="expected managed or foreign"):
-        layout_of({"layout": given})
+        layout_of({"layout": word})

@@ -66,14 +66,14 @@ def on_the_way(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
 
     def install(change: Change) -> None:
         def call(self: Connection, name: str, request: Any, **options: Any) -> Any:
-            return change(name, request, lambda asked: real(self, name, asked, **options))
+            return change(name, request, lambda requests: real(self, name, requests, **options))
 
         monkeypatch.setattr(Connection, "call", call)
 
     return install
 
 
-def _said(request: Any) -> dict[str, str]:
+def text_of(request: Any) -> dict[str, str]:
     return {pair.key: pair.value for pair in request.query_params}
 
 
@@ -115,17 +115,17 @@ class Server:
     def __call__(self, name: str, request: Any, answer: Answer) -> Any:
         if name != "Query":
             return answer(request)
-        found = answer(request)
+        response = answer(request)
         if list(request.output_fields) == ["count(*)"]:
             self.counts.append(request)
             if self.twice and (not request.expr or self.twice in request.expr):
-                found.fields_data[0].scalars.long_data.data[0] += 1
-            return found
+                response.fields_data[0].scalars.long_data.data[0] += 1
+            return response
         self.pages.append(request)
-        found.session_ts = MOMENT
+        response.session_ts = MOMENT
         if self.hides and self.hides in request.expr:
-            found.ClearField("fields_data")
-        return found
+            response.ClearField("fields_data")
+        return response
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_every_page_and_the_count_are_of_one_moment(
     assert [page.guarantee_timestamp for page in server.pages] == [0, *[MOMENT] * 4]
     (counted,) = server.counts
     assert counted.guarantee_timestamp == MOMENT
-    assert _said(counted) == {"iterator": "True"}  # with a limit a server refuses to count
+    assert text_of(counted) == {"iterator": "True"}  # with a limit a server refuses to count
 
 
 def test_records_that_a_server_counts_and_does_not_return_are_missed(
@@ -191,9 +191,9 @@ def test_the_smallest_number_is_a_key(
     on_the_way(checked)
     ids = [row["id"] for row in contents(store, "numbered", columns=["id"])]
     assert sorted(ids, key=int) == [str(smallest), "-1", str(2**63 - 1)]
-    asked = [str(smallest), str(2**63 - 1)]
-    (batch,) = store.scan("numbered", documents=asked, columns=["id"])
-    assert sorted(batch.column("id").to_pylist(), key=int) == asked
+    keys = [str(smallest), str(2**63 - 1)]
+    (batch,) = store.scan("numbered", documents=keys, columns=["id"])
+    assert sorted(batch.column("id").to_pylist(), key=int) == keys
     nothing = store_schema(store.describe("numbered")).empty_table()
     store.write("numbered", nothing, replaces=[str(smallest)])
     assert store.status("numbered").records == 2
@@ -348,8 +348,10 @@ class Cluster:
 
     def _ListPrivilegeGroups(self, _: Any) -> Any:
         groups = [
-            milvus_pb2.PrivilegeGroupInfo(group_name=n, privileges=[{"name": p} for p in held])
-            for n, held in self.privileges.items()
+            milvus_pb2.PrivilegeGroupInfo(
+                group_name=n, privileges=[{"name": p} for p in privileges]
+            )
+            for n, privileges in self.privileges.items()
         ]
         return milvus_pb2.ListPrivilegeGroupsResponse(privilege_groups=groups)
 
@@ -368,8 +370,8 @@ class Cluster:
         self.granted[request.entity.name] = []
 
     def _OperatePrivilegeV2(self, request: Any) -> None:
-        held, name = self.granted[request.role.name], request.grantor.privilege.name
-        held += [] if name in held else [name]
+        privileges, name = self.granted[request.role.name], request.grantor.privilege.name
+        privileges += [] if name in privileges else [name]
 
     def _SelectGrant(self, request: Any) -> Any:
         entities = [
@@ -421,9 +423,9 @@ def test_groups_of_nodes_and_of_privileges_are_made_and_read_back(
     on_the_way(cluster)
     store.create(of_a_cluster())
     assert cluster.placed == ["fast", "fast", placement.DEFAULT_GROUP]
-    found = store.describe(NAME)
-    assert found.replicas == 3
-    assert {key: found.engine["milvus"][key] for key in OF_A_CLUSTER} == OF_A_CLUSTER
+    spec = store.describe(NAME)
+    assert spec.replicas == 3
+    assert {key: spec.engine["milvus"][key] for key in OF_A_CLUSTER} == OF_A_CLUSTER
     made = {**cluster.groups}
     store.create(of_a_cluster())
     assert cluster.groups == made
@@ -482,14 +484,14 @@ def test_an_index_that_gets_no_further_is_not_waited_for(
     polls = list[int]()
 
     def slowly(name: str, request: Any, answer: Answer) -> Any:
-        found = answer(request)
+        response = answer(request)
         if name == "DescribeIndex":
             polls.append(len(polls))
-            for index in found.index_descriptions if len(polls) < 30 else ():
+            for index in response.index_descriptions if len(polls) < 30 else ():
                 index.state = common_pb2.IndexState.InProgress
                 index.pending_index_rows = index.total_rows = 100
                 index.indexed_rows = len(polls) if advances else 7
-        return found
+        return response
 
     on_the_way(slowly)
     if advances:

@@ -1,4 +1,4 @@
-"""What the contract does not cover: names, limits, recall, errors, lost servers, missing calls."""
+"""Promises beside the contract: names, limits, recall, errors, lost servers, missing calls."""
 
 import subprocess
 import sys
@@ -156,11 +156,11 @@ def test_what_is_too_long_for_its_column_is_kept_in_pieces(
     store.write(NAME, table(row))
     assert contents(store) == expected(row)
     client = milvus_server.client(database)
-    (found,) = client.query(NATIVE_NAME, filter='id == "a#000000"', output_fields=["*"])
+    (stored,) = client.query(NATIVE_NAME, filter='id == "a#000000"', output_fields=["*"])
     client.close()
     for column in ("text", "uri", "extra", "note"):
-        assert found[column] == "ü" * 32_767  # of 65,535 bytes
-    assert found["groups"] == ["x"]
+        assert stored[column] == "ü" * 32_767  # of 65,535 bytes
+    assert stored["groups"] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_reserved_words_are_names_of_fields(store: VectorStore) -> None:
     for row in rows:
         row |= {"embedding": None, "picture": None, "words": None, "tokens": [[1, 2], [3, 4]]}
     store.write(OWN.name, pa.Table.from_pylist(rows, schema=store_schema(OWN)))
-    found = pa.Table.from_batches(store.scan(OWN.name)).to_pylist()
-    assert [row["dr_kept"] for row in found] == [["x", None]] * 2
+    stored = pa.Table.from_batches(store.scan(OWN.name)).to_pylist()
+    assert [row["dr_kept"] for row in stored] == [["x", None]] * 2
     query = Query(vector=np.ones(3, np.float32), vector_name="taxi", exact=False)
     for meant, count in (
         (Equals("like", values["like"]), 1),  # type: ignore[arg-type]
@@ -218,7 +218,7 @@ def test_values_that_expressions_do_not_have_are_found(store: VectorStore) -> No
     infinite = record("a", weight=float("inf"), year=-(2**63))
     store.write(NAME, table(infinite, record("b", weight=1.7976931348623157e308, year=1)))
     query = Query(vector=np.ones(3, np.float32), exact=False)
-    for meant, found in (
+    for meant, matched in (
         (Equals("weight", float("inf")), ["a"]),
         (Range("weight", gt=1.7976931348623157e308), ["a"]),
         (Range("weight", gt=1e308), ["a", "b"]),
@@ -226,7 +226,7 @@ def test_values_that_expressions_do_not_have_are_found(store: VectorStore) -> No
         (Range("year", gt=-(2**63)), ["b"]),
     ):
         hits = store.search(NAME, replace(query, filter=meant), limit=9)
-        assert sorted(hit.document_id for hit in hits) == found, meant
+        assert sorted(hit.document_id for hit in hits) == matched, meant
 
 
 def test_distances_are_negated_and_not_squared(store: VectorStore) -> None:
@@ -298,13 +298,13 @@ def test_recall_is_the_same_after_a_copy(store: VectorStore) -> None:
 
 
 def _recall(store: VectorStore, name: str, points: FloatArray) -> float:
-    queries, found = _clusters(3, 30), 0
+    queries, recalled = _clusters(3, 30), 0
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     for query in queries:
         truth = {f"{n:05d}" for n in np.argsort(-(unit @ query))[:10]}
         hits = store.search(name, Query(vector=query, exact=False), limit=10)
-        found += len(truth & {hit.id for hit in hits})
-    return found / (10 * len(queries))
+        recalled += len(truth & {hit.id for hit in hits})
+    return recalled / (10 * len(queries))
 
 
 def test_what_milvus_lite_lacks_is_said_before_anything_is_made(store: VectorStore) -> None:

@@ -1,4 +1,5 @@
-"""What only servers have, as far as messages go: types that milvus-lite lacks, and indexes.
+"""Features that only servers have, as far as messages go: types that milvus-lite lacks, and
+indexes.
 
 No server can be had; the bytes are compared with what pymilvus makes and reads of them.
 """
@@ -55,30 +56,32 @@ def _packed_by_pymilvus(type: int, values: list[Any]) -> Any:
     ],
 )
 def test_vectors_are_the_bytes_that_pymilvus_makes(type: int, values: Any, theirs: Any) -> None:
-    known = column.Column("v", type, params={"dim": "8"})
+    vector_column = column.Column("v", type, params={"dim": "8"})
     array = pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), 8)
-    made = messages.to_message(known, array)
+    made = messages.to_message(vector_column, array)
     assert made.vectors == _packed_by_pymilvus(type, theirs).vectors
-    assert messages.from_message(known, made, 2).equals(array)
+    assert messages.from_message(vector_column, made, 2).equals(array)
 
 
 def test_nulls_of_vectors_travel_as_gaps() -> None:
-    known = column.Column("v", T.Float16Vector, params={"dim": "2"}, flags=frozenset(["nullable"]))
+    vector_column = column.Column(
+        "v", T.Float16Vector, params={"dim": "2"}, flags=frozenset(["nullable"])
+    )
     array = pa.array([None, [1.0, 2.0], None, [0.5, 0.25]], pa.list_(pa.float32(), 2))
-    made = messages.to_message(known, array)
+    made = messages.to_message(vector_column, array)
     assert len(made.vectors.float16_vector) == 2 * 2 * 2
-    assert messages.from_message(known, made, 4).to_pylist() == array.to_pylist()
+    assert messages.from_message(vector_column, made, 4).to_pylist() == array.to_pylist()
     with pytest.raises(Damaged, match="'v' has 2 values of 5"):
-        messages.from_message(known, made, 5)
+        messages.from_message(vector_column, made, 5)
 
 
 def test_sparse_vectors_are_the_bytes_that_pymilvus_makes() -> None:
-    known = column.Column("v", T.SparseFloatVector)
+    vector_column = column.Column("v", T.SparseFloatVector)
     values = pa.array([{"indices": [1, 2**31], "values": [0.5, 2.0]}], SPARSE)
-    made = messages.to_message(known, values)
+    made = messages.to_message(vector_column, values)
     theirs = _packed_by_pymilvus(T.SparseFloatVector, [{1: 0.5, 2**31: 2.0}])
     assert made.vectors == theirs.vectors
-    assert messages.from_message(known, made, 1).equals(values)
+    assert messages.from_message(vector_column, made, 1).equals(values)
 
 
 def test_every_type_of_column_is_described_and_made_again() -> None:
@@ -135,7 +138,7 @@ def test_a_type_that_is_not_carried_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "parameters", "said"),
+    ("kind", "parameters", "value"),
     [
         ("hnsw", {"m": 24, "ef_construction": 99, "ef_search": 7}, {"M": 24, "efConstruction": 99}),
         ("ivf_pq", {"lists": 9, "sub_vectors": 4, "bits": 8}, {"nlist": 9, "m": 4, "nbits": 8}),
@@ -148,19 +151,19 @@ def test_a_type_that_is_not_carried_is_named() -> None:
     ],
 )
 def test_parameters_of_indexes_are_said_and_read(
-    kind: str, parameters: dict[str, Any], said: dict[str, Any]
+    kind: str, parameters: dict[str, Any], value: dict[str, Any]
 ) -> None:
     index = VectorIndex(kind=kind, parameters=parameters)
     vector = Vector(dimension=8, metric=Metric.DOT, index=index)
     made = indexes.of_vector(vector, "v")
     request = indexes.request("c", made)
     flat = {pair.key: pair.value for pair in request.extra_params}
-    assert made.get("params", {}) == said
+    assert made.get("params", {}) == value
     assert (flat["index_type"], flat["metric_type"]) == (kind.upper(), "IP")
     flat.pop("params", None)  # as a server may report it: one by one
     pairs = indexes.pairs((flat | {"dim": "8"}).items())
-    found = milvus_pb2.IndexDescription(field_name="v", index_name="mine", params=pairs)
-    assert indexes.of_description(found) == made | {"name": "mine"}
+    description = milvus_pb2.IndexDescription(field_name="v", index_name="mine", params=pairs)
+    assert indexes.of_description(description) == made | {"name": "mine"}
     assert indexes.to_vector(made, index) == index
     assert indexes.query_parameters(index, limit=20) in (
         {},
@@ -196,6 +199,6 @@ def test_no_index_is_an_exact_one() -> None:
     ],
 )
 def test_statuses_are_errors_of_ours(status: dict[str, Any], error: type[Exception]) -> None:
-    found = errors.of_status(common_pb2.Status(**status), "milvus://host:1/")
-    assert type(found) is error
+    translated = errors.of_status(common_pb2.Status(**status), "milvus://host:1/")
+    assert type(translated) is error
     assert errors.of_status(common_pb2.Status(), "milvus://host:1/") is None

@@ -66,7 +66,7 @@ def reader(milvus_server: MilvusServer, users: str) -> VectorStore:
 
 
 def _copied(store: VectorStore, name: str, copy: str = COPY) -> CollectionSpec:
-    """What a restore does: describe, create beside, write what was scanned, build."""
+    """A restore: describe, create beside, write the scanned rows, build."""
     spec = store.describe(name).physical(copy)
     rows = pa.Table.from_batches(store.scan(name), schema=store_schema(spec))
     store.create(spec)
@@ -86,13 +86,15 @@ def _bits(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _described(client: MilvusClient, name: str) -> dict[str, Any]:
-    found = client.describe_collection(name)
-    found["properties"] = {k: v for k, v in found["properties"].items() if k not in OURS}
-    return {k: v for k, v in found.items() if k not in ("collection_name", "collection_id")}
+    description = client.describe_collection(name)
+    description["properties"] = {
+        k: v for k, v in description["properties"].items() if k not in OURS
+    }
+    return {k: v for k, v in description.items() if k not in ("collection_name", "collection_id")}
 
 
 def _indexes(client: MilvusClient, name: str) -> list[dict[str, Any]]:
-    return [client.describe_index(name, found) for found in sorted(client.list_indexes(name))]
+    return [client.describe_index(name, indexes) for indexes in sorted(client.list_indexes(name))]
 
 
 def test_everything_of_a_collection_of_users_comes_back(
@@ -197,8 +199,8 @@ def test_filters_and_scores_mean_the_same_natively(reader: VectorStore, exact: b
         (Equals("i64", 2**63 - 1), 1),
         (Range("d", lt=1.0), 5),
     ):
-        asked = Query(vector=vector, filter=meant, exact=exact)
-        assert len(reader.search("users_own", asked, limit=30)) == count, meant
+        question = Query(vector=vector, filter=meant, exact=exact)
+        assert len(reader.search("users_own", question, limit=30)) == count, meant
     words = Query(mode=Mode.KEYWORD, text="text 3", exact=exact)
     assert reader.search("users_own", words, limit=30)[0].text == "text 3 ü"
 
@@ -206,7 +208,7 @@ def test_filters_and_scores_mean_the_same_natively(reader: VectorStore, exact: b
 def test_values_that_the_columns_do_not_take_are_refused_by_name(reader: VectorStore) -> None:
     before = pa.Table.from_batches(reader.scan("users_own"))
     rows = pa.Table.from_batches(reader.scan("users_own", documents=["-100000"]))
-    for column, value, said in (
+    for column, value, message in (
         ("id", "word", "word"),
         ("id", "007", "007"),
         ("text", "x" * 1001, "-100000"),
@@ -218,7 +220,7 @@ def test_values_that_the_columns_do_not_take_are_refused_by_name(reader: VectorS
         place = rows.schema.get_field_index(column)
         field = rows.schema.field(column)
         bad = rows.set_column(place, field, pa.array([value], field.type))
-        with pytest.raises(InvalidRequest, match=said):
+        with pytest.raises(InvalidRequest, match=message):
             reader.write("users_own", bad)
     assert pa.Table.from_batches(reader.scan("users_own")).equals(before)
 

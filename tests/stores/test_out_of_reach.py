@@ -19,17 +19,17 @@ def store(scheme: str, base: Path) -> Any:
     return open_store(StorePolicy(url=f"{scheme}:place"), PolicyContext(base))
 
 
-@pytest.mark.parametrize("asked", ["collections", "aliases"])
+@pytest.mark.parametrize("question", ["collections", "aliases"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_place_that_is_no_directory_is_not_an_empty_one(
-    tmp_path: Path, scheme: str, asked: str
+    tmp_path: Path, scheme: str, question: str
 ) -> None:
     (tmp_path / "place").write_bytes(b"a file")
     with pytest.raises((Unavailable, InvalidRequest), match="place"):
-        getattr(store(scheme, tmp_path), asked)()
+        getattr(store(scheme, tmp_path), question)()
     with pytest.raises((Unavailable, InvalidRequest)):
         store(scheme, tmp_path).describe("docs")
-    if asked == "collections" and scheme == "duckdb":
+    if question == "collections" and scheme == "duckdb":
         with pytest.raises(Unavailable):
             open_catalog(StorePolicy(url="duckdb:place"), PolicyContext(tmp_path)).collections()
 

@@ -82,18 +82,18 @@ def test_any_batches_come_back_ascending_whole_and_of_the_asked_size(
     given_ = [batch(piece) for piece in cut(ids, places)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sorting, "PIECE_BYTES", piece_bytes)
-        found = list(ascending(given_, schema=SCHEMA, batch_rows=batch_rows, run_bytes=run_bytes))
+        batches = list(ascending(given_, schema=SCHEMA, batch_rows=batch_rows, run_bytes=run_bytes))
     whole, rest = divmod(len(ids), batch_rows)
-    assert [len(piece) for piece in found] == [batch_rows] * whole + [rest] * (rest > 0)
+    assert [len(piece) for piece in batches] == [batch_rows] * whole + [rest] * (rest > 0)
     ordered = batch(sorted(ids, key=str.encode))
-    assert pa.Table.from_batches(found, SCHEMA).equals(pa.Table.from_batches([ordered], SCHEMA))
+    assert pa.Table.from_batches(batches, SCHEMA).equals(pa.Table.from_batches([ordered], SCHEMA))
 
 
 def test_order_is_that_of_bytes_not_of_utf_16_or_of_a_language() -> None:
     ids = ["z", "é", "e\u0301", "A", "a", "\uffff", "🗝", "日本", "", "~", "a#10", "a#2", "a\0"]
     halves = [batch(ids[::2]), batch(ids[1::2])]
-    (found,) = ascending(halves, schema=SCHEMA, batch_rows=99, run_bytes=TINY)
-    assert found["id"].to_pylist() == [
+    (batches,) = ascending(halves, schema=SCHEMA, batch_rows=99, run_bytes=TINY)
+    assert batches["id"].to_pylist() == [
         "", "A", "a", "a\0", "a#10", "a#2", "e\u0301", "z", "~", "é", "日本", "\uffff", "🗝",
     ]  # fmt: skip
 
@@ -102,8 +102,8 @@ def test_runs_are_merged_in_that_order_too(monkeypatch: pytest.MonkeyPatch) -> N
     """In UTF-16 the key comes before the last character of two bytes."""
     monkeypatch.setattr(sorting, "PIECE_BYTES", 1)
     runs = [batch(["\uffff", "\uffffa"]), batch(["🗝", "🗝a"])]
-    found = ascending(runs, schema=SCHEMA, batch_rows=99, run_bytes=TINY)
-    assert [key for piece in found for key in piece["id"].to_pylist()] == [
+    batches = ascending(runs, schema=SCHEMA, batch_rows=99, run_bytes=TINY)
+    assert [key for piece in batches for key in piece["id"].to_pylist()] == [
         "\uffff", "\uffffa", "🗝", "🗝a",
     ]  # fmt: skip
 
@@ -117,18 +117,18 @@ def test_nothing_gives_no_batch(batches: list[list[str]]) -> None:
 
 def test_slices_of_a_large_batch_are_sorted_as_what_they_show() -> None:
     whole = batch([f"{number:02d}" for number in range(20, 0, -1)])
-    (found,) = ascending([whole.slice(5, 3)], schema=SCHEMA, batch_rows=99)
-    assert found["id"].to_pylist() == ["13", "14", "15"]
-    assert found["tokens"].to_pylist() == [[[0.0, 0.0], [1.0, 0.0]]] * 3
+    (batches,) = ascending([whole.slice(5, 3)], schema=SCHEMA, batch_rows=99)
+    assert batches["id"].to_pylist() == ["13", "14", "15"]
+    assert batches["tokens"].to_pylist() == [[[0.0, 0.0], [1.0, 0.0]]] * 3
 
 
 def test_slices_of_a_large_batch_do_not_each_make_a_run(scratch: Path) -> None:
     whole = batch([f"{number:03d}" for number in range(200, 0, -1)])
     slices = [whole.slice(start, 1) for start in range(200)]
-    found = ascending(slices, schema=SCHEMA, batch_rows=1, run_bytes=whole.nbytes // 2)
-    assert next(found)["id"].to_pylist() == ["001"]
+    batches = ascending(slices, schema=SCHEMA, batch_rows=1, run_bytes=whole.nbytes // 2)
+    assert next(batches)["id"].to_pylist() == ["001"]
     assert 1 <= len(list(scratch.rglob("*.arrow"))) <= 2
-    assert len(list(found)) == 199
+    assert len(list(batches)) == 199
 
 
 def test_what_was_spilled_is_gone_at_the_end(scratch: Path) -> None:
@@ -139,9 +139,9 @@ def test_what_was_spilled_is_gone_at_the_end(scratch: Path) -> None:
             yield batch([f"{number}"])
             spilled.append(sorted(path.name for path in scratch.rglob("*.arrow")))
 
-    found = ascending(batches(), schema=SCHEMA, batch_rows=1, run_bytes=TINY)
+    sorted_batches = ascending(batches(), schema=SCHEMA, batch_rows=1, run_bytes=TINY)
     assert list(scratch.iterdir()) == []
-    assert len(list(found)) == 4
+    assert len(list(sorted_batches)) == 4
     assert spilled[-1] == ["0.arrow", "1.arrow", "2.arrow", "3.arrow"]
     assert list(scratch.iterdir()) == []
 
@@ -149,12 +149,12 @@ def test_what_was_spilled_is_gone_at_the_end(scratch: Path) -> None:
 @pytest.mark.parametrize("how", ["closed", "forgotten"])
 def test_what_was_spilled_is_gone_when_nobody_reads_on(scratch: Path, how: str) -> None:
     batches = [batch([f"{number}"]) for number in range(4)]
-    found = ascending(batches, schema=SCHEMA, batch_rows=1, run_bytes=TINY)
-    assert next(found)["id"].to_pylist() == ["0"]
+    sorted_batches = ascending(batches, schema=SCHEMA, batch_rows=1, run_bytes=TINY)
+    assert next(sorted_batches)["id"].to_pylist() == ["0"]
     assert len(list(scratch.rglob("*.arrow"))) == 4
     if how == "closed":
-        found.close()  # type: ignore[attr-defined]
-    del found
+        sorted_batches.close()  # type: ignore[attr-defined]
+    del sorted_batches
     gc.collect()
     assert list(scratch.iterdir()) == []
 
@@ -171,7 +171,7 @@ def test_what_was_spilled_is_gone_when_the_engine_fails(scratch: Path) -> None:
 
 
 def test_a_collection_of_one_run_is_never_written(scratch: Path) -> None:
-    found = ascending([batch(["b", "a"])], schema=SCHEMA, batch_rows=1)
-    assert next(found)["id"].to_pylist() == ["a"]
+    batches = ascending([batch(["b", "a"])], schema=SCHEMA, batch_rows=1)
+    assert next(batches)["id"].to_pylist() == ["a"]
     assert list(scratch.rglob("*.arrow")) == []
-    found.close()  # type: ignore[attr-defined]
+    batches.close()  # type: ignore[attr-defined]

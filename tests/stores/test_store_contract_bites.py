@@ -40,9 +40,9 @@ TUNED = SPEC.physical("tuned").model_copy(
 def test_every_broken_store_is_listed() -> None:
     stores = {
         store
-        for found in pkgutil.iter_modules(broken_stores.__path__, f"{broken_stores.__name__}.")
-        for name, store in vars(importlib.import_module(found.name)).items()
-        if isinstance(store, type) and store.__module__ == found.name and name[0] != "_"
+        for listed in pkgutil.iter_modules(broken_stores.__path__, f"{broken_stores.__name__}.")
+        for name, store in vars(importlib.import_module(listed.name)).items()
+        if isinstance(store, type) and store.__module__ == listed.name and name[0] != "_"
     }
     assert stores == set(BROKEN)
 
@@ -95,7 +95,7 @@ class ReadsTheNewest(MemoryVectorStore):
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
     ) -> Iterator[pa.RecordBatch]:
-        asked = checked_columns(columns, self.describe(name))
+        names = checked_columns(columns, self.describe(name))
         last = ""
         while True:
             batches = super().scan(name, documents=documents)
@@ -105,7 +105,7 @@ class ReadsTheNewest(MemoryVectorStore):
             )
             if not len(page):
                 return
-            yield page.select(asked).combine_chunks().to_batches()[0]
+            yield page.select(names).combine_chunks().to_batches()[0]
             last = page["id"][-1].as_py()
 
 

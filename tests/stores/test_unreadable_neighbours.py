@@ -61,11 +61,11 @@ def test_it_is_listed_with_the_reason(process: Process, *, in_describe: bool) ->
     assert isinstance(store, WithANeighbour)
     store.in_describe = in_describe
     process.ingest()
-    known = [known_collection(History(repository, "notes"), store="default")]
-    found = {
+    collections = [known_collection(History(repository, "notes"), store="default")]
+    by_name = {
         each.name: each
-        for each in stored(store, store="default", collections=known, repository=repository)
+        for each in stored(store, store="default", collections=collections, repository=repository)
     }
-    assert found[ANOTHER].problem == "its rows are not for you"
-    assert found[ANOTHER].part is Part.FOREIGN
-    assert len(found) == 2
+    assert by_name[ANOTHER].problem == "its rows are not for you"
+    assert by_name[ANOTHER].part is Part.FOREIGN
+    assert len(by_name) == 2
