@@ -8,11 +8,17 @@ Trusted are functions in languages that only a superuser may write in, and those
 superuser or to the session's own role.
 """
 
+from psycopg import sql
+
 from dr_pipelines.errors import Refused
 from dr_pipelines.stores.pgvector.catalog import Table, held_tables
 from dr_pipelines.stores.pgvector.connections import Row, Session
-from dr_pipelines.stores.pgvector.statements import oids, qualified
+from dr_pipelines.stores.pgvector.statements import oid, oids, qualified
+from dr_pipelines.stores.pgvector.trust import DENIED
 
+OF_WHO_CAUSED = 180_000
+"""Since this version a deferred trigger runs as who caused it, before as who commits. A foreign key
+is checked, and its rows are followed, as the owner of the other table, whose code runs so."""
 EXPRESSIONS = """
     SELECT 'pg_catalog.pg_class'::regclass::oid, i.indexrelid
     FROM pg_index i WHERE i.indrelid = ANY ({tables})
@@ -39,6 +45,8 @@ CHECKED = """checked (tree) AS (
     UNION ALL SELECT format('%s', d.adbin) FROM pg_attrdef d
     JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
     WHERE d.adrelid = ANY ({tables}) AND a.attgenerated <> ''
+    UNION ALL SELECT format('%s', g.tgqual) FROM pg_trigger g
+    WHERE g.tgrelid = ANY ({tables}) AND g.tgqual IS NOT NULL
     UNION ALL SELECT concat(format('%s', i.indexprs), format('%s', i.indpred)) FROM pg_index i
     WHERE i.indrelid = ANY ({tables}) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
 ), json (made) AS (
@@ -51,12 +59,16 @@ CHECKED = """checked (tree) AS (
 ), """
 """What a write computes: of a value that becomes JSON in it a cast to json of its type is called,
 which no dependency says."""
-TYPES = """part (whole, of) AS (
+TYPES = """reached (id) AS (
+    SELECT u.id FROM pg_catalog.unnest({tables}) AS u (id)
+    UNION SELECT k.conrelid FROM reached f
+    JOIN pg_constraint k ON k.confrelid = f.id AND k.contype = 'f'
+), part (whole, of) AS (
     SELECT t.oid, t.typelem FROM pg_type t WHERE t.typelem <> 0::oid
     UNION ALL SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.typbasetype <> 0::oid
     UNION ALL SELECT c.reltype, a.atttypid FROM pg_class c JOIN pg_attribute a
         ON a.attrelid = c.oid AND a.attnum > 0::int2 AND NOT a.attisdropped
-        WHERE c.relkind = 'c'
+        WHERE c.reltype <> 0::oid
     UNION ALL SELECT r.rngtypid, r.rngsubtype FROM pg_range r
     UNION ALL SELECT r.rngmultitypid, r.rngtypid FROM pg_range r
 ), typed (id) AS (
@@ -65,6 +77,12 @@ TYPES = """part (whole, of) AS (
     UNION SELECT d.refobjid FROM computed e
     JOIN pg_depend d ON d.classid = e.class AND d.objid = e.id
         AND d.refclassid = 'pg_catalog.pg_type'::regclass::oid
+    UNION SELECT f.prorettype FROM computed e
+    JOIN pg_depend d ON d.classid = e.class AND d.objid = e.id
+        AND d.refclassid = 'pg_catalog.pg_proc'::regclass::oid
+    JOIN pg_proc f ON f.oid = d.refobjid
+    UNION SELECT y.oid FROM checked k
+    JOIN pg_type y ON strpos(k.tree, concat(':typid ', y.oid, ' ')) > 0
     UNION SELECT p.of FROM typed t JOIN part p ON p.whole = t.id
 ), """
 """Types of columns and of what a write computes, with all that they are built of."""
@@ -84,6 +102,11 @@ OF_WRITES = """
     WHERE a.attrelid = ANY ({tables})
         AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid
             AND a.attnum = ANY (i.indkey::int2[]))
+    UNION ALL
+    SELECT 'pg_catalog.pg_type'::regclass::oid, r.rngtypid
+    FROM typed t JOIN pg_range r ON r.rngtypid = t.id
+    WHERE EXISTS (SELECT FROM pg_index i
+        WHERE i.indrelid = ANY ({tables}) AND i.indexprs IS NOT NULL)
     UNION ALL
     SELECT 'pg_catalog.pg_cast'::regclass::oid, c.oid
     FROM pg_cast c JOIN json j ON j.made WHERE c.casttarget = 'pg_catalog.json'::regtype::oid
@@ -108,15 +131,34 @@ OTHERS = """
     JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper AND r.rolname <> current_user
     WHERE w.ev_class = ANY ({tables}) AND w.ev_enabled <> 'D'
     UNION ALL
+    SELECT pg_catalog.pg_describe_object('pg_catalog.pg_constraint'::regclass::oid, k.oid, 0),
+        'a foreign key, which may set off a deferred trigger', r.rolname, ''
+    FROM pg_constraint k JOIN pg_class c
+        ON c.oid = (CASE WHEN k.conrelid = ANY ({tables}) THEN k.confrelid ELSE k.conrelid END)
+    JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper AND r.rolname <> current_user
+    WHERE {deferred} AND k.contype = 'f' AND NOT c.oid = ANY ({tables})
+        AND (k.conrelid = ANY ({tables}) OR k.confrelid = ANY (SELECT f.id FROM reached f))
+    UNION ALL
     SELECT pg_catalog.pg_describe_object('pg_catalog.pg_type'::regclass::oid, y.oid, 0),
         CASE WHEN y.typtype = 'd' THEN 'a domain, which may get a check at any time'
+            WHEN y.typtype = 'c' THEN 'a row, which may get a value with a check at any time'
             ELSE 'a type in an expression that makes JSON, which may get a cast at any time' END,
         r.rolname, concat('ALTER TYPE ', format('%s', y.oid::regtype), ' OWNER TO ')
     FROM typed t JOIN pg_type y ON y.oid = t.id AND y.typelem = 0::oid
     JOIN pg_roles r ON r.oid = y.typowner AND NOT r.rolsuper AND r.rolname <> current_user
-    WHERE y.typtype = 'd' OR (SELECT j.made FROM json j)
+    WHERE y.typtype IN ('d', 'c') OR (SELECT j.made FROM json j)
 """
 """Nothing that a writer may lock keeps the owner of a type from giving it a check or a cast."""
+RUNS_ANY = """
+    UNION ALL
+    SELECT 'what its owner wrote', format('%s', p.oid::regprocedure),
+        r.rolname, ''
+    FROM checked k JOIN pg_class c ON c.oid = {table}
+    JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper AND r.rolname <> current_user
+    JOIN pg_proc p ON pg_catalog.textregexeq(p.proname::text, {denied})
+        AND strpos(k.tree, concat(':funcid ', p.oid, ' ')) > 0
+"""
+"""Functions of the engine that do more than compute: no dependency says them."""
 READING = qualified("WITH expressions (class, id) AS (" + EXPRESSIONS + ")" + FUNCTIONS)
 WRITING = qualified(
     "WITH RECURSIVE "
@@ -131,6 +173,7 @@ WRITING = qualified(
     + ")"
     + FUNCTIONS
     + OTHERS
+    + RUNS_ANY
 )
 
 
@@ -146,7 +189,14 @@ def require_writable(session: Session, table: Table) -> None:
     Raises:
         Refused: names them, and what to do.
     """
-    found = session.rows(WRITING.format(tables=oids(sorted(held_tables(session, table)))))
+    found = session.rows(
+        WRITING.format(
+            tables=oids(sorted(held_tables(session, table))),
+            table=oid(table.id),
+            denied=sql.Literal(f"^({'|'.join(DENIED)})$"),
+            deferred=sql.Literal(session.connection.info.server_version < OF_WHO_CAUSED),
+        )
+    )
     if found:
         user = str(session.one(qualified("SELECT pg_catalog.quote_ident(current_user)")))
         raise _refused(table, found, user)
@@ -156,7 +206,7 @@ def _refused(table: Table, found: list[Row], user: str) -> Refused:
     """The refusal for the first of the rows: the code that would run, and the ways out."""
     place, what, owner, command = found[0]
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    way = f"once it is read, run: {command}{user}" if command else "drop the rule"
+    way = f"once it is read, run: {command}{user}" if command else "drop it"
     return Refused(
         f"table {table.name!r}: writing into it runs what {owner!r} wrote: {what}, in {place}"
         f"{more}. To go on, name {owner!r} as the user in the store's URL, or {way}"

@@ -18,12 +18,24 @@ Trusted are also functions in languages that only a superuser may write in.
 from dr_pipelines.stores.pgvector.catalog import Table, held_tables
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.foreign_code import is_called_by_plans
-from dr_pipelines.stores.pgvector.statements import oids, qualified
+from dr_pipelines.stores.pgvector.statements import oids, qualified, text_array
 
 OTHERS = qualified("""
     SELECT EXISTS (SELECT FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
         WHERE c.oid = ANY ({tables}) AND NOT r.rolsuper AND r.rolname <> current_user)
 """)
+
+
+SCHEMAS = qualified("""
+    SELECT EXISTS (SELECT FROM pg_namespace n
+        JOIN pg_database d ON d.datname = pg_catalog.current_database()
+        JOIN pg_roles o ON o.oid = n.nspowner
+        JOIN pg_roles r ON r.oid = (
+            CASE WHEN o.rolname = 'pg_database_owner' THEN d.datdba ELSE o.oid END)
+        WHERE n.nspname = ANY ({names}) AND NOT r.rolsuper AND r.rolname <> current_user)
+""")
+"""Whether others own schemas that a query names, and may give the name to another one of theirs:
+no lock of a table keeps them from it."""
 
 
 def may_plan(session: Session, table: Table) -> bool:
@@ -32,8 +44,12 @@ def may_plan(session: Session, table: Table) -> bool:
     tables = held_tables(session, table)
     if tables <= session.guarded:
         return True
-    held = tables <= session.held
-    return held and are_ours(session, tables) and not is_called_by_plans(session, tables)
+    if not tables <= session.held or not are_ours(session, tables):
+        return False
+    names = [session.schema, *([session.extension.schema] if session.extension else [])]
+    if session.one(SCHEMAS.format(names=text_array(names))):
+        return False
+    return not is_called_by_plans(session, tables)
 
 
 def are_ours(session: Session, tables: frozenset[int]) -> bool:

@@ -14,6 +14,9 @@ DENIED = {
     r"pg_(read|write|ls|file)_.*|pg_stat_file|pg_current_logfile": "reaches the server's files",
     r"(query|table|schema|database|cursor)_to_xml.*|ts_stat|xpath_table": "runs SQL in a text",
     r"ts_rewrite": "may run SQL in a text",
+    r"pg_input_.*|(domain|record|array|range|multirange)_(in|recv)": (
+        "reads a value of a type that it is told when it runs"
+    ),
     r"dblink.*|postgres_fdw_.*": "reaches other servers",
     r"set_config|pg_reload_conf|pg_rotate_logfile": "changes settings",
     r"pg_(try_)?advisory_.*": "takes locks that others wait for",
@@ -44,7 +47,7 @@ OF_FUNCTION = re.compile(
 )
 OF_OPERATOR = re.compile(r":(?:opno|eqop|sortop) (\d+)")
 OPERATORS = re.compile(r":opnos \(o ([\d ]+)\)")
-OF_TYPE = re.compile(r":\w*type(?:id)? (\d+)")
+OF_TYPE = re.compile(r":\w*typ(?:e|eid|id) (\d+)")
 OF_RELATION = re.compile(r":relid (\d+)")
 
 FUNCTIONS = qualified("""
@@ -79,6 +82,12 @@ CHECKS = qualified("""
     WHERE c.contypid <> 0::oid AND c.conbin IS NOT NULL
     ORDER BY 2, c.conname
 """)
+DOMAINS = qualified("""
+    SELECT t.oid::int8 FROM pg_catalog.pg_type t
+    JOIN pg_catalog.pg_roles r ON r.oid = t.typowner
+    WHERE t.typtype = 'd' AND NOT r.rolsuper AND r.rolname <> current_user
+""")
+"""Domains of others, who may give them a check between a look and the parse of a constant."""
 RANGES = qualified("""
     SELECT u.id::int8, pg_catalog.format('%I.%I', n.nspname, t.typname),
         r.rngsubdiff::oid::int8::text
@@ -240,6 +249,8 @@ def armed_types(session: Session) -> Armed:
         said = tuple(Callee(c.name, f"{c.reason}, and is called by {name}") for c in called)
         if said:
             checks[number] = said
+    for (number,) in session.rows(DOMAINS):
+        checks[number] = (*checks.get(number, ()), *changeable_types(session, [number]))
     if not checks:
         return Armed({}, frozenset())
     built = session.rows(BUILT_OF.format(types=oids(list(checks))))

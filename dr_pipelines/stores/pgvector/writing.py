@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
+from dr_pipelines.errors import Conflict
 from dr_pipelines.stores.pgvector import contents, copied, decoding, encoding, keys
 from dr_pipelines.stores.pgvector.columns import Column, written
 from dr_pipelines.stores.pgvector.connections import Session
@@ -13,7 +14,7 @@ from dr_pipelines.stores.pgvector.copying import load, load_texts
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.keeping import require_kept
 from dr_pipelines.stores.pgvector.making import section_of
-from dr_pipelines.stores.pgvector.statements import qualified, text_array, verbatim
+from dr_pipelines.stores.pgvector.statements import oid, qualified, text_array, verbatim
 from dr_pipelines.stores.pgvector.texts import escaped
 
 STAGING = "dr_pipelines_staging"
@@ -61,6 +62,13 @@ def of_documents(collection: Collection, documents: Sequence[str] | None) -> sql
     return qualified("document_id = ANY ({})").format(text_array(wanted))
 
 
+OTHER_TYPE = qualified("""
+    SELECT s.attname FROM pg_attribute s
+    JOIN pg_type y ON y.oid = s.atttypid AND y.typnamespace <> 'pg_catalog'::regnamespace::oid
+    WHERE s.attrelid = {staging}::regclass::oid AND s.attnum > 0::int2 AND NOT EXISTS (
+        SELECT FROM pg_attribute a WHERE a.attrelid = {table} AND a.attname = s.attname
+            AND a.atttypid = s.atttypid AND NOT a.attisdropped)
+""")
 MAX_ID = qualified("SELECT pg_catalog.max(id) FROM {}")
 MOVE = qualified("""
     SELECT pg_catalog.setval(q.seqrelid, {reached}) FROM pg_sequence q
@@ -128,8 +136,9 @@ def _through_staging(
     ids = Column("id", f"{rows.native} id", "text", decoding.strings, encoding.strings)
     first = [rows, *plain] if collection.table.key else [rows, ids, *plain]
     beside = _staging(session, 0, first)
-    load(session, beside, first, numbered)
     texts = _staging(session, 1, [rows, *read])
+    _require_types(session, collection, [beside, texts])
+    load(session, beside, first, numbered)
     load_texts(session, texts, [rows, *read], numbered)
     places: dict[str, sql.Composable] = {
         c.native: sql.Identifier("t" if c.staged else "b", c.native) for c in [*plain, *read]
@@ -152,6 +161,18 @@ def _through_staging(
                 rows.identifier,
             )
         )
+
+
+def _require_types(
+    session: Session, collection: Collection, staging: Sequence[sql.Identifier]
+) -> None:
+    """Raises: Conflict: the name of a type stood for another one when a column was made of it."""
+    for table in staging:
+        query = OTHER_TYPE.format(
+            staging=sql.Literal(table.as_string()), table=oid(collection.table.id)
+        )
+        if (name := session.one(query)) is not None:
+            raise Conflict(f"the type of column {name!r} was replaced meanwhile; try again")
 
 
 def _free_name(columns: Sequence[Column]) -> str:
