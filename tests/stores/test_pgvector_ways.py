@@ -143,6 +143,22 @@ def test_no_way_round_the_look_before_a_write(
     assert not ran()
 
 
+def test_a_condition_of_whoever_may_make_triggers_is_looked_at(
+    ran: Ran, writer: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute((DOMAIN + "RESET ROLE;" + PLAIN).encode())
+    native.execute(
+        """ALTER TABLE t OWNER TO writer; GRANT TRIGGER ON t TO tenant; SET ROLE tenant;
+        CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW
+        WHEN (pg_input_is_valid('1', 'public.d'))
+        EXECUTE FUNCTION suppress_redundant_updates_trigger()"""
+    )
+    rows = pa.Table.from_batches(writer.scan("t"))
+    with pytest.raises(Refused, match="in the condition of a trigger"):
+        writer.write("t", rows, replaces=["1"])
+    assert not ran()
+
+
 def test_a_type_that_json_returns_is_looked_at(
     ran: Ran, writer: PgvectorStore, native: psycopg.Connection
 ) -> None:

@@ -39,15 +39,16 @@ OF_ROWS = """
     FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
     WHERE d.adrelid = ANY ({tables}) AND a.attgenerated <> ''
 """
-CHECKED = """checked (tree) AS (
-    SELECT format('%s', c.conbin) FROM pg_constraint c
+CHECKED = """checked (tree, by_owner) AS (
+    SELECT format('%s', c.conbin), true FROM pg_constraint c
     WHERE c.conrelid = ANY ({tables}) AND c.contype = 'c'
-    UNION ALL SELECT format('%s', d.adbin) FROM pg_attrdef d
+    UNION ALL SELECT format('%s', d.adbin), true FROM pg_attrdef d
     JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
     WHERE d.adrelid = ANY ({tables}) AND a.attgenerated <> ''
-    UNION ALL SELECT format('%s', g.tgqual) FROM pg_trigger g
+    UNION ALL SELECT format('%s', g.tgqual), false FROM pg_trigger g
     WHERE g.tgrelid = ANY ({tables}) AND g.tgqual IS NOT NULL
-    UNION ALL SELECT concat(format('%s', i.indexprs), format('%s', i.indpred)) FROM pg_index i
+    UNION ALL SELECT concat(format('%s', i.indexprs), format('%s', i.indpred)), true
+    FROM pg_index i
     WHERE i.indrelid = ANY ({tables}) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
 ), json (made) AS (
     SELECT EXISTS (SELECT FROM checked k WHERE strpos(k.tree, '{{JSONCONSTRUCTOREXPR ') > 0
@@ -151,14 +152,17 @@ OTHERS = """
 """Nothing that a writer may lock keeps the owner of a type from giving it a check or a cast."""
 RUNS_ANY = """
     UNION ALL
-    SELECT 'what its owner wrote', format('%s', p.oid::regprocedure),
+    SELECT CASE WHEN k.by_owner THEN 'what its owner wrote' ELSE 'the condition of a trigger' END,
+        format('%s', p.oid::regprocedure),
         r.rolname, ''
     FROM checked k JOIN pg_class c ON c.oid = {table}
-    JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper AND r.rolname <> current_user
+    JOIN pg_roles r ON r.oid = c.relowner
+        AND (NOT k.by_owner OR (NOT r.rolsuper AND r.rolname <> current_user))
     JOIN pg_proc p ON pg_catalog.textregexeq(p.proname::text, {denied})
         AND strpos(k.tree, concat(':funcid ', p.oid, ' ')) > 0
 """
-"""Functions of the engine that do more than compute: no dependency says them."""
+"""Functions of the engine that do more than compute: no dependency says them. Triggers are made by
+whoever was granted that."""
 READING = qualified("WITH expressions (class, id) AS (" + EXPRESSIONS + ")" + FUNCTIONS)
 WRITING = qualified(
     "WITH RECURSIVE "
