@@ -51,7 +51,7 @@ BODY = f"IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{SPRUNG}: %', '
 
 @dataclass
 class Names:
-    """What statements name."""
+    """The names that statements use."""
 
     statements: list[str] = field(default_factory=list)
 

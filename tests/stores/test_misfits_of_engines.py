@@ -1,4 +1,5 @@
-"""What an engine would not take back is named beforehand by the code that refuses a write."""
+"""Records that an engine would not take back are named beforehand by the code that refuses a
+write."""
 
 from pathlib import Path
 from typing import Any

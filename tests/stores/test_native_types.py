@@ -1,4 +1,4 @@
-"""What another engine has as something else is said before it is there."""
+"""Types that another engine has in another form are named before anything is written there."""
 
 from dr_pipelines.model.collection import (
     CollectionSpec,

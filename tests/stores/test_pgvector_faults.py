@@ -1,4 +1,4 @@
-"""What goes wrong between this package and PostgreSQL, and what is left then."""
+"""Faults between this package and PostgreSQL, and the state that they leave."""
 
 import threading
 import time

@@ -183,7 +183,8 @@ def _dumped(server: Server, database: str, *options: str) -> str:
 
 
 def _schema(server: Server, database: str) -> list[str]:
-    """What makes the tables, without what differs by intent: the label, and what is not made."""
+    """The statements that make the tables, without the differences that are meant: the label,
+    and parts that are not made."""
     made_by_hand = ("COMMENT ON INDEX", "CREATE TRIGGER")
     statements = _dumped(server, database, "--schema-only").split(";\n")
     return [s.strip() for s in statements if not any(words in s for words in made_by_hand)]

@@ -1,4 +1,4 @@
-"""What PostgreSQL cuts of long names is found again, so that nothing of it is taken for lost."""
+"""Names that PostgreSQL cuts are found again, so that no part of a table is taken for lost."""
 
 from pathlib import Path
 

@@ -105,7 +105,7 @@ def store(server: Server, native: psycopg.Connection) -> PgvectorStore:
 
 @pytest.fixture
 def ran(server: Server, native: psycopg.Connection) -> Callable[[], bool]:
-    """Whether the server's log says that a trap was sprung in this test."""
+    """A function that is true once the server's log says that a trap was sprung in this test."""
     log = server.directory / "log"
     size = log.stat().st_size
     return lambda: f"{RAN} in {native.info.dbname}".encode() in log.read_bytes()[size:]

@@ -184,7 +184,7 @@ def _database(
 
 @pytest.fixture(scope="module")
 def names(server: Server) -> Names:
-    """What a store says in a database without traps."""
+    """The names in a store's statements, in a database without traps."""
     with _database(server) as (address, _), recorded() as names:
         _everything(PgvectorStore(address))
     return names

@@ -1,5 +1,5 @@
-"""What only a server runs: the client's calls, answered by its local mode with the server's answers
-put over it. No server is at hand; each answer is as its reference describes it."""
+"""Calls that only a server runs: the client's, answered by its local mode with the server's
+answers put over it. No server is at hand; each answer is as its reference describes it."""
 
 import time
 from typing import Any

@@ -217,7 +217,7 @@ def _attributes(value: Any) -> Any:
 
 
 def restored(store: VectorStore, name: str, to: str) -> CollectionSpec:
-    """What a restore does with a collection."""
+    """Restore a collection of a store beside itself; returns its specification."""
     spec = store.describe(name)
     store.create(spec.physical(to))
     rows = pa.Table.from_batches(store.scan(name))

@@ -67,7 +67,7 @@ def made_with_edge(directory: Path, rows: Given, datatype: Any, *, several: bool
 
 
 def comes_back(url: str, base: Path) -> None:
-    """What a backup and a restore do, and a write that is repeated."""
+    """Assert that a copy as a restore makes it, written twice, equals the collection."""
     store = open_store(url, base=base)
     store.create(store.describe("theirs").physical("copy"))
     rows = pa.Table.from_batches(store.scan("theirs"))

@@ -138,7 +138,7 @@ def made_by_another_program(path: Path, numbers: Sequence[float]) -> None:
 
 
 def copied(store: VectorStore, source: str, to: str) -> None:
-    """What a restore does, and what it proves."""
+    """Restore a collection beside itself; both are equal before and after the index is built."""
     store.create(store.describe(source).physical(to))
     store.write(to, pa.Table.from_batches(store.scan(source)))
     before = read(store, source)

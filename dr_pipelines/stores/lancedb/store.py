@@ -174,8 +174,8 @@ class LanceDriver:
             return None
 
     def _caches(self) -> Any:
-        """What searches keep in memory of indexes, from one to the next: 1.5 ms instead of 8. Scans
-        do without, so that they find what is damaged."""
+        """The session whose memory searches share for indexes: 1.5 ms instead of 8. Scans do
+        without, so that they find damage."""
         import lance
 
         if self._session is None:

@@ -1,4 +1,5 @@
-"""What only a server has: roles and their grants on a collection, groups of privileges, replicas.
+"""Configuration that only a server has: roles and their grants on a collection, groups of
+privileges, replicas.
 
 milvus-lite answers each of these calls with UNIMPLEMENTED, which comes out as `Unsupported`; a
 server refuses them to credentials that may not ask, which comes out as `Refused`. Both mean `None`

@@ -1,4 +1,4 @@
-"""What a collection of any engine becomes in a Milvus."""
+"""The forecast for a collection of any engine in a Milvus."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -70,7 +70,7 @@ def _lifetime(spec: CollectionSpec) -> Iterator[Note]:
 
 
 def _notes(spec: CollectionSpec) -> Iterator[Note]:
-    """What milvus-lite forgets of a section."""
+    """Notes on the parts of a section that milvus-lite forgets."""
     for key in SERVER_ONLY:
         if spec.engine.get(ENGINE, {}).get(key):
             outcome, said = FORGOTTEN[key]

@@ -47,7 +47,7 @@ class Connection:
 
     @property
     def is_lite(self) -> bool:
-        """Whether milvus-lite answers, which has not all that a server has."""
+        """True if milvus-lite answers, which lacks some of a server's functions."""
         return self.version.startswith("milvus_lite")
 
     def call(

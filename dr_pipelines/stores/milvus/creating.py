@@ -63,7 +63,8 @@ def create(connection: Connection, native: str, spec: CollectionSpec) -> None:
 
 
 def complete(connection: Connection, native: str, spec: CollectionSpec) -> None:
-    """What belongs to a collection that exists: partitions, indexes, grants; and it is readable.
+    """Make the partitions, indexes and grants of a collection that exists, and load it where it can
+    be.
 
     Grants are made until the collection is built: from then on they are its owner's, who may have
     taken some back.
@@ -139,7 +140,7 @@ def _consistency(section: dict[str, Any]) -> int:
 
 
 def _loadable(live: Live, connection: Connection) -> bool:
-    """Whether the engine can hold it in memory: a server wants an index of every vector."""
+    """True if the engine can hold it in memory: a server wants an index of every vector."""
     if connection.is_lite:
         return True
     fresh = look(connection, live.native)

@@ -56,7 +56,7 @@ def of_call(error: grpc.RpcError, address: object) -> DrError:
 
 
 def of_status(status: Any, address: object) -> DrError | None:
-    """What an answer's status says is wrong; None where nothing is."""
+    """The error that an answer's status reports; None where it reports none."""
     code, legacy = status.code, status.error_code
     if not code and not legacy:
         return None

@@ -38,7 +38,7 @@ def expression(filter: Filter | None, layout: RecordLayout) -> Expression:
 
 
 def both(one: Expression, other: Expression) -> Expression:
-    """What fulfils both."""
+    """The condition of records that fulfil both."""
     return _joined([one, other], "and")
 
 

@@ -191,7 +191,7 @@ def mapped(live: Live) -> Mapped:
 
 
 def searches_text(live: Live) -> bool:
-    """Whether the engine has a keyword index of the column that is the record's text."""
+    """True if the engine has a keyword index of the column that is the record's text."""
     text = _text_column(live)
     return text is not None and any(
         function["type"] == "BM25" and function["inputs"] == [text.name]

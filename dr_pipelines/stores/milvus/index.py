@@ -71,8 +71,8 @@ def of_description(found: Any) -> dict[str, Any]:
 
 
 def request(native: str, index: dict[str, Any]) -> Any:
-    """What creates an index. Parameters are said one by one and as JSON: servers read both,
-    milvus-lite only the JSON, and forgets what it does not read."""
+    """The request that creates an index. Parameters are sent one by one and as JSON: servers
+    read both, milvus-lite only the JSON, and forgets what it does not read."""
     params = index.get("params", {})
     said = {key: _text(value) for key, value in params.items()}
     said |= {"index_type": index["type"]}
@@ -108,7 +108,8 @@ def of_vector(vector: Vector, column: str) -> dict[str, Any]:
 
 
 def to_vector(index: dict[str, Any] | None, asked: VectorIndex | None) -> VectorIndex | None:
-    """What an engine's index is to us; of parameters that it does not keep, those asked for."""
+    """An engine's index as ours; parameters that the engine does not report are those of
+    `asked`."""
     if index is None or (index["type"] == EXACT and asked is None):
         return None
     plain_sparse = index["type"] == SPARSE and not index.get("params")
@@ -122,7 +123,7 @@ def to_vector(index: dict[str, Any] | None, asked: VectorIndex | None) -> Vector
 
 
 def query_parameters(index: VectorIndex | None, *, limit: int) -> dict[str, Any]:
-    """What a search says of how thorough it is."""
+    """The parameters of a search that set how thorough it is."""
     parameters = index.parameters if index else {}
     said = {QUERY_WORDS[key]: value for key, value in parameters.items() if key in QUERY_WORDS}
     for breadth in ("ef", "search_list"):  # Milvus refuses less than the number of hits

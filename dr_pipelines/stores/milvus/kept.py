@@ -1,4 +1,4 @@
-"""What the engine's own columns cannot hold, kept whole beside them.
+"""Values that the engine's own columns cannot hold, kept whole beside them.
 
 Each record has a list of texts, empty for most: joined, they are a JSON object of column → value as
 it was written. The engine's column then holds the nearest that it can, so that its filters and

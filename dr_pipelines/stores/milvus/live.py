@@ -47,7 +47,7 @@ class Live:
 
     @property
     def built(self) -> bool:
-        """Whether `build_index` has been through what we made."""
+        """True if this package made the collection and has finished `build_index`."""
         return self.label is not None and self.label.indexed
 
     @property

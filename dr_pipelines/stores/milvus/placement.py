@@ -45,7 +45,7 @@ def load(connection: Connection, native: str, *, replicas: int, groups: Groups) 
 
 
 def _placed(connection: Connection, native: str, names: list[str], groups: Groups) -> bool:
-    """Whether it is loaded there. Where the collection itself is why not, loading it without
+    """True if it is loaded there. Where the collection itself is why not, loading it without
     groups says so."""
     try:
         _make(connection, groups)

@@ -250,7 +250,8 @@ def _query(
     partition: str,
     moment: int,
 ) -> Any:
-    """What the client's iterator asks: `iterator` orders by key and pins the moment."""
+    """The request that the client's iterator sends: `iterator` orders by key and pins the
+    moment."""
     said = {"limit": str(rows), "iterator": "True", "reduce_stop_for_best": "True"}
     return milvus_pb2.QueryRequest(
         collection_name=native,

@@ -131,7 +131,8 @@ class ManagedLayout:
         return _scalars(values, column)
 
     def _check(self, rows: pa.Table) -> None:
-        """What filters and keys need whole is not cut."""
+        """Refuse rows with a value too long for a column that filters or keys need whole: it is
+        not cut."""
         whole = [f.name for f in self.spec.fields if f.filterable and f.type is FieldType.STRING]
         for name in ("id", "document_id", *whole):
             self._check_length(rows, name, _one(rows.column(name)), None)
@@ -160,14 +161,14 @@ class ManagedLayout:
 
 
 def functions(spec: CollectionSpec) -> list[dict[str, Any]]:
-    """What the engine makes by itself: terms for keyword search."""
+    """Functions that the engine itself runs on a collection: the terms for keyword search."""
     if not spec.keyword_index:
         return []
     return [{"name": "dr_bm25", "type": "BM25", "inputs": ["text"], "outputs": [TERMS]}]
 
 
 def searched(vector: Vector) -> bool:
-    """Whether the engine's column of this vector has the vector's own metric."""
+    """True if the engine's column of this vector has the vector's own metric."""
     if vector.kind is VectorKind.SPARSE:
         return vector.metric is Metric.DOT
     return vector.kind is VectorKind.DENSE and vector.metric in SEARCHED

@@ -1,4 +1,4 @@
-"""What Milvus reports of a collection, as a specification.
+"""A collection of Milvus as a specification.
 
 The section `milvus` has, beside `layout`: `indexes` (of scalar columns, and in the native layout
 all), `properties`, and from servers `consistency`, `grants` and `roles`; in the native layout also

@@ -26,8 +26,8 @@ PLACES = common_pb2.PlaceholderType
 
 
 def can(live: Live, layout: RecordLayout, request: Request) -> bool:
-    """Whether the engine itself has what the query asks: an index by the vector's metric, and for
-    keywords terms of its own."""
+    """True if the engine itself has all that the query needs: an index by the vector's metric,
+    and for keywords terms of its own."""
     if request.depth > MOST_HITS:
         return False
     if request.terms is not None and terms_column(live, layout) is None:

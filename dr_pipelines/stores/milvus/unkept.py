@@ -1,4 +1,4 @@
-"""What a server says of a collection and this adapter does not carry: told, not passed over.
+"""Settings that a server reports of a collection and this adapter does not carry: each is named.
 
 A message of Milvus names all that it has; whatever is set in one, and is neither carried nor the
 server's own bookkeeping, is something that a restore would not make again.

@@ -58,7 +58,7 @@ def write(
 
 
 def flush(connection: Connection, native: str) -> None:
-    """What was written is in files."""
+    """Have the engine put into files all that was written to a collection."""
     with loading.turn(connection):
         request = milvus_pb2.FlushRequest(collection_names=[native])
         connection.call("Flush", request, repeat=True, seconds=LONG_CALL_SECONDS)

@@ -1,4 +1,5 @@
-"""What a collection of any engine becomes in Qdrant, and what one variant of Qdrant lacks."""
+"""The forecast for a collection of any engine in Qdrant, and for the variants that lack
+something."""
 
 from collections.abc import Iterator
 

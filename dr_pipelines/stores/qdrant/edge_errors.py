@@ -1,4 +1,4 @@
-"""What an error of Qdrant Edge means for the caller."""
+"""Translation of errors of Qdrant Edge."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -134,7 +134,7 @@ def member(kind: Any, name: str) -> Any:
 
 
 def text(value: Any) -> str:
-    """What REST calls one of the engine's values; of those that are read back every name is one
+    """The REST name of one of the engine's values; of those that are read back every name is one
     word."""
     return str(value).rpartition(".")[2].lower()
 

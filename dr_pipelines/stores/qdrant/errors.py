@@ -1,4 +1,4 @@
-"""What an error of Qdrant means for the caller. No vendor's exception leaves this package."""
+"""Translation of errors of Qdrant. No vendor's exception leaves this package."""
 
 import json
 import sqlite3
@@ -49,7 +49,8 @@ def translated(where: str) -> Iterator[None]:
 
 
 def translation(error: Exception, where: str) -> DrError:
-    """What an error of the client means; its text says no more than the server did."""
+    """The error of the project for an error of the client; its text says no more than the server
+    did."""
     if isinstance(error, UnexpectedResponse):
         kind = STATUS.get(error.status_code or 0, Unavailable)
         said = f"{error.status_code} {_reason(error)}{_hint(error.status_code)}"

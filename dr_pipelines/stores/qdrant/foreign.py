@@ -49,7 +49,7 @@ class Foreign:
 
 
 def foreign_columns(name: str, config: Json, sample: Callable[[str], Any]) -> Foreign:
-    """What a collection without our label has.
+    """The columns of a collection without our label.
 
     Raises:
         InvalidRequest: its name cannot be one in a specification, or it has no vectors.

@@ -186,7 +186,7 @@ class ForeignRecords:
         return pa.nulls(len(page.ids), type)
 
     def _extra(self, payload: Json, shard: ShardKey | None) -> str | None:
-        """What the columns do not say."""
+        """The part of a payload that no column holds."""
         said = dict.fromkeys(self._texts.values(), FieldType.STRING)
         said |= dict(self._keys.values())
         rest = {
@@ -214,14 +214,14 @@ def _point_id(text: str) -> PointId:
 
 
 def _fill(payloads: Sequence[Json], key: str, column: Sequence[Any]) -> None:
-    """What `extra` says of a key counts; else what the column says."""
+    """Fill a key from its column wherever `extra` has no value for it."""
     for payload, value in zip(payloads, column, strict=True):
         if value is not None:
             payload.setdefault(key, value)
 
 
 def _is_said(value: Any, type: FieldType) -> bool:
-    """Whether a column of this type gives the value back as it was."""
+    """True if a column of this type gives the value back as it was."""
     found = values.typed(value, type)
     if found is None:
         return False

@@ -1,4 +1,4 @@
-"""What to send under cosine so that the engine holds the vectors that it held.
+"""Vectors to send under cosine so that the engine stores those that it had.
 
 The engine divides a vector by its length unless that is about 1 or very short, and only then rounds
 to the type that it keeps. What it holds as float16 was of length 1 before it was rounded and is not
@@ -29,8 +29,8 @@ Doubles = npt.NDArray[np.float64]
 
 
 def sent(matrix: FloatArray, vector: Vector) -> tuple[FloatArray, Mask]:
-    """What to send of vectors that a collection under cosine held, and which of them none had held:
-    the engine would keep something else."""
+    """Vectors to send for those that a collection under cosine held, and a mask of those that
+    none can have held: the engine would store something else."""
     match vector.dtype:
         case VectorType.FLOAT32:
             squares = _squares(matrix)

@@ -12,7 +12,7 @@ class Unsendable(Exception):
 
 
 def sent(payload: Json, *, parses: int) -> Json:
-    """What to send so that this payload is read after so many parses.
+    """The payload to send so that this one is read after so many parses.
 
     Raises:
         Unsendable: there is nothing that one could send.
@@ -21,7 +21,7 @@ def sent(payload: Json, *, parses: int) -> Json:
 
 
 def is_steady(value: Any) -> bool:
-    """Whether JSON is read as it is, however often it was written anew."""
+    """True if JSON is read back unchanged, however often it is written anew."""
     match value:
         case float():
             return parsed(value) == value

@@ -1,4 +1,4 @@
-"""What the variants have in common."""
+"""Code that the variants share."""
 
 import os
 from pathlib import Path

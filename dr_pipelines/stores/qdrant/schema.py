@@ -68,12 +68,12 @@ def section_of(spec: CollectionSpec) -> Json:
 
 
 def is_foreign(spec: CollectionSpec) -> bool:
-    """Whether points have the ids and payloads that another program gave them."""
+    """True if points have the ids and payloads that another program gave them."""
     return layout_of(section_of(spec)) is Layout.FOREIGN
 
 
 def native_name(spec: CollectionSpec, column: str) -> str:
-    """What Qdrant calls a vector, or a key of the payload."""
+    """Qdrant's name for a vector, or for a key of the payload."""
     return str(section_of(spec).get("columns", {}).get(column, column))
 
 
@@ -115,7 +115,7 @@ def ranked_key(spec: CollectionSpec, variant: Variant) -> str | None:
 
 
 def may_filter(config: Json, key: str) -> bool:
-    """Whether strict mode lets one look for the points that have the key."""
+    """True if strict mode allows a search for the points that have the key."""
     limits = config.get("strict_mode_config", {})
     strict = limits.get("enabled") and limits.get("unindexed_filtering_retrieve") is False
     return not strict or key in config.get("payload_schema", {})
@@ -258,8 +258,8 @@ def _other_datatypes(config: Json) -> Json:
 
 
 def _overlaid(config: Json, asked: Json, silent: frozenset[str]) -> tuple[Json, set[str]]:
-    """What is reported, with what was asked for where nothing can be reported, and the names of
-    those parts."""
+    """The reported configuration, completed by the specified values where nothing can be
+    reported, and the names of those parts."""
     unreported = set()
     for path in sorted(silent):
         value = sections.value_at(asked, path)

@@ -97,7 +97,7 @@ def of_vector(section: Json, name: str) -> Json:
 
 
 def part_of(path: str) -> str:
-    """What `planning.parts` calls the part of a specification that holds this path of a
+    """The name in `planning.parts` for the part of a specification that holds this path of a
     configuration."""
     key = path.partition(".")[0]
     return SPREAD[key] if key in SPREAD else f"engine.{ENGINE}.{PLACES[key][0]}"

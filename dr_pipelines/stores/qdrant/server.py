@@ -153,7 +153,7 @@ class LocalVariant:
             )
 
     def _catalog(self) -> Json:
-        """What the client keeps of names, replaced as a whole at every change: read without the
+        """The client's file of names, replaced as a whole at every change: read without the
         lock, and without loading every point, which opening does."""
         try:
             found: Json = json.loads((self._directory / "meta.json").read_text(encoding="utf-8"))
@@ -206,8 +206,8 @@ class LocalVariant:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether another client holds its lock. Asked first: a client loads every point before it
-    finds out, and then leaves the file open."""
+    """True if another client holds its lock. Checked first: a client loads every point before it
+    notices, and then leaves the file open."""
     try:
         with path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -61,7 +61,7 @@ class VariantAliases:
 
 
 class QdrantDriver:
-    """What is the same for every variant."""
+    """The part of the adapter that is the same for every variant."""
 
     vector_tolerance: float = 0.0
 

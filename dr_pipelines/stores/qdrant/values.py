@@ -55,7 +55,7 @@ def typed(value: Any, type: FieldType) -> Any:
 
 
 def same_json(one: Any, other: Any) -> bool:
-    """Whether two values are the same JSON: 1, 1.0 and true are not."""
+    """True if two values are the same JSON: 1, 1.0 and true are not."""
     return type(one) is type(other) and one == other and _sign(one) == _sign(other)
 
 
@@ -93,7 +93,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_small(value: Any) -> bool:
-    """Whether a whole number is one in double precision."""
+    """True if a whole number is one in double precision."""
     return _is_whole(value) and abs(value) <= 2**53
 
 

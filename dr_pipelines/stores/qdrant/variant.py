@@ -1,4 +1,4 @@
-"""What the adapter asks of Qdrant, whichever way it is reached.
+"""The interface through which the adapter reaches Qdrant, whichever way it runs.
 
 Two modules answer: `client` (a server, or the client's local mode) and `edge` (the engine in this
 process). Both speak the JSON of Qdrant's REST interface for configurations, payload indexes and
@@ -55,7 +55,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the engine says of a collection: its configuration, and the label that was kept with it
+    """The engine's account of a collection: its configuration, and the label stored with it
     (None: something else made the collection)."""
 
     config: Json
@@ -134,7 +134,7 @@ class Variant(Protocol):
 
     @property
     def variant(self) -> str:
-        """What to call this way of running Qdrant in a message."""
+        """The name of this way of running Qdrant in messages."""
         ...
 
     @property
@@ -144,13 +144,13 @@ class Variant(Protocol):
 
     @property
     def keeps_unit_vectors(self) -> bool:
-        """Whether a vector of length 1 under cosine comes back with the bits it was given."""
+        """True if a vector of length 1 under cosine comes back with the same bits."""
         ...
 
     @property
     def keeps_any_vector(self) -> bool:
-        """Whether any vector under cosine comes back with the bits it was given, once the
-        collection was opened again."""
+        """True if any vector under cosine comes back with the same bits, once the collection was
+        opened again."""
         ...
 
     @property

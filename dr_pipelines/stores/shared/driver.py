@@ -1,4 +1,4 @@
-"""What an engine's adapter is: a `Driver`. `DriverStore` makes a `VectorStore` of it.
+"""The adapter of an engine: a `Driver`, of which `DriverStore` makes a `VectorStore`.
 
 A driver says how its engine does a thing, and decides nothing: whether a name is an alias, what
 happens where a collection is there already or is served, which alias is followed and how long, and
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 class Use(Enum):
-    """What a collection is opened for; an engine that needs no difference makes none."""
+    """The purpose for which a collection is opened; an engine that needs no distinction makes
+    none."""
 
     READ = auto()
     SEARCH = auto()
@@ -50,7 +51,7 @@ class OpenCollection(Protocol):
 
     @property
     def label(self) -> Label | None:
-        """What was kept with it; None where something else made the collection."""
+        """The label stored with it; None where something else made the collection."""
         ...
 
     @property
@@ -66,7 +67,7 @@ class OpenCollection(Protocol):
     def status(self) -> CollectionStatus: ...
 
     def notes(self) -> Iterable[Note]:
-        """What of it would not come back, beside what `fit` says of its description."""
+        """Parts that would not come back, beside those that `fit` reports for its description."""
         ...
 
     def scan(
@@ -124,7 +125,7 @@ class Driver(Protocol):
         ...
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a collection."""
+        """True if there is such a collection."""
         ...
 
     def warnings(self) -> tuple[str, ...]:
@@ -144,7 +145,7 @@ class Driver(Protocol):
         ...
 
     def check(self, batch: Batch, spec: CollectionSpec) -> Iterable[Problem]:
-        """What a write refuses, as far as masks of columns say it."""
+        """Rows that a write refuses, as far as masks of columns can tell."""
         ...
 
     def refuse(self, rows: "pa.Table", spec: CollectionSpec) -> object:

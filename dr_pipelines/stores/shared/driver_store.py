@@ -192,7 +192,7 @@ def _answered(found: OpenCollection, *, query: Query, limit: int) -> list[Hit]:
 
 
 def _is(found: OpenCollection, spec: CollectionSpec) -> bool:
-    """Whether a collection was asked to be this, or has become it."""
+    """True if a collection was created as this, or has become it."""
     asked = found.label is not None and _same(found.label.spec, spec)
     return asked or _same(found.described(), spec)
 
