@@ -244,6 +244,13 @@ def held_tables(session: Session, table: Table) -> frozenset[int]:
     return frozenset([table.id, *(row[0] for row in parts)])
 
 
+def rows_of(session: Session, table: Table) -> sql.Composed:
+    """A table's own rows, or those of its partitions, as SQL."""
+    if table.id in session.bound:
+        return sql.SQL("{}").format(session.bound[table.id])
+    return sql.SQL("{}" if table.partitioned else "ONLY {}").format(session.table(table.name))
+
+
 def taken(session: Session, name: str) -> bool:
     """True if a table, index, view or sequence has the name."""
     query = qualified(

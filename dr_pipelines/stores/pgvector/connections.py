@@ -103,6 +103,8 @@ class Session:
     """Tables that this transaction has locked: their names stand for nothing else until its end."""
     guarded: frozenset[int] = frozenset()
     """Those of them to which nobody can add code of his, and that were looked at since."""
+    bound: dict[int, sql.Identifier] = field(default_factory=dict)
+    """What names a table by its number, where its name may come to mean another (`binding`)."""
 
     def rows(self, query: Statement) -> list[Row]:
         """The answer to one query, values and all: a second statement in it is refused."""
@@ -219,6 +221,7 @@ class Connections:
         with translated(self._address.shown):
             session = self._begun(begin)
             session.held = session.guarded = frozenset()
+            session.bound = {}
             try:
                 if locks is not None:
                     session.run(locks)  # the first statement, and one that looks at nothing else
@@ -260,7 +263,7 @@ class Connections:
     def _connect(self) -> Session:
         connection = psycopg.connect(**self._address.options, autocommit=True)  # type: ignore[arg-type]
         session = Session(connection, self._address.schema)
-        chosen = SETTINGS | (NO_VIEWS if _restricts(connection.info.server_version) else {})
+        chosen = SETTINGS | (NO_VIEWS if restricts(connection.info.server_version) else {})
         settings = sql.SQL(", ").join(
             qualified("set_config({}, {}, false)").format(sql.Literal(key), sql.Literal(value))
             for key, value in chosen.items()
@@ -274,7 +277,7 @@ class Connections:
         return session
 
 
-def _restricts(version: int) -> bool:
+def restricts(version: int) -> bool:
     """True if a server knows the setting of `NO_VIEWS`."""
     major, minor = version // 10_000 * 10_000, version % 10_000
     return minor >= SINCE_MINOR.get(major, 0 if major >= 170_000 else 10_000)

@@ -20,7 +20,7 @@ from dr_pipelines.planning.parts import (
 )
 from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.attached import add_attached
-from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table
+from dr_pipelines.stores.pgvector.catalog import Attribute, Index, Table, rows_of
 from dr_pipelines.stores.pgvector.columns import Mapping
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.details import details
@@ -145,7 +145,7 @@ class Collection:
 
     def identifier(self, session: Session) -> sql.Identifier:
         """The table as SQL."""
-        return session.table(self.table.name)
+        return session.bound.get(self.table.id) or session.table(self.table.name)
 
     def rows(self, session: Session) -> sql.Composed:
         """The relation that has the rows: without those of tables that inherit, which are not
@@ -156,11 +156,6 @@ class Collection:
         """The same, and with what the ids of a table without a key are made of."""
         rows = self.rows(session)
         return rows if self.table.key else contents.numbered(self.table, rows)
-
-
-def rows_of(session: Session, table: Table) -> sql.Composed:
-    """A table's own rows, or those of its partitions, as SQL."""
-    return sql.SQL("{}" if table.partitioned else "ONLY {}").format(session.table(table.name))
 
 
 def collection_of(session: Session, table: Table, *, whole: bool = True) -> Collection | None:

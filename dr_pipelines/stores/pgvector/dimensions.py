@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from psycopg import sql
 
-from dr_pipelines.stores.pgvector.catalog import Attribute, Table
+from dr_pipelines.stores.pgvector.catalog import Attribute, Table, rows_of
 from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.decoding import Fields
@@ -65,11 +65,11 @@ def _measured(session: Session, table: Table, attribute: Attribute, *, limit: in
         return _copied(session, table, attribute, limit=limit)
     column = sql.Identifier(attribute.name)
     measure = MEASURES[attribute.kind].format(column, extension=session.vectors)
-    only = sql.SQL("{}" if table.partitioned else "ONLY {}").format(session.table(table.name))
     query = "SELECT {} FROM {} WHERE {} IS NOT NULL LIMIT 1"
     if limit > 1:
         query = "SELECT DISTINCT {} FROM {} WHERE {} IS NOT NULL ORDER BY 1 LIMIT {}"
-    rows = session.rows(sql.SQL(query).format(measure, only, column, sql.Literal(limit)))
+    known = rows_of(session, table)
+    rows = session.rows(sql.SQL(query).format(measure, known, column, sql.Literal(limit)))
     return [int(row[0]) for row in rows]
 
 

@@ -8,18 +8,20 @@ take; not with readers, nor with other writers' ROW EXCLUSIVE. It comes before t
 catalogs, so that what was looked at is what is written into.
 
 To tables of ours nobody else may add anything: there the lock of any writer keeps the name from
-standing for a table of somebody else.
+standing for a table of somebody else. No lock does where others own the schema: see `binding`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from psycopg import sql
 
 from dr_pipelines.errors import Conflict
+from dr_pipelines.stores.pgvector.binding import bind, unbind
 from dr_pipelines.stores.pgvector.catalog import Table, held_tables
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.foreign_code import require_writable
-from dr_pipelines.stores.pgvector.planner import are_ours
+from dr_pipelines.stores.pgvector.planner import are_ours, belong_to_others
 
 LOCK = sql.SQL("LOCK TABLE {} {} IN {} MODE")
 WRITTEN = sql.SQL("ROW EXCLUSIVE")
@@ -29,22 +31,28 @@ ALONE = sql.SQL("SHARE ROW EXCLUSIVE")
 writers of which each has a weaker one and waits for this would wait for ever."""
 
 
-def held_for_writing(session: Session, find: Callable[[], Table]) -> Table:
-    """The table that is found, locked until the end of the transaction.
+@contextmanager
+def held_for_writing(session: Session, find: Callable[[], Table]) -> Iterator[Table]:
+    """The table that is found, locked until the end of the transaction; bound until then, where
+    others may give its name to another one.
 
     Raises:
         Conflict: its name stands for another one meanwhile.
     """
     found = find()
     mode = WRITTEN if are_ours(session, held_tables(session, found)) else ADDED_TO
-    only = sql.SQL("" if found.partitioned else "ONLY")
     chosen = mode if found.key else ALONE
-    session.run(LOCK.format(only, session.table(found.name), chosen))
+    if belong_to_others(session, [session.schema]):
+        session.run(LOCK.format(sql.SQL(""), bind(session, found), chosen))  # and what it is of
+    else:
+        only = sql.SQL("" if found.partitioned else "ONLY")
+        session.run(LOCK.format(only, session.table(found.name), chosen))
     table = find()
     if table.id != found.id:
         raise Conflict(f"{found.name!r} was replaced while it was to be written; try again")
     session.held |= held_tables(session, table)
-    return table
+    yield table
+    unbind(session)
 
 
 def require_guarded(session: Session, table: Table) -> None:

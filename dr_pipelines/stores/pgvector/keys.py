@@ -15,6 +15,7 @@ from dr_pipelines.stores.pgvector.columns import text_of
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.mapping import has_vectors
+from dr_pipelines.stores.pgvector.planner import may_plan
 from dr_pipelines.stores.pgvector.statements import qualified, text_array
 
 
@@ -67,7 +68,9 @@ def with_keys(session: Session, collection: Collection, ids: Sequence[str]) -> s
     the key's types are the engine's or the extension's, whose equality is known."""
     attributes = key_attributes(collection)
     plain = all(_is_plain(a) for a in attributes)
-    if not plain and not all(has_vectors(a) for a in attributes):
+    if not plain and (
+        not all(has_vectors(a) for a in attributes) or not may_plan(session, collection.table)
+    ):
         return with_texts(collection, ids)
     schema = sql.Identifier("pg_catalog") if plain else session.vectors
     names = [sql.Identifier(f"k{number}") for number in range(len(attributes))]

@@ -15,6 +15,8 @@ it is done here.
 Trusted are also functions in languages that only a superuser may write in.
 """
 
+from collections.abc import Sequence
+
 from dr_pipelines.stores.pgvector.catalog import Table, held_tables
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.foreign_code import is_called_by_plans
@@ -42,14 +44,19 @@ def may_plan(session: Session, table: Table) -> bool:
     """True if planning a query of a table, and of its partitions, runs nothing that others wrote
     or may add meanwhile: nobody may, or a lock keeps them from it."""
     tables = held_tables(session, table)
+    extension = [session.extension.schema] if session.extension else []
     if tables <= session.guarded:
-        return True
+        return not belong_to_others(session, extension)
     if not tables <= session.held or not are_ours(session, tables):
         return False
-    names = [session.schema, *([session.extension.schema] if session.extension else [])]
-    if session.one(SCHEMAS.format(names=text_array(names))):
+    if belong_to_others(session, [session.schema, *extension]):
         return False
     return not is_called_by_plans(session, tables)
+
+
+def belong_to_others(session: Session, schemas: Sequence[str]) -> bool:
+    """True if somebody else than superusers and the session's own role owns one of some schemas."""
+    return bool(session.one(SCHEMAS.format(names=text_array([*schemas]))))
 
 
 def are_ours(session: Session, tables: frozenset[int]) -> bool:

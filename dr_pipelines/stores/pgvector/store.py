@@ -43,6 +43,7 @@ from dr_pipelines.stores.pgvector.catalog import (
     aliases,
     find_table,
     held_tables,
+    rows_of,
     tables,
     taken,
 )
@@ -53,7 +54,6 @@ from dr_pipelines.stores.pgvector.description import (
     Collection,
     collection_of,
     described,
-    rows_of,
 )
 from dr_pipelines.stores.pgvector.fitted import fitted, key_notes, restorable_notes
 from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
@@ -277,8 +277,10 @@ class PgvectorStore:
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
         below = self._filled.pop(name, None)  # back only when it is known what was written
-        with self._connections.writing() as session:
-            table = held_for_writing(session, partial(_own_table, session, name))
+        with (
+            self._connections.writing() as session,
+            held_for_writing(session, partial(_own_table, session, name)) as table,
+        ):
             if not self._is_consented(session, table, name):
                 require_guarded(session, table)
             found = _collection(session, table, name)
@@ -307,8 +309,10 @@ class PgvectorStore:
         label = found.table.label
         if label is None:
             return
-        with self._connections.writing() as session:
-            table = held_for_writing(session, partial(_own_table, session, name))
+        with (
+            self._connections.writing() as session,
+            held_for_writing(session, partial(_own_table, session, name)) as table,
+        ):
             writing.move_sequences(session, _collection(session, table, name))
             write_key_label(session, found.table.name, replace(label, indexed=True))
 

@@ -46,7 +46,8 @@ def write(
     if batch.num_rows == 0:
         return
     columns, batch = written(collection.mapping.columns, batch)
-    if any(column.staged for column in columns) or not collection.table.key:
+    staged = any(column.staged for column in columns)
+    if staged or session.bound or not collection.table.key:
         _through_staging(session, collection, columns, batch)
     else:
         load(session, collection.identifier(session), columns, batch)
@@ -81,7 +82,7 @@ def move_sequences(session: Session, collection: Collection) -> None:
     """Let the sequences of columns go on behind what the table holds."""
     label, table = collection.table.label, collection.table
     section = section_of(label.spec) if label and not collection.ours else {}
-    target = sql.Literal(collection.identifier(session).as_string())
+    target = sql.Literal(session.table(table.name).as_string())
     for column, identity in section.get("identity", {}).items():
         reached = copied.extreme(session, table, column, largest=identity["increment"] > 0)
         if reached is not None:
