@@ -87,7 +87,13 @@ EXTREMES = (
     record("empty", 0, text="", uri="", product="", note="", extra="", groups=[]),
     record("lists", 0, groups=["z", "a", "", "a", None]),
     record(
-        "zeros", 0, weight=-0.0, year=0, embedding=[-0.0, 0.0, SUBNORMAL], raw=[-SUBNORMAL, 0.0]
+        "zeros",
+        0,
+        weight=-0.0,
+        year=0,
+        current=False,
+        embedding=[-0.0, 0.0, SUBNORMAL],
+        raw=[-SUBNORMAL, 0.0],
     ),
     record("large", 0, year=2**63 - 1, weight=1.7976931348623157e308, raw=[3.4e38, -3.4e38]),
     record("small", 0, year=-(2**63), weight=float("-inf"), chunk_index=2**31 - 1),
