@@ -1,7 +1,8 @@
 """The live side of a collection: the store it is served from, brought to what the log says.
 
 An entry is marked applied only once nothing of it differs any more; until then it is pending, and
-whoever comes next finishes it.
+whoever comes next finishes it. The store's aliases move in `Live.apply`, for an entry that begins a
+timeline; before the first entry, ingestion promotes the collection that it made.
 """
 
 from contextlib import AbstractContextManager, suppress
@@ -76,7 +77,8 @@ class Live:
             return self.apply(history)
 
     def apply(self, history: History) -> Applied:
-        """`follow` for a caller that holds the lease."""
+        """`follow` for a caller that holds the lease. Aliases move here, once the collection that a
+        `restore` entry names is equal to the log."""
         tip = history.tip()
         manifest, pending = tip.manifest, tip.pending
         if manifest is None or not pending:

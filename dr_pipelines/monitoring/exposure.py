@@ -94,7 +94,7 @@ def cached_status(
 ) -> CachedStatus:
     """Where a collection stands now: what was seen last, while a glance finds nothing changed.
 
-    The source is read only if it or the log did. Raises as `standing` does.
+    The source is read only if it or the log did. Raises as `protection_status` does.
     """
     source = feed.source.change_token() if feed else ""  # first: see `of`
     head = history.head()

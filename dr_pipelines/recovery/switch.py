@@ -1,4 +1,7 @@
-"""The switch: a restored collection becomes the one that is served."""
+"""The switch: a restored collection becomes the one that is served.
+
+Here the log says so; the store's alias moves in `Live.apply`, which `switch` calls.
+"""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -46,8 +49,8 @@ def switch(
 ) -> int:
     """Start a new timeline on a restored collection and point the alias at it.
 
-    The entry comes first: a crash before the alias moved is finished by whoever comes next, since
-    the entry is pending until then.
+    The entry comes first, then `Live.apply` moves the store's alias: a crash in between is finished
+    by whoever comes next, since the entry is pending until then.
     """
     repository, store = resources.repository, resources.store
     if point.until is not None:
