@@ -1,300 +1,300 @@
-"""Restore a recovery point to a Parquet file, with nothing but docs/format.md, pyarrow and the
-standard library: a second implementation of the format, which shares no code with the first.
+"""Restore one recovery point of a repository to a Parquet file, proving every digest on the way.
 
-    python examples/reader/read.py REPOSITORY COLLECTION [--at N] [--position P] OUT.parquet
+    python read.py REPOSITORY COLLECTION [--at N] [--position N] OUT.parquet
 
-REPOSITORY is a directory. N is a number of the log (the newest by default), P cuts the state at a
-position of the source. Every hash and every digest on the way is recomputed; what does not agree
-ends it with exit code 1, and nothing is written.
+Written from docs/format.md alone; it shares no code with the package. The log is proven from its
+first entry; an entry leads to a manifest, a manifest to segments; of each document the newest
+version counts. OUT has the columns of a segment, and the records in order of `id`, with what their
+document row says; it is written under a temporary name. Exit status: 0, or 1 with one line on
+stderr. Left out, to be short: limits but those of sizes, and the search for unknown keys.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
-import math
 import re
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ENTRY_LIMIT, OBJECT_LIMIT = 64 << 10, 1 << 30
-ORDER = ("epoch", "position", "ordinal", "edit", "generation")
-CONTENT = ("id", "document_id", "chunk_index", "text", "uri", "extra")
-VERSION = ("epoch", "position", "ordinal", "edit", "chunk_count")
-NAMES = {"document_sha256": "binary", "document_id": "string", "presence": "string"}
-DOCUMENT = dict.fromkeys(VERSION, "integer") | NAMES
-NAN64, NAN32, NULL32 = (struct.pack("<Q", 0x7FF8 << 48), b"\0\0\xc0\x7f", b"\1\0\xc0\x7f")
-Row = dict[str, Any]
-Cut = tuple[int, int]
+Json = dict[str, Any]
+ENTRY_BYTES, JSON_BYTES, OBJECT_BYTES = 1 << 16, 1 << 26, 1 << 30
+GAP = 64  # numbers beyond the head where no entry may be
+NULL, NAN, NAN64 = bytes.fromhex("0100c07f"), bytes.fromhex("0000c07f"), 0x7FF8 << 48
+NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]{1,255}")  # in a key
+CHANGING = ("features", "excluded", "erased")  # in a manifest: with them the state is another one
+INT32, INT64, FLOAT, STRING = pa.int32(), pa.int64(), pa.float32(), pa.string()
+TIME, HASH, STRINGS = pa.timestamp("us", "UTC"), pa.binary(32), pa.list_(STRING)
+SPARSE = pa.struct({"indices": pa.list_(INT64), "values": pa.list_(FLOAT)})
+FIELDS = {"string": STRING, "integer": INT64, "number": pa.float64(), "boolean": pa.bool_()}
+FIELDS |= {"timestamp": TIME, "list[string]": STRINGS}
+KINDS = {type_: name for name, type_ in FIELDS.items()}
+KINDS |= {STRINGS: "strings", INT32: "integer", HASH: "binary"}
+ORDER = {"epoch": INT32, "position": INT64, "ordinal": INT32, "edit": INT32}
+ORDER |= {"generation": INT64, "sequence": INT64}
+DOCUMENT = {"presence": STRING, "chunk_count": INT32, "document_sha256": HASH}
+KEY = {"document_id": STRING, **ORDER, "chunk_index": INT32, "id": STRING, **DOCUMENT}
+LAST = {"content_digest": HASH, "vector_digest": HASH}
+LAST |= {"provenance": STRING, "batch": STRING, "updated_at": TIME}
 
 
-class DamagedError(Exception):
-    """Something is not what the format says it is."""
+class Refused(Exception):
+    """This reader does not know what the repository uses, or it has no such point."""
 
 
-class Version(NamedTuple):
-    """A version of a document: its place in the order, its document row, and its records."""
-
-    order: tuple[int, ...]
-    head: Row
-    records: list[Row]
-
-
-def require(condition: object, message: str) -> None:
-    if not condition:
-        raise DamagedError(message)
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def demand(holds: bool, message: str) -> None:
+    """Raise ValueError unless `holds`: bytes are not those that were written."""
+    if not holds:
+        raise ValueError(message)
 
 
 def canonical(value: Any) -> bytes:
-    form: Any = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
-    return json.dumps(value, ensure_ascii=False, **form).encode()
+    """Encode as canonical JSON; Python's `repr` of a float is what the format asks for."""
+    compact = (",", ":")
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=compact
+    )
+    return text.encode()
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    require(path.is_file() and path.stat().st_size <= limit, f"{path} is missing, or too large")
-    return path.read_bytes()
+def sealed(root: Path, key: str) -> tuple[Json, str]:
+    """Return an entry or `repo.json`, its bytes and checksum proven, and its hash."""
+    demand((root / key).stat().st_size <= ENTRY_BYTES, f"{key}: over the limit")
+    data = (root / key).read_bytes()
+    value = json.loads(data.decode())
+    require_known(value, key)
+    demand(canonical(value) == data, f"{key}: not canonical JSON")
+    rest = canonical({name: member for name, member in value.items() if name != "checksum"})
+    fits = value["checksum"] == hashlib.sha256(rest).hexdigest()
+    demand(fits, f"{key}: its checksum does not fit")
+    return value, hashlib.sha256(data).hexdigest()
 
 
-def parse(data: bytes, what: str) -> Any:
-    try:
-        return json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{what}: not JSON") from error
+def require_known(value: Json, what: str) -> None:
+    """Refuse another version, and what would make the state another one."""
+    used = [f"{name} {value[name]}" for name in CHANGING if value.get(name)]
+    used += [f"version {value['v']}"] if value["v"] != 1 else []
+    if used:
+        raise Refused(f"{what}: {', '.join(used)} not known")
 
 
-class Repository:
-    """Objects in a directory, each proven to be the one that was referred to."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        identity = sealed(read_file(root / "repo.json", ENTRY_LIMIT), "repo.json")
-        format_ = (identity.get("v"), identity.get("features")) == (1, [])
-        require(format_, "repo.json: another format, or features that are not known here")
-
-    def fetch(self, ref: Row) -> bytes:
-        """The bytes of an object."""
-        key, encoding = ref["key"], ref.get("encoding", "json")
-        require(encoding in ("json", "parquet", "references"), f"{key}: encoded as {encoding}")
-        require("crypto" not in ref, f"{key} is encrypted")
-        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,511}", key)
-        require(plain and not {"", ".", ".."} & {*key.split("/")}, f"{key!r} is no key")
-        data = read_file(self.root / key, OBJECT_LIMIT)
-        require(len(data) == ref["size_bytes"], f"{key} has {len(data)} bytes")
-        require(sha256(data) == ref["sha256"], f"{key} has another SHA-256 than was recorded")
-        return data
-
-    def entries(self, collection: str) -> Iterator[Row]:
-        """Entries of a log, oldest first; each follows the one before."""
-        log, previous = self.root / collection / "log", "0" * 64
-        numbers = sorted(int(path.stem) for path in log.glob("*.json"))
-        require(numbers[-1:] == [len(numbers)], f"{log}: no entries, or some are missing")
-        for number in numbers:
-            what = f"{collection}/log/{number:020d}.json"
-            data = read_file(self.root / what, ENTRY_LIMIT)
-            entry = sealed(data, what)
-            stated = (entry["v"], entry["i"], entry["previous"], entry["collection"])
-            require(stated == (1, number, previous, collection), f"{what}: does not follow")
-            previous = sha256(data)
-            yield entry
-
-    def manifest(self, entry: Row) -> Row:
-        """The manifest that an entry names."""
-        ref = entry["body"]["manifest"]
-        manifest: Row = parse(self.fetch(ref), ref["key"])
-        stated = (manifest["v"], manifest["collection"])
-        require(stated == (1, entry["collection"]), f"{ref['key']}: another format or collection")
-        unknown = {"features", "excluded", "erased"} & manifest.keys()
-        require(not unknown, f"{ref['key']}: uses {sorted(unknown)}, which is not known here")
-        return manifest
-
-    def segments(self, manifest: Row) -> Iterator[tuple[Row, pa.Table]]:
-        """Every segment with its rows, in order."""
-        pages = [parse(self.fetch(page), page["key"]) for page in manifest["pages"]]
-        for ref in (ref for page in (*pages, manifest["segments"]) for ref in page):
-            rows, index = table(self.fetch(ref), ref), table(self.fetch(ref["index"]), ref)
-            require(index.equals(rows.select(index.column_names)), f"{ref['key']}: not its index")
-            yield ref, rows
+def fetch(root: Path, reference: Json, encoding: str = "json") -> bytes:
+    """Return the object that `reference` names; `encoding` is that of its place."""
+    key, size_bytes = reference["key"], reference["size_bytes"]
+    demand(len(key) <= 512 and all(map(NAME.fullmatch, key.split("/"))), f"not a key: {key!r}")
+    if "crypto" in reference or reference.get("encoding", encoding) != encoding:
+        raise Refused(f"{key}: its encoding or encryption is not known")
+    limit_bytes = JSON_BYTES if encoding == "json" else OBJECT_BYTES
+    fits = (root / key).is_file() and (root / key).stat().st_size == size_bytes <= limit_bytes
+    demand(fits, f"{key}: missing, not of {size_bytes} bytes, or over the limit")
+    data: bytes = (root / key).read_bytes()
+    fits = hashlib.sha256(data).hexdigest() == reference["sha256"]
+    demand(fits, f"{key}: not the SHA-256 of its reference")
+    return data
 
 
-def sealed(data: bytes, what: str) -> Row:
-    """An object with its own checksum, if these are its very bytes."""
-    value = parse(data, what)
-    require(isinstance(value, dict) and canonical(value) == data, f"{what}: not canonical JSON")
-    rest = {key: item for key, item in value.items() if key != "checksum"}
-    require(value.get("checksum") == sha256(canonical(rest)), f"{what}: checksum does not fit")
-    return rest
+def table(root: Path, reference: Json, schema: pa.Schema) -> Any:
+    """Return the rows of a Parquet object with exactly these columns; times as microseconds."""
+    file = pq.ParquetFile(pa.BufferReader(fetch(root, reference, "parquet")))
+    found = file.schema_arrow
+    fits = (found.names, found.types) == (schema.names, schema.types)
+    demand(fits, f"{reference['key']}: columns are not the specification's")
+    exact = [field.with_type(INT64) if field.type == TIME else field for field in found]
+    return file.read().cast(pa.schema(exact)).to_pylist()
 
 
-def table(data: bytes, ref: Row) -> pa.Table:
-    try:
-        rows = pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedError(f"{ref['key']}: not Parquet") from error
-    require(rows.num_rows == ref["rows"], f"{ref['key']} has {rows.num_rows} rows")
-    return rows.replace_schema_metadata(None)
+def read_entry(root: Path, collection: str, *, at: int | None) -> Json:
+    """Prove the log from its first entry and return entry `at`, or the newest."""
+    entry, previous = None, "0" * 64
+    for number in itertools.count(1) if at is None else range(1, at + 1):
+        key, *later = (f"{collection}/log/{n:020d}.json" for n in range(number, number + GAP))
+        if not (root / key).exists():
+            demand(not any((root / other).exists() for other in later), f"{key}: missing")
+            break
+        entry, digest = sealed(root, key)
+        demand((entry["collection"], entry["i"]) == (collection, number), f"{key}: is not itself")
+        demand(entry["previous"] == previous, f"{key}: does not follow the entry before it")
+        previous = digest
+    if entry is None or at not in (None, entry["i"]):
+        raise Refused(f"{collection}: no log entry {1 if at is None else at}")
+    return entry
 
 
-def versions(rows: pa.Table, ref: Row, number: int, cut: Cut | None) -> Iterator[Version]:
-    """Versions of a segment that count; it may be cut itself."""
-    until = ref["until"] and (ref["until"]["epoch"], ref["until"]["position"])
-    cuts, listed = [c for c in (cut, until) if c], list[Version]()
-    for row in rows_of(rows):
-        if row["chunk_index"] >= 0:
-            require(listed, f"{ref['key']}: begins with a record")
-            listed[-1].records.append(row)
-        else:
-            sequence = ref["entry"] if row["sequence"] is None else row["sequence"]
-            order = (*(row[name] for name in ORDER), sequence, number)
-            listed.append(Version(order, row, []))
-    for version in listed:
-        if not any(version.head["edit"] or version.order[:2] > c for c in cuts):
-            yield version
-
-
-def rows_of(rows: pa.Table) -> Iterator[Row]:
-    """Rows as dictionaries, times as microseconds."""
-    columns = {}
-    for field in rows.schema:
-        column = rows[field.name].combine_chunks()
-        column = column.view(pa.int64()) if pa.types.is_timestamp(field.type) else column
-        columns[field.name] = column.to_pylist()
-    yield from (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+def read_manifest(root: Path, entry: Json) -> tuple[Json, list[Json]]:
+    """Return the manifest in force at `entry` and its segments, those of its pages first."""
+    what = entry["body"]["manifest"]["key"]
+    manifest: Json = json.loads(fetch(root, entry["body"]["manifest"]))
+    require_known(manifest, what)
+    demand(manifest["collection"] == entry["collection"], f"{what}: of another collection")
+    pages = [json.loads(fetch(root, page)) for page in manifest["pages"]]
+    return manifest, [*itertools.chain(*pages), *manifest["segments"]]
 
 
 def components(values: list[float | None]) -> bytes:
-    """float32 bits of a vector."""
-    parts = (NULL32 if v is None else NAN32 if v != v else struct.pack("<f", v) for v in values)
-    return b"".join(parts)
+    """Return float32 bits: one NaN for all, another for null."""
+    return b"".join(NULL if x is None else NAN if x != x else struct.pack("<f", x) for x in values)
 
 
-def encode(value: Any, kind: str) -> tuple[bytes, bytes]:
-    """Head and payload of a value."""
-    if value is None:
-        return b"\0" * 9, b""
-    if kind == "string":
-        data = value.encode()
-        return b"S" + struct.pack("<q", len(data)), data
-    if kind == "binary":
-        return b"H" + struct.pack("<q", len(value)), value
-    if kind == "number":
-        return b"F" + (NAN64 if math.isnan(value) else struct.pack("<d", value)), b""
-    if kind in ("integer", "boolean", "timestamp"):
-        return kind[0].upper().encode() + struct.pack("<q", value), b""
-    if kind == "strings":
-        items = [part for item in value for part in encode(item, "string")]
-        return b"L" + struct.pack("<q", len(value)), b"".join(items)
-    if kind == "sparse":
-        count = len(value["indices"])
-        indices = struct.pack(f"<{count}q", *value["indices"])
-        return b"P" + struct.pack("<q", count), indices + components(value["values"])
-    if kind.startswith("vectors"):
-        return b"M" + struct.pack("<q", len(value)), b"".join(map(components, value))
-    return b"V" + struct.pack("<q", len(value)), components(value)
+def words(values: list[int]) -> bytes:
+    """Return little-endian 64-bit words."""
+    return struct.pack(f"<{len(values)}Q", *values)
 
 
-def hashed(rows: Iterable[Row], kinds: dict[str, str], label: str) -> Iterator[bytes]:
-    """The hash of every row over some columns."""
-    described = sorted(kinds.items())
-    tag = hashlib.sha256(canonical(["dr", 1, label, described])).digest()[:16]
-    for row in rows:
-        pairs = [encode(row[name], kind) for name, kind in described]
-        data = [tag, *(head for head, _ in pairs), *(payload for _, payload in pairs)]
-        yield hashlib.sha256(b"".join(data)).digest()
+ENCODERS: dict[str, Callable[[Any], tuple[bytes, int, bytes]]] = {  # type byte, word, payload
+    "string": lambda v: (b"S", len(v.encode()), v.encode()),
+    "integer": lambda v: (b"I", v, b""),
+    "number": lambda v: (b"F", NAN64 if v != v else int.from_bytes(struct.pack(">d", v)), b""),
+    "boolean": lambda v: (b"B", int(v), b""),
+    "timestamp": lambda v: (b"T", v, b""),
+    "strings": lambda v: (b"L", len(v), b"".join(p for item in v for p in encode("string", item))),
+    "binary": lambda v: (b"H", len(v), v),
+    "vector": lambda v: (b"V", len(v), components(v)),
+    "sparse": lambda v: (b"P", len(v["indices"]), words(v["indices"]) + components(v["values"])),
+    "vectors": lambda v: (b"M", len(v), b"".join(map(components, v))),
+}
 
 
-def kinds_of(spec: Row) -> tuple[dict[str, str], dict[str, str]]:
-    """The kinds of columns that content and vectors are digested over."""
-    content = {name: "integer" if name == "chunk_index" else "string" for name in CONTENT}
-    content |= {f["name"]: f["type"].replace("list[string]", "strings") for f in spec["fields"]}
-    names = {"dense": "vector[{}]", "sparse": "sparse", "multi": "vectors[{}]"}
-    vectors = {v["name"]: names[v["kind"]].format(v["dimension"]) for v in spec["vectors"]}
-    return content, {"id": "string"} | vectors
+def encode(kind: str, value: Any) -> tuple[bytes, bytes]:
+    """Return head and payload of a value; a timestamp comes as microseconds."""
+    encoder = ENCODERS[kind.partition("[")[0]]
+    mark, word, payload = (b"\0", 0, b"") if value is None else encoder(value)
+    return mark + (word & (1 << 64) - 1).to_bytes(8, "little"), payload
 
 
-def fold(segments: Iterable[tuple[Row, pa.Table]], cut: Cut | None) -> list[Version]:
-    """The newest version of every document, whole, in order of documents."""
+def hasher(label: str, names: list[str], kinds: dict[str, str]) -> Callable[[Json], bytes]:
+    """Return the function from a row to its hash under `label`."""
+    columns = [(name, kinds[name]) for name in sorted(names)]
+    tag = hashlib.sha256(canonical(["dr", 1, label, columns])).digest()[:16]
+
+    def digest(row: Json) -> bytes:
+        heads, payloads = zip(*(encode(kind, row[name]) for name, kind in columns), strict=True)
+        return hashlib.sha256(tag + b"".join(heads + payloads)).digest()
+
+    return digest
+
+
+class Version(NamedTuple):
+    """A version of a document: its place in the order, its rows and their hashes by label."""
+
+    order: tuple[int, ...]
+    document: Json
+    records: list[Json]
+    hashes: dict[str, list[bytes]]
+
+
+def vector_column(vector: Json) -> tuple[str, pa.DataType]:
+    """Return kind and type of a column of vectors."""
+    if vector["kind"] == "sparse":
+        return "sparse", SPARSE
+    several, dense = vector["kind"] == "multi", pa.list_(FLOAT, vector["dimension"])
+    return f"vector{'s' * several}[{vector['dimension']}]", pa.list_(dense) if several else dense
+
+
+def layout(spec: Json) -> tuple[pa.Schema, dict[str, Callable[[Json], bytes]]]:
+    """Return a segment's columns under a specification, and what hashes its rows, by label."""
+    fields = {field["name"]: FIELDS[field["type"]] for field in spec["fields"]}
+    vectors = {vector["name"]: vector_column(vector) for vector in spec["vectors"]}
+    texts = {"text": STRING, "uri": STRING, **fields, "extra": STRING}
+    types = {name: type_ for name, (_, type_) in vectors.items()}
+    kinds = {name: KINDS[type_] for name, type_ in {**KEY, **texts}.items()}
+    kinds |= {name: kind for name, (kind, _) in vectors.items()}
+    schema = pa.schema({**KEY, **texts, **types, **LAST})
+    labels = {"content": ["id", "document_id", "chunk_index", *texts], "vectors": ["id", *vectors]}
+    labels["documents"] = ["document_id", "epoch", "position", "ordinal", "edit", *DOCUMENT]
+    return schema, {label: hasher(label, names, kinds) for label, names in labels.items()}
+
+
+def read_versions(root: Path, segment: Json, spec: Json) -> list[Version]:
+    """Return all versions in a segment, its digests recomputed from values."""
+    schema, hashers = layout(spec)
+    fetch(root, segment["index"], "parquet")
+    what, rows, versions = segment["key"], table(root, segment, schema), []
+    starts = [place for place, row in enumerate(rows) if row["chunk_index"] == -1]
+    demand(not rows or starts[:1] == [0], f"{what}: begins with a record")
+    for start, stop in itertools.pairwise([*starts, len(rows)]):
+        document, *records = rows[start:stop]
+        names = ["document_id", *ORDER]
+        whole = document["chunk_count"] == len(records)
+        whole &= all(row[name] == document[name] for row in records for name in names)
+        demand(whole, f"{what}: {document['document_id']!r} is not whole")
+        hashes = {label: list(map(hashers[label], records)) for label in ("content", "vectors")}
+        stored = [(row["content_digest"], row["vector_digest"]) for row in records]
+        proven = stored == list(zip(*hashes.values(), strict=True))
+        demand(proven, f"{what}: digests in rows do not fit")
+        hashes["documents"] = [hashers["documents"](document)]
+        sequence = document["sequence"]
+        order = [document[name] for name in ORDER if name != "sequence"]
+        order.append(segment["entry"] if sequence is None else sequence)
+        versions.append(Version(tuple(order), document, records, hashes))
+    demand(digests(versions) == segment["digests"], f"{what}: its digests do not fit")
+    return versions
+
+
+def digests(versions: list[Version]) -> Json:
+    """Return the sums of the hashes of `versions`."""
+    sums = {}
+    for label in ("content", "vectors", "documents"):
+        number = sum(int.from_bytes(one) for version in versions for one in version.hashes[label])
+        sums[label] = f"{number % (1 << 256):064x}"
+    return sums
+
+
+def fold(root: Path, segments: list[Json], spec: Json, cut: Json | None = None) -> list[Version]:
+    """Return the newest version of each document, of those up to `cut` where it is given."""
     newest: dict[str, Version] = {}
-    for number, (ref, rows) in enumerate(segments):
-        for version in versions(rows, ref, number, cut):
-            name = version.head["document_id"]
-            if name not in newest or version.order > newest[name].order:
+    for segment in segments:  # in order: of equal versions the later segment's counts
+        cuts = [(one["epoch"], one["position"]) for one in (segment["until"], cut) if one]
+        for version in read_versions(root, segment, spec):
+            epoch, position, _, edit, *_ = version.order
+            counts = all(edit == 0 and (epoch, position) <= one for one in cuts)
+            name = version.document["document_id"]
+            if counts and (name not in newest or version.order >= newest[name].order):
                 newest[name] = version
-    for name, version in newest.items():
-        whole = len(version.records) == version.head["chunk_count"]
-        require(whole, f"document {name!r} has {len(version.records)} records")
-    return [newest[name] for name in sorted(newest, key=str.encode)]
-
-
-def digests(state: list[Version], spec: Row) -> Row:
-    """The digests of a state, recomputed from values."""
-    content, vectors = kinds_of(spec)
-    records = [record for version in state for record in version.records]
-    hashes = {
-        "content": [*hashed(records, content, "content")],
-        "vectors": [*hashed(records, vectors, "vectors")],
-        "documents": [*hashed([version.head for version in state], DOCUMENT, "documents")],
-    }
-    for name, column in (("content", "content_digest"), ("vectors", "vector_digest")):
-        recorded = [record[column] for record in records]
-        require(recorded == hashes[name], f"{name}: a record has another digest than it says")
-    sums = {name: sum(int.from_bytes(h, "big") for h in values) for name, values in hashes.items()}
-    return {name: f"{value % (1 << 256):064x}" for name, value in sums.items()}
+    return list(newest.values())
 
 
 def restore(root: Path, collection: str, at: int | None, position: int | None) -> pa.Table:
-    """The records of a point, proven to be those that were logged."""
-    repository = Repository(root)
-    entries = [*repository.entries(collection)]
-    number = len(entries) if at is None else at
-    require(1 <= number <= len(entries), f"the log has entries 1 to {len(entries)}, not {number}")
-    manifest = repository.manifest(entries[number - 1])
-    segments = [*repository.segments(manifest)]
-    state = fold(segments, None if position is None else (manifest["epoch"], position))
-    present = sum(version.head["presence"] == "present" for version in state)
-    counts = {"records": sum(len(version.records) for version in state), "documents": present}
-    counts["deleted"] = len(state) - present
-    computed = {"digests": digests(state, manifest["spec"]), "counts": counts}
-    for kind, name in ((kind, name) for kind, values in computed.items() for name in values):
-        value, recorded = computed[kind][name], manifest[kind][name]
-        print(f"{kind} {name:9} {value}")
-        require(
-            position is not None or value == recorded, f"{kind} of {name}: recorded is {recorded}"
-        )
-    return table_of(state, manifest["spec"], segments[-1][1].schema)
+    """Return the records of a recovery point in order of id, everything proven."""
+    sealed(root, "repo.json")
+    manifest, segments = read_manifest(root, read_entry(root, collection, at=at))
+    cut = None if position is None else {"epoch": manifest["epoch"], "position": position}
+    state = fold(root, segments, manifest["spec"], cut)
+    rows = [row | {n: one.document[n] for n in DOCUMENT} for one in state for row in one.records]
+    present = sum(version.document["presence"] == "present" for version in state)
+    counts = {"records": len(rows), "documents": present, "deleted": len(state) - present}
+    sums = digests(state)
+    print(*(f"{name:9} {value}" for one in (sums, counts) for name, value in one.items()), sep="\n")
+    fits = sums == manifest["digests"] and counts.items() <= manifest["counts"].items()
+    demand(bool(cut) or fits, "manifest: its digests or counts do not fit")
+    rows.sort(key=lambda row: row["id"].encode())
+    return pa.Table.from_pylist(rows, layout(manifest["spec"])[0])
 
 
-def table_of(state: list[Version], spec: Row, schema: pa.Schema) -> pa.Table:
-    """Records as a table."""
-    names = dict.fromkeys(name for kinds in kinds_of(spec) for name in kinds)
-    records = [record for version in state for record in version.records]
-    return pa.table({n: pa.array([r[n] for r in records], schema.field(n).type) for n in names})
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Restore a recovery point to a Parquet file.")
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("repository", type=Path)
     parser.add_argument("collection")
-    parser.add_argument("--at", type=int, help="number of the log entry; default: the newest")
-    parser.add_argument("--position", type=int, help="cut at this position of the source")
+    parser.add_argument("--at", type=int, metavar="N", help="log number; default: the newest")
+    parser.add_argument("--position", type=int, metavar="N", help="cut here in the source's order")
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
+    partial = args.out.with_name(f"{args.out.name}.partial")
     try:
         rows = restore(args.repository, args.collection, args.at, args.position)
-    except (DamagedError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        print(f"damaged: {error}", file=sys.stderr)
-        return 1
-    pq.write_table(rows, args.out)
-    return 0
+        pq.write_table(rows, partial)
+        partial.replace(args.out)
+    except (OSError, Refused) as error:
+        sys.exit(f"refused: {error}")
+    except (LookupError, RuntimeError, TypeError, ValueError, struct.error, pa.ArrowException) as e:
+        sys.exit(f"damaged: {' '.join(str(e).split())}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

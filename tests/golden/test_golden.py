@@ -111,7 +111,7 @@ def test_every_point_is_what_it_was_and_the_independent_reader_agrees(
             assert state.digests() == point.manifest.digests
             assert state.counts() == point.manifest.counts
             tables = list(newest_rows(state))
-        ours = pa.concat_tables(tables).sort_by([("document_id", "ascending"), ("id", "ascending")])
+        ours = pa.concat_tables(tables).sort_by("id")
         theirs = reader.restore(golden, collection, point.number, None)
         assert repr(theirs.select(ours.column_names).to_pylist()) == repr(ours.to_pylist())
         number = point.number
@@ -123,15 +123,13 @@ def test_the_independent_reader_agrees_at_every_position_of_the_source(
 ) -> None:
     history = History(opened(golden), "notes")
     point = next(p for p in points(history) if p.manifest.frontier() == 9)
-    repository = reader.Repository(golden)
-    manifest = repository.manifest([*repository.entries("notes")][point.number - 1])
+    entry = reader.read_entry(golden, "notes", at=point.number)
+    manifest, segments = reader.read_manifest(golden, entry)
     for position in range(point.manifest.baseline, 10):
-        digests = reader.digests(
-            reader.fold(repository.segments(manifest), (1, position)), manifest["spec"]
-        )
         cut = SourcePosition(epoch=1, position=position)
+        versions = reader.fold(golden, segments, manifest["spec"], cut.model_dump())
         with history.fold(point.manifest, until=cut) as state:
-            assert state.digests().model_dump() == digests
+            assert state.digests().model_dump() == reader.digests(versions)
 
 
 def test_it_comes_back_and_goes_on(golden: Path, tmp_path: Path) -> None:
@@ -264,6 +262,21 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, READER, *arguments], capture_output=True, text=True, check=False
     )
+
+
+def test_a_file_that_the_reader_could_not_finish_is_not_there(
+    current: Path, tmp_path: Path, reader: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(rows: pa.Table, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    out = tmp_path / "out.parquet"
+    monkeypatch.setattr(reader.pq, "write_table", full)
+    monkeypatch.setattr(sys, "argv", ["read.py", str(current), "notes", str(out)])
+    with pytest.raises(SystemExit, match="no space left"):
+        reader.main()
+    assert not out.exists()
 
 
 def test_the_reader_is_a_program_of_its_own(current: Path, tmp_path: Path) -> None:
