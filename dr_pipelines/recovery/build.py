@@ -139,7 +139,7 @@ class Building:
 
     def verified(self, state: State, manifest: Manifest) -> Observed:
         """Every record read back and compared."""
-        with self.watch.phase("verify") as rows:
+        with self.watch.phase("prove") as rows:
             observed = _require_equal(
                 state,
                 manifest,

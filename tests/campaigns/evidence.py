@@ -71,7 +71,7 @@ def _table(title: str, rows: Iterator[list[str]]) -> list[str]:
 def _corpora(results: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
     yield [
         *("engine", "corpus", "records", "index", "recall@10", "nDCG@10", "vectors"),
-        *("load, s", "index, s", "verify, s"),
+        *("load, s", "index, s", "prove, s"),
     ]
     for name, figures in results.items():
         if not name.startswith(("engine-rustsec-", "engine-scifact-")):
@@ -84,7 +84,7 @@ def _corpora(results: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
             f"{figures['recall_before']:.4f} → {figures['recall_after']:.4f}",
             f"{ndcg[0]:.5f} → {ndcg[1]:.5f}" if ndcg else "",
             "equal, bit for bit" if figures["bit_identical"] else "within the store's tolerance",
-            *(f"{seconds.get(phase, 0.0):.2f}" for phase in ("records", "index", "verify")),
+            *(f"{seconds.get(phase, 0.0):.2f}" for phase in ("records", "index", "prove")),
         ]
 
 

@@ -16,7 +16,7 @@ def test_every_result_has_its_place() -> None:
         "recall_before": 0.9871,
         "recall_after": 0.9872,
         "bit_identical": False,
-        "seconds": {"records": 1.25, "index": 3.5, "verify": 0.75},
+        "seconds": {"records": 1.25, "index": 3.5, "prove": 0.75},
         "ndcg@10": [0.64501, 0.64502],
     }
     index = {

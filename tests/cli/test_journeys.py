@@ -196,7 +196,7 @@ def test_a_lost_collection_comes_back_and_goes_on(protected: Workplace) -> None:
         "schema",
         "records",
         "index",
-        "verify",
+        "prove",
         "switch",
     ]
     assert protected.dr(*command).json == before

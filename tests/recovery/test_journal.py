@@ -18,8 +18,8 @@ from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import START, ListedSource, Process, World
 
-PHASES = ["schema", "records", "index", "verify", "switch"]
-CALLS = {"schema": "create", "records": "write", "index": "build_index", "verify": "scan"}
+PHASES = ["schema", "records", "index", "prove", "switch"]
+CALLS = {"schema": "create", "records": "write", "index": "build_index", "prove": "scan"}
 
 
 class Killed(BaseException):
@@ -112,7 +112,7 @@ def test_the_time_of_what_was_dropped_since_is_not_counted(
 ) -> None:
     place, served = tmp_path / "recoveries", process.store.collections()
     with pytest.raises(Killed):
-        restored(process, place, dies_in="verify")
+        restored(process, place, dies_in="prove")
     (half,) = set(process.store.collections()) - set(served)
     process.store.drop(half)
     done = restored(process, place)
