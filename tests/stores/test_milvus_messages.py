@@ -201,4 +201,5 @@ def test_no_index_is_an_exact_one() -> None:
 def test_statuses_are_errors_of_ours(status: dict[str, Any], error: type[Exception]) -> None:
     translated = errors.of_status(common_pb2.Status(**status), "milvus://host:1/")
     assert type(translated) is error
-    assert errors.of_status(common_pb2.Status(), "milvus://host:1/") is None
+    assert errors.is_failure(common_pb2.Status(**status))
+    assert not errors.is_failure(common_pb2.Status())

@@ -76,9 +76,8 @@ class Connection:
         except grpc.RpcError as error:
             raise errors.of_call(error, self.address) from error
         status = getattr(answer, "status", answer)
-        wrong = errors.of_status(status, self.address)
-        if wrong is not None:
-            raise wrong
+        if errors.is_failure(status):  # in no variable: a store that is let go is closed at once
+            raise errors.of_status(status, self.address)
         return answer
 
     def _method(self, name: str) -> Callable[..., Any]:

@@ -55,11 +55,14 @@ def of_call(error: grpc.RpcError, address: object) -> DrError:
             return Unavailable(f"{address} is out of reach ({code.name}): {detail}")
 
 
-def of_status(status: Any, address: object) -> DrError | None:
-    """The error that an answer's status reports; None where it reports none."""
+def is_failure(status: Any) -> bool:
+    """True if an answer's status reports an error."""
+    return bool(status.code or status.error_code)
+
+
+def of_status(status: Any, address: object) -> DrError:
+    """The error that the status of a failure reports."""
     code, legacy = status.code, status.error_code
-    if not code and not legacy:
-        return None
     reason = f"{address}: {_short(status.reason)}"
     for codes, old, error in _MEANINGS:
         if code in codes or (not code and legacy == old) or (legacy == old and code == old):
