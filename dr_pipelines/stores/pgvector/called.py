@@ -94,15 +94,26 @@ def called(session: Session, table: Table) -> list[Call]:
     return found
 
 
-def code_notes(session: Session, table: Table) -> Iterator[Note]:
-    """A note for each definition of a table that calls what a restore asks consent for."""
-    found = dict[str, list[Call]]()
+def _of_columns(session: Session, table: Table) -> list[Call]:
+    """Calls that values of a table's columns make, or may come to make, by their types."""
+    found = list[Call]()
     armed = armed_types(session).types
     for caller, number in session.rows(OF_COLUMNS.format(table=oid(table.id))):
         callees_of = (*armed.get(number, ()), *changeable_types(session, [number]))
-        if callees_of:
-            found[caller] = [Call(caller, c.name, c.reason) for c in callees_of]
-    for call in called(session, table):
+        found += [Call(caller, c.name, c.reason) for c in callees_of]
+    return found
+
+
+def made_calls(session: Session, table: Table) -> list[Call]:
+    """All that a table's definitions call and that needs consent, by what the catalogs have of
+    it."""
+    return [*_of_columns(session, table), *called(session, table)]
+
+
+def code_notes(session: Session, table: Table) -> Iterator[Note]:
+    """A note for each definition of a table that calls what a restore asks consent for."""
+    found = dict[str, list[Call]]()
+    for call in made_calls(session, table):
         found.setdefault(call.caller, []).append(call)
     for caller, calls in found.items():
         what = "; ".join(dict.fromkeys(f"{call.callee}, which {call.reason}" for call in calls))

@@ -154,7 +154,7 @@ RUNS_ANY = """
     UNION ALL
     SELECT CASE WHEN k.by_owner THEN 'what its owner wrote' ELSE 'the condition of a trigger' END,
         format('%s', p.oid::regprocedure),
-        r.rolname, ''
+        CASE WHEN k.by_owner THEN r.rolname ELSE '' END, ''
     FROM checked k JOIN pg_class c ON c.oid = {table}
     JOIN pg_roles r ON r.oid = c.relowner
         AND (NOT k.by_owner OR (NOT r.rolsuper AND r.rolname <> current_user))
@@ -162,7 +162,7 @@ RUNS_ANY = """
         AND strpos(k.tree, concat(':funcid ', p.oid, ' ')) > 0
 """
 """Functions of the engine that do more than compute: no dependency says them. Triggers are made by
-whoever was granted that."""
+whoever was granted that, and nothing says by whom."""
 READING = qualified("WITH expressions (class, id) AS (" + EXPRESSIONS + ")" + FUNCTIONS)
 WRITING = qualified(
     "WITH RECURSIVE "
@@ -211,7 +211,9 @@ def _refused(table: Table, found: list[Row], user: str) -> Refused:
     place, what, owner, command = found[0]
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     way = f"once it is read, run: {command}{user}" if command else "drop it"
+    author = repr(owner) if owner else "whoever may make triggers of it"
+    as_author = f"name {owner!r} as the user in the store's URL, or " if owner else ""
     return Refused(
-        f"table {table.name!r}: writing into it runs what {owner!r} wrote: {what}, in {place}"
-        f"{more}. To go on, name {owner!r} as the user in the store's URL, or {way}"
+        f"table {table.name!r}: writing into it runs what {author} wrote: {what}, in {place}"
+        f"{more}. To go on, {as_author}{way}"
     )

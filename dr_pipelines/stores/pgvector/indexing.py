@@ -1,7 +1,7 @@
 """Building what a specification declares, with a look at how far the engine is."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, replace
@@ -121,15 +121,17 @@ def build(
     collection: Collection,
     settings: dict[str, str],
     *,
+    look: Callable[[Session], None],
     progress: Progress | None,
 ) -> None:
     """Build every index that is missing, each in a transaction of its own: what is there stays,
-    when one fails or the process ends."""
+    when one fails or the process ends. Before each comes a `look` at what is to be executed."""
     with connections.reading() as session:
         wanted = all_wanted(session, collection)
     for number, index in enumerate(wanted):
         with connections.writing() as session:
             _prepare(session, collection, settings)
+            look(session)
             _execute(
                 session,
                 command(session, index, collection.table.name),
@@ -141,6 +143,7 @@ def build(
     if wanted and progress is not None:
         progress(len(wanted) * STEPS, len(wanted) * STEPS)
     with connections.writing() as session:
+        look(session)
         complete(session, collection)
         session.run(sql.SQL("ANALYZE {}").format(collection.identifier(session)))
 

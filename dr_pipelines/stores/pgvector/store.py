@@ -49,6 +49,7 @@ from dr_pipelines.stores.pgvector.catalog import (
 )
 from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Connections, Session
+from dr_pipelines.stores.pgvector.consents import Consents
 from dr_pipelines.stores.pgvector.description import (
     FOREIGN_KEYS,
     Collection,
@@ -99,6 +100,7 @@ class PgvectorStore:
         self._made = dict[str, CollectionSpec]()
         """Collections of definitions that somebody accepted: until others have rights in them, what
         is in these runs as rows come."""
+        self._consents = Consents()
         self._filled = dict[str, str]()
         """Of those without a key, the highest id: to ask for it takes a look at every row."""
 
@@ -238,12 +240,15 @@ class PgvectorStore:
         try:
             with self._connections.writing() as session:
                 if self._is_there(session, spec):
+                    self._consents.require_made(session, spec.name)
                     return
                 require_extension(session)
+                self._consents.require_same(session, spec)
                 with as_described(spec.name):
                     analyse(session, spec, accepted=True)  # each is what it should be
                 make_table(session, spec)
                 _require_made(session, spec)
+                self._consents.require_made(session, spec.name)
         except (AlreadyExists, Conflict):
             with self._connections.reading() as session:  # made meanwhile by somebody else
                 if not self._is_there(session, spec):
@@ -304,8 +309,13 @@ class PgvectorStore:
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         with self._connections.reading() as session:
             found = _physical(session, name)
-        self._require_believed(found.table)
-        indexing.build(self._connections, found, dict(self._address.build), progress=progress)
+        indexing.build(
+            self._connections,
+            found,
+            dict(self._address.build),
+            look=lambda session: self._require_believed(session, found.table),
+            progress=progress,
+        )
         label = found.table.label
         if label is None:
             return
@@ -313,30 +323,35 @@ class PgvectorStore:
             self._connections.writing() as session,
             held_for_writing(session, partial(_own_table, session, name)) as table,
         ):
+            self._consents.require_made(session, name)
             writing.move_sequences(session, _collection(session, table, name))
             write_key_label(session, found.table.name, replace(label, indexed=True))
 
-    def _require_believed(self, table: Table, *, parts: frozenset[str] | None = None) -> None:
-        """Refuse to execute definitions of a label that its table's owner may have forged, where
-        they call code: whoever owns a table may comment on its key's index.
+    def _require_believed(
+        self, session: Session, table: Table, *, parts: frozenset[str] | None = None
+    ) -> None:
+        """Look at definitions of a label right before they are executed. Refuse those that its
+        table's owner may have forged, where they call code: whoever owns a table may comment on its
+        key's index.
 
         Raises:
             Refused: names what would run.
         """
         label = table.label
-        if label is None or label.spec == self._made.get(table.collection):
+        if label is None:
             return
-        with self._connections.writing() as session:  # what it parses is undone
-            owner, ours = owner_of(session, table.id)
-            if ours:
-                return
-            section = section_of(label.spec)
-            kept = {key: part for key, part in section.items() if parts is None or key in parts}
-            if not kept.keys() - set(AS_MADE):
-                return
-            spec = label.spec.model_copy(update={"engine": {**label.spec.engine, ENGINE: kept}})
-            calls = analyse(session, spec).calls
-        if calls:
+        section = section_of(label.spec)
+        kept = {key: part for key, part in section.items() if parts is None or key in parts}
+        if not kept.keys() - set(AS_MADE):
+            return
+        spec = label.spec.model_copy(update={"engine": {**label.spec.engine, ENGINE: kept}})
+        if label.spec == self._made.get(table.collection):
+            self._consents.require_same(session, spec)
+            return
+        owner, ours = owner_of(session, table.id)
+        if ours:
+            return
+        if calls := analyse(session, spec).calls:
             raise Refused(
                 f"table {table.name!r} belongs to {owner!r}, and its label has it made with what "
                 f"nobody consented to: {calls[0]}. Restore it from a recovery point"
@@ -344,12 +359,15 @@ class PgvectorStore:
 
     def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
         """Analysed and rehearsed in a transaction that is undone."""
+        self._consents.forget(spec.name)
         with self._connections.writing() as session:
             known = session.extension
             try:
-                return rehearsed(session, spec, with_roles=with_roles)
+                found = rehearsed(session, spec, with_roles=with_roles)
             finally:
                 session.extension = known  # one that the rehearsal made is gone
+        self._consents.show(spec.name, found)
+        return found
 
     def before_rights(self, spec: CollectionSpec) -> CollectionSpec:
         return without_rights(spec)
@@ -358,8 +376,9 @@ class PgvectorStore:
         """In one transaction, with the roles that are made for it."""
         with self._connections.writing() as session, as_described(name):
             found = _physical(session, name)
-            self._require_believed(found.table)
+            self._require_believed(session, found.table)
             open_up(session, found)
+            self._consents.require_made(session, name)
 
     def promote(self, name: str, *, alias: str) -> None:
         with self._connections.writing() as session:
@@ -367,7 +386,8 @@ class PgvectorStore:
             if checked_alias(alias) not in aliases(session) and taken(session, alias):
                 raise AlreadyExists(f"{alias!r} is a table or view; choose another alias")
             if (label := found.table.label) is not None:
-                self._require_believed(found.table, parts=frozenset([*AS_MADE, FOREIGN_KEYS]))
+                parts = frozenset([*AS_MADE, FOREIGN_KEYS])
+                self._require_believed(session, found.table, parts=parts)
                 add_foreign_keys(session, found.table, section_of(label.spec))
             alias_views.point(session, alias, found)
             if found.table.label is not None and found.table.label.made:

@@ -1,0 +1,71 @@
+"""Consent to the code of a collection's definitions, from where it was given to where it counts.
+
+Definitions are texts, and who owns a schema may put another type or function under a name in them
+after somebody read what they call. So what is executed is compared with what was shown: once more
+by the server's parse right before, and after, by the numbers that the catalogs have of what was
+made, before any row is in it.
+"""
+
+from collections.abc import Iterable
+
+from dr_pipelines.errors import Refused
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.definitions import Call, Definitions
+from dr_pipelines.stores.pgvector.analysis import analyse
+from dr_pipelines.stores.pgvector.called import made_calls
+from dr_pipelines.stores.pgvector.catalog import find_table
+from dr_pipelines.stores.pgvector.connections import Session
+from dr_pipelines.stores.pgvector.making import as_described
+
+Callees = frozenset[tuple[str, str]]
+
+
+class Consents:
+    """The calls that were shown for each collection: whoever has one made after that consented to
+    them, and to no others. Nothing is compared where nobody asked, and where what definitions do
+    was said not to be analysed."""
+
+    def __init__(self) -> None:
+        self._shown = dict[str, Callees]()
+
+    def forget(self, name: str) -> None:
+        """Compare nothing before definitions of a collection are shown again."""
+        self._shown.pop(name, None)
+
+    def show(self, name: str, definitions: Definitions) -> None:
+        """Keep what definitions of a collection call."""
+        if definitions.unread is None:
+            self._shown[name] = _callees(definitions.code)
+
+    def require_same(self, session: Session, spec: CollectionSpec) -> None:
+        """Look again at definitions that are about to be executed.
+
+        Raises:
+            Refused: they call what was not shown.
+        """
+        if spec.name in self._shown:
+            with as_described(spec.name):
+                self._require(spec.name, analyse(session, spec).calls)
+
+    def require_made(self, session: Session, name: str) -> None:
+        """Look at what a table came to depend on, in the transaction that made it.
+
+        Raises:
+            Refused: it calls what was not shown.
+        """
+        table = find_table(session, name) if name in self._shown else None
+        if table is not None:
+            self._require(name, made_calls(session, table))
+
+    def _require(self, name: str, calls: Iterable[Call]) -> None:
+        shown = self._shown[name]
+        for call in calls:
+            if (call.callee, call.reason) not in shown:
+                raise Refused(
+                    f"{name!r}: {call}, and did not when its definitions were read: somebody put "
+                    "it there meanwhile. This step is undone; run the command again"
+                )
+
+
+def _callees(calls: Iterable[Call]) -> Callees:
+    return frozenset((call.callee, call.reason) for call in calls)
