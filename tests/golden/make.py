@@ -9,6 +9,7 @@ version of Arrow, and so do the hashes of everything that refers to them.
 import hashlib
 import io
 import itertools
+import struct
 import sys
 import tarfile
 import tempfile
@@ -47,6 +48,7 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.model.compatibility import Note, Outcome
+from dr_pipelines.model.lineage import Environment
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import store_schema
@@ -98,6 +100,8 @@ SHAPES = CollectionSpec(
     engine={"memory": {"speed": 1}},
 )
 NAN = float("nan")
+OTHER_NAN = struct.unpack("<d", (0xFFF8_0020_0000_0000).to_bytes(8, "little"))[0]
+"""With another sign and payload, as a double and as the float that becomes of it."""
 ODD_SHAPES: tuple[dict[str, object], ...] = (
     {
         "text": "Zürich — \x00 \U0001d4b3 \u2028 z\u0308",
@@ -112,7 +116,13 @@ ODD_SHAPES: tuple[dict[str, object], ...] = (
         "moment": datetime(1969, 12, 31, 23, 59, 59, 1, tzinfo=UTC),
         "tags": ["x", None, ""],
     },
-    {"text": "", "embedding": [NAN, float("-inf")], "tokens": [], "tags": [], "real": NAN},
+    {
+        "text": "",
+        "embedding": [OTHER_NAN, float("-inf")],
+        "tokens": [],
+        "tags": [],
+        "real": OTHER_NAN,
+    },
     {"text": "without a vector", "label": "b"},
     {
         "uri": "file:///a",
@@ -121,6 +131,7 @@ ODD_SHAPES: tuple[dict[str, object], ...] = (
         "real": 1e-320,
         "flag": False,
     },
+    {"text": "to get a null component", "embedding": [1.0, 0.0]},
 )
 
 
@@ -162,7 +173,7 @@ class Engine(MemoryVectorStore):
 
 
 class Model(HashingEmbedder):
-    """A model whose vectors may be off by something."""
+    """A model whose vectors may be off by something, in an environment of its own then."""
 
     def __init__(self, by: float = 0.0) -> None:
         super().__init__(DIMENSION)
@@ -171,6 +182,11 @@ class Model(HashingEmbedder):
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
         vectors: FloatArray = super().embed(texts, progress=progress)
         return vectors + vectors.dtype.type(self._by)
+
+    @property
+    def environment(self) -> Environment:
+        usual = super().environment
+        return usual.model_copy(update={"profile": "another"}) if self._by else usual
 
 
 class Listed(ListedSource):
@@ -215,7 +231,11 @@ def make(directory: Path) -> None:
         _refusals(world, source)
         _restored(world, source, store)
         _rewritten(world, source)
-    _shapes(world)
+    _shapes(world, store)
+
+
+NEARLY = 1e-7
+"""Within the tolerance of canaries."""
 
 
 def _day(number: int) -> datetime:
@@ -264,6 +284,8 @@ def _by_hand(world: World, source: ListedSource) -> None:
     world.process().ingest()  # another writer takes over
     process = world.process()
     process.replay(_day(2).date(), _day(2).date())
+    nearly = replace(process, lineage=replace(process.lineage, embedder=Model(NEARLY)))
+    nearly.replay(_day(1).date(), _day(1).date())  # other values in the same place of the order
     process.backup()
 
 
@@ -294,6 +316,9 @@ def _restored(world: World, source: ListedSource, store: Engine) -> None:
     source.upsert("odd", "an odder one", at=_day(5), team="blue")
     world.process().ingest()
     world.process().compact()
+    physical = process.store.aliases()[process.collection]
+    rows = pa.Table.from_batches(process.store.scan(physical, documents=["c"]))
+    process.store.write(physical, rows.slice(0, 0), replaces=["c"])
     process.backup()
 
 
@@ -323,7 +348,7 @@ def say_anew(source: ListedSource) -> None:
     source.upsert("d", "nine", at=_day(2), team="red")
 
 
-def _shapes(world: World) -> None:
+def _shapes(world: World, store: Engine) -> None:
     """A log that begins with what a store held: every kind of field and vector, and odd values."""
     process = world.process()
     rows = [
@@ -333,6 +358,10 @@ def _shapes(world: World) -> None:
     process.store.create(SHAPES)
     process.store.promote("shapes", alias="forms")
     process.store.write("shapes", pa.Table.from_pylist(rows, schema=store_schema(SHAPES)))
+    rows[-1]["embedding"] = [None, 0.0]  # no write of ours, but some engines take it from others
+    held = store.newest("shapes")
+    by_others = pa.Table.from_pylist(rows, schema=held.table.schema)
+    store.held["shapes"] = replace(held, table=by_others)
     backup(
         History(process.repository, "shapes"),
         live=Live(process.store, process.lease, "shapes"),

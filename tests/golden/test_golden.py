@@ -77,7 +77,11 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def reader() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("independent_reader", READER)
+    return loaded(READER)
+
+
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("independent_reader", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -290,6 +294,40 @@ def test_the_reader_is_a_program_of_its_own(current: Path, tmp_path: Path) -> No
     assert len(text.splitlines()) <= 300
     imported = set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE))
     assert imported - set(sys.stdlib_module_names) == {"pyarrow"}
+
+
+RULES: dict[str, tuple[str, str, str]] = {
+    "one NaN in vectors": ("NAN if x != x else struct", "struct", "shapes"),
+    "one NaN in numbers": ("NAN64 if v != v else int", "int", "shapes"),
+    "a null component is no NaN": ("NULL if x is None", "NAN if x is None", "shapes"),
+    "of equals the latest": (
+        "version.order >= newest[name].order",
+        "version.order[:4] > newest[name].order[:4]",
+        "notes",
+    ),
+    "absent is not present": ('== "present"', '!= "deleted"', "notes"),
+    "until drops edits": ("edit == 0 and (epoch", "(epoch", "notes"),
+    "until drops later versions": (" and (epoch, position) <= one", "", "notes"),
+}
+"""Of the format: how the reader follows each, a way not to, and where that must be seen."""
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_reader_that_overlooks_a_rule_is_found_out(
+    current: Path, tmp_path: Path, rule: str
+) -> None:
+    right, wrong, collection = RULES[rule]
+    text = READER.read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    changed = tmp_path / "read.py"
+    changed.write_text(text.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(ValueError, match="do not fit"):
+        restore_every_point(loaded(changed), current, collection)
+
+
+def restore_every_point(reader: ModuleType, directory: Path, collection: str) -> None:
+    for point in points(History(opened(directory), collection)):
+        reader.restore(directory, collection, point.number, None)
 
 
 @pytest.mark.parametrize("place", ["log", "manifests", "segments", "segments (index)"])
