@@ -88,8 +88,8 @@ class Timeline(Stored):
 
 
 class VectorStatistics(Stored):
-    """Norms of the first vector over the rows that a snapshot or compaction looked at. Vectors
-    with a component that is NaN or infinite are counted, and have no norm."""
+    """Norms of the first dense vector over the records that the last snapshot read from the store.
+    Vectors with a component that is null, NaN or infinite are counted, and have no norm."""
 
     rows: Count = 0
     nulls: Count = 0
