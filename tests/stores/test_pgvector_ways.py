@@ -14,6 +14,14 @@ import pytest
 from dr_pipelines.errors import Conflict, NotFound, Refused
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector.store import PgvectorStore
+from dr_pipelines.testing.store_samples import (
+    EXTREMES,
+    SPEC,
+    contents,
+    document,
+    expected,
+    table,
+)
 from tests.servers.pgvector import Server
 from tests.stores import test_pgvector_races as races
 
@@ -281,6 +289,32 @@ def test_a_write_into_a_schema_of_others_is_as_any(
     opened.write("t", rows)
     assert pa.Table.from_batches(opened.scan("t")).equals(rows)
     native.execute("DROP TABLE mine.t")  # nothing hangs on it
+
+
+@pytest.mark.usefixtures("mine")
+def test_a_restore_into_a_schema_of_others_writes_what_it_made(
+    ran: Ran, server: Server, writer: PgvectorStore, native: psycopg.Connection
+) -> None:
+    del writer  # the role
+    records = sorted([*document("a", chunks=3), *EXTREMES], key=lambda row: row["id"].encode())
+    rows = table(*records)
+    opened = open_store(server.url(native.info.dbname, schema="mine", user="writer"), base=Path())
+    opened.create(SPEC)
+    opened.write(SPEC.name, rows)
+    assert contents(opened) == expected(*records)
+    opened.write(SPEC.name, rows.slice(3), replaces=["a"])
+    assert contents(opened) == expected(*records[3:])
+    swap = f"""ALTER SCHEMA mine RENAME TO old; CREATE SCHEMA mine;
+        RESET ROLE; CREATE TABLE mine."{SPEC.name}" (LIKE old."{SPEC.name}");
+        ALTER TABLE mine."{SPEC.name}" OWNER TO tenant; SET ROLE tenant;
+        CREATE RULE r AS ON INSERT TO mine."{SPEC.name}" DO ALSO SELECT public.trap(1);
+        GRANT ALL ON SCHEMA mine TO PUBLIC; GRANT ALL ON mine."{SPEC.name}" TO PUBLIC"""
+    with before(r"\s*INSERT", added(native, swap)) as done:
+        opened.write(SPEC.name, rows)
+    assert done
+    assert not ran()
+    moved = open_store(server.url(native.info.dbname, schema="old", user="writer"), base=Path())
+    assert contents(moved) == expected(*records)
 
 
 @pytest.mark.usefixtures("mine")
