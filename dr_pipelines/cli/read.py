@@ -126,7 +126,7 @@ def verify(
       dr verify handbook
       dr verify handbook --at latest --level 3
 
-    Exit code 1: something is missing, altered or foreign, or there was nothing to look at.
+    Exit code 1: something is missing, altered or foreign, or there was nothing to verify.
     """
     from dr_pipelines.cli.meter import metering
     from dr_pipelines.proof import verify as verb

@@ -86,7 +86,7 @@ def test_damaged_documents_are_one_json_document_all_the_same(protected: Workpla
 def test_nothing_to_verify_is_not_sound(protected: Workplace) -> None:
     result = protected.dr("verify", "memories")
     assert result.code == 1
-    assert "there was nothing to look at" in result.out
+    assert "there was nothing to verify" in result.out
 
 
 def test_status_speaks_of_what_it_cannot_reach(protected: Workplace) -> None:

@@ -286,7 +286,7 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> VectorStore:
 
 
 @settings(max_examples=60, deadline=None)
-@given(kept=FILTERS)
+@given(condition=FILTERS)
 def test_a_filter_in_the_engines_words_is_the_filter(
     filtered: VectorStore, condition: Filter
 ) -> None:

@@ -40,7 +40,7 @@ from pathlib import Path
 from dr_pipelines.stores.chroma import open_store
 from tests.stores.test_chroma_faults import NEXT, RECORDS, rebuild
 store = open_store(sys.argv[1], base=Path())
-rebuild(store, said=lambda number: print(number, flush=True))
+rebuild(store, after_write=lambda number: print(number, flush=True))
 """
 
 TURNS = """
@@ -56,13 +56,13 @@ for line in sys.stdin:
 """
 
 
-def rebuild(store: VectorStore, *, origin: Any = None) -> None:
+def rebuild(store: VectorStore, *, after_write: Any = None) -> None:
     """A restore beside the collection that is served."""
     store.create(NEXT)
     for start in range(0, len(RECORDS), 10):
         store.write(NEXT.name, table(*RECORDS[start : start + 10]))
-        if origin is not None:
-            origin(start)
+        if after_write is not None:
+            after_write(start)
     store.build_index(NEXT.name)
 
 
@@ -164,7 +164,7 @@ def test_a_server_that_is_killed_leaves_nothing_half_done(tmp_path: Path) -> Non
                 threading.Timer(0.02, server.kill).start()
 
         with pytest.raises(Unavailable):
-            rebuild(store, origin=kill)
+            rebuild(store, after_write=kill)
         with pytest.raises(Unavailable, match="running"):
             store.describe("handbook")
         server.start()  # the connections that the store keeps are dead

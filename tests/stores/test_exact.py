@@ -165,7 +165,7 @@ def same(actual: list[Hit], expected: list[tuple[str, float]], rows: list[Row], 
     query=VECTORS,
     words=WORDS,
     metric=st.sampled_from(Metric),
-    kept=FILTERS,
+    condition=FILTERS,
     limit=st.sampled_from([1, 2, 5, 100]),
 )
 def test_however_records_are_read_the_answer_is_the_naive_one(
@@ -261,7 +261,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> list[VectorStore]:
 
 
 @settings(max_examples=5, deadline=None)
-@given(query=VECTORS, kept=FILTERS, limit=st.sampled_from([3, 100]))
+@given(query=VECTORS, condition=FILTERS, limit=st.sampled_from([3, 100]))
 def test_the_embedded_store_gives_the_same_answers_for_every_metric(
     stores: list[VectorStore], query: list[float], condition: Filter | None, limit: int
 ) -> None:

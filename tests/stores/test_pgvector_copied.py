@@ -190,32 +190,32 @@ def _of_somebody(native: psycopg.Connection, more: str = "") -> None:
 
 @pytest.fixture
 def reader(server: Server, native: psycopg.Connection) -> Iterator[PgvectorStore]:
-    native.execute("DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN")
-    opened = open_store(server.url(native.info.dbname, user="reader"), base=Path())
+    native.execute("DROP ROLE IF EXISTS looker; CREATE ROLE looker LOGIN")
+    opened = open_store(server.url(native.info.dbname, user="looker"), base=Path())
     assert isinstance(opened, PgvectorStore)
     yield opened
-    native.execute("DROP OWNED BY reader, somebody CASCADE; DROP ROLE reader, somebody")
+    native.execute("DROP OWNED BY looker, somebody CASCADE; DROP ROLE looker, somebody")
 
 
 REFUSED = {
     "a key that the table generates": (
         "ALTER TABLE t_a ALTER g SET NOT NULL; CREATE TABLE u (id int, g int GENERATED ALWAYS AS "
-        "(id + 1) STORED PRIMARY KEY, e vector(2)); GRANT SELECT ON u TO reader",
+        "(id + 1) STORED PRIMARY KEY, e vector(2)); GRANT SELECT ON u TO looker",
         "u",
         r"COPY does not read column 'g'.*name the owner as the user",
     ),
     "a partition without a grant": (
-        "GRANT SELECT ON t TO reader",
+        "GRANT SELECT ON t TO looker",
         "t",
-        "permission denied for table 't_a': 'reader' needs SELECT on it",
+        "permission denied for table 't_a': 'looker' needs SELECT on it",
     ),
     "a policy of a partition": (
-        "GRANT SELECT ON t, t_a TO reader; ALTER TABLE t_a ENABLE ROW LEVEL SECURITY",
+        "GRANT SELECT ON t, t_a TO looker; ALTER TABLE t_a ENABLE ROW LEVEL SECURITY",
         "t",
         "policies for row-level security hide rows",
     ),
     "a policy of the table": (
-        "GRANT SELECT ON t, t_a TO reader; ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        "GRANT SELECT ON t, t_a TO looker; ALTER TABLE t ENABLE ROW LEVEL SECURITY",
         "t",
         "policies for row-level security hide rows",
     ),
@@ -235,7 +235,7 @@ def test_what_copy_does_not_read_whole_is_refused(
 def test_a_foreign_partition_is_refused(
     server: Server, reader: PgvectorStore, native: psycopg.Connection
 ) -> None:
-    _of_somebody(native, "GRANT SELECT ON t, t_a TO reader")
+    _of_somebody(native, "GRANT SELECT ON t, t_a TO looker")
     native.execute("""
         CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER away FOREIGN DATA WRAPPER nowhere;
         CREATE FOREIGN TABLE t_f PARTITION OF t FOR VALUES FROM (9) TO (20) SERVER away;
@@ -251,7 +251,7 @@ def test_two_readings_of_other_rows_are_damage(
     monkeypatch: pytest.MonkeyPatch,
     missing: bool,
 ) -> None:
-    _of_somebody(native, "GRANT SELECT ON t, t_a TO reader")
+    _of_somebody(native, "GRANT SELECT ON t, t_a TO looker")
     real = streams.copied_texts
 
     def other(*args: object) -> Iterator[list[pa.Array]]:

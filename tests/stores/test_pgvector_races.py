@@ -199,15 +199,15 @@ OF_TYPES = {
 @pytest.fixture
 def writer(server: Server, native: psycopg.Connection) -> Iterator[PgvectorStore]:
     """A role that may write into tables of the tenant, and no more."""
-    native.execute("RESET ROLE; DROP ROLE IF EXISTS writer; CREATE ROLE writer LOGIN")
+    native.execute("RESET ROLE; DROP ROLE IF EXISTS scribe; CREATE ROLE scribe LOGIN")
     native.execute(
         "ALTER DEFAULT PRIVILEGES FOR ROLE tenant GRANT SELECT, INSERT, DELETE "
-        "ON TABLES TO writer; SET ROLE tenant"
+        "ON TABLES TO scribe; SET ROLE tenant"
     )
-    opened = open_store(server.url(native.info.dbname, user="writer"), base=Path())
+    opened = open_store(server.url(native.info.dbname, user="scribe"), base=Path())
     assert isinstance(opened, PgvectorStore)
     yield opened
-    native.execute("RESET ROLE; DROP OWNED BY writer CASCADE; DROP ROLE writer")
+    native.execute("RESET ROLE; DROP OWNED BY scribe CASCADE; DROP ROLE scribe")
 
 
 @pytest.mark.parametrize("member", WRITTEN)

@@ -156,7 +156,7 @@ def test_a_condition_of_whoever_may_make_triggers_is_looked_at(
 ) -> None:
     native.execute((DOMAIN + "RESET ROLE;" + PLAIN).encode())
     native.execute(
-        """ALTER TABLE t OWNER TO writer; GRANT TRIGGER ON t TO tenant; SET ROLE tenant;
+        """ALTER TABLE t OWNER TO scribe; GRANT TRIGGER ON t TO tenant; SET ROLE tenant;
         CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW
         WHEN (pg_input_is_valid('1', 'public.d'))
         EXECUTE FUNCTION suppress_redundant_updates_trigger()"""
@@ -252,7 +252,7 @@ def test_a_schema_of_others_may_stand_for_another_one_in_a_write(
         VALUES (1, '[1, 2]', 'a', '[1]'), (2, '[1, 2]', 'b', '[1]');
         GRANT ALL ON ALL TABLES IN SCHEMA mine TO PUBLIC"""
     )
-    url = server.url(native.info.dbname, schema="mine", user="writer")
+    url = server.url(native.info.dbname, schema="mine", user="scribe")
     opened = open_store(url, base=Path())
     rows = pa.Table.from_batches(open_store(url, base=Path()).scan("t"))
     ids, refused = rows.column("id").to_pylist(), False
@@ -279,7 +279,7 @@ def test_a_write_into_a_schema_of_others_is_as_any(
         VALUES (1, '[1, 2]', 'a', '[1]', NULL), (2, '[1, 2]', 'b', '[2]', 1.50);
         GRANT ALL ON ALL TABLES IN SCHEMA mine TO PUBLIC"""
     )
-    url = server.url(native.info.dbname, schema="mine", user="writer")
+    url = server.url(native.info.dbname, schema="mine", user="scribe")
     opened = open_store(url, base=Path())
     rows = pa.Table.from_batches(opened.scan("t"))
     opened.write("t", rows)
@@ -298,7 +298,7 @@ def test_a_restore_into_a_schema_of_others_writes_what_it_made(
     del writer  # the role
     records = sorted([*document("a", chunks=3), *EXTREMES], key=lambda row: row["id"].encode())
     rows = table(*records)
-    opened = open_store(server.url(native.info.dbname, schema="mine", user="writer"), base=Path())
+    opened = open_store(server.url(native.info.dbname, schema="mine", user="scribe"), base=Path())
     opened.create(SPEC)
     opened.write(SPEC.name, rows)
     assert contents(opened) == expected(*records)
@@ -313,7 +313,7 @@ def test_a_restore_into_a_schema_of_others_writes_what_it_made(
         opened.write(SPEC.name, rows)
     assert done
     assert not ran()
-    moved = open_store(server.url(native.info.dbname, schema="old", user="writer"), base=Path())
+    moved = open_store(server.url(native.info.dbname, schema="old", user="scribe"), base=Path())
     assert contents(moved) == expected(*records)
 
 
