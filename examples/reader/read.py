@@ -102,10 +102,10 @@ def fetch(root: Path, reference: Json, encoding: str = "json") -> bytes:
 def table(root: Path, reference: Json, schema: pa.Schema) -> Any:
     """Return the rows of a Parquet object with exactly these columns; times as microseconds."""
     file = pq.ParquetFile(pa.BufferReader(fetch(root, reference, "parquet")))
-    found = file.schema_arrow
-    fits = (found.names, found.types) == (schema.names, schema.types)
+    columns = file.schema_arrow
+    fits = (columns.names, columns.types) == (schema.names, schema.types)
     demand(fits, f"{reference['key']}: columns are not the specification's")
-    exact = [field.with_type(INT64) if field.type == TIME else field for field in found]
+    exact = [field.with_type(INT64) if field.type == TIME else field for field in columns]
     return file.read().cast(pa.schema(exact)).to_pylist()
 
 

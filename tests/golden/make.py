@@ -359,9 +359,9 @@ def _shapes(world: World, store: Engine) -> None:
     process.store.promote("shapes", alias="forms")
     process.store.write("shapes", pa.Table.from_pylist(rows, schema=store_schema(SHAPES)))
     rows[-1]["embedding"] = [None, 0.0]  # no write of ours, but some engines take it from others
-    held = store.newest("shapes")
-    by_others = pa.Table.from_pylist(rows, schema=held.table.schema)
-    store.held["shapes"] = replace(held, table=by_others)
+    version = store.newest("shapes")
+    by_others = pa.Table.from_pylist(rows, schema=version.table.schema)
+    store.held["shapes"] = replace(version, table=by_others)
     backup(
         History(process.repository, "shapes"),
         live=Live(process.store, process.lease, "shapes"),
