@@ -6,10 +6,12 @@ import re
 from hashlib import sha256
 from typing import Any
 
-from dr_pipelines.errors import Damaged
+from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.json_size import MAX_VALUES, is_too_much, marks
 
+VERSION = 1
+"""Of the format."""
 MAX_JSON_DEPTH = 16
 PAIR = re.compile(rb"\[\]|\{\}")
 
@@ -24,6 +26,17 @@ def decode_json(data: bytes, *, what: str, limit_bytes: int) -> Any:
         return json.loads(data.decode(), parse_constant=_number, parse_float=_number)
     except (ValueError, UnicodeDecodeError) as error:
         raise Damaged(f"{what}: not JSON ({first_line(error)})") from error
+
+
+def require_version(value: object, *, what: str) -> None:
+    """Raise `Refused` naming `what` for an object of a later format: nothing else that it says can
+    be judged here."""
+    version = value.get("v") if isinstance(value, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise Refused(
+            f"{what} was written by a newer version of dr_pipelines, in format {version}; this "
+            f"version reads format {VERSION}: install the newer one"
+        )
 
 
 def seal_json(value: dict[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ from dr_pipelines.model.recovery_point import (
     ObjectRef,
     SegmentRef,
 )
-from dr_pipelines.repository.json_codec import decode_json
+from dr_pipelines.repository.json_codec import decode_json, require_version
 from dr_pipelines.repository.repository import Repository
 
 MANIFEST_LIMIT_BYTES = 64 << 20
@@ -38,6 +38,7 @@ def read_manifest(repository: Repository, ref: ObjectRef, *, collection: str) ->
     """
     data = repository.fetch(ref)
     value = decode_json(data, what=ref.key, limit_bytes=MANIFEST_LIMIT_BYTES)
+    require_version(value, what=ref.key)
     _require_known(ref, _features(value))
     try:
         manifest = Manifest.model_validate(value)

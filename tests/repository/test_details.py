@@ -180,6 +180,14 @@ def test_a_state_that_only_a_newer_version_knows_is_not_read(
     assert (finding.key, named in finding.problem) == (ref.key, True)
 
 
+def test_a_state_of_a_later_format_is_not_called_damaged() -> None:
+    home = repository()
+    value = {**manifest().model_dump(mode="json"), "v": 2, "later": 1}
+    ref = home.put("books/manifests/w/0.json", canonical_json(value))
+    with pytest.raises(Refused, match="in format 2; this version reads format 1"):
+        read_manifest(home, ref, collection="books")
+
+
 def test_what_is_said_beside_a_state_is_kept() -> None:
     beside = manifest(
         externals={"queue": External(position="7:41")},

@@ -260,7 +260,7 @@ def test_every_flipped_bit_of_an_entry_is_found() -> None:
     "change",
     [
         {"i": 0},
-        {"v": 2},
+        {"v": "1"},
         {"previous": "short"},
         {"more": 1},
         {"at": "yesterday"},
@@ -278,6 +278,13 @@ def test_a_sealed_object_that_is_no_entry_is_damaged(change: dict[str, Any]) -> 
 
 
 # Limits, and what a newer version wrote
+
+
+def test_an_entry_of_a_later_format_is_not_called_damaged() -> None:
+    _, _, written = filled(1)
+    value = written.read(1)[0].model_dump(mode="json") | {"v": 2, "more": 1}
+    with pytest.raises(Refused, match=r"^here was written by a newer version .* in format 2;"):
+        parse_entry(seal_json(value), number=1, what="here")
 
 
 def test_an_entry_over_64_kib_is_refused_and_nothing_is_written() -> None:
