@@ -15,10 +15,10 @@ def unchanged_since(
     store: VectorReader,
     scratch: Scratch = NOWHERE,
 ) -> LogEntry | None:
-    """The snapshot that found the live store equal to the log, if the engine says by a glance that
-    no record changed since, its configuration and aliases are those that were recorded, what can be
-    put back of it is what this release said, no trial is due, and nothing was logged but evidence.
-    None where that is not certain.
+    """The snapshot that found the live store equal to the log, if the engine's change token is the
+    one recorded there, configuration and aliases are too, this release said what of it can be
+    restored, no trial is due, and nothing was logged since but evidence. None where that is not
+    certain.
 
     It reads no record: what changed behind the engine's back is only found by a snapshot.
     """

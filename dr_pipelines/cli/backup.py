@@ -44,7 +44,8 @@ def backup(
         bool,
         typer.Option(
             "--if-changed",
-            help="Skip the scan if the engine reports no change since the last backup.",
+            help="Skip the scan if the engine reports no change since the last backup, and neither "
+            "configuration, engine, this tool nor a trial that is due asks for one.",
         ),
     ] = False,
     native: Annotated[
