@@ -221,12 +221,20 @@ def test_a_database_or_user_that_is_not_there(postgres: Server) -> None:
         missing.create(_spec("x"))
 
 
+@pytest.mark.parametrize(
+    "label",
+    ["'{'", "repeat('[', 100000)", "'{\"spec\": 1}'", "repeat(' ', 17 * 1048576) || '{}'"],
+    ids=["cut", "deep", "another shape", "too long"],
+)
 def test_a_label_that_cannot_be_read_is_damage(
-    store: VectorStore, native: psycopg.Connection
+    store: VectorStore, native: psycopg.Connection, label: str
 ) -> None:
     store.create(_spec("x"))
-    native.execute("COMMENT ON INDEX x_pkey IS 'dr-pipelines collection {'")
-    with pytest.raises(Damaged, match="'x'"):
+    native.execute(
+        f"""DO $$ BEGIN EXECUTE format('COMMENT ON INDEX x_pkey IS %L',
+        'dr-pipelines collection ' || {label}); END $$""".encode()
+    )
+    with pytest.raises(Damaged, match=r"label of table 'x' is unreadable.*recovery point"):
         store.describe("x")
     store.create(_spec("y"))
     assert store.collections() == ["x", "y"]

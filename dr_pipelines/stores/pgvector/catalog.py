@@ -15,7 +15,7 @@ from psycopg import sql
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.stores.pgvector.connections import Row, Session
-from dr_pipelines.stores.pgvector.label import MARK, Label, read_label
+from dr_pipelines.stores.pgvector.label import MARK, MAX_CHARACTERS, Label, read_label
 from dr_pipelines.stores.pgvector.names import collection_name, table_name
 from dr_pipelines.stores.pgvector.statements import (
     oid,
@@ -31,8 +31,8 @@ TABLES = qualified("""
     SELECT c.oid::int8, c.relname, pg_catalog.quote_ident(c.relname), c.relkind::text,
         coalesce(k.indkey::int2[]::int4[], ARRAY[]::int4[]), coalesce(k.indexrelid::int8, 0),
         CASE WHEN k.indexrelid IS NOT NULL THEN
-            pg_catalog.obj_description(k.indexrelid, 'pg_class')
-        ELSE (SELECT d.comment FROM (
+            pg_catalog.substr(pg_catalog.obj_description(k.indexrelid, 'pg_class'), 1, {limit})
+        ELSE (SELECT pg_catalog.substr(d.comment, 1, {limit}) FROM (
             SELECT s.oid, pg_catalog.obj_description(s.oid, 'pg_statistic_ext') AS comment
             FROM pg_statistic_ext s WHERE s.stxrelid = c.oid) d
             WHERE pg_catalog.starts_with(d.comment, {mark}) ORDER BY d.oid LIMIT 1) END
@@ -186,7 +186,12 @@ def tables(session: Session, *, names: Sequence[str] | None = None) -> list[Tabl
     if names is not None:
         which = qualified("c.relname = ANY ({})").format(text_array(list(names)))
     found = session.rows(
-        TABLES.format(schema=sql.Literal(session.schema), mark=sql.Literal(MARK), which=which)
+        TABLES.format(
+            schema=sql.Literal(session.schema),
+            mark=sql.Literal(MARK),
+            limit=sql.Literal(MAX_CHARACTERS),
+            which=which,
+        )
     )
     ids = oids([row[0] for row in found])
     with session.definitions():

@@ -2,19 +2,21 @@
 where it has no key, of a statistics object that is there for nothing else. Both belong to the table
 and leave its own comment to users."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from psycopg import sql
-from pydantic import ValidationError
+from pydantic import JsonValue
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.statements import oid, qualified
+from dr_pipelines.stores.shared import label as shared
 
 MARK = "dr-pipelines collection "
+MAX_CHARACTERS = len(MARK) + shared.MAX_BYTES + 1
+"""Of a comment no more is fetched: one that is longer is no label of ours."""
 HOLDERS = qualified("""
     SELECT s.stxname FROM pg_statistic_ext s WHERE s.stxrelid = {}
         AND starts_with(pg_catalog.obj_description(s.oid, 'pg_statistic_ext'), {})
@@ -41,15 +43,18 @@ def read_label(comment: str | None, table: str) -> Label | None:
     """
     if comment is None or not comment.startswith(MARK):
         return None
-    try:
-        value = json.loads(comment.removeprefix(MARK))
-        made = {str(name): int(number) for name, number in value["made"].items()}
-        spec = CollectionSpec.model_validate(value["spec"])
-        return Label(spec, bool(value["indexed"]), bool(value["opened"]), made)
-    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise Damaged(
-            f"the label of table {table!r} is unreadable; restore it from a recovery point"
-        ) from error
+    label = shared.decoded(comment.removeprefix(MARK), of=f"table {table!r}")
+    opened, made = label.facts.get("opened"), label.facts.get("made")
+    if not isinstance(opened, bool) or not isinstance(made, dict):
+        raise Damaged(f"the label of table {table!r} is unreadable; restore it")
+    return Label(label.spec, label.indexed, opened, _numbers(made, table))
+
+
+def _numbers(made: Mapping[str, JsonValue], table: str) -> dict[str, int]:
+    numbers = {name: number for name, number in made.items() if isinstance(number, int)}
+    if len(numbers) != len(made):
+        raise Damaged(f"the label of table {table!r} is unreadable; restore it")
+    return numbers
 
 
 def write_label(session: Session, key_index: str, label: Label) -> None:
@@ -82,10 +87,5 @@ def write_statistics_label(session: Session, table: str, holder: str, label: Lab
 
 
 def _written(label: Label) -> str:
-    value = {
-        "spec": label.spec.model_dump(mode="json"),
-        "indexed": label.indexed,
-        "opened": label.opened,
-        "made": dict(label.made),
-    }
-    return MARK + json.dumps(value, sort_keys=True)
+    facts: dict[str, JsonValue] = {"opened": label.opened, "made": dict(label.made)}
+    return MARK + shared.encoded(shared.Label(spec=label.spec, indexed=label.indexed, facts=facts))
