@@ -75,7 +75,7 @@ def test_each_phase_of_a_restore_is_timed(ingested: Location) -> None:
 
     (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
     timed = {name for name in output.metadata if name.startswith("seconds_")}
-    assert timed == {"seconds_schema", "seconds_records", "seconds_index", "seconds_verify"}
+    assert timed == {"seconds_schema", "seconds_records", "seconds_index", "seconds_prove"}
 
 
 def test_a_plan_alone_touches_nothing(ingested: Location) -> None:
