@@ -9,7 +9,9 @@ from benchmarks import sample
 from benchmarks.corpora import longest_feed
 from benchmarks.harness import Figure, Laps, Scale
 from dr_pipelines.ingestion.days import source_days
-from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.ingestion.ingest import (
+    ingest,
+)
 from dr_pipelines.project.project import open_project
 from dr_pipelines.repository.history import History
 from dr_pipelines.sources.jsonl import JsonlSource

@@ -16,7 +16,9 @@ from dr_pipelines.chunkers.token import TokenChunker
 from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.embedders.model_files import locate
 from dr_pipelines.embedders.sentence_transformer import SentenceTransformerEmbedder
-from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.ingestion.ingest import (
+    ingest,
+)
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.rows import embedding_inputs
 from dr_pipelines.live.live import Live

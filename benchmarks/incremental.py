@@ -11,12 +11,16 @@ import pyarrow as pa
 from benchmarks import sample
 from benchmarks.feed import SampleFeed, lineage
 from benchmarks.harness import Figure, Laps, Ratio, Scale
+from dr_pipelines.ingestion.binding import (
+    bind,
+)
+from dr_pipelines.ingestion.commit import (
+    append_days,
+    prepare_day,
+)
 from dr_pipelines.ingestion.days import Reading, plan_day
 from dr_pipelines.ingestion.ingest import (
-    append_days,
-    bind,
     ingest,
-    prepare_day,
 )
 from dr_pipelines.live.live import Live
 from dr_pipelines.protocols import VectorStore

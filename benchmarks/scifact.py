@@ -20,7 +20,9 @@ from benchmarks.harness import machine
 from dr_pipelines.chunkers.simple import WholeDocumentChunker
 from dr_pipelines.chunkers.token import TokenChunker
 from dr_pipelines.embedders.sentence_transformer import SentenceTransformerEmbedder
-from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.ingestion.ingest import (
+    ingest,
+)
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec, Vector

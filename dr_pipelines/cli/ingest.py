@@ -25,7 +25,9 @@ from dr_pipelines.cli.output import (
 from dr_pipelines.cli.session import open_project
 
 if TYPE_CHECKING:  # imported by the commands that need them
-    from dr_pipelines.ingestion.ingest import Ingested
+    from dr_pipelines.ingestion.ingest import (
+        Ingested,
+    )
     from dr_pipelines.project.collection import ProtectedCollection
 
 
@@ -164,7 +166,9 @@ def _read(
 ) -> "Ingested":
     """New days of the source, or those of a span."""
     from dr_pipelines.cli.meter import metering
-    from dr_pipelines.ingestion.ingest import ingest
+    from dr_pipelines.ingestion.ingest import (
+        ingest,
+    )
 
     lineage = protected.lineage()
     with metering(protected.name) as meter:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
     from dr_pipelines.ingestion.forecast import Forecast
-    from dr_pipelines.ingestion.ingest import Ingested
+    from dr_pipelines.ingestion.ingest import (
+        Ingested,
+    )
 
 WAY_OUT = (
     "Send it again in a readable form, or accept its loss, which the log records: dr ingest "

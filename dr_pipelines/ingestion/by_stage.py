@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dr_pipelines.errors import NotFound, Unavailable
+from dr_pipelines.ingestion.binding import (
+    bind,
+    require_provenance,
+)
 from dr_pipelines.ingestion.chunks import chunk_day
+from dr_pipelines.ingestion.commit import (
+    DayCommit,
+    append_days,
+    partition_of,
+    took,
+)
 from dr_pipelines.ingestion.days import (
     Day,
     Reading,
@@ -23,14 +33,6 @@ from dr_pipelines.ingestion.days import (
 )
 from dr_pipelines.ingestion.documents import DocumentsRead, read_day
 from dr_pipelines.ingestion.embeddings import embed_day, pieces
-from dr_pipelines.ingestion.ingest import (
-    DayCommit,
-    append_days,
-    bind,
-    partition_of,
-    require_provenance,
-    took,
-)
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.refusals import refusals_recorded
 from dr_pipelines.live.live import Applied, Live

@@ -18,11 +18,13 @@ from dr_pipelines import __version__
 from dr_pipelines.errors import (
     NotFound,
 )
+from dr_pipelines.ingestion.binding import (
+    bind,
+    require_provenance,
+)
 from dr_pipelines.ingestion.canaries import canaries_for, model_proof
 from dr_pipelines.ingestion.ingest import (
     Ingested,
-    bind,
-    require_provenance,
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.reread import Reread, read_again, require_new_name

@@ -7,13 +7,16 @@ from datetime import timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dr_pipelines.ingestion.binding import (
+    require_contract,
+    require_provenance,
+)
 from dr_pipelines.ingestion.days import (
     Reading,
     plan_days,
     require_same_source,
     source_days,
 )
-from dr_pipelines.ingestion.ingest import require_contract, require_provenance
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.model.details import IngestDetail

@@ -9,8 +9,14 @@ from dataclasses import dataclass
 from datetime import date
 
 from dr_pipelines.errors import NotFound
+from dr_pipelines.ingestion.binding import (
+    bind,
+)
+from dr_pipelines.ingestion.commit import (
+    append_days,
+    prepare_day,
+)
 from dr_pipelines.ingestion.days import Day
-from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.model.misfit import NAMED, Misfit

@@ -7,8 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dr_pipelines.errors import Conflict, InvalidRequest, Refused
+from dr_pipelines.ingestion.commit import (
+    DayCommit,
+    partition_of,
+    prepare_day,
+)
 from dr_pipelines.ingestion.days import Reading, plan_day, source_days
-from dr_pipelines.ingestion.ingest import DayCommit, Ingested, partition_of, prepare_day
+from dr_pipelines.ingestion.ingest import (
+    Ingested,
+)
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.live.live import Applied

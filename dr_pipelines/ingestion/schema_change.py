@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from dr_pipelines import __version__
 from dr_pipelines.errors import NotFound, Refused
+from dr_pipelines.ingestion.binding import (
+    new_collection_beside,
+    require_provenance,
+)
 from dr_pipelines.ingestion.canaries import canaries_for, model_proof
 from dr_pipelines.ingestion.ingest import (
     Ingested,
-    new_collection_beside,
-    require_provenance,
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines

@@ -20,7 +20,10 @@ from dr_pipelines.backup.run import back_up
 from dr_pipelines.chunkers.simple import CharacterChunker
 from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.errors import Unavailable
-from dr_pipelines.ingestion.ingest import Ingested, ingest
+from dr_pipelines.ingestion.ingest import (
+    Ingested,
+    ingest,
+)
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.replay import Replayed, replay
 from dr_pipelines.live.live import Live

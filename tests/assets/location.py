@@ -11,7 +11,9 @@ import dagster as dg
 
 from assets.builder import build_defs
 from assets.resources import ProjectResource
-from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.ingestion.ingest import (
+    ingest,
+)
 from dr_pipelines.project.project import Project, open_project
 from dr_pipelines.repository.history import History
 

@@ -17,8 +17,14 @@ import pytest
 
 from dr_pipelines.backup.result import Snapshot
 from dr_pipelines.errors import Unavailable
+from dr_pipelines.ingestion.binding import (
+    bind,
+)
+from dr_pipelines.ingestion.commit import (
+    append_days,
+    prepare_day,
+)
 from dr_pipelines.ingestion.days import Reading, plan_day
-from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.model.record import Presence
 from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.testing.blob_faults import Recording

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from dr_pipelines.backup.snapshot import backup
-from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.ingestion.ingest import (
+    ingest,
+)
 from dr_pipelines.live.live import Live
 from dr_pipelines.project.project import Project, open_project
 from dr_pipelines.proof.verify import verify

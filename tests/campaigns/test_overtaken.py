@@ -11,8 +11,14 @@ import pytest
 
 from dr_pipelines.backup.snapshot import take_snapshot
 from dr_pipelines.errors import Conflict, Refused, Unavailable
+from dr_pipelines.ingestion.binding import (
+    bind,
+)
+from dr_pipelines.ingestion.commit import (
+    append_days,
+    prepare_day,
+)
 from dr_pipelines.ingestion.epochs import accept_epoch
-from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.ingestion.replay import covered_days
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.run import run_recovery

@@ -6,8 +6,14 @@ from datetime import timedelta
 import pytest
 
 from dr_pipelines.errors import Conflict, TimelineClosed
+from dr_pipelines.ingestion.binding import (
+    bind,
+)
+from dr_pipelines.ingestion.commit import (
+    append_days,
+    prepare_day,
+)
 from dr_pipelines.ingestion.days import Reading, plan_day
-from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import START, Process, table_of

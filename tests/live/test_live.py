@@ -8,8 +8,14 @@ import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import NotFound, Unavailable
+from dr_pipelines.ingestion.binding import (
+    bind,
+)
+from dr_pipelines.ingestion.commit import (
+    append_days,
+    prepare_day,
+)
 from dr_pipelines.ingestion.days import Reading, plan_day
-from dr_pipelines.ingestion.ingest import append_days, bind, prepare_day
 from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.stores.memory import memory_store
 from dr_pipelines.testing.memory_witness import MemoryWitness

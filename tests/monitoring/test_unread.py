@@ -11,7 +11,9 @@ import pytest
 from dr_pipelines.errors import Refused
 from dr_pipelines.ingestion import schema_change
 from dr_pipelines.ingestion.by_stage import read_days
-from dr_pipelines.ingestion.ingest import ingest
+from dr_pipelines.ingestion.ingest import (
+    ingest,
+)
 from dr_pipelines.ingestion.lineage import Feed
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import Field, FieldType
