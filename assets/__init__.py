@@ -12,7 +12,7 @@ locations to include: by `build_defs`, or by the component `DrPipelines`.
 """
 
 try:
-    import dagster as _  # noqa: F401
+    import dagster as _  # noqa: F401 - looked for, so that its absence is said in one sentence
 except ModuleNotFoundError as error:
     if error.name != "dagster":
         raise

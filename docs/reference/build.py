@@ -29,6 +29,7 @@ UNRESOLVED = (
 
 def build(directory: Path) -> None:
     """Write the pages; raise for an annotation that cannot be resolved."""
+    # pdoc has no limit of its own for the values that it shows
     whole = vars(pdoc.doc.Variable)["default_value_str"].func
     pdoc.doc.Variable.default_value_str = property(  # type: ignore[assignment, method-assign]
         lambda variable: _cut(whole(variable))

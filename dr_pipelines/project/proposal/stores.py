@@ -85,7 +85,10 @@ def propose_store(
     proposed = list[Proposed]()
     for each in selected:
         proposal = _proposed(named, each, engine=engine, owner=owner)
-        (proposed if isinstance(proposal, Proposed) else left_out).append(proposal)  # type: ignore[arg-type]
+        if isinstance(proposal, Proposed):
+            proposed.append(proposal)
+        else:
+            left_out.append(proposal)
     return Proposal(
         collections=tuple(proposed),
         left_out=tuple(left_out),
