@@ -22,7 +22,7 @@ def listings(
     if isinstance(detail, NativeEvidence | AcceptedEvidence):
         named_object(entry, detail.listing)
     if isinstance(detail, NativeEvidence):
-        yield detail.listing, partial(kept_version, repository, entry)
+        yield detail.listing, partial(kept_version, repository, entry, detail)
     if manifest.left_out is not None:
         yield manifest.left_out.records.key, partial(_left_out, repository, manifest)
     if manifest.accepted is not None:

@@ -1,13 +1,13 @@
 """Reading an engine's own files that were kept: which there are, and their bytes, proven."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
 from pydantic import ValidationError
 
-from dr_pipelines.errors import Damaged, NotFound
+from dr_pipelines.errors import Damaged, NotFound, Refused
 from dr_pipelines.model.details import NativeEvidence
 from dr_pipelines.model.recovery_point import KeptFile, KeptVersion, LogEntry, RecoveryPoint
 from dr_pipelines.planning.parts import namespace
@@ -22,11 +22,8 @@ LOOK_BACK = 512
 """Entries that are looked at for files that were kept before, each read from the repository."""
 
 
-def kept_version(repository: Repository, entry: LogEntry) -> KeptVersion | None:
-    """The engine's files that an entry keeps, if it is one that does; raises `Damaged`."""
-    detail = entry.body.detail
-    if not isinstance(detail, NativeEvidence):
-        return None
+def kept_version(repository: Repository, entry: LogEntry, detail: NativeEvidence) -> KeptVersion:
+    """The engine's files that an entry with this detail keeps; raises `Damaged`."""
     ref = named_object(entry, detail.listing)
     value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=LISTING_LIMIT_BYTES)
     try:
@@ -39,19 +36,19 @@ def kept_for(history: History, point: RecoveryPoint, *, engine: str) -> KeptVers
     """The newest files of an engine that hold exactly the state of a recovery point."""
     if point.until is not None:
         return None
-    for version in _versions(history):
-        if namespace(version.engine) != engine:
-            continue
-        proven = history.point(version.snapshot)
-        if proven.manifest.digests == point.manifest.digests:
-            return version
-    return None
+    digests = point.manifest.digests
+
+    def of_this_state(detail: NativeEvidence) -> bool:
+        of_engine = namespace(detail.engine) == engine
+        return of_engine and history.point(detail.snapshot).manifest.digests == digests
+
+    return _newest(history, of_this_state)
 
 
 def files_kept_before(history: History, physical: str) -> tuple[KeptFile, ...]:
     """The files of a collection that were kept last."""
-    versions = _versions(history)
-    return next((version.files for version in versions if version.physical == physical), ())
+    version = _newest(history, lambda detail: detail.physical == physical)
+    return () if version is None else version.files
 
 
 def as_version(version: KeptVersion) -> NativeVersion:
@@ -102,12 +99,14 @@ class _Parts(io.RawIOBase):
         return size
 
 
-def _versions(history: History) -> Iterator[KeptVersion]:
-    """Versions of files that were kept, newest first. Unreadable ones are skipped: older files
-    may do, and segments always do."""
+def _newest(history: History, wanted: Callable[[NativeEvidence], bool]) -> KeptVersion | None:
+    """The newest files that were kept and are wanted by what the log says of them. What cannot be
+    read on the way is skipped: older files may do, and segments always do."""
     head = history.head().number
     for number in range(head, max(0, head - LOOK_BACK), -1):
-        with suppress(Damaged, NotFound):
-            version = kept_version(history.repository, history.log.read(number)[0])
-            if version is not None:
-                yield version
+        with suppress(Damaged, NotFound, Refused):
+            entry = history.log.read(number)[0]
+            detail = entry.body.detail
+            if isinstance(detail, NativeEvidence) and wanted(detail):
+                return kept_version(history.repository, entry, detail)
+    return None
