@@ -138,7 +138,7 @@ def _nothing(proposal: "Proposal") -> Answer:
 
     def show(console: "Console") -> None:
         console.print("nothing there can be backed up: no file was written")
-        _show_left_out(console, proposal)
+        _show_left_out(console, proposal, shown=len(proposal.left_out))  # no file has the others
 
     return Answer(value, show, ExitCode.FAILED)
 
@@ -164,7 +164,7 @@ def _answer(proposal: "Proposal", policies: Path) -> Answer:
         )
         for note in proposal.notes:
             console.print(f"  {note}", soft_wrap=True)
-        _show_left_out(console, proposal)
+        _show_left_out(console, proposal, shown=SHOWN)
         if proposal.unset:
             console.print(
                 f"The URL may hold a password, so the file names ${{{proposal.unset}}}: set "
@@ -191,9 +191,8 @@ def _left_out(proposal: "Proposal") -> list[dict[str, str]]:
     return [{"name": each.name, "reason": each.reason} for each in proposal.left_out]
 
 
-def _show_left_out(console: "Console", proposal: "Proposal") -> None:
-    for each in proposal.left_out[:SHOWN]:
+def _show_left_out(console: "Console", proposal: "Proposal", *, shown: int) -> None:
+    for each in proposal.left_out[:shown]:
         console.print(f"  left out: {each.name}: {each.reason}", soft_wrap=True)
-    if len(proposal.left_out) > SHOWN:
-        more = len(proposal.left_out) - SHOWN
+    if more := len(proposal.left_out[shown:]):
         console.print(f"  left out: {more} more, with their reasons in the file's comments")

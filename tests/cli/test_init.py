@@ -266,6 +266,26 @@ def test_a_store_with_nothing_in_it_makes_no_file(place: Workplace) -> None:
     assert not (place.directory / "nowhere").exists()
 
 
+def test_all_that_is_left_out_is_listed_where_no_file_has_it(place: Workplace) -> None:
+    for n in range(12):
+        lance.write_dataset(pa.table({"id": ["a"]}), place.directory / "base" / f"t{n}.lance")
+    made = place.dr("init", "lance:base")
+    assert (made.code, "no file was written" in made.out) == (1, True)
+    assert "comments" not in made.out
+    assert all(f"left out: t{n}: " in made.out for n in range(12))
+
+
+def test_what_is_left_out_past_a_few_is_in_the_file(place: Workplace) -> None:
+    for n in range(12):
+        lance.write_dataset(pa.table({"id": ["a"]}), place.directory / "base" / f"t{n}.lance")
+    made_by_lance(place.directory / "base", "memories")
+    made = place.dr("init", "lance:base")
+    assert made.code == 3, made.err
+    assert "left out: 2 more, with their reasons in the file's comments" in made.out
+    text = (place.directory / "policies.yaml").read_text()
+    assert all(f"# - t{n}: " in text for n in range(12))
+
+
 def test_a_password_is_never_written_down(
     place: Workplace, postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
