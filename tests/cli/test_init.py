@@ -2,6 +2,7 @@
 out."""
 
 import asyncio
+import json
 import stat
 import subprocess
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from qdrant_client import QdrantClient, models
 
+from dr_pipelines.project.proposal.feeds import MOST_FIELDS
 from tests.cli.workplace import Workplace, feed_lines
 from tests.servers.pgvector import Server
 
@@ -118,6 +120,40 @@ def test_lines_that_cannot_be_read_are_told(place: Workplace) -> None:
     place.write_feed("nonsense\n" + feed_lines())
     made = place.dr("init", "feed.jsonl", "--embedder", "hashing")
     assert "1 lines cannot be read" in made.out
+
+
+def wide_line(seq: int, fields: int) -> str:
+    metadata = {f"field_{n:03d}": n for n in range(fields)} | {"mixed": [1, "a"]}
+    at = f"2026-01-12T08:00:0{seq}Z"
+    change = {"seq": seq, "ts": at, "op": "upsert", "id": f"d{seq}", "text": "a bell"}
+    return json.dumps(change | {"metadata": metadata}) + "\n"
+
+
+def test_fields_beyond_those_that_are_declared_are_named(place: Workplace) -> None:
+    place.write_feed(wide_line(1, MOST_FIELDS + 2))
+    beyond = [f"field_{n:03d}" for n in (MOST_FIELDS, MOST_FIELDS + 1)]
+    made = place.dr("init", "feed.jsonl", "--embedder", "hashing", "--json")
+    assert made.code == 0, made.err
+    [collection] = made.json["collections"]
+    assert (collection["beyond"], collection["undeclared"]) == (beyond, ["mixed"])
+    assert made.json["notes"] == [
+        f"2 fields beyond the first {MOST_FIELDS} are kept as JSON: the file's comments name them"
+    ]
+    text = (place.directory / "policies.yaml").read_text()
+    assert f"for they are beyond the first {MOST_FIELDS}: {', '.join(beyond)}\n" in text
+    assert "no name to declare: mixed\n" in text
+
+
+def test_types_that_go_by_the_first_lines_are_told_to_do_so(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dr_pipelines.project.proposal.feeds.MOST_LINES", 2)
+    place.write_feed("".join(wide_line(n, 1) for n in (1, 2)))
+    assert "types of fields" not in place.dr("init", "feed.jsonl", "--embedder", "hashing").out
+    (place.directory / "policies.yaml").unlink()
+    place.write_feed("".join(wide_line(n, 1) for n in (1, 2, 3)))
+    made = place.dr("init", "feed.jsonl", "--embedder", "hashing")
+    assert "types of fields go by the first 2 lines" in made.out
 
 
 def test_tables_of_langchain_are_safe_after_one_init_and_one_backup(

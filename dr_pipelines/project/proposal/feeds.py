@@ -67,7 +67,9 @@ def propose_feed(subject: FeedSubject, choices: Choices) -> Proposal:
     collection = choices.name or legal_name(subject.file.stem, fallback="feed")
     model, embedders = embedder_lines(choices)
     path = placed(subject.file, choices.base)
-    fields = dict(list(look.field_types())[:MOST_FIELDS])
+    declarable = list(look.field_types())
+    fields = dict(declarable[:MOST_FIELDS])
+    beyond = [key for key, _ in declarable[MOST_FIELDS:]]
     value = {
         "name": collection,
         "source": {"kind": "jsonl", "path": path},
@@ -76,6 +78,7 @@ def propose_feed(subject: FeedSubject, choices: Choices) -> Proposal:
         "documents": len(look.documents),
         "fields": {key: str(type_) for key, type_ in fields.items()},
         "undeclared": look.undeclared(),
+        "beyond": beyond,
         "lines_unread": look.unread,
         "whole": look.whole,
     }
@@ -86,11 +89,11 @@ def propose_feed(subject: FeedSubject, choices: Choices) -> Proposal:
     )
     lines = source_lines(collection, source, choices, model=model)
     return Proposal(
-        collections=(Proposed(collection, (*lines, *_field_lines(look, fields)), value),),
+        collections=(Proposed(collection, (*lines, *_field_lines(look, fields, beyond)), value),),
         left_out=(),
         stores=local_store(),
         embedders=embedders,
-        notes=(f"{look.unread} lines cannot be read: dr ingest names them",) if look.unread else (),
+        notes=tuple(_notes(look, beyond)),
     )
 
 
@@ -143,17 +146,35 @@ def _summary(look: Look) -> str:
     return f"{how_much} of its lines were read: {len(look.documents)} documents"
 
 
-def _field_lines(look: Look, fields: Mapping[str, FieldType]) -> Iterator[Line]:
+def _notes(look: Look, beyond: list[str]) -> Iterator[str]:
+    if look.unread:
+        yield f"{look.unread} lines cannot be read: dr ingest names them"
+    if not look.whole:
+        yield (
+            f"types of fields go by the first {MOST_LINES} lines: values of later ones that do not "
+            "fit are set aside"
+        )
+    if beyond:
+        yield (
+            f"{len(beyond)} fields beyond the first {MOST_FIELDS} are kept as JSON: the file's "
+            "comments name them"
+        )
+
+
+def _field_lines(look: Look, fields: Mapping[str, FieldType], beyond: list[str]) -> Iterator[Line]:
     if fields:
         yield Line(2, "fields", comment="by the values that the lines have; others are set aside")
     for key, type_ in fields.items():
         yield Line(3, key)
         yield Line(4, "type", str(type_))
         yield Line(4, "filterable", True, "whether queries may filter by it")
-    left = [*look.undeclared(), *list(dict(look.field_types()))[MOST_FIELDS:]]
-    if left:
+    if left := look.undeclared():
         yield comment(
             2,
             "kept as JSON, for their values are of no one type, or no name to declare: "
             + ", ".join(left),
+        )
+    if beyond:
+        yield comment(
+            2, f"kept as JSON, for they are beyond the first {MOST_FIELDS}: {', '.join(beyond)}"
         )
