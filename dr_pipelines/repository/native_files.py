@@ -99,14 +99,14 @@ class _Parts(io.RawIOBase):
         return size
 
 
-def _newest(history: History, wanted: Callable[[NativeEvidence], bool]) -> KeptVersion | None:
-    """The newest files that were kept and are wanted by what the log says of them. What cannot be
+def _newest(history: History, fits: Callable[[NativeEvidence], bool]) -> KeptVersion | None:
+    """The newest files that were kept and fit by what the log says of them. What cannot be
     read on the way is skipped: older files may do, and segments always do."""
     head = history.head().number
     for number in range(head, max(0, head - LOOK_BACK), -1):
         with suppress(Damaged, NotFound, Refused):
             entry = history.log.read(number)[0]
             detail = entry.body.detail
-            if isinstance(detail, NativeEvidence) and wanted(detail):
+            if isinstance(detail, NativeEvidence) and fits(detail):
                 return kept_version(history.repository, entry, detail)
     return None
