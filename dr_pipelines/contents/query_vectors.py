@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dr_pipelines.embedders.light import LightQueries
-from dr_pipelines.errors import Damaged, ProvenanceChanged, Unavailable
+from dr_pipelines.errors import Damaged, ProvenanceChanged, Refused, Unavailable
 from dr_pipelines.ingestion.reproduced import distance
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery_point import Manifest
@@ -85,7 +85,7 @@ def _reproduces(
         return None
     try:
         canaries = read_canaries(repository, ref)
-    except (Damaged, Unavailable):
-        return None  # the search answers all the same; `verify` says what is damaged
+    except (Damaged, Refused, Unavailable):
+        return None  # the search answers all the same; `verify` says what is wrong
     theirs = np.frombuffer(canaries.data()[1], "<f4").reshape(len(canaries.queries), -1)
     return canaries.tolerance.covers(*distance(light.embed_queries(canaries.queries), theirs))

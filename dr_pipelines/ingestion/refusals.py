@@ -42,7 +42,7 @@ def refusals_recorded(history: History) -> Iterator[None]:
     try:
         yield
     except (Damaged, InvalidRequest, Refused) as error:
-        with suppress(Conflict, Damaged, NotFound, OutcomeUnknown, Unavailable):
+        with suppress(Conflict, Damaged, NotFound, OutcomeUnknown, Refused, Unavailable):
             _record(history, error)
         raise
 

@@ -6,7 +6,7 @@ Findings are values. An audit that looked at nothing has found nothing out: it i
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.errors import UNREADABLE, Damaged, Refused
 from dr_pipelines.ingestion.coverage import (
     counted_chunks,
     counted_documents,
@@ -171,7 +171,7 @@ def _count_problems(
     try:
         read = sum(rows.num_rows for rows in counted_documents(repository, covered))
         records, versions = _rows_cut(repository, covered, manifest.spec)
-    except Damaged as error:
+    except (Damaged, Refused) as error:
         yield f"{name}: {error}"
         return
     if expected != read:
@@ -208,7 +208,7 @@ def _broken_chunks(
 ) -> Iterator[str]:
     try:
         check_chunks(read_chunks(repository, ref, spec=spec), spec)
-    except (InvalidRequest, Damaged) as error:
+    except UNREADABLE as error:
         yield f"{day}: {error}"
 
 
@@ -218,7 +218,7 @@ def _broken_segment(
     try:
         rows = read_segment(repository, ref, spec=spec)
         check_embeddings(rows, spec, normalized=lineage.embedder.provenance.normalized)
-    except (InvalidRequest, Damaged) as error:
+    except UNREADABLE as error:
         yield f"{day}: {error}"
 
 
@@ -230,7 +230,7 @@ def _digest_problems(
         for ref in (*recorded.chunks, *segments):
             check_rows(repository, ref, manifest.spec)
         _, computed = sums(repository, manifest, day)
-    except Damaged as error:
+    except (Damaged, Refused) as error:
         yield f"{day}: {error}"
         return
     if (computed.content, computed.documents) != (

@@ -1,19 +1,23 @@
 """A check that a recovery point can be restored: the reading half of a restore, into nothing."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
-from dr_pipelines.errors import Damaged, NotFound
 from dr_pipelines.model.recovery_point import ObjectRef, RecoveryPoint
 from dr_pipelines.proof.verify import (
-    Finding,
     Verification,
+    attempt,
     require_size,
     require_state,
+    require_whole,
 )
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
+
+Check = tuple[str, Callable[[], object]]
+"""The key of an object, and the call that raises where it is not as it was."""
 
 
 def check_restorable(history: History, point: RecoveryPoint, *, proven: int = 0) -> Verification:
@@ -25,30 +29,17 @@ def check_restorable(history: History, point: RecoveryPoint, *, proven: int = 0)
     if proven:
         before = history.point(proven)
         already = frozenset(ref.key for ref in reachable(repository, before.entry, before.manifest))
-    findings = [
-        *_findings(repository, refs.values(), already),
-        *_state_findings(history, point),
-    ]
+    state: Check = (point.entry.body.manifest.key, partial(require_state, history, point))
+    checks = [*_checks(repository, refs.values(), already), state]
+    findings = tuple(finding for check in checks if (finding := attempt(*check)))
     size = sum(ref.size_bytes for key, ref in refs.items() if key not in already)
     seconds = time.monotonic() - started
-    return Verification(point.collection, 2, 1, len(refs), size, tuple(findings), seconds)
+    return Verification(point.collection, 2, 1, len(refs), size, findings, seconds)
 
 
-def _findings(
+def _checks(
     repository: Repository, refs: Iterable[ObjectRef], already: frozenset[str]
-) -> Iterator[Finding]:
+) -> Iterator[Check]:
     for ref in refs:
-        try:
-            if ref.key in already:
-                require_size(repository, ref)
-            else:
-                repository.fetch(ref)
-        except Damaged as error:
-            yield Finding(ref.key, str(error))
-
-
-def _state_findings(history: History, point: RecoveryPoint) -> Iterator[Finding]:
-    try:
-        require_state(history, point)
-    except (Damaged, NotFound) as error:
-        yield Finding(point.entry.body.manifest.key, str(error))
+        require = require_size if ref.key in already else require_whole
+        yield ref.key, partial(require, repository, ref)

@@ -140,7 +140,7 @@ class _Walk:
                     yield entry, sha256, manifest
             if last is None:
                 log.require_no_gap(self.points)
-        except (Damaged, NotFound) as error:
+        except (Damaged, NotFound, Refused) as error:
             self.findings.append(Finding(f"{self.history.collection}/log", str(error)))
 
     def manifest(self, entry: LogEntry) -> Manifest | None:
@@ -178,7 +178,7 @@ class _Walk:
         if self.level < 2:
             check = partial(require_size, self.repository, ref)
         elif self.level == 2:
-            check = partial(_read, self.repository, ref)
+            check = partial(require_whole, self.repository, ref)
         else:
             rows = partial(check_rows, self.repository, ref, self.specs[ref.key])
             check = self.lists.get(ref.key, rows)
@@ -197,7 +197,9 @@ def attempt(key: str, check: Callable[[], object]) -> Finding | None:
     return None
 
 
-def _read(repository: Repository, ref: ObjectRef) -> None:
+def require_whole(repository: Repository, ref: ObjectRef) -> None:
+    """The object is read and has its hash; raises `Damaged`, and `Refused` for one that only a
+    newer version reads."""
     repository.fetch(ref)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from dr_pipelines.errors import Damaged
+from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.ingestion.canaries import canaries_for, kept_tolerance
 from dr_pipelines.ingestion.coverage import sums
 from dr_pipelines.ingestion.lineage import Lineage
@@ -94,7 +94,7 @@ def recounted(repository: Repository, manifest: Manifest, cut: SourcePosition) -
     """With the records and digests of what is left of a day that was cut. Where its checkpoints do
     not say any more they stay as they were: a restore needs none, and the audits name them."""
     partitions = {day: p for day, p in manifest.partitions.items() if p.through == cut.position}
-    with suppress(Damaged):
+    with suppress(Damaged, Refused):
         for day, partition in partitions.items():
             records, digests = sums(repository, manifest, day)
             partitions[day] = partition.model_copy(update={"records": records, "digests": digests})
