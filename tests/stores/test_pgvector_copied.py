@@ -80,7 +80,9 @@ def database(server: Server) -> str:
 def native(server: Server, database: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server.conninfo(database), autocommit=True) as connection:
         yield connection
-        connection.execute("DROP TABLE IF EXISTS t; DROP TYPE IF EXISTS mood, label, pair, span")
+        connection.execute(
+            "DROP TABLE IF EXISTS t; DROP TYPE IF EXISTS mood, label, pair, span, counter"
+        )
 
 
 @pytest.fixture
@@ -172,6 +174,47 @@ def _bits(rows: pa.Table, name: str) -> list[str]:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     return [repr(value) for value in column.to_pylist()]
+
+
+COUNTED = {
+    "smallint": ("int2", "1, 7"),
+    "bigint": ("int8", "1, 7"),
+    "numeric": ("numeric(30, 2)", "1.50, 7.25, NULL, 'NaN', 1e25"),
+    "a domain": ("counter", "1, 7, NULL"),
+    "text": ("text", "'10', '9', NULL, 'x', '-3'"),
+    "nothing yet": ("numeric", "NULL"),
+}
+NEXT = {"numeric": "8", "text": "11", "nothing yet": "1"}
+
+
+@pytest.mark.parametrize("planned", [True, False], ids=["planned", "as it lies"])
+@pytest.mark.parametrize("kind", COUNTED)
+def test_sequences_of_all_kinds_of_columns_go_on(
+    store: PgvectorStore,
+    native: psycopg.Connection,
+    request: pytest.FixtureRequest,
+    kind: str,
+    planned: bool,
+) -> None:
+    declared, values = COUNTED[kind]
+    native.execute(
+        f"""
+        CREATE DOMAIN counter AS bigint;
+        CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, e vector(2), n {declared});
+        CREATE SEQUENCE numbers OWNED BY t.n; ALTER TABLE t ALTER n SET DEFAULT nextval('numbers');
+        INSERT INTO t (e, n) SELECT '[1, 2]', u FROM unnest(ARRAY[{values}]::{declared}[]) u
+        """.encode()
+    )
+    spec, rows = store.describe("t"), pa.Table.from_batches(store.scan("t"))
+    native.execute("DROP TABLE t")
+    if not planned:
+        request.getfixturevalue("unplanned")
+    store.create(spec)
+    store.write("t", rows)
+    store.build_index("t")
+    row = native.execute("INSERT INTO t (e) VALUES ('[1, 2]') RETURNING n::text, id").fetchone()
+    expected = NEXT.get(kind, "8")
+    assert row == (f"{expected}.00" if kind == "numeric" else expected, rows.num_rows + 1)
 
 
 def _of_somebody(native: psycopg.Connection, more: str = "") -> None:

@@ -25,7 +25,7 @@ from dr_pipelines.stores.pgvector.catalog import Attribute, Table
 from dr_pipelines.stores.pgvector.columns import Column
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.contents import WIDTH
-from dr_pipelines.stores.pgvector.decoding import Decoder, Fields
+from dr_pipelines.stores.pgvector.decoding import Decoder, Fields, numbers
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.inheritance import require_whole
 from dr_pipelines.stores.pgvector.shown import WHOLE, from_bytes, from_output
@@ -36,6 +36,9 @@ DIGEST = ""
 """The name of a digest among the texts of columns: no column has it."""
 ODD = '["\\\\\\x00-\\x1f]'
 """Characters that JSON does not write as they are."""
+NUMBER = r"^-?[0-9]{1,19}(\.[0-9]*)?$"
+MOST = 2**63 - 1
+"""The last number of the longest sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +120,28 @@ def counted(session: Session, table: Table) -> int:
     return sum(len(fields[0].begin) for fields in streams.copied(session, table, [name]))
 
 
-def extreme(session: Session, table: Table, column: str, *, largest: bool) -> int | None:
-    """The largest or smallest value of a column of whole numbers; None where it has none."""
-    attribute = next(a for a in table.attributes if a.name == column)
-    chosen, found = (max if largest else min), list[int]()
-    for fields in streams.copied(session, table, [column]):
-        values = fields[0].numbers(WHOLE[attribute.kind])[fields[0].present]
-        if len(values):
-            found = [chosen([*found, int(values.max() if largest else values.min())])]
+def extreme(session: Session, table: Table, attribute: Attribute, *, largest: bool) -> int | None:
+    """The largest or smallest whole number in a column; None where it has none. A type that does
+    not send whole numbers may show them, as numeric does, or a domain: what its values show that no
+    sequence counts is passed over."""
+    chosen, found = (pc.max if largest else pc.min), list[int]()
+    for values in _whole_numbers(session, table, attribute):
+        value = chosen(values).as_py()
+        if value is not None:
+            found = [(max if largest else min)([*found, int(value)])]
     return found[0] if found else None
+
+
+def _whole_numbers(session: Session, table: Table, attribute: Attribute) -> Iterator[pa.Array]:
+    if attribute.plain and attribute.kind in WHOLE:
+        decode = numbers(WHOLE[attribute.kind], pa.int64())
+        for fields in streams.copied(session, table, [attribute.name]):
+            yield decode(fields[0])
+        return
+    for texts in streams.copied_texts(session, table, [attribute.name]):
+        counted = texts[0].filter(pc.match_substring_regex(texts[0], NUMBER))
+        values = pc.replace_substring_regex(counted, r"\..*", "").cast(pa.decimal128(19, 0))
+        yield values.filter(pc.less_equal(pc.abs(values), pa.scalar(MOST, values.type)))
 
 
 def _source(collection: Collection, name: str) -> _Source:

@@ -17,6 +17,7 @@ from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.mapping import has_vectors
 from dr_pipelines.stores.pgvector.planner import may_plan
 from dr_pipelines.stores.pgvector.statements import qualified, text_array
+from dr_pipelines.stores.pgvector.texts import escaped
 
 
 def key_attributes(collection: Collection) -> list[Attribute]:
@@ -104,6 +105,16 @@ def with_texts(collection: Collection, ids: Sequence[str]) -> sql.Composable:
         return contents.among(collection.table, ids)
     kept = [key for key in ids if "\0" not in key]
     return qualified("{} = ANY ({})").format(key_column(collection), text_array(kept))
+
+
+def of_documents(collection: Collection, documents: Sequence[str] | None) -> sql.Composable:
+    """A condition for the records of some documents; of all of them where they are None."""
+    if documents is None:
+        return sql.SQL("true")
+    if not collection.ours:
+        return with_texts(collection, documents)
+    wanted = [escaped(document) for document in documents]
+    return qualified("document_id = ANY ({})").format(text_array(wanted))
 
 
 def require_keys(collection: Collection, batch: pa.Table) -> None:

@@ -3,15 +3,19 @@
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+from psycopg import sql
 
 from dr_pipelines.stores.pgvector import copied, copying
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
+from dr_pipelines.stores.pgvector.keys import of_documents
 from dr_pipelines.stores.pgvector.planner import may_plan
+from dr_pipelines.stores.pgvector.shown import WHOLE
 from dr_pipelines.stores.pgvector.statements import qualified
-from dr_pipelines.stores.pgvector.writing import of_documents
 
 COUNT = qualified("SELECT count(*) FROM {}")
+LARGEST = qualified("SELECT max({})::int8 FROM {}")
+SMALLEST = qualified("SELECT min({})::int8 FROM {}")
 
 
 def scanned(
@@ -37,3 +41,15 @@ def counted(session: Session, collection: Collection) -> int:
     if may_plan(session, collection.table):
         return int(session.one(COUNT.format(collection.rows(session))))
     return copied.counted(session, collection.table)
+
+
+def extreme(session: Session, collection: Collection, column: str, *, largest: bool) -> int | None:
+    """The largest or smallest whole number in a column; None where it has none. Of a column of
+    whole numbers the server takes it of an index, if one is there."""
+    attribute = next(a for a in collection.table.attributes if a.name == column)
+    whole = attribute.plain and attribute.kind in WHOLE
+    if not whole or not may_plan(session, collection.table):
+        return copied.extreme(session, collection.table, attribute, largest=largest)
+    query = LARGEST if largest else SMALLEST
+    found = session.one(query.format(sql.Identifier(column), collection.rows(session)))
+    return None if found is None else int(found)

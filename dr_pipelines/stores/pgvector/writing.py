@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from dr_pipelines.errors import Conflict
-from dr_pipelines.stores.pgvector import contents, copied, decoding, encoding, keys
+from dr_pipelines.stores.pgvector import contents, decoding, encoding, keys, reading
 from dr_pipelines.stores.pgvector.columns import Column, written
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.copying import load, load_texts
@@ -53,16 +53,6 @@ def write(
         load(session, collection.identifier(session), columns, batch)
 
 
-def of_documents(collection: Collection, documents: Sequence[str] | None) -> sql.Composable:
-    """A condition for the records of some documents; of all of them where they are None."""
-    if documents is None:
-        return sql.SQL("true")
-    if not collection.ours:
-        return keys.with_texts(collection, documents)
-    wanted = [escaped(document) for document in documents]
-    return qualified("document_id = ANY ({})").format(text_array(wanted))
-
-
 OTHER_TYPE = qualified("""
     SELECT s.attname FROM pg_attribute s
     JOIN pg_type y ON y.oid = s.atttypid AND y.typnamespace <> 'pg_catalog'::regnamespace::oid
@@ -84,7 +74,7 @@ def move_sequences(session: Session, collection: Collection) -> None:
     section = section_of(label.spec) if label and not collection.ours else {}
     target = sql.Literal(session.table(table.name).as_string())
     for column, identity in section.get("identity", {}).items():
-        reached = copied.extreme(session, table, column, largest=identity["increment"] > 0)
+        reached = reading.extreme(session, collection, column, largest=identity["increment"] > 0)
         if reached is not None:
             number = qualified("{}::int8").format(sql.Literal(str(reached)))
             name = sql.Literal(column)
@@ -110,7 +100,7 @@ def _remove(
             session.run(delete.format(target, keys.with_texts(collection, sorted(more))))
         return
     if replaces:
-        session.run(delete.format(target, of_documents(collection, replaces)))
+        session.run(delete.format(target, keys.of_documents(collection, replaces)))
     if ids and not _beyond(session, collection, batch):
         known = qualified("id = ANY ({})").format(text_array([escaped(key) for key in ids]))
         session.run(delete.format(target, known))
