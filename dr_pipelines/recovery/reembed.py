@@ -5,7 +5,7 @@ only ever seen in the store (edits, and tombstones of an earlier epoch) have no 
 come from the segments that hold them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.checkpoints import find_embeddings, write_embeddings
+from dr_pipelines.repository.checkpoints import Embedded, find_embeddings, write_embeddings
 from dr_pipelines.repository.fold import FoldInput, fold_inputs
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import segments
@@ -70,7 +70,9 @@ def reembed(
     The lineage's source and chunker are those that made the checkpoints: a plan says so. Raises
     `Refused` where a text was not kept, `Damaged` when a checkpoint does not prove itself.
     """
+    history = History(repository, lineage.collection)
     made, embedded, adopted = list[SegmentRef](), 0, 0
+    day, waiting = "", dict[str, Embedded]()
     with _state_of_chunks(repository, point) as (state, chunks):
         total = state.counts().records + state.with_source_versions()
         for number, ref in enumerate(chunks):
@@ -79,12 +81,15 @@ def reembed(
                 continue
             rows = read_chunks(repository, ref, spec=point.manifest.spec).take(pa.array(rows_used))
             _require_content(rows, ref, point.manifest.spec)
+            if ref.partition != day:  # the checkpoints of a day follow one another
+                day, waiting = ref.partition, _left_over(lineage, ref.partition, history)
             for segment, fresh in _embed(
                 lineage,
                 rows,
                 of=ref,
                 point=point,
-                repository=repository,
+                history=history,
+                waiting=waiting,
                 progress=_shifted(progress, embedded + adopted, total),
             ):
                 made.append(segment)
@@ -95,7 +100,7 @@ def reembed(
             if len(rows_used) == 0:
                 continue
             rows = _unchunked(repository, state.segments[number], point.manifest.spec)
-            made.append(_kept_rows(lineage, rows.take(pa.array(rows_used)), point, repository))
+            made.append(_kept_rows(lineage, rows.take(pa.array(rows_used)), point, history))
     return Reembedded(tuple(made), embedded, adopted)
 
 
@@ -163,23 +168,28 @@ def _require_content(rows: pa.Table, ref: CheckpointRef, spec: CollectionSpec) -
         raise Damaged(f"{ref.key}: its rows do not have the digests that it says")
 
 
+def _left_over(lineage: Lineage, day: str, history: History) -> dict[str, Embedded]:
+    """Pieces of a day that are there already, whoever made them."""
+    return find_embeddings(
+        history,
+        day=day,
+        provenance=lineage.provenance.fingerprint,
+        spec=lineage.spec,
+        claimed=frozenset(),
+    )
+
+
 def _embed(
     lineage: Lineage,
     rows: pa.Table,
     *,
     of: CheckpointRef,
     point: RecoveryPoint,
-    repository: Repository,
+    history: History,
+    waiting: Mapping[str, Embedded],
     progress: Progress | None,
 ) -> Iterator[tuple[SegmentRef, bool]]:
     """Segments of a checkpoint's newest rows, and whether each was embedded now."""
-    waiting = find_embeddings(
-        History(repository, lineage.collection),
-        day=of.partition,
-        provenance=lineage.provenance.fingerprint,
-        spec=lineage.spec,
-        claimed=frozenset(),
-    )
     for number, piece in enumerate(split_documents(rows, limit_rows=PIECE_ROWS)):
         name = f"{of.sha256}:{number}:{point.id}"
         left = adoptable(waiting, name, piece)
@@ -187,13 +197,11 @@ def _embed(
             yield left.segment, False
             continue
         if count_records(piece):
-            require_same_model(
-                lineage, history=History(repository, lineage.collection), manifest=point.manifest
-            )
+            require_same_model(lineage, history=history, manifest=point.manifest)
         embedded = embedded_rows(lineage, piece, generation=point.number, progress=progress)
         yield (
             write_embeddings(
-                History(repository, lineage.collection),
+                history,
                 embedded,
                 spec=lineage.spec,
                 of=of,
@@ -207,7 +215,7 @@ def _embed(
 
 
 def _kept_rows(
-    lineage: Lineage, rows: pa.Table, point: RecoveryPoint, repository: Repository
+    lineage: Lineage, rows: pa.Table, point: RecoveryPoint, history: History
 ) -> SegmentRef:
     """Rows without a checkpoint: with their vectors where the model is the same, else embedded
     from their text alone."""
@@ -221,11 +229,11 @@ def _kept_rows(
         names = [name for name in chunk_schema(lineage.spec).names if name != "prefix"]
         chunks = rows.select(names).append_column("prefix", pa.nulls(rows.num_rows, pa.string()))
         if records.num_rows:
-            require_same_model(
-                lineage, history=History(repository, lineage.collection), manifest=point.manifest
-            )
+            require_same_model(lineage, history=history, manifest=point.manifest)
         rows = embedded_rows(lineage, chunks, generation=point.number)
-    return write_segment(repository, lineage.collection, rows, spec=lineage.spec, kind="delta")
+    return write_segment(
+        history.repository, lineage.collection, rows, spec=lineage.spec, kind="delta"
+    )
 
 
 def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:
