@@ -18,7 +18,7 @@ from dr_pipelines.ingestion.commit import (
     append_days,
     prepare_day,
 )
-from dr_pipelines.ingestion.days import Reading, plan_day
+from dr_pipelines.ingestion.days import Reading, plan_days
 from dr_pipelines.ingestion.ingest import (
     ingest,
 )
@@ -132,7 +132,7 @@ class _Ingested:
             live=Live(self.store, self.lease, self.lineage.collection),
         )
         reading = Reading.of(History(self.repository, sample.COLLECTION).latest().manifest)
-        day = plan_day(self.lineage, reading, name)
+        (day,) = plan_days(self.lineage, reading, [name], source=self.lineage.source.partitions())
         made = prepare_day(
             self.lineage, day, history=History(self.repository, self.lineage.collection)
         )

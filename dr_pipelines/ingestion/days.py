@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from dr_pipelines.errors import NotFound, SourceRewritten
+from dr_pipelines.errors import SourceRewritten
 from dr_pipelines.ingestion.lineage import Feed, Lineage
 from dr_pipelines.model.recovery_point import Manifest, Partition, PositionRange
 from dr_pipelines.protocols import SourcePartition
@@ -66,14 +66,6 @@ def source_days(
         for day in feed.source.partitions()
         if (first is None or day.day >= first) and (last is None or day.day <= last)
     ]
-
-
-def plan_day(feed: Feed | Lineage, reading: Reading, name: str) -> Day:
-    """The work for a day; raises `NotFound` if the source has no changes on it."""
-    day = plan_days(feed, reading, [name], source=feed.source.partitions())[0]
-    if day.quiet:
-        raise NotFound(f"{feed.collection}: the source has no changes on {name}")
-    return day
 
 
 def plan_days(

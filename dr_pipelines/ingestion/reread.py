@@ -12,7 +12,7 @@ from dr_pipelines.ingestion.commit import (
     partition_of,
     prepare_day,
 )
-from dr_pipelines.ingestion.days import Reading, plan_day, source_days
+from dr_pipelines.ingestion.days import Reading, plan_days, source_days
 from dr_pipelines.ingestion.ingest import (
     Ingested,
 )
@@ -97,8 +97,9 @@ def read_again(
     Raises `Refused` where the source holds no change at all.
     """
     reading, commits = Reading(planned.epoch + 1, {}), list[DayCommit]()
-    for partition in source_days(lineage):
-        day = plan_day(lineage, reading, partition.day.isoformat())
+    source = source_days(lineage)
+    names = [partition.day.isoformat() for partition in source]
+    for day in plan_days(lineage, reading, names, source=source):
         if on_day:
             on_day(day.name)
         commits.append(prepare_day(lineage, day, history=history, progress=progress))

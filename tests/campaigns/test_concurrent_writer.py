@@ -24,7 +24,7 @@ from dr_pipelines.ingestion.commit import (
     append_days,
     prepare_day,
 )
-from dr_pipelines.ingestion.days import Reading, plan_day
+from dr_pipelines.ingestion.days import Reading, plan_days
 from dr_pipelines.model.record import Presence
 from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.testing.blob_faults import Recording
@@ -145,8 +145,8 @@ class History:
         writer = self.writer
         bound = bind(writer.lineage, history=writer.history, live=writer.live)
         reading = Reading.of(writer.point().manifest)
-        name = self.source.partitions()[-1].day.isoformat()
-        day = plan_day(writer.lineage, reading, name)
+        days = self.source.partitions()
+        (day,) = plan_days(writer.lineage, reading, [days[-1].day.isoformat()], source=days)
         ready = prepare_day(writer.lineage, day, history=writer.history)
         append_days(writer.lineage, [ready], history=writer.history, bound=bound)
 

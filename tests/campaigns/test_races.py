@@ -13,7 +13,7 @@ from dr_pipelines.ingestion.commit import (
     append_days,
     prepare_day,
 )
-from dr_pipelines.ingestion.days import Reading, plan_day
+from dr_pipelines.ingestion.days import Reading, plan_days
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import START, Process, table_of
@@ -24,11 +24,9 @@ def commit_only(process: Process, day: str) -> None:
     """Ingest a day, and stop before it is applied."""
     bound = bind(process.lineage, history=process.history, live=process.live)
     reading = Reading.of(process.point().manifest)
-    ready = prepare_day(
-        process.lineage,
-        plan_day(process.lineage, reading, day),
-        history=process.history,
-    )
+    source = process.lineage.source.partitions()
+    (planned,) = plan_days(process.lineage, reading, [day], source=source)
+    ready = prepare_day(process.lineage, planned, history=process.history)
     append_days(process.lineage, [ready], history=process.history, bound=bound)
 
 
@@ -68,7 +66,8 @@ def test_what_was_prepared_for_a_history_that_ended_is_not_committed() -> None:
     source.upsert("a", "the second day", at=START + timedelta(days=1))
     bound = bind(writer.lineage, history=writer.history, live=writer.live)
     reading = Reading.of(writer.point().manifest)
-    day = plan_day(writer.lineage, reading, source.partitions()[-1].day.isoformat())
+    days = source.partitions()
+    (day,) = plan_days(writer.lineage, reading, [days[-1].day.isoformat()], source=days)
     ready = prepare_day(writer.lineage, day, history=writer.history)
     world.process().restore("log:1", switch=True)
     with pytest.raises(TimelineClosed, match="a restore switched from"):

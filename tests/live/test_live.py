@@ -15,7 +15,7 @@ from dr_pipelines.ingestion.commit import (
     append_days,
     prepare_day,
 )
-from dr_pipelines.ingestion.days import Reading, plan_day
+from dr_pipelines.ingestion.days import Reading, plan_days
 from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.stores.memory import memory_store
 from dr_pipelines.testing.memory_witness import MemoryWitness
@@ -40,7 +40,9 @@ def new_world() -> tuple[World, ListedSource]:
 def logged_only(process: Process) -> None:
     """An entry that the store has not followed yet."""
     bound = bind(process.lineage, history=process.history, live=process.live)
-    day = plan_day(process.lineage, Reading.of(process.history.manifest()), DAY)
+    reading = Reading.of(process.history.manifest())
+    source = process.lineage.source.partitions()
+    (day,) = plan_days(process.lineage, reading, [DAY], source=source)
     commit = prepare_day(process.lineage, day, history=process.history)
     append_days(process.lineage, [commit], history=process.history, bound=bound)
 
