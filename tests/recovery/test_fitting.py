@@ -32,7 +32,8 @@ from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover, run_recovery
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.stores.shared.fitting import Native, fit_exact, fit_to
+from dr_pipelines.stores.shared.fitting import BOOKKEEPING, RULES, Native, fit_exact, fit_to
+from dr_pipelines.stores.shared.layout import Layout, Role, laid_out
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import OneAtATime, TickingClock
@@ -114,6 +115,33 @@ def test_an_exact_store_keeps_what_is_said_of_indexes() -> None:
     fit = fit_exact(SPEC, engine="memory")
     assert fit.spec == SPEC
     assert outcomes(fit)["vectors.embedding.index"] is Outcome.APPROXIMATED
+
+
+ROLES_OF_ENGINES = [
+    ("pgvector", [{"name": "r"}]),
+    ("milvus", {"r": ["alice"]}),
+]
+
+
+@pytest.mark.parametrize(("engine", "roles"), ROLES_OF_ENGINES)
+def test_roles_that_decide_who_sees_what_are_lost_in_another_engine(
+    engine: str, roles: object
+) -> None:
+    spec = CollectionSpec(name="items", vectors=SPEC.vectors[:1], engine={engine: {"roles": roles}})
+    exact, fitted = fit_exact(spec, engine="memory"), fit_to(spec, replace(NATIVE, shards=True))
+    for fit in (exact, fitted):
+        assert outcomes(fit)[f"engine.{engine}.roles"] is Outcome.LOST
+
+
+def test_no_rule_passes_for_a_note_of_the_adapter_for_itself() -> None:
+    assert RULES.isdisjoint(BOOKKEEPING)
+
+
+def test_roles_of_columns_are_missed_by_nobody_in_another_engine() -> None:
+    section = laid_out(Layout.FOREIGN, {Role.ID: "key", Role.TEXT: "body"})
+    plain = CollectionSpec(name="items", vectors=(Vector(dimension=2),))
+    spec = plain.model_copy(update={"engine": {"lancedb": section}})
+    assert fit_exact(spec, engine="memory").notes == ()
 
 
 def test_parts_are_compared_one_by_one() -> None:

@@ -173,7 +173,7 @@ def test_a_collection_in_strict_mode_is_described_by_its_first_points(
     assert strict.engine["qdrant"].pop("limits") == STRICT
     free.engine["qdrant"].pop("limits", None)
     assert strict == free
-    assert strict.engine["qdrant"]["roles"]["text"] == "page_content"
+    assert strict.engine["qdrant"]["column_roles"]["text"] == "page_content"
 
 
 @pytest.mark.parametrize("status", [models.CollectionStatus.YELLOW, models.CollectionStatus.GREY])

@@ -275,7 +275,7 @@ def test_a_shard_of_another_program_is_described(tmp_path: Path) -> None:
         ("my_key", FieldType.STRING),
     }
     section = spec.engine["qdrant"]
-    assert (section["layout"], section["roles"]) == ("foreign", {"text": "page_content"})
+    assert (section["layout"], section["column_roles"]) == ("foreign", {"text": "page_content"})
     assert section["columns"] == {
         "embedding": "",
         "text_dense": "text-dense",

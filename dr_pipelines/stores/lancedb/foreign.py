@@ -1,7 +1,7 @@
 """Tables that users made: what of them is the id, the text, a field and a vector, and the way back.
 
-The mapping is a part of the engine's section (`columns`, `roles`), beside the table's own Arrow
-schema (`schema`, serialized): with them `create` makes the table again.
+The mapping is a part of the engine's section (`columns`, `column_roles`), beside the table's own
+Arrow schema (`schema`, serialized): with them `create` makes the table again.
 """
 
 import base64
@@ -34,7 +34,7 @@ from dr_pipelines.stores.lancedb.records import (
     plain_filter,
     refused,
 )
-from dr_pipelines.stores.shared.layout import Layout, Role, laid_out, roles_of
+from dr_pipelines.stores.shared.layout import Layout, Role, column_roles_of, laid_out
 from dr_pipelines.stores.shared.misfits import Batch, Problem, problem
 
 KEYS = ("id", "_id", "uuid", "pk")
@@ -60,7 +60,7 @@ class ForeignRecords:
         self.spec = spec
         try:
             self.schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(section["schema"])))
-            roles = roles_of(section)
+            roles = column_roles_of(section)
             self.key: str | None = roles.get(Role.ID)
             self.text: str | None = roles.get(Role.TEXT)
             self._uri: str | None = roles.get(Role.URI)

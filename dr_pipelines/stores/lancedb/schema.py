@@ -26,7 +26,7 @@ from dr_pipelines.stores.lancedb.records import (
     Records,
 )
 from dr_pipelines.stores.shared.label import Label, decoded
-from dr_pipelines.stores.shared.layout import Layout, Role, laid_out, layout_of, roles_of
+from dr_pipelines.stores.shared.layout import Layout, Role, column_roles_of, laid_out, layout_of
 
 ENGINE = "lancedb"
 STOP_WORDS = "custom_stop_words"
@@ -138,7 +138,7 @@ def _foreign(name: str, dataset: Any) -> Collection | None:
         name=name,
         vectors=tuple(found),
         fields=tuple(fields),
-        keyword_index=roles_of(section).get(Role.TEXT) in text_columns(dataset),
+        keyword_index=column_roles_of(section).get(Role.TEXT) in text_columns(dataset),
         engine={ENGINE: section},
     )
     return Collection(name, dataset, None, ForeignRecords(spec, section))

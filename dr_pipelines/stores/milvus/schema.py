@@ -1,9 +1,9 @@
 """A collection of Milvus as a specification.
 
-The section `milvus` has, beside `layout`: `indexes` (of scalar columns, and in the native layout
-all), `properties`, and from servers `consistency`, `grants` and `roles`; in the native layout also
-`columns`, `comments`, `dynamic`, `functions` and `partitions`. What the engine does not report is
-taken from the label and listed in `unreported`.
+The section `milvus` has, beside `layout` and `column_roles`: `indexes` (of scalar columns, and in
+the native layout all), `properties`, and from servers `consistency`, `grants` and `roles`; in the
+native layout also `columns`, `comments`, `dynamic`, `functions` and `partitions`. What the engine
+does not report is taken from the label and listed in `unreported`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -33,7 +33,7 @@ from dr_pipelines.stores.qdrant.vectors import (
     given_vectors,
     held_vectors,
 )
-from dr_pipelines.stores.shared.layout import Role, roles_of
+from dr_pipelines.stores.shared.layout import Role, column_roles_of
 
 NUMBER = re.compile("0|[1-9][0-9]{0,19}")
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -53,7 +53,7 @@ class ForeignRecords:
         self._keys = {
             field.name: (native_name(spec, field.name), field.type) for field in spec.fields
         }
-        text = roles_of(section_of(spec)).get(Role.TEXT)
+        text = column_roles_of(section_of(spec)).get(Role.TEXT)
         self._texts = {"uri": "uri"} | ({"text": text} if text else {})
         self.shown: tuple[str, ...] = (text,) if text else ()
 

@@ -21,13 +21,13 @@ from dr_pipelines.stores.qdrant.sections import ENGINE
 from dr_pipelines.stores.qdrant.variant import Json, State, Variant
 from dr_pipelines.stores.shared.label import Label, decoded
 from dr_pipelines.stores.shared.layout import (
+    COLUMN_ROLES,
     LAYOUT,
-    ROLES,
     Layout,
     Role,
+    column_roles_of,
     laid_out,
     layout_of,
-    roles_of,
 )
 
 DISTANCES = {
@@ -109,7 +109,7 @@ def built_indexes(spec: CollectionSpec, variant: Variant) -> Json:
 
 def ranked_key(spec: CollectionSpec, variant: Variant) -> str | None:
     """The key of the payload by whose texts the engine ranks, if there is one."""
-    key = roles_of(section_of(spec)).get(Role.TEXT) if is_foreign(spec) else "text"
+    key = column_roles_of(section_of(spec)).get(Role.TEXT) if is_foreign(spec) else "text"
     index = section_of(spec).get("indexes", {}).get("payload", {}).get(key, {})
     return str(key) if variant.ranks_texts and index.get("scoring") else None
 
@@ -147,7 +147,7 @@ def described(
     if not found:
         raise Damaged(f"{name!r} has none of its vectors; restore it from a recovery point")
     section = sections.packed(config, _other_datatypes(config))
-    for key in (LAYOUT, ROLES, "columns"):
+    for key in (LAYOUT, COLUMN_ROLES, "columns"):
         if key in section_of(spec):
             section[key] = section_of(spec)[key]
     if unreported:

@@ -20,7 +20,7 @@ from dr_pipelines.planning.parts import (
 )
 from dr_pipelines.planning.way_back import VECTOR_INDEXES
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.shared.layout import LAYOUT, ROLES
+from dr_pipelines.stores.shared.layout import COLUMN_ROLES, LAYOUT
 
 RULES = frozenset(
     [
@@ -63,9 +63,7 @@ METADATA = {
 for it is in the recovery point and in the label."""
 
 
-BOOKKEEPING = frozenset(
-    [*NOTES, VECTOR_INDEXES, LAYOUT, ROLES, "index_names", "key", "text", "uri"]
-)
+BOOKKEEPING = frozenset([*NOTES, VECTOR_INDEXES, LAYOUT, COLUMN_ROLES, "index_names", "key"])
 """What an adapter notes for itself, of which nobody misses anything in another engine: in whose
 layout records are, which column is which, what an index is called."""
 

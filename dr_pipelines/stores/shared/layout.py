@@ -1,7 +1,7 @@
 """In whose layout the records of a collection lie, and which column has which role there.
 
 An engine's section of a specification has both: `layout`, and in a layout that something else made
-`roles`: what that calls the column whose values are ids, texts and so on.
+`column_roles`: what that calls the column whose values are ids, texts and so on.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 from dr_pipelines.errors import InvalidRequest
 
-LAYOUT, ROLES = "layout", "roles"
+LAYOUT, COLUMN_ROLES = "layout", "column_roles"
 """Keys of an engine's section."""
 
 
@@ -43,13 +43,13 @@ def layout_of(section: Mapping[str, Any]) -> Layout:
     return Layout(given)
 
 
-def roles_of(section: Mapping[str, Any]) -> dict[Role, str]:
+def column_roles_of(section: Mapping[str, Any]) -> dict[Role, str]:
     """The engine's column of each role that a section names; roles that nobody knows are none."""
-    given = section.get(ROLES, {})
+    given = section.get(COLUMN_ROLES, {})
     return {role: str(given[role]) for role in Role if given.get(role) is not None}
 
 
 def laid_out(layout: Layout, roles: Mapping[Role, str | None] | None = None) -> dict[str, Any]:
     """The entries of a section that say it."""
     named = {role.value: column for role, column in (roles or {}).items() if column is not None}
-    return {LAYOUT: layout.value} | ({ROLES: named} if named else {})
+    return {LAYOUT: layout.value} | ({COLUMN_ROLES: named} if named else {})

@@ -91,16 +91,18 @@ class Specifications:
     def test_a_collection_of_another_engine_is_fitted(self, store: VectorStore) -> None:
         index = VectorIndex(kind="ivf_unheard_of", parameters={"lists": 7})
         first = SPEC.vectors[0].model_copy(update={"index": index})
-        section = {"policies": ["p"], "optimizers": {"threads": 2}}
+        section = {"policies": ["p"], "roles": [{"name": "r"}], "optimizers": {"threads": 2}}
         spec = SPEC.model_copy(
             update={"vectors": (first, *SPEC.vectors[1:]), "engine": {"elsewhere": section}}
         )
         fitted = store.fit(spec)
         outcomes = {note.part: note.outcome for note in fitted.notes}
         assert outcomes["engine.elsewhere.policies"] is Outcome.LOST
+        assert outcomes["engine.elsewhere.roles"] is Outcome.LOST
         assert outcomes["engine.elsewhere.optimizers"] is Outcome.APPROXIMATED
         assert outcomes[f"vectors.{first.name}.index"] is Outcome.APPROXIMATED
-        assert [note.part for note in fitted.lost] == ["engine.elsewhere.policies"]
+        lost = ["engine.elsewhere.policies", "engine.elsewhere.roles"]
+        assert [note.part for note in fitted.lost] == lost
         assert fitted.spec.same_contract(spec)
         assert store.collections() == []
         store.create(fitted.spec)
