@@ -26,6 +26,7 @@ PACKAGE = "dr_pipelines"
 CODE = (PACKAGE, "assets")
 COUNTED = (*CODE, "tests", "benchmarks", "examples")
 DIALECT = {"found", "said", "kept", "known", "wanted", "held", "asked", "given", "told"}
+"""Names that say how a value came about and not what it is: `hits`, `message` or `expected` do."""
 
 Figures = dict[str, dict[str, int | str]]  # section → row → figure
 Modules = Mapping[Path, ast.Module]  # by path relative to the tree
@@ -238,13 +239,17 @@ def passed_on(function: Function) -> dict[str, bool]:
 
 
 def bound_names(node: ast.AST) -> list[str]:
-    """Names that a node gives to variables, parameters, attributes and functions."""
+    """Names that a node gives to values, parameters, attributes, functions, classes and imports."""
     match node:
         case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
             return [name]
-        case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]
         case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+            return [name]
+        case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+            return [name]
+        case ast.arg(arg=name) | ast.alias(asname=str(name)):
             return [name]
     return []
 

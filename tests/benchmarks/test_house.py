@@ -46,7 +46,7 @@ TREE = {
         ''',
     "dr_pipelines/a/two.py": '''
         class Held:
-            """A class is no name in dialect; its attributes are."""
+            """With a capital it is no name in dialect; its attributes are."""
 
             kept: int
 
