@@ -19,6 +19,7 @@ install: $(INSTALLED) ## Make the virtual environment, with every version pinned
 demo: $(INSTALLED) ## A disaster and its recovery in miniature; FEED=changes.jsonl for your own documents
 	$(BIN)/dr demo $(if $(FEED),--feed "$(FEED)")
 
+# Two halves, in order, so that what a module makes once is made twice at most where one is cut.
 test: lint ## Everything a change must pass, except what is marked `long`
 	$(BIN)/pytest -n 2 --dist worksteal -m "not long"
 
@@ -28,7 +29,7 @@ test-long: $(INSTALLED) ## The campaigns at full length, hours of them; leaves d
 coverage: $(INSTALLED) ## The lines that no test of `make test` runs, in build/coverage/html; slower, gates nothing
 	mkdir -p build/coverage
 	$(BIN)/coverage erase
-	-$(BIN)/coverage run -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+	-$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not long" $(ARGS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage html -q
 	$(BIN)/coverage report

@@ -48,7 +48,6 @@ from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN, record_result
 
 Ref = TypeVar("Ref", bound=ObjectRef)
-pytestmark = pytest.mark.xdist_group("damage")  # one repository serves every test
 KINDS = (
     "repository",
     "log",

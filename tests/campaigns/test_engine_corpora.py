@@ -65,7 +65,7 @@ FIELDS = (
     Field(name="package", type=FieldType.STRING, role="tenant"),
     Field(name="categories", type=FieldType.STRINGS, role="principals"),
 )
-pytestmark = [pytest.mark.shared_data, pytest.mark.xdist_group("engine-corpora")]
+pytestmark = pytest.mark.shared_data
 
 
 @dataclass(frozen=True)

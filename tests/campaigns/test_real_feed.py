@@ -33,7 +33,6 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 pytestmark = [
     pytest.mark.campaign,
     pytest.mark.shared_data,
-    pytest.mark.xdist_group("real-feed"),  # one backfill serves every test
     # single-run backfills and owners of sensors are in beta in Dagster
     pytest.mark.filterwarnings("ignore:Parameter .* is currently in beta"),
 ]
