@@ -88,6 +88,29 @@ def test_what_no_definition_names_is_known_and_not_run(
         store.write("t", rows.slice(0, 1), replaces=["1"])
 
 
+def test_all_that_the_parts_of_a_type_call_is_known(
+    store: PgvectorStore, native: psycopg.Connection
+) -> None:
+    names = ["first", "second", "third"]
+    for name in names:
+        native.execute(
+            f"""CREATE FUNCTION {name}(int) RETURNS bool IMMUTABLE LANGUAGE plpgsql
+                AS $$ BEGIN RETURN true; END $$;
+            CREATE DOMAIN d_{name} AS int CHECK ({name}(VALUE))""".encode()
+        )
+    native.execute(
+        f"""
+        CREATE TYPE parts AS ({", ".join(f"{name} d_{name}" for name in names)});
+        CREATE TABLE t (id int PRIMARY KEY, e vector(2), m parts);
+        INSERT INTO t VALUES (1, '[1, 2]', NULL);
+    """.encode()
+    )
+    calls = store.definitions(store.describe("t").physical("copy"), with_roles=False).code
+    assert {call.callee for call in calls} == {f"public.{name}(integer)" for name in names}
+    said = " ".join(note.consequence for note in store.compatibility("t"))
+    assert all(f"public.{name}(" in said for name in names)
+
+
 @pytest.mark.parametrize("label", ["foreign_keys", "indexes", "constraints"])
 def test_definitions_of_a_label_that_its_owner_may_have_forged_are_not_run(
     store: PgvectorStore, native: psycopg.Connection, label: str

@@ -126,6 +126,7 @@ WHOLES = """, found (id, root) AS (
     )
     SELECT f.id::int8, f.root::int8, t.typname FROM found f
     JOIN pg_catalog.pg_type t ON t.oid = f.id
+    ORDER BY 1, 2
 """
 OF_OTHERS = """, found (id) AS (
         SELECT u.id FROM pg_catalog.unnest({types}) AS u (id)
@@ -248,13 +249,15 @@ def armed_types(session: Session) -> Armed:
         called = functions_among(session, [function])
         said = tuple(Callee(c.name, f"{c.reason}, and is called by {name}") for c in called)
         if said:
-            checks[number] = said
+            checks[number] = (*checks.get(number, ()), *said)
     for (number,) in session.rows(DOMAINS):
         checks[number] = (*checks.get(number, ()), *changeable_types(session, [number]))
     if not checks:
         return Armed({}, frozenset())
     built = session.rows(BUILT_OF.format(types=oids(list(checks))))
-    types = {number: checks[root] for number, root, _ in built}
+    types = dict[int, tuple[Callee, ...]]()
+    for number, root, _ in built:
+        types[number] = tuple(dict.fromkeys((*types.get(number, ()), *checks[root])))
     taking = session.rows(TAKING.format(types=oids(list(types))))
     names = {name.removeprefix("_") for _, _, name in built} | {name for _, _, name in built}
     return Armed(types, frozenset(names | {row[0] for row in taking}))
