@@ -382,6 +382,54 @@ def test_what_takes_the_name_of_a_type_after_consent_does_not_run(
     assert not ran()
 
 
+def test_what_somebody_else_made_meanwhile_is_looked_at_as_well(
+    ran: Ran, server: Server, store: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(("CREATE TYPE c AS ENUM ('x');" + NAMED["a column"]).encode())
+    spec = store.describe("t").physical("t@1-ab")
+    assert not store.definitions(spec, with_roles=False).code
+
+    def made() -> None:
+        native.execute(REPLACED.encode())
+        open_store(server.url(native.info.dbname), base=Path()).create(spec)
+
+    with (
+        before(MAKING["the table"], made) as done,
+        pytest.raises(Refused, match=r" calls public\.(trap|c)\b.* did not when"),
+    ):
+        store.create(spec)
+    assert done
+    store.drop("t@1-ab")
+    assert not ran()
+
+
+def test_what_comes_while_a_copy_gets_its_foreign_keys_is_looked_at(
+    ran: Ran, store: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(
+        f"""{PLAIN};
+        CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1), (2);
+        GRANT ALL ON parent TO PUBLIC; ALTER TABLE t ADD FOREIGN KEY (n) REFERENCES parent
+    """.encode()
+    )
+    spec, rows = store.describe("t").physical("t@1-ab"), pa.Table.from_batches(store.scan("t"))
+    assert not store.definitions(spec, with_roles=False).code
+    store.create(spec)
+    store.write("t@1-ab", rows)
+    store.build_index("t@1-ab")
+    store.open_up("t@1-ab")
+    what = """ALTER TABLE "t@1-ab" ADD CHECK (trap(n) <> '') NOT VALID"""
+    with (
+        before(r"\s*ALTER TABLE .*FOREIGN KEY", added(native, what)) as done,
+        pytest.raises(Refused, match=r" calls public\.trap\b.* did not when"),
+    ):
+        store.promote("t@1-ab", alias="served")
+    assert done
+    assert "served" not in store.aliases()
+    store.drop("t@1-ab")
+    assert not ran()
+
+
 @pytest.mark.xfail(strict=True, reason="a definition is looked at, then executed by its names")
 def test_what_takes_the_name_of_a_type_between_a_look_and_a_definition_does_not_run(
     ran: Ran, store: PgvectorStore, native: psycopg.Connection

@@ -253,6 +253,7 @@ class PgvectorStore:
             with self._connections.reading() as session:  # made meanwhile by somebody else
                 if not self._is_there(session, spec):
                     raise
+                self._consents.require_made(session, spec.name)
 
     def _is_there(self, session: Session, spec: CollectionSpec) -> bool:
         if spec.name in aliases(session):
@@ -389,6 +390,7 @@ class PgvectorStore:
                 parts = frozenset([*AS_MADE, FOREIGN_KEYS])
                 self._require_believed(session, found.table, parts=parts)
                 add_foreign_keys(session, found.table, section_of(label.spec))
+                self._consents.require_made(session, name)
             alias_views.point(session, alias, found)
             if found.table.label is not None and found.table.label.made:
                 # it is served: its roles are somebody's from now on
