@@ -57,7 +57,7 @@ def empty_repository(blobs: "BlobStore", machine: Machine) -> "Repository":
     from dr_pipelines.blobs.empty import VacantBlobStore
     from dr_pipelines.repository.repository import Identity, Repository
 
-    identity, witness = Identity(id=new_id(), created_at=now()), machine.witness(blobs.url)
+    identity, witness = Identity(v=1, id=new_id(), created_at=now()), machine.witness(blobs.url)
     return Repository(VacantBlobStore(blobs.url), identity, witness, new_writer(), now, new_id)
 
 

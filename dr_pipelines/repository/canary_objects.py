@@ -2,12 +2,12 @@
 
 from pydantic import ValidationError
 
-from dr_pipelines.errors import Damaged, NotFound
+from dr_pipelines.errors import Damaged, NotFound, Refused
 from dr_pipelines.model.canaries import Canaries
 from dr_pipelines.model.lineage import EmbedderProvenance
 from dr_pipelines.model.recovery_point import CanariesRef, Manifest, ObjectRef
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.json_codec import decode_json
+from dr_pipelines.repository.json_codec import decode_json, require_version
 from dr_pipelines.repository.repository import Repository
 
 LIMIT_BYTES = 64 << 20
@@ -21,7 +21,7 @@ def write_canaries(history: History, canaries: Canaries) -> CanariesRef:
 
 
 def read_canaries(repository: Repository, ref: ObjectRef) -> Canaries:
-    """Fetch, check and parse; raises `Damaged`."""
+    """Fetch, check and parse; raises `Damaged`, and `Refused` for canaries of a later format."""
     return _parsed(repository.fetch(ref), ref.key)
 
 
@@ -41,7 +41,7 @@ def left_canaries(history: History, embedder: EmbedderProvenance) -> CanariesRef
             data = blobs.read(key)
             if _parsed(data, key).embedder == embedder:
                 return CanariesRef.of(key, data)
-        except (NotFound, Damaged):
+        except (NotFound, Damaged, Refused):
             continue
     return None
 
@@ -52,6 +52,7 @@ def _place(history: History, embedder: EmbedderProvenance) -> str:
 
 def _parsed(data: bytes, key: str) -> Canaries:
     value = decode_json(data, what=key, limit_bytes=LIMIT_BYTES)
+    require_version(value, what=key)
     try:
         canaries = Canaries.model_validate(value)
         canaries.data()

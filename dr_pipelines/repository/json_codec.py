@@ -8,6 +8,7 @@ from typing import Any
 
 from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.details import KNOWN_FEATURES
 from dr_pipelines.model.json_size import MAX_VALUES, is_too_much, marks
 
 VERSION = 1
@@ -39,13 +40,22 @@ def require_version(value: object, *, what: str) -> None:
         )
 
 
+def unknown_features(value: object) -> set[str]:
+    """Features that an object names and this version does not understand: it may have keys that
+    only they explain."""
+    named = value.get("features", ()) if isinstance(value, dict) else ()
+    return {str(name) for name in named} - KNOWN_FEATURES if isinstance(named, list) else set()
+
+
 def seal_json(value: dict[str, Any]) -> bytes:
     """Canonical JSON of an object with its own checksum."""
     return canonical_json({**value, "checksum": sha256(canonical_json(value)).hexdigest()})
 
 
 def unseal_json(data: bytes, *, what: str, limit_bytes: int) -> dict[str, Any]:
-    """The object that `seal_json` was given; raises `Damaged` unless these are its very bytes."""
+    """The object that `seal_json` was given; raises `Damaged` unless these are its very bytes, and
+    then `Refused` for one of a later format: of bytes that are not proven, a version says nothing.
+    """
     value = decode_json(data, what=what, limit_bytes=limit_bytes)
     if not isinstance(value, dict):
         raise Damaged(f"{what}: not a JSON object")
@@ -56,6 +66,7 @@ def unseal_json(data: bytes, *, what: str, limit_bytes: int) -> dict[str, Any]:
         raise Damaged(f"{what}: not JSON ({first_line(error)})") from error
     if sealed != data:
         raise Damaged(f"{what}: its checksum does not fit its contents")
+    require_version(value, what=what)
     return value
 
 

@@ -28,7 +28,7 @@ from dr_pipelines.model.recovery_point import (
     Writer,
 )
 from dr_pipelines.protocols import BlobStore, Clock
-from dr_pipelines.repository.json_codec import require_version, seal_json, unseal_json
+from dr_pipelines.repository.json_codec import seal_json, unseal_json
 
 ENTRY_LIMIT_BYTES = 64 * 1024
 GAP_PROBE = 64
@@ -277,7 +277,6 @@ def parse_entry(data: bytes, *, number: int, what: str) -> LogEntry:
     """Decode and check an entry; raises `Damaged` naming `what`, and `Refused` for one of a later
     format."""
     value = unseal_json(data, what=what, limit_bytes=ENTRY_LIMIT_BYTES)
-    require_version(value, what=what)
     try:
         entry = LogEntry.model_validate(value)
     except ValidationError as error:

@@ -4,13 +4,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.base import canonical_json
-from dr_pipelines.model.details import KNOWN_FEATURES
 from dr_pipelines.model.recovery_point import (
     Manifest,
     ObjectRef,
     SegmentRef,
 )
-from dr_pipelines.repository.json_codec import decode_json, require_version
+from dr_pipelines.repository.json_codec import decode_json, require_version, unknown_features
 from dr_pipelines.repository.repository import Repository
 
 MANIFEST_LIMIT_BYTES = 64 << 20
@@ -39,7 +38,7 @@ def read_manifest(repository: Repository, ref: ObjectRef, *, collection: str) ->
     data = repository.fetch(ref)
     value = decode_json(data, what=ref.key, limit_bytes=MANIFEST_LIMIT_BYTES)
     require_version(value, what=ref.key)
-    _require_known(ref, _features(value))
+    _require_known(ref, unknown_features(value))
     try:
         manifest = Manifest.model_validate(value)
     except ValidationError as error:
@@ -62,13 +61,6 @@ def _read_page(repository: Repository, ref: ObjectRef) -> tuple[SegmentRef, ...]
         return _PAGE.validate_python(value)
     except ValidationError as error:
         raise Damaged(f"{ref.key}: not a page of segments") from error
-
-
-def _features(value: object) -> set[str]:
-    """Features that a manifest names and this version does not understand: it may have keys that
-    only they explain."""
-    named = value.get("features", ()) if isinstance(value, dict) else ()
-    return {str(name) for name in named} - KNOWN_FEATURES if isinstance(named, list) else set()
 
 
 def _require_known(ref: ObjectRef, unknown: set[str]) -> None:

@@ -18,10 +18,9 @@ from dr_pipelines.errors import (
     Refused,
 )
 from dr_pipelines.model.base import Stored
-from dr_pipelines.model.details import KNOWN_FEATURES
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore, Clock
-from dr_pipelines.repository.json_codec import seal_json, unseal_json
+from dr_pipelines.repository.json_codec import seal_json, unknown_features, unseal_json
 from dr_pipelines.repository.log import Log, Witness
 
 IDENTITY_KEY = "repo.json"
@@ -32,7 +31,7 @@ PUT_ATTEMPTS = 3
 class Identity(Stored):
     """The contents of repo.json; written once."""
 
-    v: Literal[1] = 1
+    v: Literal[1]
     id: str
     features: tuple[str, ...] = ()
     created_at: datetime
@@ -75,7 +74,7 @@ class Repository:
                 "overwrite each other's commits. Use a store that honours If-None-Match: * (some "
                 "do so only in buckets without versioning), or a directory"
             )
-        identity = Identity(id=new_id(), created_at=clock(), capabilities=dict(capabilities))
+        identity = Identity(v=1, id=new_id(), created_at=clock(), capabilities=dict(capabilities))
         data = seal_json(identity.model_dump(mode="json"))
         for _ in range(PUT_ATTEMPTS):
             with suppress(Conflict, OutcomeUnknown):  # whoever wrote it, it is read back below
@@ -196,8 +195,11 @@ def _exists(blobs: BlobStore, key: str) -> bool:
 
 def _parse_identity(data: bytes, *, what: str) -> Identity:
     value = unseal_json(data, what=what, limit_bytes=IDENTITY_LIMIT_BYTES)
-    if value.get("v") != 1 or set(value.get("features", ())) - KNOWN_FEATURES:
-        raise Refused(f"{what}: written by a newer version of dr_pipelines")
+    if unknown := unknown_features(value):
+        raise Refused(
+            f"{what} was written by a newer version of dr_pipelines that uses {sorted(unknown)}: "
+            "install the newer one"
+        )
     try:
         return Identity.model_validate(value)
     except ValidationError as error:

@@ -68,11 +68,11 @@ def sealed(root: Path, key: str) -> tuple[Json, str]:
     demand((root / key).stat().st_size <= ENTRY_BYTES, f"{key}: over the limit")
     data = (root / key).read_bytes()
     value = json.loads(data.decode())
-    require_known(value, key)
     demand(canonical(value) == data, f"{key}: not canonical JSON")
     rest = canonical({name: member for name, member in value.items() if name != "checksum"})
     fits = value["checksum"] == hashlib.sha256(rest).hexdigest()
     demand(fits, f"{key}: its checksum does not fit")
+    require_known(value, key)
     return value, hashlib.sha256(data).hexdigest()
 
 

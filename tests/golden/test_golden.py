@@ -344,3 +344,14 @@ def test_the_reader_ends_with_what_is_damaged(current: Path, tmp_path: Path, pla
     assert done.stderr.startswith("damaged: ")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_version_that_a_flipped_bit_made_is_damage_to_the_reader(
+    current: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(current, tmp_path / "copy")
+    key = History(opened(copy), "shapes").log.key(1)
+    data = (copy / key).read_bytes()
+    (copy / key).write_bytes(data.replace(b'"v":1,', b'"v":3,'))
+    done = run(copy, "shapes", tmp_path / "out.parquet")
+    assert (done.returncode, done.stderr.partition(" ")[0]) == (1, "damaged:")

@@ -1,5 +1,6 @@
 """A model that makes other vectors than it did is found before it embeds anything."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -15,6 +16,7 @@ from dr_pipelines.errors import (
     Damaged,
     InvalidRequest,
     ProvenanceChanged,
+    Refused,
     TextTooLong,
 )
 from dr_pipelines.ingestion.by_stage import (
@@ -24,6 +26,7 @@ from dr_pipelines.ingestion.by_stage import (
     read_days,
 )
 from dr_pipelines.ingestion.canaries import TEXTS
+from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.details import CanaryReading, IngestDetail
 from dr_pipelines.model.lineage import EmbedderProvenance, Environment
 from dr_pipelines.model.query import FloatArray
@@ -348,3 +351,21 @@ def test_canary_texts_that_a_model_cannot_read_are_counted(desk: Desk) -> None:
     assert [reading.left_out for reading in readings if reading] == [2, 2]
     canaries = read_canaries(process.repository, manifest_of(process).canaries)
     assert len(canaries.texts) == len(TEXTS) - 2
+
+
+def test_canaries_of_a_later_format_are_passed_over_and_said_to_be_such(desk: Desk) -> None:
+    process, embedder = desk.process(CHUNKER, Hosted()), Hosted()
+    process.ingest()
+    ref = manifest_of(process).canaries
+    assert ref is not None
+    blobs = process.repository.blobs
+    value = json.loads(blobs.read(ref.key))
+    newer = process.repository.put(
+        ref.key.replace(".json", "-later.json"), canonical_json({**value, "v": 2, "more": 1})
+    )
+    with pytest.raises(Refused, match=r"in format 2; .* install the newer one"):
+        read_canaries(process.repository, newer)
+    history = History(process.repository, "notes")
+    assert left_canaries(history, embedder.provenance) == ref
+    blobs.delete(ref.key)
+    assert left_canaries(history, embedder.provenance) is None

@@ -394,7 +394,9 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-OBJECTS = st.dictionaries(st.text(max_size=4).filter(lambda k: k != "checksum"), VALUES, max_size=4)
+OBJECTS = st.dictionaries(
+    st.text(max_size=4).filter(lambda k: k not in ("checksum", "v")), VALUES, max_size=4
+)
 
 
 @examples(60)
