@@ -83,6 +83,31 @@ def _opened(url: str) -> VectorStore:
     return open_store(url, base=Path())
 
 
+# Aliases
+
+
+def test_a_collection_that_is_being_dropped_is_not_promoted_meanwhile(tmp_path: Path) -> None:
+    store = milvus_store(address.parse(f"milvus+lite:{tmp_path / 'store'}", base=tmp_path))
+    store.create(SPEC)
+    raised = list[type[Exception]]()
+
+    def promote() -> None:
+        try:
+            store.driver.point("handbook", NAME)
+        except NotFound as error:
+            raised.append(type(error))
+
+    promoting = threading.Thread(target=promote)
+
+    def nobody_serves_it() -> None:
+        promoting.start()
+        promoting.join(0.3)  # blocked until the drop is done: no longer wait shows more
+
+    store.driver.drop(NAME, unless_served=nobody_serves_it)
+    promoting.join()
+    assert (raised, store.aliases(), store.collections()) == ([NotFound], {}, [])
+
+
 # Names and addresses
 
 

@@ -113,13 +113,14 @@ class MilvusDriver:
     def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
         if not self.exists(name):
             return
-        unless_served()
         with loading.turn(self._connection):
+            unless_served()
             request = milvus_pb2.DropCollectionRequest(collection_name=names.to_native(name))
             self._connection.call("DropCollection", request, repeat=True)
 
     def point(self, alias: str, name: str) -> None:
-        aliases.point(self._connection, names.possible(alias), names.possible(name))
+        with loading.turn(self._connection):  # as `drop`: milvus-lite drops what is served, too
+            aliases.point(self._connection, names.possible(alias), names.possible(name))
 
     def _native_names(self) -> list[str]:
         request = milvus_pb2.ShowCollectionsRequest()

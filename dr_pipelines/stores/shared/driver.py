@@ -160,7 +160,8 @@ class Driver(Protocol):
 
     def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
         """Remove a collection, and none where there is none. `unless_served` raises; it is called
-        last, where nobody can promote the collection any more."""
+        last, where nobody can promote the collection any more. Servers of Chroma, Milvus and Qdrant
+        lock nothing for us: there it is called immediately before the request that removes."""
         ...
 
     def point(self, alias: str, name: str) -> None:
