@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
@@ -14,7 +15,7 @@ from dr_pipelines.stores.duckdb.files import ROW_GROUP
 from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
-from dr_pipelines.testing.store_samples import CONFIGURED
+from dr_pipelines.testing.store_samples import CONFIGURED, SPEC
 
 
 class TestDuckDB(VectorStoreContract):
@@ -39,6 +40,19 @@ def test_a_catalog_has_the_names_of_its_store_while_the_store_is_in_use(tmp_path
     with store.driver.files.alone("notes@1"):
         assert catalog.collections() == store.collections() == ["notes@1", "notes@2"]
         assert catalog.aliases() == store.aliases() == {"notes": "notes@1"}
+
+
+def test_a_file_that_goes_between_two_looks_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = duckdb_store(tmp_path)
+    store.create(SPEC)
+    token, status = store.change_token(SPEC.name), store.status(SPEC.name)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", lambda _: True)  # as a log is until its writer closes
+        assert (store.change_token(SPEC.name), store.status(SPEC.name)) == (token, status)
+        with pytest.raises(NotFound, match=SPEC.name):
+            store.change_token("gone")
 
 
 def test_a_catalog_of_no_directory_is_empty(tmp_path: Path) -> None:

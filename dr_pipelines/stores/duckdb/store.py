@@ -3,6 +3,7 @@
 # ruff: noqa: S608  # names come from a CollectionSpec, whose patterns allow identifiers only;
 # values are parameters.
 
+import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -112,11 +113,11 @@ class DuckDBDriver:
 
     def stamp(self, name: str) -> str:
         """Another after every write; empty where the files are gone."""
-        states = [path.stat() for path in self._files_of(name)]
+        states = self._states(name)
         return " ".join(f"{state.st_ino}:{state.st_size}:{state.st_mtime_ns}" for state in states)
 
     def size_bytes(self, name: str) -> int:
-        return sum(path.stat().st_size for path in self._files_of(name))
+        return sum(state.st_size for state in self._states(name))
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return fit_exact(spec, engine="duckdb")
@@ -170,9 +171,12 @@ class DuckDBDriver:
                 raise absent(name, self.names())
             self.aliases.point(alias, name)
 
-    def _files_of(self, name: str) -> list[Path]:
+    def _states(self, name: str) -> Iterator[os.stat_result]:
+        """Those of its files that are there: a log may go at any moment, with its writer."""
         path = self.files.path(name)
-        return [each for each in (path, _log_of(path)) if each.exists()]
+        for each in (path, _log_of(path)):
+            with suppress(FileNotFoundError):
+                yield each.stat()
 
 
 class DuckDBCollection:
