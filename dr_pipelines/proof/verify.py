@@ -20,7 +20,6 @@ from dr_pipelines.errors import Damaged, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import index_schema
 from dr_pipelines.model.recovery_point import (
-    CanariesRef,
     CheckpointRef,
     LogEntry,
     Manifest,
@@ -31,7 +30,6 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.proof.listings import listings
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.canary_objects import read_canaries
 from dr_pipelines.repository.checkpoints import read_documents
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.prefetch import map_concurrently
@@ -222,8 +220,6 @@ def check_rows(repository: Repository, ref: ObjectRef, spec: CollectionSpec) -> 
     elif isinstance(ref, CheckpointRef):
         rows = records_only(read_chunks(repository, ref, spec=spec))
         _require(ref.key, rows["content_digest"], digest.content_digests(rows, spec))
-    elif isinstance(ref, CanariesRef):
-        read_canaries(repository, ref)
     else:
         repository.fetch(ref)
 

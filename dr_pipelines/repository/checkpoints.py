@@ -8,7 +8,6 @@ says of itself fits and its rows prove it. A listing that misses one costs work,
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Literal
 
 import pyarrow as pa
@@ -257,8 +256,7 @@ def _listed(
             data = blobs.read(key, (0, MAX_OBJECT_BYTES + 1))
         except NotFound:
             continue
-        ref = ObjectRef(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))
-        yield ref, sealed_metadata(data), data
+        yield ObjectRef.of(key, data), sealed_metadata(data), data
 
 
 def _decode_or_none(data: bytes, schema: pa.Schema, *, what: str) -> pa.Table | None:
@@ -327,7 +325,7 @@ def _adopted_index(
     index = _decode_or_none(data, index_schema(spec), what=key)
     if index is None or not index.equals(rows.select(index.column_names)):
         return None
-    return ObjectRef(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))
+    return ObjectRef.of(key, data)
 
 
 def _content_holds(rows: pa.Table, spec: CollectionSpec) -> bool:

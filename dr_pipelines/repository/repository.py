@@ -146,7 +146,7 @@ class Repository:
 
         Raises `OutcomeUnknown` when it cannot be established.
         """
-        ref = ObjectRef(key=key, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+        ref = ObjectRef.of(key, data)
         for _ in range(PUT_ATTEMPTS):
             try:
                 self.blobs.create(key, data)

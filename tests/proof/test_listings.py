@@ -7,8 +7,8 @@ import pytest
 from dr_pipelines.errors import Damaged
 from dr_pipelines.ingestion.quarantine import accepted_lines
 from dr_pipelines.model.base import canonical_json
-from dr_pipelines.model.details import AcceptedEvidence, Detail, NativeEvidence
-from dr_pipelines.model.recovery_point import Body, LeftOut, Manifest, ObjectRef
+from dr_pipelines.model.details import AcceptedEvidence, CanariesEvidence, Detail, NativeEvidence
+from dr_pipelines.model.recovery_point import Body, CanariesRef, LeftOut, Manifest, ObjectRef
 from dr_pipelines.proof.verify import verify
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft
@@ -40,8 +40,14 @@ def native(listing: ObjectRef) -> NativeEvidence:
     )
 
 
+def told(canaries: ObjectRef) -> CanariesEvidence:
+    return CanariesEvidence(
+        canaries=canaries.key, model="a", component=1.0, cosine=1.0, reason="a test"
+    )
+
+
 @pytest.mark.parametrize("value", WRONG, ids=str)
-@pytest.mark.parametrize("kind", ["native", "left out", "accepted"])
+@pytest.mark.parametrize("kind", ["native", "left out", "accepted", "canaries", "canaries told"])
 def test_a_list_that_is_none_is_found(kind: str, value: Any) -> None:
     home = repository()
     ref = home.put("books/evidence/list/0.json", canonical_json(value))
@@ -49,6 +55,10 @@ def test_a_list_that_is_none_is_found(kind: str, value: Any) -> None:
         entry = logged(home, manifest(), native(ref), ref)
     elif kind == "left out":
         entry = logged(home, manifest(left_out=LeftOut(records=ref, total=1)), REFUSED)
+    elif kind == "canaries":
+        entry = logged(home, manifest(canaries=CanariesRef(**ref.model_dump())), REFUSED)
+    elif kind == "canaries told":
+        entry = logged(home, manifest(), told(ref), ref)
     else:
         entry = logged(home, manifest(accepted=ref), REFUSED)
         with pytest.raises(Damaged, match=r"does not list lines that were let go"):
@@ -63,15 +73,16 @@ def test_a_list_of_another_length_is_found() -> None:
     assert logged(home, manifest(left_out=LeftOut(records=ref, total=2)), REFUSED) == [ref.key]
 
 
-@pytest.mark.parametrize("kind", ["native", "accepted"])
+@pytest.mark.parametrize("kind", ["native", "accepted", "canaries"])
 def test_a_list_that_is_named_and_not_kept_is_found(kind: str) -> None:
     home = repository()
     ref = home.put("books/evidence/list/0.json", b"{}")
-    accepted = AcceptedEvidence(listing=ref.key, lines=1, reason="a test", by="a")
-    body = Body(
-        manifest=write_manifest(home, manifest()),
-        detail=native(ref) if kind == "native" else accepted,
-    )
+    details: dict[str, Detail] = {
+        "native": native(ref),
+        "accepted": AcceptedEvidence(listing=ref.key, lines=1, reason="a test", by="a"),
+        "canaries": told(ref),
+    }
+    body = Body(manifest=write_manifest(home, manifest()), detail=details[kind])
     home.log("books").append("evidence", lambda _: Draft(1, body))
     (finding,) = verify(History(home, "books"), level=0).findings
     assert (finding.key, ref.key in finding.problem) == (body.manifest.key, True)

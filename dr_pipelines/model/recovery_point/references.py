@@ -1,9 +1,9 @@
 """References to immutable objects: of any kind, to segments, to checkpoints."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict
 from pydantic import Field as Constraint
@@ -63,6 +63,11 @@ class ObjectRef(Stored):
     encoding: Encoding | None = Constraint(default=None, exclude_if=is_none)
     crypto: Sealed | None = Constraint(default=None, exclude_if=is_none)
 
+    @classmethod
+    def of(cls, key: str, data: bytes | memoryview) -> Self:
+        """A reference to these bytes."""
+        return cls(key=key, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+
     def needs(self) -> str | None:
         """The feature that a reader needs for this object and this version lacks; None if there
         is none."""
@@ -74,11 +79,6 @@ class ObjectRef(Stored):
 
 class CanariesRef(ObjectRef):
     """Vectors that a model returned for sample texts when it was first used."""
-
-    @classmethod
-    def of(cls, key: str, data: bytes) -> "CanariesRef":
-        """A reference to these bytes."""
-        return cls(key=key, sha256=sha256(data).hexdigest(), size_bytes=len(data))
 
 
 class Digests(Stored):
