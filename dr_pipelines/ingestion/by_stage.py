@@ -39,6 +39,7 @@ from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.model.recovery_point import (
     Digests,
     Head,
+    Manifest,
     ObjectRef,
     SegmentRef,
 )
@@ -116,7 +117,7 @@ def cut_days(
     """Cut the documents that `read_days` has left; raises `NotFound` where it has left none."""
     head = history.head()
     done = []
-    for day in _planned(lineage, names, history=history):
+    for day in _planned(lineage, names, manifest=history.manifest_at(head)):
         if day.quiet:
             done.append(DayDone(day.name, Outcome.QUIET))
         else:
@@ -147,7 +148,7 @@ def embed_days(
         with refusals_recorded(history):
             require_provenance(lineage, manifest)
     done = []
-    for day in _planned(lineage, names, history=history):
+    for day in _planned(lineage, names, manifest=manifest):
         if day.quiet:
             done.append(DayDone(day.name, Outcome.QUIET))
         else:
@@ -187,7 +188,7 @@ def commit_days(
     """
     bound = bind(lineage, history=history, live=live)
     done = []
-    for day in _planned(lineage, names, history=history):
+    for day in _planned(lineage, names, manifest=history.manifest()):
         commit = _left_commit(lineage, day, history=history)
         if commit is None:
             outcome = Outcome.QUIET if day.quiet else Outcome.KEPT
@@ -200,10 +201,10 @@ def commit_days(
     return Committed(tuple(done), applied)
 
 
-def _planned(lineage: Lineage, names: Sequence[str], *, history: History) -> list[Day]:
+def _planned(lineage: Lineage, names: Sequence[str], *, manifest: Manifest | None) -> list[Day]:
     """Days for a step that reads nothing new: it does without the source where the log holds
     them all."""
-    reading = Reading.of(history.manifest())
+    reading = Reading.of(manifest)
     source: Sequence[SourcePartition] = ()
     try:
         source = lineage.source.partitions()

@@ -68,14 +68,14 @@ def ingest(
     manifest = history.manifest()
     require_same_source(lineage, Reading.of(manifest))
     source = source_days(lineage, first=first, last=last)
-    waiting = {p.day.isoformat(): p.changes for p in source if not covers(manifest, p)}
-    done, total = 0, sum(waiting.values())
-    for name in [partition.day.isoformat() for partition in source]:
+    waiting = [partition for partition in source if not covers(manifest, partition)]
+    done, total = 0, sum(partition.changes for partition in waiting)
+    for partition in waiting:
         if on_changes:
             on_changes(done, total)
-        done += waiting.get(name, 0)
-        reading = Reading.of(history.manifest())
-        (day,) = plan_days(lineage, reading, [name], source=source)
+        done += partition.changes
+        reading = Reading.of(history.manifest())  # another run may have covered the day meanwhile
+        (day,) = plan_days(lineage, reading, [partition.day.isoformat()], source=[partition])
         if day.fresh is None:
             continue
         if on_day:
