@@ -11,7 +11,7 @@ from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.backup import BackupPlan, BackupRequest
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.parts import namespace
-from dr_pipelines.proof.points import newest_proof, newest_snapshot, record_proof
+from dr_pipelines.proof.points import newest_proof, record_proof
 from dr_pipelines.proof.restorable import check_restorable
 from dr_pipelines.proof.verify import Verification
 from dr_pipelines.protocols import Progress
@@ -65,8 +65,9 @@ def run_backup(
     snapshot = _snapshot(plan, resources) if "snapshot" in plan.steps else None
     if snapshot is not None and not snapshot.equal:
         return Backup(plan, snapshot)  # there is nothing that could be proven
-    proof = _prove(resources.history) if "prove" in plan.steps else None
-    files = _keep_files(resources, progress) if "files" in plan.steps else None
+    number = _number(plan, snapshot)
+    proof = _prove(resources.history, number) if "prove" in plan.steps else None
+    files = _keep_files(resources, number, progress) if "files" in plan.steps else None
     return Backup(plan, snapshot, proof, files)
 
 
@@ -83,20 +84,28 @@ def _snapshot(plan: BackupPlan, resources: Resources) -> Snapshot:
     )
 
 
-def _prove(history: History) -> Verification:
+def _number(plan: BackupPlan, snapshot: Snapshot | None) -> int:
+    """The snapshot that later steps are of: another process may have taken a newer one."""
+    number = snapshot.number if snapshot else plan.unchanged
+    if number is None:
+        raise InvalidRequest(f"{plan.request.collection}: the plan has no snapshot")
+    return number
+
+
+def _prove(history: History, number: int) -> Verification:
     """Read what a restore of the snapshot would read; if it is sound, the log says so."""
-    point, proven = newest_snapshot(history), newest_proof(history)
+    point, proven = history.point(number), newest_proof(history)
     verification = check_restorable(history, point, proven=proven.number)
     if verification.sound:
         record_proof(history, point, checks=CHECKS)
     return verification
 
 
-def _keep_files(resources: Resources, progress: Progress | None) -> Kept | None:
-    """Keep an engine's files, unless those of this very state are kept already."""
+def _keep_files(resources: Resources, number: int, progress: Progress | None) -> Kept | None:
+    """Keep an engine's files, unless those of the snapshot's very state are kept already."""
     history, store, native = resources.history, resources.live.store, resources.native
     if native is None:
         raise InvalidRequest(f"{store.engine} has no files of its own to keep")
-    if kept_for(history, newest_snapshot(history), engine=namespace(store.engine)) is not None:
+    if kept_for(history, history.point(number), engine=namespace(store.engine)) is not None:
         return None
     return keep_native(history, store=store, native=native, progress=progress)

@@ -1,6 +1,7 @@
 """A backup's plan is a value, decided from facts alone, and one sequence carries it out."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from dr_pipelines.backup.plan import gather, plan_backup
 from dr_pipelines.backup.resources import Resources
 from dr_pipelines.backup.run import CHECKS, back_up, run_backup
 from dr_pipelines.blobs.memory import MemoryBlobStore
+from dr_pipelines.ingestion.binding import bind
+from dr_pipelines.ingestion.commit import append_days, prepare_day
+from dr_pipelines.ingestion.days import Reading, plan_days
 from dr_pipelines.model.backup import BackupFacts, BackupPlan, BackupRequest
 from dr_pipelines.model.details import ProofEvidence
 from dr_pipelines.model.recovery_point import Timeline
@@ -44,6 +48,19 @@ def process() -> Process:
 
 def resources(process: Process) -> Resources:
     return Resources(process.history, process.live, STORE_NAME)
+
+
+def logged_only(process: Process, document: str) -> None:
+    """A day of the source that the store has not followed yet."""
+    source, when = process.lineage.source, START + timedelta(days=1)
+    assert isinstance(source, ListedSource)
+    source.upsert(document, "said meanwhile", at=when)
+    bound = bind(process.lineage, history=process.history, live=process.live)
+    reading, days = Reading.of(process.history.manifest()), source.partitions()
+    names = [when.date().isoformat()]
+    (day,) = plan_days(process.lineage, reading, names, source=days)
+    commit = prepare_day(process.lineage, day, history=process.history)
+    append_days(process.lineage, [commit], history=process.history, bound=bound)
 
 
 def facts(**more: Any) -> BackupFacts:
@@ -123,6 +140,29 @@ def test_the_proof_is_of_the_snapshot_that_was_read_not_of_a_newer_one(
     assert isinstance(entry.body.detail, ProofEvidence)
     assert [entry.body.detail.number] == checked == [done.taken.number]
     assert entry.body.detail.checks == CHECKS
+
+
+def test_a_snapshot_that_another_process_takes_before_the_proof_is_not_proven(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is not equal: an entry was logged, and is not applied yet."""
+    from dr_pipelines.backup import snapshot
+
+    usual, taken = snapshot.backup, list[int]()
+
+    def overtaken(*args: Any, **keywords: Any) -> Any:
+        ours = usual(*args, **keywords)
+        logged_only(process, "b")
+        other = snapshot.take_snapshot(process.history, store=process.store)
+        assert not other.equal
+        taken.append(other.number)
+        return ours
+
+    monkeypatch.setattr(snapshot, "backup", overtaken)
+    done = back_up(BackupRequest(collection=COLLECTION), resources(process))
+    assert done.proof is not None
+    assert done.proof.sound
+    assert newest_proof(process.history).number == done.taken.number < taken[0]
 
 
 def test_what_is_not_equal_is_neither_proven_nor_kept(
