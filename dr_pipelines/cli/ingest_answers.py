@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.ingestion.ingest import (
         Ingested,
     )
+    from dr_pipelines.live.live import Applied
 
 WAY_OUT = (
     "Send it again in a readable form, or accept its loss, which the log records: dr ingest "
@@ -101,23 +102,29 @@ def ingest_answer(collection: str, report: "Ingested") -> Answer:
 
 
 def _lines(collection: str, report: "Ingested") -> Iterator[str]:
-    from dr_pipelines.cli.console import number, some
+    from dr_pipelines.cli.console import number
 
-    applied = report.applied
     yield _days_line(collection, report)
     if report.empty:
         yield (
             f"{number(report.empty)} of the documents read gave no chunk, such as one without "
             "text: no search finds them"
         )
-    if applied.retained:
-        yield f"left alone, because they were edited in the store: {some(applied.retained)}"
-    yield from refused_lines(applied.left_out, applied.refused)
+    yield from applied_lines(report.applied)
     yield from unread_lines(report.unread)
     if any(line.sha256 for line in report.unread.lines):
         yield WAY_OUT.format(collection=collection)
     if report.unapplied:
         yield f"safe in the log, but not in the store: {report.unapplied}"
+
+
+def applied_lines(applied: "Applied") -> Iterator[str]:
+    """What of the log the store does not have: edited documents, and refused records."""
+    from dr_pipelines.cli.console import some
+
+    if applied.retained:
+        yield f"left alone, because they were edited in the store: {some(applied.retained)}"
+    yield from refused_lines(applied.left_out, applied.refused)
 
 
 def _days_line(collection: str, report: "Ingested") -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dr_pipelines.cli.fitness import refused_lines
+from dr_pipelines.cli.ingest_answers import applied_lines
 from dr_pipelines.cli.options import POLICIES, Collection, Json, Policies, a_day
 from dr_pipelines.cli.output import Answer, ExitCode, Mistake, asking, give
 from dr_pipelines.cli.session import open_project, point_at
@@ -60,23 +60,26 @@ def replay(
 
 
 def _replay_answer(collection: str, done: "Replayed") -> Answer:
+    applied = done.applied
     value = {
         "collection": collection,
         "days": list(done.days),
         "records": done.records,
         "entries": list(done.entries),
-        "documents_written": done.written,
-        "left_out": done.left_out,
-        "refused": [misfit.model_dump() for misfit in done.refused],
+        "applied": list(applied.entries),
+        "documents_written": applied.written,
+        "documents_kept_as_edited": list(applied.retained),
+        "left_out": applied.left_out,
+        "refused": [misfit.model_dump() for misfit in applied.refused],
     }
 
     def show(console: "Console") -> None:
         console.print(
             f"{collection}: {len(done.days)} days embedded again ({', '.join(done.days)}), "
             f"{done.records} records, log entries up to {done.entries[-1]}; "
-            f"{done.written} documents differed in the store and were repaired"
+            f"{applied.written} documents differed in the store and were repaired"
         )
-        for line in refused_lines(done.left_out, done.refused):
+        for line in applied_lines(applied):
             console.print(line, soft_wrap=True)
 
-    return Answer(value, show, ExitCode.PARTIAL if done.left_out else ExitCode.SUCCEEDED)
+    return Answer(value, show, ExitCode.PARTIAL if applied.left_out else ExitCode.SUCCEEDED)

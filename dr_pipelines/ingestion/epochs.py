@@ -68,12 +68,12 @@ def accept_epoch(
         raise NotFound(f"{lineage.collection}: nothing was ingested yet: no epoch to leave")
     require_new_name(manifest, name)
     bound = bind(lineage, history=history, live=live)
-    live.follow(history)
+    left = live.follow(history)
     read = read_again(
         lineage, name, history=history, planned=manifest, progress=progress, on_day=on_day
     )
     head = history.append("ingest", _Epoch(read, bound, authority).at).head
-    return read.ingested(head, live.follow(history))
+    return read.ingested(head, left.then(live.follow(history)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from dr_pipelines.ingestion.days import (
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.live.live import Applied, Live
-from dr_pipelines.model.misfit import NAMED
 from dr_pipelines.model.recovery_point import (
     Manifest,
 )
@@ -108,14 +107,4 @@ def _followed(report: Ingested, history: History, live: Live) -> Ingested:
         applied = live.follow(history)
     except (NotFound, Unavailable) as error:
         return replace(report, unapplied=str(error))
-    before = report.applied
-    merged = Applied(
-        entries=(*before.entries, *applied.entries),
-        written=before.written + applied.written,
-        retained=(*before.retained, *applied.retained),
-        preimages=(*before.preimages, *applied.preimages),
-        taken_over=(*before.taken_over, *applied.taken_over),
-        left_out=before.left_out + applied.left_out,
-        refused=(*before.refused, *applied.refused)[:NAMED],
-    )
-    return replace(report, applied=merged, unapplied=None)
+    return replace(report, applied=report.applied.then(applied), unapplied=None)

@@ -19,21 +19,19 @@ from dr_pipelines.ingestion.commit import (
 from dr_pipelines.ingestion.days import Day
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.live.live import Applied, Live
-from dr_pipelines.model.misfit import NAMED, Misfit
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.history import History
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """The result of a replay; `left_out` counts records that the engine refused, some by name."""
+    """The result of a replay. `applied` is what the live store was brought to, entries that an
+    earlier run left unapplied included."""
 
     days: tuple[str, ...]
     records: int
     entries: tuple[int, ...]
-    written: int
-    left_out: int = 0
-    refused: tuple[Misfit, ...] = ()
+    applied: Applied
 
 
 def replay(
@@ -53,23 +51,18 @@ def replay(
     policy names another model or chunker than the collection was made with.
     """
     bound = bind(lineage, history=history, live=live)
-    live.follow(history)
+    applied = live.follow(history)
     days = covered_days(lineage, history=history, first=first, last=last)
-    records, entries, written = 0, list[int](), 0
-    left_out, refused = 0, list[Misfit]()
+    records, entries = 0, list[int]()
     for day in days:
         if on_day:
             on_day(day.name)
         commit = prepare_day(lineage, day, history=history, again=True, progress=progress)
         head = append_days(lineage, [commit], history=history, bound=bound)
-        applied: Applied = live.follow(history)
+        applied = applied.then(live.follow(history))
         records += commit.rows
         entries.append(head.number)
-        written += applied.written
-        left_out += applied.left_out
-        refused += applied.refused
-    names, some = tuple(day.name for day in days), tuple(refused[:NAMED])
-    return Replayed(names, records, tuple(entries), written, left_out, some)
+    return Replayed(tuple(day.name for day in days), records, tuple(entries), applied)
 
 
 def covered_days(lineage: Lineage, *, history: History, first: date, last: date) -> list[Day]:

@@ -60,7 +60,7 @@ def accept_schema(
         return Ingested(applied=done, unread=open_lines(history.repository, manifest, unread))
     _require_change(lineage, manifest, authority=authority)
     require_new_name(manifest, name)
-    live.follow(history)
+    left = live.follow(history)
     read = read_again(
         lineage, name, history=history, planned=manifest, progress=progress, on_day=on_day
     )
@@ -68,7 +68,7 @@ def accept_schema(
         used = frozenset(timeline.physical for timeline in manifest.timelines)
         physical = new_collection_beside(lineage, history=history, live=live, used=used)
     head = history.append("restore", _Schema(read, physical).at).head
-    return read.ingested(head, live.follow(history))
+    return read.ingested(head, left.then(live.follow(history)))
 
 
 def _known_manifest(lineage: Lineage, history: History) -> Manifest:

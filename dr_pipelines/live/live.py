@@ -19,7 +19,7 @@ from dr_pipelines.live.left_out import (
 )
 from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.details import AppliedDetail, Mentioned
-from dr_pipelines.model.misfit import Misfit
+from dr_pipelines.model.misfit import NAMED, Misfit
 from dr_pipelines.model.recovery_point import Manifest, SegmentRef, Timeline
 from dr_pipelines.planning.serving import way_back
 from dr_pipelines.protocols import Lease, VectorStore
@@ -41,6 +41,18 @@ class Applied:
     taken_over: tuple[int, ...] = ()
     left_out: int = 0
     refused: tuple[Misfit, ...] = ()
+
+    def then(self, later: "Applied") -> "Applied":
+        """Both results as one; of the records that the engine refused, some stay named."""
+        return Applied(
+            entries=(*self.entries, *later.entries),
+            written=self.written + later.written,
+            retained=tuple(dict.fromkeys((*self.retained, *later.retained))),
+            preimages=(*self.preimages, *later.preimages),
+            taken_over=(*self.taken_over, *later.taken_over),
+            left_out=self.left_out + later.left_out,
+            refused=(*self.refused, *later.refused)[:NAMED],
+        )
 
 
 @dataclass(frozen=True, slots=True)

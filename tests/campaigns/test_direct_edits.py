@@ -108,7 +108,8 @@ def test_a_replay_of_the_day_of_its_version_replaces_an_edit(world: World) -> No
 def test_a_replay_of_another_day_leaves_an_edit_alone(world: World) -> None:
     process = world.process()
     process.ingest()
-    process.replay(DAYS[0], DAYS[0])
+    done = process.replay(DAYS[0], DAYS[0])
+    assert done.applied.retained == ("a",)
     assert world.served() == {"a": (EDIT,)}
     assert preimages(process) == []
 

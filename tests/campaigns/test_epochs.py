@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from dr_pipelines.ingestion.epochs import accept_epoch
+from dr_pipelines.ingestion.ingest import Ingested
 from dr_pipelines.model.collection_policy import Authority
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.testing.world import (
@@ -16,6 +17,7 @@ from dr_pipelines.testing.world import (
     table_of,
 )
 from tests.campaigns.machine import new_world
+from tests.campaigns.test_races import commit_only
 
 
 def by_hand(world: World, document: str, text: str) -> None:
@@ -47,14 +49,27 @@ def rewrite(source: ListedSource, *documents: str) -> None:
         source.upsert(document, "second", at=START + timedelta(hours=hour))
 
 
-def accept(process: Process, authority: Authority, name: str = "second") -> None:
-    accept_epoch(
+def accept(process: Process, authority: Authority, name: str = "second") -> Ingested:
+    return accept_epoch(
         process.lineage,
         name,
         history=process.history,
         live=process.live,
         authority=authority,
     )
+
+
+def test_entries_that_an_earlier_run_left_unapplied_are_in_the_result() -> None:
+    world, source = new_world()
+    source.upsert("kept", "first", at=START)
+    world.process().ingest()
+    source.upsert("kept", "again", at=START + timedelta(days=1))
+    commit_only(world.process(), (START + timedelta(days=1)).date().isoformat())
+    process = world.process()
+    pending = process.history.head().pending
+    done = accept(process, "source")
+    assert len(pending) == 1
+    assert done.applied.entries == (*pending, *done.entries)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,20 @@ def test_a_replay_says_what_was_refused(
     assert "record 'c#000000': no crows here" in words
 
 
+def test_a_replay_says_what_it_left_alone(protected: Workplace) -> None:
+    store = duckdb_store(protected.directory / "stores")
+    name = store.aliases()["notes"]
+    rows = pa.Table.from_batches(list(store.scan(name, documents=["a"])))
+    by_hand = pa.array(["by hand"] * rows.num_rows, pa.string())
+    store.write(name, rows.set_column(rows.column_names.index("text"), "text", by_hand))
+    days = ("--from", "2026-01-05", "--to", "2026-01-05")  # an older version of the document
+    done = protected.dr("replay", "notes", *days)
+    assert "left alone, because they were edited in the store: a" in " ".join(done.out.split())
+    value = protected.dr("replay", "notes", *days, "--json").json
+    assert value["documents_kept_as_edited"] == ["a"]
+    assert value["applied"] == value["entries"]
+
+
 def test_of_many_losses_a_log_entry_names_some_and_says_how_many_more(
     protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,7 +185,7 @@ def test_a_replay_says_it_too() -> None:
         process.ingest()
         name = process.store.aliases()["notes"]
         process.store.write(name, table_of(()), replaces=["b"])
-    done = process.replay(START.date(), START.date())
+    done = process.replay(START.date(), START.date()).applied
     assert (done.left_out, [m.record for m in done.refused]) == (1, [ODD])
     assert shown(process) == ALL - {ODD}
 

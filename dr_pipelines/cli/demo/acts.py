@@ -185,7 +185,7 @@ def replay_days(story: Story) -> None:
         )
     story.tell.say(
         f"{len(done.days)} days, {number(done.records)} records embedded again; "
-        f"{done.written} documents differed in the store and were repaired"
+        f"{done.applied.written} documents differed in the store and were repaired"
     )
     _check_same(story)
 
