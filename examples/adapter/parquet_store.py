@@ -134,8 +134,10 @@ class Version:
 
     def __init__(self, driver: ParquetDriver, file: pq.ParquetFile, path: Path) -> None:
         self._driver, self._file, self._path = driver, file, path
-        self.label = decoded((file.schema_arrow.metadata or {}).get(b"label", b""), of=str(path))
-        self.contract = self.label.spec
+        label = decoded((file.schema_arrow.metadata or {}).get(b"label", b""), of=str(path))
+        name = path.name.removesuffix(SUFFIX)  # a copied file has the label of another
+        self.contract = label.spec.model_copy(update={"name": name})
+        self.label = label.model_copy(update={"spec": self.contract})
 
     def described(self) -> CollectionSpec:
         spec, first = self.contract, self._file.metadata.row_group(0).column(0)

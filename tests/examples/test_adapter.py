@@ -84,6 +84,18 @@ def test_a_description_says_what_the_file_is(tmp_path: Path) -> None:
     assert store.describe("tuned").engine["parquet"] == {"storage": {"compression": "ZSTD"}}
 
 
+def test_a_write_to_a_copied_file_leaves_the_original_alone(tmp_path: Path) -> None:
+    store = parquet_store(tmp_path)
+    store.create(SPEC)
+    store.write(SPEC.name, table(*document("a", chunks=2)))
+    (tmp_path / "copy.parquet").write_bytes((tmp_path / f"{SPEC.name}.parquet").read_bytes())
+    assert store.describe("copy").name == "copy"
+    store.write("copy", table(*document("b", chunks=1)), replaces=["a"])
+    store.build_index("copy")
+    assert contents(store) == expected(*document("a", chunks=2))
+    assert contents(store, "copy") == expected(*document("b", chunks=1))
+
+
 def test_a_compression_that_is_not_there_is_refused(tmp_path: Path) -> None:
     store = parquet_store(tmp_path)
     with pytest.raises(InvalidRequest, match="expected a compression of ZSTD"):

@@ -15,7 +15,7 @@ from dr_pipelines.stores.duckdb.files import ROW_GROUP
 from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.testing.store_contract import VectorStoreContract
-from dr_pipelines.testing.store_samples import CONFIGURED, SPEC
+from dr_pipelines.testing.store_samples import CONFIGURED, SPEC, contents, document, expected, table
 
 
 class TestDuckDB(VectorStoreContract):
@@ -53,6 +53,20 @@ def test_a_file_that_goes_between_two_looks_is_none(
         assert (store.change_token(SPEC.name), store.status(SPEC.name)) == (token, status)
         with pytest.raises(NotFound, match=SPEC.name):
             store.change_token("gone")
+
+
+def test_a_copied_file_is_described_by_its_own_name(tmp_path: Path) -> None:
+    store = duckdb_store(tmp_path)
+    store.create(SPEC)
+    store.write(SPEC.name, table(*document("a", chunks=2)))
+    with store.driver.files.alone(SPEC.name) as connection:
+        connection.execute("CHECKPOINT collection")
+    original = store.driver.files.path(SPEC.name)
+    store.driver.files.path("copy").write_bytes(original.read_bytes())
+    assert store.describe("copy") == store.describe(SPEC.name).model_copy(update={"name": "copy"})
+    store.write("copy", table(*document("b", chunks=1)), replaces=["a"])
+    assert contents(store) == expected(*document("a", chunks=2))
+    assert contents(store, "copy") == expected(*document("b", chunks=1))
 
 
 def test_a_catalog_of_no_directory_is_empty(tmp_path: Path) -> None:

@@ -188,7 +188,8 @@ class DuckDBCollection:
         self._name = name
         self._stamp = driver.stamp(name)  # before a transaction: what comes later is not in it
         self.label = _label(connection, name)
-        self.contract = self.label.spec
+        # a copied file has the label of another
+        self.contract = self.label.spec.model_copy(update={"name": name})
 
     def described(self) -> CollectionSpec:
         return self.contract
