@@ -11,13 +11,30 @@ MEMORY = Path("/dev/shm")
 ROOM_BYTES = 4 << 30
 ROOT = "PYTEST_DEBUG_TEMPROOT"
 FAILED = pytest.StashKey[bool]()
+ON_DISK = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let `tmp_path` lie in memory, unless somebody said where. Tests of lost power play it:
     none needs a disk, and waiting for one took longer than many a test."""
-    if config.option.basetemp is None and ROOT not in os.environ and _has_room(MEMORY):
+    if config.option.basetemp is not None or ROOT in os.environ:
+        return
+    if _has_room(MEMORY):
         os.environ[ROOT] = str(MEMORY)
+    else:
+        config.stash[ON_DISK] = True
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say why this run may have taken longer than others."""
+    if config.stash.get(ON_DISK, False):
+        terminalreporter.write_line(
+            f"ON DISK: directories of tests were not in memory: {MEMORY} is not there, may not be "
+            f"used, or has less than {ROOM_BYTES >> 30} GiB free",
+            yellow=True,
+        )
 
 
 def _has_room(directory: Path) -> bool:
@@ -39,8 +56,8 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Empty the directory of a test that passed. It stays itself: no other test gets its name, by
-    which this process may remember what it held."""
+    """Empty the directory of a test that passed. The directory stays, so that no later test is
+    given its path: libraries keep what they read in this process by path."""
     arguments: dict[str, object] = getattr(item, "funcargs", {})  # gone once all is torn down
     directory = arguments.get("tmp_path")
     yield
