@@ -119,7 +119,7 @@ def _lines(collection: str, report: "Ingested") -> Iterator[str]:
 
 
 def applied_lines(applied: "Applied") -> Iterator[str]:
-    """What of the log the store does not have: edited documents, and refused records."""
+    """Lines on what the store does not have of the log: edited documents, and refused records."""
     from dr_pipelines.cli.console import some
 
     if applied.retained:

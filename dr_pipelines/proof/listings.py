@@ -26,8 +26,8 @@ def listings(
     if isinstance(detail, NativeEvidence):
         yield detail.listing, partial(kept_version, repository, entry, detail)
     if isinstance(detail, CanariesEvidence):
-        kept = named_object(entry, detail.canaries)
-        yield kept.key, partial(read_canaries, repository, kept)
+        reference = named_object(entry, detail.canaries)
+        yield reference.key, partial(read_canaries, repository, reference)
     if manifest.canaries is not None:
         yield manifest.canaries.key, partial(read_canaries, repository, manifest.canaries)
     if manifest.left_out is not None:

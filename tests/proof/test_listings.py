@@ -40,7 +40,7 @@ def native(listing: ObjectRef) -> NativeEvidence:
     )
 
 
-def told(canaries: ObjectRef) -> CanariesEvidence:
+def detail_of(canaries: ObjectRef) -> CanariesEvidence:
     return CanariesEvidence(
         canaries=canaries.key, model="a", component=1.0, cosine=1.0, reason="a test"
     )
@@ -58,7 +58,7 @@ def test_a_list_that_is_none_is_found(kind: str, value: Any) -> None:
     elif kind == "canaries":
         entry = logged(home, manifest(canaries=CanariesRef(**ref.model_dump())), REFUSED)
     elif kind == "canaries told":
-        entry = logged(home, manifest(), told(ref), ref)
+        entry = logged(home, manifest(), detail_of(ref), ref)
     else:
         entry = logged(home, manifest(accepted=ref), REFUSED)
         with pytest.raises(Damaged, match=r"does not list lines that were let go"):
@@ -80,7 +80,7 @@ def test_a_list_that_is_named_and_not_kept_is_found(kind: str) -> None:
     details: dict[str, Detail] = {
         "native": native(ref),
         "accepted": AcceptedEvidence(listing=ref.key, lines=1, reason="a test", by="a"),
-        "canaries": told(ref),
+        "canaries": detail_of(ref),
     }
     body = Body(manifest=write_manifest(home, manifest()), detail=details[kind])
     home.log("books").append("evidence", lambda _: Draft(1, body))

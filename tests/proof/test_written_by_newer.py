@@ -1,4 +1,4 @@
-"""What only a newer version reads is a finding, or passed over where it is not needed: it ends no
+"""An object of a newer version is a finding, or passed over where it is not needed: it ends no
 report, no audit and no restore that does without it."""
 
 import json
@@ -85,10 +85,10 @@ def test_an_entry_is_a_finding_of_verification(process: Process, level: int, beh
 
 
 def test_an_object_is_a_finding_of_the_proof_of_a_backup(process: Process) -> None:
-    kept = process.repository.put("notes/evidence/later/0.json", b"{}")
-    append(process, None, kept.model_copy(update=NEWER))
+    evidence = process.repository.put("notes/evidence/later/0.json", b"{}")
+    append(process, None, evidence.model_copy(update=NEWER))
     findings = check_restorable(process.history, process.point()).findings
-    assert [(f.key, "crypto:later" in f.problem) for f in findings] == [(kept.key, True)]
+    assert [(f.key, "crypto:later" in f.problem) for f in findings] == [(evidence.key, True)]
 
 
 def test_a_state_is_a_finding_of_the_proof_of_a_backup(process: Process) -> None:
@@ -129,14 +129,14 @@ def test_canaries_do_not_keep_a_search_from_its_answer(process: Process) -> None
     assert manifest.canaries is not None
     newer = manifest.canaries.model_copy(update=NEWER)
     for canaries, proven in ((manifest.canaries, "canaries"), (newer, "fingerprint")):
-        found = query_vector(
+        result = query_vector(
             "words",
             embedder,
             light=Light(embedder),
             manifest=manifest.model_copy(update={"canaries": canaries}),
             repository=process.repository,
         )
-        assert (found.runtime, found.proven) == ("numpy", proven)
+        assert (result.runtime, result.proven) == ("numpy", proven)
 
 
 def test_a_log_that_is_only_read_leaves_a_refusal_as_it_is(process: Process) -> None:
