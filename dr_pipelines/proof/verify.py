@@ -33,7 +33,7 @@ from dr_pipelines.repository import digest
 from dr_pipelines.repository.checkpoints import read_documents
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.prefetch import map_concurrently
-from dr_pipelines.repository.reachability import reachable
+from dr_pipelines.repository.reachability import attached, reachable
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     read_chunks,
@@ -112,6 +112,8 @@ class _Walk:
         self.findings: list[Finding] = []
         self.specs: dict[str, CollectionSpec] = {}
         self.lists: dict[str, Callable[[], object]] = {}
+        self.last: tuple[ObjectRef, Manifest] | None = None
+        self.walked: set[ObjectRef] = set()
 
     def every_point(self) -> None:
         newest: RecoveryPoint | None = None
@@ -142,19 +144,30 @@ class _Walk:
             self.findings.append(Finding(f"{self.history.collection}/log", str(error)))
 
     def manifest(self, entry: LogEntry) -> Manifest | None:
+        """The manifest of an entry, read once for all entries in a row that name it."""
+        ref = entry.body.manifest
         try:
-            return self.history.manifest_of(entry)
+            if self.last is None or self.last[0] != ref:
+                self.last = (ref, self.history.manifest_of(entry))
         except (Damaged, Refused) as error:
-            self.findings.append(Finding(entry.body.manifest.key, str(error)))
+            self.findings.append(Finding(ref.key, str(error)))
             return None
+        return self.last[1]
 
     def collect(self, entry: LogEntry, manifest: Manifest) -> None:
-        """Note what an entry refers to. Pages that cannot be read are findings."""
+        """Note what an entry refers to: its manifest with its pages once, for all that name it.
+        Pages that cannot be read are findings."""
+        walked = entry.body.manifest in self.walked
         try:
-            for ref in reachable(self.repository, entry, manifest):
+            for ref in (
+                attached(self.repository, entry)
+                if walked
+                else reachable(self.repository, entry, manifest)
+            ):
                 self.seen.setdefault(ref.key, ref)
                 self.specs.setdefault(ref.key, manifest.spec)
             self.lists |= dict(listings(self.repository, entry, manifest))
+            self.walked.add(entry.body.manifest)
         except (Damaged, Refused) as error:
             self.findings.append(Finding(entry.body.manifest.key, str(error)))
 

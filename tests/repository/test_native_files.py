@@ -12,28 +12,13 @@ from dr_pipelines.model.recovery_point import KeptVersion, Manifest, Sealed
 from dr_pipelines.repository.history import History, NextEntry
 from dr_pipelines.repository.json_codec import seal_json
 from dr_pipelines.repository.native_files import files_kept_before, kept_for
+from dr_pipelines.testing.blob_faults import Recording, replace
 from tests.repository.builders import REFUSED, manifest, repository
-
-
-class Recording(MemoryBlobStore):
-    """Remembers what was read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: list[str] = []
-
-    def read(self, key: str, range: tuple[int, int] | None = None) -> bytes:
-        self.reads.append(key)
-        return super().read(key, range)
-
-    def replace(self, key: str, data: bytes) -> None:
-        self.delete(key)
-        self.create(key, data)
 
 
 @pytest.fixture
 def blobs() -> Recording:
-    return Recording()
+    return Recording(MemoryBlobStore())
 
 
 @pytest.fixture
@@ -77,7 +62,7 @@ def of_a_later_format(history: History, blobs: Recording) -> None:
     key = history.log.key(4)
     value = json.loads(blobs.read(key))
     del value["checksum"]
-    blobs.replace(key, seal_json({**value, "v": 2}))
+    replace(blobs, key, seal_json({**value, "v": 2}))
 
 
 def with_a_sealed_listing(history: History, blobs: Recording) -> None:
@@ -86,7 +71,7 @@ def with_a_sealed_listing(history: History, blobs: Recording) -> None:
     objects = tuple(ref.model_copy(update={"crypto": sealed}) for ref in entry.body.objects)
     body = entry.body.model_copy(update={"objects": objects})
     value = entry.model_copy(update={"body": body}).model_dump(mode="json")
-    blobs.replace(history.log.key(4), seal_json(value))
+    replace(blobs, history.log.key(4), seal_json(value))
 
 
 SPOILED: list[Callable[[History, Recording], None]] = [
@@ -115,7 +100,7 @@ def kept(history: History, number: int) -> KeptVersion:
 
 def test_listings_of_other_files_are_not_fetched(history: History, blobs: Recording) -> None:
     keep(history, 3, engine="other")
-    blobs.reads.clear()
+    blobs.calls.clear()
     assert kept_for(history, history.point(1), engine="memory") is not None
     assert files_kept_before(history, "books@2") == ()
-    assert sum("/evidence/native/" in key for key in blobs.reads) == 1
+    assert sum("/evidence/native/" in call.key for call in blobs.calls) == 1
