@@ -224,7 +224,7 @@ class PgvectorStore:
                 *restorable_notes(session, spec),
                 *code_notes(session, found.table),
             )
-        return (*comes_back(self, name), *notes)
+        return (*comes_back(spec, self), *notes)
 
     def misfits(self, spec: CollectionSpec, batch: pa.Table | pa.RecordBatch) -> Misfits:
         return misfits_of(batch, chain(value_problems(batch, spec), kept_problems(batch, spec)))

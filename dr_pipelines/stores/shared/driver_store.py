@@ -76,8 +76,9 @@ class DriverStore(Generic[D]):
         return followed(name, self._driver.aliases.target, self._driver.change_token)
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
-        notes = self._followed(name, lambda found: tuple(found.notes()))
-        return (*comes_back(self, name), *notes)
+        return self._followed(
+            name, lambda found: (*comes_back(found.described(), self), *found.notes())
+        )
 
     def misfits(self, spec: CollectionSpec, batch: "pa.Table | pa.RecordBatch") -> Misfits:
         known = self._driver.check(batch, spec)

@@ -88,16 +88,16 @@ class Native:
     replicas: bool = False
 
 
-def comes_back(store: VectorStore, name: str) -> tuple[Note, ...]:
-    """Notes of the store's own `fit` on a collection that it holds, which are not in force already:
-    parts that would be made otherwise, and parts of its own section that are not made, or run code.
+def comes_back(spec: CollectionSpec, store: VectorStore) -> tuple[Note, ...]:
+    """Notes of the store's own `fit` on the description of a collection that it holds, which are
+    not in force already: parts that would be made otherwise, and parts of its own section that are
+    not made, or run code.
 
     That a collection has no index here, or that policies of another engine are not in force, was
     so when it was backed up: it comes back as it was. So were parts that the engine does not
     report: they are in the label alone.
     """
-    spec, engine = store.describe(name), namespace(store.engine)
-    fit = store.fit(spec)
+    fit, engine = store.fit(spec), namespace(store.engine)
     compared = compare_parts(spec, fit.spec, engine=engine)
     changed = [found.part for found in compared if not found.unreported]
     silent = spec.engine.get(engine, {}).get(UNREPORTED, [])
