@@ -13,7 +13,7 @@ from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.driver import OpenCollection, Use, absent
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.stores.shared.fitting import fit_exact
@@ -66,6 +66,9 @@ class MemoryDriver:
 
     def names(self) -> Iterable[str]:
         return list(self.held)
+
+    def inventory(self) -> tuple[Listed, ...]:
+        return tuple(map(Listed, sorted(self.names())))
 
     def exists(self, name: str) -> bool:
         return name in self.held

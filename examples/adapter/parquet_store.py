@@ -27,7 +27,7 @@ from dr_pipelines.model.collection import (
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.batches import in_order_of_id
 from dr_pipelines.stores.shared.driver import Use, absent
 from dr_pipelines.stores.shared.driver_store import DriverStore
@@ -60,6 +60,9 @@ class ParquetDriver:
 
     def names(self) -> Iterable[str]:
         return [path.name.removesuffix(SUFFIX) for path in self.directory.glob(f"*{SUFFIX}")]
+
+    def inventory(self) -> tuple[Listed, ...]:
+        return tuple(map(Listed, sorted(self.names())))
 
     def exists(self, name: str) -> bool:
         return name in self.names()

@@ -18,7 +18,7 @@ from dr_pipelines.host.permissions import make_directory
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.query import Hit, reciprocal_rank_fusion
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.duckdb import keywords, sql
 from dr_pipelines.stores.duckdb.files import (
     ROW_GROUP,
@@ -84,6 +84,9 @@ class DuckDBDriver:
 
     def names(self) -> Iterable[str]:
         return self.files.names()
+
+    def inventory(self) -> tuple[Listed, ...]:
+        return tuple(map(Listed, sorted(self.names())))
 
     def exists(self, name: str) -> bool:
         return self.files.path(name).exists()

@@ -12,7 +12,7 @@ from dr_pipelines.errors import AlreadyExists, NotFound, Unavailable
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
 from dr_pipelines.model.query import Hit
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.milvus import (
     access,
     aliases,
@@ -64,6 +64,9 @@ class MilvusDriver:
 
     def names(self) -> Iterable[str]:
         return map(names.from_native, self._native_names())
+
+    def inventory(self) -> tuple[Listed, ...]:
+        return tuple(map(Listed, sorted(self.names())))
 
     def exists(self, name: str) -> bool:
         native = names.to_native(name)

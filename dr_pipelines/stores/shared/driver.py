@@ -14,7 +14,7 @@ from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.query import Hit
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.label import Label
 from dr_pipelines.stores.shared.misfits import Batch, Problem
 from dr_pipelines.stores.shared.requests import Request
@@ -122,6 +122,10 @@ class Driver(Protocol):
 
     def names(self) -> Iterable[str]:
         """Those of collections."""
+        ...
+
+    def inventory(self) -> tuple[Listed, ...]:
+        """As `Inventory` has it: `names`, and what looks like a collection and is none."""
         ...
 
     def exists(self, name: str) -> bool:

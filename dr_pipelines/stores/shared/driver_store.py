@@ -10,7 +10,7 @@ from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import Inventory, Listed, Progress
+from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.batches import checked_batch
 from dr_pipelines.stores.shared.driver import Driver, OpenCollection, Use, absent
 from dr_pipelines.stores.shared.exact import search_exactly
@@ -56,9 +56,7 @@ class DriverStore(Generic[D]):
         return sorted(self._driver.names())
 
     def inventory(self) -> tuple[Listed, ...]:
-        if isinstance(self._driver, Inventory):
-            return self._driver.inventory()
-        return tuple(map(Listed, self.collections()))
+        return self._driver.inventory()
 
     def aliases(self) -> dict[str, str]:
         return dict(sorted(self._driver.aliases.all().items()))
