@@ -102,7 +102,7 @@ def restore_collection(
     progress = TextReport(context.log, dr_project.elapsed).texts
     done = run_recovery(plan, resources, progress=progress)
     for line in interruption_lines(done):
-        context.log.info(line)
+        context.log.info(displayed(line))
     for line in recovery_lines(done):
         context.log.warning(displayed(line))
     steps = _next_steps(done, opened, dr_project.policies)
@@ -216,6 +216,8 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "switched": done.switched,
         "interrupted": done.interrupted or "",
         "earlier_seconds": round(total_seconds(done.earlier), 3),
+        "dropped_seconds": round(total_seconds(done.dropped), 3),
+        "unrecorded": displayed(done.unrecorded or ""),
         "seconds": round(sum(phase.seconds for phase in done.phases), 3),
         **phases,
         **digest_metadata(done.digests),

@@ -188,7 +188,8 @@ class Recovery:
     `left_out` counts records that the engine refused, `refused` names the first of them: they
     stay in the recovery point. `same_model`: the vectors are those of the point, or were made
     again as those were. `earlier` are the phases of runs before it that were interrupted, the
-    last of them in `interrupted`.
+    last of them in `interrupted`; `dropped` are those whose work was gone and was done again.
+    `unrecorded` is why this machine's record of phases may lack some.
     """
 
     plan: Plan
@@ -203,6 +204,8 @@ class Recovery:
     same_model: bool = True
     earlier: tuple[Phase, ...] = ()
     interrupted: str | None = None
+    dropped: tuple[Phase, ...] = ()
+    unrecorded: str | None = None
     findings: tuple[PartFinding, ...] = ()
     left_out: int = 0
     refused: tuple[Misfit, ...] = ()

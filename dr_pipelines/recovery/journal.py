@@ -18,24 +18,25 @@ LIMIT_BYTES = 1 << 20
 class Journal(Protocol):
     """The record of each recovery that has not ended yet, by where it builds."""
 
-    def last(self, plan: Plan) -> RunRecord:
-        """The record of earlier runs of a plan; an empty one where there was none."""
+    def last(self, plan: Plan) -> tuple[RunRecord, str | None]:
+        """The record of earlier runs of a plan, and why it cannot be read. It is empty then, and
+        where there was none."""
         ...
 
-    def keep(self, plan: Plan, record: RunRecord) -> None:
-        """Replace the record of a plan."""
+    def keep(self, plan: Plan, record: RunRecord) -> str | None:
+        """Replace the record of a plan; returns why that could not be done."""
         ...
 
-    def end(self, plan: Plan) -> None:
-        """Forget a plan that was carried out to its end."""
+    def end(self, plan: Plan) -> str | None:
+        """Forget a plan that was carried out to its end; returns why that could not be done."""
         ...
 
 
 class NoJournal:
     """For who needs no record: a benchmark, a test of something else."""
 
-    def last(self, plan: Plan) -> RunRecord:
-        return RunRecord(origin=plan.origin)
+    def last(self, plan: Plan) -> tuple[RunRecord, str | None]:
+        return RunRecord(origin=plan.origin), None
 
     def keep(self, plan: Plan, record: RunRecord) -> None:
         pass
@@ -52,27 +53,42 @@ class FileJournal:
         self._directory = directory
         self._access = access
 
-    def last(self, plan: Plan) -> RunRecord:
-        empty = RunRecord(origin=plan.origin)
+    def last(self, plan: Plan) -> tuple[RunRecord, str | None]:
+        path, empty = self._path(plan), RunRecord(origin=plan.origin)
         try:
-            with self._path(plan).open("rb") as file:
+            with path.open("rb") as file:
                 record = RunRecord.model_validate_json(file.read(LIMIT_BYTES))
-        except (OSError, ValidationError):
-            return empty
-        return record if record.origin == plan.origin else empty
+        except FileNotFoundError:
+            return empty, None
+        except OSError as error:
+            return empty, f"{path} cannot be read: {error.strerror}"
+        except ValidationError:
+            return empty, f"{path} is no record"
+        if record.origin != plan.origin:
+            return empty, f"{path} is the record of another restore"
+        return record, None
 
-    def keep(self, plan: Plan, record: RunRecord) -> None:
+    def keep(self, plan: Plan, record: RunRecord) -> str | None:
         path = self._path(plan)
         new = path.with_suffix(f".{os.getpid()}.tmp")
-        with suppress(OSError):
+        try:
             make_directory(path.parent, self._access)
             new.write_bytes(record.canonical())
             new.chmod(self._access.file_mode)
             new.replace(path)  # not synced: after a power cut the times of a phase are missing
+        except OSError as error:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+            return f"{path} cannot be written: {error.strerror}"
+        return None
 
-    def end(self, plan: Plan) -> None:
-        with suppress(OSError):
-            self._path(plan).unlink(missing_ok=True)
+    def end(self, plan: Plan) -> str | None:
+        path = self._path(plan)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            return f"{path} cannot be removed: {error.strerror}"
+        return None
 
     def _path(self, plan: Plan) -> Path:
         place = "\0".join((plan.collection, plan.store, plan.physical))

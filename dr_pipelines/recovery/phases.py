@@ -15,11 +15,16 @@ CREATING = ("schema", "files")
 
 class Stopwatch:
     """Times the phases of a run, and records each as it begins and ends. `earlier` is the record of
-    runs of the same plan that did not come to their end."""
+    runs of the same plan that did not come to their end, without the phases `dropped`, whose work
+    is not there any more. `unrecorded` is the first reason why a record could not be read or
+    kept."""
 
     def __init__(self, plan: Plan, journal: Journal) -> None:
         self.phases: list[Phase] = []
-        self.earlier: RunRecord = _of_what_is_there(journal.last(plan), plan)
+        record, self.unrecorded = journal.last(plan)
+        self.earlier: RunRecord = _of_what_is_there(record, plan)
+        there = self.earlier.phases
+        self.dropped = tuple(phase for phase in record.phases if phase not in there)
         self._plan = plan
         self._journal = journal
 
@@ -42,12 +47,14 @@ class Stopwatch:
 
     def end(self) -> None:
         """The plan is carried out."""
-        self._journal.end(self._plan)
+        kept = self._journal.end(self._plan)
+        self.unrecorded = self.unrecorded or kept
 
     def _record(self, running: str | None) -> None:
         phases = (*self.earlier.phases, *self.phases)
         record = RunRecord(origin=self._plan.origin, phases=phases, running=running)
-        self._journal.keep(self._plan, record)
+        kept = self._journal.keep(self._plan, record)
+        self.unrecorded = self.unrecorded or kept
 
 
 def _of_what_is_there(record: RunRecord, plan: Plan) -> RunRecord:

@@ -104,12 +104,23 @@ def vectors_phrase(done: Recovery) -> str:
 
 
 def interruption_lines(done: Recovery) -> list[str]:
-    """Phases that earlier runs of the same plan completed, where one was interrupted."""
-    if not done.earlier and done.interrupted is None:
-        return []
-    phases = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in done.earlier) or "nothing"
-    where = f"; interrupted in {done.interrupted}" if done.interrupted else ""
-    return [f"an earlier run did: {phases}{where}"]
+    """Phases that earlier runs of the same plan completed, where one was interrupted; those of
+    them that had to be done again, and what is not known of them."""
+    lines = []
+    if done.earlier or done.interrupted is not None:
+        where = f"; interrupted in {done.interrupted}" if done.interrupted else ""
+        lines.append(f"an earlier run did: {_timed(done.earlier) or 'nothing'}{where}")
+    if done.dropped:
+        lines.append(
+            f"done again, because what an earlier run made is gone: {_timed(done.dropped)}"
+        )
+    if done.unrecorded:
+        lines.append(f"times of earlier or later runs may be missing: {done.unrecorded}")
+    return lines
+
+
+def _timed(phases: Sequence[Phase]) -> str:
+    return ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in phases)
 
 
 def recovery_lines(done: Recovery) -> list[str]:
@@ -203,6 +214,8 @@ def recovery_value(done: Recovery) -> dict[str, Any]:
         "phases": [asdict(phase) for phase in done.phases],
         "earlier": [asdict(phase) for phase in done.earlier],
         "interrupted": done.interrupted,
+        "dropped": [asdict(phase) for phase in done.dropped],
+        "unrecorded": done.unrecorded,
         "seconds": total_seconds(done.phases),
     }
 

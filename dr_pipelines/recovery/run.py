@@ -1,7 +1,7 @@
 """A plan carried out: build beside, prove, then switch. Nothing is ever restored over a collection
 being served, and nothing is served that was not read back and found equal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
 from dr_pipelines.live.left_out import write_left_out
@@ -44,7 +44,7 @@ def run_recovery(plan: Plan, resources: Resources, *, progress: Progress | None 
         watch = Stopwatch(plan, resources.journal)
         recovery = _Run(plan, resources, point, progress, watch).through()
         watch.end()
-        return recovery
+        return replace(recovery, unrecorded=watch.unrecorded)
 
 
 def _require_planned(plan: Plan, resources: Resources) -> None:
@@ -133,6 +133,7 @@ class _Run:
             embedded=expected.embedded,
             earlier=self.watch.earlier.phases,
             interrupted=self.watch.earlier.running,
+            dropped=self.watch.dropped,
             same_model=expected.manifest.provenance == self.point.manifest.provenance,
             findings=compare_parts(plan.spec, described, engine=engine),
             left_out=make.left.total,

@@ -1,5 +1,7 @@
 """Phases are recorded on this machine as they go; the log gets them once, at the end."""
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from dr_pipelines.model.recovery import Recovery, Route, RunRecord
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery.journal import FileJournal
 from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.report import interruption_lines, recovery_value
 from dr_pipelines.recovery.run import run_recovery
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
@@ -104,7 +107,7 @@ def test_a_recovery_that_was_not_interrupted_says_nothing_of_earlier_runs(
     process: Process, tmp_path: Path
 ) -> None:
     done = restored(process, tmp_path / "recoveries")
-    assert (done.earlier, done.interrupted) == ((), None)
+    assert (done.earlier, done.interrupted, interruption_lines(done)) == ((), None, [])
 
 
 def test_the_time_of_what_was_dropped_since_is_not_counted(
@@ -117,6 +120,10 @@ def test_the_time_of_what_was_dropped_since_is_not_counted(
     process.store.drop(half)
     done = restored(process, place)
     assert (done.earlier, done.interrupted) == ((), None)
+    assert [phase.name for phase in done.dropped] == ["schema", "records", "index"]
+    (line,) = interruption_lines(done)
+    assert line.startswith("done again, because what an earlier run made is gone: schema 0.")
+    assert [phase["name"] for phase in recovery_value(done)["dropped"]] == PHASES[:3]
     made = process.point().manifest.current.made
     assert made is not None
     assert made.phases == {phase.name: phase.seconds for phase in done.phases[:-1]}
@@ -132,6 +139,7 @@ def test_the_time_of_embedding_is_counted_whatever_became_of_the_collection(
     process.store.drop(half)
     done = restored(process, place, route=Route.REPLAY)
     assert [phase.name for phase in done.earlier] == ["embed"]
+    assert [phase.name for phase in done.dropped] == ["schema", "records"]
     assert done.interrupted is None
 
 
@@ -146,13 +154,49 @@ def test_what_is_no_record_of_the_plan_is_as_if_there_were_none(
     file.write_text(text)
     done = restored(process, place)
     assert (done.earlier, done.interrupted, done.bit_identical) == ((), None, True)
+    assert interruption_lines(done) == [
+        f"times of earlier or later runs may be missing: {done.unrecorded}"
+    ]
+    assert str(file) in recovery_value(done)["unrecorded"]
 
 
 def test_a_machine_that_cannot_record_recovers_all_the_same(
     process: Process, tmp_path: Path
 ) -> None:
     (tmp_path / "recoveries").write_text("in the way")
-    assert restored(process, tmp_path / "recoveries").bit_identical
+    done = restored(process, tmp_path / "recoveries")
+    assert done.bit_identical
+    (line,) = interruption_lines(done)
+    assert line.endswith("cannot be read: Not a directory")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("write_bytes", "cannot be written"),
+        ("chmod", "cannot be written"),
+        ("replace", "cannot be written"),
+        ("unlink", "cannot be removed"),
+    ],
+)
+def test_a_record_that_cannot_be_kept_is_said_and_leaves_nothing_half_written(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, message: str
+) -> None:
+    place, usual = tmp_path / "recoveries", getattr(Path, call)
+
+    def full(path: Path, *rest: Any, **more: Any) -> Any:
+        if path.parent != place:
+            return usual(path, *rest, **more)
+        if call == "write_bytes":
+            usual(path, rest[0][:3])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, call, full)
+    done = restored(process, place)
+    (line,) = interruption_lines(done)
+    assert message in line
+    assert line.endswith("No space left on device")
+    assert list(place.glob("*.tmp")) == []
 
 
 def test_a_recovery_that_does_not_switch_writes_nothing_to_the_repository(
