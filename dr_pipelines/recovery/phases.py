@@ -47,14 +47,14 @@ class Stopwatch:
 
     def end(self) -> None:
         """The plan is carried out."""
-        kept = self._journal.end(self._plan)
-        self.unrecorded = self.unrecorded or kept
+        reason = self._journal.end(self._plan)
+        self.unrecorded = self.unrecorded or reason
 
     def _record(self, running: str | None) -> None:
         phases = (*self.earlier.phases, *self.phases)
         record = RunRecord(origin=self._plan.origin, phases=phases, running=running)
-        kept = self._journal.keep(self._plan, record)
-        self.unrecorded = self.unrecorded or kept
+        reason = self._journal.keep(self._plan, record)
+        self.unrecorded = self.unrecorded or reason
 
 
 def _of_what_is_there(record: RunRecord, plan: Plan) -> RunRecord:
