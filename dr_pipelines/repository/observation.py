@@ -95,8 +95,9 @@ WHERE observed.id = rounded.id AND rounded.document_id IN (SELECT document_id FR
 @dataclass(frozen=True, slots=True)
 class Observed:
     """How much was read, and the sums of its digests. `rounded` records came back near a logged
-    vector, within the store's tolerance, and count as that vector. `held` records were left out of
-    a restore, are not in the store, and count as what the log says; they are not among `rows`."""
+    vector, within the store's tolerance, and count as that vector. `omitted` records were left out
+    of a restore, are not in the store, and count as what the log says; they are not among `rows`.
+    """
 
     rows: int
     content: str

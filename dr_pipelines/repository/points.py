@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from dr_pipelines.errors import InvalidRequest, NotFound
-from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint, SourcePosition
+from dr_pipelines.model.recovery_point import Head, Manifest, RecoveryPoint, SourcePosition
 from dr_pipelines.repository.history import History
 
 EXPECTED = "latest, log:N, seq:N or a time such as 2026-05-31 or 2026-05-31T10:00:00Z"
@@ -41,7 +41,10 @@ def at_position(history: History, position: int) -> RecoveryPoint:
     Answered from the newest point whose contiguous frontier has reached the position and which
     still holds every version back to it; edits seen in the store are no part of it.
     """
-    newest = history.latest()
+    return _at_position(history, history.latest(), position)
+
+
+def _at_position(history: History, newest: RecoveryPoint, position: int) -> RecoveryPoint:
     for point in _newest_first(history, newest):
         if point.manifest.epoch != newest.manifest.epoch:
             break  # positions of an earlier epoch mean something else; log:N still finds them
@@ -71,12 +74,18 @@ def points(history: History) -> Iterator[RecoveryPoint]:
 
 
 def _at_number(history: History, number: int) -> RecoveryPoint:
-    newest = history.latest()
-    if not 1 <= number <= newest.number:
+    head = _head(history)
+    if not 1 <= number <= head.number:
         raise NotFound(
-            f"{history.collection}: the log holds entries 1 to {newest.number}, not {number}"
+            f"{history.collection}: the log holds entries 1 to {head.number}, not {number}"
         )
-    return newest if number == newest.number else history.point(number)
+    return history.point(number)
+
+
+def _head(history: History) -> Head:
+    """The newest entry, without its manifest; raises `NotFound` for an empty log, as `latest`."""
+    head = history.head()
+    return head if head.number else history.latest().head
 
 
 def _newest_first(history: History, newest: RecoveryPoint) -> Iterator[RecoveryPoint]:
@@ -109,15 +118,14 @@ def _at_time(history: History, time: datetime) -> RecoveryPoint:
         raise NotFound(
             f"{history.collection}: the source says nothing at or before {time.isoformat()}"
         )
-    return at_position(history, position)
+    return _at_position(history, newest, position)
 
 
 def _logged_by(history: History, time: datetime) -> RecoveryPoint:
     """The newest entry at or before a time, by the clocks of those who wrote."""
-    newest = history.latest()
-    for entry in history.entries_back(newest.head):
+    for entry in history.entries_back(_head(history)):
         if entry.at <= time:
-            return _at_number(history, entry.i)
+            return history.point(entry.i)
     raise NotFound(
         f"{history.collection}: nothing was logged at or before {time.isoformat()}; the first "
         f"entry is of {entry.at.isoformat()}"

@@ -339,3 +339,16 @@ def test_in_the_logs_clock_a_time_is_the_newest_entry_at_or_before_it() -> None:
     assert [found(entry.at + second / 2) for entry in entries] == [1, 2, 3]
     with pytest.raises(NotFound, match=f"the first entry is of {entries[0].at.isoformat()[:19]}"):
         found(entries[0].at - second / 2)
+    with pytest.raises(NotFound, match=r"nothing is backed up yet"):
+        resolve(books(repository()), "2026-01-01", clock="log")
+
+
+def test_an_older_point_is_found_where_the_newest_manifest_is_lost() -> None:
+    home = repository()
+    older, _ = (commit(home, manifest(engine=engine)) for engine in ("test 1", "test 2"))
+    (entry, _), (last, _) = home.log("books").entries()
+    remove(home.blobs, last.body.manifest.key)
+    for at in ("log:1", entry.at.isoformat()):
+        assert resolve(books(home), at, clock="log").manifest == older
+    with pytest.raises(Damaged, match="is missing from"):
+        resolve(books(home), "latest")
