@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import Conflict, NotFound, Refused
+from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector.store import PgvectorStore
 from dr_pipelines.testing.store_samples import (
@@ -108,6 +109,38 @@ SWAP = """ALTER SCHEMA mine RENAME TO old; CREATE SCHEMA mine;
     CREATE TABLE mine.t (LIKE old.t); INSERT INTO mine.t SELECT * FROM old.t;
     CREATE INDEX ON mine.t ((body || public.trap(1)));
     GRANT ALL ON SCHEMA mine TO PUBLIC; GRANT ALL ON mine.t TO PUBLIC"""
+
+
+PARSED = {
+    "a domain": (
+        "CREATE DOMAIN d AS int;"
+        + PLAIN
+        + "ALTER TABLE t ADD CHECK (n <> ALL ('{7}'::d[]::int[]))",
+        "ALTER DOMAIN d ADD CHECK (trap(VALUE) <> '') NOT VALID",
+        "give it a check",
+    ),
+    "a composite type": (
+        "CREATE TYPE c AS (x int, y int);"
+        + PLAIN
+        + "ALTER TABLE t ADD CHECK ('(1,2)'::c IS NOT NULL)",
+        DOMAIN + "ALTER TYPE c DROP ATTRIBUTE y; ALTER TYPE c ADD ATTRIBUTE z d",
+        "give it a value with a check",
+    ),
+    "a column of a composite type": (
+        "CREATE TYPE c AS (x int, y int);"
+        + TABLE.format("c", "'(1,2)'", "'(2,1)'")
+        + "ALTER TABLE t ALTER n SET DEFAULT '(1,2)'",
+        DOMAIN + "ALTER TYPE c DROP ATTRIBUTE y; ALTER TYPE c ADD ATTRIBUTE z d",
+        "give it a value with a check",
+    ),
+    "a column of a table's row type": (
+        "CREATE TABLE c (x int, y int);"
+        + TABLE.format("c", "'(1,2)'", "'(2,1)'")
+        + "ALTER TABLE t ALTER n SET DEFAULT '(1,2)'",
+        DOMAIN + "ALTER TABLE c DROP y; ALTER TABLE c ADD z d",
+        "give it a value with a check",
+    ),
+}
 
 
 @contextmanager
@@ -337,18 +370,37 @@ def test_a_schema_of_others_may_not_stand_for_that_of_pgvector(
     assert not ran()
 
 
-def test_no_constant_of_a_domain_of_others_is_parsed(
-    ran: Ran, store: PgvectorStore, native: psycopg.Connection
+@pytest.mark.parametrize("kind", PARSED)
+def test_no_constant_of_a_type_that_others_may_change_is_parsed(
+    ran: Ran, store: PgvectorStore, native: psycopg.Connection, kind: str
 ) -> None:
-    check = "ALTER TABLE t ADD CHECK (n <> ALL ('{7}'::d[]::int[]))"
-    native.execute(("CREATE DOMAIN d AS int;" + PLAIN + check).encode())
+    made, what, may = PARSED[kind]
+    native.execute(made.encode())
     spec = store.describe("t").physical("copy")
-    what = "ALTER DOMAIN d ADD CHECK (trap(VALUE) <> '') NOT VALID"
+    notes = [note for note in store.compatibility("t") if note.outcome is Outcome.CODE]
+    assert any(f"who may {may} at any time" in note.consequence for note in notes)
     with before(r"\s*CREATE TEMPORARY VIEW", added(native, what)):
         found = store.definitions(spec, with_roles=False)
     assert found.unread
-    assert found.code
+    assert any(
+        call.reason == f"is a type of 'tenant', who may {may} at any time" for call in found.code
+    )
     assert not ran()
+
+
+def test_rows_of_a_table_itself_are_no_type_of_others(
+    store: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute((PLAIN + "ALTER TABLE t ADD CHECK (to_json(t.*) IS NOT NULL)").encode())
+    assert Outcome.CODE not in {note.outcome for note in store.compatibility("t")}
+    spec, rows = store.describe("t").physical("t@1-ab"), pa.Table.from_batches(store.scan("t"))
+    assert not store.definitions(spec, with_roles=False).code
+    store.create(spec)
+    store.write("t@1-ab", rows)
+    store.build_index("t@1-ab")
+    store.open_up("t@1-ab")  # it is the tenant's now
+    store.promote("t@1-ab", alias="served")
+    native.execute('RESET ROLE; DROP VIEW served; DROP TABLE "t@1-ab"; SET ROLE tenant')
 
 
 def test_a_type_in_a_text_is_consented_to(

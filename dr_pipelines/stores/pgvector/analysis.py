@@ -125,7 +125,7 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
     later = tuple(_changeable(session, slots))
     if reading and not accepted:
         unread = "parsing them would already run it: what else they do is not analysed"
-        return Analysis((*reading, *later), spec, {}, unread)
+        return Analysis(tuple(dict.fromkeys((*reading, *later))), spec, {}, unread)
     calls, replaced = [*reading, *later], dict[str, tuple[str, tuple[Call, ...]]]()
     with session.connection.transaction(force_rollback=True):
         _stand_in(session, spec, name)
@@ -205,8 +205,6 @@ def _require_shape(slot: Slot) -> None:
 def _reading(session: Session, slots: list[Slot], armed: Armed) -> tuple[Call, ...]:
     """Calls that reading a value makes already: of a column's type, or of a type that an
     expression names, or may get by a function that takes one."""
-    if not armed.types:
-        return ()
     found = list[Call]()
     of_names = tuple(dict.fromkeys(c for called in armed.types.values() for c in called))
     for slot in slots:
@@ -214,6 +212,8 @@ def _reading(session: Session, slots: list[Slot], armed: Armed) -> tuple[Call, .
         if slot.kind == "type":
             number = _type(session, slot.text)
             called = armed.types.get(number or 0, ())
+            if number is not None:
+                called = (*called, *changeable_types(session, [number]))
         found += [Call(slot.caller, callee.name, callee.reason) for callee in called]
     return tuple(dict.fromkeys(found))
 

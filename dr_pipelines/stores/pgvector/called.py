@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.definitions import Call
-from dr_pipelines.stores.pgvector.catalog import Table
+from dr_pipelines.stores.pgvector.catalog import Table, held_tables
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import ENGINE
 from dr_pipelines.stores.pgvector.statements import oid, qualified
@@ -84,10 +84,11 @@ OF_COLUMNS = qualified(TREE + COLUMNS)
 def called(session: Session, table: Table) -> list[Call]:
     """Calls by expressions, triggers, operator classes and foreign keys of a table and its
     partitions that need consent; indexes that were never finished are not included."""
-    number = oid(table.id)
+    number, rows = oid(table.id), held_tables(session, table)
     found = list[Call]()
     for caller, tree in session.rows(OF_TREES.format(table=number)):
-        found += [Call(caller, c.name, c.reason) for c in callees(session, [tree or ""])]
+        called_by_it = callees(session, [tree or ""], rows=rows)
+        found += [Call(caller, c.name, c.reason) for c in called_by_it]
     for caller, function in session.rows(OF_CLASSES.format(table=number)):
         foreign = [c for c in functions_among(session, [function]) if c.reason == FOREIGN]
         found += [Call(caller, c.name, c.reason) for c in foreign]

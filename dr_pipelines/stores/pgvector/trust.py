@@ -85,9 +85,12 @@ CHECKS = qualified("""
 DOMAINS = qualified("""
     SELECT t.oid::int8 FROM pg_catalog.pg_type t
     JOIN pg_catalog.pg_roles r ON r.oid = t.typowner
-    WHERE t.typtype = 'd' AND NOT r.rolsuper AND r.rolname <> current_user
+    LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+    WHERE (t.typtype = 'd' OR c.relkind = 'c') AND NOT r.rolsuper AND r.rolname <> current_user
 """)
-"""Domains of others, who may give them a check between a look and the parse of a constant."""
+"""Domains and composite types of others, who may give them a check, or a value with one, between a
+look and the parse of a constant. Rows of tables are not among them: columns are called like tables
+everywhere, and no name would tell which of the two an expression means."""
 RANGES = qualified("""
     SELECT u.id::int8, pg_catalog.format('%I.%I', n.nspname, t.typname),
         r.rngsubdiff::oid::int8::text
@@ -132,12 +135,12 @@ OF_OTHERS = """, found (id) AS (
         SELECT u.id FROM pg_catalog.unnest({types}) AS u (id)
         UNION SELECT p.of FROM part p JOIN found f ON p.whole = f.id
     )
-    SELECT pg_catalog.format('%I.%I', n.nspname, t.typname), r.rolname, t.typtype = 'd'
+    SELECT pg_catalog.format('%I.%I', n.nspname, t.typname), r.rolname, t.typtype::text
     FROM found f JOIN pg_catalog.pg_type t ON t.oid = f.id AND t.typelem = 0::oid
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
     JOIN pg_catalog.pg_roles r ON r.oid = t.typowner
         AND NOT r.rolsuper AND r.rolname <> current_user
-    WHERE t.typtype = 'd' OR {json}
+    WHERE (t.typtype IN ('d', 'c') OR {json}) AND NOT t.typrelid = ANY ({rows})
     ORDER BY 1
 """
 BUILT_OF, CHANGEABLE = qualified(PARTS + WHOLES), qualified(PARTS + OF_OTHERS)
@@ -148,6 +151,9 @@ TAKING = qualified("""
     UNION SELECT o.oprname::text FROM pg_catalog.pg_operator o
     WHERE o.oprleft = ANY ({types}) OR o.oprright = ANY ({types})
 """)
+
+
+MAY = {"d": "give it a check", "c": "give it a value with a check"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +174,11 @@ class Armed:
     names: frozenset[str]
 
 
-def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
+def callees(
+    session: Session, trees: Iterable[str], *, rows: frozenset[int] = frozenset()
+) -> tuple[Callee, ...]:
     """Functions that expressions call and that need consent; expressions come as the server
-    keeps them, after its own parse (`pg_node_tree`)."""
+    keeps them, after its own parse (`pg_node_tree`). `rows` are the tables that they are of."""
     whole = "\n".join(trees)
     if not whole:
         return ()
@@ -187,22 +195,27 @@ def callees(session: Session, trees: Iterable[str]) -> tuple[Callee, ...]:
     armed = armed_types(session)
     for number in sorted(types & armed.types.keys()):
         found += armed.types[number]
-    found += changeable_types(session, types, json=makes_json)
+    found += changeable_types(session, types, json=makes_json, rows=rows)
     return tuple(dict.fromkeys(found))
 
 
 def changeable_types(
-    session: Session, types: Iterable[int], *, json: bool = False
+    session: Session,
+    types: Iterable[int],
+    *,
+    json: bool = False,
+    rows: frozenset[int] = frozenset(),
 ) -> Iterator[Callee]:
     """Types of others, among these and what they are built of, that may come to call something: no
-    lock keeps the owner of a domain from giving it a check or, where values become JSON, the owner
-    of a type from making a cast to json."""
+    lock keeps the owner of a domain from giving it a check, that of a composite type, or of another
+    table whose rows are one, from giving it a value with a check or, where values become JSON, the
+    owner of a type from making a cast to json. Types of the rows of some tables are passed over."""
     made = [number for number in types if number >= FIRST_MADE]
     if not made:
         return
-    query = CHANGEABLE.format(types=oids(made), json=sql.Literal(json))
-    for name, owner, is_domain in session.rows(query):
-        may = "give it a check" if is_domain else "make a cast of it to json"
+    query = CHANGEABLE.format(types=oids(made), json=sql.Literal(json), rows=oids(sorted(rows)))
+    for name, owner, kind in session.rows(query):
+        may = MAY.get(kind, "make a cast of it to json")
         yield Callee(name, f"is a type of {owner!r}, who may {may} at any time")
 
 
