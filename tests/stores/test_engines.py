@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.project.adapters import PolicyContext
+from dr_pipelines.project.proposal.subject import StoreSubject, subject_of
 from dr_pipelines.stores import engines
 from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
 from tests.engines import ENGINES
@@ -154,3 +156,5 @@ def test_an_engine_that_cannot_be_is_refused_by_the_name_of_its_package(
         engines.engines()
     assert "dr-strange" in str(refused.value)
     assert engines.find_scheme("duckdb") is not None  # those of this package work
+    subject = subject_of("duckdb:stores", PolicyContext(Path()))
+    assert subject == StoreSubject("duckdb:stores", "duckdb:stores", {})

@@ -114,7 +114,10 @@ def _from(base: Path, url: str) -> str:
 
 
 def _normalized(url: str) -> str:
-    """The URL with our scheme in place of the one that other programs write."""
+    """The URL with our scheme in place of the one that other programs write. One that is a store's
+    already needs no engine of another package, which may be broken."""
+    if engines.is_store_url(url):
+        return url
     changed = (scheme.normalized(url) for scheme in engines.schemes())
     return next((each for each in changed if each != url), url)
 
