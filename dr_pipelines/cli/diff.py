@@ -1,27 +1,18 @@
-"""Commands that answer questions: search, diff."""
+"""The command that compares two points: diff."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dr_pipelines.cli.options import (
-    AT,
-    POLICIES,
-    Collection,
-    Json,
-    Limit,
-    Policies,
-)
+from dr_pipelines.cli.options import AT, POLICIES, Collection, Json, Limit, Policies
 from dr_pipelines.cli.output import Answer, give
 from dr_pipelines.cli.session import open_project, point_at
 from dr_pipelines.model.display import displayed_line
 
-if TYPE_CHECKING:  # imported by the commands that need them
+if TYPE_CHECKING:  # imported by the command
     from rich.console import Console
 
     from dr_pipelines.contents.diff import Diff, DocumentChange
-
-SNIPPET = 160
 
 
 def diff(
