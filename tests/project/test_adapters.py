@@ -15,6 +15,7 @@ from dr_pipelines.blobs.s3 import S3BlobStore
 from dr_pipelines.chunkers.token import TokenChunker
 from dr_pipelines.embedders.model_files import locate
 from dr_pipelines.errors import InvalidRequest, NotFound, Refused
+from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.model.collection import (
     CollectionSpec,
     Field,
@@ -286,12 +287,14 @@ def test_the_embedder_says_the_dimension_of_what_it_makes() -> None:
 def test_provenance_is_that_of_the_parts(tmp_path: Path) -> None:
     policy = collection(CharacterChunkerPolicy(kind="characters", size=4), embedder="hashing")
     embedder = adapters.open_embedder(HASHING, adapters.PolicyContext(tmp_path))
-    provenance = adapters.collection_provenance(
+    lineage = Lineage(
+        collection="notes",
+        spec=adapters.collection_spec("notes", policy, embedder_dimension=8),
         source=adapters.open_source(JSONL, adapters.PolicyContext(tmp_path)),
         chunker=adapters.open_chunker(policy, EMBEDDERS, adapters.PolicyContext(tmp_path)),
         embedder=embedder,
     )
-    assert provenance == Provenance(
+    assert lineage.provenance == Provenance(
         source=SourceProvenance(connector="jsonl"),
         chunker=ChunkerProvenance(name="characters", settings={"size": 4}),
         embedder=EmbedderProvenance(

@@ -13,7 +13,6 @@ from dr_pipelines.project.adapters.models import (
 )
 from dr_pipelines.project.adapters.sources import open_source
 from dr_pipelines.project.adapters.specs import (
-    collection_provenance,
     collection_spec,
     declared_fields,
 )
@@ -28,7 +27,6 @@ from dr_pipelines.project.adapters.stores import (
 
 __all__ = [
     "PolicyContext",
-    "collection_provenance",
     "collection_spec",
     "declared_fields",
     "is_embedded",

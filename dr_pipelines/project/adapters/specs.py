@@ -1,15 +1,9 @@
 """Specifications of collections, made from their policies."""
 
-from typing import TYPE_CHECKING
-
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, Field, Metric, Vector, VectorIndex
 from dr_pipelines.model.collection_policy import CollectionPolicy
-from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.notation import VECTOR_NAME
-
-if TYPE_CHECKING:
-    from dr_pipelines.protocols import Chunker, Embedder, Source
 
 
 def declared_fields(policy: CollectionPolicy) -> tuple[Field, ...]:
@@ -41,13 +35,4 @@ def collection_spec(
         ),
         fields=declared_fields(policy),
         keyword_index=policy.keyword_index,
-    )
-
-
-def collection_provenance(
-    *, source: "Source", chunker: "Chunker", embedder: "Embedder"
-) -> Provenance:
-    """How the collection's texts become vectors."""
-    return Provenance(
-        source=source.provenance, chunker=chunker.provenance, embedder=embedder.provenance
     )
