@@ -338,6 +338,17 @@ def test_what_grows_with_the_records_is_scaled_from_the_newest_alike() -> None:
     assert estimated(timelines, engine="here", route="native", records=25) == ()
 
 
+def test_files_to_lay_out_and_vectors_to_compare_grow_with_the_records() -> None:
+    phases = {"files": 4.0, "compare": 6.0, "switch": 1.0}
+    made = Made(engine="here", route="native", records=10, phases=phases)
+    timelines = [Timeline(id=1, physical="p", store="s", made=made)]
+    assert estimated(timelines, engine="here", route="native", records=20) == (
+        Phase("files", 8.0),
+        Phase("compare", 12.0),
+        Phase("switch", 1.0),
+    )
+
+
 def test_a_collection_that_cannot_be_read_does_not_keep_another_from_coming_back() -> None:
     class Torn(MemoryVectorStore):
         def describe(self, name: str) -> CollectionSpec:
