@@ -60,8 +60,10 @@ def run_backup(
     """Carry out a plan; repeating it is harmless. `progress` is of the engine's files.
 
     Raises `NotFound` when the collection is gone from the store, `Refused` on mass absence or
-    another schema; nothing is committed then.
+    another schema, `InvalidRequest` for a plan of another collection or store; nothing is
+    committed then.
     """
+    _require_planned(plan, resources)
     snapshot = _snapshot(plan, resources) if "snapshot" in plan.steps else None
     if snapshot is not None and not snapshot.equal:
         return Backup(plan, snapshot)  # there is nothing that could be proven
@@ -69,6 +71,16 @@ def run_backup(
     proof = _prove(resources.history, number) if "prove" in plan.steps else None
     files = _keep_files(resources, number, progress) if "files" in plan.steps else None
     return Backup(plan, snapshot, proof, files)
+
+
+def _require_planned(plan: BackupPlan, resources: Resources) -> None:
+    """Refuse to carry out a plan with other things than it was made for."""
+    planned = (plan.request.collection, plan.store)
+    opened = (resources.history.collection, resources.store_name)
+    if planned != opened:
+        raise InvalidRequest(
+            "the plan is for {} in store {!r}, not for {} in store {!r}".format(*planned, *opened)
+        )
 
 
 def _snapshot(plan: BackupPlan, resources: Resources) -> Snapshot:

@@ -42,10 +42,12 @@ class BackupFacts(Stored):
 
 class BackupPlan(Stored):
     """Decided before anything is read but the log and names; equal for equal facts. `steps` are
-    carried out in order; those after the snapshot only where it is equal to the live store.
+    carried out in order, on the collection in `store`; those after the snapshot only where it is
+    equal to the live store.
     `adopt` is the timeline that a log begins with, where there is none yet."""
 
     request: BackupRequest
+    store: str
     steps: tuple[Step, ...]
     adopt: Timeline | None = None
     unchanged: int | None = None

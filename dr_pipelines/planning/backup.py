@@ -18,6 +18,7 @@ def decide_backup(request: BackupRequest, facts: BackupFacts) -> BackupPlan:
         steps.append("files")
     return BackupPlan(
         request=request,
+        store=facts.store,
         steps=tuple(steps),
         adopt=_adopted(facts),
         unchanged=unchanged,

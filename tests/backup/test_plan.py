@@ -10,6 +10,7 @@ from dr_pipelines.backup.plan import gather, plan_backup
 from dr_pipelines.backup.resources import Resources
 from dr_pipelines.backup.run import CHECKS, back_up, run_backup
 from dr_pipelines.blobs.memory import MemoryBlobStore
+from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.ingestion.binding import bind
 from dr_pipelines.ingestion.commit import append_days, prepare_day
 from dr_pipelines.ingestion.days import Reading, plan_days
@@ -20,6 +21,7 @@ from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.planning.backup import decide_backup
 from dr_pipelines.proof import restorable
 from dr_pipelines.proof.points import newest_proof
+from dr_pipelines.repository.history import History
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import COLLECTION, START, STORE_NAME, ListedSource, Process, World
@@ -163,6 +165,18 @@ def test_a_snapshot_that_another_process_takes_before_the_proof_is_not_proven(
     assert done.proof is not None
     assert done.proof.sound
     assert newest_proof(process.history).number == done.taken.number < taken[0]
+
+
+@pytest.mark.parametrize("other", ["store", "collection"])
+def test_a_plan_is_not_carried_out_on_another_store_or_log(process: Process, other: str) -> None:
+    plan = plan_backup(BackupRequest(collection=COLLECTION), resources(process))
+    with_others = {
+        "store": replace(resources(process), store_name="another"),
+        "collection": replace(resources(process), history=History(process.repository, "another")),
+    }
+    with pytest.raises(InvalidRequest, match=f"the plan is for {COLLECTION} in store"):
+        run_backup(plan, with_others[other])
+    assert newest_proof(process.history).number == 0
 
 
 def test_what_is_not_equal_is_neither_proven_nor_kept(
