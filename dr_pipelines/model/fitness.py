@@ -2,16 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import Field as Constraint
-
-from dr_pipelines.model.base import Stored
+from dr_pipelines.model.base import Count, Sha256, Stored
 from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.misfit import NAMED, Misfit
-
-Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Constraint(ge=0)]
 
 RECORDS = "records"
 """The part that stands for records which the engine would not take."""

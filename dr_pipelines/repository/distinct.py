@@ -2,26 +2,21 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-import numpy.typing as npt
+from dr_pipelines.repository.state import VALUE, State
+from dr_pipelines.repository.take_rows import Numbers
 
-from dr_pipelines.repository.state import State
-
-Numbers = npt.NDArray[np.int64]
-
-_DISTINCT = """
+_DISTINCT = f"""
 CREATE OR REPLACE TABLE once AS
 WITH valued AS (
     SELECT v.version, v.document_id, v.epoch, v.position, v.ordinal, v.edit, v.generation,
            v.sequence, v.segment, v.presence, v.document_sha256,
-           coalesce(sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id)),
-                    '') AS value
+           coalesce({VALUE}, '') AS value
     FROM versions v LEFT JOIN pieces p USING (version) GROUP BY ALL)
 SELECT version FROM valued
 QUALIFY row_number() OVER (
     PARTITION BY document_id, epoch, position, ordinal, edit, value, presence, document_sha256
     ORDER BY generation DESC, sequence DESC, segment DESC) = 1
-"""
+"""  # noqa: S608 - built from constants
 _ROWS = """
 SELECT row, sequence FROM (
     SELECT v.row, v.sequence FROM versions v SEMI JOIN once USING (version) WHERE v.segment = $1

@@ -14,9 +14,7 @@ from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.prefetch import prefetch
 from dr_pipelines.repository.scratch import beside, insert
-from dr_pipelines.repository.state import State
-
-_VALUE = "sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id))"
+from dr_pipelines.repository.state import VALUE, State, differing
 
 _SCHEMA = """
 CREATE OR REPLACE TABLE observed (
@@ -24,15 +22,10 @@ CREATE OR REPLACE TABLE observed (
 CREATE OR REPLACE TABLE near_vectors (id VARCHAR, vector_digest BLOB, preference BIGINT);
 CREATE OR REPLACE TABLE absent AS FROM observed LIMIT 0;
 """
-_DIFFERING = """
-CREATE OR REPLACE TABLE differing AS
-SELECT DISTINCT unnest([r.document_id, o.document_id]) AS document_id
-FROM records r FULL JOIN observed o USING (id)
-WHERE r.document_id IS DISTINCT FROM o.document_id
-   OR r.content_digest IS DISTINCT FROM o.content_digest
-   OR r.vector_digest IS DISTINCT FROM o.vector_digest;
+_DIFFERING = f"""
+CREATE OR REPLACE TABLE differing AS {differing("records", "observed")};
 DELETE FROM differing WHERE document_id IS NULL;
-"""
+"""  # noqa: S608 - built from constants
 _LEFT_OUT = """
 CREATE OR REPLACE TABLE absent AS
 SELECT r.id, r.document_id, r.content_digest, r.vector_digest
@@ -42,12 +35,12 @@ ANTI JOIN observed o ON o.id = r.id
 """
 _STORED = f"""
 CREATE OR REPLACE TABLE stored_values AS
-SELECT document_id, {_VALUE} AS value
+SELECT document_id, {VALUE} AS value
 FROM observed SEMI JOIN differing USING (document_id) GROUP BY document_id
 """  # noqa: S608 - built from constants
 _LOGGED = f"""
 CREATE OR REPLACE TABLE logged_values AS
-SELECT v.document_id, v.version, v.sequence, coalesce({_VALUE}, '') AS value
+SELECT v.document_id, v.version, v.sequence, coalesce({VALUE}, '') AS value
 FROM versions v LEFT JOIN pieces p USING (version)
 WHERE v.document_id IN (SELECT document_id FROM differing)
 GROUP BY ALL

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from dr_pipelines.errors import Damaged
@@ -23,6 +21,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.scratch import beside
+from dr_pipelines.repository.take_rows import Numbers
 
 BATCH_ROWS = 32_768
 NEWEST_FIRST = ", ".join(
@@ -37,6 +36,21 @@ NEWEST_FIRST = ", ".join(
         "segment",
     )
 )
+
+VALUE = "sha256(string_agg(hex(content_digest) || hex(vector_digest), '' ORDER BY id))"
+"""SQL: the value of a document, over all of its records; null where it has none."""
+
+
+def differing(left: str, right: str) -> str:
+    """SQL: documents of which two tables do not have the same records; null among them where a
+    record is in one table alone."""
+    return f"""
+SELECT DISTINCT unnest([l.document_id, r.document_id]) AS document_id
+FROM {left} l FULL JOIN {right} r USING (id)
+WHERE l.document_id IS DISTINCT FROM r.document_id
+   OR l.content_digest IS DISTINCT FROM r.content_digest
+   OR l.vector_digest IS DISTINCT FROM r.vector_digest"""  # noqa: S608 - of names of tables here
+
 
 SCHEMA = """
 CREATE TABLE versions (
@@ -143,7 +157,7 @@ class State:
         for batch in self.batches(query):
             yield _fixed_in(batch, "document_sha256")
 
-    def rows_of(self, segment: int, *, documents: pa.Array | None = None) -> npt.NDArray[np.int64]:
+    def rows_of(self, segment: int, *, documents: pa.Array | None = None) -> Numbers:
         """Rows of a segment that hold newest records, ascending; only those of `documents`."""
         query = "SELECT row FROM records WHERE segment = ? ORDER BY row"
         chosen: AbstractContextManager[None] = nullcontext()
@@ -151,7 +165,7 @@ class State:
             chosen = beside(self.sql, "chosen", pa.table({"document_id": documents}))
             query = query.replace("WHERE", "SEMI JOIN chosen USING (document_id) WHERE")
         with chosen:
-            rows: npt.NDArray[np.int64] = self.sql.execute(query, [segment]).fetchnumpy()["row"]
+            rows: Numbers = self.sql.execute(query, [segment]).fetchnumpy()["row"]
         return rows
 
     def document_ids(self, *, rows: int = BATCH_ROWS) -> Iterator[pa.ChunkedArray]:
@@ -180,7 +194,7 @@ class State:
         count = self.sql.execute("SELECT count(*) FROM pieces SEMI JOIN beneath USING (version)")
         return int((count.fetchone() or (0,))[0])
 
-    def version_rows(self, segment: int) -> npt.NDArray[np.int64]:
+    def version_rows(self, segment: int) -> Numbers:
         """Rows of a segment that belong to newest versions or, once it was made, to `beneath`;
         document rows included, ascending."""
         query = """
@@ -190,7 +204,7 @@ class State:
             UNION ALL SELECT p.row FROM pieces p SEMI JOIN beneath USING (version)
             WHERE p.segment = $1 ORDER BY row
         """
-        rows: npt.NDArray[np.int64] = self.sql.execute(query, [segment]).fetchnumpy()["row"]
+        rows: Numbers = self.sql.execute(query, [segment]).fetchnumpy()["row"]
         return rows
 
     def batches(

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from dr_pipelines.model.record import Presence
 from dr_pipelines.repository.scratch import beside, insert
-from dr_pipelines.repository.state import State
+from dr_pipelines.repository.state import State, differing
 
 Change = Literal["added", "removed", "changed"]
 
@@ -17,15 +17,10 @@ CREATE OR REPLACE TABLE other_records (
 """
 _DOCUMENTS = "SELECT document_id, document_sha256 FROM documents WHERE presence = ?"
 _RECORDS = "SELECT document_id, id, content_digest, vector_digest FROM records"
-_MOVED = """
+_MOVED = f"""
 CREATE OR REPLACE TABLE moved AS
 WITH here AS (SELECT document_id, document_sha256 FROM documents WHERE presence = $1),
-touched AS (
-    SELECT DISTINCT unnest([r.document_id, o.document_id]) AS document_id
-    FROM records r FULL JOIN other_records o USING (id)
-    WHERE r.document_id IS DISTINCT FROM o.document_id
-       OR r.content_digest IS DISTINCT FROM o.content_digest
-       OR r.vector_digest IS DISTINCT FROM o.vector_digest)
+touched AS ({differing("records", "other_records")})
 SELECT coalesce(h.document_id, o.document_id) AS document_id,
        CASE WHEN o.document_id IS NULL THEN 'removed'
             WHEN h.document_id IS NULL THEN 'added' ELSE 'changed' END AS kind
@@ -33,7 +28,7 @@ FROM here h FULL JOIN other_documents o USING (document_id)
 WHERE h.document_id IS NULL OR o.document_id IS NULL
    OR h.document_sha256 IS DISTINCT FROM o.document_sha256
    OR h.document_id IN (SELECT document_id FROM touched)
-"""
+"""  # noqa: S608 - built from constants
 _COUNTS = "SELECT kind, count(*) FROM moved GROUP BY kind"
 _NAMED = "SELECT document_id FROM moved WHERE kind = ? ORDER BY document_id LIMIT ?"
 _VECTORS = "SELECT id, segment, row, vector_digest FROM records"
