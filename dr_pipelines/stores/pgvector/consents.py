@@ -18,6 +18,10 @@ from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import as_described
 
 Callees = frozenset[tuple[str, str]]
+NOTHING_RAN = "Nothing of it was executed; run the command again"
+UNDONE = "This step is undone; run the command again"
+BUILT = "Indexes that were built before stay: drop the collection and run the command again"
+MADE_BY_OTHERS = "It was made by another process: drop the collection and run the command again"
 
 
 class Consents:
@@ -37,33 +41,37 @@ class Consents:
         if definitions.unread is None:
             self._shown[name] = _callees(definitions.code)
 
-    def require_same(self, session: Session, spec: CollectionSpec) -> None:
-        """Look again at definitions that are about to be executed.
+    def require_same(
+        self, session: Session, spec: CollectionSpec, *, outcome: str = NOTHING_RAN
+    ) -> None:
+        """Look again at definitions that are about to be executed; `outcome` says what is left of
+        what was before, and what to do.
 
         Raises:
             Refused: they call what was not shown.
         """
         if spec.name in self._shown:
             with as_described(spec.name):
-                self._require(spec.name, analyse(session, spec).calls)
+                self._require(spec.name, analyse(session, spec).calls, outcome=outcome)
 
-    def require_made(self, session: Session, name: str) -> None:
-        """Look at what a table came to depend on, in the transaction that made it.
+    def require_made(self, session: Session, name: str, *, outcome: str = UNDONE) -> None:
+        """Look at what a table came to depend on, in the transaction that made it; `outcome` says
+        what is left of that, and what to do.
 
         Raises:
             Refused: it calls what was not shown.
         """
         table = find_table(session, name) if name in self._shown else None
         if table is not None:
-            self._require(name, made_calls(session, table))
+            self._require(name, made_calls(session, table), outcome=outcome)
 
-    def _require(self, name: str, calls: Iterable[Call]) -> None:
+    def _require(self, name: str, calls: Iterable[Call], *, outcome: str) -> None:
         shown = self._shown[name]
         for call in calls:
             if (call.callee, call.reason) not in shown:
                 raise Refused(
                     f"{name!r}: {call}, and did not when its definitions were read: somebody put "
-                    "it there meanwhile. This step is undone; run the command again"
+                    f"it there meanwhile. {outcome}"
                 )
 
 

@@ -49,7 +49,7 @@ from dr_pipelines.stores.pgvector.catalog import (
 )
 from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Connections, Session
-from dr_pipelines.stores.pgvector.consents import Consents
+from dr_pipelines.stores.pgvector.consents import BUILT, MADE_BY_OTHERS, NOTHING_RAN, Consents
 from dr_pipelines.stores.pgvector.description import (
     FOREIGN_KEYS,
     Collection,
@@ -57,7 +57,7 @@ from dr_pipelines.stores.pgvector.description import (
     described,
 )
 from dr_pipelines.stores.pgvector.fitted import fitted, key_notes, restorable_notes
-from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys
+from dr_pipelines.stores.pgvector.foreign_keys import add_foreign_keys, is_beside
 from dr_pipelines.stores.pgvector.guarding import held_for_writing, require_guarded
 from dr_pipelines.stores.pgvector.keeping import kept_problems
 from dr_pipelines.stores.pgvector.making import (
@@ -253,7 +253,7 @@ class PgvectorStore:
             with self._connections.reading() as session:  # made meanwhile by somebody else
                 if not self._is_there(session, spec):
                     raise
-                self._consents.require_made(session, spec.name)
+                self._consents.require_made(session, spec.name, outcome=MADE_BY_OTHERS)
 
     def _is_there(self, session: Session, spec: CollectionSpec) -> bool:
         if spec.name in aliases(session):
@@ -314,7 +314,7 @@ class PgvectorStore:
             self._connections,
             found,
             dict(self._address.build),
-            look=lambda session: self._require_believed(session, found.table),
+            look=lambda session: self._require_believed(session, found.table, outcome=BUILT),
             progress=progress,
         )
         label = found.table.label
@@ -324,12 +324,17 @@ class PgvectorStore:
             self._connections.writing() as session,
             held_for_writing(session, partial(_own_table, session, name)) as table,
         ):
-            self._consents.require_made(session, name)
+            self._consents.require_made(session, name, outcome=BUILT)
             writing.move_sequences(session, _collection(session, table, name))
             write_key_label(session, found.table.name, replace(label, indexed=True))
 
     def _require_believed(
-        self, session: Session, table: Table, *, parts: frozenset[str] | None = None
+        self,
+        session: Session,
+        table: Table,
+        *,
+        parts: frozenset[str] | None = None,
+        outcome: str = NOTHING_RAN,
     ) -> None:
         """Look at definitions of a label right before they are executed. Refuse those that its
         table's owner may have forged, where they call code: whoever owns a table may comment on its
@@ -347,7 +352,7 @@ class PgvectorStore:
             return
         spec = label.spec.model_copy(update={"engine": {**label.spec.engine, ENGINE: kept}})
         if label.spec == self._made.get(table.collection):
-            self._consents.require_same(session, spec)
+            self._consents.require_same(session, spec, outcome=outcome)
             return
         owner, ours = owner_of(session, table.id)
         if ours:
@@ -380,6 +385,8 @@ class PgvectorStore:
             self._require_believed(session, found.table)
             open_up(session, found)
             self._consents.require_made(session, name)
+        if not is_beside(found.table.name):
+            self._consents.forget(name)
 
     def promote(self, name: str, *, alias: str) -> None:
         with self._connections.writing() as session:
@@ -395,6 +402,7 @@ class PgvectorStore:
             if found.table.label is not None and found.table.label.made:
                 # it is served: its roles are somebody's from now on
                 write_key_label(session, found.table.name, replace(found.table.label, made={}))
+        self._consents.forget(name)
 
 
 def _tries() -> Iterator[None]:
