@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, Unavailable
+from dr_pipelines.errors import AlreadyExists, Damaged, InvalidRequest, NotFound, Unavailable
 from dr_pipelines.model.collection import (
     PHYSICAL_NAME,
     CollectionSpec,
@@ -228,7 +228,7 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise absent(path.name.removesuffix(SUFFIX), ()) from error
+        raise NotFound(f"{path} is gone; read again") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         if getattr(error, "errno", None):  # the system's; Arrow's own have no number
             raise Unavailable(f"{path}: {error}; try again later") from error

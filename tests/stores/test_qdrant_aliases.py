@@ -57,6 +57,12 @@ READS: dict[str, Callable[[VectorStore], Any]] = {
 }
 
 
+def test_who_asks_for_what_is_not_there_is_told_what_is(store: VectorStore) -> None:
+    for call in (lambda: store.describe("lost"), lambda: store.promote("lost", alias="other")):
+        with pytest.raises(NotFound, match="no collection 'lost'; there are: handbook@1, hand"):
+            call()
+
+
 @pytest.mark.parametrize("read", READS)
 def test_a_reader_follows_an_alias_whose_old_collection_goes(
     store: DriverStore[QdrantDriver], monkeypatch: pytest.MonkeyPatch, read: str

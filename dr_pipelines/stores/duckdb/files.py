@@ -28,10 +28,10 @@ from dr_pipelines.errors import (
     Damaged,
     DrError,
     InvalidRequest,
-    NotFound,
     Unavailable,
 )
 from dr_pipelines.stores.duckdb.catalog import collection_file, collection_names
+from dr_pipelines.stores.shared.driver import absent
 from dr_pipelines.stores.shared.pointers import locked
 
 ROW_GROUP = 8192
@@ -268,9 +268,7 @@ class CollectionFiles:
 
     def _opened(self, name: str, path: Path, *, read_only: bool) -> _Open | str:
         if not path.exists():
-            raise NotFound(
-                f"no collection {name!r}; there are: {', '.join(self.names()) or 'none'}"
-            )
+            raise absent(name, self.names())
         try:
             opened = self._attached(path, read_only=read_only)
         except duckdb.Error as error:

@@ -20,7 +20,6 @@ from dr_pipelines.errors import (
     AlreadyExists,
     Damaged,
     InvalidRequest,
-    NotFound,
 )
 from dr_pipelines.host.permissions import make_directory
 from dr_pipelines.model.query import FloatArray
@@ -42,6 +41,7 @@ from dr_pipelines.stores.qdrant.variant import (
     canonical,
     named,
 )
+from dr_pipelines.stores.shared.driver import absent
 from dr_pipelines.stores.shared.pointers import (
     Pointers,
     entries,
@@ -111,7 +111,7 @@ class EdgeVariant:
     def point(self, alias: str, name: str) -> None:
         with locked(self._directory, wait_seconds=self._wait_seconds):
             if not _is_shard(self._directory / name):
-                raise NotFound(f"no {self._shards.where(name)}")
+                raise absent(name, self.names())
             self._pointers.point(alias, name)
 
     def create(self, name: str, config: Json, label: str) -> None:
@@ -151,7 +151,7 @@ class EdgeVariant:
     @contextmanager
     def opened(self, name: str) -> Iterator[OpenPoints]:
         if name not in self.names():
-            raise NotFound(f"no {self._shards.where(name)}")
+            raise absent(name, self.names())
         with self._shards.opened(name) as shard:
             opened = EdgeCollection(shard, self._directory / name, self._shards.where(name))
             yield opened

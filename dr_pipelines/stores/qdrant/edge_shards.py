@@ -115,7 +115,7 @@ class Shards:
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             except FileNotFoundError:
-                raise NotFound(f"no {self.where(name)}") from None
+                raise NotFound(f"{self.where(name)} is gone; read again") from None
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

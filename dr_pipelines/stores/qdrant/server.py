@@ -11,11 +11,12 @@ from pathlib import Path
 
 from qdrant_client import QdrantClient
 
-from dr_pipelines.errors import Damaged, NotFound, Unavailable
+from dr_pipelines.errors import Damaged, Unavailable
 from dr_pipelines.stores.qdrant import client as calls
 from dr_pipelines.stores.qdrant.address import ServerAddress
 from dr_pipelines.stores.qdrant.errors import translated
 from dr_pipelines.stores.qdrant.variant import Json, OpenPoints
+from dr_pipelines.stores.shared.driver import absent
 from dr_pipelines.stores.shared.pointers import out_of_reach
 
 TIMEOUT_SECONDS = 60
@@ -145,7 +146,7 @@ class LocalVariant:
     @contextmanager
     def opened(self, name: str) -> Iterator[OpenPoints]:
         if name not in self.names():
-            raise NotFound(f"no {self._of(name)}")
+            raise absent(name, self.names())
         with self._connected() as client:
             data = self._directory / "collection" / name
             yield calls.ClientCollection(
