@@ -11,14 +11,13 @@ from dr_pipelines.model.display import displayed, displayed_values
 from dr_pipelines.model.recovery import Plan, Recovery, Request, Route
 from dr_pipelines.planning.refusals import require_possible
 from dr_pipelines.project.project import Project
-from dr_pipelines.project.recovery import clock_of, open_for
+from dr_pipelines.project.recovery import clock_of, open_for, steps_after
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.report import (
     finding_lines,
     interruption_lines,
     membership_lines,
     misfit_lines,
-    next_steps,
     note_lines,
     plan_head,
     recovery_lines,
@@ -105,7 +104,7 @@ def restore_collection(
         context.log.info(displayed(line))
     for line in recovery_lines(done):
         context.log.warning(displayed(line))
-    steps = _next_steps(done, opened, dr_project.policies)
+    steps = steps_after(opened, done, policies=Path(dr_project.policies).name)
     for step in steps:
         context.log.info(step)
     head = resources.repository.log(config.collection).head()
@@ -123,20 +122,6 @@ def _request(config: RestoreConfig, project: Project) -> Request:
         store=config.store or policy.store,
         route="auto" if config.route == "auto" else Route(config.route),
         clock=clock_of(policy),
-    )
-
-
-def _next_steps(done: Recovery, project: Project, policies: str) -> list[str]:
-    plan, policy = done.plan, project.collection(done.plan.collection).policy
-    taken = not done.switched and plan.collection in project.store(plan.store).collections()
-    return list(
-        next_steps(
-            done,
-            policies=Path(policies).name,
-            policy_store=policy.store,
-            has_source=policy.source is not None,
-            name_taken=taken,
-        )
     )
 
 

@@ -32,7 +32,6 @@ from dr_pipelines.errors import NotFound
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -136,7 +135,7 @@ def restore(
     from dr_pipelines.cli.meter import metering
     from dr_pipelines.model.recovery import Request, Route
     from dr_pipelines.planning.refusals import require_possible, require_runnable
-    from dr_pipelines.project.recovery import clock_of
+    from dr_pipelines.project.recovery import clock_of, steps_after
     from dr_pipelines.recovery.plan import plan_recovery
     from dr_pipelines.recovery.run import run_recovery
 
@@ -167,7 +166,8 @@ def restore(
     tell_estimate(plan)
     with metering(f"restoring {collection}") as meter:
         done = run_recovery(plan, resources, progress=meter.rows)
-    return give(_restore_answer(done, _then(project, done, policies)), as_json=as_json)
+    then = steps_after(project, done, policies=str(policies))
+    return give(_restore_answer(done, then), as_json=as_json)
 
 
 def _opened(project: "Project", request: "Request") -> "Resources":
@@ -218,19 +218,3 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
     partial = done.missing or done.left_out
     code = ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED
     return Answer(recovery_value(done), show, code)
-
-
-def _then(project: "Project", done: "Recovery", policies: "Path") -> list[str]:
-    """Sentences on what to do next."""
-    from dr_pipelines.recovery.report import next_steps
-
-    plan, policy = done.plan, project.collection(done.plan.collection).policy
-    taken = not done.switched and plan.collection in project.store(plan.store).collections()
-    steps = next_steps(
-        done,
-        policies=str(policies),
-        policy_store=policy.store,
-        has_source=policy.source is not None,
-        name_taken=taken,
-    )
-    return list(steps)

@@ -7,7 +7,7 @@ from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.project.project import Project
 
 if TYPE_CHECKING:  # they bring Arrow, which reading a log does not need
-    from dr_pipelines.model.recovery import Request
+    from dr_pipelines.model.recovery import Recovery, Request
     from dr_pipelines.recovery.resources import Resources
 
 
@@ -47,3 +47,19 @@ def open_for(project: Project, request: "Request", *, run: str = "") -> "Resourc
         native=project.native(request.store) if wants_files else None,
         journal=project.machine.journal,
     )
+
+
+def steps_after(project: Project, done: "Recovery", *, policies: str) -> list[str]:
+    """Sentences on what to do after a recovery. `policies` is what they call the file."""
+    from dr_pipelines.recovery.report import next_steps
+
+    plan, policy = done.plan, project.collection(done.plan.collection).policy
+    taken = not done.switched and plan.collection in project.store(plan.store).collections()
+    steps = next_steps(
+        done,
+        policies=policies,
+        policy_store=policy.store,
+        has_source=policy.source is not None,
+        name_taken=taken,
+    )
+    return list(steps)
