@@ -14,7 +14,6 @@ import dagster as dg
 
 from dr_pipelines.model.display import displayed, displayed_values
 from dr_pipelines.model.fitness import unaccepted
-from dr_pipelines.monitoring.exposure import look
 from dr_pipelines.project.collection import ProtectedCollection
 from dr_pipelines.proof import ingested
 from dr_pipelines.proof.ingested import Audit
@@ -128,8 +127,7 @@ def lists_every_partition(subject: Subject) -> dg.AssetCheckResult:
 def nothing_unread(subject: Subject) -> dg.AssetCheckResult:
     """The source holds nothing that cannot be read. What it holds is in no recovery point, and
     those that are made without it are recovery points all the same."""
-    feed, edited = subject.protected.feed(), subject.tracked.edited
-    seen = look(subject.history, feed=feed, edited=edited)
+    seen = subject.protected.look(subject.history)
     if seen.protection_status is None:
         return check_result(False, seen.problem or "", {})
     unread = seen.protection_status.unread

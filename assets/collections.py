@@ -3,7 +3,6 @@
 import dagster as dg
 
 from dr_pipelines.ingestion.by_stage import commit_days
-from dr_pipelines.monitoring.exposure import look
 
 from .declare import asset_by_day
 from .metadata import look_metadata
@@ -38,11 +37,7 @@ def build_collection(tracked: Tracked) -> dg.AssetsDefinition:
             live=protected.live(),
             on_day=DayReport(context, dr_project.elapsed).day,
         )
-        seen = look(
-            history,
-            feed=protected.feed(),
-            edited=tracked.edited,
-        )
+        seen = protected.look(history)
         facts = {
             "documents_written": done.applied.written,
             "direct_edits_kept": len(done.applied.retained),

@@ -7,7 +7,6 @@ import dagster as dg
 from dr_pipelines.backup.plan import plan_backup
 from dr_pipelines.backup.run import run_backup
 from dr_pipelines.model.backup import BackupRequest
-from dr_pipelines.monitoring.exposure import look
 from dr_pipelines.planning.freshness import freshness_windows
 from dr_pipelines.project.backup import open_for_backup
 from dr_pipelines.proof.points import newest_snapshot, record_proof
@@ -34,11 +33,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
         request = BackupRequest(collection=tracked.name, prove=False)  # the checks do
         resources = open_for_backup(opened, request, run=context.run.run_id)
         history = resources.history
-        seen = look(
-            history,
-            feed=opened.collection(tracked.name).feed() if tracked.has_source else None,
-            edited=tracked.edited,
-        )
+        seen = opened.collection(tracked.name).look(history)
         started = dr_project.elapsed()
         plan = plan_backup(
             request,
@@ -88,11 +83,7 @@ def build_recovery_point(
         history = opened.collection(tracked.name).writable_history(run=context.run.run_id)
         point = newest_snapshot(history)
         proof = record_proof(history, point, checks=sorted(check.name for check in proving))
-        seen = look(
-            history,
-            feed=opened.collection(tracked.name).feed() if tracked.has_source else None,
-            edited=tracked.edited,
-        )
+        seen = opened.collection(tracked.name).look(history)
         facts = {"proof_entry": proof.number, "proof_sha256": proof.sha256}
         return dg.MaterializeResult(
             metadata=point_metadata(point, repository=history.repository)

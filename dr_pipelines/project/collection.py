@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
     from dr_pipelines.ingestion.lineage import Feed, Lineage
     from dr_pipelines.live.live import Live
     from dr_pipelines.model.recovery_point import Manifest
+    from dr_pipelines.monitoring.exposure import Look
     from dr_pipelines.planning.freshness import ProtectionStatus
     from dr_pipelines.project.project import Project
     from dr_pipelines.proof.trial import Scratch
@@ -133,6 +134,13 @@ class ProtectedCollection:
         if seen != last and seen.protection_status.head:  # before the first entry nothing is made
             cache.keep(seen)
         return seen.protection_status
+
+    def look(self, history: "History") -> "Look":
+        """Where it stands by its source and a log of it, or why that cannot be known."""
+        from dr_pipelines.monitoring.exposure import look
+
+        feed = self.feed() if self.policy.source else None
+        return look(history, feed=feed, edited=self.policy.authority != "source")
 
     def _store_at(self, manifest: "Manifest | None") -> "VectorStore":
         from dr_pipelines.planning.serving import require_store
