@@ -112,12 +112,10 @@ def track(
 ) -> list[Tracked]:
     """The collections of the policies, or `only` some, in the order of recovery. Raises `NotFound`
     with the known names."""
-    policies = project.policies.collections
     for name in only or ():
         project.collection(name)  # or it is said which there are
-    labels = unique_labels(policies)
-    ordered = sorted(policies.items(), key=lambda item: (item[1].priority, item[0]))
-    chosen = [name for name, _ in ordered if only is None or name in only]
+    labels = unique_labels(project.policies.collections)
+    chosen = [name for name in project.policies.in_order() if only is None or name in only]
     return [replace(_tracked(project, name, labels[name]), naming=naming) for name in chosen]
 
 

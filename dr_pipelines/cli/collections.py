@@ -20,10 +20,8 @@ def all_of(project: "Project", names: Sequence[str], one: One) -> Answer:
 
     Its code: unknown where one is; else that of all, where they are the same; else partial.
     """
-    policies = project.policies.collections
-    chosen = [name for name in policies if not names or name in names]
-    ordered = sorted(chosen, key=lambda name: (policies[name].priority, name))
-    answers = [_answered(project, name, one) for name in ordered]
+    chosen = [name for name in project.policies.in_order() if not names or name in names]
+    answers = [_answered(project, name, one) for name in chosen]
 
     def show(console: "Console") -> None:
         for number, answer in enumerate(answers):

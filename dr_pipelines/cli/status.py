@@ -31,21 +31,18 @@ def status(policies: Policies = POLICIES, as_json: Json = False) -> int:
     from dr_pipelines.project.process import now
 
     project = open_project(policies)
-    ordered = sorted(
-        project.policies.collections.items(), key=lambda item: (item[1].priority, item[0])
-    )
     time = now()
     reports = [
         report(
             name,
-            policy,
+            protected.policy,
             repository=project.reading,
             catalog=protected.catalog,
             require_whole=protected.require_whole,
             stands=protected.protection_status,
             now=time,
         )
-        for name, policy in ordered
+        for name in project.policies.in_order()
         for protected in [project.collection(name)]
     ]
     of_stores = dict.fromkeys(warning for report in reports for warning in report.warnings)

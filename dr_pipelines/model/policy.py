@@ -71,6 +71,10 @@ class Policies(Policy):
             )
         return self.collections[name]
 
+    def in_order(self) -> list[str]:
+        """Names of the collections in the order of recovery."""
+        return sorted(self.collections, key=lambda name: (self.collections[name].priority, name))
+
     def stored_names(self, store: str) -> dict[str, str]:
         """Collection → what a store calls it, for those that it calls otherwise; raises
         `ValueError` where one name is given twice."""
