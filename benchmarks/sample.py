@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from uuid6 import uuid7
 
-from dr_pipelines.backup.result import Snapshot
+from dr_pipelines.backup.result import Snapshot, Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.live.live import Live
@@ -156,7 +156,7 @@ def backed_up(
     taken = backup(
         History(repository, COLLECTION),
         live=Live(store, lease(place), COLLECTION),
-        adopt=adopted() if first else None,
+        terms=Terms(adopt=adopted() if first else None),
     )
     assert taken.equal
     return taken

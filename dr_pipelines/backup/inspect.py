@@ -124,15 +124,14 @@ def inspect(
     *,
     store: VectorReader,
     history: History,
-    live: CollectionSpec | None = None,
-    accept_absence: bool = False,
+    live: CollectionSpec,
+    accept_absence: bool,
 ) -> Inspection:
     """Scan the collection that a manifest's timeline is served from, and write what differs as
     delta segments that no entry names yet. `live` is its specification as it is now.
 
     Raises `Refused` on mass absence, and when an empty log meets an empty collection.
     """
-    live = live or manifest.spec
     if not manifest.segments and not manifest.pages:
         passing = _Passing(live, store)
         whole = _first_inspection(manifest, passing, store=store, history=history)

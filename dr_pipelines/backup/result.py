@@ -6,7 +6,8 @@ from datetime import datetime
 from dr_pipelines.backup.inspect import Findings
 from dr_pipelines.model.fitness import Acceptance, Fitness, Part, unaccepted
 from dr_pipelines.model.parts import PartFinding
-from dr_pipelines.model.recovery_point import Counts
+from dr_pipelines.model.recovery_point import Counts, Timeline
+from dr_pipelines.model.unread import Unread
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,19 @@ class LossAccepted:
 
 
 NOTHING_ACCEPTED = LossAccepted()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms that a snapshot is taken on. `adopt` is the timeline to begin a log with, where
+    there is none yet; `accept_absence` records that many documents are gone; `unread` is what the
+    source holds beyond its changes; `accepting` are losses taken by name."""
+
+    adopt: Timeline | None = None
+    accept_absence: bool = False
+    unread: Unread | None = None
+    accepting: LossAccepted = NOTHING_ACCEPTED
+
+
+USUAL = Terms()
+"""Nothing is adopted or accepted, and nothing is known of the source."""

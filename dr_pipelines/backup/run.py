@@ -6,7 +6,7 @@ from dr_pipelines.backup import snapshot as verb
 from dr_pipelines.backup.native import Kept, keep_native
 from dr_pipelines.backup.plan import plan_backup
 from dr_pipelines.backup.resources import Resources
-from dr_pipelines.backup.result import LossAccepted, Snapshot
+from dr_pipelines.backup.result import LossAccepted, Snapshot, Terms
 from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.backup import BackupPlan, BackupRequest
 from dr_pipelines.model.unread import Unread
@@ -85,14 +85,14 @@ def _require_planned(plan: BackupPlan, resources: Resources) -> None:
 
 def _snapshot(plan: BackupPlan, resources: Resources) -> Snapshot:
     request = plan.request
-    return verb.backup(
-        resources.history,
-        live=resources.live,
+    terms = Terms(
         adopt=plan.adopt,
         accept_absence=request.accept_absence,
         unread=plan.unread,
         accepting=LossAccepted(request.accept_losses, request.reason, request.by),
-        scratch=resources.scratch,
+    )
+    return verb.backup(
+        resources.history, live=resources.live, terms=terms, scratch=resources.scratch
     )
 
 

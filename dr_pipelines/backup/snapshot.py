@@ -8,15 +8,14 @@ import pyarrow as pa
 
 from dr_pipelines.backup.commit import Comparison
 from dr_pipelines.backup.inspect import Inspection, inspect
-from dr_pipelines.backup.result import NOTHING_ACCEPTED, LossAccepted, Snapshot
+from dr_pipelines.backup.result import USUAL, Snapshot, Terms
 from dr_pipelines.backup.served import first_manifest, live_spec, parts_of
 from dr_pipelines.errors import InvalidRequest, Refused
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fitness import Fitness, Part
 from dr_pipelines.model.misfit import NAMED, Misfit
-from dr_pipelines.model.recovery_point import Manifest, Timeline
-from dr_pipelines.model.unread import Unread
+from dr_pipelines.model.recovery_point import Manifest
 from dr_pipelines.proof.trial import NOWHERE, Scratch, tried
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.history import History
@@ -26,10 +25,7 @@ def backup(
     history: History,
     *,
     live: Live,
-    adopt: Timeline | None = None,
-    accept_absence: bool = False,
-    unread: Unread | None = None,
-    accepting: LossAccepted = NOTHING_ACCEPTED,
+    terms: Terms = USUAL,
     scratch: Scratch = NOWHERE,
 ) -> Snapshot:
     """Finish what is pending, take a snapshot, and repair what a displaced writer left behind.
@@ -38,15 +34,7 @@ def backup(
     another schema; nothing is committed then.
     """
     live.follow(history)
-    snapshot = take_snapshot(
-        history,
-        store=live.store,
-        adopt=adopt,
-        accept_absence=accept_absence,
-        unread=unread,
-        accepting=accepting,
-        scratch=scratch,
-    )
+    snapshot = take_snapshot(history, store=live.store, terms=terms, scratch=scratch)
     if snapshot.findings.stale:
         stale = pa.array(snapshot.findings.stale, pa.string())
         with live.leased():
@@ -58,34 +46,30 @@ def take_snapshot(
     history: History,
     *,
     store: VectorReader,
-    adopt: Timeline | None = None,
-    accept_absence: bool = False,
-    unread: Unread | None = None,
-    accepting: LossAccepted = NOTHING_ACCEPTED,
+    terms: Terms = USUAL,
     scratch: Scratch = NOWHERE,
 ) -> Snapshot:
     """Compare every record of the live store with the log and commit what differs.
 
     The position is read before the scan. A document that an entry touched since, or that is not
     applied yet, is left out and listed. A document is recorded whole, with its version from the
-    log. `adopt` names the physical collection to begin a log with, where there is none yet;
-    `unread` is what the source holds beyond its changes: the entry says that it is not in here.
+    log. What is unread by the `terms` is not in here, and the entry says so.
 
     What would not come back into this engine is found on the way, tried in `scratch` where a trial
-    is due, and is part of the snapshot. `accepting` takes some of it by name; `InvalidRequest`
-    where there is no such loss.
+    is due, and is part of the snapshot. `InvalidRequest` where the terms accept a loss that there
+    is not.
     """
     collection = history.collection
     began = history.repository.clock()  # first: an edit made during the scan may not have been seen
     tip = history.tip()
-    base = tip.manifest or first_manifest(collection, adopt, store)
+    base = tip.manifest or first_manifest(collection, terms.adopt, store)
     live = live_spec(base, store, history)
     change_token = store.change_token(
         base.current.physical
     )  # before the scan: what comes later is not in it
     parts = parts_of(base.current.physical, store)
     inspection = inspect(
-        base, store=store, history=history, live=live, accept_absence=accept_absence
+        base, store=store, history=history, live=live, accept_absence=terms.accept_absence
     )
     if tip.manifest is None and inspection.observed.rows == 0:
         raise Refused(
@@ -93,18 +77,18 @@ def take_snapshot(
             "back up yet"
         )
     fitness = _fitness(base, live, inspection, parts, store=store, scratch=scratch, now=began)
-    _require_losses(collection, accepting.parts, fitness)
+    _require_losses(collection, terms.accepting.parts, fitness)
     compared = Comparison(
         tip=tip,
         engine=store.engine,
         began=began,
         change_token=change_token,
-        unread=unread,
+        unread=terms.unread,
         base=base,
         live=live,
         inspection=inspection,
         fitness=fitness,
-        accepting=accepting,
+        accepting=terms.accepting,
     )
     committed = history.append("snapshot", compared.at)
     head, snapshot = committed.head, committed.entry.snapshot

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from dr_pipelines.backup import commit, unchanged
-from dr_pipelines.backup.result import LossAccepted, Snapshot
+from dr_pipelines.backup.result import LossAccepted, Snapshot, Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.backup.unchanged import unchanged_since
 from dr_pipelines.blobs.memory import MemoryBlobStore
@@ -125,10 +125,8 @@ def world(*rows: dict[str, Any]) -> tuple[Picky, Repository]:
 
 def snapshot(store: Picky, repository: Repository, **more: Any) -> Snapshot:
     timeline = Timeline(id=1, physical="items", store="first")
-    lease = OneAtATime()
-    return backup(
-        History(repository, "items"), live=Live(store, lease, "items"), adopt=timeline, **more
-    )
+    live, terms = Live(store, OneAtATime(), "items"), Terms(adopt=timeline, **more)
+    return backup(History(repository, "items"), live=live, terms=terms)
 
 
 def stands(repository: Repository) -> Protection:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.backup.native import keep_native
+from dr_pipelines.backup.result import Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import (
@@ -144,7 +145,7 @@ def test_an_index_answers_as_well_as_before(engine: str, kind: str, open_store: 
     taken = backup(
         History(repository, "near"),
         live=Live(first, OneAtATime(), "near"),
-        adopt=Timeline(id=1, physical=spec.name, store="engine"),
+        terms=Terms(adopt=Timeline(id=1, physical=spec.name, store="engine")),
     )
     assert taken.equal
     native = adapters.open_native(first)

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.backup.native import keep_native
-from dr_pipelines.backup.result import LossAccepted
+from dr_pipelines.backup.result import LossAccepted, Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.embedders.hashing import HashingEmbedder
@@ -310,8 +310,10 @@ def _restored(world: World, source: ListedSource, store: Engine) -> None:
     backup(
         process.history,
         live=process.live,
-        unread=source.unread(),
-        accepting=LossAccepted(("records",), "known", "somebody@example.org"),
+        terms=Terms(
+            unread=source.unread(),
+            accepting=LossAccepted(("records",), "known", "somebody@example.org"),
+        ),
     )
     source.upsert("odd", "an odder one", at=_day(5), team="blue")
     world.process().ingest()
@@ -365,7 +367,7 @@ def _shapes(world: World, store: Engine) -> None:
     backup(
         History(process.repository, "shapes"),
         live=Live(process.store, process.lease, "shapes"),
-        adopt=Timeline(id=1, physical="shapes", store="default"),
+        terms=Terms(adopt=Timeline(id=1, physical="shapes", store="default")),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.backup.result import LossAccepted
+from dr_pipelines.backup.result import LossAccepted, Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.backup.unchanged import unchanged_since
 from dr_pipelines.errors import InvalidRequest, Unavailable
@@ -63,9 +63,8 @@ def taken(store: Picky, repository: Repository, bench: Bench, **more: Any) -> Fi
     return backup(
         History(repository, "items"),
         live=Live(store, LEASE, "items"),
-        adopt=timeline,
+        terms=Terms(adopt=timeline, **more),
         scratch=bench.scratch(),
-        **more,
     ).fitness
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
+from dr_pipelines.backup.result import Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import AlreadyExists, Damaged, Refused
@@ -214,8 +215,8 @@ def adopted(store: MemoryVectorStore) -> Repository:
         new_id=lambda: next(ids),
     )
     lease = OneAtATime()
-    timeline = Timeline(id=1, physical="items@1", store="first")
-    backup(History(repository, "items"), live=Live(store, lease, "items"), adopt=timeline)
+    terms = Terms(adopt=Timeline(id=1, physical="items@1", store="first"))
+    backup(History(repository, "items"), live=Live(store, lease, "items"), terms=terms)
     return repository
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.backup import inspect
+from dr_pipelines.backup.result import Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.live.live import Live
@@ -65,7 +66,8 @@ def store(tmp_path: Path) -> VectorStore:
 
 def backed_up(store: VectorStore, repository: Repository, *, first: bool = False) -> int:
     adopt = Timeline(id=1, physical=SPEC.name, store="local") if first else None
-    taken = backup(History(repository, "long"), live=Live(store, OneAtATime(), "long"), adopt=adopt)
+    live, terms = Live(store, OneAtATime(), "long"), Terms(adopt=adopt)
+    taken = backup(History(repository, "long"), live=live, terms=terms)
     assert taken.equal
     return len(taken.findings.changed)
 

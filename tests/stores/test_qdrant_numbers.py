@@ -15,6 +15,7 @@ import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
+from dr_pipelines.backup.result import Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.live.live import Live
@@ -169,8 +170,8 @@ def test_a_restore_that_is_killed_before_numbers_are_sent_again_is_completed(
     made_by_another_program(tmp_path / "theirs", numbers_of(500, seed=9))
     store = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path)
     before, repository = read(store, "theirs"), new_repository()
-    adopt = Timeline(id=1, physical="theirs", store="edge")
-    backup(History(repository, "theirs"), live=Live(store, OneAtATime(), "theirs"), adopt=adopt)
+    terms = Terms(adopt=Timeline(id=1, physical="theirs", store="edge"))
+    backup(History(repository, "theirs"), live=Live(store, OneAtATime(), "theirs"), terms=terms)
     request = Request(collection="theirs", store="edge", into="again")
     resources = Resources(repository, store, "edge", OneAtATime())
 
