@@ -9,7 +9,7 @@ import pytest
 
 from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.query import Equals, Query
-from dr_pipelines.stores.pgvector import dimensions, open_store, reading, searching, streams
+from dr_pipelines.stores.pgvector import dimensions, keys, open_store, reading, searching, streams
 from dr_pipelines.stores.pgvector.store import PgvectorStore
 from dr_pipelines.testing.store_samples import vector
 from tests.servers.pgvector import Server
@@ -95,7 +95,7 @@ def store(server: Server, native: psycopg.Connection) -> PgvectorStore:
 @pytest.fixture
 def unplanned(monkeypatch: pytest.MonkeyPatch) -> None:
     """All tables are as those of others."""
-    for module in (reading, searching, dimensions):
+    for module in (reading, searching, dimensions, keys):
         monkeypatch.setattr(module, "may_plan", lambda session, table: False)
 
 

@@ -285,6 +285,10 @@ def test_what_a_foreign_key_refers_to_is_not_planned_for_others(
     store.open_up("t@1-ab")
     store.promote("t@1-ab", alias="served")
     assert not ran()
-    (key,) = store.describe("served").engine["pgvector"].get("foreign_keys", [{"definition": ""}])
+    keys = store.describe("served").engine["pgvector"].get("foreign_keys", [])
     native.execute('DROP TABLE t, "t@1-ab" CASCADE')
-    assert key["definition"] != spec.engine["pgvector"]["foreign_keys"][0]["definition"]
+    (original,) = spec.engine["pgvector"]["foreign_keys"]
+    unchecked = [f"{original['definition']} NOT VALID"]
+    # before version 18 a partitioned table has no key that is not checked
+    wanted = unchecked if kind == "plain" or native.info.server_version >= 180_000 else []
+    assert [key["definition"] for key in keys] == wanted
