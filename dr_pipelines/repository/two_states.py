@@ -5,7 +5,7 @@ from typing import Literal
 import pyarrow as pa
 
 from dr_pipelines.model.record import Presence
-from dr_pipelines.repository.scratch import beside, insert
+from dr_pipelines.repository.scratch import insert
 from dr_pipelines.repository.state import State, differing
 
 Change = Literal["added", "removed", "changed"]
@@ -31,6 +31,10 @@ WHERE h.document_id IS NULL OR o.document_id IS NULL
 """  # noqa: S608 - built from constants
 _COUNTS = "SELECT kind, count(*) FROM moved GROUP BY kind"
 _NAMED = "SELECT document_id FROM moved WHERE kind = ? ORDER BY document_id LIMIT ?"
+_OTHER_VECTORS = """
+CREATE OR REPLACE TABLE other_vectors (
+    id VARCHAR, segment INTEGER, row BIGINT, vector_digest BLOB);
+"""
 _VECTORS = "SELECT id, segment, row, vector_digest FROM records"
 _PAIRS = """
 SELECT o.segment AS other_segment, o.row AS other_row, r.segment, r.row
@@ -66,6 +70,9 @@ class Changes:
 def other_vectors(state: State, other: State) -> pa.Table:
     """Where records of both have vectors with other bits: `segment` and `row` in `state`,
     `other_segment` and `other_row` in `other`, in order of segments."""
-    theirs = other.sql.sql(_VECTORS).to_arrow_table()
-    with beside(state.sql, "other_vectors", theirs):
-        return state.sql.sql(_PAIRS).to_arrow_table()
+    state.sql.execute(_OTHER_VECTORS)
+    for batch in other.batches(_VECTORS):
+        insert(state.sql, "other_vectors", batch)
+    pairs = state.sql.sql(_PAIRS).to_arrow_table()
+    state.sql.execute("DROP TABLE other_vectors")
+    return pairs
