@@ -12,10 +12,8 @@ from dr_pipelines.model.details import AcceptedEvidence
 from dr_pipelines.model.recovery_point import Head, Manifest, ObjectRef
 from dr_pipelines.model.unread import SHOWN_DIGITS, Quarantined, Unread
 from dr_pipelines.repository.history import History, NextEntry, Tip
-from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.repository import Repository
 
-ACCEPTED_LIMIT_BYTES = 64 << 20
 REASON_CHARACTERS = 1000
 
 Names = frozenset[tuple[str, str]]
@@ -95,7 +93,7 @@ def _accepted(repository: Repository, manifest: Manifest) -> AcceptedLines:
     ref: ObjectRef | None = manifest.accepted
     if ref is None:
         return AcceptedLines(lines=())
-    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=ACCEPTED_LIMIT_BYTES)
+    value = repository.fetch_json(ref)
     try:
         return AcceptedLines.model_validate(value)
     except ValidationError as error:

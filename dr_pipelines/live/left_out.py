@@ -18,11 +18,10 @@ from dr_pipelines.model.recovery_point import LeftOut, Manifest
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.json_codec import decode_json
+from dr_pipelines.repository.json_codec import JSON_LIMIT_BYTES
 from dr_pipelines.repository.observation import Observation
 from dr_pipelines.repository.repository import Repository
 
-LIMIT_BYTES = 64 * 2**20
 RECORD_BYTES, CHARACTER_BYTES = 180, 6
 """Of the list, at most, for a record and for a character of its id: also below the limit of values
 that JSON may have."""
@@ -131,7 +130,7 @@ class Filling:
         """More than a list can hold are no odd rows either."""
         characters = pc.sum(pc.utf8_length(rows["id"])).as_py()
         self._listed_bytes += len(rows) * RECORD_BYTES + characters * CHARACTER_BYTES
-        if self._listed_bytes > LIMIT_BYTES:
+        if self._listed_bytes > JSON_LIMIT_BYTES:
             first = next(iter(self.refused.values()))
             raise InvalidRequest(
                 f"the engine refuses {len(self.refused)} records or more, too many to leave out: "
@@ -163,7 +162,7 @@ def read_left_out(repository: Repository, manifest: Manifest) -> Left:
     if manifest.left_out is None:
         return NOTHING_LEFT
     ref = manifest.left_out.records
-    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=LIMIT_BYTES)
+    value = repository.fetch_json(ref)
     try:
         rows = [(k, bytes.fromhex(c), bytes.fromhex(v)) for k, c, v in value["records"]]
         table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=_SCHEMA)

@@ -7,10 +7,8 @@ from dr_pipelines.model.canaries import Canaries
 from dr_pipelines.model.lineage import EmbedderProvenance
 from dr_pipelines.model.recovery_point import CanariesRef, Manifest, ObjectRef
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.json_codec import decode_json, require_version
+from dr_pipelines.repository.json_codec import JSON_LIMIT_BYTES, decode_json, require_version
 from dr_pipelines.repository.repository import Repository
-
-LIMIT_BYTES = 64 << 20
 
 
 def write_canaries(history: History, canaries: Canaries) -> CanariesRef:
@@ -22,7 +20,7 @@ def write_canaries(history: History, canaries: Canaries) -> CanariesRef:
 
 def read_canaries(repository: Repository, ref: ObjectRef) -> Canaries:
     """Fetch, check and parse; raises `Damaged`, and `Refused` for canaries of a later format."""
-    return _parsed(repository.fetch(ref), ref.key)
+    return _parsed(repository.fetch_json(ref), ref.key)
 
 
 def named_canaries(manifest: Manifest | None, embedder: EmbedderProvenance) -> CanariesRef | None:
@@ -38,8 +36,9 @@ def left_canaries(history: History, embedder: EmbedderProvenance) -> CanariesRef
     blobs = history.repository.blobs
     for key in sorted(blobs.keys(_place(history, embedder))):
         try:
-            data = blobs.read(key)
-            if _parsed(data, key).embedder == embedder:
+            data = blobs.read(key, (0, JSON_LIMIT_BYTES + 1))
+            value = decode_json(data, what=key, limit_bytes=JSON_LIMIT_BYTES)
+            if _parsed(value, key).embedder == embedder:
                 return CanariesRef.of(key, data)
         except (NotFound, Damaged, Refused):
             continue
@@ -50,8 +49,7 @@ def _place(history: History, embedder: EmbedderProvenance) -> str:
     return f"{history.collection}/canaries/{embedder.fingerprint[:16]}/"
 
 
-def _parsed(data: bytes, key: str) -> Canaries:
-    value = decode_json(data, what=key, limit_bytes=LIMIT_BYTES)
+def _parsed(value: object, key: str) -> Canaries:
     require_version(value, what=key)
     try:
         canaries = Canaries.model_validate(value)

@@ -13,6 +13,8 @@ from dr_pipelines.model.json_size import MAX_VALUES, is_too_much, marks
 
 VERSION = 1
 """Of the format."""
+JSON_LIMIT_BYTES = 64 << 20
+"""Of any JSON object but entries and repo.json, which are smaller."""
 MAX_JSON_DEPTH = 16
 PAIR = re.compile(rb"\[\]|\{\}")
 

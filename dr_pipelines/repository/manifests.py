@@ -9,10 +9,9 @@ from dr_pipelines.model.recovery_point import (
     ObjectRef,
     SegmentRef,
 )
-from dr_pipelines.repository.json_codec import decode_json, require_version, unknown_features
+from dr_pipelines.repository.json_codec import require_version, unknown_features
 from dr_pipelines.repository.repository import Repository
 
-MANIFEST_LIMIT_BYTES = 64 << 20
 PAGE_SEGMENTS = 64
 _PAGE = TypeAdapter(tuple[SegmentRef, ...])
 
@@ -35,8 +34,7 @@ def read_manifest(repository: Repository, ref: ObjectRef, *, collection: str) ->
     Raises `Damaged` for anything that is not this collection's, `Refused` for a state that only a
     newer version reads.
     """
-    data = repository.fetch(ref)
-    value = decode_json(data, what=ref.key, limit_bytes=MANIFEST_LIMIT_BYTES)
+    value = repository.fetch_json(ref)
     require_version(value, what=ref.key)
     _require_known(ref, unknown_features(value))
     try:
@@ -56,7 +54,7 @@ def segments(repository: Repository, manifest: Manifest) -> tuple[SegmentRef, ..
 
 
 def _read_page(repository: Repository, ref: ObjectRef) -> tuple[SegmentRef, ...]:
-    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=MANIFEST_LIMIT_BYTES)
+    value = repository.fetch_json(ref)
     try:
         return _PAGE.validate_python(value)
     except ValidationError as error:

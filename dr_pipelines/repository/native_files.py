@@ -13,11 +13,9 @@ from dr_pipelines.model.recovery_point import KeptFile, KeptVersion, LogEntry, R
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.protocols import NativeFile, NativeVersion
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.reachability import named_object
 from dr_pipelines.repository.repository import Repository
 
-LISTING_LIMIT_BYTES = 64 << 20
 LOOK_BACK = 512
 """Entries that are looked at for files that were kept before, each read from the repository."""
 
@@ -25,7 +23,7 @@ LOOK_BACK = 512
 def kept_version(repository: Repository, entry: LogEntry, detail: NativeEvidence) -> KeptVersion:
     """The engine's files that an entry with this detail keeps; raises `Damaged`."""
     ref = named_object(entry, detail.listing)
-    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=LISTING_LIMIT_BYTES)
+    value = repository.fetch_json(ref)
     try:
         return KeptVersion.model_validate(value)
     except ValidationError as error:

@@ -16,11 +16,9 @@ from dr_pipelines.model.recovery_point import (
     ObjectRef,
     SegmentRef,
 )
-from dr_pipelines.repository.json_codec import decode_json
 from dr_pipelines.repository.manifests import read_manifest, segments
 from dr_pipelines.repository.repository import Repository
 
-LIMIT_BYTES = 64 * 2**20
 _REFERENCES = TypeAdapter(tuple[SegmentRef | ObjectRef, ...])
 
 
@@ -93,7 +91,7 @@ def _with_parts(refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
 
 
 def _read_list(repository: Repository, ref: ObjectRef) -> tuple[ObjectRef, ...]:
-    value = decode_json(repository.fetch(ref), what=ref.key, limit_bytes=LIMIT_BYTES)
+    value = repository.fetch_json(ref)
     try:
         return _REFERENCES.validate_python(value)
     except ValidationError as error:

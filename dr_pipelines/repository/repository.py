@@ -20,7 +20,13 @@ from dr_pipelines.errors import (
 from dr_pipelines.model.base import Stored
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore, Clock
-from dr_pipelines.repository.json_codec import seal_json, unknown_features, unseal_json
+from dr_pipelines.repository.json_codec import (
+    JSON_LIMIT_BYTES,
+    decode_json,
+    seal_json,
+    unknown_features,
+    unseal_json,
+)
 from dr_pipelines.repository.log import Log, Witness
 
 IDENTITY_KEY = "repo.json"
@@ -175,9 +181,14 @@ class Repository:
             raise Damaged(f"{ref.key} has been altered: its SHA-256 is not {ref.sha256[:12]}…")
         return data
 
+    def fetch_json(self, ref: ObjectRef) -> Any:
+        """The JSON that an object is, within the limits of the format; raises as `fetch` does, and
+        `Damaged` for what is not JSON."""
+        return decode_json(self.fetch(ref), what=ref.key, limit_bytes=JSON_LIMIT_BYTES)
+
     def _stands(self, ref: ObjectRef) -> bool:
         try:
-            data = self.blobs.read(ref.key)
+            data = self.blobs.read(ref.key, (0, ref.size_bytes + 1))
         except NotFound:
             return False
         if hashlib.sha256(data).hexdigest() != ref.sha256:

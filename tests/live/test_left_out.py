@@ -17,6 +17,7 @@ from dr_pipelines.proof.verify import verify
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.json_codec import JSON_LIMIT_BYTES
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.testing.world import OneAtATime
@@ -197,7 +198,7 @@ def test_what_was_not_refused_must_be_there() -> None:
 
 def test_more_than_a_list_can_hold_are_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or no backup could read the list."""
-    monkeypatch.setattr(left_out, "LIMIT_BYTES", 4_000)
+    monkeypatch.setattr(left_out, "JSON_LIMIT_BYTES", 4_000)
     rows = [row(f"k{n:04d}", note="much too long" if n % 2 else "ok") for n in range(60)]
     store, repository = lost(*rows)
     with pytest.raises(
@@ -215,7 +216,7 @@ def test_a_list_within_the_limit_can_be_read(key: str) -> None:
     ref = left_out.write_left_out(History(repository, "items"), left_out.Left(table))
     assert ref is not None
     assert ref.records.size_bytes < size + 40
-    assert left_out.LIMIT_BYTES / left_out.RECORD_BYTES * 4 < MAX_VALUES
+    assert JSON_LIMIT_BYTES / left_out.RECORD_BYTES * 4 < MAX_VALUES
 
 
 def test_few_are_named_and_all_are_left_out() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
+from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.errors import (
     Damaged,
     NotFound,
@@ -16,6 +17,8 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore
+from dr_pipelines.repository import canary_objects
+from dr_pipelines.repository.history import History
 from dr_pipelines.repository.json_codec import seal_json
 from dr_pipelines.repository.repository import IDENTITY_KEY, PUT_ATTEMPTS, Repository
 from dr_pipelines.testing.blob_faults import (
@@ -238,3 +241,28 @@ def test_an_empty_object_is_an_object() -> None:
     assert home.fetch(home.put("books/x", b"")) == b""
     with pytest.raises(Damaged, match="books/z is missing"):
         home.fetch(ObjectRef(key="books/z", sha256="0" * 64, size_bytes=0))
+
+
+class Measured(MemoryBlobStore):
+    """Remembers the most bytes that were read at once."""
+
+    most = 0
+
+    def read(self, key: str, range: tuple[int, int] | None = None) -> bytes:
+        data = super().read(key, range)
+        self.most = max(self.most, len(data))
+        return data
+
+
+def test_whatever_lies_there_no_more_of_it_is_read_than_there_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(canary_objects, "JSON_LIMIT_BYTES", 1000)
+    blobs = Measured()
+    home, embedder = repository(blobs), HashingEmbedder(16).provenance
+    blobs.create("books/x", b"d" * 100_000)
+    blobs.create(f"books/canaries/{embedder.fingerprint[:16]}/w-0.json", b"1" * 100_000)
+    with pytest.raises(Damaged, match="books/x reads back differently"):
+        home.put("books/x", b"data")
+    assert canary_objects.left_canaries(History(home, "books"), embedder) is None
+    assert blobs.most <= 1001
