@@ -22,13 +22,13 @@ def history() -> History:
     for frontier in (1, 2):
         state = manifest(pages=(page,), since=frontier)
         for number in range(ENTRIES):
-            kept = history.repository.put(f"books/evidence/{frontier}/{number}", b"{}")
-            append(history, None if number else state, kept)
+            ref = history.repository.put(f"books/evidence/{frontier}/{number}", b"{}")
+            append(history, None if number else state, ref)
     return history
 
 
-def append(history: History, state: Manifest | None, kept: ObjectRef) -> None:
-    entry = NextEntry(detail=REFUSED, manifest=state, objects=(kept,))
+def append(history: History, state: Manifest | None, ref: ObjectRef) -> None:
+    entry = NextEntry(detail=REFUSED, manifest=state, objects=(ref,))
     history.append("evidence", lambda _: entry)
 
 
