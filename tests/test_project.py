@@ -28,7 +28,8 @@ REACHING_IN = frozenset(
     f"tests/stores/test_{name}.py"
     for name in ("pgvector_faults", "pgvector_hidden_calls", "pgvector_traps", "qdrant_numbers")
 )
-"""They replace parts of an adapter that have no public seam yet; the list must not grow."""
+"""They replace parts of an adapter that have no public seam yet; the list only shrinks. Private
+attributes are ruff's to see (`SLF` in pyproject.toml)."""
 HEAVY = frozenset(
     [
         "boto3",
@@ -443,7 +444,7 @@ def _reached_into(tree: ast.Module) -> Iterator[str]:
 
 def test_no_test_reaches_into_what_is_private() -> None:
     reached = {path: list(_reached_into(tree)) for path, tree in _modules("tests").items()}
-    assert {path for path, names in reached.items() if names} <= REACHING_IN
+    assert {path for path, names in reached.items() if names} == REACHING_IN
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,9 @@ def test_days_are_replayed_and_compacted_away(protected: Workplace) -> None:
         "days": ["2026-01-05", "2026-01-06"],
         "records": 6,
         "entries": [9, 11],
+        "applied": [9, 11],
         "documents_written": 0,
+        "documents_kept_as_edited": [],
         "left_out": 0,
         "refused": [],
     }

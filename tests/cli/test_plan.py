@@ -93,7 +93,7 @@ def test_an_ingestion_tells_how_many_changes_are_done(
     monkeypatch.setattr(Meter, "changes", lambda _, done, total: calls.append((done, total)))
     assert fresh.dr("ingest", "notes", "--to", "2026-01-05").code == 0
     assert fresh.dr("ingest", "notes").code == 0
-    assert calls == [(0, 2), (2, 2), (0, 4), (0, 4), (2, 4), (4, 4)]
+    assert calls == [(0, 2), (2, 2), (0, 4), (2, 4), (4, 4)]
 
 
 def test_a_plan_goes_by_days_that_ran_step_by_step(fresh: Workplace) -> None:

@@ -255,11 +255,15 @@ def test_what_no_lock_keeps_from_being_added_is_consented_to_before_a_restore(
 ) -> None:
     native.execute((TABLE + OF_TYPES[member][0]).encode())
     spec = store.describe("t")
-    calls = store.definitions(spec.physical("copy"), with_roles=False).code
+    definitions = store.definitions(spec.physical("copy"), with_roles=False)
+    calls = definitions.code
     assert {call.callee for call in calls} == {f"public.{'d' if 'domain' in member else 'c'}"}
     assert all(call.reason.startswith("is a type of 'tenant', who may") for call in calls)
     notes = [note for note in store.compatibility("t") if note.outcome is Outcome.CODE]
-    assert len(notes) == len(calls)
+    # a default of a domain is not parsed before consent, and the plan says so
+    unparsed = {"default of column d"} if definitions.unread else set[str]()
+    assert len(notes) == len(calls) + len(unparsed)
+    assert {note.part.removeprefix("engine.pgvector.code.") for note in notes} >= unparsed
 
 
 @pytest.mark.parametrize("kind", ["plain", "partitioned"])

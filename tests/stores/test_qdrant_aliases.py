@@ -63,6 +63,25 @@ def test_who_asks_for_what_is_not_there_is_told_what_is(store: VectorStore) -> N
             call()
 
 
+def test_one_alias_is_followed_without_reading_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path)
+    assert isinstance(store, DriverStore)
+    store.create(OLD)
+    for alias in ("handbook", "other", "third"):
+        store.promote(OLD.name, alias=alias)
+    read, read_bytes = list[str](), Path.read_bytes
+
+    def seen(path: Path) -> bytes:
+        read.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", seen)
+    assert store.driver.aliases.target("handbook") == OLD.name
+    assert read == ["handbook.alias"]
+
+
 @pytest.mark.parametrize("read", READS)
 def test_a_reader_follows_an_alias_whose_old_collection_goes(
     store: DriverStore[QdrantDriver], monkeypatch: pytest.MonkeyPatch, read: str

@@ -96,7 +96,7 @@ class Session:
     schema: str
     extension: Extension | None = None
     defining: bool = False
-    """Whether the long path is set."""
+    """True while the long path is set."""
     dimensions: dict[tuple[int, str], tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     """Table and column → a state of the table, and the dimensions of vectors in it then."""
     held: frozenset[int] = frozenset()

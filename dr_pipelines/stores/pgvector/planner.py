@@ -36,8 +36,8 @@ SCHEMAS = qualified("""
             CASE WHEN o.rolname = 'pg_database_owner' THEN d.datdba ELSE o.oid END)
         WHERE n.nspname = ANY ({names}) AND NOT r.rolsuper AND r.rolname <> current_user)
 """)
-"""Whether others own schemas that a query names, and may give the name to another one of theirs:
-no lock of a table keeps them from it."""
+"""True where others own schemas that a query names, and may give the name to another of theirs: no
+lock of a table keeps them from it."""
 
 
 def may_plan(session: Session, table: Table) -> bool:

@@ -30,9 +30,10 @@ def write(
     below: str | None = None,
 ) -> None:
     """Replace by id and by document, then copy straight into the table: what was there under these
-    ids is gone by then, so that no row goes through a temporary table first. Only where a type has
-    to read texts itself do rows go through one, and where ids are made of the rows. All ids that
-    are there are known to be at most `below`, where that is given.
+    ids is gone by then, so that no row goes through a temporary table first. Rows go through one
+    where a type has to read texts itself, where ids are made of the rows, and where the schema
+    belongs to others, so that the table is written by its number. All ids that are there are known
+    to be at most `below`, where that is given.
 
     Raises:
         InvalidRequest: the engine cannot keep a value; nothing was written.

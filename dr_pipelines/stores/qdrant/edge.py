@@ -103,10 +103,11 @@ class EdgeVariant:
     def aliases(self) -> dict[str, str]:
         return self._pointers.all()
 
-    def readable_aliases(self, name: str) -> dict[str, str]:
-        target = self._pointers.target(name)
-        found = self._pointers.readable()
-        return found if target is None else found | {name: target}
+    def readable_aliases(self) -> dict[str, str]:
+        return self._pointers.readable()
+
+    def target(self, alias: str) -> str | None:
+        return self._pointers.target(alias)
 
     def point(self, alias: str, name: str) -> None:
         with locked(self._directory, wait_seconds=self._wait_seconds):

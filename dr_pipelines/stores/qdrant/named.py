@@ -39,8 +39,15 @@ class NamedVariant:
     def aliases(self) -> dict[str, str]:
         return self._translated(self._variant.aliases())
 
-    def readable_aliases(self, name: str) -> dict[str, str]:
-        return self._translated(self._variant.readable_aliases(self._alias(name)))
+    def readable_aliases(self) -> dict[str, str]:
+        return self._translated(self._variant.readable_aliases())
+
+    def target(self, alias: str) -> str | None:
+        native = self._alias(alias)
+        if self._alias_of(native) != alias:  # a name that stands for something else here
+            return None
+        found = self._variant.target(native)
+        return None if found is None else self._name(found)
 
     def point(self, alias: str, name: str) -> None:
         self._variant.point(self._alias(alias), self._native(name))

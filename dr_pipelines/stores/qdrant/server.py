@@ -76,9 +76,11 @@ class ServerVariant:
     def aliases(self) -> dict[str, str]:
         return calls.aliases(self._client, where=self._where)
 
-    def readable_aliases(self, name: str) -> dict[str, str]:
-        del name  # the server gives all of them or none
-        return self.aliases()
+    def readable_aliases(self) -> dict[str, str]:
+        return self.aliases()  # the server gives all of them or none
+
+    def target(self, alias: str) -> str | None:
+        return self.aliases().get(alias)
 
     def point(self, alias: str, name: str) -> None:
         calls.point(self._client, alias, name, where=self._where)
@@ -124,9 +126,11 @@ class LocalVariant:
     def aliases(self) -> dict[str, str]:
         return dict(self._catalog()["aliases"])
 
-    def readable_aliases(self, name: str) -> dict[str, str]:
-        del name  # the catalogue is readable as a whole or not
-        return self.aliases()
+    def readable_aliases(self) -> dict[str, str]:
+        return self.aliases()  # the catalogue is readable as a whole or not
+
+    def target(self, alias: str) -> str | None:
+        return self.aliases().get(alias)
 
     def point(self, alias: str, name: str) -> None:
         with self._connected() as client:

@@ -57,7 +57,7 @@ class VariantAliases:
         return self._variant.aliases()
 
     def target(self, alias: str) -> str | None:
-        return self._variant.readable_aliases(alias).get(alias)
+        return self._variant.target(alias)
 
 
 class QdrantDriver:
@@ -143,7 +143,7 @@ class QdrantCollection:
         )
 
     def described(self) -> CollectionSpec:
-        readable = self._variant.readable_aliases(self._name)
+        readable = self._variant.readable_aliases()
         served = sorted(alias for alias, target in readable.items() if target == self._name)
         return self.contract.model_copy(update={"aliases": tuple(served)})
 

@@ -168,8 +168,13 @@ class Variant(Protocol):
         """All of them; raises `Damaged` where one cannot be read."""
         ...
 
-    def readable_aliases(self, name: str) -> dict[str, str]:
-        """Those that can be read; raises `Damaged` where `name` is one that cannot."""
+    def readable_aliases(self) -> dict[str, str]:
+        """Those that can be read."""
+        ...
+
+    def target(self, alias: str) -> str | None:
+        """The collection that the alias stands for, if it is one; raises `Damaged`. Reads no other
+        alias where the engine does not give all of them at once."""
         ...
 
     def point(self, alias: str, name: str) -> None:

@@ -29,8 +29,8 @@ def ascending(
     """The same records, ascending bytewise by `id`, at most `batch_rows` at a time, never none; of
     large records fewer.
 
-    `schema` has a column `id` (string); no id may come twice. Holds about `run_bytes` and one
-    megabyte for each run; what it spills is gone when the generator ends or is closed. Raises
+    `schema` has a column `id` (string); of equal ids the order is any. Holds about `run_bytes` and
+    one megabyte for each run; what it spills is gone when the generator ends or is closed. Raises
     `Unavailable` where the temporary directory has no room.
     """
     with temporary_directory("sort") as directory:
