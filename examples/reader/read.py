@@ -5,8 +5,8 @@
 Written from docs/format.md alone; it shares no code with the package. The log is proven from its
 first entry; an entry leads to a manifest, a manifest to segments; of each document the newest
 version counts. OUT has the columns of a segment, and the records in order of `id`, with what their
-document row says; it is written under a temporary name. Exit status: 0, or 1 with one line on
-stderr. Left out, to be short: limits but those of sizes, and the search for unknown keys.
+document row says; until it is whole it has another name, and a failure leaves none. Exit status:
+0, or 1 with one line on stderr. Left out: limits but those of sizes, the search for unknown keys.
 """
 
 import argparse
@@ -56,11 +56,8 @@ def demand(holds: bool, message: str) -> None:
 
 def canonical(value: Any) -> bytes:
     """Encode as canonical JSON; Python's `repr` of a float is what the format asks for."""
-    compact = (",", ":")
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=compact
-    )
-    return text.encode()
+    options: Json = {"ensure_ascii": False, "allow_nan": False, "sort_keys": True}
+    return json.dumps(value, separators=(",", ":"), **options).encode()
 
 
 def sealed(root: Path, key: str) -> tuple[Json, str]:
@@ -288,8 +285,11 @@ def main() -> None:
     partial = args.out.with_name(f"{args.out.name}.partial")
     try:
         rows = restore(args.repository, args.collection, args.at, args.position)
-        pq.write_table(rows, partial)
-        partial.replace(args.out)
+        try:
+            pq.write_table(rows, partial)
+            partial.replace(args.out)
+        finally:
+            partial.unlink(missing_ok=True)
     except (OSError, Refused) as error:
         sys.exit(f"refused: {error}")
     except (LookupError, RuntimeError, TypeError, ValueError, struct.error, pa.ArrowException) as e:
