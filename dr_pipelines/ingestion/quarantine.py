@@ -14,7 +14,7 @@ from dr_pipelines.model.unread import SHOWN_DIGITS, Quarantined, Unread
 from dr_pipelines.repository.history import History, NextEntry, Tip
 from dr_pipelines.repository.repository import Repository
 
-REASON_CHARACTERS = 1000
+DECISION_CHARACTERS = 1000
 
 Names = frozenset[tuple[str, str]]
 """Place and hash of lines."""
@@ -48,8 +48,8 @@ def decide(unread: Unread, names: Sequence[str], *, reason: str, by: str) -> Dec
 
     Raises `InvalidRequest` for a name that no line has, or without a reason.
     """
-    if not reason.strip() or len(reason) > REASON_CHARACTERS:
-        raise InvalidRequest(f"a reason of 1 to {REASON_CHARACTERS} characters is expected")
+    if not reason.strip() or len(reason) > DECISION_CHARACTERS:
+        raise InvalidRequest(f"a reason of 1 to {DECISION_CHARACTERS} characters is expected")
     return Decision(tuple(_named(unread, name) for name in dict.fromkeys(names)), reason, by)
 
 

@@ -1,9 +1,8 @@
 """Lines of a source that somebody let go, as they are listed."""
 
-from datetime import datetime
 from typing import Literal
 
-from dr_pipelines.model.base import Stored
+from dr_pipelines.model.base import Stored, Time
 
 
 class AcceptedLine(Stored):
@@ -14,7 +13,7 @@ class AcceptedLine(Stored):
     unreadable: str
     reason: str
     by: str
-    at: datetime
+    at: Time
 
 
 class AcceptedLines(Stored):

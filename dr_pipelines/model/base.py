@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -16,11 +17,22 @@ def _plain(key: str) -> str:
     return key
 
 
+def _utc(time: datetime) -> datetime:
+    """The same moment in UTC; one without a zone is no moment."""
+    if time.utcoffset() is None:
+        raise ValueError("expected a time with its zone")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("expected a time of the years 1 to 9999 in UTC") from error
+
+
 Key = Annotated[
     str, Constraint(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,511}$"), AfterValidator(_plain)
 ]
 """Of an object in a repository."""
 Sha256 = Annotated[str, Constraint(pattern=r"^[0-9a-f]{64}$")]
+Time = Annotated[datetime, AfterValidator(_utc)]
 Day = Annotated[str, Constraint(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Count = Annotated[int, Constraint(ge=0)]
 

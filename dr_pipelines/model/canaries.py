@@ -3,10 +3,9 @@
 import base64
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime
 from pydantic import Field as Constraint
 
-from dr_pipelines.model.base import Stored
+from dr_pipelines.model.base import Stored, Time
 from dr_pipelines.model.lineage import EmbedderProvenance, Environment
 
 Distance = Annotated[float, Constraint(ge=0, allow_inf_nan=False)]
@@ -35,7 +34,7 @@ class Canaries(Stored):
     v: Literal[1] = 1
     embedder: EmbedderProvenance
     environment: Environment
-    at: AwareDatetime
+    at: Time
     texts: tuple[str, ...]
     queries: tuple[str, ...]
     vectors: str

@@ -2,13 +2,12 @@
 and refused when one is written."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Constraint
 
-from dr_pipelines.model.base import Count, Day, Key, Sha256, Stored
+from dr_pipelines.model.base import Count, Day, Key, Sha256, Stored, Time
 
 REASON_CHARACTERS = 4_000
 MENTIONED = 10
@@ -28,17 +27,17 @@ def short_reason(text: str) -> str:
     return text if len(text) <= REASON_CHARACTERS else f"{text[: REASON_CHARACTERS - 1]}…"
 
 
-class Part(Stored):
+class DetailPart(Stored):
     """A part of a detail; keys that are not known stay with it."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class Detail(Part):
+class Detail(DetailPart):
     """The detail of an entry; of an unknown kind it has nothing but unknown keys."""
 
 
-class Mentioned(Part):
+class Mentioned(DetailPart):
     """The first few names of something, shortened, and how many there are."""
 
     names: tuple[str, ...] = ()
@@ -54,7 +53,7 @@ class Mentioned(Part):
 NONE_MENTIONED = Mentioned()
 
 
-class CanaryReading(Part):
+class CanaryReading(DetailPart):
     """How far a model was from its canaries in the process that wrote, and how many of them it
     could not read."""
 
@@ -65,7 +64,7 @@ class CanaryReading(Part):
     left_out: Count = 0
 
 
-class EpochBegun(Part):
+class EpochBegun(DetailPart):
     """A new epoch of the source, accepted by name."""
 
     number: Count
@@ -98,11 +97,11 @@ class AppliedDetail(Detail):
     left_out: Count = 0
 
 
-class SourceUnread(Part):
+class SourceUnread(DetailPart):
     """Unread content of the source at the time of a snapshot."""
 
     unread: Count
-    unread_since: datetime | None
+    unread_since: Time | None
     unread_such_as: str | None
     unread_unnamed: Count
     unread_accepted: Count
@@ -111,7 +110,7 @@ class SourceUnread(Part):
     left_out: Count
     left_out_such_as: str | None
     bytes_without_line_end: Count
-    bytes_since: datetime | None
+    bytes_since: Time | None
 
 
 class SnapshotDetail(Detail):
@@ -119,7 +118,7 @@ class SnapshotDetail(Detail):
     not younger. `rows` were read; `left_out` records of the state are not in the store and not
     expected there. `change_token` is the engine's, from before the scan."""
 
-    began: datetime
+    began: Time
     equal: bool
     rows: Count
     left_out: Count

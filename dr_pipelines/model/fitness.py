@@ -1,9 +1,8 @@
 """Fitness of a recovery point: how much of it can be restored into the engine it was taken from."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
-from dr_pipelines.model.base import Count, Sha256, Stored
+from dr_pipelines.model.base import Count, Sha256, Stored, Time
 from dr_pipelines.model.compatibility import Note, Outcome
 from dr_pipelines.model.misfit import NAMED, Misfit
 
@@ -35,7 +34,7 @@ class Acceptance(Stored):
     consequence: str
     reason: str
     by: str
-    at: datetime
+    at: Time
 
     def covers(self, loss: Part) -> bool:
         return (self.part, self.consequence) == (loss.part, loss.consequence)
@@ -46,7 +45,7 @@ class Trial(Stored):
     `of` identifies what was tried: specification, edges of the values, engine."""
 
     of: Sha256
-    at: datetime
+    at: Time
     place: str
     records: Count
     findings: tuple[Part, ...] = ()

@@ -6,24 +6,23 @@ otherwise.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field as Constraint
 from pydantic import ValidationError
 
-from dr_pipelines.model.base import Count, Key, Sha256
-from dr_pipelines.model.details import Detail, EvidenceDetail, Part, Reason, detail_type
+from dr_pipelines.model.base import Count, Key, Sha256, Time
+from dr_pipelines.model.details import Detail, DetailPart, EvidenceDetail, Reason, detail_type
 
 
-class EntryRange(Part):
+class EntryRange(DetailPart):
     """Log numbers `first` to `last`."""
 
     first: Annotated[int, Constraint(ge=1)]
     last: Annotated[int, Constraint(ge=1)]
 
 
-class SourceRange(Part):
+class SourceRange(DetailPart):
     """Positions of the source in (after, through] of one epoch."""
 
     epoch: Count
@@ -31,7 +30,7 @@ class SourceRange(Part):
     through: Count
 
 
-class Replaced(Part):
+class Replaced(DetailPart):
     """From now on the points of some entries consist of the manifest of this key: one of the body's
     `objects`, with the encoding `manifest`."""
 
@@ -72,7 +71,7 @@ class ExpireDetail(Detail):
     """Entries cease to be recovery points, and may be condemned after `grace_until`."""
 
     entries: tuple[EntryRange, ...]
-    grace_until: datetime
+    grace_until: Time
 
 
 class CondemnDetail(Detail):
@@ -89,7 +88,7 @@ class PinDetail(Detail):
 
     name: str
     entries: tuple[EntryRange, ...]
-    until: datetime | None = None
+    until: Time | None = None
     reason: Reason
     by: str
 

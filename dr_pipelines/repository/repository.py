@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal, Self
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from dr_pipelines.errors import (
     OutcomeUnknown,
     Refused,
 )
-from dr_pipelines.model.base import Stored
+from dr_pipelines.model.base import Stored, Time
 from dr_pipelines.model.recovery_point import ObjectRef, Writer
 from dr_pipelines.protocols import BlobStore, Clock
 from dr_pipelines.repository.json_codec import (
@@ -40,7 +39,7 @@ class Identity(Stored):
     v: Literal[1]
     id: str
     features: tuple[str, ...] = ()
-    created_at: datetime
+    created_at: Time
     capabilities: dict[str, Any] = {}
 
 

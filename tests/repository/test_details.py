@@ -1,21 +1,24 @@
 """Details of entries are typed: unknown keys are kept by readers and refused to writers."""
 
 import json
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Refused
-from dr_pipelines.model.base import canonical_json
+from dr_pipelines.model.base import Stored, canonical_json
 from dr_pipelines.model.details import (
     DETAILS,
     EVIDENCE,
     Detail,
+    DetailPart,
     EvidenceDetail,
     IngestDetail,
-    Part,
     RefusalEvidence,
     writing_problem,
 )
@@ -94,7 +97,7 @@ def test_a_key_that_is_not_known_is_kept_by_who_reads_and_not_written(
     assert problem is not None
     assert "'later'" in problem
     assert ("'also'" in problem) == any(
-        isinstance(getattr(detail, name), Part) for name in type(detail).model_fields
+        isinstance(getattr(detail, name), DetailPart) for name in type(detail).model_fields
     )
 
 
@@ -325,3 +328,33 @@ def _with_every_reference() -> tuple[Manifest, set[str]]:
 
 def _names_reference(schema: object, *kinds: str) -> bool:
     return any(f'$defs/{kind}"' in json.dumps(schema) for kind in kinds or REFERENCES)
+
+
+# Times
+
+
+def stored_times() -> Iterator[tuple[str, FieldInfo]]:
+    """Fields of stored values that are a time, or may be one, by name."""
+    for model in subclasses(Stored):
+        for name, field in model.model_fields.items():
+            if "datetime.datetime" in repr(field):
+                yield f"{model.__name__}.{name}", field
+
+
+def subclasses(of: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in of.__subclasses__():
+        yield each
+        yield from subclasses(each)
+
+
+TIMES = dict(stored_times())
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_a_stored_time_has_its_zone_and_is_kept_in_utc(name: str) -> None:
+    annotated: Any = TIMES[name].rebuild_annotation()
+    read: TypeAdapter[datetime] = TypeAdapter(annotated)
+    with pytest.raises(ValidationError, match="expected a time with its zone"):
+        read.validate_json('"2026-01-01T12:00:00"')
+    elsewhere = read.validate_json('"2026-01-01T14:00:00+02:00"')
+    assert read.dump_json(elsewhere) == b'"2026-01-01T12:00:00Z"'

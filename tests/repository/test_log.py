@@ -277,6 +277,14 @@ def test_a_sealed_object_that_is_no_entry_is_damaged(change: dict[str, Any]) -> 
         parse_entry(seal_json(value | change), number=1, what="here")
 
 
+@pytest.mark.parametrize("at", ["2026-01-01T12:00:00", "9999-12-31T23:59:59-14:00"])
+def test_an_entry_whose_time_is_no_moment_is_damaged(at: str) -> None:
+    _, _, written = filled(1)
+    value = written.read(1)[0].model_dump(mode="json") | {"at": at}
+    with pytest.raises(Damaged, match=r"^here: not a log entry \(1 errors\)"):
+        parse_entry(seal_json(value), number=1, what="here")
+
+
 # Limits, and what a newer version wrote
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field as Constraint
 from pydantic import SerializeAsAny, model_validator
 
-from dr_pipelines.model.base import Count, Sha256, Stored
+from dr_pipelines.model.base import Count, Sha256, Stored, Time
 from dr_pipelines.model.details import KINDS, KNOWN_FEATURES, Detail
 from dr_pipelines.model.recovery_point.manifest import Manifest
 from dr_pipelines.model.recovery_point.references import (
@@ -97,7 +96,7 @@ class LogEntry(Stored):
     kind: str  # a Kind, or one of a newer version
     timeline: Count
     writer: Writer
-    at: datetime
+    at: Time
     body: Body
     signature: Signature | None = Constraint(default=None, exclude_if=is_none)
 

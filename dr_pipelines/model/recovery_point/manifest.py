@@ -1,11 +1,10 @@
 """A manifest: everything that a recovery point consists of, and the values in it."""
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field as Constraint
 
-from dr_pipelines.model.base import Count, Day, Stored
+from dr_pipelines.model.base import Count, Day, Stored, Time
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.details import KNOWN_FEATURES
 from dr_pipelines.model.fitness import Acceptance, Fitness
@@ -121,7 +120,7 @@ class External(Stored):
     as that system writes it."""
 
     position: str
-    at: datetime | None = None
+    at: Time | None = None
 
 
 class Barrier(Stored):
