@@ -1,4 +1,4 @@
-"""Targets of aliases in engines without aliases, for programs that use the engine's own client.
+"""Targets of aliases for programs that use the client of an engine that has none of its own.
 
     from dr_pipelines.stores.served import served
 
@@ -6,8 +6,8 @@
         served("lance:stores/handbook", "handbook").native
     )
 
-Reads one small file, object or record; of an engine in a directory neither opens nor imports it. A
-reader has the old collection or the new one; who finds that it was dropped since asks again.
+Reads one small file or object. Of the engine, only what reaches a bucket is imported. A reader gets
+the old collection or the new one; whoever finds that it was dropped since asks again.
 """
 
 from pathlib import Path
@@ -24,17 +24,17 @@ def served(url: str, alias: str, *, base: Path = Path()) -> Served:
     directories are under `base`.
 
     Raises:
-        InvalidRequest: the URL names no such store, or an engine whose clients use its own aliases.
+        InvalidRequest: the URL is none of a scheme whose aliases can be read here.
         NotFound: there is no such alias. Damaged: it does not hold a name.
-        Unavailable: a bucket or a server does not answer.
+        Unavailable: a directory or a bucket is out of reach.
     """
     name = url.partition(":")[0]
     match = find_scheme(name)
     if match is None or match[1].read_alias is None:
         able = sorted(scheme.name for scheme in schemes() if scheme.read_alias is not None)
         raise InvalidRequest(
-            f"a store of scheme {name[:40]!r}: expected one of {', '.join(able)}; "
-            "other engines have aliases of their own, which their clients use like a name"
+            f"a store of scheme {name[:40]!r}: expected one of {', '.join(able)}; how clients of "
+            "another engine follow an alias is on its page in docs/adapters"
         )
     target = match[1].read_alias(url, alias, base)
     if target is None:

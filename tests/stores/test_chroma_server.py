@@ -17,7 +17,7 @@ PART = frozenset(
         "a_description_does_not_change_with_the_records",
         "a_description_makes_a_collection_of_that_description",
         "a_filter_means_the_same_to_the_engine",
-        "a_glance_is_equal_while_nothing_changes",
+        "a_change_token_is_equal_while_nothing_changes",
         "a_name_is_an_alias_or_a_collection",
         "a_new_store_is_empty",
         "a_reader_never_sees_an_alias_absent_or_half_switched",

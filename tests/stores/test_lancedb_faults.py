@@ -218,7 +218,7 @@ def test_of_processes_that_create_one_collection_each_has_it(store: VectorStore)
     assert wrong
 
 
-def test_a_namesake_of_a_dropped_collection_has_another_glance(store: VectorStore) -> None:
+def test_a_namesake_of_a_dropped_collection_has_another_change_token(store: VectorStore) -> None:
     seen = set()
     for number in range(3):
         store.create(INDEXED)

@@ -30,6 +30,7 @@ from dr_pipelines.model.record import SPARSE
 from dr_pipelines.stores.milvus import (
     column,
     errors,
+    live,
     messages,
 )
 from dr_pipelines.stores.milvus import index as indexes
@@ -203,3 +204,9 @@ def test_statuses_are_errors_of_ours(status: dict[str, Any], error: type[Excepti
     assert type(translated) is error
     assert errors.is_failure(common_pb2.Status(**status))
     assert not errors.is_failure(common_pb2.Status())
+
+
+def test_a_label_that_is_too_long_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("json.loads", lambda text: pytest.fail(f"parsed {len(text)}"))
+    with pytest.raises(Damaged, match="bytes"):
+        live.label_of('"' + "x" * live.QUOTED_SIZE + '"', "docs")

@@ -170,7 +170,7 @@ def test_a_server_that_crashed_is_unavailable_and_then_has_what_was_committed(
         store = open_store(server.url().replace("postgres@", "postgres:s3cret@"), base=tmp_path)
         store.create(SPEC)
         store.write(SPEC.name, table(*document("a", chunks=3)))
-        glanced = store.change_token(SPEC.name)
+        token = store.change_token(SPEC.name)
         server.stop()
         for call in (
             store.collections,
@@ -183,7 +183,7 @@ def test_a_server_that_crashed_is_unavailable_and_then_has_what_was_committed(
                 call()
             assert "s3cret" not in str(caught.value)
         server.start()
-        assert store.change_token(SPEC.name) != glanced
+        assert store.change_token(SPEC.name) != token
         store.write(SPEC.name, table(record("b")))
         assert store.status(SPEC.name).records == 4
 
@@ -410,7 +410,7 @@ def test_who_may_only_read_can_take_a_backup(
     native.execute("DROP OWNED BY only_reads; DROP ROLE only_reads")
 
 
-def test_a_glance_changes_with_whatever_is_committed(
+def test_a_change_token_changes_with_whatever_is_committed(
     postgres: Server, database: str, store: VectorStore, native: psycopg.Connection
 ) -> None:
     store.create(SPEC)

@@ -1,9 +1,11 @@
 """Qdrant at its edges: kills, locks, wrong addresses, damage, recall, exact bits."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,12 @@ from dr_pipelines.model.query import (
     Range,
 )
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.qdrant import open_store
+from dr_pipelines.stores.qdrant.connect import open_store
 from dr_pipelines.stores.qdrant.errors import translation
 from dr_pipelines.stores.qdrant.filters import native_filter
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.stores.shared.filters import Inexpressible
+from dr_pipelines.stores.shared.label import MAX_BYTES
 from dr_pipelines.testing.store_promises.given import of_vectors
 from dr_pipelines.testing.store_samples import (
     SPEC,
@@ -135,7 +138,7 @@ def test_who_waits_too_long_for_another_process_is_told(tmp_path: Path, variant:
 WRITER = """
 import sys
 from pathlib import Path
-from dr_pipelines.stores.qdrant import open_store
+from dr_pipelines.stores.qdrant.connect import open_store
 from dr_pipelines.testing.store_samples import SPEC, record, table
 store = open_store(sys.argv[1], base=Path("."))
 new = SPEC.physical("handbook@new", origin="42")
@@ -189,6 +192,20 @@ def test_what_is_damaged_is_said_to_be(tmp_path: Path) -> None:
     (tmp_path / SPEC.name / "edge_config.json").write_text("{")
     with pytest.raises(Damaged, match=SPEC.name):
         store.describe(SPEC.name)
+
+
+def test_a_label_that_is_too_long_is_not_read_to_its_end(tmp_path: Path) -> None:
+    store = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path)
+    store.create(SPEC)
+    os.truncate(tmp_path / SPEC.name / "dr_collection.json", 16 * MAX_BYTES)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Damaged, match="bytes"):
+            store.describe(SPEC.name)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * MAX_BYTES
 
 
 def test_the_catalogue_of_the_local_mode_may_be_damaged(tmp_path: Path) -> None:

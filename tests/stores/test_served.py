@@ -71,10 +71,13 @@ def test_the_example_of_each_page_opens_what_is_served(
     assert run(example, cwd=tmp_path) == ["3"]
 
 
-@pytest.mark.parametrize("url", ["postgresql://h/db", "milvus+lite:d", "memory:", "nothing"])
-def test_engines_with_aliases_of_their_own_are_named(url: str) -> None:
-    with pytest.raises(InvalidRequest, match="aliases of their own"):
+@pytest.mark.parametrize(
+    "url", ["postgresql://h/db", "milvus+lite:d", "chroma://h", "memory:", "nothing"]
+)
+def test_another_scheme_is_refused_with_the_way_to_its_aliases(url: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"one of chroma\+local, .*docs/adapters") as refused:
         served(url, "handbook")
+    assert repr(url.partition(":")[0]) in str(refused.value)
 
 
 def test_a_collection_that_chroma_alone_can_name_is_opened_by_that_name(tmp_path: Path) -> None:

@@ -1,21 +1,10 @@
 """Chroma: a server, or its own library in a directory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served
-from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served, opened_by, served_as
 
-if TYPE_CHECKING:
-    from dr_pipelines.protocols import VectorStore
-
-
-def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
-    """See `connect.open_store`, which is imported now."""
-    from dr_pipelines.stores.chroma import connect
-
-    del names  # `takes_names` says that there are none
-    return connect.open_store(url, base=base)
+open_store = opened_by("dr_pipelines.stores.chroma.connect")
 
 
 def _read_alias(url: str, alias: str, base: Path) -> Served | None:
@@ -27,7 +16,7 @@ def _read_alias(url: str, alias: str, base: Path) -> Served | None:
 
     where = parsed_url(url, base=base)
     target = Pointers(where.aliases).target(alias) if isinstance(where, Local) else None
-    return None if target is None else Served(target, alias_target(target))
+    return served_as(target, alias_target)
 
 
 ENGINE = Engine(

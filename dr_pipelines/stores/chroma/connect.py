@@ -9,13 +9,14 @@ from pathlib import Path
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.chroma.urls import Local, parsed_url
 from dr_pipelines.stores.shared.driver_store import DriverStore
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 from dr_pipelines.stores.shared.pointers import Pointers
 
 TOKEN = "CHROMA_TOKEN"  # noqa: S105 - the name of a variable
 WAIT_SECONDS = 30
 
 
-def open_store(url: str, *, base: Path) -> VectorStore:
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> VectorStore:
     """The store of a URL: `chroma://HOST:PORT/?tenant=T&database=D&ssl=1`, whose server gets the
     token in the environment's CHROMA_TOKEN, or `chroma+local:DIRECTORY?tenant=T&database=D`.
 
@@ -23,6 +24,7 @@ def open_store(url: str, *, base: Path) -> VectorStore:
         InvalidRequest: it is no such URL.
         ModuleNotFoundError: Chroma is not installed.
     """
+    del names  # `takes_names` says that there are none
     from dr_pipelines.stores.chroma.aliases import ServerPointers
     from dr_pipelines.stores.chroma.local import LocalEngine
     from dr_pipelines.stores.chroma.session import RemoteEngine

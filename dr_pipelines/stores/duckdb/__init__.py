@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served, served_as
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _read_alias(url: str, alias: str, base: Path) -> Served | None:
 
     directory = base / Path(url.partition(":")[2]).expanduser()
     target = Pointers(directory).target(alias)
-    return None if target is None else Served(target, collection_file(directory, target).name)
+    return served_as(target, lambda name: collection_file(directory, name).name)
 
 
 ENGINE = Engine(

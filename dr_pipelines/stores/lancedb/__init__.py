@@ -3,18 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served
-from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served, opened_by, served_as
 
 if TYPE_CHECKING:
     from dr_pipelines.protocols import NativeFiles, VectorStore
 
 
-def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
-    """See `connect.open_store`, which is imported now."""
-    from dr_pipelines.stores.lancedb import connect
-
-    return connect.open_store(url, base=base, names=names)
+open_store = opened_by("dr_pipelines.stores.lancedb.connect")
 
 
 def _native_files(store: "VectorStore") -> "NativeFiles | None":
@@ -26,8 +21,7 @@ def _native_files(store: "VectorStore") -> "NativeFiles | None":
 def _read_alias(url: str, alias: str, base: Path) -> Served | None:
     from dr_pipelines.stores.lancedb.places import open_place, stored_name
 
-    target = open_place(url, base=base).target(alias)
-    return None if target is None else Served(target, stored_name(target))
+    return served_as(open_place(url, base=base).target(alias), stored_name)
 
 
 ENGINE = Engine(

@@ -1,21 +1,8 @@
 """Milvus: a server, or milvus-lite in a directory."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, opened_by
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
-from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
-
-if TYPE_CHECKING:
-    from dr_pipelines.protocols import VectorStore
-
-
-def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
-    """See `connect.open_store`, which is imported now."""
-    from dr_pipelines.stores.milvus import connect
-
-    del names  # `takes_names` says that there are none
-    return connect.open_store(url, base=base)
+open_store = opened_by("dr_pipelines.stores.milvus.connect")
 
 
 ENGINE = Engine(

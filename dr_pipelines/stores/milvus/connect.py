@@ -12,9 +12,10 @@ from pathlib import Path
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.milvus.address import parse
 from dr_pipelines.stores.milvus.store import milvus_store
+from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 
-def open_store(url: str, *, base: Path) -> VectorStore:
+def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> VectorStore:
     """The store at `milvus://HOST:PORT/DATABASE` or `milvus+lite:PATH`; connects when it is asked.
 
     Credentials are in the environment variable `MILVUS_TOKEN`: a token, or `user:password`.
@@ -22,4 +23,5 @@ def open_store(url: str, *, base: Path) -> VectorStore:
     Raises:
         InvalidRequest: the URL is not one of these.
     """
+    del names  # `takes_names` says that there are none
     return milvus_store(parse(url, base=base))

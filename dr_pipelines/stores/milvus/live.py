@@ -12,12 +12,14 @@ from dr_pipelines.stores.milvus import index as indexes
 from dr_pipelines.stores.milvus.column import Column, of_message
 from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.unkept import unkept
-from dr_pipelines.stores.shared.label import Label, decoded, encoded
+from dr_pipelines.stores.shared.label import MAX_BYTES, Label, decoded, encoded
 
 LABEL = "dr.label"
 """Property of a collection that holds its label."""
 INSERT_IDS = "allow_insert_auto_id"
 """Property with which a server takes ids where it otherwise makes them."""
+QUOTED_SIZE = 3 * MAX_BYTES
+"""In characters: JSON within JSON has six of them for one that takes two bytes."""
 DEFAULT_PARTITION = "_default"
 F = schema_pb2.FunctionType
 
@@ -87,7 +89,7 @@ def look(connection: Connection, native: str) -> Live:
         partitions=() if keyed else _partitions(connection, native),
         key_partitions=found.num_partitions if keyed else 0,
         indexes=_indexes(connection, native),
-        label=None if label is None else _label(label, native),
+        label=None if label is None else label_of(label, native),
         unkept=unkept(found),
     )
 
@@ -134,8 +136,12 @@ def _indexes(connection: Connection, native: str) -> tuple[dict[str, Any], ...]:
     return tuple(sorted(said, key=lambda index: (index["field"], index.get("name", ""))))
 
 
-def _label(text: str, native: str) -> Label:
+def label_of(text: str, native: str) -> Label:
+    """The label in the property of a collection. Raises `Damaged`, before it is parsed if it is too
+    long."""
     of = f"{native!r} (property {LABEL!r})"
+    if len(text) > QUOTED_SIZE:
+        return decoded(text, of=of)  # which says that it is too long
     try:
         return decoded(str(json.loads(text)), of=of)
     except (ValueError, RecursionError):

@@ -4,35 +4,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served
-from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
+from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served, opened_by, served_as
 
 if TYPE_CHECKING:
     from dr_pipelines.model.collection import CollectionSpec
     from dr_pipelines.model.compatibility import Note
-    from dr_pipelines.protocols import VectorStore
 
-WAIT_SECONDS = 30.0
-
-
-def open_store(
-    url: str,
-    *,
-    base: Path,
-    wait_seconds: float = WAIT_SECONDS,
-    names: StoredNames = NO_NAMES,
-) -> "VectorStore":
-    """See `connect.open_store`, which is imported now."""
-    from dr_pipelines.stores.qdrant import connect
-
-    return connect.open_store(url, base=base, wait_seconds=wait_seconds, names=names)
+open_store = opened_by("dr_pipelines.stores.qdrant.connect")
 
 
 def _values_here(spec: "CollectionSpec") -> "Iterable[Note]":
     """Points of a collection that something else made keep their own ids."""
     from dr_pipelines.model.compatibility import Note, Outcome
+    from dr_pipelines.stores.shared.layout import Layout, layout_of
 
-    if spec.engine.get("qdrant", {}).get("layout") != "foreign":
+    if layout_of(spec.engine.get("qdrant", {})) is not Layout.FOREIGN:
         said = "each point's id is a UUID made of the record's id, which is in the payload"
         yield Note("ids", Outcome.APPROXIMATED, said)
 
@@ -41,8 +27,7 @@ def _read_alias(url: str, alias: str, base: Path) -> Served | None:
     from dr_pipelines.stores.qdrant.address import directory
     from dr_pipelines.stores.shared.pointers import Pointers
 
-    target = Pointers(directory(url.partition(":")[2], base=base)).target(alias)
-    return None if target is None else Served(target, target)
+    return served_as(Pointers(directory(url.partition(":")[2], base=base)).target(alias), str)
 
 
 ENGINE = Engine(

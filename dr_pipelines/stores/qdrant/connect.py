@@ -16,12 +16,14 @@ from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames, checked_as_
 if TYPE_CHECKING:
     from dr_pipelines.stores.qdrant.variant import Variant
 
+WAIT_SECONDS = 30.0
+
 
 def open_store(
     url: str,
     *,
     base: Path,
-    wait_seconds: float,
+    wait_seconds: float = WAIT_SECONDS,
     names: StoredNames = NO_NAMES,
 ) -> VectorStore:
     """The store that a URL names: `qdrant://HOST:PORT`, `qdrant+local:DIRECTORY` or

@@ -42,6 +42,7 @@ from dr_pipelines.stores.qdrant.variant import (
     named,
 )
 from dr_pipelines.stores.shared.driver import absent
+from dr_pipelines.stores.shared.label import MAX_BYTES
 from dr_pipelines.stores.shared.pointers import (
     Pointers,
     entries,
@@ -179,13 +180,20 @@ class EdgeCollection:
             schema = self._shard.info().payload_schema
         try:
             config = json.loads((self._path / CONFIG).read_text(encoding="utf-8"))
-            label = self._path / LABEL
-            text = label.read_text(encoding="utf-8") if label.exists() else None
+            text = self._label()
         except (OSError, ValueError) as error:
             raise Damaged(f"{self._where}: {error}; restore it from a recovery point") from error
         found = values.reported(config)
         found["payload_schema"] = {key: values.index_reported(i) for key, i in schema.items()}
         return State(config={k: v for k, v in found.items() if v != {}}, label=text)
+
+    def _label(self) -> str | None:
+        """As much of it as shows that it is too long."""
+        try:
+            with (self._path / LABEL).open("rb") as file:
+                return file.read(MAX_BYTES + 1).decode()
+        except FileNotFoundError:
+            return None
 
     def relabel(self, label: str, *, limits: Json | None = None) -> None:
         del limits  # there is no strict mode

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +32,16 @@ class OpenStore(Protocol):
             ModuleNotFoundError: a package of `Engine.packages` is not installed.
         """
         ...
+
+
+def opened_by(module: str) -> OpenStore:
+    """The `open_store` of a module, which is imported when a store is opened."""
+
+    def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "VectorStore":
+        store: VectorStore = import_module(module).open_store(url, base=base, names=names)
+        return store
+
+    return open_store
 
 
 NotesOnValues = Callable[["CollectionSpec"], "Iterable[Note]"]
@@ -57,6 +68,12 @@ class Served:
 
     collection: str
     native: str
+
+
+def served_as(target: str | None, native: Callable[[str], str]) -> Served | None:
+    """The collection that an alias stands for, if it is one; `native` turns its name into that of
+    the engine's client."""
+    return None if target is None else Served(target, native(target))
 
 
 ReadAlias = Callable[[str, str, Path], Served | None]

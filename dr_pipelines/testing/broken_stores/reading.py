@@ -1,8 +1,8 @@
-"""Stores that a backup cannot rely on: their scans lose or mix records, their glances mislead."""
+"""Stores that a backup cannot rely on: scans lose or mix records, change tokens mislead."""
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -13,63 +13,32 @@ from dr_pipelines.testing.memory_store import MemoryVectorStore
 class ReturnsInOrderOfWriting(MemoryVectorStore):
     """The last record of a batch comes first."""
 
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
-        batches = super().scan(name, columns=columns, documents=documents, batch_rows=batch_rows)
+    def scan(self, name: str, **more: Any) -> Iterator[pa.RecordBatch]:
+        batches = super().scan(name, **more)
         return (b.take(pa.array(range(len(b) - 1, -1, -1), pa.int64())) for b in batches)
 
 
 class MissesTheLastBatch(MemoryVectorStore):
     """A scan of several batches ends before the last one."""
 
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
-        batches = [*super().scan(name, columns=columns, documents=documents, batch_rows=batch_rows)]
+    def scan(self, name: str, **more: Any) -> Iterator[pa.RecordBatch]:
+        batches = [*super().scan(name, **more)]
         return iter(batches[:-1] if len(batches) > 1 else batches)
 
 
 class IgnoresDocuments(MemoryVectorStore):
     """A scan of some documents gives all of them."""
 
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
-        del documents
-        return super().scan(name, columns=columns, batch_rows=batch_rows)
+    def scan(self, name: str, **more: Any) -> Iterator[pa.RecordBatch]:
+        return super().scan(name, **more | {"documents": None})
 
 
 class ScansWhatIsThereNow(MemoryVectorStore):
     """Every batch is read from the newest state."""
 
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
+    def scan(self, name: str, **more: Any) -> Iterator[pa.RecordBatch]:
         for number in range(1_000_000):
-            batches = super().scan(
-                name, columns=columns, documents=documents, batch_rows=batch_rows
-            )
+            batches = super().scan(name, **more)
             batch = next((b for i, b in enumerate(batches) if i == number), None)
             if batch is None:
                 return
@@ -79,17 +48,8 @@ class ScansWhatIsThereNow(MemoryVectorStore):
 class TearsRecords(MemoryVectorStore):
     """Texts are read a moment after everything else."""
 
-    def scan(
-        self,
-        name: str,
-        *,
-        columns: Sequence[str] | None = None,
-        documents: Sequence[str] | None = None,
-        batch_rows: int = 8192,
-    ) -> Iterator[pa.RecordBatch]:
-        first = list(
-            super().scan(name, columns=columns, documents=documents, batch_rows=batch_rows)
-        )
+    def scan(self, name: str, **more: Any) -> Iterator[pa.RecordBatch]:
+        first = list(super().scan(name, **more))
         time.sleep(0.005)
         now = self.newest(name).table
         texts = dict(zip(now["id"].to_pylist(), now["text"].to_pylist(), strict=True))
@@ -123,7 +83,7 @@ class PagesByNumber(MemoryVectorStore):
 
 
 class ChangeTokenNeverChanges(MemoryVectorStore):
-    """A glance tells which collection it is, and nothing of its records."""
+    """The token tells which collection it is, and nothing of its records."""
 
     def change_token(self, name: str) -> str | None:
         return super().describe(name).name
@@ -156,14 +116,14 @@ class ChangeTokenCounts(MemoryVectorStore):
 
 
 class ChangeTokenAlwaysChanges(MemoryVectorStore):
-    """Two glances differ although nothing was written between them."""
+    """Two tokens differ although nothing was written between them."""
 
-    _glances = 0
+    _tokens = 0
 
     def change_token(self, name: str) -> str | None:
         super().change_token(name)
-        self._glances += 1
-        return str(self._glances)
+        self._tokens += 1
+        return str(self._tokens)
 
 
 BROKEN: dict[type[MemoryVectorStore], str] = {
@@ -173,9 +133,9 @@ BROKEN: dict[type[MemoryVectorStore], str] = {
     ScansWhatIsThereNow: "test_a_scan_does_not_see_what_is_written_during_it",
     TearsRecords: "test_a_scan_under_a_writer_gives_whole_records",
     PagesByNumber: "test_a_scan_does_not_see_what_is_written_during_it",
-    ChangeTokenNeverChanges: "test_a_glance_is_equal_while_nothing_changes",
-    ChangeTokenCountsWrites: "test_a_glance_is_equal_while_nothing_changes",
-    ChangeTokenCounts: "test_a_glance_is_equal_while_nothing_changes",
-    ChangeTokenAlwaysChanges: "test_a_glance_is_equal_while_nothing_changes",
+    ChangeTokenNeverChanges: "test_a_change_token_is_equal_while_nothing_changes",
+    ChangeTokenCountsWrites: "test_a_change_token_is_equal_while_nothing_changes",
+    ChangeTokenCounts: "test_a_change_token_is_equal_while_nothing_changes",
+    ChangeTokenAlwaysChanges: "test_a_change_token_is_equal_while_nothing_changes",
 }
 """Each broken store and the test of the contract that catches it."""

@@ -90,11 +90,11 @@ class Lifecycle:
         store.build_index(NAME)
         store.create(OTHER)
         store.promote(NAME, alias="handbook")
-        described, glanced = store.describe(NAME), store.change_token(NAME)
+        described, token = store.describe(NAME), store.change_token(NAME)
         again = self.reopened(store)
         assert again.collections() == [NAME, OTHER.name]
         assert again.aliases() == {"handbook": NAME}
-        assert (again.describe("handbook"), again.change_token("handbook")) == (described, glanced)
+        assert (again.describe("handbook"), again.change_token("handbook")) == (described, token)
         assert contents(again, "handbook") == as_kept(again, *texts())
         hits = again.search("handbook", Query(mode=Mode.KEYWORD, text="Wolf, fox"), limit=10)
         assert [(int(hit.id[-6:]), round(hit.score, 6)) for hit in hits] == BM25

@@ -150,7 +150,7 @@ class Reading:
         assert after == CollectionStatus(records=3, indexed=True, size_bytes=after.size_bytes)
         assert after.size_bytes > 0
 
-    def test_a_glance_is_equal_while_nothing_changes(self, store: VectorStore) -> None:
+    def test_a_change_token_is_equal_while_nothing_changes(self, store: VectorStore) -> None:
         filled(store, record("a"))
         seen = [store.change_token(NAME)]
         contents(store)
