@@ -26,10 +26,11 @@ class Scale:
     large_rows: int = 1_000_000
     documents: int = 100
     days: int | None = None
+    growth_days: tuple[int, ...] = (50, 100, 500, 2_000)
     repeats: int = 5
 
 
-SMALL = Scale(rows=2_000, large_rows=4_000, documents=3, days=3, repeats=1)
+SMALL = Scale(rows=2_000, large_rows=4_000, documents=3, days=3, growth_days=(1, 3), repeats=1)
 """Enough to see that a benchmark runs and that what it asserts holds; its times say nothing."""
 
 

@@ -22,6 +22,7 @@ CASES = {
     "memory": set(),
     "embedding": {"encode", "fast", "reproducible"},
     "days": {"verbs", "dagster"},
+    "growth": set(),
     "startup": {"python", "dr --help", "dr status"},
     "pgvector": {
         *("backup", "restore", "scan", "write", "copy in", "copy out"),

@@ -1,0 +1,254 @@
+"""A repository after many days: what the same work costs as its history gets longer."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from benchmarks.harness import Figure, Ratio, Scale
+from dr_pipelines.backup.resources import Resources as BackupResources
+from dr_pipelines.backup.run import back_up
+from dr_pipelines.blobs.local import LocalBlobStore
+from dr_pipelines.contents.documents import stored_documents
+from dr_pipelines.ingestion.lineage import Feed
+from dr_pipelines.model.backup import BackupRequest
+from dr_pipelines.monitoring.exposure import protection_status
+from dr_pipelines.protocols import BlobStore
+from dr_pipelines.repository import points
+from dr_pipelines.sources.jsonl import JsonlSource
+from dr_pipelines.testing.blob_faults import CallName, Recording
+from dr_pipelines.testing.memory_store import MemoryVectorStore
+from dr_pipelines.testing.memory_witness import MemoryWitness
+from dr_pipelines.testing.world import Process, World
+
+WHAT = """\
+A feed of one line a day, by the hashing embedder, in one process, from a directory into a store in
+memory. In `rewritten` 200 documents get a new text in turn, all of them on the first day; in `new`
+each day brings another document. Each verb runs at every number of days, as a process that starts:
+CPU seconds and requests of objects. `day` is the ingestion of one new day and `nothing` one that
+finds none; `documents` lists the state at the newest point. A verb that follows what changed costs
+the same at the last number of days as at 100."""
+DOCUMENTS = 200
+FIRST_DAY = datetime(2019, 1, 1, tzinfo=UTC)
+Case = Literal["rewritten", "new"]
+KINDS: tuple[CallName, ...] = ("create", "read", "size", "keys")
+CASES: tuple[Case, ...] = get_args(Case)
+FLAT = ("nothing", "day", "status", "points", "documents", "backup", "restore")
+AIM = 1.5
+
+
+@dataclass
+class Requests:
+    """Calls of a store of objects since the last look, by kind, and the bytes that they moved."""
+
+    calls: dict[str, int] = field(default_factory=dict)
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+class Metered(Recording):
+    """Counts what passes through."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        super().__init__(blobs)
+        self._moved = Requests()
+
+    def create(self, key: str, data: bytes | memoryview) -> None:
+        self._moved.written_bytes += len(data)
+        super().create(key, data)
+
+    def read(self, key: str, range: tuple[int, int] | None = None) -> bytes:
+        data = super().read(key, range)
+        self._moved.read_bytes += len(data)
+        return data
+
+    def taken(self) -> Requests:
+        """What passed since the last look."""
+        moved, self._moved = self._moved, Requests()
+        moved.calls = {name: self.count(name) for name in KINDS}
+        self.calls.clear()
+        return moved
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One verb, once."""
+
+    cpu_seconds: float
+    requests: Requests
+
+    @property
+    def calls(self) -> int:
+        """Requests of all kinds."""
+        return sum(self.requests.calls.values())
+
+
+class DailyFeed:
+    """A feed that says one thing a day, but for the first day where its documents are rewritten."""
+
+    def __init__(self, path: Path, case: Case, *, documents: int = DOCUMENTS) -> None:
+        self.path = path
+        self._case = case
+        self._documents = documents
+        self._positions = itertools.count(1)
+        self.days = 0
+
+    def add_days(self, count: int) -> None:
+        """So many days more."""
+        with self.path.open("a") as file:
+            for _ in range(count):
+                for number in self._changed():
+                    file.write(json.dumps(self._line(number)) + "\n")
+                self.days += 1
+
+    def _changed(self) -> Iterable[int]:
+        if self._case == "new":
+            return [self.days]
+        return range(self._documents) if self.days == 0 else [self.days % self._documents]
+
+    def _line(self, number: int) -> dict[str, Any]:
+        return {
+            "seq": next(self._positions),
+            "ts": f"{FIRST_DAY + timedelta(days=self.days):%Y-%m-%dT%H:%M:%SZ}",
+            "op": "upsert",
+            "id": f"document-{number:05d}",
+            "text": f"day{self.days}",
+            "metadata": {},
+        }
+
+
+class Growing:
+    """A collection that is ingested day by day, and verbs on it, each as a process of its own."""
+
+    def __init__(
+        self, directory: Path, case: Case, *, blobs: BlobStore | None = None, documents: int = 200
+    ) -> None:
+        self.feed = DailyFeed(directory / "feed.jsonl", case, documents=documents)
+        self.metered = Metered(blobs or LocalBlobStore(directory / "repository"))
+        ids = itertools.count()
+        self.world = World(
+            source=JsonlSource(self.feed.path),
+            blobs=self.metered,
+            store=MemoryVectorStore(),
+            witness=MemoryWitness(),
+            new_id=lambda: f"01890000-0000-7000-8000-{next(ids):012d}",
+        )
+
+    def grow(self, days: int) -> None:
+        """Ingest up to a number of days."""
+        self.feed.add_days(days - self.feed.days)
+        self.process().ingest()
+
+    def process(self) -> Process:
+        """One that starts: it has read nothing of the feed or the repository."""
+        return replace(self.world, source=JsonlSource(self.feed.path)).process()
+
+    def cost(self, work: Callable[[Process], object]) -> Cost:
+        """Of some work, by a new process."""
+        process = self.process()
+        self.metered.taken()
+        started = time.process_time()
+        work(process)
+        return Cost(time.process_time() - started, self.metered.taken())
+
+    def costs(self) -> dict[str, Cost]:
+        """Every verb's, where the collection stands; a day more is there afterwards."""
+        found = {name: self.cost(work) for name, work in VERBS.items()}
+        self.feed.add_days(1)
+        return {"day": self.cost(Process.ingest), **found}
+
+
+def _backup(process: Process) -> None:
+    resources = BackupResources(process.history, process.live, process.lineage.store_name)
+    back_up(BackupRequest(collection=process.collection), resources)
+
+
+def _status(process: Process) -> None:
+    feed = Feed(process.collection, process.lineage.source)
+    protection_status(process.history, feed=feed, edited=False)
+
+
+def _restore(process: Process) -> None:
+    name = process.restore().plan.physical
+    process.store.drop(name)
+
+
+def _points(process: Process) -> None:
+    list(points.points(process.history))
+
+
+def _documents(process: Process) -> None:
+    list(stored_documents(process.history, process.point("latest")))
+
+
+VERBS: Mapping[str, Callable[[Process], object]] = {
+    "nothing": Process.ingest,
+    "status": _status,
+    "points": _points,
+    "verify": Process.verify,
+    "documents": _documents,
+    "backup": _backup,
+    "restore": _restore,
+}
+
+
+def run(scale: Scale, directory: Path) -> Figure:
+    """Measure both cases; the ratios are of the last number of days to 100, or to the first."""
+    facts = dict[str, Any]()
+    ratios = list[Ratio]()
+    for case in CASES:
+        place = directory / case
+        place.mkdir()
+        found = measure(Growing(place, case), scale.growth_days)
+        facts |= {f"{case}, {name}": rows for name, rows in _tables(found).items()}
+        if case == "rewritten":
+            ratios += _ratios(found)
+    return Figure("growth", WHAT, "warm: a directory", {}, facts, tuple(ratios))
+
+
+def measure(growing: Growing, days: Iterable[int]) -> dict[int, dict[str, Cost]]:
+    """Costs of every verb by number of days."""
+    found = {}
+    for count in days:
+        growing.grow(count)
+        found[count] = growing.costs()
+    return found
+
+
+def _tables(found: Mapping[int, Mapping[str, Cost]]) -> dict[str, dict[str, dict[int, float]]]:
+    first = next(iter(found.values()))
+    by_verb = {name: {days: costs[name] for days, costs in found.items()} for name in first}
+    return {
+        "CPU seconds": {
+            name: {days: round(cost.cpu_seconds, 2) for days, cost in costs.items()}
+            for name, costs in by_verb.items()
+        },
+        "requests": {
+            name: {days: cost.calls for days, cost in costs.items()}
+            for name, costs in by_verb.items()
+        },
+        "one day more": {
+            "objects": {d: c.requests.calls["create"] for d, c in by_verb["day"].items()},
+            "bytes": {d: c.requests.written_bytes for d, c in by_verb["day"].items()},
+        },
+    }
+
+
+def _ratios(found: Mapping[int, Mapping[str, Cost]]) -> list[Ratio]:
+    last = max(found)
+    base = 100 if 100 in found else min(found)
+    pairs = [(name, found[last][name], found[base][name]) for name in FLAT]
+    return [
+        *(
+            Ratio(f"{name}, CPU: {last} days : {base}", after.cpu_seconds / before.cpu_seconds, AIM)
+            for name, after, before in pairs
+        ),
+        *(
+            Ratio(f"{name}, requests: {last} days : {base}", after.calls / before.calls, AIM)
+            for name, after, before in pairs
+        ),
+    ]
