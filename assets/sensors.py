@@ -26,7 +26,6 @@ from dr_pipelines.planning.freshness import (
     exposure,
     needs,
     next_attempt,
-    next_range,
     protection,
 )
 from dr_pipelines.planning.occupancy import Occupancy
@@ -185,9 +184,10 @@ class Tick:
     def ahead(self) -> str:
         """The reason why no run can read the unread changes yet: a partition begins with its
         day."""
+        day = self.status.stretch.first if self.status.stretch else "a day"
         return (
             f"{self.summary()}; the source's clock is ahead: unread changes belong to "
-            f"{self.status.behind[0]}, which is to come. Until then: dr ingest {self.tracked.name}"
+            f"{day}, which is to come. Until then: dr ingest {self.tracked.name}"
         )
 
     def request(self, need: Need, attempt: int) -> dg.RunRequest | None:
@@ -196,12 +196,11 @@ class Tick:
         key = self.need_key(need)
         tags = {COLLECTION_TAG: self.tracked.name, NEED_TAG: key, "dr/attempt": str(attempt)}
         if need.action is Action.INGEST:
-            position_range = next_range(
-                self.status.behind, self.status.complete, today=self.now.date().isoformat()
-            )
-            if position_range is None:
+            stretch = self.status.stretch
+            days = stretch.until(self.now.date().isoformat()) if stretch else None
+            if days is None:
                 return None
-            tags |= {FIRST_DAY: position_range[0], LAST_DAY: position_range[1]}
+            tags |= {FIRST_DAY: days.first, LAST_DAY: days.last}
         if waited := (*self.runs.cancel(self.occupancy), *self.occupancy.passed):
             tags |= {INSTEAD_TAG: waited[0], PRIORITY_TAG: "1"}  # the collection had its wait
         return dg.RunRequest(
@@ -254,7 +253,7 @@ class Tick:
         exposed = exposure(self.status, now=self.now)
         return {
             "protection": now.value,
-            "days_behind": len(self.status.behind),
+            "days_behind": self.status.behind,
             "head_entry": self.status.head,
             "head_sha256": self.status.head_sha256,
             **unread_metadata(self.status.unread),
@@ -270,6 +269,6 @@ class Tick:
         state = protection(self.status, rpo=self.rpo, now=self.now)
         unread = "".join(f"; {sentence}" for sentence in self.status.unread.sentences())
         unfit = f"; cannot be restored: {', '.join(self.status.unfit)}" if self.status.unfit else ""
-        behind = f"{len(self.status.behind)} days behind"
+        behind = f"{self.status.behind} days behind"
         refused = f"; refused: {self.status.refused}" if self.status.refused else ""
         return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}{refused}"

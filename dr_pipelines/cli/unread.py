@@ -93,4 +93,4 @@ def look_at_source(project: "Project", collection: str) -> SourceLook:
         status = project.collection(collection).protection_status()
     except DrError as error:
         return SourceLook(problem=str(error))
-    return SourceLook(status.unread, len(status.behind), refused=status.refused)
+    return SourceLook(status.unread, status.behind, refused=status.refused)

@@ -26,7 +26,7 @@ from dr_pipelines.ingestion.refusals import newest_refusal
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.recovery_point import Manifest, extents
 from dr_pipelines.model.unread import Quarantined, Unread
-from dr_pipelines.planning.freshness import ProtectionStatus, exposure
+from dr_pipelines.planning.freshness import DayRange, ProtectionStatus, exposure, next_range
 from dr_pipelines.proof.points import newest_proof
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.repository.history import History
@@ -49,8 +49,8 @@ def protection_status(history: History, *, feed: Feed | None, edited: bool) -> P
     return ProtectionStatus(
         head=head.number,
         head_sha256=head.sha256,
-        behind=tuple(day.name for day in behind),
-        complete=_complete(manifest, behind),
+        behind=len(behind),
+        stretch=_stretch(manifest, behind, source),
         unread_since=since,
         unread_said=dated,
         unread_after=first.fresh.after if first and first.fresh else 0,
@@ -201,9 +201,13 @@ def _through(reading: Reading, partition: SourcePartition) -> int:
     return covered.through if covered else partition.after
 
 
-def _complete(manifest: Manifest | None, behind: list[Day]) -> tuple[str, ...]:
-    names = {day.name for day in behind}
-    return tuple(sorted(set(manifest.partitions) - names)) if manifest else ()
+def _stretch(
+    manifest: Manifest | None, behind: list[Day], source: Sequence[SourcePartition]
+) -> DayRange | None:
+    changes = {partition.day.isoformat(): partition.changes for partition in source}
+    waiting = {day.name: changes[day.name] for day in behind}
+    complete = set(manifest.partitions) - waiting.keys() if manifest else ()
+    return next_range(list(waiting.items()), complete)
 
 
 def _times_of(feed: Feed, day: Day) -> tuple[datetime | None, datetime | None]:

@@ -115,7 +115,7 @@ def report(
         empty=manifest.empty_versions() if manifest else None,
         not_finite=manifest.vectors.not_finite if manifest else None,
         pending=entry.body.pending if entry else (),
-        behind=len(protection.behind) if protection else None,
+        behind=protection.behind if protection else None,
         unread=protection.unread if protection else None,
         refused=protection.refused if protection else "",
         refused_since=protection.refused_since if protection else None,

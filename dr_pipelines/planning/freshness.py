@@ -1,8 +1,8 @@
 """The protection of a collection against its objective, and the work that is due now."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
@@ -12,8 +12,12 @@ LATENCY = timedelta(seconds=75)
 of 5 s, the queue's 5 s, a start of up to 30 s."""
 FIRST_PAUSE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(minutes=30)
-STRETCH_DAYS = 31
-"""Days of one run: more make its planning slow, and it is only one of several runs then."""
+RUN_DAYS = 2_000
+"""Days of one run, with those between them on which the source is quiet: a scheduler plans each of
+them, and does nothing else meanwhile."""
+RUN_CHANGES = 20_000
+"""Changes of one run, unless its first day has more: nothing of a run is safe before the last of
+them is embedded."""
 
 
 class Action(StrEnum):
@@ -32,13 +36,25 @@ class Protection(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DayRange:
+    """First and last day of a range."""
+
+    first: str
+    last: str
+
+    def until(self, today: str) -> "DayRange | None":
+        """The part of it that is not to come; None where all of it is."""
+        return DayRange(self.first, min(self.last, today)) if self.first <= today else None
+
+
+@dataclass(frozen=True, slots=True)
 class ProtectionStatus:
     """The protection of a collection, according to its log and its source.
 
     `unread_since` is the time of the oldest change of the source that the log does not hold, or of
     the beginning of its day; `unread_said` is the earliest time that such changes themselves say,
     which counts where the former lies ahead. `unread_after` is the position that it follows;
-    `behind` are the days of such changes, `complete` those that were read to their end.
+    `behind` counts the days of such changes, `stretch` is the range of them for one run.
     `unproven_since` is when the oldest entry was committed that no proven recovery point covers.
     `unfit` are parts of the newest proven point that cannot be restored, and nobody accepted that.
     With `edited`, the store is changed directly too, at times that only a snapshot reveals.
@@ -48,8 +64,8 @@ class ProtectionStatus:
 
     head: int
     head_sha256: str
-    behind: tuple[str, ...] = ()
-    complete: tuple[str, ...] = ()
+    behind: int = 0
+    stretch: DayRange | None = None
     unread_since: datetime | None = None
     unread_said: datetime | None = None
     unread_after: int = 0
@@ -183,16 +199,22 @@ def next_attempt(attempts: Attempts, *, rpo: timedelta, now: datetime) -> int | 
     return None if waiting else attempts.count + 1
 
 
-def next_range(
-    behind: Collection[str], complete: Collection[str], *, today: str, limit: int = STRETCH_DAYS
-) -> tuple[str, str] | None:
-    """First and last day of a range to ingest, at most `limit` days with changes: oldest first,
-    none to come, and no day within it that is complete, since that would be embedded again. None
-    where all are to come."""
-    days = sorted(behind)
-    barrier = min((day for day in complete if day > days[0]), default="9999-99-99")
-    within = [day for day in days[:limit] if day < barrier and day <= today]
-    return (within[0], within[-1]) if within else None
+def next_range(behind: Sequence[tuple[str, int]], complete: Iterable[str]) -> DayRange | None:
+    """The days for one run, given those to ingest and how many changes each has, ascending: as many
+    of the oldest as a run may take, and at least one. No day within it is complete, since that
+    would be embedded again."""
+    if not behind:
+        return None
+    first = behind[0][0]
+    end = (date.fromisoformat(first) + timedelta(days=RUN_DAYS)).isoformat()
+    end = min((day for day in complete if first < day < end), default=end)
+    last, changes = first, behind[0][1]
+    for day, more in behind[1:]:
+        changes += more
+        if day >= end or changes > RUN_CHANGES:
+            break
+        last = day
+    return DayRange(first, last)
 
 
 def freshness_windows(rpo: timedelta) -> tuple[timedelta, timedelta]:

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
+from assets.checks import FIRST_DAY, LAST_DAY
 from assets.runs import NEED_TAG
 from assets.tracked import COLLECTION_TAG
 from dr_pipelines.embedders.hashing import HashingEmbedder
@@ -67,6 +68,25 @@ def test_what_was_never_read_is_read_at_once_oldest_days_first(location: Locatio
             },
         )
     ]
+
+
+def test_a_year_of_days_is_one_run_and_the_cursor_does_not_grow_with_it(
+    location: Location,
+) -> None:
+    location.feed.write_text("")
+    first = datetime(2026, 1, 5, 10, tzinfo=UTC)
+    cursors = []
+    for days in (2, 400):
+        location.feed.write_text("")
+        for n in range(days):
+            location.say(n + 1, (first + timedelta(days=n)).isoformat(), "a", f"day {n}")
+        result = tick(location, first + timedelta(days=days))
+        cursors.append(len(result.cursor or ""))
+
+    ((_, _, tags),) = requested(result)
+    last = (first + timedelta(days=399)).date().isoformat()
+    assert (tags[FIRST_DAY], tags[LAST_DAY]) == ("2026-01-05", last)
+    assert cursors[1] <= cursors[0] + len("398")
 
 
 def test_the_run_that_is_requested_brings_the_collection_up_to_date(location: Location) -> None:

@@ -1,6 +1,6 @@
 """Decisions of what is due and when, from values alone."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from dr_pipelines.planning.freshness import (
     FIRST_PAUSE,
     LATENCY,
+    RUN_CHANGES,
     Action,
     Attempts,
+    DayRange,
     Need,
     Protection,
     ProtectionStatus,
@@ -49,7 +51,7 @@ def test_a_quiet_collection_needs_nothing_however_old_its_proof() -> None:
 
 
 def test_exposure_is_the_age_of_the_oldest_unread_change() -> None:
-    status = protection_status(behind=("2026-03-01",), unread_since=NOW - 20 * MINUTE)
+    status = protection_status(behind=1, unread_since=NOW - 20 * MINUTE)
 
     assert exposure(status, now=NOW) == 20 * MINUTE
     assert protection(status, rpo=HOUR, now=NOW) is Protection.WITHIN
@@ -57,7 +59,7 @@ def test_exposure_is_the_age_of_the_oldest_unread_change() -> None:
 
 
 def test_a_change_from_the_future_is_no_exposure() -> None:
-    status = protection_status(behind=("2026-03-02",), unread_since=NOW + HOUR)
+    status = protection_status(behind=1, unread_since=NOW + HOUR)
 
     assert exposure(status, now=NOW) == timedelta(0)
     assert due(status) == ()
@@ -65,7 +67,7 @@ def test_a_change_from_the_future_is_no_exposure() -> None:
 
 def test_a_change_behind_one_from_the_future_is_exposed_since_its_own_time() -> None:
     ahead, dated = NOW + 100 * HOUR, NOW - 2 * HOUR
-    status = protection_status(behind=("2026-03-06",), unread_since=ahead, unread_said=dated)
+    status = protection_status(behind=1, unread_since=ahead, unread_said=dated)
 
     assert exposure(status, now=NOW) == 2 * HOUR
     assert [need.since for need in due(status)] == [dated]
@@ -77,7 +79,7 @@ def test_what_was_never_proven_is_not_quiet() -> None:
 
 def test_reading_starts_early_enough_to_end_within_the_objective() -> None:
     since = NOW - HOUR + TAKES[Action.INGEST] + LATENCY
-    status = protection_status(behind=("2026-03-01",), unread_since=since, unread_after=41)
+    status = protection_status(behind=1, unread_since=since, unread_after=41)
 
     assert due(status) == (Need(Action.INGEST, since, "1-41"),)
     assert due(status, now=NOW - timedelta(seconds=1)) == ()
@@ -99,9 +101,7 @@ def test_what_was_read_is_proven_within_another_objective() -> None:
 
 
 def test_reading_comes_before_proving() -> None:
-    status = protection_status(
-        behind=("2026-02-28",), unread_since=NOW - HOUR, unproven_since=NOW - 2 * HOUR
-    )
+    status = protection_status(behind=1, unread_since=NOW - HOUR, unproven_since=NOW - 2 * HOUR)
 
     assert [need.action for need in due(status)] == [Action.INGEST, Action.SNAPSHOT]
 
@@ -122,10 +122,8 @@ def test_what_was_never_backed_up_is_due_at_once() -> None:
 
 
 def test_a_need_keeps_its_name_while_the_source_goes_on() -> None:
-    first = protection_status(behind=("2026-03-01",), unread_since=NOW - HOUR, unread_after=41)
-    later = protection_status(
-        behind=("2026-03-01", "2026-03-02"), unread_since=NOW - HOUR, unread_after=41
-    )
+    first = protection_status(behind=1, unread_since=NOW - HOUR, unread_after=41)
+    later = protection_status(behind=2, unread_since=NOW - HOUR, unread_after=41)
 
     assert due(first)[0].key == due(later)[0].key
 
@@ -167,23 +165,58 @@ def test_a_run_is_expected_to_take_as_long_as_the_slowest_of_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("behind", "complete", "position_range"),
+    ("behind", "complete", "stretch"),
     [
-        ({"2026-01-05"}, {}, ("2026-01-05", "2026-01-05")),
-        ({"2026-01-07", "2026-01-05"}, {}, ("2026-01-05", "2026-01-07")),
-        ({"2026-01-05", "2026-01-09"}, {"2026-01-07"}, ("2026-01-05", "2026-01-05")),
-        ({"2026-01-05", "2026-01-09"}, {"2026-01-04"}, ("2026-01-05", "2026-01-09")),
-        ({"2026-01-05", "2026-01-06", "2026-01-09"}, {}, ("2026-01-05", "2026-01-06")),
-        ({"2026-01-05", "2026-03-02"}, {}, ("2026-01-05", "2026-01-05")),
-        ({"2026-03-02"}, {}, None),
+        ({"2026-01-05": 1}, (), ("2026-01-05", "2026-01-05")),
+        ({"2026-01-05": 1, "2026-01-07": 1}, (), ("2026-01-05", "2026-01-07")),
+        ({"2026-01-05": 1, "2026-01-09": 1}, ("2026-01-07",), ("2026-01-05", "2026-01-05")),
+        ({"2026-01-05": 1, "2026-01-09": 1}, ("2026-01-04",), ("2026-01-05", "2026-01-09")),
+        ({"2026-01-05": 1, "2036-01-05": 1}, (), ("2026-01-05", "2026-01-05")),
+        ({"2026-01-05": RUN_CHANGES + 1, "2026-01-06": 1}, (), ("2026-01-05", "2026-01-05")),
+        ({"2026-01-05": RUN_CHANGES - 1, "2026-01-06": 1}, (), ("2026-01-05", "2026-01-06")),
+        ({"2026-01-05": RUN_CHANGES - 1, "2026-01-06": 2}, (), ("2026-01-05", "2026-01-05")),
     ],
+    ids=(
+        "one day",
+        "a quiet day between",
+        "a complete day between",
+        "a complete day before",
+        "ten years later",
+        "more changes than a run takes",
+        "as many changes as a run takes",
+        "one change more than a run takes",
+    ),
 )
-def test_a_stretch_holds_the_oldest_days_and_none_that_is_complete_or_to_come(
-    behind: set[str], complete: set[str], position_range: tuple[str, str] | None
+def test_a_run_takes_the_oldest_days_as_many_as_it_may_and_none_that_is_complete(
+    behind: dict[str, int], complete: tuple[str, ...], stretch: tuple[str, str]
 ) -> None:
-    limit = 2 if len(behind) == 3 else 31
+    assert next_range(list(behind.items()), complete) == DayRange(*stretch)
 
-    assert next_range(behind, complete, today="2026-03-01", limit=limit) == position_range
+
+def test_days_to_come_are_left_out_of_a_run() -> None:
+    stretch = DayRange("2026-01-05", "2026-03-02")
+
+    assert stretch.until("2026-03-02") == stretch
+    assert stretch.until("2026-01-06") == DayRange("2026-01-05", "2026-01-06")
+    assert stretch.until("2026-01-04") is None
+    assert next_range([], ()) is None
+
+
+@pytest.mark.parametrize(
+    ("changes_a_day", "runs"), [(1, 1), (13, 1), (100, 8)], ids=("one a day", "some", "many")
+)
+def test_fifteen_hundred_days_are_caught_up_in_as_many_runs_as_their_changes_ask_for(
+    changes_a_day: int, runs: int
+) -> None:
+    first = date(2022, 1, 1)
+    behind = [((first + timedelta(days=n)).isoformat(), changes_a_day) for n in range(1500)]
+    done, taken = list[str](), 0
+    while stretch := next_range(behind, done):
+        done += [day for day, _ in behind if day <= stretch.last]
+        behind = [(day, changes) for day, changes in behind if day > stretch.last]
+        taken += 1
+
+    assert taken == runs
 
 
 def test_a_proof_may_grow_two_objectives_old_before_anybody_is_warned() -> None:
