@@ -27,6 +27,7 @@ from dr_pipelines.stores.pgvector.details import details
 from dr_pipelines.stores.pgvector.dimensions import dimensions, indexed
 from dr_pipelines.stores.pgvector.foreign_keys import is_beside
 from dr_pipelines.stores.pgvector.inheritance import require_whole
+from dr_pipelines.stores.pgvector.inline import described_options
 from dr_pipelines.stores.pgvector.making import (
     AS_IT_WAS,
     ENGINE,
@@ -196,6 +197,8 @@ def described(
         section |= rights(session, table.id, table.quoted)
         if "partitions" in section:
             section["partitions"]["tables"] = partitions(session, table)
+    if collection.ours:
+        section["storage"] = _storage(session, collection, section.get("storage", {}))
     add_attached(session, table, section)
     section[NEEDS] = needs(session, table.id)
     section["roles"] = described_roles(session, named_roles(section))
@@ -242,6 +245,12 @@ def described(
         del section[UNREPORTED]
     engine = {**spec.engine, ENGINE: section}
     return spec.model_copy(update={"engine": engine, "aliases": aliases})
+
+
+def _storage(session: Session, collection: Collection, storage: dict[str, Any]) -> dict[str, Any]:
+    """That of a table of ours, without what its layout has anyway."""
+    options = described_options(session, collection.spec, storage.get("options", {}))
+    return {key: value for key, value in (storage | {"options": options}).items() if value}
 
 
 def remarks(table: Table) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from dr_pipelines.stores.pgvector.catalog import tables, taken
 from dr_pipelines.stores.pgvector.columns import own_columns
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.details import free_statistics, not_null
+from dr_pipelines.stores.pgvector.inline import inline_options
 from dr_pipelines.stores.pgvector.label import (
     Label,
     holder,
@@ -81,7 +82,8 @@ def make_table(session: Session, spec: CollectionSpec) -> None:
     with as_described(spec.name):
         as_it_was = section.get("layout") == AS_IT_WAS
         lines = _as_it_was(section, table=name) if as_it_was else _own(session, spec)
-        _create(session, name, lines, section)
+        own = {} if as_it_was else inline_options(session, spec)
+        _create(session, name, lines, section, own=own)
         if as_it_was:
             _sequences(session, name, section)
             _partitions(session, name, name, section.get("partitions", {}))
@@ -141,9 +143,16 @@ def _column(column: Section, section: Section, *, table: str) -> sql.Composable:
     return sql.SQL(" ").join(parts)
 
 
-def _create(session: Session, name: str, lines: list[sql.Composable], section: Section) -> None:
+def _create(
+    session: Session,
+    name: str,
+    lines: list[sql.Composable],
+    section: Section,
+    *,
+    own: dict[str, str],
+) -> None:
     storage, key = section.get("storage", {}), section.get("partitions", {}).get("key")
-    options = storage.get("options", {})
+    options = own | storage.get("options", {})
     parts: list[sql.Composable] = [
         sql.SQL("CREATE {} TABLE {} ({})").format(
             sql.SQL("UNLOGGED" if storage.get("unlogged") else ""),
