@@ -1,6 +1,7 @@
 """Details of entries are typed: unknown keys are kept by readers and refused to writers."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -337,7 +338,7 @@ def stored_times() -> Iterator[tuple[str, FieldInfo]]:
     """Fields of stored values that are a time, or may be one, by name."""
     for model in subclasses(Stored):
         for name, field in model.model_fields.items():
-            if "datetime.datetime" in repr(field):
+            if re.search(r"\bdatetime\b(?!\.timedelta)", repr(field)):
                 yield f"{model.__name__}.{name}", field
 
 
