@@ -63,13 +63,13 @@ def keep_native(
     version = native.native_files(physical)
     kept_files = {(f.path, f.size_bytes): f for f in files_kept_before(history, physical)}
     new = [f for f in version.files if not f.once or (f.path, f.size_bytes) not in kept_files]
-    done = 0
+    done, total = 0, sum(file.size_bytes for file in new)
     for file in new:
         with native.open_native(physical, file.path) as opened:
             kept_files[file.path, file.size_bytes] = _keep(history, file, opened)
         done += file.size_bytes
         if progress:
-            progress(done, sum(f.size_bytes for f in new))
+            progress(done, total)
     if _proven(history, store).i != entry.i:
         raise Refused(
             f"{history.collection}: another snapshot was taken meanwhile. Run the command again"

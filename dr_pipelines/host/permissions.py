@@ -81,8 +81,7 @@ def use_temporary_directory(path: Path, access: Access = Access.PRIVATE) -> None
 
 
 def temporary_parent() -> Path:
-    """The directory for temporary files, made where missing; the system's where none was named.
-    What processes that are gone have left in it is removed."""
+    """The directory for temporary files, made where missing; the system's where none was named."""
     named = os.environ.get(TEMPORARY)
     if named is None:
         return Path(tempfile.gettempdir())

@@ -83,9 +83,7 @@ def new_collection_beside(
     left = _left_over(lineage, store, used=used)
     name = left if left and not store.status(left).records else None
     name = name or _free_name(lineage, history, taken=used | set(store.collections()))
-    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW))
-    store.build_index(name)
-    return name
+    return _made(lineage, store, name)
 
 
 def _new_collection(lineage: Lineage, *, history: History, live: Live) -> str:
@@ -97,10 +95,16 @@ def _new_collection(lineage: Lineage, *, history: History, live: Live) -> str:
             f"Back it up as it is (authority: store), or name the collection differently"
         )
     name = served or _left_over(lineage, store) or _physical_name(lineage, history)
-    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW))
-    store.build_index(name)
+    _made(lineage, store, name)
     if served is None:
         live.promote(name)
+    return name
+
+
+def _made(lineage: Lineage, store: VectorStore, name: str) -> str:
+    """The collection, created and indexed; harmless where it is there already."""
+    store.create(store.fit(lineage.spec).spec.physical(name, origin=NEW))
+    store.build_index(name)
     return name
 
 

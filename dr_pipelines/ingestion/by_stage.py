@@ -22,7 +22,7 @@ from dr_pipelines.ingestion.commit import (
     DayCommit,
     append_days,
     partition_of,
-    took,
+    total_seconds,
 )
 from dr_pipelines.ingestion.days import (
     Day,
@@ -37,10 +37,10 @@ from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.refusals import refusals_recorded
 from dr_pipelines.live.live import Applied, Live
 from dr_pipelines.model.recovery_point import (
+    CheckpointRef,
     Digests,
     Head,
     Manifest,
-    ObjectRef,
     SegmentRef,
 )
 from dr_pipelines.protocols import (
@@ -252,17 +252,19 @@ def _left_commit(lineage: Lineage, day: Day, *, history: History) -> DayCommit |
     if not left:
         return None
     segments = tuple(embedded.segment for embedded in left)
-    return DayCommit(day, read, chunks, segments, again=not read.fresh, seconds=took(left))
+    return DayCommit(day, read, chunks, segments, again=not read.fresh, seconds=total_seconds(left))
 
 
-def _counted(day: Day, outcome: Outcome, refs: Sequence[ObjectRef], *, reused: int = 0) -> DayDone:
+def _counted(
+    day: Day, outcome: Outcome, refs: Sequence[CheckpointRef], *, reused: int = 0
+) -> DayDone:
     return DayDone(
         day.name,
         outcome,
-        rows=sum(getattr(ref, "rows", 0) for ref in refs),
+        rows=sum(ref.rows for ref in refs),
         size_bytes=sum(ref.size_bytes for ref in refs),
         quarantined=day.quarantined,
-        empty=sum(getattr(ref, "empty", 0) for ref in refs),
+        empty=sum(ref.empty for ref in refs),
         reused=reused,
     )
 

@@ -84,13 +84,16 @@ def prepare_day(
         progress=progress,
     )
     segments = tuple(embedded.segment for embedded in made)
-    return DayCommit(day, read, chunks, segments, again, took(made, besides=reading))
+    seconds = total_seconds(made)
+    return DayCommit(
+        day, read, chunks, segments, again, None if seconds is None else reading + seconds
+    )
 
 
-def took(made: Sequence[Embedded], *, besides: float = 0.0) -> float | None:
-    """Seconds in which some pieces were embedded; None where one of them was not measured."""
-    measured = [embedded.seconds for embedded in made if embedded.seconds is not None]
-    return besides + sum(measured) if len(measured) == len(made) else None
+def total_seconds(parts: Sequence[Embedded | DayCommit]) -> float | None:
+    """The seconds that some parts took together; None where one of them was not measured."""
+    measured = [part.seconds for part in parts if part.seconds is not None]
+    return sum(measured) if len(measured) == len(parts) else None
 
 
 def append_days(
@@ -131,7 +134,7 @@ class _Days:
                 days_total=len(commits),
                 records=sum(commit.rows for commit in commits),
                 again=any(commit.again for commit in commits),
-                seconds=_seconds(commits),
+                seconds=_rounded(total_seconds(commits)),
                 canaries=model_proof(lineage),
             ),
         )
@@ -152,9 +155,8 @@ class _Days:
         return grown.model_copy(update=update)
 
 
-def _seconds(commits: Sequence[DayCommit]) -> float | None:
-    measured = [commit.seconds for commit in commits if commit.seconds is not None]
-    return round(sum(measured), 3) if measured and len(measured) == len(commits) else None
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def partition_of(commit: DayCommit, *, entry: int) -> Partition:

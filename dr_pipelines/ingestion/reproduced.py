@@ -20,12 +20,12 @@ def require_reproduced(
     *,
     embedder: Embedder,
     allowed: Tolerance,
-) -> int:
+) -> None:
     """Compare vectors made again with those a point kept, where their bits differ.
 
     In the same environment under a reproducible profile no bit may differ; otherwise they
-    agree within what is `allowed`. Returns how many differ in bits. Raises
-    `Damaged` beyond that, and when the kept vectors cannot be read.
+    agree within what is `allowed`. Raises `Damaged` beyond that, and when the kept vectors cannot
+    be read.
     """
     with History(made.repository, point.collection).fold_point(point) as original:
         pairs = other_vectors(made, original)
@@ -35,7 +35,6 @@ def require_reproduced(
                 "in the same environment under a reproducible profile. Use --route load"
             )
         _require_close(pairs, original, made, point, allowed)
-    return int(pairs.num_rows)
 
 
 def _must_be_exact(point: RecoveryPoint, embedder: Embedder) -> bool:

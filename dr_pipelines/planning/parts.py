@@ -49,8 +49,8 @@ def compare_parts(
     """Parts of a specification that a store reports differently or not at all, in order of parts.
 
     Compares the contract, indexes, shards, replicas and the section of `engine` (the namespace).
-    Parts that only `found` has are defaults of the engine, no findings. Names, origin and aliases
-    are not compared: a collection that is built beside another has other ones.
+    Parts that only `reported` has are defaults of the engine, no findings. Names, origin and
+    aliases are not compared: a collection that is built beside another has other ones.
     """
     specified, had = dict(_parts(expected, engine)), dict(_parts(reported, engine))
     differing = [

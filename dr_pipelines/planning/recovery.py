@@ -132,8 +132,8 @@ def choose_physical(
     """The name to build under: one that nothing else has, or an unfinished one of ours.
 
     `origins` are the store's collections and what they were built from, `aliases` what stands for
-    which of them, `known` those that any timeline was ever bound to: of these, one that is gone is
-    built again where `into` asks for it by name. Raises `Refused` for a served name,
+    which of them. `taken` names that any timeline was ever bound to: they are not chosen. With
+    `into` only `origins` and `aliases` decide. Raises `Refused` for a served name,
     `AlreadyExists` for one built from something else.
     """
     served = frozenset(aliases.values())

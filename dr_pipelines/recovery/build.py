@@ -118,9 +118,10 @@ class Building:
         """The engine's own files, laid out in one step; what is there is whole, but for what was
         left out before they were kept."""
         native, history = self.resources.native, History(self.repository, self.plan.collection)
-        version = kept_for(history, self.point, engine=namespace(self.store.engine))
-        if native is None or version is None:
+        kept = kept_for(history, self.point, engine=namespace(self.store.engine))
+        if native is None or kept is None:
             raise InvalidRequest(f"{self.plan.collection}: --route native needs the engine's files")
+        version, proven = kept
         with self.watch.phase("files"):
             if self.plan.physical not in self.store.collections():
                 native.restore_native(
@@ -129,7 +130,6 @@ class Building:
                     read=OpenKept(self.repository, version),
                     spec=self._spec(),
                 )
-            proven = history.point(version.snapshot).manifest
             self.left = read_left_out(self.repository, proven)
 
     def index(self, progress: Progress | None) -> None:

@@ -45,7 +45,8 @@ def gather(request: Request, resources: Resources) -> Facts:
     store = resources.store
     history = History(resources.repository, request.collection)
     point = resolve(history, request.at, clock=request.clock)
-    latest = history.manifest() or point.manifest
+    newest = None if request.at == "latest" else history.manifest()
+    latest = newest or point.manifest
     point_facts, maker = _point_facts(point), _maker_facts(request, resources)
     facts = Facts(
         point=point_facts,
@@ -53,7 +54,7 @@ def gather(request: Request, resources: Resources) -> Facts:
         timeline=latest.timeline,
         store=_store_facts(request, resources),
         maker=maker,
-        files=_files_kept(request, resources, point),
+        files=_files_kept(request, resources, history, point),
         fitted=_fitted(point_facts, maker, store),
     )
     values = engines.notes_on_values(facts.fitted.spec, into=namespace(store.engine))
@@ -120,11 +121,12 @@ def _origin(store: VectorStore, name: str) -> str | None:
         return UNKNOWN
 
 
-def _files_kept(request: Request, resources: Resources, point: RecoveryPoint) -> bool:
+def _files_kept(
+    request: Request, resources: Resources, history: History, point: RecoveryPoint
+) -> bool:
     if request.route in (Route.LOAD, Route.REPLAY) or resources.native is None:
         return False
     engine = namespace(resources.store.engine)
-    history = History(resources.repository, request.collection)
     return kept_for(history, point, engine=engine) is not None
 
 

@@ -1,7 +1,7 @@
 """Reading an engine's own files that were kept: which there are, and their bytes, proven."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
@@ -9,7 +9,13 @@ from pydantic import ValidationError
 
 from dr_pipelines.errors import Damaged, NotFound, Refused
 from dr_pipelines.model.details import NativeEvidence
-from dr_pipelines.model.recovery_point import KeptFile, KeptVersion, LogEntry, RecoveryPoint
+from dr_pipelines.model.recovery_point import (
+    KeptFile,
+    KeptVersion,
+    LogEntry,
+    Manifest,
+    RecoveryPoint,
+)
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.protocols import NativeFile, NativeVersion
 from dr_pipelines.repository.history import History
@@ -18,6 +24,9 @@ from dr_pipelines.repository.repository import Repository
 
 LOOK_BACK = 512
 """Entries that are looked at for files that were kept before, each read from the repository."""
+UNREAD = (Damaged, NotFound, Refused)
+"""Raised of what cannot be read on the way. It is skipped: older files may do, and segments always
+do."""
 
 
 def kept_version(repository: Repository, entry: LogEntry, detail: NativeEvidence) -> KeptVersion:
@@ -30,23 +39,31 @@ def kept_version(repository: Repository, entry: LogEntry, detail: NativeEvidence
         raise Damaged(f"{ref.key}: does not list an engine's files") from error
 
 
-def kept_for(history: History, point: RecoveryPoint, *, engine: str) -> KeptVersion | None:
-    """The newest files of an engine that hold exactly the state of a recovery point."""
+def kept_for(
+    history: History, point: RecoveryPoint, *, engine: str
+) -> tuple[KeptVersion, Manifest] | None:
+    """The newest files of an engine that hold exactly the state of a recovery point, and the
+    manifest of the snapshot that proved them."""
     if point.until is not None:
         return None
     digests = point.manifest.digests
-
-    def of_this_state(detail: NativeEvidence) -> bool:
-        of_engine = namespace(detail.engine) == engine
-        return of_engine and history.point(detail.snapshot).manifest.digests == digests
-
-    return _newest(history, of_this_state)
+    for entry, detail in _newest_first(history):
+        if namespace(detail.engine) != engine:
+            continue
+        with suppress(*UNREAD):
+            proven = history.point(detail.snapshot).manifest
+            if proven.digests == digests:
+                return kept_version(history.repository, entry, detail), proven
+    return None
 
 
 def files_kept_before(history: History, physical: str) -> tuple[KeptFile, ...]:
     """The files of a collection that were kept last."""
-    version = _newest(history, lambda detail: detail.physical == physical)
-    return () if version is None else version.files
+    for entry, detail in _newest_first(history):
+        if detail.physical == physical:
+            with suppress(*UNREAD):
+                return kept_version(history.repository, entry, detail).files
+    return ()
 
 
 def as_version(version: KeptVersion) -> NativeVersion:
@@ -97,14 +114,11 @@ class _Parts(io.RawIOBase):
         return size
 
 
-def _newest(history: History, fits: Callable[[NativeEvidence], bool]) -> KeptVersion | None:
-    """The newest files that were kept and fit by what the log says of them. What cannot be
-    read on the way is skipped: older files may do, and segments always do."""
+def _newest_first(history: History) -> Iterator[tuple[LogEntry, NativeEvidence]]:
+    """Entries that keep an engine's files, newest first."""
     head = history.head().number
     for number in range(head, max(0, head - LOOK_BACK), -1):
-        with suppress(Damaged, NotFound, Refused):
+        with suppress(*UNREAD):
             entry = history.log.read(number)[0]
-            detail = entry.body.detail
-            if isinstance(detail, NativeEvidence) and fits(detail):
-                return kept_version(history.repository, entry, detail)
-    return None
+            if isinstance(entry.body.detail, NativeEvidence):
+                yield entry, entry.body.detail

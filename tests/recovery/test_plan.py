@@ -16,6 +16,7 @@ from dr_pipelines.planning.plan import decide
 from dr_pipelines.planning.refusals import require_possible, require_runnable
 from dr_pipelines.recovery.plan import gather, plan_recovery
 from dr_pipelines.recovery.run import run_recovery
+from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import COLLECTION, START, STORE_NAME, ListedSource, Process, World
@@ -24,13 +25,18 @@ CALL = Call("policy p", "public.f(integer)", "is somebody's")
 
 
 @pytest.fixture
-def process() -> Process:
+def blobs() -> Recording:
+    return Recording(MemoryBlobStore())
+
+
+@pytest.fixture
+def process(blobs: Recording) -> Process:
     source = ListedSource()
     source.upsert("a", "first of all", at=START, title="A")
     source.upsert("b", "second", at=START)
     ids = iter(f"{n:032x}" for n in range(100_000))
     store = MemoryVectorStore()
-    world = World(source, MemoryBlobStore(), store, MemoryWitness(), lambda: next(ids))
+    world = World(source, blobs, store, MemoryWitness(), lambda: next(ids))
     process = world.process()
     process.ingest()
     process.backup()
@@ -215,3 +221,10 @@ def test_a_plan_of_a_log_that_was_rewritten_is_not_carried_out(process: Process)
     with pytest.raises(DrError, match="the log was rewritten"):
         run_recovery(other, process.resources())
     assert process.store.collections() == [process.store.aliases()[COLLECTION]]
+
+
+def test_the_newest_manifest_is_read_once(process: Process, blobs: Recording) -> None:
+    blobs.calls.clear()
+    plan_recovery(process.request(at="latest"), process.resources())
+    keys = [call.key for call in blobs.calls if call.name == "read"]
+    assert sum("/manifests/" in key for key in keys) == 1
