@@ -8,23 +8,15 @@ filters that are too large or too deep for its SQL.
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, assert_never
+from typing import Any
 
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType
-from dr_pipelines.model.query import (
-    And,
-    Contains,
-    Equals,
-    Filter,
-    In,
-    Not,
-    Or,
-    Range,
-    Scalar,
-)
+from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.stores.chroma.fields import BITS, in_order
 from dr_pipelines.stores.chroma.records import NULLS_MATTER, ODD, null
+from dr_pipelines.stores.shared.filters import Bounds, Inexpressible, in_words
 
 Where = dict[str, Any] | bool
 """A condition, or what it always is: Chroma has no word for that."""
@@ -35,17 +27,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OPPOSITE = {"$gte": "$lt", "$gt": "$lte", "$lte": "$gt", "$lt": "$gte"}
 
 
-class _Inexpressible(Exception):
-    """Chroma has no words for this filter."""
-
-
 def to_where(filter: Filter | None, spec: CollectionSpec) -> Where | None:
     """A checked filter in Chroma's words; None where it has none."""
-    if filter is None:
-        return True
     try:
-        where = _where(filter, spec, kept=True, depth=0)
-    except _Inexpressible:
+        where = in_words(filter, _Wheres(spec), deepest=MAX_DEPTH)
+    except Inexpressible:
         return None
     return where if sum(1 for _ in _values(where)) <= MAX_VALUES else None
 
@@ -74,48 +60,39 @@ def unmarked(mark: str) -> dict[str, Any]:
     return {ODD: {"$not_contains": mark}}
 
 
-def _where(filter: Filter, spec: CollectionSpec, *, kept: bool, depth: int) -> Where:
-    """The filter (`kept`) or its complement."""
-    if depth > MAX_DEPTH:
-        raise _Inexpressible
-    match filter:
-        case Not(inner):
-            return _where(inner, spec, kept=not kept, depth=depth + 1)
-        case And(filters) | Or(filters):
-            parts = [_where(f, spec, kept=kept, depth=depth + 1) for f in filters]
-            return (all_of if isinstance(filter, And) == kept else any_of)(parts)
-        case Contains(name, value):
-            return {name: {"$contains" if kept else "$not_contains": value}}
-        case Equals(name, value):
-            return _among(_field(spec, name), [value], kept=kept)
-        case In(name, values):
-            return _among(_field(spec, name), values, kept=kept)
-        case Range():
-            return _between(filter, _field(spec, filter.field), kept=kept)
-        case _:
-            assert_never(filter)
+@dataclass(frozen=True, slots=True)
+class _Wheres:
+    spec: CollectionSpec
 
+    def all_of(self, conditions: list[Where]) -> Where:
+        return all_of(conditions)
 
-def _among(field: Field, values: Sequence[Scalar], *, kept: bool) -> Where:
-    stored = [form for value in values for form in _stored(field, value)]
-    if not stored:
-        return not kept
-    return {_key(field): {"$in" if kept else "$nin": stored}}
+    def any_of(self, conditions: list[Where]) -> Where:
+        return any_of(conditions)
 
+    def among(self, field: str, values: Sequence[Scalar], *, meant: bool) -> Where:
+        column = self._field(field)
+        stored = [form for value in values for form in _stored(column, value)]
+        return {_key(column): {"$in" if meant else "$nin": stored}}
 
-def _between(range: Range, field: Field, *, kept: bool) -> Where:
-    if field.type is FieldType.STRING:
-        raise _Inexpressible  # Chroma orders numbers only
-    bounds = {"$gte": range.gte, "$gt": range.gt, "$lte": range.lte, "$lt": range.lt}
-    key = _key(field)
-    inside = [(word, _bound(field, word, v)) for word, v in bounds.items() if v is not None]
-    if field.type is FieldType.NUMBER:  # beyond the infinities are the NaN
-        ends = (("$gte", -math.inf), ("$lte", math.inf))
-        inside += [(word, _bound(field, word, value)) for word, value in ends]
-    if kept:
-        return all_of([{key: {word: value}} for word, value in inside])
-    outside: list[Where] = [{key: {OPPOSITE[word]: value}} for word, value in inside]
-    return any_of([*outside, marked(null(field.name))])
+    def containing(self, field: str, value: str, *, meant: bool) -> Where:
+        return {field: {"$contains" if meant else "$not_contains": value}}
+
+    def within(self, field: str, bounds: Bounds, *, meant: bool) -> Where:
+        column = self._field(field)
+        if column.type is FieldType.STRING:
+            raise Inexpressible  # Chroma orders numbers only
+        key, sides = _key(column), [(f"${name}", value) for name, value in bounds]
+        if column.type is FieldType.NUMBER:  # beyond the infinities are the NaN
+            sides += [("$gte", -math.inf), ("$lte", math.inf)]
+        inside = [(word, _bound(column, word, value)) for word, value in sides]
+        if meant:
+            return all_of([{key: {word: value}} for word, value in inside])
+        outside: list[Where] = [{key: {OPPOSITE[word]: value}} for word, value in inside]
+        return any_of([*outside, marked(null(field))])
+
+    def _field(self, name: str) -> Field:
+        return next(field for field in self.spec.fields if field.name == name)
 
 
 def _stored(field: Field, value: Scalar) -> list[Any]:
@@ -143,10 +120,6 @@ def _integer(field: Field, value: Scalar) -> int:
 
 def _key(field: Field) -> str:
     return field.name + BITS if field.type is FieldType.NUMBER else field.name
-
-
-def _field(spec: CollectionSpec, name: str) -> Field:
-    return next(field for field in spec.fields if field.name == name)
 
 
 def _joined(word: str, conditions: list[dict[str, Any]], *, empty: bool) -> Where:

@@ -1,23 +1,15 @@
 """The tables of a collection's file, and requests as SQL."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any
 
 import pyarrow as pa
 
 from dr_pipelines.model.collection import CollectionSpec, FieldType, Metric
-from dr_pipelines.model.query import (
-    And,
-    Contains,
-    Equals,
-    Filter,
-    In,
-    Not,
-    Or,
-    Range,
-    Scalar,
-)
+from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.model.record import ARROW_TYPES, SPARSE, store_schema
+from dr_pipelines.stores.shared.filters import SIGNS, Bounds, in_words
 from dr_pipelines.stores.shared.requests import VectorRequest
 
 SQL_TYPES = {
@@ -92,48 +84,39 @@ def score(request: VectorRequest) -> Condition:
 
 def condition(filter: Filter | None) -> Condition:
     """A checked filter; every comparison is true or false, never null."""
-    match filter:
-        case None:
-            return "TRUE", []
-        case And(filters):
-            return _joined(filters, "AND", empty="TRUE")
-        case Or(filters):
-            return _joined(filters, "OR", empty="FALSE")
-        case Not(inner):
-            sql, values = condition(inner)
-            return f"(NOT {sql})", values
-        case Equals(field, value):
-            return _true(f"{name(field)} = ?"), [_parameter(value)]
-        case In(field, values):
-            marks = ", ".join("?" * len(values))
-            compared = _true(f"{name(field)} IN ({marks})") if values else "FALSE"
-            return compared, [_parameter(v) for v in values]
-        case Contains(field, value):
-            return _true(f"list_contains({name(field)}, ?)"), [value]
-        case Range():
-            return _within(filter)
-        case _:
-            assert_never(filter)
+    return in_words(filter, _Conditions())
 
 
-def _joined(filters: tuple[Filter, ...], word: str, *, empty: str) -> Condition:
-    parts = [condition(f) for f in filters]
-    sql = f" {word} ".join(part for part, _ in parts) or empty
-    return f"({sql})", [value for _, values in parts for value in values]
+class _Conditions:
+    def all_of(self, conditions: list[Condition]) -> Condition:
+        return _joined(conditions, "AND", empty="TRUE")
+
+    def any_of(self, conditions: list[Condition]) -> Condition:
+        return _joined(conditions, "OR", empty="FALSE")
+
+    def among(self, field: str, values: Sequence[Scalar], *, meant: bool) -> Condition:
+        marks = ", ".join("?" * len(values))
+        return _compared(f"{name(field)} IN ({marks})", values, meant=meant)
+
+    def containing(self, field: str, value: str, *, meant: bool) -> Condition:
+        return _compared(f"list_contains({name(field)}, ?)", [value], meant=meant)
+
+    def within(self, field: str, bounds: Bounds, *, meant: bool) -> Condition:
+        column, values = name(field), [value for _, value in bounds]
+        parts = [f"{column} {SIGNS[bound]} ?" for bound, _ in bounds]
+        if any(isinstance(value, float) for value in values):
+            parts.append(f"NOT isnan({column})")  # which DuckDB orders above everything
+        return _compared(" AND ".join(parts), values, meant=meant)
 
 
-def _within(range: Range) -> Condition:
-    column = name(range.field)
-    bounds = ((">=", range.gte), (">", range.gt), ("<=", range.lte), ("<", range.lt))
-    marks = [f"{column} {mark} ?" for mark, value in bounds if value is not None]
-    values = [value for _, value in bounds if value is not None]
-    if any(isinstance(value, float) for value in values):
-        marks.append(f"NOT isnan({column})")  # which DuckDB orders above everything
-    return _true(" AND ".join(marks)), [_parameter(v) for v in values]
+def _joined(conditions: list[Condition], word: str, *, empty: str) -> Condition:
+    sql = f" {word} ".join(part for part, _ in conditions) or empty
+    return f"({sql})", [value for _, values in conditions for value in values]
 
 
-def _true(sql: str) -> str:
-    return f"coalesce({sql}, FALSE)"
+def _compared(sql: str, values: Sequence[Scalar], *, meant: bool) -> Condition:
+    certain = f"coalesce({sql}, FALSE)"
+    return certain if meant else f"(NOT {certain})", [_parameter(value) for value in values]
 
 
 def _parameter(value: Scalar) -> Any:

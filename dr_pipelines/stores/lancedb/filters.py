@@ -5,21 +5,12 @@ orders NaN above every number, which a comparison of ours is false for.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
-from dr_pipelines.model.query import (
-    And,
-    Contains,
-    Equals,
-    Filter,
-    In,
-    Not,
-    Or,
-    Range,
-    Scalar,
-)
+from dr_pipelines.model.query import Filter, Scalar
+from dr_pipelines.stores.shared.filters import SIGNS, Bounds, in_words
 
 LEAST = -(2**63)
 MOST = 2**63 - 1
@@ -27,23 +18,32 @@ MOST = 2**63 - 1
 
 def condition(filter: Filter) -> str:
     """A checked filter over columns that are named and typed as its fields are."""
-    match filter:
-        case And(filters):
-            return f"({' AND '.join(map(condition, filters))})" if filters else "true"
-        case Or(filters):
-            return f"({' OR '.join(map(condition, filters))})" if filters else "false"
-        case Not(inner):
-            return f"(({condition(inner)}) IS NOT TRUE)"
-        case Equals(field, value):
-            return f"({name(field)} = {literal(value)})"
-        case In(field, values):
-            return one_of(field, values)
-        case Contains(field, value):
-            return f"array_has({name(field)}, {literal(value)})"
-        case Range():
-            return _within(filter)
-        case _:
-            assert_never(filter)
+    return in_words(filter, _Lance())
+
+
+class _Lance:
+    def all_of(self, conditions: list[str]) -> str:
+        return f"({' AND '.join(conditions)})" if conditions else "true"
+
+    def any_of(self, conditions: list[str]) -> str:
+        return f"({' OR '.join(conditions)})" if conditions else "false"
+
+    def among(self, field: str, values: Sequence[Scalar], *, meant: bool) -> str:
+        return _said(one_of(field, values), meant=meant)
+
+    def containing(self, field: str, value: str, *, meant: bool) -> str:
+        return _said(f"array_has({name(field)}, {literal(value)})", meant=meant)
+
+    def within(self, field: str, bounds: Bounds, *, meant: bool) -> str:
+        column = name(field)
+        parts = [f"{column} {SIGNS[bound]} {literal(value)}" for bound, value in bounds]
+        if any(isinstance(value, float) for _, value in bounds):
+            parts.append(f"NOT isnan({column})")
+        return _said(self.all_of(parts), meant=meant)
+
+
+def _said(condition: str, *, meant: bool) -> str:
+    return condition if meant else f"(({condition}) IS NOT TRUE)"
 
 
 def one_of(column: str, values: Iterable[Scalar]) -> str:
@@ -75,12 +75,3 @@ def literal(value: Scalar) -> str:
             return repr(value) if math.isfinite(value) else f"CAST('{value}' AS DOUBLE)"
         case _:
             assert_never(value)
-
-
-def _within(range: Range) -> str:
-    column = name(range.field)
-    bounds = ((">=", range.gte), (">", range.gt), ("<=", range.lte), ("<", range.lt))
-    said = [f"{column} {mark} {literal(value)}" for mark, value in bounds if value is not None]
-    if any(isinstance(value, float) for _, value in bounds):
-        said.append(f"NOT isnan({column})")
-    return f"({' AND '.join(said)})"

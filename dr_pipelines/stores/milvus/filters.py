@@ -1,28 +1,17 @@
-"""Filters as Milvus' expressions, with our two values: a comparison with a null is false.
+"""Filters as Milvus' expressions.
 
-Milvus' own `not` leaves records with nulls out, so negation is pushed down to the comparisons,
-whose complements name the null. What an expression cannot say raises `Inexpressible`; the caller
-then searches exactly, by a scan.
+Milvus' own `not` leaves records with nulls out, so the complement of a comparison names the null.
+What an expression cannot say raises `Inexpressible`; the caller then searches exactly, by a scan.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import assert_never
 
-from dr_pipelines.model.query import (
-    And,
-    Contains,
-    Equals,
-    Filter,
-    In,
-    Not,
-    Or,
-    Range,
-    Scalar,
-)
+from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.stores.milvus.layout import RecordLayout, quoted
-from dr_pipelines.stores.shared.filters import Inexpressible
+from dr_pipelines.stores.shared.filters import SIGNS, Bounds, Inexpressible, in_words
 
 Expression = bool | str
 """A condition, or that every record or none fulfils it."""
@@ -34,7 +23,7 @@ SMALLEST_INTEGER = -(2**63)
 
 def expression(filter: Filter | None, layout: RecordLayout) -> Expression:
     """A checked filter as Milvus takes it."""
-    return True if filter is None else _said(filter, layout, meant=True)
+    return in_words(filter, _Expressions(layout))
 
 
 def both(one: Expression, other: Expression) -> Expression:
@@ -42,48 +31,41 @@ def both(one: Expression, other: Expression) -> Expression:
     return _joined([one, other], "and")
 
 
-def _said(filter: Filter, layout: RecordLayout, *, meant: bool) -> Expression:
-    match filter:
-        case And(filters):
-            said = [_said(f, layout, meant=meant) for f in filters]
-            return _joined(said, "and" if meant else "or")
-        case Or(filters):
-            said = [_said(f, layout, meant=meant) for f in filters]
-            return _joined(said, "or" if meant else "and")
-        case Not(inner):
-            return _said(inner, layout, meant=not meant)
-        case Equals(field, value):
-            return _comparisons(layout.column_of(field), [("==", value)], meant=meant)
-        case In(field, values):
-            return _in(layout.column_of(field), values, meant=meant)
-        case Range(field, gte, gt, lte, lt):
-            bounds = ((">=", gte), (">", gt), ("<=", lte), ("<", lt))
-            said_bounds = [(op, value) for op, value in bounds if value is not None]
-            return _comparisons(layout.column_of(field), said_bounds, meant=meant)
-        case Contains(field, value):
-            column, item = layout.column_of(field), quoted(value)
-            if meant:
-                return f"array_contains({column}, {item})"
-            return f"({column} is null or not array_contains({column}, {item}))"
-        case _:
-            assert_never(filter)
+@dataclass(frozen=True, slots=True)
+class _Expressions:
+    layout: RecordLayout
+
+    def all_of(self, conditions: list[Expression]) -> Expression:
+        return _joined(conditions, "and")
+
+    def any_of(self, conditions: list[Expression]) -> Expression:
+        return _joined(conditions, "or")
+
+    def among(self, field: str, values: Sequence[Scalar], *, meant: bool) -> Expression:
+        column = self.layout.column_of(field)
+        if len(values) == 1:
+            return _compared(column, [("==", values[0])], meant=meant)
+        listed = ", ".join(_literal(value) for value in values)
+        if meant:
+            return f"{column} in [{listed}]"
+        return f"({column} is null or {column} not in [{listed}])"
+
+    def containing(self, field: str, value: str, *, meant: bool) -> Expression:
+        column, item = self.layout.column_of(field), quoted(value)
+        if meant:
+            return f"array_contains({column}, {item})"
+        return f"({column} is null or not array_contains({column}, {item}))"
+
+    def within(self, field: str, bounds: Bounds, *, meant: bool) -> Expression:
+        signs = [(SIGNS[name], value) for name, value in bounds]
+        return _compared(self.layout.column_of(field), signs, meant=meant)
 
 
-def _comparisons(column: str, bounds: Iterable[tuple[str, Scalar]], *, meant: bool) -> Expression:
+def _compared(column: str, bounds: Sequence[tuple[str, Scalar]], *, meant: bool) -> Expression:
     if meant:
-        said = " and ".join(f"{column} {op} {_literal(value)}" for op, value in bounds)
-        return f"({said})"
-    said = " or ".join(f"{column} {COMPLEMENTS[op]} {_literal(value)}" for op, value in bounds)
-    return f"({column} is null or {said})"
-
-
-def _in(column: str, values: Iterable[Scalar], *, meant: bool) -> Expression:
-    listed = ", ".join(_literal(value) for value in values)
-    if not listed:
-        return not meant
-    if meant:
-        return f"{column} in [{listed}]"
-    return f"({column} is null or {column} not in [{listed}])"
+        return f"({' and '.join(f'{column} {op} {_literal(value)}' for op, value in bounds)})"
+    outside = " or ".join(f"{column} {COMPLEMENTS[op]} {_literal(value)}" for op, value in bounds)
+    return f"({column} is null or {outside})"
 
 
 def _joined(parts: list[Expression], word: str) -> Expression:

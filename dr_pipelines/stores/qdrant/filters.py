@@ -7,21 +7,12 @@ the engine compares in another way than we do is not expressed: such a search is
 answered exactly, by reading records.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
 
 from dr_pipelines.model.collection import CollectionSpec, FieldType
-from dr_pipelines.model.query import (
-    And,
-    Contains,
-    Equals,
-    Filter,
-    In,
-    Not,
-    Or,
-    Range,
-    Scalar,
-)
+from dr_pipelines.model.query import Filter, Scalar
 from dr_pipelines.stores.qdrant.records import BESIDE_NUMBERS, LARGEST
 from dr_pipelines.stores.qdrant.schema import (
     is_foreign,
@@ -32,7 +23,7 @@ from dr_pipelines.stores.qdrant.schema import (
 from dr_pipelines.stores.qdrant.sections import unpacked
 from dr_pipelines.stores.qdrant.values import time_written
 from dr_pipelines.stores.qdrant.variant import Json
-from dr_pipelines.stores.shared.filters import Inexpressible
+from dr_pipelines.stores.shared.filters import Bounds, Inexpressible, in_words
 from dr_pipelines.stores.shared.floats import settled, settling
 
 NOTHING: Json = {"has_id": []}
@@ -42,49 +33,49 @@ EXACT_INTEGERS = 2**53
 
 def native_filter(filter: Filter, spec: CollectionSpec) -> Json:
     """A checked filter, as a condition with `must`, `should` or `must_not`."""
-    match filter:
-        case And(filters):
-            inner = [native_filter(f, spec) for f in filters]
-            return {"must": inner} if inner else {"must_not": [NOTHING]}
-        case Or(filters):
-            inner = [native_filter(f, spec) for f in filters]
-            return {"should": inner or [NOTHING]}
-        case Not(inside):
-            return {"must_not": [native_filter(inside, spec)]}
-        case Equals(name, value):
-            return {"must": [_equal(name, value, spec)]}
-        case Contains(name, value):
-            return {"must": [_matching(name, value, spec)]}
-        case In(name, values):
-            return {"should": [_equal(name, v, spec) for v in values] or [NOTHING]}
-        case Range(name):
-            return _ranged(filter, spec)
-        case _:
-            assert_never(filter)
+    return in_words(filter, _Conditions(spec))
 
 
-def _matching(name: str, value: Scalar, spec: CollectionSpec) -> Json:
-    return {"key": native_name(spec, name), "match": {"value": value}}
+@dataclass(frozen=True, slots=True)
+class _Conditions:
+    spec: CollectionSpec
+
+    def all_of(self, conditions: list[Json]) -> Json:
+        return {"must": conditions} if conditions else {"must_not": [NOTHING]}
+
+    def any_of(self, conditions: list[Json]) -> Json:
+        return {"should": conditions or [NOTHING]}
+
+    def among(self, field: str, values: Sequence[Scalar], *, meant: bool) -> Json:
+        parts = [self._equal(field, value) for value in values]
+        return {"should": parts} if meant else {"must_not": parts}
+
+    def containing(self, field: str, value: str, *, meant: bool) -> Json:
+        return {"must" if meant else "must_not": [self._matching(field, value)]}
+
+    def within(self, field: str, bounds: Bounds, *, meant: bool) -> Json:
+        inside = {"must": self._ranged(field, bounds)}
+        return inside if meant else {"must_not": [inside]}
+
+    def _matching(self, field: str, value: Scalar) -> Json:
+        return {"key": native_name(self.spec, field), "match": {"value": value}}
+
+    def _equal(self, field: str, value: Scalar) -> Json:
+        """Numbers and times have ranges only."""
+        if _type(field, self.spec) in (FieldType.NUMBER, FieldType.TIMESTAMP):
+            return {"must": self._ranged(field, [("gte", value), ("lte", value)])}
+        return self._matching(field, value)
+
+    def _ranged(self, field: str, bounds: Bounds) -> list[Json]:
+        spec, kind = self.spec, _type(field, self.spec)
+        limits = {side: _bound(value, kind) for side, value in bounds}
+        key = native_name(spec, field)
+        if kind is not FieldType.NUMBER or is_foreign(spec):
+            return [{"key": key, "range": limits}]
+        return [_one_sided(key, side, float(bound), spec) for side, bound in limits.items()]
 
 
-def _equal(name: str, value: Scalar, spec: CollectionSpec) -> Json:
-    """Numbers and times have ranges only."""
-    if _type(name, spec) in (FieldType.NUMBER, FieldType.TIMESTAMP):
-        return _ranged(Range(name, gte=value, lte=value), spec)
-    return _matching(name, value, spec)
-
-
-def _ranged(range: Range, spec: CollectionSpec) -> Json:
-    kind = _type(range.field, spec)
-    bounds = {"gte": range.gte, "gt": range.gt, "lte": range.lte, "lt": range.lt}
-    given = {key: _bound(value, kind) for key, value in bounds.items() if value is not None}
-    key = native_name(spec, range.field)
-    if kind is not FieldType.NUMBER or is_foreign(spec):
-        return {"must": [{"key": key, "range": given}]}
-    return {"must": [_kept(key, side, float(bound), spec) for side, bound in given.items()]}
-
-
-def _kept(key: str, side: str, bound: float, spec: CollectionSpec) -> Json:
+def _one_sided(key: str, side: str, bound: float, spec: CollectionSpec) -> Json:
     """One bound of numbers in our own layout."""
     low = settled(bound)
     if low == bound and side in ("gte", "lt"):

@@ -8,6 +8,7 @@ is asked for.
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import assert_never
 
@@ -17,19 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.model.collection import Metric
-from dr_pipelines.model.query import (
-    And,
-    Contains,
-    Equals,
-    Filter,
-    Hit,
-    In,
-    Not,
-    Or,
-    Range,
-    Scalar,
-    fused_hits,
-)
+from dr_pipelines.model.query import And, Filter, Hit, Not, Or, Scalar, fused_hits
+from dr_pipelines.stores.shared.filters import Bounds, in_words
 from dr_pipelines.stores.shared.keywords import bm25, postings, ranked
 from dr_pipelines.stores.shared.misfits import all_finite
 from dr_pipelines.stores.shared.requests import Request, VectorRequest
@@ -40,6 +30,13 @@ Matrix = npt.NDArray[np.float32]
 Scan = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
 """Every record once, in any order, with these columns of `store_schema`."""
 
+Comparison = Callable[..., pa.ChunkedArray | pa.Array]
+COMPARISONS: dict[str, Comparison] = {
+    "gte": pc.greater_equal,
+    "gt": pc.greater,
+    "lte": pc.less_equal,
+    "lt": pc.less,
+}
 SHOWN = ("id", "document_id", "text")
 
 
@@ -163,54 +160,44 @@ def fields_of(filter: Filter | None) -> Iterator[str]:
                 yield from fields_of(inner)
         case Not(inner):
             yield from fields_of(inner)
-        case Equals(field) | In(field) | Contains(field) | Range(field):
-            yield field
         case _:
-            assert_never(filter)
+            yield filter.field
 
 
 def matches(filter: Filter, table: pa.Table | pa.RecordBatch) -> Mask:
     """Which rows a checked filter keeps; a comparison with a null is false."""
-    match filter:
-        case And(filters):
-            return reduce(operator.and_, (matches(f, table) for f in filters), _all(table, True))
-        case Or(filters):
-            return reduce(operator.or_, (matches(f, table) for f in filters), _all(table, False))
-        case Not(inner):
-            return ~matches(inner, table)
-        case Equals(field, value):
-            return _compared(table, field, pc.equal, value)
-        case In(field, values):
-            return reduce(
-                operator.or_,
-                (_compared(table, field, pc.equal, v) for v in values),
-                _all(table, False),
-            )
-        case Contains(field, value):
-            return _containing(table.column(field), value)
-        case Range(field, gte, gt, lte, lt):
-            bounds: list[tuple[Callable[..., pa.ChunkedArray], Scalar | None]] = [
-                (pc.greater_equal, gte),
-                (pc.greater, gt),
-                (pc.less_equal, lte),
-                (pc.less, lt),
-            ]
-            return reduce(
-                operator.and_,
-                (_compared(table, field, op, v) for op, v in bounds if v is not None),
-            )
-        case _:
-            assert_never(filter)
+    return in_words(filter, _Masks(table))
 
 
-def _compared(
-    table: pa.Table | pa.RecordBatch,
-    field: str,
-    comparison: Callable[..., pa.ChunkedArray],
-    value: Scalar,
-) -> Mask:
-    column = table.column(field)
-    return _true(comparison(column, pa.scalar(value, column.type)))
+@dataclass(frozen=True, slots=True)
+class _Masks:
+    """The dialect of masks over some rows."""
+
+    table: pa.Table | pa.RecordBatch
+
+    def all_of(self, conditions: list[Mask]) -> Mask:
+        return reduce(operator.and_, conditions, np.full(self.table.num_rows, True))
+
+    def any_of(self, conditions: list[Mask]) -> Mask:
+        return reduce(operator.or_, conditions, np.full(self.table.num_rows, False))
+
+    def among(self, field: str, values: Sequence[Scalar], *, meant: bool) -> Mask:
+        return _meant(self.any_of([self._compared(field, pc.equal, v) for v in values]), meant)
+
+    def containing(self, field: str, value: str, *, meant: bool) -> Mask:
+        return _meant(_containing(self.table.column(field), value), meant)
+
+    def within(self, field: str, bounds: Bounds, *, meant: bool) -> Mask:
+        parts = [self._compared(field, COMPARISONS[name], value) for name, value in bounds]
+        return _meant(self.all_of(parts), meant)
+
+    def _compared(self, field: str, comparison: Comparison, value: Scalar) -> Mask:
+        column = self.table.column(field)
+        return _true(comparison(column, pa.scalar(value, column.type)))
+
+
+def _meant(mask: Mask, meant: bool) -> Mask:
+    return mask if meant else ~mask
 
 
 def _containing(column: pa.ChunkedArray | pa.Array, value: str) -> Mask:
@@ -223,7 +210,3 @@ def _containing(column: pa.ChunkedArray | pa.Array, value: str) -> Mask:
 
 def _true(column: pa.ChunkedArray | pa.Array) -> Mask:
     return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _all(table: pa.Table | pa.RecordBatch, value: bool) -> Mask:
-    return np.full(table.num_rows, value)
