@@ -72,7 +72,7 @@ def measure(tree: Path) -> Figures:
                 sum(passed_on(f).values()) for f in functions
             ),
             'docstrings that begin with "What" or "Whether"': sum(
-                text.startswith(("What", "Whether")) for text in docstrings
+                bool(re.match(r"(?:What|Whether)\b", text)) for text in docstrings
             ),
             "names in dialect": words.total(),
             "sentences in docs": sum(sentences(page.read_text()) for page in _pages(tree)),

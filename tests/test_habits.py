@@ -22,7 +22,7 @@ SPAN = re.compile(r"`([^`\n]+)`|\]\(([^)#\s]+)")
 FILE = re.compile(
     r"[\w./-]*\w\.(?:md|py|toml|txt|yaml|json)|[\w.-]+(?:/[\w.-]+)*/|[\w.-]+(?:/[\w.-]+)+"
 )
-COMMAND = re.compile(r"\.venv/bin/pytest .*?(tests/\S+)")
+COMMAND = re.compile(r"\.venv/bin/pytest .*?(tests/\S+)(?: -k (\w+))?")
 INSTRUCTION = re.compile(r"(FROM|ARG|COPY|WORKDIR|RUN|ENV|USER|ENTRYPOINT|CMD) (.+)")
 LEFT_OUT = {"cli", "host", "blobs", "chunkers", "embedders", "sources", "stores"}
 
@@ -66,9 +66,18 @@ def test_every_target_that_a_page_names_is_there(page: str) -> None:
 def test_the_tests_that_contributors_are_told_to_run_are_there() -> None:
     named = COMMAND.findall((ROOT / "CONTRIBUTING.md").read_text())
     assert len(named) >= 4
-    for node in named:
+    assert any(word for _, word in named)
+    for node, word in named:
         path, _, function = node.partition("::")
         assert f"def {function}" in (ROOT / path).read_text()
+        assert not word or any(word in name for name in _tests_of(ROOT / path))
+
+
+def _tests_of(path: Path) -> list[str]:
+    """Names of the tests in a file, and of those in the contracts that it may subclass."""
+    contracts = sorted((ROOT / "dr_pipelines" / "testing").rglob("*.py"))
+    text = "".join(each.read_text() for each in (path, *contracts))
+    return re.findall(r"def (test_\w+)", text)
 
 
 def test_the_changelog_has_the_version_or_says_what_the_next_will_be() -> None:

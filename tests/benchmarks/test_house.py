@@ -39,7 +39,7 @@ TREE = {
 
 
         def outer(first, second, third, *, times, renamed):
-            """It passes on `first`, `times` and `renamed`; `third` is not used."""
+            """Whatever `first`, `times`, `renamed` are is passed on; `third` is not used."""
             found = base.twice(first, times=times)
             base.twice(value=renamed)
             return found + base.twice(second) + second
