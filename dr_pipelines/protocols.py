@@ -154,9 +154,12 @@ class VectorReader(Catalog, Protocol):
         columns: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
+        ordered: bool = True,
     ) -> "Iterator[pa.RecordBatch]":
         """Records in ascending bytewise order of id, in `store_schema(spec)` (or `columns` of it),
-        at most `batch_rows` at a time; with `documents`, only the records of those.
+        at most `batch_rows` at a time; with `documents`, only the records of those. Without
+        `ordered` in whatever order costs the engine least, which may be another one each time;
+        two records of one id, which only tables of others can have, are then the caller's to find.
 
         The state at one moment where the engine can read one; otherwise every record that nobody
         touches meanwhile, once, whole, and of the others what was there before or after.

@@ -140,7 +140,7 @@ def inspect(
     passing = _Passing(live, store)
     physical, left = manifest.current.physical, read_left_out(history.repository, manifest)
     with history.fold(manifest) as state:
-        batches = passing.through(store.scan(physical))
+        batches = passing.through(store.scan(physical, ordered=False))
         observation = observe_store(state, batches, store=store, physical=physical)
         observation.leave_out(left.table)
         findings = _findings(observation.differences(taken_over=manifest.taken_over))

@@ -162,7 +162,7 @@ def _fill(state: State, filling: Filling) -> int:
         for rows in prefetch(newest_rows(state)):
             written += filling.write(rows)
         return written
-    scan = store.scan(physical)
+    scan = store.scan(physical, ordered=False)
     observation = observe_store(state, scan, store=store, physical=physical)
     documents = strings(observation.differences()["document_id"])
     written, written_before = 0, set[str]()
@@ -188,7 +188,7 @@ def _require_equal(
     and digests that a manifest says. What was left out must not be there, and counts as what the
     fold has of it: all else is equal by itself."""
     physical = plan.physical
-    scan = store.scan(physical)
+    scan = store.scan(physical, ordered=False)
     observation = observe_store(state, scan, store=store, physical=physical)
     observation.leave_out(left.table)
     observed = observation.observed

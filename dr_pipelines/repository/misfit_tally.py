@@ -3,37 +3,35 @@
 from hashlib import sha256
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dr_pipelines.model.misfit import NAMED, Misfit, Misfits
+from dr_pipelines.repository import digest
 
 LENGTH = 12
 
 
 class MisfitTally:
-    """Adds up misfits of batches: all counted, the first named, and their ids, in the order in
-    which they pass, hashed."""
+    """Adds up misfits of batches: all counted, a few named, and the digests of their ids added up,
+    in whatever order they pass."""
 
     def __init__(self) -> None:
         self.total = 0
         self.named: tuple[Misfit, ...] = ()
-        self._ids = sha256()
-        self._lengths = sha256()
+        self._ids = 0
 
     def add(self, misfits: Misfits, ids: pa.Array) -> None:
         """Count those of a batch, whose ids these are."""
         if not len(misfits):
             return
         self.total += len(misfits)
-        self.named = (*self.named, *misfits.named)[:NAMED]
-        those = ids.take(pa.array(misfits.rows))  # a copy: its buffers hold nothing else
-        lengths = pc.binary_length(those).cast(pa.int64())
-        self._lengths.update(lengths.to_numpy().astype("<i8").tobytes())
-        self._ids.update(b"".join(those.cast(pa.binary()).to_pylist()))
+        named = (*self.named, *misfits.named)
+        self.named = tuple(sorted(named, key=lambda misfit: misfit.record.encode())[:NAMED])
+        those = ids.take(pa.array(misfits.rows)).cast(pa.binary()).to_pylist()
+        self._ids += digest.total(pa.array([sha256(i).digest() for i in those], pa.binary(32)))
 
     def together(self, *others: str) -> str:
         """A short mark of exactly these records, and of `others`; none of none."""
         if not self.total and not any(others):
             return ""
-        parts = (self._ids.hexdigest(), self._lengths.hexdigest(), *others)
+        parts = (digest.to_hex(self._ids), *others)
         return sha256(" ".join(parts).encode()).hexdigest()[:LENGTH]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.repository import digest
@@ -21,6 +22,9 @@ CREATE OR REPLACE TABLE observed (
     id VARCHAR, document_id VARCHAR, content_digest BLOB, vector_digest BLOB);
 CREATE OR REPLACE TABLE near_vectors (id VARCHAR, vector_digest BLOB, preference BIGINT);
 CREATE OR REPLACE TABLE absent AS FROM observed LIMIT 0;
+"""
+_REPEATED = """
+SELECT id, count(*) FROM observed GROUP BY id HAVING count(*) > 1 ORDER BY id LIMIT 1
 """
 _DIFFERING = f"""
 CREATE OR REPLACE TABLE differing AS {differing("records", "observed")};
@@ -193,7 +197,12 @@ class Observation:
 
 
 def observe(state: State, batches: Iterable[pa.RecordBatch]) -> Observation:
-    """Read records, recompute their digests, and keep the narrow result beside the state."""
+    """Read records, in any order, recompute their digests, and keep the narrow result beside the
+    state.
+
+    Raises:
+        InvalidRequest: two records have one id, so that neither can be compared.
+    """
     state.sql.execute(_SCHEMA)
     rows = content = vectors = 0
     for narrow in prefetch(digested(prefetch(batches), spec=state.spec)):
@@ -201,8 +210,18 @@ def observe(state: State, batches: Iterable[pa.RecordBatch]) -> Observation:
         rows += narrow.num_rows
         content += digest.total(narrow["content_digest"])
         vectors += digest.total(narrow["vector_digest"])
+    _require_unique(state)
     state.sql.execute(_DIFFERING)
     return Observation(state, Observed(rows, digest.to_hex(content), digest.to_hex(vectors)))
+
+
+def _require_unique(state: State) -> None:
+    repeated = state.sql.execute(_REPEATED).fetchone()
+    if repeated is not None:
+        raise InvalidRequest(
+            f"{state.spec.name!r}: {repeated[1]} records have the id {repeated[0]!r}, so that "
+            "nothing tells them apart; give each its own"
+        )
 
 
 def digested(batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Iterator[pa.Table]:

@@ -81,12 +81,17 @@ class RecordingStore:
         columns: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
+        ordered: bool = True,
     ) -> Iterator[pa.RecordBatch]:
         scan = self._called(
             "scan",
             name,
             lambda: self._store.scan(
-                name, columns=columns, documents=documents, batch_rows=batch_rows
+                name,
+                columns=columns,
+                documents=documents,
+                batch_rows=batch_rows,
+                ordered=ordered,
             ),
         )
         return self._batches(name, scan)

@@ -57,7 +57,9 @@ class Drifting(MemoryVectorStore):
         columns: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
+        ordered: bool = True,
     ) -> Iterator[pa.RecordBatch]:
+        del ordered  # it comes in order anyway
         last = ""
         while True:
             whole = list(super().scan(name, documents=documents, batch_rows=batch_rows))

@@ -20,7 +20,7 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.shared import sorting
-from dr_pipelines.stores.shared.sorting import ascending
+from dr_pipelines.stores.shared.sorting import ascending, spooled
 
 SPEC = CollectionSpec(
     name="sorted",
@@ -175,3 +175,27 @@ def test_a_collection_of_one_run_is_never_written(scratch: Path) -> None:
     assert next(batches)["id"].to_pylist() == ["a"]
     assert list(scratch.rglob("*.arrow")) == []
     batches.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("run_bytes", [TINY, 600, 2**20])
+def test_a_spool_gives_the_same_batches_when_all_are_read(scratch: Path, run_bytes: int) -> None:
+    given_, read = [batch([f"{n}", "a"]) for n in range(4, 0, -1)], list[int]()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number, each in enumerate(given_):
+            read.append(number)
+            yield each
+
+    waiting = spooled(batches(), schema=SCHEMA, run_bytes=run_bytes)
+    first = next(waiting)
+    assert read == [0, 1, 2, 3]
+    assert [first, *waiting] == given_
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_spool_that_nobody_reads_on_leaves_nothing(scratch: Path) -> None:
+    waiting = spooled([batch([f"{n}"]) for n in range(4)], schema=SCHEMA, run_bytes=TINY)
+    next(waiting)
+    assert len(list(scratch.rglob("*.arrow"))) == 1
+    waiting.close()  # type: ignore[attr-defined]
+    assert list(scratch.iterdir()) == []

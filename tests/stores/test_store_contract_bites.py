@@ -94,7 +94,9 @@ class ReadsTheNewest(MemoryVectorStore):
         columns: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
+        ordered: bool = True,
     ) -> Iterator[pa.RecordBatch]:
+        del ordered  # it comes in order anyway
         names = checked_columns(columns, self.describe(name))
         last = ""
         while True:

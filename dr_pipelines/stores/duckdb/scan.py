@@ -1,8 +1,10 @@
-"""Records of a collection's file in ascending bytewise order of id, a piece at a time.
+"""Records of a collection's file, a piece at a time: in ascending bytewise order of id, or as they
+lie.
 
 Only ids are sorted by DuckDB: it would spill whole rows. A piece is fetched by its bounds, which is
-cheap where records were written in about that order, and put into order in Arrow. The caller holds
-a transaction, so that all pieces are of one state.
+cheap where records were written in about that order, and put into order in Arrow. As they lie,
+pieces are ranges of row numbers, of which DuckDB reads no block twice. The caller holds a
+transaction, so that all pieces are of one state.
 """
 
 # ruff: noqa: S608  # names come from a CollectionSpec, whose patterns allow identifiers only;
@@ -87,6 +89,33 @@ def _between(first: str, after: str | None) -> tuple[str, list[Any]]:
     return ("id >= ?", [first]) if after is None else ("id >= ? AND id < ?", [first, after])
 
 
+def as_they_lie(
+    connection: Connection, columns: Sequence[str], *, row_bytes: float, again: Again
+) -> Iterator[pa.Table]:
+    """Every record, in pieces, in no order; `row_bytes` is what a record takes in the file.
+
+    Raises:
+        Unavailable: row numbers changed within the transaction, so that the answer would have gaps.
+    """
+    query = "SELECT count(*), coalesce(max(rowid), -1) FROM records"
+    ((count, last),) = connection.execute(query).fetchall()
+    pace, start, total = _Pace(row_bytes), 0, 0
+    while start <= last:
+        end = min(start + pace.rows(), start - start % RANGE_ROWS + RANGE_ROWS)  # within a block
+        where = "rowid >= ? AND rowid < ?"
+        found = _rows(connection, columns, where, [start, end], again=again)
+        if found.num_rows:
+            yield pace.learn(found)
+        start, total = end, total + found.num_rows
+    _require_all(count, total)
+
+
+def _require_all(expected: int, found: int) -> None:
+    if found != expected:
+        moved = abs(expected - found)
+        raise Unavailable(f"{moved} records moved during a scan; scan again")
+
+
 def records_of(
     connection: Connection,
     columns: Sequence[str],
@@ -113,8 +142,7 @@ def records_of(
         piece = chosen.slice(start, pace.rows())
         where = "rowid IN (SELECT number FROM chosen)"
         found = _fetched(connection, columns, where, [], again=again, chosen=piece)
-        if len(found) != len(piece):
-            raise Unavailable(f"{len(piece) - len(found)} records moved during a scan; scan again")
+        _require_all(len(piece), len(found))
         yield pace.learn(found)
         start += len(piece)
 
@@ -128,8 +156,26 @@ def _fetched(
     again: Again,
     chosen: pa.Table | None = None,
 ) -> pa.Table:
+    """Records in order of id, whatever they lie in."""
+    read = list(dict.fromkeys([*columns, "id"]))
+    found = _rows(connection, read, where, values, again=again, chosen=chosen)
+    order = found.column("id")
+    ascending = len(order) < 2 or pc.all(pc.less(order[:-1], order[1:])).as_py()
+    found = found.select(columns)
+    return found if ascending else found.take(pc.sort_indices(order))
+
+
+def _rows(
+    connection: Connection,
+    columns: Sequence[str],
+    where: str,
+    values: list[Any],
+    *,
+    again: Again,
+    chosen: pa.Table | None = None,
+) -> pa.Table:
     listed = ", ".join(name(column) for column in columns)
-    query = f'SELECT {listed}, id AS "order" FROM records WHERE {where}'
+    query = f"SELECT {listed} FROM records WHERE {where}"
     found: pa.Table | None = None
     while found is None:
         try:
@@ -138,6 +184,4 @@ def _fetched(
             found = connection.sql(query, params=values).to_arrow_reader().read_all()
         except OutOfMemory as error:
             again(error)
-    order, found = found.column("order"), found.drop_columns(["order"])
-    ascending = len(order) < 2 or pc.all(pc.less(order[:-1], order[1:])).as_py()
-    return found if ascending else found.take(pc.sort_indices(order))
+    return found

@@ -30,7 +30,7 @@ from dr_pipelines.stores.duckdb.files import (
     transaction,
 )
 from dr_pipelines.stores.duckdb.others import others
-from dr_pipelines.stores.duckdb.scan import all_records, records_of
+from dr_pipelines.stores.duckdb.scan import all_records, as_they_lie, records_of
 from dr_pipelines.stores.shared.batches import in_order_of_id
 from dr_pipelines.stores.shared.driver import Use, absent
 from dr_pipelines.stores.shared.driver_store import DriverStore
@@ -211,22 +211,26 @@ class DuckDBCollection:
         self, columns: Sequence[str], *, documents: Sequence[str] | None, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         """The file is held until the end, or `close`."""
-        size = self._driver.size_bytes(self._name)
         if documents is None:
+            size = self._driver.size_bytes(self._name)
             pieces = all_records(self._connection, columns, size_bytes=size, again=self._again)
         else:
             pieces = records_of(
                 self._connection,
                 columns,
                 documents,
-                row_bytes=size / max(1, self._count()),
+                row_bytes=self._row_bytes(),
                 again=self._again,
             )
         for piece in pieces:
             yield from sql.from_stored(piece, self.contract).to_batches(max_chunksize=batch_rows)
 
-    def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
-        return self.scan(columns, documents=None, batch_rows=ROW_GROUP)
+    def unordered(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        pieces = as_they_lie(
+            self._connection, columns, row_bytes=self._row_bytes(), again=self._again
+        )
+        for piece in pieces:
+            yield from sql.from_stored(piece, self.contract).to_batches()
 
     def hits(self, request: Request) -> list[Hit] | None:
         """Exact, whatever is asked for: there is no index of vectors."""
@@ -260,6 +264,9 @@ class DuckDBCollection:
         begin_again(self._connection, error)
         if self._driver.stamp(self._name) != self._stamp:
             raise Unavailable(f"{self._name!r} was written to meanwhile; scan again")
+
+    def _row_bytes(self) -> float:
+        return self._driver.size_bytes(self._name) / max(1, self._count())
 
     def _count(self) -> int:
         return int(self._connection.execute("SELECT count(*) FROM records").fetchall()[0][0])

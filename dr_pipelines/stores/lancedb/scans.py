@@ -55,6 +55,13 @@ def unordered(collection: Collection, columns: Sequence[str]) -> Iterator[pa.Rec
             yield rows.select(list(columns))
 
 
+def as_they_lie(collection: Collection, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The same to be recorded: a row without an id is refused. Equal ids are not looked for."""
+    for batch in unordered(collection, list(dict.fromkeys([*columns, "id"]))):
+        _check_nulls(collection.name, batch.column("id"))
+        yield batch.select(list(columns))
+
+
 def ordered(
     collection: Collection,
     columns: Sequence[str],
@@ -107,8 +114,7 @@ def _places(collection: Collection, documents: Sequence[str] | None) -> "np.ndar
 
 def _check_ids(name: str, ids: pa.ChunkedArray) -> None:
     """Ids of our own collections are unique; in a table of users nobody enforces it."""
-    if ids.null_count:
-        raise InvalidRequest(f"{name!r}: {ids.null_count} rows have no id; give them one")
+    _check_nulls(name, ids)
     repeated = pc.equal(ids[:-1], ids[1:]) if len(ids) > 1 else None
     if repeated is not None and pc.any(repeated).as_py():
         first = ids[pc.index(repeated, pa.scalar(True)).as_py()].as_py()
@@ -116,6 +122,11 @@ def _check_ids(name: str, ids: pa.ChunkedArray) -> None:
             f"{name!r}: more than one row has the id {first!r}; mark a column that is unique with "
             "the metadata lance-schema:unenforced-primary-key=true"
         )
+
+
+def _check_nulls(name: str, ids: pa.Array | pa.ChunkedArray) -> None:
+    if ids.null_count:
+        raise InvalidRequest(f"{name!r}: {ids.null_count} rows have no id; give them one")
 
 
 def _piece_rows(dataset: Any) -> int:

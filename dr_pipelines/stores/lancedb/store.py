@@ -18,7 +18,7 @@ from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.lancedb.index import build_all
 from dr_pipelines.stores.lancedb.places import LocalPlace, Place
 from dr_pipelines.stores.lancedb.records import LABEL
-from dr_pipelines.stores.lancedb.scans import ordered, unordered
+from dr_pipelines.stores.lancedb.scans import as_they_lie, ordered, unordered
 from dr_pipelines.stores.lancedb.schema import (
     Collection,
     described,
@@ -197,6 +197,7 @@ class LanceCollection:
     def __init__(self, place: Place, found: Collection, use: Use) -> None:
         self._place = place
         self._found = found
+        self._use = use
         self.label = found.label
         # what is searched has the metric of its index
         self.contract = described(found) if use is Use.SEARCH else found.layout.spec
@@ -227,7 +228,8 @@ class LanceCollection:
         )
 
     def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
-        return unordered(self._found, columns)
+        read = as_they_lie if self._use is Use.SCAN else unordered
+        return read(self._found, columns)
 
     def hits(self, request: Request) -> list[Hit] | None:
         if request.exact or not answers_natively(self._found, request):

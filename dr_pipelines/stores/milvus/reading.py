@@ -81,10 +81,15 @@ def records(
 
 
 def unordered(
-    connection: Connection, native: str, layout: RecordLayout, columns: Sequence[str]
+    connection: Connection,
+    native: str,
+    layout: RecordLayout,
+    columns: Sequence[str],
+    partitions: Sequence[str],
 ) -> Iterator[pa.RecordBatch]:
-    """Every record once, in the engine's order."""
-    yield from _batches(connection, native, layout, list(columns), True, "")
+    """Every record, in the engine's order; `partitions` as above."""
+    for partition in partitions or ("",):
+        yield from _batches(connection, native, layout, list(columns), True, partition)
 
 
 def keys(

@@ -187,14 +187,22 @@ class MilvusCollection:
             columns=columns,
             documents=documents,
             batch_rows=batch_rows,
-            partitions=["_default", *self._live.partitions] if self._live.partitions else [],
+            partitions=self._partitions(),
         )
         first = list(islice(batches, 2))
         yield from chain(first, batches)
 
     def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
         lies = layout(self._live, self.contract)
-        return reading.unordered(self._connection, self._live.native, lies, columns)
+        batches = reading.unordered(
+            self._connection, self._live.native, lies, columns, self._partitions()
+        )
+        first = list(islice(batches, 2))
+        yield from chain(first, batches)
+
+    def _partitions(self) -> list[str]:
+        """Those to read one by one; none where all are read at once."""
+        return ["_default", *self._live.partitions] if self._live.partitions else []
 
     def hits(self, request: Request) -> list[Hit] | None:
         lies = layout(self._live, self.contract)

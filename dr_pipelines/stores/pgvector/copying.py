@@ -31,18 +31,19 @@ def scanned(
     *,
     where: sql.Composable,
     batch_rows: int,
+    ordered: bool,
 ) -> Iterator[pa.RecordBatch]:
-    """The records that a condition keeps, ascending bytewise by id; the server sorts them, or reads
-    them in the order of the key's index."""
+    """The records that a condition keeps. Ascending bytewise by id, the server sorts them, or reads
+    them in the order of the key's index; else it reads the table as it lies."""
     require_whole(session, collection.table)
     schema = store_schema(collection.spec)
     sources = [_source(session, collection, name) for name in columns]
-    query = sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {}) TO STDOUT (FORMAT BINARY)")
+    query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}{}) TO STDOUT (FORMAT BINARY)")
     statement = query.format(
         sql.SQL(", ").join(read for read, _ in sources),
         collection.records(session),
         where,
-        _order(collection),
+        sql.SQL(" ORDER BY {}").format(_order(collection)) if ordered else sql.SQL(""),
     )
     fields = pa.schema([schema.field(name) for name in columns])
     decoders = [decode for _, decode in sources]

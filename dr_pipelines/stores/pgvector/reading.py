@@ -25,15 +25,23 @@ def scanned(
     *,
     documents: Sequence[str] | None,
     batch_rows: int,
+    ordered: bool,
 ) -> Iterator[pa.RecordBatch]:
-    """The records, of some documents if these are given, ascending bytewise by id."""
+    """The records, of some documents if these are given: ascending bytewise by id, or as they lie.
+    Those of a table without a key are numbered in order of what they hold: here they come so."""
     if may_plan(session, collection.table):
         where = of_documents(collection, documents)
-        yield from copying.scanned(session, collection, columns, where=where, batch_rows=batch_rows)
-        return
-    yield from copied.scanned(
-        session, collection, columns, documents=documents, batch_rows=batch_rows
-    )
+        yield from copying.scanned(
+            session, collection, columns, where=where, batch_rows=batch_rows, ordered=ordered
+        )
+    elif ordered or not collection.table.key:
+        yield from copied.scanned(
+            session, collection, columns, documents=documents, batch_rows=batch_rows
+        )
+    else:
+        for batch in copied.records(session, collection, columns, documents=documents):
+            for start in range(0, batch.num_rows, batch_rows):
+                yield batch.slice(start, batch_rows)
 
 
 def counted(session: Session, collection: Collection) -> int:

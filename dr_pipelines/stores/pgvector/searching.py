@@ -59,7 +59,9 @@ def exactly(session: Session, collection: Collection, request: Request, *, limit
         where = sql.SQL("true")
 
     def records(columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
-        return scanned(session, collection, columns, where=where, batch_rows=BATCH_ROWS)
+        return scanned(
+            session, collection, columns, where=where, batch_rows=BATCH_ROWS, ordered=False
+        )
 
     return search_exactly(records, request, limit=limit)
 

@@ -166,12 +166,15 @@ class PgvectorStore:
         columns: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
+        ordered: bool = True,
     ) -> Iterator[pa.RecordBatch]:
         """The state at the first `next`: a transaction is open until the end or `close`."""
         rows = checked_batch_rows(batch_rows)
         with self._holding(name) as (session, found):
             asked = checked_columns(columns, found.spec)
-            yield from reading.scanned(session, found, asked, documents=documents, batch_rows=rows)
+            yield from reading.scanned(
+                session, found, asked, documents=documents, batch_rows=rows, ordered=ordered
+            )
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         with self._holding(name) as (session, found):

@@ -80,6 +80,7 @@ class EdgeVariant:
     silent = SILENT
     keeps_unit_vectors = True
     keeps_any_vector = False
+    exclusive = True
     ranks_texts = True
     parses = 1
 

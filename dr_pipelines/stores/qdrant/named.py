@@ -20,6 +20,7 @@ class NamedVariant:
         self.silent = variant.silent
         self.keeps_unit_vectors = variant.keeps_unit_vectors
         self.keeps_any_vector = variant.keeps_any_vector
+        self.exclusive = variant.exclusive
         self.ranks_texts = variant.ranks_texts
         self.parses = variant.parses
 

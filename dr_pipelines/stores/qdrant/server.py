@@ -50,6 +50,7 @@ class ServerVariant:
     silent = EDGE_ONLY
     keeps_unit_vectors = True
     keeps_any_vector = False
+    exclusive = False
     ranks_texts = False
     parses = 0
 
@@ -108,6 +109,7 @@ class LocalVariant:
     silent = LOCAL_SILENT
     keeps_unit_vectors = False
     keeps_any_vector = True  # its file has what was given, and each operation reads it anew
+    exclusive = True
     ranks_texts = False
     parses = 0
 

@@ -4,7 +4,7 @@ A write upserts, then deletes what it supersedes; both are idempotent.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ from dr_pipelines.stores.shared.filters import Inexpressible
 from dr_pipelines.stores.shared.label import Label, encoded
 from dr_pipelines.stores.shared.misfits import Batch, Problem, value_problems
 from dr_pipelines.stores.shared.requests import Request, VectorRequest
-from dr_pipelines.stores.shared.sorting import ascending
+from dr_pipelines.stores.shared.sorting import ascending, spooled
 
 WRITTEN_ROWS = 1000
 WRITTEN_BYTES = 8 * 2**20
@@ -88,15 +88,12 @@ class QdrantDriver:
 
     @contextmanager
     def opened(self, name: str, use: Use) -> "Iterator[QdrantCollection]":
-        """A scan opens the collection once more, for as long as it reads: what it gives is sorted
-        by then, and whoever gets it may write."""
-        with self.variant.opened(name) as points:
-            found = QdrantCollection(self.variant, points, name)
-            if use is not Use.SCAN:
-                yield found
-                return
-            _ = found.contract  # may ask for points
-        yield found
+        """A scan lets go of a collection that one process has for itself as soon as all is read:
+        whoever gets its records may write."""
+        with ExitStack() as held:
+            points = held.enter_context(self.variant.opened(name))
+            done = held.close if self.variant.exclusive and use is Use.SCAN else None
+            yield QdrantCollection(self.variant, points, name, done=done)
 
     def change_token(self, name: str) -> str | None:
         """None: neither a server nor a shard has a number that changes with every change of a
@@ -128,8 +125,17 @@ class QdrantDriver:
 class QdrantCollection:
     """A collection whose points are open."""
 
-    def __init__(self, variant: Variant, points: OpenPoints, name: str) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        points: OpenPoints,
+        name: str,
+        *,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """`done` closes the points, once a scan has read them all and before it gives any."""
         self._variant = variant
+        self._done = done
         self._points = points
         self._name = name
         self._state = points.state()
@@ -162,18 +168,24 @@ class QdrantCollection:
     ) -> Iterator[pa.RecordBatch]:
         """The order of ids is ours, so everything is read and sorted before the first record."""
         read = list(dict.fromkeys([*columns, "id"]))
-        whole = store_schema(self.contract)
-        kept = pa.schema([whole.field(column) for column in read])
-
-        def found() -> Iterator[pa.RecordBatch]:
-            with self._variant.opened(self._name) as points:
-                yield from _batches(points, self._records, read, documents)
-
-        for batch in ascending(found(), schema=kept, batch_rows=batch_rows):
+        found = self._read(read, documents)
+        for batch in ascending(found, schema=self._schema(read), batch_rows=batch_rows):
             yield batch.select(columns)
 
     def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
-        return _batches(self._points, self._records, columns, None)
+        found = self._read(columns, None)
+        return found if self._done is None else spooled(found, schema=self._schema(columns))
+
+    def _read(
+        self, columns: Sequence[str], documents: Sequence[str] | None
+    ) -> Iterator[pa.RecordBatch]:
+        yield from _batches(self._points, self._records, columns, documents)
+        if self._done is not None:
+            self._done()
+
+    def _schema(self, columns: Sequence[str]) -> pa.Schema:
+        whole = store_schema(self.contract)
+        return pa.schema([whole.field(column) for column in columns])
 
     def hits(self, request: Request) -> list[Hit] | None:
         """Keywords are ranked by the engine where it can (Qdrant Edge, after `build_index`), by its

@@ -154,6 +154,11 @@ class Variant(Protocol):
         ...
 
     @property
+    def exclusive(self) -> bool:
+        """True if nobody else can open a collection while it is open."""
+        ...
+
+    @property
     def ranks_texts(self) -> bool: ...
 
     @property

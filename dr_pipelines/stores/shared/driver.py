@@ -78,7 +78,8 @@ class OpenCollection(Protocol):
         ...
 
     def unordered(self, columns: Sequence[str]) -> "Iterable[pa.RecordBatch]":
-        """Every record once, in any order."""
+        """Every record once, in whatever order costs least. Of a collection that was opened to be
+        scanned, what `scan` gives: of one moment where it is, and none without an id."""
         ...
 
     def hits(self, request: Request) -> list[Hit] | None:

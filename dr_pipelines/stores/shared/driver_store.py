@@ -1,6 +1,6 @@
 """The front of every engine: a `VectorStore` over a `Driver`."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -93,6 +93,7 @@ class DriverStore(Generic[D]):
         columns: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
+        ordered: bool = True,
     ) -> "Iterator[pa.RecordBatch]":
         """Until there is a first batch an alias may move."""
         rows = checked_batch_rows(batch_rows)
@@ -102,7 +103,10 @@ class DriverStore(Generic[D]):
             with ExitStack() as opening:
                 found = opening.enter_context(self._driver.opened(physical, Use.SCAN))
                 asked = checked_columns(columns, found.contract)
-                batches = found.scan(asked, documents=wanted, batch_rows=rows)
+                if ordered or wanted is not None:  # of some, the driver has but one way
+                    batches = found.scan(asked, documents=wanted, batch_rows=rows)
+                else:
+                    batches = _at_most(found.unordered(asked), rows)
                 if isinstance(batches, Generator):
                     opening.enter_context(closing(batches))
                 first = next(batches, None)
@@ -177,6 +181,16 @@ class DriverStore(Generic[D]):
         pointing = sorted(alias for alias, to in aliases.items() if to == name)
         if pointing:
             raise Refused(f"{name!r} is served as {pointing}; promote another collection first")
+
+
+def _at_most(batches: "Iterable[pa.RecordBatch]", rows: int) -> "Iterator[pa.RecordBatch]":
+    """The same records, no more than so many at a time, and never none."""
+    with ExitStack() as reading:
+        if isinstance(batches, Generator):
+            reading.enter_context(closing(batches))
+        for batch in batches:
+            for start in range(0, batch.num_rows, rows):
+                yield batch.slice(start, rows)
 
 
 def _answered(found: OpenCollection, *, query: Query, limit: int) -> list[Hit]:

@@ -72,9 +72,14 @@ class RenamedStore:
         columns: Sequence[str] | None = None,
         documents: Sequence[str] | None = None,
         batch_rows: int = 8192,
+        ordered: bool = True,
     ) -> "Iterator[pa.RecordBatch]":
         return self._store.scan(
-            self._inside(name), columns=columns, documents=documents, batch_rows=batch_rows
+            self._inside(name),
+            columns=columns,
+            documents=documents,
+            batch_rows=batch_rows,
+            ordered=ordered,
         )
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:

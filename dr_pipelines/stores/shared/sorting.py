@@ -1,4 +1,5 @@
-"""Records in order of id from an engine that returns them in an order of its own.
+"""Records in order of id from an engine that returns them in an order of its own; or in that order,
+once all of them are read.
 
 An external merge sort: sorted runs of a bounded size go to a temporary directory as Arrow files,
 which then are read side by side. A collection that fits into one run is never written.
@@ -37,6 +38,32 @@ def ascending(
         runs, last = _spilled(batches, schema, Path(directory), run_bytes=run_bytes)
         pieces = [_pieces(path) for path in runs] + [iter(_in_order(last).to_batches())]
         yield from _of_size(_merged(pieces, schema), schema, batch_rows=batch_rows)
+
+
+def spooled(
+    batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, run_bytes: int = RUN_BYTES
+) -> Iterator[pa.RecordBatch]:
+    """The same batches in the same order, the first of them when all are read.
+
+    Holds about `run_bytes`; the rest waits in a temporary file, as `ascending` has it.
+    """
+    held, size, coming = list[pa.RecordBatch](), 0, iter(batches)
+    while size < run_bytes:
+        batch = next(coming, None)
+        if batch is None:
+            yield from held
+            return
+        held.append(batch)
+        size += batch.nbytes
+    with temporary_directory("spool") as directory:
+        path = Path(directory) / "rest.arrow"
+        with needing_room(path), ipc.new_stream(path, schema) as writer:
+            for batch in coming:
+                writer.write_batch(batch)
+        yield from held
+        held.clear()
+        with path.open("rb") as file, ipc.open_stream(file) as reader:
+            yield from reader
 
 
 def _spilled(

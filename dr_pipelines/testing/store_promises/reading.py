@@ -5,7 +5,7 @@ them."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -28,6 +28,8 @@ from dr_pipelines.testing.store_samples import (
     table,
 )
 
+BOTH = pytest.mark.parametrize("ordered", [True, False], ids=["ordered", "in any order"])
+
 
 class Reading:
     """The promises of `scan`, `status` and `change_token`, under a writer too."""
@@ -44,9 +46,20 @@ class Reading:
     @pytest.mark.parametrize("rows", [1, 2, 7, 8192, 100_000])
     def test_a_scan_is_complete_in_batches_of_any_size(self, store: VectorStore, rows: int) -> None:
         filled(store, *document("a", chunks=7))
-        batches = list(store.scan(NAME, batch_rows=rows))
-        assert pa.Table.from_batches(batches, schema=store_schema(SPEC)).num_rows == 7
-        assert all(0 < batch.num_rows <= rows for batch in batches)
+        for ordered in (True, False):
+            batches = list(store.scan(NAME, batch_rows=rows, ordered=ordered))
+            assert pa.Table.from_batches(batches, schema=store_schema(SPEC)).num_rows == 7
+            assert all(0 < batch.num_rows <= rows for batch in batches)
+
+    def test_a_scan_in_any_order_gives_the_same_records(self, store: VectorStore) -> None:
+        rows = [record("d", n, id=odd) for n, odd in enumerate(ODD_IDS)]
+        filled(store, *rows[::2])
+        store.write(NAME, table(*rows[1::2], *document("e", chunks=3)), replaces=["d", "e"])
+        store.write(NAME, table(rows[3], record("f")), replaces=["e"])
+        assert _by_id(contents(store, ordered=False)) == contents(store)
+        assert [row["id"] for row in contents(store, columns=["id"])] == sorted(
+            [*ODD_IDS[1::2], record("f")["id"]], key=str.encode
+        )
 
     def test_a_scan_of_many_ranges_is_complete_and_ordered(self, store: VectorStore) -> None:
         many = self.many
@@ -55,39 +68,52 @@ class Reading:
         store.write(NAME, table(*rows[many // 2 + 1 :]))
         ids = [row["id"] for row in contents(store, columns=["id"])]
         assert ids == sorted(row["id"] for row in rows)
+        lying = [row["id"] for row in contents(store, columns=["id"], ordered=False)]
+        assert sorted(lying) == ids
 
-    def test_a_scan_gives_the_columns_asked_for_in_their_order(self, store: VectorStore) -> None:
+    @BOTH
+    def test_a_scan_gives_the_columns_asked_for_in_their_order(
+        self, store: VectorStore, ordered: bool
+    ) -> None:
         filled(store, *document("a", chunks=3))
-        (batch,) = store.scan(NAME, columns=["seen", "id", "embedding"])
+        (batch,) = store.scan(NAME, columns=["seen", "id", "embedding"], ordered=ordered)
         schema = store_schema(SPEC)
         assert batch.schema == pa.schema([schema.field(n) for n in ("seen", "id", "embedding")])
-        texts_only = [row["text"] for row in contents(store, columns=["text"])]
-        assert texts_only == [f"chunk {n} of a" for n in range(3)]
+        texts_only = [row["text"] for row in contents(store, columns=["text"], ordered=ordered)]
+        assert sorted(texts_only) == [f"chunk {n} of a" for n in range(3)]
+        assert texts_only == sorted(texts_only) or not ordered
 
     def test_a_scan_has_the_schema_of_the_collection(self, store: VectorStore) -> None:
         filled(store, record())
-        (batch,) = store.scan(NAME)
-        assert batch.schema == store_schema(SPEC)
+        for ordered in (True, False):
+            (batch,) = store.scan(NAME, ordered=ordered)
+            assert batch.schema == store_schema(SPEC)
 
     @pytest.mark.parametrize("columns", [[], ["unknown"], ["id", "id"]])
     def test_columns_that_cannot_be_are_refused(
         self, store: VectorStore, columns: list[str]
     ) -> None:
         filled(store, record())
-        with pytest.raises(InvalidRequest):
-            list(store.scan(NAME, columns=columns))
+        for ordered in (True, False):
+            with pytest.raises(InvalidRequest):
+                list(store.scan(NAME, columns=columns, ordered=ordered))
 
     def test_a_scan_of_documents_gives_only_theirs(self, store: VectorStore) -> None:
         filled(store, *(row for n in range(9) for row in document(f"d{n}", chunks=3)))
         documents = [f"x{n}" for n in range(10_000)] + ["d7", "d2", "d2"]
         rows = contents(store, documents=documents, batch_rows=4)
         assert rows == as_kept(store, *document("d2", chunks=3), *document("d7", chunks=3))
+        assert _by_id(contents(store, documents=documents, ordered=False)) == rows
         assert contents(store, documents=[]) == []
+        assert contents(store, documents=[], ordered=False) == []
 
-    def test_a_scan_does_not_see_what_is_written_during_it(self, store: VectorStore) -> None:
+    @BOTH
+    def test_a_scan_does_not_see_what_is_written_during_it(
+        self, store: VectorStore, ordered: bool
+    ) -> None:
         before = [row for n in range(6) for row in document(f"d{n}", chunks=1)]
         filled(store, *before)
-        scan = store.scan(NAME, batch_rows=2)
+        scan = store.scan(NAME, batch_rows=2, ordered=ordered)
         seen = next(scan).to_pylist()
         store.write(NAME, table(record("d1", 0, text="new"), record("d9")), replaces=["d0", "d4"])
         seen += [row for batch in scan for row in batch.to_pylist()]
@@ -95,7 +121,8 @@ class Reading:
         untouched = [row for row in before if row["document_id"] not in ("d0", "d1", "d4")]
         after = [record("d1", 0, text="new"), *untouched, record("d9")]
         if self.scans_one_moment:
-            assert texts == [(row["id"], row["text"]) for row in before]
+            assert sorted(texts) == [(row["id"], row["text"]) for row in before]
+            assert texts == sorted(texts) or not ordered
         else:
             assert set(texts) >= {(row["id"], row["text"]) for row in untouched}
             assert set(texts) <= {(row["id"], row["text"]) for row in (*before, *after)}
@@ -116,22 +143,23 @@ class Reading:
         with ThreadPoolExecutor(1) as pool:
             writing = pool.submit(write)
             try:
-                scans = [contents(store, batch_rows=3) for _ in range(10)]
+                scans = [contents(store, batch_rows=3, ordered=n % 2 == 0) for n in range(10)]
             finally:
                 done.set()
             writing.result()
         still = as_kept(store, *document("still", chunks=20))
         for seen in scans:
-            assert [row for row in seen if row["document_id"] == "still"] == still
+            assert _by_id([row for row in seen if row["document_id"] == "still"]) == still
             busy = [row for row in seen if row["document_id"] == "busy"]
             assert all(row["text"] == row["uri"] or row["uri"] == "file:///busy" for row in busy)
             assert len({row["id"] for row in busy}) == len(busy)
             if self.scans_one_moment:
                 assert (len(busy), len({row["uri"] for row in busy})) == (5, 1)
 
-    def test_a_scan_that_is_closed_lets_go(self, store: VectorStore) -> None:
+    @BOTH
+    def test_a_scan_that_is_closed_lets_go(self, store: VectorStore, ordered: bool) -> None:
         filled(store, *document("a", chunks=5))
-        scan = store.scan(NAME, batch_rows=1)
+        scan = store.scan(NAME, batch_rows=1, ordered=ordered)
         next(scan)
         close = getattr(scan, "close", None)
         if close is not None:
@@ -167,3 +195,7 @@ class Reading:
         assert set(seen) == {None} or len(set(seen)) == len(seen)
         with pytest.raises(NotFound):
             store.change_token("unknown")
+
+
+def _by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: str(row["id"]).encode())
