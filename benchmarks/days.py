@@ -48,7 +48,7 @@ def run(scale: Scale, directory: Path) -> Figure:
     days = JsonlSource(feed).partitions()[: scale.days]
     last = days[-1].through
     laps, states = Laps(), set[str]()
-    for number in range(scale.repeats):
+    for number in laps.turns(scale.repeats):
         for case, work in (("verbs", _by_verbs), ("dagster", _by_dagster)):
             place = directory / f"{case}-{number}"
             place.mkdir()
@@ -67,7 +67,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         "days",
         WHAT,
         sample.WARM,
-        laps.seconds,
+        laps,
         {"feed": feed.parent.name, "days": len(days), "changes": last, "seconds_a_day": per_day},
         (laps.ratio("dagster : verbs", of=("dagster",), to="verbs", aim=1.5),),
     )

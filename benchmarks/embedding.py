@@ -52,7 +52,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         embedder.embed(["loads the model"])
     model = SentenceTransformer(str(locate(MODEL)), device="cpu")
     laps, count = Laps(), 0
-    for number in range(scale.repeats):
+    for number in laps.turns(scale.repeats):
         ids, expected = list[str](), np.empty(0, np.float32)
         for profile, embedder in embedders.items():
             place = directory / f"{profile}-{number}"  # each its own: what one left, another adopts
@@ -78,7 +78,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         "embedding",
         WHAT,
         sample.WARM,
-        laps.seconds,
+        laps,
         {"chunks": count, "encode_chunks_per_second": round(count / encode, 1)},
         (*rates, Ratio("reproducible : fast", cost)),
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from benchmarks.harness import Figure, Ratio, Scale
+from benchmarks.harness import Figure, Laps, Ratio, Scale
 from dr_pipelines.backup.resources import Resources as BackupResources
 from dr_pipelines.backup.run import back_up
 from dr_pipelines.blobs.local import LocalBlobStore
@@ -207,7 +207,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         facts |= {f"{case}, {name}": rows for name, rows in _tables(found).items()}
         if case == "rewritten":
             ratios += _ratios(found)
-    return Figure("growth", WHAT, "warm: a directory", {}, facts, tuple(ratios))
+    return Figure("growth", WHAT, "warm: a directory", Laps(), facts, tuple(ratios))
 
 
 def measure(growing: Growing, days: Iterable[int]) -> dict[int, dict[str, Cost]]:

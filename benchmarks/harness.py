@@ -14,8 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processors import seconds_of_all, seconds_of_ours
+
 ROOT = Path(__file__).parent.parent
 LOOK_SECONDS = 0.01
+TRIES = 3
+"""Of a turn, until none of its laps was disturbed."""
+DISTURBED = 0.1
+"""The share of all processors that others may use while a lap runs."""
+NOISE_SECONDS = 0.05
+"""Of others' work, which is counted in ticks of 0.01 s: as much disturbs no lap, however short."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Scale:
     """How much is measured; the defaults are those of the published figures."""
 
     rows: int = 200_000
-    large_rows: int = 1_000_000
+    large_rows: int = 5_000_000
     documents: int = 100
     days: int | None = None
     growth_days: tuple[int, ...] = (50, 100, 500, 2_000)
@@ -51,13 +59,97 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Lap:
+    """One measurement: seconds, those that processors worked for it, and if others disturbed it."""
+
+    case: str
+    seconds: float
+    worked: float
+    disturbed: bool
+
+
+@dataclass
+class Watch:
+    """Where a program says its own seconds, they are taken for a lap instead of all that passed."""
+
+    own: float | None = None
+
+
+class Laps:
+    """Times of cases that take turns, so that a busy machine is busy for each of them.
+
+    A turn in which other processes used more than a tenth of the processors is repeated, twice at
+    most; if they still did the third time, its laps count and are marked as `disturbed`.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+        self.worked: dict[str, list[float]] = {}
+        self.disturbed: dict[str, int] = {}
+        self._turn: list[Lap] | None = None
+
+    def turns(self, repeats: int) -> Iterator[int]:
+        """A number of its own for every turn, those included that are repeated."""
+        number, turn = 0, list[Lap]()
+        for _ in range(repeats):
+            for _ in range(TRIES):
+                self._turn = turn = list[Lap]()
+                yield number
+                number += 1
+                if not any(lap.disturbed for lap in turn):
+                    break
+            self._turn = None
+            for lap in turn:
+                self._count(lap)
+
+    @contextmanager
+    def lap(self, case: str) -> Iterator["Watch"]:
+        """Time a case once."""
+        watch = Watch()
+        gc.collect()
+        all_before, ours_before = seconds_of_all(), seconds_of_ours()
+        started = time.perf_counter()
+        yield watch
+        seconds = time.perf_counter() - started
+        worked = seconds_of_ours() - ours_before
+        others = seconds_of_all() - all_before - worked
+        allowed = max(NOISE_SECONDS, DISTURBED * seconds * len(os.sched_getaffinity(0)))
+        lap = Lap(case, watch.own or seconds, worked, others > allowed)
+        if self._turn is None:
+            self._count(lap)
+        else:
+            self._turn.append(lap)
+
+    def _count(self, lap: Lap) -> None:
+        self.seconds.setdefault(lap.case, []).append(lap.seconds)
+        self.worked.setdefault(lap.case, []).append(lap.worked)
+        if lap.disturbed:
+            self.disturbed[lap.case] = self.disturbed.get(lap.case, 0) + 1
+
+    def median(self, case: str) -> float:
+        """The median of a case, in seconds."""
+        return statistics.median(self.seconds[case])
+
+    def ratio(
+        self,
+        what: str,
+        *,
+        of: tuple[str, ...],
+        to: str,
+        aim: float | None = None,
+    ) -> Ratio:
+        """The medians of some cases, added, over that of another."""
+        return Ratio(what, sum(self.median(case) for case in of) / self.median(to), aim)
+
+
+@dataclass(frozen=True)
 class Figure:
-    """One result. `seconds` are all laps by case; `facts` are what else was found."""
+    """One result: all laps by case, and `facts`, what else was found."""
 
     name: str
     what: str
     cache: str = ""
-    seconds: Mapping[str, list[float]] = field(default_factory=dict)
+    laps: Laps = field(default_factory=Laps)
     facts: Mapping[str, Any] = field(default_factory=dict)
     ratios: tuple[Ratio, ...] = ()
 
@@ -68,10 +160,12 @@ class Figure:
             "cache": self.cache,
             "seconds": {
                 case: {
-                    "median": round(statistics.median(laps), 4),
-                    "all": [round(lap, 4) for lap in laps],
+                    "median": round(statistics.median(seconds), 4),
+                    "all": [round(lap, 4) for lap in seconds],
+                    "worked": round(statistics.median(self.laps.worked[case]), 2),
+                    "disturbed": self.laps.disturbed.get(case, 0),
                 }
-                for case, laps in self.seconds.items()
+                for case, seconds in self.laps.seconds.items()
             },
             "facts": dict(self.facts),
             "ratios": [
@@ -88,36 +182,6 @@ class Figure:
 
 
 Benchmark = Callable[[Scale, Path], Figure]
-
-
-class Laps:
-    """Times of cases that take turns, so that a busy machine is busy for each of them."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, list[float]] = {}
-
-    @contextmanager
-    def lap(self, case: str) -> Iterator[None]:
-        """Time one turn of a case."""
-        gc.collect()
-        started = time.perf_counter()
-        yield
-        self.seconds.setdefault(case, []).append(time.perf_counter() - started)
-
-    def median(self, case: str) -> float:
-        """The median of a case, in seconds."""
-        return statistics.median(self.seconds[case])
-
-    def ratio(
-        self,
-        what: str,
-        *,
-        of: tuple[str, ...],
-        to: str,
-        aim: float | None = None,
-    ) -> Ratio:
-        """The medians of some cases, added, over that of another."""
-        return Ratio(what, sum(self.median(case) for case in of) / self.median(to), aim)
 
 
 @dataclass(frozen=True)

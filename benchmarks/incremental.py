@@ -45,7 +45,7 @@ def run(scale: Scale, directory: Path) -> Figure:
     taken = sample.backed_up(store, repository, place)
     ingested = _Ingested(scale, directory / "ingested")
     laps, sizes, full_bytes = Laps(), list[int](), taken.size_bytes
-    for number in range(scale.repeats):
+    for number in laps.turns(scale.repeats):
         changed = drawn(scale.rows, seed=number)
         expected = _edit(store, changed, seed=number + 1)
         with laps.lap("scan"):
@@ -61,7 +61,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         "incremental",
         f"{scale.rows:,} records. {WHAT}",
         sample.WARM,
-        laps.seconds,
+        laps,
         {"full_bytes": full_bytes, "scan_bytes": max(sizes), "changed": len(expected)},
         (
             Ratio("bytes, scan : full", bytes_ratio, 0.03),

@@ -10,9 +10,12 @@ from benchmarks.harness import Figure, Ratio, Scale, peaks_of, tell_peak
 from dr_pipelines.stores.duckdb.store import duckdb_store
 
 WHAT = """\
-The largest resident size (`VmHWM`) of a process that imports the package and does one thing to
-a DuckDB collection of so many records: a first backup, a backup that scans and finds nothing, a
-restore by load with its verification."""
+The most memory of its own of a process that imports the package and does one thing to a DuckDB
+collection of so many records: a first backup, a backup that scans and finds nothing, a restore by
+load with its verification. Pages of files that are mapped into it do not count: the system takes
+them back when it wants them."""
+ENOUGH = 768.0
+"""MiB, for any number of records."""
 ACTIONS = ("backup", "scan", "restore")
 
 
@@ -24,13 +27,13 @@ def run(scale: Scale, directory: Path) -> Figure:
         sample.filled_store(place, rows)
         for action in ACTIONS:
             peak = peaks_of("benchmarks.memory", action, str(place), str(rows))
-            peaks[action][str(rows)] = round(peak.resident_mib, 1)
+            peaks[action][str(rows)] = round(peak.own_mib, 1)
         shutil.rmtree(place)
     ratios = [
         Ratio(
             f"{action}: {scale.large_rows:,} : {scale.rows:,} records",
             figures[str(scale.large_rows)] / figures[str(scale.rows)],
-            1.2,
+            1.1,
         )
         for action, figures in peaks.items()
     ]
@@ -40,7 +43,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         WHAT,
         sample.WARM,
         facts={"peak_mib": peaks},
-        ratios=(*ratios, Ratio("largest peak : 1 GiB", largest / 1024, 1.0)),
+        ratios=(*ratios, Ratio("largest peak : 0.75 GiB", largest / ENOUGH, 1.0)),
     )
 
 

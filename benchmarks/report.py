@@ -14,7 +14,10 @@ Ratios tell more than times, which depend on the machine. What a case left behin
 same run: that a restored collection is equal bit for bit, that a changed bit was found.
 
 To read: cores and memory are those of the machine; load is how many other processes wanted to run
-when the measurement began. With a load near the number of cores the figures are a rough guide.
+when the measurement began. `worked` is the median of the seconds that processors worked for a lap,
+in this process and those that it started, servers included. Laps during which others used more than
+a tenth of the processors are repeated, twice at most; those that were disturbed even then count,
+and are marked.
 """
 SEARCH = """\
 ## Search, by hand
@@ -62,10 +65,17 @@ def _wrapped(text: str) -> str:
 
 def _seconds(seconds: Mapping[str, Any]) -> str:
     rows = [
-        f"| {case} | {laps['median']:.2f} | {min(laps['all']):.2f} … {max(laps['all']):.2f} |"
+        f"| {case}{_disturbed(laps)} | {laps['median']:.2f} "
+        f"| {min(laps['all']):.2f} … {max(laps['all']):.2f} | {laps.get('worked', '')} |"
         for case, laps in seconds.items()
     ]
-    return "\n".join(["| case | median, s | least … most |", "|---|---:|---:|", *rows])
+    head = ["| case | median, s | least … most | worked, s |", "|---|---:|---:|---:|"]
+    return "\n".join([*head, *rows])
+
+
+def _disturbed(laps: Mapping[str, Any]) -> str:
+    count = laps.get("disturbed", 0)
+    return f" ({count} of {len(laps['all'])} laps disturbed)" if count else ""
 
 
 def _ratios(ratios: list[Mapping[str, Any]]) -> str:

@@ -51,11 +51,11 @@ def run(scale: Scale, directory: Path) -> Figure:
         "dr status": [*dr, "status"],
     }
     laps = Laps()
-    for _ in range(scale.repeats):
+    for _ in laps.turns(scale.repeats):
         for case, command in cases.items():
             with laps.lap(case):
                 _call(command, place)
-    return Figure("startup", WHAT, sample.WARM, laps.seconds)
+    return Figure("startup", WHAT, sample.WARM, laps)
 
 
 def _call(command: list[str], place: Path) -> None:

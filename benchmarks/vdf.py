@@ -70,20 +70,20 @@ def run(scale: Scale, directory: Path) -> Figure:
             for batch in sample.described_batches(np.arange(rows)):
                 store.write(sample.PHYSICAL, batch)
             store.build_index(sample.PHYSICAL)
-            for number in range(scale.repeats):
+            for number in laps.turns(scale.repeats):
                 repository = sample.new_repository(place / f"lap-{number}")
                 with laps.lap(f"{engine}, backup"):
                     sample.backed_up(store, repository, place)
-                exported = _export(interpreter, exporter, arguments | more, place)
-                laps.seconds.setdefault(f"{engine}, vdf-io", []).append(exported)
+                with laps.lap(f"{engine}, vdf-io") as watch:
+                    watch.own = _export(interpreter, exporter, arguments | more, place)
                 shutil.rmtree(place / f"lap-{number}")
         ratio = laps.median(f"{engine}, vdf-io") / laps.median(f"{engine}, backup")
-        ratios.append(Ratio(f"{engine}: vdf-io : backup", ratio, 5.0, at_least=True))
+        ratios.append(Ratio(f"{engine}: vdf-io : backup", ratio, 1.3, at_least=True))
     return Figure(
         "vdf",
         f"{scale.rows:,} records. {WHAT}",
         sample.WARM,
-        laps.seconds,
+        laps,
         {"vdf_io": _version(interpreter)},
         tuple(ratios),
     )

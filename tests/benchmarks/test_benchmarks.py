@@ -13,6 +13,7 @@ from benchmarks import harness, report
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.corpora import ROOT
 from benchmarks.harness import SMALL, Figure, Laps, Ratio
+from benchmarks.processors import seconds_of_all, seconds_of_ours
 from tests.benchmarks.hungry import MIB
 
 CASES = {
@@ -50,8 +51,8 @@ QUICK = {"full", "verification"}
 def test_a_benchmark_measures_what_it_says(name: str, tmp_path: Path) -> None:
     figure = BENCHMARKS[name](SMALL, tmp_path)
 
-    assert set(figure.seconds) == CASES[name]
-    assert all(len(laps) == SMALL.repeats for laps in figure.seconds.values())
+    assert set(figure.laps.seconds) == CASES[name]
+    assert all(len(laps) == SMALL.repeats for laps in figure.laps.seconds.values())
     shown = report.section(name, json.loads(json.dumps(figure.value())))
     assert all(ratio.what in shown for ratio in figure.ratios)
 
@@ -60,9 +61,53 @@ def test_every_benchmark_but_the_one_that_needs_a_peer_is_tried() -> None:
     assert set(BENCHMARKS) == {*CASES, "vdf"}
 
 
-def test_a_median_is_of_all_laps_and_an_aim_can_be_missed() -> None:
+def laps_of(seconds: dict[str, list[float]], *, disturbed: dict[str, int] | None = None) -> Laps:
     laps = Laps()
-    laps.seconds = {"a": [3.0, 1.0, 2.0], "b": [1.0, 1.0, 9.0], "c": [4.0]}
+    laps.seconds, laps.worked, laps.disturbed = seconds, seconds, disturbed or {}
+    return laps
+
+
+def turns_disturbed_by(
+    others: list[float], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Laps, list[int]]:
+    """Two turns of one case, while others work so many seconds in each lap."""
+    work, spent = iter([*others, *[0.0] * 10]), [0.0]
+    monkeypatch.setattr(harness, "seconds_of_all", lambda: spent[0])
+    monkeypatch.setattr(harness, "seconds_of_ours", lambda: 0.0)
+    laps, numbers = Laps(), list[int]()
+    for number in laps.turns(2):
+        with laps.lap("a"):
+            spent[0] += next(work)
+        numbers.append(number)
+    return laps, numbers
+
+
+def test_a_turn_that_others_disturb_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    laps, numbers = turns_disturbed_by([1.0, 0.0, 1.0], monkeypatch)
+    assert numbers == [0, 1, 2, 3]
+    assert len(laps.seconds["a"]) == 2
+    assert laps.disturbed == {}
+
+
+def test_a_turn_that_is_disturbed_each_time_counts_and_is_marked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    laps, numbers = turns_disturbed_by([1.0] * 3, monkeypatch)
+    assert numbers == [0, 1, 2, 3]
+    assert len(laps.seconds["a"]) == 2
+    assert laps.disturbed == {"a": 1}
+
+
+def test_work_of_processes_that_were_started_is_ours_and_that_of_others_is_not() -> None:
+    program = "import time\nwhile time.process_time() < 0.3: pass"
+    before, of_all = seconds_of_ours(), seconds_of_all()
+    subprocess.run([sys.executable, "-c", program], check=True)
+    spent = seconds_of_ours() - before
+    assert 0.28 <= spent <= seconds_of_all() - of_all + 0.05
+
+
+def test_a_median_is_of_all_laps_and_an_aim_can_be_missed() -> None:
+    laps = laps_of({"a": [3.0, 1.0, 2.0], "b": [1.0, 1.0, 9.0], "c": [4.0]})
 
     ratio = laps.ratio("a and b : c", of=("a", "b"), to="c", aim=0.5)
 
@@ -78,7 +123,7 @@ def test_a_page_shows_times_ratios_and_what_was_missed() -> None:
         "full",
         "What it is.",
         "warm",
-        {"copy": [1.0, 2.0, 4.0]},
+        laps_of({"copy": [1.0, 2.0, 4.0]}, disturbed={"copy": 1}),
         {"bytes": 1234567, "peak_mib": {"backup": {"200": 1.5}}},
         (Ratio("backup : copy", 2.5, 2.0), Ratio("restore : copy", 1.5, 2.0)),
     )
@@ -90,7 +135,7 @@ def test_a_page_shows_times_ratios_and_what_was_missed() -> None:
         "## Full\n\nWhat it is.\n\nCommand: `python -m benchmarks full`. Machine: 2 cores" in page
     )
     assert "7.8 GiB, load 0.1; cache warm.\n" in page
-    assert "| copy | 2.00 | 1.00 … 4.00 |" in page
+    assert "| copy (1 of 3 laps disturbed) | 2.00 | 1.00 … 4.00 | 2.0 |" in page
     assert "| backup : copy | 2.5 | ≤ 2: **missed** |" in page
     assert "| restore : copy | 1.5 | ≤ 2: met |" in page
     assert "- bytes: 1,234,567" in page
