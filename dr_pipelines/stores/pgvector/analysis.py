@@ -29,13 +29,13 @@ from dr_pipelines.stores.pgvector.columns import own_columns
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
 from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
-from dr_pipelines.stores.pgvector.statements import qualified, verbatim
+from dr_pipelines.stores.pgvector.statements import qualified, text_array, verbatim
 from dr_pipelines.stores.pgvector.triggers import function_of
 from dr_pipelines.stores.pgvector.trust import (
     Armed,
     armed_types,
+    called_by_types,
     callees,
-    changeable_types,
     functions_among,
 )
 
@@ -56,7 +56,9 @@ RESULT = qualified("""
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     WHERE c.relname = {} AND c.relnamespace = pg_catalog.pg_my_temp_schema() AND a.attnum = 1
 """)
-TYPE = qualified("SELECT pg_catalog.to_regtype({})::oid::int8")
+TYPES = qualified("""
+    SELECT u.name, pg_catalog.to_regtype(u.name)::oid::int8 FROM pg_catalog.unnest({}) AS u (name)
+""")
 PROCEDURE = qualified("SELECT pg_catalog.to_regprocedure({})::oid::int8")
 ROWS = sql.SQL("pg_temp.{table}")
 OLD_AND_NEW = sql.SQL("pg_temp.{table} AS old, pg_temp.{table} AS new")
@@ -120,15 +122,14 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
         _require_shape(slot)
     if not slots:
         return Analysis((), spec, {})
-    armed = armed_types(session)
-    reading = _reading(session, slots, armed)
-    later = tuple(_changeable(session, slots))
+    types = _types(session, slots)
+    reading = _reading(session, slots, types, armed_types(session))
     if reading and not accepted:
         unread = "parsing them would already run it: what else they do is not analysed"
-        return Analysis(tuple(dict.fromkeys((*reading, *later))), spec, {}, unread)
-    calls, replaced = [*reading, *later], dict[str, tuple[str, tuple[Call, ...]]]()
+        return Analysis(reading, spec, {}, unread)
+    calls, replaced = [*reading], dict[str, tuple[str, tuple[Call, ...]]]()
     with session.connection.transaction(force_rollback=True):
-        _stand_in(session, spec, name)
+        _stand_in(session, spec, name, types)
         parser = _Parser(session, name, replaced)
         for slot in slots:
             calls += parser.of_slot(slot)
@@ -202,35 +203,35 @@ def _require_shape(slot: Slot) -> None:
         raise InvalidRequest(f"{slot.caller}: {error}") from None
 
 
-def _reading(session: Session, slots: list[Slot], armed: Armed) -> tuple[Call, ...]:
-    """Calls that reading a value makes already: of a column's type, or of a type that an
-    expression names, or may get by a function that takes one."""
-    found = list[Call]()
-    of_names = tuple(dict.fromkeys(c for called in armed.types.values() for c in called))
+def _types(session: Session, slots: list[Slot]) -> dict[str, int | None]:
+    """The numbers of the types of columns. A text that is not one type, and nothing besides, has
+    none."""
+    texts = [slot.text for slot in slots if slot.kind == "type"]
+    return dict(session.printed(TYPES.format(text_array(texts))))
+
+
+def _reading(
+    session: Session, slots: list[Slot], types: dict[str, int | None], armed: Armed
+) -> tuple[Call, ...]:
+    """Calls that reading a value makes already, or may come to make: of a column's type, or of a
+    type that an expression names, or may get by a function that takes one."""
+    calls = list[Call]()
+    called_by = called_by_types(session, {number for number in types.values() if number})
     for slot in slots:
-        called = of_names if clauses.identifiers(slot.text) & armed.names else ()
+        called = armed.calls if clauses.identifiers(slot.text) & armed.names else ()
         if slot.kind == "type":
-            number = _type(session, slot.text)
-            called = armed.types.get(number or 0, ())
-            if number is not None:
-                called = (*called, *changeable_types(session, [number]))
-        found += [Call(slot.caller, callee.name, callee.reason) for callee in called]
-    return tuple(dict.fromkeys(found))
+            called = called_by.get(types[slot.text] or 0, ())
+        calls += [Call(slot.caller, callee.name, callee.reason) for callee in called]
+    return tuple(dict.fromkeys(calls))
 
 
-def _changeable(session: Session, slots: list[Slot]) -> Iterator[Call]:
-    """Calls that a column's values may come to make, by its type."""
-    for slot in slots:
-        if slot.kind == "type" and (number := _type(session, slot.text)) is not None:
-            for callee in changeable_types(session, [number]):
-                yield Call(slot.caller, callee.name, callee.reason)
-
-
-def _stand_in(session: Session, spec: CollectionSpec, name: str) -> None:
+def _stand_in(
+    session: Session, spec: CollectionSpec, name: str, types: dict[str, int | None]
+) -> None:
     """An empty temporary table with the columns and nothing else."""
     section = section_of(spec)
     if section.get("layout") == AS_IT_WAS:
-        columns = [_declared(session, column) for column in section["columns"]]
+        columns = [_declared(column, types) for column in section["columns"]]
     else:
         oid = session.extension.vector if session.extension else 0
         columns = [
@@ -244,16 +245,9 @@ def _stand_in(session: Session, spec: CollectionSpec, name: str) -> None:
     )
 
 
-def _type(session: Session, text: str) -> int | None:
-    """The number of a type. A text that is not one type, and nothing besides, has none."""
-    (row,) = session.printed(TYPE.format(sql.Literal(text)))
-    number: int | None = row[0]
-    return number
-
-
-def _declared(session: Session, column: Section) -> sql.Composed:
+def _declared(column: Section, types: dict[str, int | None]) -> sql.Composed:
     declared = column["type"]
-    if _type(session, declared) is None:
+    if types[declared] is None:
         raise InvalidRequest(f"column {column['name']}: there is no type {declared!r} here")
     collation = column.get("collation")
     words = sql.SQL(" COLLATE {}").format(verbatim(collation)) if collation else sql.SQL("")
@@ -295,8 +289,8 @@ class _Parser:
         ((number,),) = self.session.printed(PROCEDURE.format(sql.Literal(slot.text)))
         if number is None:
             raise InvalidRequest(f"{slot.caller}: there is no function {slot.text} here")
-        found = functions_among(self.session, [str(number)])
-        return [Call(slot.caller, callee.name, callee.reason) for callee in found]
+        needing = functions_among(self.session, [number]).values()
+        return [Call(slot.caller, callee.name, callee.reason) for callee in needing]
 
     def _of_expression(
         self, text: str, caller: str, rows: sql.SQL = ROWS

@@ -11,9 +11,8 @@ from dr_pipelines.stores.pgvector.making import ENGINE
 from dr_pipelines.stores.pgvector.statements import oid, qualified
 from dr_pipelines.stores.pgvector.trust import (
     FOREIGN,
-    armed_types,
+    called_by_types,
     callees,
-    changeable_types,
     functions_among,
 )
 
@@ -56,7 +55,7 @@ TREES = """
 """
 CLASSES = """
     SELECT pg_catalog.format('%s %s%s', CASE WHEN k.oid IS NULL THEN 'index'
-            ELSE 'constraint' END, c.relname, t.place), p.amproc::oid::int8::text
+            ELSE 'constraint' END, c.relname, t.place), p.amproc::oid::int8
     FROM pg_catalog.pg_index i JOIN tree t ON t.id = i.indrelid
     JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
     LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = c.oid AND k.conrelid = i.indrelid
@@ -65,7 +64,7 @@ CLASSES = """
     JOIN pg_catalog.pg_amproc p ON p.amprocfamily = o.opcfamily
     WHERE i.indisvalid
     UNION SELECT pg_catalog.format('constraint %s%s', k.conname, t.place),
-        o.oprcode::oid::int8::text
+        o.oprcode::oid::int8
     FROM pg_catalog.pg_constraint k JOIN tree t ON t.id = k.conrelid
     JOIN pg_catalog.pg_operator o ON o.oid = ANY (k.conexclop) OR o.oid = ANY (k.conpfeqop)
         OR o.oid = ANY (k.conppeqop) OR o.oid = ANY (k.conffeqop)
@@ -85,24 +84,26 @@ def called(session: Session, table: Table) -> list[Call]:
     """Calls by expressions, triggers, operator classes and foreign keys of a table and its
     partitions that need consent; indexes that were never finished are not included."""
     number, rows = oid(table.id), held_tables(session, table)
-    found = list[Call]()
+    calls = list[Call]()
     for caller, tree in session.rows(OF_TREES.format(table=number)):
         called_by_it = callees(session, [tree or ""], rows=rows)
-        found += [Call(caller, c.name, c.reason) for c in called_by_it]
-    for caller, function in session.rows(OF_CLASSES.format(table=number)):
-        foreign = [c for c in functions_among(session, [function]) if c.reason == FOREIGN]
-        found += [Call(caller, c.name, c.reason) for c in foreign]
-    return found
+        calls += [Call(caller, c.name, c.reason) for c in called_by_it]
+    of_classes = session.rows(OF_CLASSES.format(table=number))
+    needing = functions_among(session, {function for _, function in of_classes})
+    callees_of = ((caller, needing[each]) for caller, each in of_classes if each in needing)
+    foreign = ((caller, c) for caller, c in callees_of if c.reason == FOREIGN)
+    return [*calls, *(Call(caller, c.name, c.reason) for caller, c in foreign)]
 
 
 def _of_columns(session: Session, table: Table) -> list[Call]:
     """Calls that values of a table's columns make, or may come to make, by their types."""
-    found = list[Call]()
-    armed = armed_types(session).types
-    for caller, number in session.rows(OF_COLUMNS.format(table=oid(table.id))):
-        callees_of = (*armed.get(number, ()), *changeable_types(session, [number]))
-        found += [Call(caller, c.name, c.reason) for c in callees_of]
-    return found
+    columns = session.rows(OF_COLUMNS.format(table=oid(table.id)))
+    called_by = called_by_types(session, {number for _, number in columns})
+    return [
+        Call(caller, callee.name, callee.reason)
+        for caller, number in columns
+        for callee in called_by.get(number, ())
+    ]
 
 
 def made_calls(session: Session, table: Table) -> list[Call]:

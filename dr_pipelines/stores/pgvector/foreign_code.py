@@ -8,12 +8,21 @@ Trusted are functions in languages that only a superuser may write in, and those
 superuser or to the session's own role.
 """
 
+# ruff: noqa: S608  # statements are built from constants of this package
+
 from psycopg import sql
 
 from dr_pipelines.errors import Refused
 from dr_pipelines.stores.pgvector.catalog import Table, held_tables
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.statements import oid, oids, qualified
+from dr_pipelines.stores.pgvector.trees import (
+    JSON_NODE,
+    OF_FUNCTION,
+    OF_RESULT,
+    PARTS_OF,
+    TO_JSON,
+)
 from dr_pipelines.stores.pgvector.trust import DENIED
 
 OF_WHO_CAUSED = 180_000
@@ -50,29 +59,31 @@ CHECKED = """checked (tree, by_owner) AS (
     UNION ALL SELECT concat(format('%s', i.indexprs), format('%s', i.indpred)), true
     FROM pg_index i
     WHERE i.indrelid = ANY ({tables}) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+), named (id, by_owner) AS (
+    SELECT m.numbers[1]::oid, k.by_owner
+    FROM checked k, LATERAL regexp_matches(k.tree, {of_function}, 'g') AS m (numbers)
 ), json (made) AS (
-    SELECT EXISTS (SELECT FROM checked k WHERE strpos(k.tree, '{{JSONCONSTRUCTOREXPR ') > 0
-        OR EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace::oid
-            AND p.proname::text IN ('to_json', 'to_jsonb', 'row_to_json', 'array_to_json',
-                'json_build_array', 'json_build_object', 'jsonb_build_array',
-                'jsonb_build_object')
-            AND strpos(k.tree, concat(':funcid ', p.oid, ' ')) > 0))
+    SELECT EXISTS (SELECT FROM checked k WHERE strpos(k.tree, {json_node}) > 0)
+        OR EXISTS (SELECT FROM pg_proc p WHERE p.oid = ANY (ARRAY(SELECT f.id FROM named f))
+            AND p.pronamespace = 'pg_catalog'::regnamespace::oid
+            AND pg_catalog.textregexeq(p.proname::text, {to_json}))
 ), """
-"""What a write computes: of a value that becomes JSON in it a cast to json of its type is called,
-which no dependency says."""
-TYPES = """reached (id) AS (
+"""What a write computes, and the functions that it names: of a value that becomes JSON in it a cast
+to json of its type is called, which no dependency says."""
+REFERRING = """(
+    SELECT k.oid, k.conrelid, k.confrelid FROM pg_depend d JOIN pg_constraint k ON k.oid = d.objid
+    WHERE d.refclassid = 'pg_catalog.pg_class'::regclass::oid AND d.refobjid = f.id
+        AND d.classid = 'pg_catalog.pg_constraint'::regclass::oid
+        AND k.contype = 'f' AND k.confrelid = f.id OFFSET 0
+) AS k
+"""
+"""Foreign keys that refer to a table `f`: no index of constraints says it."""
+TYPES = (
+    """reached (id) AS (
     SELECT u.id FROM pg_catalog.unnest({tables}) AS u (id)
-    UNION SELECT k.conrelid FROM reached f
-    JOIN pg_constraint k ON k.confrelid = f.id AND k.contype = 'f'
-), part (whole, of) AS (
-    SELECT t.oid, t.typelem FROM pg_type t WHERE t.typelem <> 0::oid
-    UNION ALL SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.typbasetype <> 0::oid
-    UNION ALL SELECT c.reltype, a.atttypid FROM pg_class c JOIN pg_attribute a
-        ON a.attrelid = c.oid AND a.attnum > 0::int2 AND NOT a.attisdropped
-        WHERE c.reltype <> 0::oid
-    UNION ALL SELECT r.rngtypid, r.rngsubtype FROM pg_range r
-    UNION ALL SELECT r.rngmultitypid, r.rngtypid FROM pg_range r
-), typed (id) AS (
+    UNION SELECT k.conrelid FROM reached f CROSS JOIN LATERAL """
+    + REFERRING
+    + """), typed (id) AS (
     SELECT a.atttypid FROM pg_attribute a
     WHERE a.attrelid = ANY ({tables}) AND a.attnum > 0::int2 AND NOT a.attisdropped
     UNION SELECT d.refobjid FROM computed e
@@ -82,16 +93,21 @@ TYPES = """reached (id) AS (
     JOIN pg_depend d ON d.classid = e.class AND d.objid = e.id
         AND d.refclassid = 'pg_catalog.pg_proc'::regclass::oid
     JOIN pg_proc f ON f.oid = d.refobjid
-    UNION SELECT y.oid FROM checked k
-    JOIN pg_type y ON strpos(k.tree, concat(':typid ', y.oid, ' ')) > 0
-    UNION SELECT p.of FROM typed t JOIN part p ON p.whole = t.id
+    UNION SELECT m.numbers[1]::oid
+    FROM checked k, LATERAL regexp_matches(k.tree, {of_result}, 'g') AS m (numbers)
+    UNION SELECT p.of FROM typed t CROSS JOIN LATERAL """
+    + PARTS_OF.format("t")
+    + """ AS p
+), types (id) AS (
+    SELECT u.id FROM pg_catalog.unnest(ARRAY(SELECT t.id FROM typed t)) AS u (id)
 ), """
+)
 """Types of columns and of what a write computes, with all that they are built of."""
 OF_WRITES = """
     SELECT e.class, e.id FROM computed e
     UNION ALL
     SELECT 'pg_catalog.pg_constraint'::regclass::oid, c.oid
-    FROM typed t JOIN pg_constraint c ON c.contypid = t.id
+    FROM types t JOIN pg_constraint c ON c.contypid = t.id
     UNION ALL
     SELECT 'pg_catalog.pg_trigger'::regclass::oid, t.oid
     FROM pg_trigger t WHERE t.tgrelid = ANY ({tables}) AND t.tgenabled <> 'D'
@@ -105,7 +121,7 @@ OF_WRITES = """
             AND a.attnum = ANY (i.indkey::int2[]))
     UNION ALL
     SELECT 'pg_catalog.pg_type'::regclass::oid, r.rngtypid
-    FROM typed t JOIN pg_range r ON r.rngtypid = t.id
+    FROM types t JOIN pg_range r ON r.rngtypid = t.id
     WHERE EXISTS (SELECT FROM pg_index i
         WHERE i.indrelid = ANY ({tables}) AND i.indexprs IS NOT NULL)
     UNION ALL
@@ -115,16 +131,19 @@ OF_WRITES = """
 FUNCTIONS = """
     SELECT pg_catalog.pg_describe_object(e.class, e.id, 0), format('%s', p.oid::regprocedure),
         r.rolname, concat('ALTER FUNCTION ', p.oid::regprocedure, ' OWNER TO ')
-    FROM expressions e
-    JOIN pg_depend d ON d.classid = e.class AND d.objid = e.id
-    LEFT JOIN pg_operator o ON o.oid = d.refobjid
-        AND d.refclassid = 'pg_catalog.pg_operator'::regclass::oid
-    JOIN pg_proc p ON p.oid = o.oprcode::oid
-        OR p.oid = d.refobjid AND d.refclassid = 'pg_catalog.pg_proc'::regclass::oid
+    FROM expressions e CROSS JOIN LATERAL (
+        SELECT d.refobjid FROM pg_depend d WHERE d.classid = e.class AND d.objid = e.id
+            AND d.refclassid = 'pg_catalog.pg_proc'::regclass::oid
+        UNION ALL SELECT o.oprcode::oid FROM pg_depend d JOIN pg_operator o ON o.oid = d.refobjid
+        WHERE d.classid = e.class AND d.objid = e.id
+            AND d.refclassid = 'pg_catalog.pg_operator'::regclass::oid
+    ) AS f (id)
+    JOIN pg_proc p ON p.oid = f.id
     JOIN pg_language l ON l.oid = p.prolang AND l.lanpltrusted
     JOIN pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper AND r.rolname <> current_user
 """
-OTHERS = """
+OTHERS = (
+    """
     UNION ALL
     SELECT pg_catalog.pg_describe_object('pg_catalog.pg_rewrite'::regclass::oid, w.oid, 0),
         'a rule', r.rolname, ''
@@ -134,32 +153,37 @@ OTHERS = """
     UNION ALL
     SELECT pg_catalog.pg_describe_object('pg_catalog.pg_constraint'::regclass::oid, k.oid, 0),
         'a foreign key, which may set off a deferred trigger', r.rolname, ''
-    FROM pg_constraint k JOIN pg_class c
+    FROM (
+        SELECT k.oid, k.conrelid, k.confrelid FROM pg_constraint k
+        WHERE k.conrelid = ANY ({tables}) AND k.contype = 'f'
+        UNION SELECT k.oid, k.conrelid, k.confrelid FROM reached f CROSS JOIN LATERAL """
+    + REFERRING
+    + """    ) AS k JOIN pg_class c
         ON c.oid = (CASE WHEN k.conrelid = ANY ({tables}) THEN k.confrelid ELSE k.conrelid END)
     JOIN pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper AND r.rolname <> current_user
-    WHERE {deferred} AND k.contype = 'f' AND NOT c.oid = ANY ({tables})
-        AND (k.conrelid = ANY ({tables}) OR k.confrelid = ANY (SELECT f.id FROM reached f))
+    WHERE {deferred} AND NOT c.oid = ANY ({tables})
     UNION ALL
     SELECT pg_catalog.pg_describe_object('pg_catalog.pg_type'::regclass::oid, y.oid, 0),
         CASE WHEN y.typtype = 'd' THEN 'a domain, which may get a check at any time'
             WHEN y.typtype = 'c' THEN 'a row, which may get a value with a check at any time'
             ELSE 'a type in an expression that makes JSON, which may get a cast at any time' END,
         r.rolname, concat('ALTER TYPE ', format('%s', y.oid::regtype), ' OWNER TO ')
-    FROM typed t JOIN pg_type y ON y.oid = t.id AND y.typelem = 0::oid
+    FROM types t JOIN pg_type y ON y.oid = t.id AND y.typelem = 0::oid
     JOIN pg_roles r ON r.oid = y.typowner AND NOT r.rolsuper AND r.rolname <> current_user
     WHERE y.typtype IN ('d', 'c') OR (SELECT j.made FROM json j)
 """
+)
 """Nothing that a writer may lock keeps the owner of a type from giving it a check or a cast."""
 RUNS_ANY = """
     UNION ALL
     SELECT CASE WHEN k.by_owner THEN 'what its owner wrote' ELSE 'the condition of a trigger' END,
         format('%s', p.oid::regprocedure),
         CASE WHEN k.by_owner THEN r.rolname ELSE '' END, ''
-    FROM checked k JOIN pg_class c ON c.oid = {table}
+    FROM named k JOIN pg_class c ON c.oid = {table}
     JOIN pg_roles r ON r.oid = c.relowner
         AND (NOT k.by_owner OR (NOT r.rolsuper AND r.rolname <> current_user))
-    JOIN pg_proc p ON pg_catalog.textregexeq(p.proname::text, {denied})
-        AND strpos(k.tree, concat(':funcid ', p.oid, ' ')) > 0
+    CROSS JOIN LATERAL (SELECT p.oid, p.proname FROM pg_proc p WHERE p.oid = k.id OFFSET 0) AS p
+    WHERE pg_catalog.textregexeq(p.proname::text, {denied})
 """
 """Functions of the engine that do more than compute: no dependency says them. Triggers are made by
 whoever was granted that, and nothing says by whom."""
@@ -198,6 +222,10 @@ def require_writable(session: Session, table: Table) -> None:
             tables=oids(sorted(held_tables(session, table))),
             table=oid(table.id),
             denied=sql.Literal(f"^({'|'.join(DENIED)})$"),
+            json_node=sql.Literal(JSON_NODE),
+            of_function=sql.Literal(OF_FUNCTION.pattern),
+            of_result=sql.Literal(OF_RESULT.pattern),
+            to_json=sql.Literal(f"^({TO_JSON.pattern})$"),
             deferred=sql.Literal(session.connection.info.server_version < OF_WHO_CAUSED),
         )
     )

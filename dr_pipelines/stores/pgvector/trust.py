@@ -1,5 +1,7 @@
 """Which functions a definition may call without anybody's consent, by the server's catalogs."""
 
+# ruff: noqa: S608  # statements are built from constants of this package
+
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,6 +10,17 @@ from psycopg import sql
 
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.statements import oids, qualified
+from dr_pipelines.stores.pgvector.trees import (
+    JSON_NODE,
+    OF_FUNCTION,
+    OF_OPERATOR,
+    OF_RELATION,
+    OF_TYPE,
+    OPERATORS,
+    PARTS,
+    PARTS_OF,
+    TO_JSON,
+)
 
 DENIED = {
     r"lo_.*|loread|lowrite": "reads, writes or exports large objects",
@@ -34,29 +47,15 @@ DENIED = {
 }
 """Functions of the engine, or of an extension, that do more than compute; `nextval` is not among
 them: a default of a column that everybody has calls it."""
-FIRST_MADE = 16_384
-"""The number of the first object that somebody made: those below are the engine's."""
 FOREIGN = "is neither the engine's nor an extension's"
 
-TO_JSON = re.compile(r"(row_|array_)?to_jsonb?|jsonb?_(build_|object_agg|agg).*")
-"""Functions that make JSON of anything: of a type with a cast to json they call that cast."""
-JSON_NODE = "{JSONCONSTRUCTOREXPR "
-
-OF_FUNCTION = re.compile(
-    r":(?:funcid|opfuncid|hashfuncid|negfuncid|aggfnoid|winfnoid|tsmhandler) (\d+)"
-)
-OF_OPERATOR = re.compile(r":(?:opno|eqop|sortop) (\d+)")
-OPERATORS = re.compile(r":opnos \(o ([\d ]+)\)")
-OF_TYPE = re.compile(r":\w*typ(?:e|eid|id) (\d+)")
-OF_RELATION = re.compile(r":relid (\d+)")
-
 FUNCTIONS = qualified("""
-    WITH called (id) AS (
-        SELECT u.id FROM pg_catalog.unnest({functions}) AS u (id)
-        UNION SELECT o.oprcode::oid FROM pg_catalog.pg_operator o
+    WITH called (by_operator, number, id) AS (
+        SELECT false, u.id, u.id FROM pg_catalog.unnest({functions}) AS u (id)
+        UNION SELECT true, o.oid, o.oprcode::oid FROM pg_catalog.pg_operator o
         WHERE o.oid = ANY ({operators})
     )
-    SELECT pg_catalog.format('%I.%I(%s)', n.nspname, p.proname,
+    SELECT c.by_operator, c.number::int8, pg_catalog.format('%I.%I(%s)', n.nspname, p.proname,
             pg_catalog.pg_get_function_identity_arguments(p.oid)),
         p.proname,
         n.nspname = 'pg_catalog' OR (r.rolsuper AND EXISTS (
@@ -65,7 +64,7 @@ FUNCTIONS = qualified("""
     FROM called c JOIN pg_catalog.pg_proc p ON p.oid = c.id
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
-    ORDER BY 1
+    ORDER BY 3
 """)
 RELATIONS = qualified("""
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
@@ -75,75 +74,78 @@ RELATIONS = qualified("""
         AND n.nspname <> 'information_schema' AND (c.relkind IN ('v', 'f') OR c.relrowsecurity)
     ORDER BY 1
 """)
-CHECKS = qualified("""
-    SELECT c.contypid::int8, pg_catalog.format('%I.%I', n.nspname, t.typname), c.conbin::text
-    FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
-    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+READ = """
+    SELECT c.contypid FROM pg_catalog.pg_constraint c
     WHERE c.contypid <> 0::oid AND c.conbin IS NOT NULL
-    ORDER BY 2, c.conname
-""")
-DOMAINS = qualified("""
-    SELECT t.oid::int8 FROM pg_catalog.pg_type t
+    UNION SELECT u.id FROM pg_catalog.pg_range r
+    JOIN LATERAL pg_catalog.unnest(ARRAY[r.rngtypid, r.rngmultitypid]) AS u (id) ON true
+    WHERE r.rngsubdiff::oid <> 0::oid
+    UNION SELECT t.oid FROM pg_catalog.pg_type t
     JOIN pg_catalog.pg_roles r ON r.oid = t.typowner
     LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
     WHERE (t.typtype = 'd' OR c.relkind = 'c') AND NOT r.rolsuper AND r.rolname <> current_user
-""")
-"""Domains and composite types of others, who may give them a check, or a value with one, between a
-look and the parse of a constant. Rows of tables are not among them: columns are called like tables
-everywhere, and no name would tell which of the two an expression means."""
-RANGES = qualified("""
-    SELECT u.id::int8, pg_catalog.format('%I.%I', n.nspname, t.typname),
-        r.rngsubdiff::oid::int8::text
-    FROM pg_catalog.pg_range r
-    JOIN LATERAL pg_catalog.unnest(ARRAY[r.rngtypid, r.rngmultitypid]) AS u (id) ON true
-    JOIN pg_catalog.pg_type t ON t.oid = u.id
-    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-    WHERE r.rngsubdiff::oid <> 0::oid AND n.nspname <> 'pg_catalog'
-    ORDER BY 2
-""")
-"""Types of ranges with a function for the distance of two bounds: ANALYZE and GiST indexes call
-it."""
+"""
+CALLING = qualified("SELECT r.id::int8 FROM (" + READ + ") AS r (id)")
+"""Types of which reading or analysing a value may call something: domains with checks, ranges with
+a function for the distance of two bounds, which ANALYZE and GiST indexes call, and domains and
+composite types of others, who may give them a check, or a value with one, between a look and the
+parse of a constant. Rows of tables are not among them: columns are called like tables everywhere,
+and no name would tell which of the two an expression means."""
 TO_JSON_CASTS = qualified("""
-    SELECT c.castfunc::int8::text FROM pg_catalog.pg_cast c
+    SELECT c.castfunc::int8 FROM pg_catalog.pg_cast c
     WHERE c.casttarget = 'pg_catalog.json'::regtype::oid AND c.castfunc <> 0::oid
 """)
 NAMES = qualified("""
     SELECT p.proname::text FROM pg_catalog.pg_proc p
     WHERE p.oid = ANY ({}) AND p.pronamespace = 'pg_catalog'::regnamespace::oid
 """)
-PARTS = """
-    WITH RECURSIVE part (whole, of) AS (
-        SELECT t.oid, t.typelem FROM pg_catalog.pg_type t WHERE t.typelem <> 0::oid
-        UNION ALL SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t
-            WHERE t.typbasetype <> 0::oid
-        UNION ALL SELECT c.reltype, a.atttypid FROM pg_catalog.pg_attribute a
-            JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-            WHERE c.reltype <> 0::oid AND a.attnum > 0 AND NOT a.attisdropped
-        UNION ALL SELECT r.rngtypid, r.rngsubtype FROM pg_catalog.pg_range r
-        UNION ALL SELECT r.rngmultitypid, r.rngsubtype FROM pg_catalog.pg_range r
-    )
-"""
-WHOLES = """, found (id, root) AS (
-        SELECT u.id, u.id FROM pg_catalog.unnest({types}) AS u (id)
-        UNION SELECT p.whole, f.root FROM part p JOIN found f ON p.of = f.id
-    )
-    SELECT f.id::int8, f.root::int8, t.typname FROM found f
-    JOIN pg_catalog.pg_type t ON t.oid = f.id
-    ORDER BY 1, 2
-"""
-OF_OTHERS = """, found (id) AS (
+BUILT_OF = qualified(
+    "WITH RECURSIVE part (whole, of) AS ("
+    + PARTS
+    + """), built (id) AS (
         SELECT u.id FROM pg_catalog.unnest({types}) AS u (id)
-        UNION SELECT p.of FROM part p JOIN found f ON p.whole = f.id
+        UNION SELECT p.whole FROM part p JOIN built b ON p.of = b.id
     )
-    SELECT pg_catalog.format('%I.%I', n.nspname, t.typname), r.rolname, t.typtype::text
-    FROM found f JOIN pg_catalog.pg_type t ON t.oid = f.id AND t.typelem = 0::oid
-    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+    SELECT b.id::int8, t.typname FROM built b JOIN pg_catalog.pg_type t ON t.oid = b.id
+"""
+)
+MADE_OF = (
+    """
+    WITH RECURSIVE made (id, root) AS (
+        SELECT u.id, u.id FROM pg_catalog.unnest({types}) AS u (id)
+        UNION SELECT p.of, m.root FROM made m CROSS JOIN LATERAL """
+    + PARTS_OF.format("m")
+    + """ AS p
+    ), part (root, id, name) AS (
+        SELECT m.root::int8, t.oid, pg_catalog.format('%I.%I', n.nspname, t.typname)
+        FROM made m JOIN pg_catalog.pg_type t ON t.oid = m.id
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+    )
+"""
+)
+CALLS = qualified(
+    MADE_OF
+    + """
+    SELECT p.root, p.name, c.conbin::text
+    FROM part p JOIN pg_catalog.pg_constraint c ON c.contypid = p.id
+    WHERE c.conbin IS NOT NULL
+    UNION ALL SELECT p.root, p.name, pg_catalog.format(':funcid %s ', r.rngsubdiff::oid)
+    FROM part p JOIN pg_catalog.pg_range r ON r.rngtypid = p.id OR r.rngmultitypid = p.id
+    WHERE r.rngsubdiff::oid <> 0::oid
+    ORDER BY 2, 3
+"""
+)
+CHANGEABLE = qualified(
+    MADE_OF
+    + """
+    SELECT p.root, p.name, r.rolname, t.typtype::text
+    FROM part p JOIN pg_catalog.pg_type t ON t.oid = p.id AND t.typelem = 0::oid
     JOIN pg_catalog.pg_roles r ON r.oid = t.typowner
         AND NOT r.rolsuper AND r.rolname <> current_user
     WHERE (t.typtype IN ('d', 'c') OR {json}) AND NOT t.typrelid = ANY ({rows})
-    ORDER BY 1
+    ORDER BY 2
 """
-BUILT_OF, CHANGEABLE = qualified(PARTS + WHOLES), qualified(PARTS + OF_OTHERS)
+)
 TAKING = qualified("""
     SELECT p.proname::text FROM pg_catalog.pg_proc p
     WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.proargtypes::oid[]) AS u (id)
@@ -154,9 +156,10 @@ TAKING = qualified("""
 
 
 MAY = {"d": "give it a check", "c": "give it a value with a check"}
+CAST = "make a cast of it to json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Callee:
     """Something that would run: a function, or a relation that brings code; and why it counts."""
 
@@ -166,12 +169,15 @@ class Callee:
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """Types of which reading or analysing a value may run somebody's function: domains with such a
-    check, ranges with such a distance, and what is built of them. `names` are what a
-    definition would have to name to read one."""
+    """All that types of a database may call of somebody's as soon as a value is read; `names` are
+    what a definition would have to name to read one."""
 
-    types: dict[int, tuple[Callee, ...]]
+    calls: tuple[Callee, ...]
     names: frozenset[str]
+
+
+Named = tuple[bool, int]
+"""True of an operator; its number, or a function's."""
 
 
 def callees(
@@ -182,45 +188,81 @@ def callees(
     whole = "\n".join(trees)
     if not whole:
         return ()
-    operators = {*OF_OPERATOR.findall(whole)}
-    operators.update(number for found in OPERATORS.findall(whole) for number in found.split())
-    functions = {*OF_FUNCTION.findall(whole)}
-    found = [*functions_among(session, functions, operators)]
-    makes_json = JSON_NODE in whole or _makes_json(session, functions)
+    named = _named_in(whole)
+    needing = list(_needing_consent(session, named).values())
+    makes_json = JSON_NODE in whole or _makes_json(session, named)
     if makes_json:
-        found += _casts_to_json(session)
+        needing += _casts_to_json(session)
     relations = oids([int(number) for number in {*OF_RELATION.findall(whole)}])
-    found += [Callee(*row) for row in session.rows(RELATIONS.format(relations=relations))]
+    needing += [Callee(*row) for row in session.rows(RELATIONS.format(relations=relations))]
     types = {int(number) for number in OF_TYPE.findall(whole)}
-    armed = armed_types(session)
-    for number in sorted(types & armed.types.keys()):
-        found += armed.types[number]
-    found += changeable_types(session, types, json=makes_json, rows=rows)
-    return tuple(dict.fromkeys(found))
+    called = called_by_types(session, types, json=makes_json, rows=rows)
+    needing += (callee for number in sorted(called) for callee in called[number])
+    return tuple(dict.fromkeys(needing))
 
 
-def changeable_types(
+def called_by_types(
     session: Session,
     types: Iterable[int],
     *,
     json: bool = False,
     rows: frozenset[int] = frozenset(),
-) -> Iterator[Callee]:
-    """Types of others, among these and what they are built of, that may come to call something: no
-    lock keeps the owner of a domain from giving it a check, that of a composite type, or of another
-    table whose rows are one, from giving it a value with a check or, where values become JSON, the
-    owner of a type from making a cast to json. Types of the rows of some tables are passed over."""
-    made = [number for number in types if number >= FIRST_MADE]
-    if not made:
-        return
-    query = CHANGEABLE.format(types=oids(made), json=sql.Literal(json), rows=oids(sorted(rows)))
-    for name, owner, kind in session.rows(query):
-        may = MAY.get(kind, "make a cast of it to json")
-        yield Callee(name, f"is a type of {owner!r}, who may {may} at any time")
+) -> dict[int, tuple[Callee, ...]]:
+    """For each of these types the functions that reading a value calls, or may come to call, and
+    that need consent: it, or a part of it, has a check or the distance of a range, or is of others.
+
+    No lock keeps the owner of a domain from giving it a check, that of a composite type, or of
+    another table whose rows are one, from giving it a value with a check or, where values become
+    JSON, the owner of a type from making a cast to json. Types of the rows of some tables are
+    passed over there.
+    """
+    numbers = oids(sorted(types))
+    calls = [(*row[:2], _named_in(row[2])) for row in session.rows(CALLS.format(types=numbers))]
+    needing = _needing_consent(session, {each for *_, named in calls for each in named})
+    called = dict[int, list[Callee]]()
+    for root, name, named in calls:
+        for each in sorted(needing[key] for key in needing.keys() & named):
+            callee = Callee(each.name, f"{each.reason}, and is called by {name}")
+            called.setdefault(root, []).append(callee)
+    query = CHANGEABLE.format(types=numbers, json=sql.Literal(json), rows=oids(sorted(rows)))
+    for root, name, owner, kind in session.rows(query):
+        reason = f"is a type of {owner!r}, who may {MAY.get(kind, CAST)} at any time"
+        called.setdefault(root, []).append(Callee(name, reason))
+    return {root: tuple(dict.fromkeys(callees_of)) for root, callees_of in called.items()}
 
 
-def _makes_json(session: Session, functions: Iterable[str]) -> bool:
-    names = session.rows(NAMES.format(oids([int(number) for number in functions])))
+def functions_among(session: Session, functions: Iterable[int]) -> dict[int, Callee]:
+    """Those of functions that need consent, by their numbers."""
+    needing = _needing_consent(session, ((False, number) for number in functions))
+    return {number: callee for (_, number), callee in needing.items()}
+
+
+def _named_in(tree: str) -> frozenset[Named]:
+    """Functions and operators of expressions."""
+    operators = {*OF_OPERATOR.findall(tree)}
+    operators.update(number for numbers in OPERATORS.findall(tree) for number in numbers.split())
+    functions = ((False, int(number)) for number in OF_FUNCTION.findall(tree))
+    return frozenset([*functions, *((True, int(number)) for number in operators)])
+
+
+def _needing_consent(session: Session, named: Iterable[Named]) -> dict[Named, Callee]:
+    """The function of each function and operator whose call needs consent, in order of names."""
+    numbers = list(named)
+    query = FUNCTIONS.format(
+        functions=oids([number for by_operator, number in numbers if not by_operator]),
+        operators=oids([number for by_operator, number in numbers if by_operator]),
+    )
+    needing = dict[Named, Callee]()
+    for by_operator, number, signature, name, exempt in session.rows(query):
+        reason = _denied(name) if exempt else FOREIGN
+        if reason:
+            needing[by_operator, number] = Callee(signature, reason)
+    return needing
+
+
+def _makes_json(session: Session, named: Iterable[Named]) -> bool:
+    functions = [number for by_operator, number in named if not by_operator]
+    names = session.rows(NAMES.format(oids(functions)))
     return any(TO_JSON.fullmatch(row[0]) for row in names)
 
 
@@ -228,52 +270,22 @@ def _casts_to_json(session: Session) -> Iterator[Callee]:
     """Functions that a value may call when it becomes JSON, of whatever type it is or has parts
     of."""
     functions = [row[0] for row in session.rows(TO_JSON_CASTS)]
-    for callee in functions_among(session, functions):
+    for callee in functions_among(session, functions).values():
         yield Callee(callee.name, f"{callee.reason}, and is a cast to json")
 
 
-def functions_among(
-    session: Session, functions: Iterable[str], operators: Iterable[str] = ()
-) -> Iterator[Callee]:
-    """Those of functions, and of functions of operators, that need consent."""
-    query = FUNCTIONS.format(
-        functions=oids([int(number) for number in functions]),
-        operators=oids([int(number) for number in operators]),
-    )
-    for signature, name, exempt in session.rows(query):
-        reason = _denied(name) if exempt else FOREIGN
-        if reason:
-            yield Callee(signature, reason)
-
-
 def armed_types(session: Session) -> Armed:
-    """Types whose values call something that needs consent as soon as they are read."""
-    checks = dict[int, tuple[Callee, ...]]()
-    for number, domain, tree in session.rows(CHECKS):
-        called = functions_among(
-            session,
-            {*OF_FUNCTION.findall(tree)},
-            {*OF_OPERATOR.findall(tree)},
-        )
-        said = tuple(Callee(c.name, f"{c.reason}, and is called by {domain}") for c in called)
-        if said:
-            checks[number] = (*checks.get(number, ()), *said)
-    for number, name, function in session.rows(RANGES):
-        called = functions_among(session, [function])
-        said = tuple(Callee(c.name, f"{c.reason}, and is called by {name}") for c in called)
-        if said:
-            checks[number] = (*checks.get(number, ()), *said)
-    for (number,) in session.rows(DOMAINS):
-        checks[number] = (*checks.get(number, ()), *changeable_types(session, [number]))
-    if not checks:
-        return Armed({}, frozenset())
-    built = session.rows(BUILT_OF.format(types=oids(list(checks))))
-    types = dict[int, tuple[Callee, ...]]()
-    for number, root, _ in built:
-        types[number] = tuple(dict.fromkeys((*types.get(number, ()), *checks[root])))
-    taking = session.rows(TAKING.format(types=oids(list(types))))
-    names = {name.removeprefix("_") for _, _, name in built} | {name for _, _, name in built}
-    return Armed(types, frozenset(names | {row[0] for row in taking}))
+    """Types whose values may call something that needs consent as soon as they are read, of the
+    whole database."""
+    called = called_by_types(session, [row[0] for row in session.rows(CALLING)])
+    if not called:
+        return Armed((), frozenset())
+    built = session.rows(BUILT_OF.format(types=oids(list(called))))
+    taking = session.rows(TAKING.format(types=oids([number for number, _ in built])))
+    names = {name for _, name in built}
+    arrays = {name.removeprefix("_") for name in names}
+    calls = dict.fromkeys(callee for callees_of in called.values() for callee in callees_of)
+    return Armed(tuple(calls), frozenset({*names, *arrays, *(row[0] for row in taking)}))
 
 
 def _denied(name: str) -> str | None:
