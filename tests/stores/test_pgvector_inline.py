@@ -65,8 +65,8 @@ def _filled(store: VectorStore, *vectors: Vector, text_bytes: int = 100) -> Coll
 
 
 def _one(native: psycopg.Connection, query: str, table: str) -> Any:
-    found = native.execute(query, [table]).fetchone()
-    return found[0] if found else None
+    row = native.execute(query, [table]).fetchone()
+    return row[0] if row else None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from dr_pipelines.errors import Damaged, InvalidRequest
 
-Message = bytes | bytearray | memoryview
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 
@@ -26,6 +25,15 @@ FOLD = -INFINITY + 1
 LAST_FOLDED = FOLD + 9_223_371_331_199_999_999 - (INFINITY - EPOCH)
 """The engine has thirty years, 294247 to 294276, behind the last moment of Arrow's numbers, and
 none among their first: those thirty years travel as these, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows, each as its own bytes, one behind the other: all bytes, and where each row ends.
+    What is decoded of them is copied, so that their memory may be used again."""
+
+    data: Bytes
+    ends: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +86,8 @@ class Fields:
 Decoder = Callable[[Fields], pa.Array]
 
 
-def decoded(rows: Sequence[Message], decoders: Sequence[Decoder]) -> list[pa.Array]:
-    """The columns of some rows, each given as its own bytes, without header and trailer.
+def decoded(rows: Rows, decoders: Sequence[Decoder]) -> list[pa.Array]:
+    """The columns of some rows, without header and trailer.
 
     Raises:
         Damaged: the bytes are not such rows.
@@ -88,16 +96,14 @@ def decoded(rows: Sequence[Message], decoders: Sequence[Decoder]) -> list[pa.Arr
     return [decoder(fields) for decoder, fields in zip(decoders, columns, strict=True)]
 
 
-def fields_of(rows: Sequence[Message], count: int) -> list[Fields]:
+def fields_of(rows: Rows, count: int) -> list[Fields]:
     """Where the fields of each of `count` columns are.
 
     Raises:
         Damaged: the bytes are not such rows.
     """
-    data = np.frombuffer(b"".join(rows), np.uint8)
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    ends = lengths.cumsum()
-    place: Places = ends - lengths + 2  # behind the number of fields
+    data, ends = rows.data, rows.ends
+    place: Places = np.append(0, ends[:-1]) + 2  # behind the number of fields
     columns = list[Fields]()
     for _ in range(count):
         length = records(data, place, 4).view(">i4").ravel().astype(np.int64)
@@ -177,10 +183,17 @@ def vectors(dimension: int, *, kind: str = ">f4") -> Decoder:
                 f"a vector has not {dimension} components: its column declares no dimension and "
                 "holds several. Give each its own column or table"
             )
-        matrix = fields.matrix(kind, dimension, skip=4).astype(np.float32)
-        return dense_vectors(matrix, fields)
+        return dense_vectors(native(fields.matrix(kind, dimension, skip=4)), fields)
 
     return decode
+
+
+def native(matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    """The same numbers as this machine has them; of four bytes each, in the same memory."""
+    found = matrix
+    if matrix.dtype.itemsize > 1 and not matrix.dtype.isnative:
+        found = matrix.byteswap(inplace=True).view(matrix.dtype.newbyteorder("="))
+    return found.astype(np.float32, copy=False)
 
 
 def bits(dimension: int) -> Decoder:
@@ -199,7 +212,7 @@ def packed_vectors(dimension: int) -> Decoder:
     """Components as this package keeps those of vectors that the engine has no type for."""
 
     def decode(fields: Fields) -> pa.Array:
-        return dense_vectors(fields.matrix("<f4", dimension).astype(np.float32), fields)
+        return dense_vectors(native(fields.matrix("<f4", dimension)), fields)
 
     return decode
 
