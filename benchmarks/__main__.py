@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    capacity,
     days,
     embedding,
     engines,
     full,
     growth,
     incremental,
+    ladder,
     memory,
     pgvector,
     report,
@@ -29,6 +31,7 @@ from benchmarks.harness import SMALL, Benchmark, Scale, machine
 
 RESULTS = ROOT / "docs" / "results" / "bench.json"
 PAGE = ROOT / "docs" / "performance.md"
+CAPACITY = ROOT / "docs" / "capacity.md"
 BENCHMARKS: Mapping[str, Benchmark] = {
     "full": full.run,
     "incremental": incremental.run,
@@ -39,6 +42,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "growth": growth.run,
     "startup": startup.run,
     "pgvector": pgvector.run,
+    "ladder": ladder.run,
     "engines": engines.run,
     "vdf": vdf.run,
 }
@@ -84,6 +88,7 @@ def _keep(results: Mapping[str, Any]) -> None:
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(report.page(results))
+    CAPACITY.write_text(capacity.page(results))
 
 
 def _arguments() -> argparse.Namespace:

@@ -35,10 +35,19 @@ class Scale:
     documents: int = 100
     days: int | None = None
     growth_days: tuple[int, ...] = (50, 100, 500, 2_000)
+    ladder: tuple[int, ...] = (10_000, 50_000, 200_000, 1_000_000, 5_000_000)
     repeats: int = 5
 
 
-SMALL = Scale(rows=2_000, large_rows=4_000, documents=3, days=3, growth_days=(1, 3), repeats=1)
+SMALL = Scale(
+    rows=2_000,
+    large_rows=4_000,
+    documents=3,
+    days=3,
+    growth_days=(1, 3),
+    ladder=(1_000, 2_000),
+    repeats=1,
+)
 """Enough to see that a benchmark runs and that what it asserts holds; its times say nothing."""
 
 

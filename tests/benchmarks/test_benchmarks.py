@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import harness, report
+from benchmarks import capacity, harness, ladder, report
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.corpora import ROOT
 from benchmarks.harness import SMALL, Figure, Laps, Ratio
@@ -28,6 +28,12 @@ CASES = {
     "pgvector": {
         *("backup", "restore", "scan", "write", "copy in", "copy out"),
         *("pg_dump -Z0", "pg_dump -Z1", "pg_restore -j2", "index", "index, defaults"),
+    },
+    "ladder": {
+        f"{engine}, {rows:,}, {phase}"
+        for engine in ladder.ENGINES
+        for rows in SMALL.ladder
+        for phase in ("write", "first", "again", "verify", "restore")
     },
     "engines": {
         *(
@@ -146,6 +152,30 @@ def test_the_page_is_made_of_the_results() -> None:
     results = json.loads((ROOT / "docs" / "results" / "bench.json").read_text())
     assert list(results) == [name for name in BENCHMARKS if name in results]  # measured so far
     assert (ROOT / "docs" / "performance.md").read_text() == report.page(results)
+    assert (ROOT / "docs" / "capacity.md").read_text() == capacity.page(results)
+
+
+def test_an_exponent_is_the_slope_of_the_logarithms() -> None:
+    assert ladder.exponent({1_000: 0.1, 10_000: 1.0, 100_000: 10.0}) == pytest.approx(1)
+    assert ladder.exponent({1_000: 0.1, 10_000: 10.0}) == pytest.approx(2)
+    assert ladder.exponent({1_000: 1.0}) is None
+    assert ladder.exponent({1_000: 0.001, 10_000: 0.01}) is None
+
+
+def test_capacity_is_reckoned_from_the_largest_size() -> None:
+    seconds = {
+        f"{engine}, {rows:,}, {verb}": {"median": rows / 10_000}
+        for engine in ladder.ENGINES
+        for rows in (1_000, 2_000)
+        for verb in capacity.VERBS
+    }
+    facts = {f"{engine}, 2,000": {"bytes": 4_000_000, "objects": 10} for engine in ladder.ENGINES}
+    facts |= {"duckdb, first": {"2,000": 1}}
+    page = capacity.page({"ladder": {"seconds": seconds, "facts": facts}})
+    assert "| first full backup | 27.8 | 4 |" in page
+    assert "A full backup is 2.00 TB in 5,000,000 objects" in page
+    assert "| duckdb, restore | 10,000 records a second |" in page
+    assert "has not been measured" in capacity.page({})
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
