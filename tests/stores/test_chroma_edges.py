@@ -38,10 +38,10 @@ from dr_pipelines.model.query import (
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.chroma import open_store
+from dr_pipelines.stores.chroma.address import EXPECTED
 from dr_pipelines.stores.chroma.fields import from_order, in_order
 from dr_pipelines.stores.chroma.filters import to_where
 from dr_pipelines.stores.chroma.names import to_engine, to_physical
-from dr_pipelines.stores.chroma.urls import EXPECTED
 from dr_pipelines.stores.chroma.vectors import LONGEST, SHORTEST, TOLERANCE
 from dr_pipelines.stores.shared.floats import parsed, sendable
 from dr_pipelines.stores.shared.pointers import locked

@@ -66,7 +66,7 @@ def test_only_an_adapter_knows_the_name_of_its_engine() -> None:
     [
         "if engine == 'pgvector': pass",
         "import qdrant_client",
-        "from dr_pipelines.stores.chroma import urls",
+        "from dr_pipelines.stores.chroma import address",
         "from dr_pipelines.stores import milvus",
         "open(lancedb=1)",
         "def open_postgres(): pass",

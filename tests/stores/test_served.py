@@ -12,7 +12,7 @@ from dr_pipelines.errors import Damaged, InvalidRequest, NotFound
 from dr_pipelines.model.components import StorePolicy
 from dr_pipelines.project import adapters
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.chroma import urls
+from dr_pipelines.stores.chroma import address
 from dr_pipelines.stores.served import Served, served
 from dr_pipelines.testing.store_samples import SPEC, document, table
 from tests.stores.lancedb_samples import on_s3
@@ -100,8 +100,8 @@ def test_an_alias_in_a_bucket_is_resolved(moto_endpoint: str) -> None:
 
 def test_the_names_that_chroma_assumes_are_known() -> None:
     assert (chroma.DEFAULT_TENANT, chroma.DEFAULT_DATABASE) == (
-        urls.DEFAULT_TENANT,
-        urls.DEFAULT_DATABASE,
+        address.DEFAULT_TENANT,
+        address.DEFAULT_DATABASE,
     )
 
 

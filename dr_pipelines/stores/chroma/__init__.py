@@ -10,8 +10,8 @@ open_store = opened_by("dr_pipelines.stores.chroma.connect")
 def _read_alias(url: str, alias: str, base: Path) -> Served | None:
     """Of a directory; a server keeps aliases as collections, which any client reads by one call
     (docs/adapters/chroma.md)."""
+    from dr_pipelines.stores.chroma.address import Local, parsed_url
     from dr_pipelines.stores.chroma.names import alias_target
-    from dr_pipelines.stores.chroma.urls import Local, parsed_url
     from dr_pipelines.stores.shared.pointers import Pointers
 
     where = parsed_url(url, base=base)

@@ -2,8 +2,8 @@
 
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
+from dr_pipelines.stores.chroma.address import Namespace
 from dr_pipelines.stores.chroma.schema import ENGINE
-from dr_pipelines.stores.chroma.urls import Namespace
 from dr_pipelines.stores.chroma.vectors import SPACES
 from dr_pipelines.stores.shared.fitting import Native, fit_to
 

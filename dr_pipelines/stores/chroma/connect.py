@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.chroma.urls import Local, parsed_url
+from dr_pipelines.stores.chroma.address import TOKEN, Local, parsed_url
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 from dr_pipelines.stores.shared.pointers import Pointers
 
-TOKEN = "CHROMA_TOKEN"  # noqa: S105 - the name of a variable
 WAIT_SECONDS = 30
 
 

@@ -14,9 +14,8 @@ from dr_pipelines.errors import (
     NotFound,
     Unavailable,
 )
-from dr_pipelines.model.display import displayed
+from dr_pipelines.stores.shared.calls import detail
 
-MAX_DETAIL = 500
 BROKEN = ("Error finding id", "Nothing found on disk", "malformed", "not a database", "hnsw")
 """In messages about files that are not what Chroma left behind."""
 
@@ -34,7 +33,7 @@ def translated(place: str) -> Iterator[None]:
         raise
     except httpx.TransportError as error:
         raise Unavailable(
-            f"{place} cannot be reached ({type(error).__name__}: {error}); is it running?"
+            f"{place} cannot be reached ({type(error).__name__}: {_said(error)}); is it running?"
         ) from error
     except chroma.ChromaError as error:
         raise _meant(error, place) from error
@@ -81,5 +80,5 @@ def _is_failure(error: BaseException) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return displayed(said, limit=MAX_DETAIL)
+    first, *_ = (str(error).strip() or type(error).__name__).splitlines()
+    return detail(first)

@@ -23,9 +23,9 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.host.permissions import make_directory
+from dr_pipelines.stores.chroma.address import Local, Namespace
 from dr_pipelines.stores.chroma.errors import translated
 from dr_pipelines.stores.chroma.session import Session, started
-from dr_pipelines.stores.chroma.urls import Local, Namespace
 from dr_pipelines.stores.shared.pointers import entries, locked
 
 DATABASE = "chroma.sqlite3"

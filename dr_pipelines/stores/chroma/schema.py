@@ -30,10 +30,10 @@ from dr_pipelines.model.collection import (
     VectorType,
 )
 from dr_pipelines.planning.parts import UNREPORTED
+from dr_pipelines.stores.chroma.address import Namespace
 from dr_pipelines.stores.chroma.names import to_physical
 from dr_pipelines.stores.chroma.records import is_dense
 from dr_pipelines.stores.chroma.session import Definition, Model
-from dr_pipelines.stores.chroma.urls import Namespace
 from dr_pipelines.stores.chroma.vectors import METRICS, SPACES
 from dr_pipelines.stores.shared.label import Label, decoded, encoded
 from dr_pipelines.stores.shared.layout import Layout, laid_out, layout_of

@@ -1,11 +1,11 @@
 """Chroma's calls in one tenant and database, whether it runs in this process or behind HTTP."""
 
 import json
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -15,16 +15,15 @@ from chromadb.config import Settings, System
 
 from dr_pipelines.errors import AlreadyExists
 from dr_pipelines.model.collection import PHYSICAL_NAME
+from dr_pipelines.stores.chroma.address import Namespace, Remote
 from dr_pipelines.stores.chroma.errors import is_taken, translated
 from dr_pipelines.stores.chroma.names import is_reserved, to_engine, to_physical
-from dr_pipelines.stores.chroma.urls import Namespace, Remote
+from dr_pipelines.stores.shared.calls import PAUSES_SECONDS, repeated
 
 Model = Any
 """chromadb.types.Collection: id, name, metadata, dimension, serialized_schema …"""
 Result = TypeVar("Result")
 
-PAUSES = (0.1, 0.5)
-"""Before a call is repeated whose connection broke: all calls here may be repeated."""
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 300
 """A server answers a write when it is in its log; large ones take seconds."""
@@ -177,14 +176,12 @@ class Session:
                 raise
 
     def _call(self, operation: Callable[..., Result], *args: Any, **options: Any) -> Result:
-        for pause in self._pauses:
-            try:
-                return operation(*args, **options)
-            except httpx.TimeoutException:
-                raise
-            except httpx.TransportError:
-                time.sleep(pause)
-        return operation(*args, **options)
+        return repeated(
+            partial(operation, *args, **options),
+            on=httpx.TransportError,
+            but=(httpx.TimeoutException,),
+            pauses=self._pauses,
+        )
 
 
 class RemoteEngine:
@@ -210,7 +207,7 @@ class RemoteEngine:
     def session(self, *, create: bool = False) -> Iterator[Session]:
         with translated(self.place):
             if self._session is None:
-                self._session = Session(self._connected(), self.namespace, pauses=PAUSES)
+                self._session = Session(self._connected(), self.namespace, pauses=PAUSES_SECONDS)
             if create:
                 self._session.make_namespace()
             yield self._session

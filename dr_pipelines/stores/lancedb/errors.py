@@ -15,7 +15,7 @@ from dr_pipelines.errors import (
     NotFound,
     Unavailable,
 )
-from dr_pipelines.model.display import displayed
+from dr_pipelines.stores.shared.calls import detail
 
 VENDOR_ERRORS = (OSError, RuntimeError, ValueError, NotImplementedError, pa.ArrowException)
 """What the bindings raise; `pa.ArrowException` is what reading batches raises."""
@@ -47,7 +47,6 @@ MEANINGS: tuple[tuple[str, type[DrError], str], ...] = (
     ),
     (r"Invalid user input", InvalidRequest, "the engine does not accept it"),
 )
-FIRST_LINE_CHARACTERS = 200
 
 
 def translated(error: BaseException, *, about: str) -> DrError:
@@ -75,6 +74,5 @@ def translating(about: str) -> Iterator[None]:
 
 def _first_line(text: str) -> str:
     """The first line of a message, without places in Lance's sources."""
-    lines = text.strip().splitlines() or [""]
-    said = re.sub(r", /\S+\.rs:\d+:\d+.*", "", lines[0])
-    return displayed(said, limit=FIRST_LINE_CHARACTERS)
+    first, *_ = text.strip().splitlines() or [""]
+    return detail(re.sub(r", /\S+\.rs:\d+:\d+.*", "", first))

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
 
-from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.errors import Damaged
 from dr_pipelines.host.permissions import make_directory, temporary_directory
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
 from dr_pipelines.stores.lancedb.errors import translating
+from dr_pipelines.stores.shared.address import Forms, directory, server
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 from dr_pipelines.stores.shared.pointers import (
     SUFFIX,
@@ -33,8 +33,12 @@ VERSIONS = "_versions"
 MANIFEST = ".manifest"
 DROPPED = ".dropped-"
 BUCKET = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
-OPTIONS = ("endpoint", "region")
-EXPECTED = "expected lance:DIRECTORY or lance:s3://BUCKET/PREFIX?endpoint=URL&region=REGION"
+FORMS = Forms(
+    "expected lance:DIRECTORY or lance:s3://BUCKET/PREFIX?endpoint=URL&region=REGION",
+    secret="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",  # noqa: S106 - names of variables
+    options=("endpoint", "region"),
+)
+ENDPOINT = Forms(FORMS.expected, secret=FORMS.secret)
 ALIAS_BYTES = 256
 
 
@@ -253,23 +257,18 @@ def open_place(
         InvalidRequest: another scheme, no path, an unknown option, or credentials in the URL.
     """
     scheme, _, rest = url.partition(":")
-    if scheme != "lance" or not rest:
-        raise InvalidRequest(f"a store of scheme {scheme!r}: {EXPECTED}")
+    if scheme != "lance":
+        raise FORMS.refusal(f"its scheme is {scheme[:40]!r}")
     if not rest.startswith("s3:"):
         if "://" in rest:
-            raise InvalidRequest(f"lance:{rest.partition('://')[0]}://…: {EXPECTED}")
-        directory = base / Path(rest).expanduser()
-        return LocalPlace(directory, wait_seconds=wait_seconds, names=names)
-    try:
-        parts = urlsplit(rest)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        endpoint = urlsplit(options.get("endpoint", ""))
-    except ValueError:
-        raise InvalidRequest(f"a Lance store on S3: {EXPECTED}") from None
-    known = set(options) <= set(OPTIONS)
-    if not known or not BUCKET.fullmatch(parts.netloc) or "@" in endpoint.netloc or parts.fragment:
-        raise InvalidRequest(f"a Lance store on S3: {EXPECTED}")
-    prefix = f"s3://{parts.netloc}{parts.path.rstrip('/')}"
+            raise FORMS.refusal("it names neither a directory nor a bucket of S3")
+        return LocalPlace(directory(rest, FORMS, base=base), wait_seconds=wait_seconds, names=names)
+    options = server(rest, FORMS, with_path=True).options
+    prefix = rest.partition("?")[0].rstrip("/")
+    if not BUCKET.fullmatch(prefix.removeprefix("s3://").partition("/")[0]):
+        raise FORMS.refusal("it names no bucket")
+    if options.get("endpoint"):
+        server(options["endpoint"], ENDPOINT, with_path=True)
     return S3Place(prefix, _s3_options(options, os.environ), names)
 
 
@@ -292,12 +291,12 @@ def _s3_options(asked: Mapping[str, str], environ: Mapping[str, str]) -> dict[st
 
 def sync_tree(root: Path) -> None:
     """Make every file below a directory durable, and their names; what goes meanwhile may go."""
-    for directory, _, names in os.walk(root, topdown=False):
+    for below, _, names in os.walk(root, topdown=False):
         for name in names:
             with suppress(FileNotFoundError):
-                sync_file(Path(directory) / name)
+                sync_file(Path(below) / name)
         with suppress(FileNotFoundError):
-            sync_directory(Path(directory))
+            sync_directory(Path(below))
     sync_directory(root.parent)
 
 

@@ -4,14 +4,16 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.stores.shared import address
+from dr_pipelines.stores.shared.address import Forms
 
 TOKEN = "MILVUS_TOKEN"  # noqa: S105  # the name of a variable, not its value
-EXPECTED = (
+FORMS = Forms(
     "expected milvus://HOST[:PORT][/DATABASE][?secure=1], with a token or user:password in the "
-    f"environment variable {TOKEN}, or milvus+lite:PATH"
+    f"environment variable {TOKEN}, or milvus+lite:PATH",
+    secret=TOKEN,
+    options=("secure",),
 )
 DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 DEFAULT_PORT = 19530
@@ -39,22 +41,16 @@ def parse(url: str, *, base: Path) -> Address:
     """The address that a URL names; a relative path is relative to `base`.
 
     Raises:
-        InvalidRequest: it names none. The message does not repeat the URL, which may hold a secret.
+        InvalidRequest: it names none.
     """
     scheme, _, rest = url.partition(":")
-    if scheme == "milvus+lite" and rest:
-        return Address(path=(base / Path(rest).expanduser()).absolute())
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or DEFAULT_PORT
-    except ValueError:
-        raise InvalidRequest(f"store URL: {EXPECTED}") from None
-    query = parse_qs(parts.query, keep_blank_values=True)
-    secure, database = query.pop("secure", ["0"])[-1], unquote(parts.path.strip("/"))
-    bad = parts.scheme != "milvus" or not host or query or secure not in ("0", "1")
-    if bad or host is None or (database and not DATABASE.fullmatch(database)):
-        raise InvalidRequest(f"store URL: {EXPECTED}")
-    if parts.username or parts.password:
-        raise InvalidRequest(f"store URL: credentials do not belong into it; set {TOKEN} instead")
+    if scheme == "milvus+lite":
+        return Address(path=address.directory(rest, FORMS, base=base).absolute())
+    if scheme != "milvus":
+        raise FORMS.refusal(f"its scheme is {scheme[:40]!r}")
+    server = address.server(url, FORMS, with_path=True)
+    if server.path and not DATABASE.fullmatch(server.path):
+        raise FORMS.refusal("its path is no name of a database")
+    secure = address.switched(server.options, "secure", FORMS)
     token = os.environ.get(TOKEN, "")
-    return Address(host, port, database, secure == "1", token)
+    return Address(server.host, server.port or DEFAULT_PORT, server.path, secure, token)

@@ -2,10 +2,9 @@
 
 import base64
 import threading
-import time
 import weakref
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import grpc
@@ -14,6 +13,7 @@ from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.stores.milvus import errors, lite
 from dr_pipelines.stores.milvus.address import Address
+from dr_pipelines.stores.shared.calls import PAUSES_SECONDS, repeated
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -24,7 +24,6 @@ OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 250),
 )
-PAUSES_SECONDS = (0.1, 0.5)
 CALL_SECONDS = 120.0
 LONG_CALL_SECONDS = 3600.0
 """For calls in which milvus-lite builds indexes before it answers."""
@@ -58,16 +57,9 @@ class Connection:
         `repeat` says that the call may be made again when no answer came: it reads, or making it
         twice is making it once. Raises what `errors` makes of Milvus' errors.
         """
-        for pause in (*PAUSES_SECONDS, None) if repeat else (None,):
-            try:
-                return self._called(name, request, seconds)
-            except errors.NotLoaded:
-                raise
-            except Unavailable:
-                if pause is None:
-                    raise
-                time.sleep(pause)
-        raise AssertionError("the last attempt raises or returns")
+        pauses = PAUSES_SECONDS if repeat else ()
+        call = partial(self._called, name, request, seconds)
+        return repeated(call, on=Unavailable, but=(errors.NotLoaded,), pauses=pauses)
 
     def _called(self, name: str, request: Any, seconds: float) -> Any:
         method = self._method(name)

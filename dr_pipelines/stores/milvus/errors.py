@@ -11,6 +11,7 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
+from dr_pipelines.stores.shared.calls import detail
 
 COLLECTION_NOT_FOUND, DATABASE_NOT_FOUND, ALIAS_NOT_FOUND = 100, 800, 1600
 NOT_LOADED = 101
@@ -20,7 +21,6 @@ INVALID_PARAMETER = range(1100, 1200)
 RATE_LIMITED = (8, 9)
 NO_PRIVILEGE = (1400, 1401)
 """Codes of `pkg/util/merr` in Milvus, and of its older `ErrorCode`; milvus-lite sends both."""
-MAX_DETAIL = 500
 
 
 class NotLoaded(Unavailable):
@@ -41,18 +41,18 @@ class TooLarge(InvalidRequest):
 
 def of_call(error: grpc.RpcError, address: object) -> DrError:
     """A call that got no answer of Milvus' own."""
-    code, detail = error.code(), _short(error.details() or "")
+    code, reason = error.code(), detail(error.details() or "")
     match code:
         case grpc.StatusCode.UNIMPLEMENTED:
-            return Unsupported(f"{address} does not have this call: {detail}")
+            return Unsupported(f"{address} does not have this call: {reason}")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return TooLarge(f"{address}: {detail}")
+            return TooLarge(f"{address}: {reason}")
         case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
-            return Refused(f"{address} refuses these credentials: {detail}")
+            return Refused(f"{address} refuses these credentials: {reason}")
         case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.OUT_OF_RANGE:
-            return InvalidRequest(f"{address}: {detail}")
+            return InvalidRequest(f"{address}: {reason}")
         case _:
-            return Unavailable(f"{address} is out of reach ({code.name}): {detail}")
+            return Unavailable(f"{address} is out of reach ({code.name}): {reason}")
 
 
 def is_failure(status: Any) -> bool:
@@ -63,7 +63,7 @@ def is_failure(status: Any) -> bool:
 def of_status(status: Any, address: object) -> DrError:
     """The error that the status of a failure reports."""
     code, legacy = status.code, status.error_code
-    reason = f"{address}: {_short(status.reason)}"
+    reason = f"{address}: {detail(status.reason)}"
     for codes, old, error in _MEANINGS:
         if code in codes or (not code and legacy == old) or (legacy == old and code == old):
             return error(reason)
@@ -82,7 +82,3 @@ _MEANINGS: tuple[tuple[tuple[int, ...] | range, int, type[DrError]], ...] = (
     (NO_PRIVILEGE, -1, Refused),
     (RATE_LIMITED, -1, Unavailable),
 )
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= MAX_DETAIL else text[:MAX_DETAIL] + "…"

@@ -24,10 +24,12 @@ def _values_here(spec: "CollectionSpec") -> "Iterable[Note]":
 
 
 def _read_alias(url: str, alias: str, base: Path) -> Served | None:
-    from dr_pipelines.stores.qdrant.address import directory
+    from dr_pipelines.stores.qdrant.address import FORMS
+    from dr_pipelines.stores.shared.address import directory
     from dr_pipelines.stores.shared.pointers import Pointers
 
-    return served_as(Pointers(directory(url.partition(":")[2], base=base)).target(alias), str)
+    place = directory(url.partition(":")[2], FORMS, base=base)
+    return served_as(Pointers(place).target(alias), str)
 
 
 ENGINE = Engine(

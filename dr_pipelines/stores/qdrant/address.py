@@ -2,17 +2,18 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
 
-from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.stores.shared import address
+from dr_pipelines.stores.shared.address import Forms
 
-EXPECTED = (
+TOKEN = "QDRANT_API_KEY"  # noqa: S105 - the name of a variable
+FORMS = Forms(
     "expected qdrant://HOST:PORT (with ?https=1 and ?grpc_port=PORT where they apply), "
     "qdrant+local:DIRECTORY or qdrant+edge:DIRECTORY; the key of a server's API is taken from "
-    "QDRANT_API_KEY"
+    f"{TOKEN}",
+    secret=TOKEN,
+    options=("https", "grpc_port"),
 )
-SWITCH = {"1": True, "true": True, "0": False, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +30,14 @@ class ServerAddress:
 
 
 def server_address(url: str) -> ServerAddress:
-    """The server of a `qdrant://` URL; no message repeats the URL, which may hold a secret."""
-    try:
-        parts = urlsplit(url)
-        options = dict(
-            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        )
-        port = parts.port
-    except ValueError:
-        raise InvalidRequest(f"the URL of a Qdrant store is malformed: {EXPECTED}") from None
-    unknown = sorted(options.keys() - {"https", "grpc_port"})
-    https, grpc = SWITCH.get(options.get("https", "0")), options.get("grpc_port")
-    good = https is not None and (grpc is None or _is_port(grpc)) and not unknown
-    if not good or not parts.hostname or parts.username or parts.path.strip("/"):
-        said = f"unknown options {', '.join(unknown)}; " if unknown else ""
-        raise InvalidRequest(f"the URL of a Qdrant store cannot be used: {said}{EXPECTED}")
+    """The server of a `qdrant://` URL."""
+    server = address.server(url, FORMS)
+    https, grpc = address.switched(server.options, "https", FORMS), server.options.get("grpc_port")
+    if grpc is not None and not _is_port(grpc):
+        raise FORMS.refusal("grpc_port is no port")
     return ServerAddress(
-        host=parts.hostname,
-        port=port or 6333,
-        https=bool(https),
-        grpc_port=None if grpc is None else int(grpc),
+        server.host, server.port or 6333, https, None if grpc is None else int(grpc)
     )
-
-
-def directory(rest: str, *, base: Path) -> Path:
-    """The directory that follows `qdrant+local:` or `qdrant+edge:`."""
-    if not rest or "\0" in rest:
-        raise InvalidRequest(f"the URL of a Qdrant store names no directory: {EXPECTED}")
-    return base / Path(rest).expanduser()
 
 
 def _is_port(text: str) -> bool:

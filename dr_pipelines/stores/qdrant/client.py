@@ -35,6 +35,7 @@ from dr_pipelines.stores.qdrant.variant import (
     canonical,
     named,
 )
+from dr_pipelines.stores.shared.calls import repeated
 
 LABEL = "dr_pipelines"
 """Key of a collection's metadata that holds our label."""
@@ -338,14 +339,12 @@ def version(client: QdrantClient, *, where: str) -> str:
 def tried(call: Callable[[], Any], *, where: str, local: bool = False, once: bool = False) -> Any:
     """The call's answer; a server that is out of reach is asked again a few times, unless asking
     again could mean something else."""
-    for wait in () if local or once else WAITS_SECONDS:
-        try:
-            with translated(where):
-                return call()
-        except Unavailable:
-            time.sleep(wait)
-    with translated(where):
-        return call()
+
+    def translated_call() -> Any:
+        with translated(where):
+            return call()
+
+    return repeated(translated_call, on=Unavailable, pauses=() if local or once else WAITS_SECONDS)
 
 
 def reported(info: Any) -> Json:

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.host.extras import ExtraMissing
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.qdrant.address import EXPECTED, directory, server_address
+from dr_pipelines.stores.qdrant.address import FORMS, TOKEN, server_address
+from dr_pipelines.stores.shared.address import directory
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames, checked_as_file
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def open_store(
     scheme, _, rest = url.partition(":")
     try:
         if scheme == "qdrant+edge":
-            return _edge(directory(rest, base=base), wait_seconds, checked_as_file(names))
+            return _edge(directory(rest, FORMS, base=base), wait_seconds, checked_as_file(names))
         if scheme == "qdrant+local":
-            return _local(directory(rest, base=base), wait_seconds, checked_as_file(names))
+            return _local(directory(rest, FORMS, base=base), wait_seconds, checked_as_file(names))
         if scheme == "qdrant":
             return _server(url, names)
     except ModuleNotFoundError as error:
         raise ExtraMissing(error.name or scheme, extra="qdrant", purpose=f"{scheme}:") from error
-    raise InvalidRequest(f"the URL of a Qdrant store cannot be used: {EXPECTED}")
+    raise FORMS.refusal(f"its scheme is {scheme[:40]!r}")
 
 
 def _edge(path: Path, wait_seconds: float, names: StoredNames) -> VectorStore:
@@ -60,7 +60,7 @@ def _local(path: Path, wait_seconds: float, names: StoredNames) -> VectorStore:
 def _server(url: str, names: StoredNames) -> VectorStore:
     from dr_pipelines.stores.qdrant.server import ServerVariant
 
-    server = ServerVariant(server_address(url), api_key=os.environ.get("QDRANT_API_KEY"))
+    server = ServerVariant(server_address(url), api_key=os.environ.get(TOKEN))
     return _store(server, names, translates_aliases=True)
 
 

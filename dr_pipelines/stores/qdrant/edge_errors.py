@@ -9,11 +9,10 @@ from dr_pipelines.errors import (
     InvalidRequest,
     Unavailable,
 )
-from dr_pipelines.model.display import displayed
+from dr_pipelines.stores.shared.calls import detail
 
 WRONG = ("dimension error", "Not existing vector name", "Wrong input", "Bad request", "Validation")
 FULL = ("No space left", "Out of disk", "out of memory")
-LONGEST = 300
 
 
 @contextmanager
@@ -29,12 +28,12 @@ def vendor(where: str, *, asked: bool = False) -> Iterator[None]:
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # what Rust code raises when it gives up
             raise
-        raise Damaged(f"{where}: the engine gave up: {error}") from error
+        raise Damaged(f"{where}: the engine gave up: {detail(str(error))}") from error
 
 
 def translation(error: Exception, where: str, *, asked: bool) -> DrError:
     """The error of this package that says the same."""
-    said = displayed(" ".join(str(error).split()), limit=LONGEST)
+    said = detail(str(error))
     if any(sign in said for sign in FULL):
         return Unavailable(f"{where}: {said}; make room and try again")
     if any(sign in said for sign in WRONG) or (asked and isinstance(error, ValueError | TypeError)):

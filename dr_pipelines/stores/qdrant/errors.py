@@ -17,6 +17,7 @@ from dr_pipelines.errors import (
     NotFound,
     Unavailable,
 )
+from dr_pipelines.stores.shared.calls import detail
 
 STATUS: dict[int, type[DrError]] = {
     400: InvalidRequest,
@@ -35,7 +36,6 @@ CODES: dict[str, type[DrError]] = {
     "UNAUTHENTICATED": InvalidRequest,
 }
 DENIED = (401, 403, "PERMISSION_DENIED", "UNAUTHENTICATED")
-LONGEST = 300
 VENDOR = (ApiException, QdrantException, grpc.RpcError, sqlite3.Error, ValueError, RuntimeError)
 
 
@@ -59,16 +59,16 @@ def translation(error: Exception, where: str) -> DrError:
         code = error.code().name if hasattr(error, "code") else "UNKNOWN"
         details = error.details() if hasattr(error, "details") else ""
         kind = CODES.get(code, Unavailable)
-        return kind(f"{where}: {code} {_short(str(details))}{_hint(code)}")
+        return kind(f"{where}: {code} {detail(str(details))}{_hint(code)}")
     if isinstance(error, ApiException | QdrantException):
         cause = getattr(error, "source", error)
-        said = _short(f"{type(cause).__name__}: {cause}")
+        said = detail(f"{type(cause).__name__}: {cause}")
         return Unavailable(f"{where} cannot be reached ({said}); is the server running?")
     return _local(error, where)
 
 
 def _local(error: Exception, where: str) -> DrError:
-    said = _short(str(error))
+    said = detail(str(error))
     if isinstance(error, sqlite3.OperationalError):
         return Unavailable(f"{where}: {said}; try again")
     if isinstance(error, sqlite3.Error | json.JSONDecodeError):
@@ -84,15 +84,10 @@ def _local(error: Exception, where: str) -> DrError:
 
 def _reason(error: UnexpectedResponse) -> str:
     try:
-        return _short(str(error.structured()["status"]["error"]))
+        return detail(str(error.structured()["status"]["error"]))
     except (ValueError, KeyError, TypeError):
-        return _short(str(error.reason_phrase))
+        return detail(str(error.reason_phrase))
 
 
 def _hint(code: int | str | None) -> str:
     return "; is QDRANT_API_KEY set, and to a key that may do this?" if code in DENIED else ""
-
-
-def _short(text: str) -> str:
-    first = " ".join(text.split())
-    return first if len(first) <= LONGEST else first[:LONGEST] + " …"

@@ -3,14 +3,18 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
-from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.stores.shared import address
+from dr_pipelines.stores.shared.address import Forms
 
+TOKEN = "CHROMA_TOKEN"  # noqa: S105 - the name of a variable
 EXPECTED = (
-    "chroma://HOST:PORT/?tenant=TENANT&database=DATABASE&ssl=1 or "
+    "expected chroma://HOST:PORT/?tenant=TENANT&database=DATABASE&ssl=1 or "
     "chroma+local:DIRECTORY?tenant=TENANT&database=DATABASE, each part after ? optional"
 )
+LOCAL = Forms(EXPECTED, options=("tenant", "database"))
+REMOTE = Forms(EXPECTED, secret=TOKEN, options=("tenant", "database", "ssl"))
 DEFAULT_PORT = 8000
 DEFAULT_TENANT, DEFAULT_DATABASE = "default_tenant", "default_database"
 """Chroma's own."""
@@ -61,52 +65,23 @@ def parsed_url(url: str, *, base: Path) -> Remote | Local:
     """Where a URL points; a relative directory is taken from `base`.
 
     Raises:
-        InvalidRequest: it is no such URL. The message does not repeat it: it may hold a secret.
+        InvalidRequest: it is no such URL.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "chroma+local":
         path, _, query = rest.partition("?")
-        options = _options(query, known=("tenant", "database"))
-        if not path:
-            raise _wrong("it names no directory")
-        return Local(base / Path(unquote(path)).expanduser(), _namespace(options))
+        namespace = _namespace(address.options(query, LOCAL))
+        return Local(address.directory(unquote(path), LOCAL, base=base), namespace)
     if scheme != "chroma":
-        raise _wrong(f"its scheme is {scheme[:40]!r}")
-    return _remote(url)
-
-
-def _remote(url: str) -> Remote:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise _wrong("its host or port is none") from None
-    if parts.username is not None or parts.password is not None:
-        raise _wrong("credentials do not belong into it; set CHROMA_TOKEN")
-    if not host or parts.path not in ("", "/") or parts.fragment:
-        raise _wrong("it has no host, or a path")
-    options = _options(parts.query, known=("tenant", "database", "ssl"))
-    ssl = options.get("ssl", "0")
-    if ssl not in ("0", "1"):
-        raise _wrong("ssl is neither 0 nor 1")
-    return Remote(host, port or DEFAULT_PORT, ssl == "1", _namespace(options))
-
-
-def _options(query: str, *, known: tuple[str, ...]) -> dict[str, str]:
-    pairs = parse_qsl(query, keep_blank_values=True)
-    options = dict(pairs)
-    if len(options) < len(pairs) or not set(options) <= set(known):
-        raise _wrong(f"after ? it may have {', '.join(known)}, each once")
-    return options
+        raise LOCAL.refusal(f"its scheme is {scheme[:40]!r}")
+    server = address.server(url, REMOTE)
+    ssl = address.switched(server.options, "ssl", REMOTE)
+    return Remote(server.host, server.port or DEFAULT_PORT, ssl, _namespace(server.options))
 
 
 def _namespace(options: dict[str, str]) -> Namespace:
     named = {key: options[key] for key in ("tenant", "database") if key in options}
     for key, value in named.items():
         if not NAMESPACE.fullmatch(value) or value in ("...", ".."):
-            raise _wrong(f"its {key} is no name of 3 to 512 characters")
+            raise LOCAL.refusal(f"its {key} is no name of 3 to 512 characters")
     return Namespace(**named)
-
-
-def _wrong(why: str) -> InvalidRequest:
-    return InvalidRequest(f"store URL: {why}; expected {EXPECTED}")
