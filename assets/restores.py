@@ -20,9 +20,11 @@ from dr_pipelines.recovery.report import (
     misfit_lines,
     note_lines,
     plan_head,
+    recovery_head,
     recovery_lines,
     refusal_lines,
     total_seconds,
+    unlisted,
     vectors_phrase,
 )
 from dr_pipelines.recovery.run import run_recovery
@@ -88,7 +90,8 @@ class RestoreConfig(dg.Config):
 def restore_collection(
     context: dg.OpExecutionContext, config: RestoreConfig, dr_project: ProjectResource
 ) -> None:
-    """Build beside, prove by reading it back, then switch if that was asked for."""
+    """Build beside, prove by reading it back, then switch if that was asked for. What is restored
+    and not as it was fails the run, with everything that a success says: alerts go by that."""
     opened = dr_project.open()
     request = _request(config, opened)
     resources = open_for(opened, request, run=context.run_id)
@@ -108,11 +111,21 @@ def restore_collection(
     for step in steps:
         context.log.info(step)
     head = resources.repository.log(config.collection).head()
-    context.add_output_metadata(
+    metadata = (
         recovery_metadata(done)
         | {"to_do": " ".join(steps)}
         | head_metadata(head.number, head.sha256)
     )
+    if not done.whole:
+        raise dg.Failure(displayed(_not_as_it_was(done)), metadata=metadata, allow_retries=False)
+    context.add_output_metadata(metadata)
+
+
+def _not_as_it_was(done: Recovery) -> str:
+    """The description of a restore that is done, and whose repetition would find the same."""
+    served = "and served" if done.switched else "beside what is served"
+    lines = "; ".join(recovery_lines(done))
+    return f"{recovery_head(done)}, {served}. It is done; not all is as it was: {lines}"
 
 
 def _request(config: RestoreConfig, project: Project) -> Request:
@@ -131,7 +144,8 @@ def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:
     @dg.job(
         name=f"{name_prefix}restore",
         description="Bring a collection back from a recovery point, beside the one being served; "
-        "with `switch` it is served once it was read back and found equal.",
+        "with `switch` it is served once it was read back and found equal. Where that is done and "
+        "something is not as it was, the run fails all the same, and says so.",
         executor_def=dg.in_process_executor,
     )
     def restore_job() -> None:
@@ -148,6 +162,8 @@ def _log_plan(context: dg.OpExecutionContext, plan: Plan) -> None:
     definitions = plan.definitions
     for statement in definitions.statements if definitions else ():
         context.log.info(f"{statement.step}: {statement.sql}")
+    if definitions and (not_listed := unlisted(definitions)):
+        context.log.info(f"not listed: {not_listed}")
     for line in _plan_warnings(plan):
         context.log.warning(displayed(line))
 

@@ -10,11 +10,6 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.model.definitions import Definitions
     from dr_pipelines.model.recovery import Plan
 
-BESIDES = (
-    "not listed: the rows, by COPY; privileges that defaults granted to others are revoked; "
-    "progress is recorded in a comment on the key's index"
-)
-
 
 def plan_answer(plan: "Plan", *, accepted: str | None) -> Answer:
     """A plan that nobody carries out; `accepted` is the digest that was given for its code."""
@@ -81,6 +76,7 @@ def _show_definitions(
     console: "Console", definitions: "Definitions", *, accepted: str | None
 ) -> None:
     from dr_pipelines.cli.console import wrapped
+    from dr_pipelines.recovery.report import unlisted
 
     step = ""
     for statement in definitions.statements:
@@ -88,8 +84,8 @@ def _show_definitions(
             step = statement.step
             console.print(f"-- {step}")
         console.print(f"{statement.sql};", soft_wrap=True)
-    if definitions.statements:
-        console.print(f"-- {BESIDES}", soft_wrap=True)
+    if not_listed := unlisted(definitions):
+        console.print(f"-- not listed: {not_listed}", soft_wrap=True)
     if definitions.unread:
         console.print(f"no statements: {definitions.unread}", soft_wrap=True)
     for call in definitions.code:

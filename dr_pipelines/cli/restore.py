@@ -215,6 +215,5 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         console.print(" ".join(then))
 
-    partial = done.missing or done.left_out
-    code = ExitCode.PARTIAL if partial else ExitCode.SUCCEEDED
+    code = ExitCode.SUCCEEDED if done.whole else ExitCode.PARTIAL
     return Answer(recovery_value(done), show, code)

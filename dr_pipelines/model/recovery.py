@@ -218,3 +218,8 @@ class Recovery:
             for finding in self.findings
             if not finding.unreported and not OWNER.fullmatch(finding.part)
         )
+
+    @property
+    def whole(self) -> bool:
+        """True if every record and every part that can be looked at is as it was."""
+        return not self.missing and not self.left_out

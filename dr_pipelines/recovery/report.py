@@ -11,6 +11,10 @@ from dr_pipelines.model.recovery import Phase, Plan, Recovery
 from dr_pipelines.planning.recovery import least_first
 from dr_pipelines.planning.serving import way_back
 
+BESIDES = (
+    "the rows, by COPY; privileges that defaults granted to others are revoked; progress is "
+    "recorded in a comment on the key's index"
+)
 SHOWN = 10
 """Records known to be refused that a plan names; of the others it says how many."""
 
@@ -58,6 +62,11 @@ def membership_lines(plan: Plan) -> list[str]:
     return [f"granted: {to} becomes a member of role {role}" for role, to in granted]
 
 
+def unlisted(definitions: Definitions) -> str | None:
+    """Statements that will be executed beside those listed; None where none are listed."""
+    return BESIDES if definitions.statements else None
+
+
 def refusal_lines(plan: Plan) -> list[str]:
     """Why it would not be carried out; code that needs consent is shown with the statements."""
     return [f"refused: {refusal.message}" for refusal in plan.refusals if refusal.about != "code"]
@@ -77,9 +86,10 @@ def plan_value(plan: Plan) -> dict[str, Any]:
 
 def _definitions_value(definitions: Definitions | None) -> dict[str, Any]:
     if definitions is None:
-        return {"statements": [], "code": [], "memberships": [], "unread": None}
+        return {"statements": [], "not_listed": None, "code": [], "memberships": [], "unread": None}
     return {
         "statements": [asdict(statement) for statement in definitions.statements],
+        "not_listed": unlisted(definitions),
         "code": [asdict(call) for call in definitions.code],
         "memberships": [{"role": role, "member": to} for role, to in definitions.memberships],
         "unread": definitions.unread,

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +12,11 @@ from assets.resources import policies_path
 from assets.tracked import unique_labels
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call, Definitions, Statement
+from dr_pipelines.model.parts import PartFinding
+from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.project.policy_file import InvalidPolicy
 from dr_pipelines.protocols import Definer
+from dr_pipelines.recovery.run import run_recovery
 from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from tests.assets.location import STORE_ONLY, Location, failure_of
@@ -118,7 +123,11 @@ def test_code_without_consent_is_named_with_its_digest(
 
     assert "policy p calls public.f(integer), which is somebody's" in message
     digest = message.partition("--accept-code ")[2][:64]
-    assert ingested.run("restore", config=config(accept_code=digest)).success
+    done = ingested.run("restore", config=config(accept_code=digest))
+    assert done.success
+    messages = [entry.user_message for entry in ingested.instance.all_logs(done.run_id)]
+    assert "rights: CREATE POLICY p" in messages
+    assert any(message.startswith("not listed: the rows, by COPY;") for message in messages)
 
 
 def test_who_becomes_a_member_and_what_was_not_analysed_are_warnings(
@@ -137,6 +146,55 @@ def test_who_becomes_a_member_and_what_was_not_analysed_are_warnings(
     assert [entry.user_message for entry in logs if entry.level == logging.WARNING] == [
         "granted: guest becomes a member of role team",
         "no statements: a domain's check: not analysed",
+    ]
+
+
+def forgetting(*findings: PartFinding) -> Callable[..., Recovery]:
+    """A recovery after which the store reports parts otherwise than they were."""
+
+    def run(*plan: Any, **options: Any) -> Recovery:
+        return replace(run_recovery(*plan, **options), findings=findings)
+
+    return run
+
+
+def test_a_part_that_is_not_as_it_was_fails_the_run_which_says_that_the_restore_is_done(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding = PartFinding("replicas", 2, 1, "one copy")
+    monkeypatch.setattr("assets.restores.run_recovery", forgetting(finding))
+
+    done = ingested.run("restore", config=config(into="notes@trial"))
+
+    assert not done.success
+    message = failure_of(done)
+    assert "Failure: notes at " in message
+    assert "is back as notes@trial in store" in message
+    assert "beside what is served. It is done; not all is as it was: " in message
+    assert message.rstrip().endswith("not as it was: replicas was 2, is 1: one copy")
+    [failure] = [e.step_failure_data for e in done.all_events if e.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert "one copy" in str(failure.user_failure_data.metadata["findings"].value)
+    assert ingested.project.collection("notes").store().status("notes@trial").records == 3
+
+
+def test_what_nobody_can_look_at_and_another_owner_are_warnings_of_a_success(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = (
+        PartFinding("replicas", 2, None, "not reported by the engine", unreported=True),
+        PartFinding("engine.pgvector.owner", "ann", "bob", "others may change it"),
+    )
+    monkeypatch.setattr("assets.restores.run_recovery", forgetting(*findings))
+
+    done = ingested.run("restore", config=config(into="notes@trial"))
+
+    assert done.success
+    logs = ingested.instance.all_logs(done.run_id)
+    warnings = [entry.user_message for entry in logs if entry.level == logging.WARNING]
+    assert [("replicas" in line, "ann" in line) for line in warnings] == [
+        (False, True),
+        (True, False),
     ]
 
 

@@ -81,6 +81,9 @@ def test_code_is_shown_refused_and_run_with_consent(
     assert list(dict.fromkeys(steps)) == ["table", "indexes", "rights"]
     shown = place.dr("restore", "memories", "--plan")
     assert 'CREATE POLICY "p" ON' in shown.out
+    listed = " ".join(shown.out.split())
+    assert f"-- not listed: {plan.json['not_listed']}" in listed
+    assert all(" ".join(s["sql"].split()) in listed for s in plan.json["statements"])
     assert f"--accept-code {plan.json['code_digest']}" in shown.out
     assert _tables(native) == []
 
