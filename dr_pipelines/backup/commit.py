@@ -149,7 +149,7 @@ class Comparison:
             indeterminate=tuple(sorted(moving & seen)),
             equal=not moving & seen and not stale and observed.agrees_with(grown.digests),
             counts=grown.counts,
-            size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in delta),
+            size_bytes=sum(ref.stored_bytes for ref in delta),
             began=self.began,
             reconfigured=self.reconfigured(),
             fitness=self.fitness,

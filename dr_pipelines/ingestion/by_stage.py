@@ -274,7 +274,7 @@ def _embedded(day: Day, read: DocumentsRead, made: Sequence[SegmentRef]) -> DayD
         day.name,
         Outcome.MADE if read.fresh else Outcome.AGAIN,
         rows=sum(ref.rows for ref in made),
-        size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in made),
+        size_bytes=sum(ref.stored_bytes for ref in made),
         records=sum(ref.records for ref in made),
         quarantined=day.quarantined,
     )
@@ -299,7 +299,7 @@ def _committed(commit: DayCommit, head: Head) -> DayDone:
         commit.day.name,
         Outcome.AGAIN if commit.again else Outcome.MADE,
         rows=sum(ref.rows for ref in commit.segments),
-        size_bytes=sum(ref.size_bytes + ref.index.size_bytes for ref in commit.segments),
+        size_bytes=sum(ref.stored_bytes for ref in commit.segments),
         records=now.records,
         quarantined=now.quarantined,
         empty=commit.empty,

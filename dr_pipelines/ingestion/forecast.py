@@ -143,7 +143,7 @@ def _bytes_each(
     segments = history.segments(manifest) if manifest else ()
     records = sum(ref.records for ref in segments)
     if records:
-        return sum(ref.size_bytes + ref.index.size_bytes for ref in segments) / records, True
+        return sum(ref.stored_bytes for ref in segments) / records, True
     vectors = sum(v.dimension for v in lineage.spec.vectors) * FLOAT_BYTES
     return vectors + sample.text_bytes / max(sample.records, 1), False
 

@@ -107,8 +107,9 @@ LINEAGE_FIELDS = [
 
 
 def segment_schema(spec: CollectionSpec) -> pa.Schema:
-    """A segment: document rows (`chunk_index` -1, no id) and record rows, sorted bytewise by
-    `document_id`, then version, edit, generation, chunk_index."""
+    """A segment in memory: document rows (`chunk_index` -1, no id, no vectors) and record rows,
+    sorted bytewise by `document_id`, then version, edit, generation, chunk_index. It is stored in
+    two, `narrow_schema` and `vector_schema`."""
     return pa.schema(
         [
             pa.field("document_id", pa.string(), nullable=False),
@@ -127,12 +128,21 @@ def segment_schema(spec: CollectionSpec) -> pa.Schema:
     )
 
 
+def narrow_schema(spec: CollectionSpec) -> pa.Schema:
+    """The rows of a segment as they are stored: without their vectors."""
+    return _without(segment_schema(spec), {v.name for v in spec.vectors})
+
+
+def vector_schema(spec: CollectionSpec) -> pa.Schema:
+    """The vectors of a segment as they are stored, a row for each of its records."""
+    return pa.schema(vector_fields(spec))
+
+
 def chunk_schema(spec: CollectionSpec) -> pa.Schema:
     """A chunks checkpoint: a segment before its vectors, plus `prefix`, what the embedder reads
     before the text (title, overlap) and the store does not keep."""
-    vectors = {v.name for v in spec.vectors} | {"vector_digest"}
-    fields = [f for f in segment_schema(spec) if f.name not in vectors]
-    return pa.schema([*fields, pa.field("prefix", pa.string())])
+    rows = _without(narrow_schema(spec), {"vector_digest"})
+    return rows.append(pa.field("prefix", pa.string()))
 
 
 def index_schema(spec: CollectionSpec) -> pa.Schema:
@@ -143,6 +153,10 @@ def index_schema(spec: CollectionSpec) -> pa.Schema:
     names += [tenant.name] if tenant else []
     full = segment_schema(spec)
     return pa.schema([full.field(n) for n in names])
+
+
+def _without(schema: pa.Schema, names: set[str]) -> pa.Schema:
+    return pa.schema([f for f in schema if f.name not in names])
 
 
 CHANGE_SCHEMA = pa.schema(

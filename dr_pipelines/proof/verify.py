@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from dr_pipelines.errors import Damaged, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.record import index_schema
+from dr_pipelines.model.record import index_schema, narrow_schema
 from dr_pipelines.model.recovery_point import (
     CheckpointRef,
     LogEntry,
@@ -35,6 +35,7 @@ from dr_pipelines.repository.history import History
 from dr_pipelines.repository.prefetch import map_concurrently
 from dr_pipelines.repository.reachability import attached, reachable
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segment_vectors import read_vectors
 from dr_pipelines.repository.segments import (
     read_chunks,
     read_index,
@@ -238,9 +239,12 @@ def check_rows(repository: Repository, ref: ObjectRef, spec: CollectionSpec) -> 
 
 
 def _check_segment(repository: Repository, ref: SegmentRef, spec: CollectionSpec) -> None:
-    rows = read_segment(repository, ref, spec=spec)
+    rows = read_segment(repository, ref, spec=spec, columns=narrow_schema(spec).names)
     records = records_only(rows)
     _require(ref.key, records["content_digest"], digest.content_digests(records, spec))
+    vectors = read_vectors(repository, ref, spec=spec)
+    for field, column in zip(vectors.schema, vectors.columns, strict=True):
+        records = records.append_column(field, column)
     _require(ref.key, records["vector_digest"], digest.vector_digests(records, spec))
     if row_digests(rows) != ref.digests:
         raise Damaged(f"{ref.key}: its rows do not add up to the digests in the manifest")

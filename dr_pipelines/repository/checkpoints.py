@@ -20,7 +20,7 @@ from dr_pipelines.model.record import (
     Presence,
     chunk_schema,
     index_schema,
-    segment_schema,
+    narrow_schema,
 )
 from dr_pipelines.model.recovery_point import (
     MAX_OBJECT_BYTES,
@@ -38,7 +38,14 @@ from dr_pipelines.repository.codec import (
 )
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import records_only, row_digests, write_segment
+from dr_pipelines.repository.segment_vectors import LABEL, adopted_vectors, index_key
+from dr_pipelines.repository.segments import (
+    count_records,
+    read_records,
+    records_only,
+    row_digests,
+    write_segment,
+)
 
 Stage = Literal["documents", "chunks", "embeddings"]
 
@@ -167,16 +174,15 @@ def find_embeddings(
     for ref, labels, data in _listed(history, "embeddings", day, skip=claimed):
         if labels.get("provenance") != provenance:
             continue
-        rows = _decode_or_none(data, segment_schema(spec), what=ref.key)
-        if rows is None or not _content_holds(rows, spec) or not _vectors_hold(rows, spec):
+        rows = _decode_or_none(data, narrow_schema(spec), what=ref.key)
+        if rows is None or not _content_holds(rows, spec):
             continue
-        index = _adopted_index(history.repository, ref, rows, spec)
+        segment = _adopted(history.repository, ref, rows, spec, labels=labels, day=day)
         generation = pc.max(rows["generation"]).as_py()
         piece = labels.get("input", "")
         if generation <= newer_than:
             continue
-        if index and (piece not in newest or newest[piece][0] < generation):
-            segment = _segment_ref(ref, index, rows, labels, day=day)
+        if segment and (piece not in newest or newest[piece][0] < generation):
             newest[piece] = (generation, Embedded(segment, _seconds(labels)))
     return {piece: embedded for piece, (_, embedded) in newest.items()}
 
@@ -250,7 +256,7 @@ def _listed(
 ) -> Iterator[tuple[ObjectRef, dict[str, str], bytes]]:
     blobs = history.repository.blobs
     for key in blobs.keys(f"{history.collection}/checkpoints/{stage}/{day}/"):
-        if key.endswith(".index.parquet") or key in skip:
+        if not key.endswith(".parquet") or key.endswith(".index.parquet") or key in skip:
             continue
         try:
             data = blobs.read(key, (0, MAX_OBJECT_BYTES + 1))
@@ -294,16 +300,29 @@ def _without_records(rows: pa.Table) -> int:
     return pc.sum(pc.and_(present, pc.equal(rows["chunk_count"], 0))).as_py() or 0
 
 
-def _segment_ref(
-    ref: ObjectRef, index: ObjectRef, rows: pa.Table, labels: dict[str, str], *, day: str
-) -> SegmentRef:
-    return SegmentRef(
+def _adopted(
+    repository: Repository,
+    ref: ObjectRef,
+    rows: pa.Table,
+    spec: CollectionSpec,
+    *,
+    labels: dict[str, str],
+    day: str,
+) -> SegmentRef | None:
+    """A segment that nothing names yet; None unless its index and its vectors are those of its
+    rows."""
+    index = _adopted_index(repository, ref, rows, spec)
+    vectors = adopted_vectors(repository, ref.key, label=labels.get(LABEL))
+    if index is None or vectors is None:
+        return None
+    segment = SegmentRef(
         **ref.model_dump(),
         index=index,
+        vectors=vectors,
         kind="replay" if labels.get("kind") == "replay" else "ingest",
         entry=0,
         rows=rows.num_rows,
-        records=records_only(rows).num_rows,
+        records=count_records(rows),
         first_document=rows["document_id"][0].as_py(),
         last_document=rows["document_id"][-1].as_py(),
         partition=day,
@@ -312,12 +331,13 @@ def _segment_ref(
         input=labels.get("input"),
         digests=row_digests(rows),
     )
+    return segment if _vectors_hold(repository, segment, spec) else None
 
 
 def _adopted_index(
     repository: Repository, ref: ObjectRef, rows: pa.Table, spec: CollectionSpec
 ) -> ObjectRef | None:
-    key = ref.key.removesuffix(".parquet") + ".index.parquet"
+    key = index_key(ref.key)
     try:
         data = repository.blobs.read(key, (0, MAX_OBJECT_BYTES + 1))
     except NotFound:
@@ -335,8 +355,12 @@ def _content_holds(rows: pa.Table, spec: CollectionSpec) -> bool:
     )
 
 
-def _vectors_hold(rows: pa.Table, spec: CollectionSpec) -> bool:
-    records = records_only(rows)
+def _vectors_hold(repository: Repository, segment: SegmentRef, spec: CollectionSpec) -> bool:
+    names = ["id", "vector_digest", *(vector.name for vector in spec.vectors)]
+    try:
+        records = read_records(repository, segment, spec=spec, columns=names)
+    except Damaged:
+        return False
     return bool(
         records["vector_digest"].combine_chunks().equals(digest.vector_digests(records, spec))
     )

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.recovery_point import MAX_OBJECT_BYTES
 from dr_pipelines.repository.json_codec import first_line
+from dr_pipelines.repository.same_bits import same_table
 
 MAX_DECODED_BYTES = 1 << 31
 """Of a table in memory, by what an object says of itself before it is decoded."""
@@ -52,7 +53,7 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
         store_schema=True,
     )
     data = memoryview(sink.getvalue())
-    if not _same(parse(data), table):
+    if not same_table(parse(data), table):
         raise Damaged("a table read back from its own encoding differs: nothing was written")
     return _sealed(bytes(data)) if metadata else data
 
@@ -184,58 +185,6 @@ def parse(data: bytes | memoryview, columns: list[str] | None = None) -> pa.Tabl
     file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
     table = file.read(columns=columns, use_threads=len(data) > THREADED_BYTES)
     return table if columns is None else table.select(columns)
-
-
-def _same(decoded: pa.Table, table: pa.Table) -> bool:
-    if not decoded.schema.remove_metadata().equals(table.schema.remove_metadata()):
-        return False
-    pairs = zip(decoded.columns, table.columns, strict=True)
-    return all(_equal(a, b) for a, b in pairs)
-
-
-def _equal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> bool:
-    """Equality of values; of bits where they are floating: NaN equals nothing, 0.0 equals −0.0."""
-    if _is_nested(a.type):
-        return _equal_nested(_whole(a), _whole(b))
-    return bool(_bits(a).equals(_bits(b)))
-
-
-def _equal_nested(a: pa.Array, b: pa.Array) -> bool:
-    if not a.is_valid().equals(b.is_valid()):
-        return False
-    if pa.types.is_struct(a.type):
-        names = [a.type.field(place).name for place in range(a.type.num_fields)]
-        return all(_equal_nested(pc.struct_field(a, n), pc.struct_field(b, n)) for n in names)
-    if pa.types.is_list(a.type):
-        lengths = (pc.list_value_length(a), pc.list_value_length(b))
-        return lengths[0].equals(lengths[1]) and _equal_nested(a.flatten(), b.flatten())
-    return bool(_bits(pa.chunked_array([a])).equals(_bits(pa.chunked_array([b]))))
-
-
-def _is_nested(kind: pa.DataType) -> bool:
-    """True if vectors lie deeper than in a plain list: a sparse one, or several."""
-    return bool(
-        pa.types.is_struct(kind)
-        or (pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type))
-    )
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type
-    if pa.types.is_fixed_size_list(kind):
-        words = pa.list_(_word(kind.value_type), kind.list_size)
-    else:
-        words = _word(kind)
-    chunks = [chunk.view(words) for chunk in column.chunks] if words != kind else column.chunks
-    return pa.chunked_array(chunks, words)
-
-
-def _word(kind: pa.DataType) -> pa.DataType:
-    return {pa.float32(): pa.int32(), pa.float64(): pa.int64()}.get(kind, kind)
 
 
 def _leaves(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:

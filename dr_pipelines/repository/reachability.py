@@ -83,11 +83,11 @@ def named_object(entry: LogEntry, key: str) -> ObjectRef:
 
 
 def _with_parts(refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
-    """References, with the index of each segment."""
+    """References, with the index and the vectors of each segment."""
     for ref in refs:
         yield ref
         if isinstance(ref, SegmentRef):
-            yield ref.index
+            yield from ref.companions
 
 
 def _read_list(repository: Repository, ref: ObjectRef) -> tuple[ObjectRef, ...]:

@@ -20,7 +20,7 @@ from dr_pipelines.repository import digest
 from dr_pipelines.repository.segments import (
     BASE_BYTES,
     BASE_ROWS,
-    read_segment,
+    read_records,
     rows_within,
 )
 from dr_pipelines.repository.state import State
@@ -43,8 +43,10 @@ def newest_rows(state: State, *, documents: pa.Array | None = None) -> Iterator[
         numbers = state.rows_of(number, documents=documents)
         if len(numbers) == 0:
             continue
-        rows = read_segment(state.repository, ref, spec=state.spec, columns=schema.names)
-        pending = pa.concat_tables([pending, take_rows(rows, numbers).cast(schema)])
+        rows = read_records(
+            state.repository, ref, spec=state.spec, columns=schema.names, numbers=numbers
+        )
+        pending = pa.concat_tables([pending, rows.cast(schema)])
         if pending.num_rows >= ENOUGH_ROWS or pending.nbytes >= WRITE_BYTES:
             yield from _whole_documents(pending)
             pending = schema.empty_table()

@@ -12,7 +12,9 @@ from dr_pipelines.model.record import (
     DOCUMENT_ROW,
     chunk_schema,
     index_schema,
+    narrow_schema,
     segment_schema,
+    vector_schema,
 )
 from dr_pipelines.model.recovery_point import (
     Digests,
@@ -23,7 +25,14 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import decode_table, encode_table, require_schema
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.take_rows import Numbers, in_order, take_rows
+from dr_pipelines.repository.segment_vectors import (
+    LABEL,
+    index_key,
+    label_of,
+    read_vectors,
+    write_vectors,
+)
+from dr_pipelines.repository.take_rows import Numbers, in_order, spread, take_rows
 
 BASE_ROWS = 8_192
 """Rows of a base segment: about 16 MiB with 384 dimensions and short texts. With twice as many a
@@ -101,21 +110,26 @@ def write_segment(
     input_sha256: str | None = None,
     key: str | None = None,
 ) -> SegmentRef:
-    """Store sorted rows in `segment_schema(spec)` and their index.
+    """Store sorted rows in `segment_schema(spec)`, their vectors and their index.
 
     `key` is a fresh name (default: under segments/); `entry` is the log number that will introduce
-    the segment, set again by the committer. The index is written first: a segment whose index is
-    missing is never referred to.
+    the segment, set again by the committer. The index and the vectors are written first: a segment
+    that lacks one of them is never referred to.
     """
     require_schema(rows, segment_schema(spec), what="segment")
     key = key or f"{collection}/segments/{repository.new_name()}.parquet"
-    index = rows.select(index_schema(spec).names)
-    index_ref = repository.put(key.removesuffix(".parquet") + ".index.parquet", encode_table(index))
-    ref = repository.put(key, encode_table(rows, metadata=metadata))
+    narrow = rows.select(narrow_schema(spec).names)
+    index = narrow.select(index_schema(spec).names)
+    index_ref = repository.put(index_key(key), encode_table(index))
+    records, _ = _records_of(rows, vector_schema(spec).names)
+    vectors = write_vectors(repository, key, records)
+    labels = metadata and {**metadata, LABEL: label_of(vectors)}
+    ref = repository.put(key, encode_table(narrow, metadata=labels))
     documents = rows["document_id"]
     return SegmentRef(
         **ref.model_dump(),
         index=index_ref,
+        vectors=vectors,
         kind=kind,
         entry=entry,
         rows=rows.num_rows,
@@ -137,9 +151,60 @@ def read_segment(
     spec: CollectionSpec,
     columns: list[str] | None = None,
 ) -> pa.Table:
-    """The rows of a segment, proven to be the bytes that were written; raises `Damaged`."""
-    data = repository.fetch(ref)
-    table = decode_table(data, segment_schema(spec), what=ref.key, columns=columns, rows=ref.rows)
+    """The rows of a segment, or these columns of them, proven to be the bytes that were written;
+    vectors are only fetched where columns of theirs are wanted. Raises `Damaged`."""
+    wanted = segment_schema(spec).names if columns is None else columns
+    names = [name for name in wanted if name in vector_schema(spec).names]
+    if not names:
+        return _read_narrow(repository, ref, spec=spec, columns=wanted)
+    others = [name for name in wanted if name not in names]
+    narrow = _read_narrow(repository, ref, spec=spec, columns=_with_place(others))
+    is_record = pc.not_equal(narrow["chunk_index"], DOCUMENT_ROW).to_numpy()
+    vectors = read_vectors(repository, ref, spec=spec, columns=names)
+    for name in names:
+        narrow = narrow.append_column(vectors.schema.field(name), spread(vectors[name], is_record))
+    return narrow.select(wanted)
+
+
+def read_records(
+    repository: Repository,
+    ref: SegmentRef,
+    *,
+    spec: CollectionSpec,
+    columns: list[str],
+    numbers: Numbers | None = None,
+) -> pa.Table:
+    """The records of a segment, or those with these row numbers, as `read_segment` reads them, but
+    vectors that are wanted whole and in order are not copied."""
+    names = [name for name in columns if name in vector_schema(spec).names]
+    others = [name for name in columns if name not in names]
+    narrow = _read_narrow(repository, ref, spec=spec, columns=_with_place(others))
+    is_record = pc.not_equal(narrow["chunk_index"], DOCUMENT_ROW).to_numpy()
+    numbers = np.flatnonzero(is_record) if numbers is None else numbers
+    records = take_rows(narrow, numbers)
+    if names:
+        places = np.cumsum(is_record, dtype=np.int64)[numbers] - 1
+        vectors = read_vectors(repository, ref, spec=spec, columns=names)
+        vectors = vectors if _is_all(places, ref.records) else take_rows(vectors, places)
+        for field, column in zip(vectors.schema, vectors.columns, strict=True):
+            records = records.append_column(field, column)
+    return records.select(columns)
+
+
+def _with_place(columns: list[str]) -> list[str]:
+    """Columns, and the one that tells document rows from records."""
+    return columns if "chunk_index" in columns else [*columns, "chunk_index"]
+
+
+def _is_all(places: Numbers, count: int) -> bool:
+    return len(places) == count and bool((places == np.arange(count)).all())
+
+
+def _read_narrow(
+    repository: Repository, ref: SegmentRef, *, spec: CollectionSpec, columns: list[str]
+) -> pa.Table:
+    data, schema = repository.fetch(ref), narrow_schema(spec)
+    table = decode_table(data, schema, what=ref.key, columns=columns, rows=ref.rows)
     return _expect_rows(table, ref)
 
 

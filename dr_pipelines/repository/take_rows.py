@@ -27,25 +27,44 @@ def in_order(rows: pa.Table, names: Sequence[str]) -> pa.Table:
     return rows if (np.diff(order) == 1).all() else take_rows(rows, order)
 
 
+def spread(values: pa.ChunkedArray, filled: npt.NDArray[np.bool_]) -> pa.Array:
+    """Values in the places that are `filled`, in order, and nulls in the others."""
+    whole = _one_chunk(values)
+    places = np.cumsum(filled, dtype=np.int64) - 1
+    if pa.types.is_fixed_size_list(whole.type):
+        vectors = _vectors(pa.chunked_array([whole]), places, only=filled)
+        if vectors is not None:
+            return vectors
+    return whole.take(pa.array(places, mask=~filled))
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def _gathered(column: pa.ChunkedArray, numbers: Numbers) -> pa.Array:
     lacking = column.null_count or column.num_chunks > 1  # combining chunks copies
     if pa.types.is_fixed_size_list(column.type) and lacking:
         vectors = _vectors(column, numbers)
         if vectors is not None:
             return vectors
-    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    whole = _one_chunk(column)
     return whole.take(pa.array(numbers))
 
 
-def _vectors(column: pa.ChunkedArray, numbers: Numbers) -> pa.Array | None:
-    """Vectors and nulls, copied as rows of a matrix; None where that cannot be done exactly."""
+def _vectors(
+    column: pa.ChunkedArray, numbers: Numbers, *, only: npt.NDArray[np.bool_] | None = None
+) -> pa.Array | None:
+    """Vectors and nulls, copied as rows of a matrix, nulls but in `only` some places; None where
+    that cannot be done exactly."""
     width, kind = column.type.list_size, np.dtype(column.type.value_type.to_pandas_dtype())
     memory = pa.allocate_buffer(len(numbers) * width * kind.itemsize)
     matrix = np.frombuffer(memory, kind).reshape(len(numbers), width)
     filled, begin = np.zeros(len(numbers), np.bool_), 0
     for chunk in column.chunks:
         end = begin + len(chunk)
-        places = np.flatnonzero((numbers >= begin) & (numbers < end))
+        within = (numbers >= begin) & (numbers < end)
+        places = np.flatnonzero(within if only is None else within & only)
         if not _copied(chunk, numbers[places] - begin, matrix, places, filled):
             return None
         begin = end

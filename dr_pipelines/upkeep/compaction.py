@@ -143,7 +143,7 @@ def _bounds(versions: DistinctVersions) -> Iterator[str]:
 def _window_rows(refs: Sequence[SegmentRef]) -> int:
     """Rows of a segment, going by what rows take as they are stored."""
     rows = sum(ref.rows for ref in refs)
-    size = sum(ref.size_bytes for ref in refs)
+    size = sum(ref.stored_bytes for ref in refs)
     return max(1, min(BASE_ROWS, BASE_BYTES * rows // max(1, size)))
 
 

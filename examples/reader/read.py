@@ -21,13 +21,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
 Json = dict[str, Any]
-ENTRY_BYTES, JSON_BYTES, OBJECT_BYTES = 1 << 16, 1 << 26, 1 << 30
+ENTRY_BYTES = 1 << 16
+LIMIT_BYTES = {"json": 1 << 26, "parquet": 1 << 30, "arrow": 1 << 28}
 GAP = 64  # numbers beyond the head where no entry may be
 NULL, NAN, NAN64 = bytes.fromhex("0100c07f"), bytes.fromhex("0000c07f"), 0x7FF8 << 48
 NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]{1,255}")  # in a key
+LABELS = ("content", "vectors", "documents")  # of digests
 CHANGING = ("features", "excluded", "erased")  # in a manifest: with them the state is another one
 INT32, INT64, FLOAT, STRING = pa.int32(), pa.int64(), pa.float32(), pa.string()
 TIME, HASH, STRINGS = pa.timestamp("us", "UTC"), pa.binary(32), pa.list_(STRING)
@@ -67,8 +70,7 @@ def sealed(root: Path, key: str) -> tuple[Json, str]:
     value = json.loads(data.decode())
     demand(canonical(value) == data, f"{key}: not canonical JSON")
     rest = canonical({name: member for name, member in value.items() if name != "checksum"})
-    fits = value["checksum"] == hashlib.sha256(rest).hexdigest()
-    demand(fits, f"{key}: its checksum does not fit")
+    demand(value["checksum"] == hashlib.sha256(rest).hexdigest(), f"{key}: checksum does not fit")
     require_known(value, key)
     return value, hashlib.sha256(data).hexdigest()
 
@@ -85,25 +87,26 @@ def fetch(root: Path, reference: Json, encoding: str = "json") -> bytes:
     """Return the object that `reference` names; `encoding` is that of its place."""
     key, size_bytes = reference["key"], reference["size_bytes"]
     demand(len(key) <= 512 and all(map(NAME.fullmatch, key.split("/"))), f"not a key: {key!r}")
-    if "crypto" in reference or reference.get("encoding", encoding) != encoding:
+    known = (encoding, f"{encoding}+zstd")[: 1 + (encoding == "arrow")]
+    if "crypto" in reference or reference.get("encoding", encoding) not in known:
         raise Refused(f"{key}: its encoding or encryption is not known")
-    limit_bytes = JSON_BYTES if encoding == "json" else OBJECT_BYTES
-    fits = (root / key).is_file() and (root / key).stat().st_size == size_bytes <= limit_bytes
+    path = root / key
+    fits = path.is_file() and path.stat().st_size == size_bytes <= LIMIT_BYTES[encoding]
     demand(fits, f"{key}: missing, not of {size_bytes} bytes, or over the limit")
-    data: bytes = (root / key).read_bytes()
-    fits = hashlib.sha256(data).hexdigest() == reference["sha256"]
-    demand(fits, f"{key}: not the SHA-256 of its reference")
+    data: bytes = path.read_bytes()
+    demand(hashlib.sha256(data).hexdigest() == reference["sha256"], f"{key}: another SHA-256")
     return data
 
 
-def table(root: Path, reference: Json, schema: pa.Schema) -> Any:
-    """Return the rows of a Parquet object with exactly these columns; times as microseconds."""
-    file = pq.ParquetFile(pa.BufferReader(fetch(root, reference, "parquet")))
-    columns = file.schema_arrow
-    fits = (columns.names, columns.types) == (schema.names, schema.types)
+def table(root: Path, reference: Json, schema: pa.Schema, encoding: str = "parquet") -> Any:
+    """Return the rows of an object with exactly these columns; times as microseconds."""
+    data = pa.BufferReader(fetch(root, reference, encoding))
+    rows = (ipc.open_file(data).read_all if encoding == "arrow" else pq.ParquetFile(data).read)()
+    fits = (rows.schema.names, rows.schema.types) == (schema.names, schema.types)
     demand(fits, f"{reference['key']}: columns are not the specification's")
-    exact = [field.with_type(INT64) if field.type == TIME else field for field in columns]
-    return file.read().cast(pa.schema(exact)).to_pylist()
+    rows.validate(full=True)
+    exact = [field.with_type(INT64) if field.type == TIME else field for field in rows.schema]
+    return rows.cast(pa.schema(exact)).to_pylist()
 
 
 def read_entry(root: Path, collection: str, *, at: int | None) -> Json:
@@ -133,14 +136,14 @@ def read_manifest(root: Path, entry: Json) -> tuple[Json, list[Json]]:
     return manifest, [*itertools.chain(*pages), *manifest["segments"]]
 
 
-def components(values: list[float | None]) -> bytes:
-    """Return float32 bits: one NaN for all, another for null."""
-    return b"".join(NULL if x is None else NAN if x != x else struct.pack("<f", x) for x in values)
-
-
 def words(values: list[int]) -> bytes:
     """Return little-endian 64-bit words."""
     return struct.pack(f"<{len(values)}Q", *values)
+
+
+def components(values: list[float | None]) -> bytes:
+    """Return float32 bits: one NaN for all, another for null."""
+    return b"".join(NULL if x is None else NAN if x != x else struct.pack("<f", x) for x in values)
 
 
 ENCODERS: dict[str, Callable[[Any], tuple[bytes, int, bytes]]] = {  # type byte, word, payload
@@ -193,25 +196,30 @@ def vector_column(vector: Json) -> tuple[str, pa.DataType]:
     return f"vector{'s' * several}[{vector['dimension']}]", pa.list_(dense) if several else dense
 
 
-def layout(spec: Json) -> tuple[pa.Schema, dict[str, Callable[[Json], bytes]]]:
-    """Return a segment's columns under a specification, and what hashes its rows, by label."""
+def layout(spec: Json) -> tuple[pa.Schema, pa.Schema, dict[str, Callable[[Json], bytes]]]:
+    """Return columns of rows and of vectors under a specification, and what hashes, by label."""
     fields = {field["name"]: FIELDS[field["type"]] for field in spec["fields"]}
     vectors = {vector["name"]: vector_column(vector) for vector in spec["vectors"]}
     texts = {"text": STRING, "uri": STRING, **fields, "extra": STRING}
-    types = {name: type_ for name, (_, type_) in vectors.items()}
     kinds = {name: KINDS[type_] for name, type_ in {**KEY, **texts}.items()}
     kinds |= {name: kind for name, (kind, _) in vectors.items()}
-    schema = pa.schema({**KEY, **texts, **types, **LAST})
+    rows = pa.schema({**KEY, **texts, **LAST})
+    beside = pa.schema({name: type_ for name, (_, type_) in vectors.items()})
     labels = {"content": ["id", "document_id", "chunk_index", *texts], "vectors": ["id", *vectors]}
     labels["documents"] = ["document_id", "epoch", "position", "ordinal", "edit", *DOCUMENT]
-    return schema, {label: hasher(label, names, kinds) for label, names in labels.items()}
+    return rows, beside, {label: hasher(label, names, kinds) for label, names in labels.items()}
 
 
 def read_versions(root: Path, segment: Json, spec: Json) -> list[Version]:
     """Return all versions in a segment, its digests recomputed from values."""
-    schema, hashers = layout(spec)
+    schema, beside, hashers = layout(spec)
     fetch(root, segment["index"], "parquet")
     what, rows, versions = segment["key"], table(root, segment, schema), []
+    objects = segment.get("vectors", [])
+    vectors = [row for one in objects for row in table(root, one, beside, "arrow")]
+    places = [place for place, row in enumerate(rows) if row["chunk_index"] != -1]
+    for place, vector in zip(places if beside.names else [], vectors, strict=True):
+        rows[place] |= vector
     starts = [place for place, row in enumerate(rows) if row["chunk_index"] == -1]
     demand(not rows or starts[:1] == [0], f"{what}: begins with a record")
     for start, stop in itertools.pairwise([*starts, len(rows)]):
@@ -220,14 +228,11 @@ def read_versions(root: Path, segment: Json, spec: Json) -> list[Version]:
         whole = document["chunk_count"] == len(records)
         whole &= all(row[name] == document[name] for row in records for name in names)
         demand(whole, f"{what}: {document['document_id']!r} is not whole")
-        hashes = {label: list(map(hashers[label], records)) for label in ("content", "vectors")}
+        hashes = {label: list(map(hashers[label], records)) for label in LABELS[:2]}
         stored = [(row["content_digest"], row["vector_digest"]) for row in records]
-        proven = stored == list(zip(*hashes.values(), strict=True))
-        demand(proven, f"{what}: digests in rows do not fit")
+        demand(stored == list(zip(*hashes.values(), strict=True)), f"{what}: digests do not fit")
         hashes["documents"] = [hashers["documents"](document)]
-        sequence = document["sequence"]
-        order = [document[name] for name in ORDER if name != "sequence"]
-        order.append(segment["entry"] if sequence is None else sequence)
+        order = [segment["entry"] if document[name] is None else document[name] for name in ORDER]
         versions.append(Version(tuple(order), document, records, hashes))
     demand(digests(versions) == segment["digests"], f"{what}: its digests do not fit")
     return versions
@@ -235,11 +240,8 @@ def read_versions(root: Path, segment: Json, spec: Json) -> list[Version]:
 
 def digests(versions: list[Version]) -> Json:
     """Return the sums of the hashes of `versions`."""
-    sums = {}
-    for label in ("content", "vectors", "documents"):
-        number = sum(int.from_bytes(one) for version in versions for one in version.hashes[label])
-        sums[label] = f"{number % (1 << 256):064x}"
-    return sums
+    hashes = {n: [h for one in versions for h in one.hashes[n]] for n in LABELS}
+    return {n: f"{sum(map(int.from_bytes, h)) % (1 << 256):064x}" for n, h in hashes.items()}
 
 
 def fold(root: Path, segments: list[Json], spec: Json, cut: Json | None = None) -> list[Version]:
@@ -270,7 +272,7 @@ def restore(root: Path, collection: str, at: int | None, position: int | None) -
     fits = sums == manifest["digests"] and counts.items() <= manifest["counts"].items()
     demand(bool(cut) or fits, "manifest: its digests or counts do not fit")
     rows.sort(key=lambda row: row["id"].encode())
-    return pa.Table.from_pylist(rows, layout(manifest["spec"])[0])
+    return pa.Table.from_pylist(rows, pa.unify_schemas(layout(manifest["spec"])[:2]))
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from tests.campaigns.results import CAMPAIGN
 
 CRASHED = 77
 FAILED = 78
-STAGED = ("documents", "chunks", "embeddings", "embeddings index", "canaries")
+STAGED = ("documents", "chunks", "embeddings", "embeddings index", "embeddings vectors", "canaries")
 CHANGING = ("create", "write", "build_index", "promote", "drop")
 DAYS = (START.date(), (START + timedelta(days=1)).date())
 
@@ -108,10 +108,11 @@ class Sites:
 
 def kind_of(key: str) -> str:
     """The kind of an object, by its name."""
-    index = " index" if key.endswith(".index.parquet") else ""
+    beside = " index" if key.endswith(".index.parquet") else ""
+    beside = " vectors" if key.endswith(".arrow") else beside
     parts = key.split("/")
     name = parts[2] if len(parts) > 2 and parts[1] == "checkpoints" else "".join(parts[1:2])
-    return re.sub(r"\d+", "", name) + index
+    return re.sub(r"\d+", "", name) + beside
 
 
 def open_world(directory: Path) -> World:

@@ -16,7 +16,7 @@ import pytest
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Damaged, DrError
 from dr_pipelines.model.details import CompactDetail, RefusalEvidence
-from dr_pipelines.model.record import index_schema, store_schema
+from dr_pipelines.model.record import index_schema, narrow_schema, store_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import Body, ObjectRef, RecoveryPoint
 from dr_pipelines.proof.verify import verify
@@ -55,10 +55,12 @@ KINDS = (
     "page",
     "segment",
     "segment index",
+    "segment vectors",
     "documents",
     "chunks",
     "embeddings",
     "embeddings index",
+    "embeddings vectors",
     "evidence",
 )
 FLIPS = CAMPAIGN.pick(short=110, long=1_000)
@@ -101,13 +103,14 @@ class Kept:
 def kind_of(key: str, data: bytes) -> str:
     if key == "repo.json":
         return "repository"
-    index = " index" if key.endswith(".index.parquet") else ""
+    beside = " index" if key.endswith(".index.parquet") else ""
+    beside = " vectors" if key.endswith(".arrow") else beside
     part = key.split("/")[1]
     if part == "manifests":
         return "page" if data.startswith(b"[") else "manifest"
     if part == "checkpoints":
-        return key.split("/")[2] + index
-    return {"segments": "segment"}.get(part, part) + index
+        return key.split("/")[2] + beside
+    return {"segments": "segment"}.get(part, part) + beside
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +180,8 @@ def _needs(process: Process) -> tuple[list[str], dict[str, tuple[str, Route]]]:
         with History(repository, point.collection).fold_point(point) as state:
             for number, ref in enumerate(state.segments):
                 used = len(state.rows_of(number))
-                read += [ref.index.key, *([ref.key] if used else [])]
+                rows = [ref.key, *(part.key for part in ref.vectors)]
+                read += [ref.index.key, *(rows if used else [])]
         needs |= dict.fromkeys(read, (at, Route.LOAD))
         chunks = [ref.key for p in point.manifest.partitions.values() for ref in p.chunks]
         needs |= dict.fromkeys(chunks, (at, Route.REPLAY))
@@ -334,7 +338,7 @@ def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
     texts = pa.array([text and text.upper() for text in rows["text"].to_pylist()])
     changed = rows.set_column(rows.column_names.index("text"), rows.schema.field("text"), texts)
     changed = with_content_digests(changed, spec)
-    segment = encode_table(changed)
+    segment = encode_table(changed.select(narrow_schema(spec).names))
     index = encode_table(changed.select(index_schema(spec).names))
     update = {"digests": row_digests(changed), "index": _rehashed(ref.index, index)}  # type: ignore[arg-type]
     claimed = _rehashed(ref, segment).model_copy(update=update)  # type: ignore[arg-type]

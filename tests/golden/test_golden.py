@@ -53,10 +53,12 @@ PLACES = {
     "manifests (page)",
     "segments",
     "segments (index)",
+    "segments (vectors)",
     "checkpoints/documents",
     "checkpoints/chunks",
     "checkpoints/embeddings",
     "checkpoints/embeddings (index)",
+    "checkpoints/embeddings (vectors)",
     "canaries",
     "evidence/native",
     "evidence/accepted-quarantine",
@@ -169,6 +171,8 @@ def place_of(key: str, data: bytes) -> str:
     kind = "/".join(names[1 : 3 if names[1] in ("checkpoints", "evidence") else 2])
     if key.endswith(".index.parquet"):
         return f"{kind} (index)"
+    if key.endswith(".arrow"):
+        return f"{kind} (vectors)"
     return f"{kind} (page)" if kind == "manifests" and data.startswith(b"[") else kind
 
 
@@ -228,6 +232,7 @@ WITHOUT_MODEL = {
     # tables
     *("segments", "segments (index)", "checkpoints/documents", "checkpoints/chunks"),
     *("checkpoints/embeddings", "checkpoints/embeddings (index)"),
+    *("segments (vectors)", "checkpoints/embeddings (vectors)"),
     # lists of references, whose fields manifests and entries have too, and of records
     *("manifests (page)", "evidence/references", "evidence/left-out"),
     # bytes of an engine
@@ -341,7 +346,9 @@ def restore_every_point(reader: ModuleType, directory: Path, collection: str) ->
         reader.restore(directory, collection, point.number, None)
 
 
-@pytest.mark.parametrize("place", ["log", "manifests", "segments", "segments (index)"])
+@pytest.mark.parametrize(
+    "place", ["log", "manifests", "segments", "segments (index)", "segments (vectors)"]
+)
 def test_the_reader_ends_with_what_is_damaged(current: Path, tmp_path: Path, place: str) -> None:
     copy = shutil.copytree(current, tmp_path / "copy")
     key, data = next(

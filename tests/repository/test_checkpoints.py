@@ -230,8 +230,9 @@ def test_no_flipped_bit_is_adopted() -> None:
         documents.key: (0, True, 1),
         chunks.key: (1, False, 1),
         segment.key: (1, True, 0),
+        segment.vectors[0].key: (1, True, 0),
     }
-    for ref in (documents, chunks, segment):
+    for ref in (documents, chunks, segment, *segment.vectors):
         for offset in range(0, ref.size_bytes, 11 if LONG else 97):
             flip_bit(home.blobs, ref.key, offset=offset, bit=offset % 8)
             assert adopted(home, documents) == expected[ref.key], (ref.key, offset)

@@ -268,7 +268,7 @@ def test_a_reference_without_anything_special_is_three_keys() -> None:
 @pytest.mark.parametrize(
     ("update", "named"),
     [
-        ({"encoding": "arrow"}, "encoding:arrow"),
+        ({"encoding": "arrow+lz4"}, "encoding:arrow+lz4"),
         ({"crypto": Sealed(scheme="aes-256-gcm", key="k1")}, "crypto:aes-256-gcm"),
     ],
 )
@@ -279,7 +279,7 @@ def test_an_object_that_only_a_newer_version_reads_is_refused_by_name(
     ref = home.put("books/segments/w/0.parquet", b"anything").model_copy(update=update)
     again = TypeAdapter(ObjectRef).validate_json(canonical_json(ref.model_dump(mode="json")))
     assert again == ref
-    with pytest.raises(Refused, match=rf"newer version that uses '{named}'"):
+    with pytest.raises(Refused, match=re.escape(f"newer version that uses {named!r}")):
         home.fetch(again)
 
 

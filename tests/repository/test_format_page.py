@@ -29,7 +29,7 @@ WORDS = {
     word
     for span in re.findall(r"`([^`]+)`|```\n(.*?)```", PAGE, re.DOTALL)
     for part in span
-    for word in re.findall(r"[\w-]+", part)
+    for word in re.findall(r"[\w-]+(?:\+\w+)?", part)
 }
 """In code."""
 DETAIL_TYPES = {

@@ -25,9 +25,12 @@ from dr_pipelines.model.recovery_point.manifest import (
     VectorStatistics,
 )
 from dr_pipelines.model.recovery_point.references import (
+    ARROW_ZSTD,
     KNOWN_ENCODINGS,
     MANIFEST,
     MAX_OBJECT_BYTES,
+    MAX_VECTOR_OBJECTS,
+    MAX_VECTORS_BYTES,
     REFERENCES,
     ZERO,
     CanariesRef,
@@ -44,10 +47,13 @@ from dr_pipelines.model.recovery_point.references import (
 )
 
 __all__ = [
+    "ARROW_ZSTD",
     "KNOWN_ENCODINGS",
     "MANIFEST",
     "MAX_OBJECTS",
     "MAX_OBJECT_BYTES",
+    "MAX_VECTORS_BYTES",
+    "MAX_VECTOR_OBJECTS",
     "REFERENCES",
     "ZERO",
     "Barrier",

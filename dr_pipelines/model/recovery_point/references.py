@@ -12,6 +12,10 @@ from dr_pipelines.model.base import Count, Day, Key, Sha256, Stored
 
 MAX_OBJECT_BYTES = 1 << 30
 """Of any object in a repository."""
+MAX_VECTORS_BYTES = 1 << 28
+"""Of an object of vectors, as it is stored and once it is decoded."""
+MAX_VECTOR_OBJECTS = 16
+"""Of a segment, more than half full each: as many as a table may have bytes in memory."""
 
 
 Encoding = Annotated[str, Constraint(pattern=r"^[a-z0-9][a-z0-9.+-]{0,63}$")]
@@ -24,7 +28,9 @@ REFERENCES = "references"
 MANIFEST = "manifest"
 """The encoding of an object that is a manifest, beside the one that a body names: whatever it
 refers to is kept, too."""
-KNOWN_ENCODINGS = frozenset({"parquet", "json", REFERENCES, MANIFEST})
+ARROW_ZSTD = "arrow+zstd"
+"""The encoding of vectors whose buffers are compressed."""
+KNOWN_ENCODINGS = frozenset({"parquet", "json", "arrow", ARROW_ZSTD, REFERENCES, MANIFEST})
 
 
 ZERO = "0" * 64
@@ -52,9 +58,10 @@ class Sealed(Stored):
 class ObjectRef(Stored):
     """An immutable object, by name and content.
 
-    `encoding` says how it is encoded where that is not what its place says (Parquet for rows, JSON
-    for what lists or states something); `sha256` and `size_bytes` are of the stored bytes. Both
-    `encoding` and `crypto` are left out of the stored form where there is nothing to say.
+    `encoding` says how it is encoded where that is not what its place says (Parquet for rows, Arrow
+    for vectors, JSON for what lists or states something); `sha256` and `size_bytes` are of the
+    stored bytes. Both `encoding` and `crypto` are left out of the stored form where there is
+    nothing to say.
     """
 
     key: Key
@@ -111,7 +118,9 @@ class PositionRange:
 
 
 class SegmentRef(ObjectRef):
-    """A segment and its index; `entry` is the log number that introduced it.
+    """A segment: its rows without their vectors, its index, and its vectors, of all its records in
+    their order; none where it has no records or no vector columns. `entry` is the log number that
+    introduced it.
 
     `input` names the piece of a chunks checkpoint that was embedded (see `piece_of`). With `until`,
     only rows from the source (edit 0) at or before that position count: a restore to the middle
@@ -119,6 +128,9 @@ class SegmentRef(ObjectRef):
     """
 
     index: ObjectRef
+    vectors: Annotated[tuple[ObjectRef, ...], Constraint(max_length=MAX_VECTOR_OBJECTS)] = (
+        Constraint(default=(), exclude_if=is_empty)
+    )
     kind: SegmentKind
     entry: Count
     rows: Count
@@ -131,6 +143,16 @@ class SegmentRef(ObjectRef):
     input: str | None = None
     digests: Digests = Digests()
     until: SourcePosition | None = None
+
+    @property
+    def companions(self) -> tuple[ObjectRef, ...]:
+        """The objects that belong to it, its own excepted."""
+        return (self.index, *self.vectors)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all its objects."""
+        return self.size_bytes + sum(ref.size_bytes for ref in self.companions)
 
 
 class CheckpointRef(ObjectRef):
