@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -115,11 +116,13 @@ class Comparison:
             return list(self.inspection.delta)
         retained = []
         for ref in self.inspection.delta:
-            rows = read_segment(self.history.repository, ref, spec=self.base.spec)
-            keep = pc.invert(pc.is_in(rows["document_id"], value_set=moving))
+            read = partial(read_segment, self.history.repository, ref, spec=self.base.spec)
+            documents = read(columns=["document_id"])["document_id"]
+            keep = pc.invert(pc.is_in(documents, value_set=moving))
             if pc.all(keep).as_py():
                 retained.append(ref)
             elif pc.any(keep).as_py():
+                rows = read()
                 retained.append(
                     write_segment(
                         self.history.repository,

@@ -89,9 +89,12 @@ def _changes(before: State, after: State, documents: list[str]) -> Iterator[Docu
 
 
 def _rows_by_document(state: State, documents: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """The records of some documents, in order of chunks."""
+    """The records of some documents, in order of chunks, with digests in the place of vectors."""
     by_document: dict[str, list[dict[str, Any]]] = {}
-    for rows in newest_rows(state, documents=pa.array(documents, pa.string())):
+    vectors = {vector.name for vector in state.spec.vectors}
+    narrow = [field for field in store_schema(state.spec) if field.name not in vectors]
+    schema = pa.schema([*narrow, pa.field("vector_digest", pa.binary(32))])
+    for rows in newest_rows(state, documents=pa.array(documents, pa.string()), schema=schema):
         for record in rows.to_pylist():
             by_document.setdefault(record["document_id"], []).append(record)
     for records in by_document.values():
@@ -118,7 +121,7 @@ def _change(
     return DocumentChange(
         id=document,
         text=_text(old) != _text(new),
-        vectors=any([r.get(v) for r in old] != [r.get(v) for r in new] for v in vectors),
+        vectors=[r["vector_digest"] for r in old] != [r["vector_digest"] for r in new],
         fields=tuple(fields),
     )
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import narrow_schema
 from dr_pipelines.model.recovery_point import (
     CheckpointRef,
     Digests,
@@ -92,7 +93,7 @@ def sums(repository: Repository, manifest: Manifest, day: str) -> tuple[int, Dig
 def _segment_digests(repository: Repository, ref: SegmentRef, spec: CollectionSpec) -> Digests:
     if ref.until is None:
         return ref.digests
-    rows = read_segment(repository, ref, spec=spec)
+    rows = read_segment(repository, ref, spec=spec, columns=narrow_schema(spec).names)
     return row_digests(rows.filter(pc.less_equal(rows["position"], ref.until.position)))
 
 

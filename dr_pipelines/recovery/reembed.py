@@ -18,7 +18,7 @@ from dr_pipelines.ingestion.canaries import require_same_model
 from dr_pipelines.ingestion.embeddings import PIECE_ROWS, adoptable, embedded_rows
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.record import chunk_schema, index_schema
+from dr_pipelines.model.record import chunk_schema, index_schema, narrow_schema
 from dr_pipelines.model.recovery_point import (
     CheckpointRef,
     ObjectRef,
@@ -99,7 +99,7 @@ def reembed(
             rows_used = state.version_rows(number)
             if len(rows_used) == 0:
                 continue
-            rows = _unchunked(repository, state.segments[number], point.manifest.spec)
+            rows = _unchunked(repository, state.segments[number], lineage, point)
             made.append(_kept_rows(lineage, rows.take(pa.array(rows_used)), point, history))
     return Reembedded(tuple(made), embedded, adopted)
 
@@ -151,8 +151,13 @@ def _unchunked_index(repository: Repository, ref: SegmentRef, spec: CollectionSp
     return index.filter(_is_unchunked(index))
 
 
-def _unchunked(repository: Repository, ref: SegmentRef, spec: CollectionSpec) -> pa.Table:
-    rows = read_segment(repository, ref, spec=spec)
+def _unchunked(
+    repository: Repository, ref: SegmentRef, lineage: Lineage, point: RecoveryPoint
+) -> pa.Table:
+    """Without the vectors where another model makes them anew: they may be lost."""
+    spec, same = point.manifest.spec, point.manifest.provenance == lineage.provenance
+    columns = None if same else narrow_schema(spec).names
+    rows = read_segment(repository, ref, spec=spec, columns=columns)
     return rows.filter(_is_unchunked(rows))
 
 

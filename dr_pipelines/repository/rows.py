@@ -33,11 +33,14 @@ rest written on its own, which costs as much as a whole table."""
 WRITE_BYTES = 2 * BASE_BYTES
 
 
-def newest_rows(state: State, *, documents: pa.Array | None = None) -> Iterator[pa.Table]:
+def newest_rows(
+    state: State, *, documents: pa.Array | None = None, schema: pa.Schema | None = None
+) -> Iterator[pa.Table]:
     """The newest records in `store_schema`, whole documents at a time, in no particular order of
     segments; a table holds about `WRITE_ROWS` rows, or `WRITE_BYTES` of long ones. With
-    `documents`, only those."""
-    schema = store_schema(state.spec)
+    `documents`, only those; with a `schema`, these columns of segments (`document_id` among them),
+    and vectors are only fetched where it has columns of theirs."""
+    schema = schema or store_schema(state.spec)
     pending = schema.empty_table()
     for number, ref in enumerate(state.segments):
         numbers = state.rows_of(number, documents=documents)

@@ -1,0 +1,192 @@
+"""Vectors of a segment lie beside its rows: found by its reference, read where they are needed."""
+
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from dr_pipelines.blobs.memory import MemoryBlobStore
+from dr_pipelines.errors import Damaged, Refused
+from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
+from dr_pipelines.model.record import narrow_schema, segment_schema, vector_schema
+from dr_pipelines.model.recovery_point import SegmentRef
+from dr_pipelines.repository import segment_vectors, vector_codec
+from dr_pipelines.repository.codec import decode_table
+from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segments import (
+    count_records,
+    read_index,
+    read_records,
+    read_segment,
+    records_only,
+    sort_rows,
+    with_content_digests,
+    with_vector_digests,
+    write_segment,
+)
+from dr_pipelines.testing.blob_faults import Recording, flip_bit, remove
+from tests.repository.builders import SPEC, Version, gone, repository, rows_of
+
+KINDS = SPEC.model_copy(
+    update={
+        "vectors": (
+            Vector(dimension=2),
+            Vector(name="words", dimension=9, kind=VectorKind.SPARSE),
+            Vector(name="tokens", dimension=2, kind=VectorKind.MULTI),
+        )
+    }
+)
+BARE = SPEC.model_copy(update={"vectors": ()})
+ROWS = rows_of(
+    [Version("a", texts=("one", "two")), gone(Version("b")), Version("c", vector=(2.0, -0.0))]
+)
+
+
+def rows_in(spec: CollectionSpec) -> pa.Table:
+    """The same rows with vectors of every kind in some records, or with none."""
+    rows = ROWS.select([name for name in ROWS.column_names if name != "embedding"])
+    vectors: dict[str, list[Any]] = {
+        "embedding": [None, [0.0, 1.0], None, None, None, [2.0, -0.0]],
+        "words": [None, {"indices": [1], "values": [0.5]}, None, None, None, None],
+        "tokens": [None, [], [[1.0, 2.0]], None, None, None],
+    }
+    for field in vector_schema(spec):
+        rows = rows.append_column(field, pa.array(vectors[field.name], field.type))
+    names = segment_schema(spec).names
+    return with_vector_digests(with_content_digests(rows.select(names), spec), spec)
+
+
+def written(home: Repository, rows: pa.Table = ROWS, spec: CollectionSpec = SPEC) -> SegmentRef:
+    return write_segment(home, "books", rows, spec=spec, kind="base", entry=1)
+
+
+def test_rows_lie_without_vectors_and_vectors_without_document_rows() -> None:
+    home = repository()
+    ref = written(home)
+    (vectors,) = ref.vectors
+    assert vectors.key == ref.key.removesuffix(".parquet") + ".vectors.arrow"
+    assert vectors.encoding is None
+    narrow = decode_table(home.fetch(ref), narrow_schema(SPEC), what="here")
+    assert narrow.equals(ROWS.drop_columns(["embedding"]))
+    file = pa.ipc.open_file(pa.BufferReader(home.fetch(vectors)))
+    assert file.read_all().equals(records_only(ROWS).select(["embedding"]))
+    assert ref.companions == (ref.index, vectors)
+    assert ref.stored_bytes == sum(len(home.blobs.read(key)) for key in home.blobs.keys("books/"))
+
+
+@pytest.mark.parametrize("spec", [SPEC, KINDS, BARE], ids=["dense", "every kind", "none"])
+def test_a_segment_comes_back_whole(spec: CollectionSpec) -> None:
+    home, rows = repository(), rows_in(spec)
+    ref = written(home, rows, spec)
+    assert len(ref.vectors) == bool(spec.vectors)
+    assert SegmentRef.model_validate(ref.model_dump(mode="json")) == ref
+    assert read_segment(home, ref, spec=spec).equals(rows)
+    names = segment_schema(spec).names[::-1]
+    assert read_segment(home, ref, spec=spec, columns=names).equals(rows.select(names))
+    assert read_records(home, ref, spec=spec, columns=names).equals(
+        records_only(rows).select(names)
+    )
+
+
+@pytest.mark.parametrize("spec", [SPEC, KINDS, BARE], ids=["dense", "every kind", "none"])
+@pytest.mark.parametrize("numbers", [[1, 2, 5], [5, 1], [2], []])
+def test_some_records_come_back(spec: CollectionSpec, numbers: list[int]) -> None:
+    home, rows = repository(), rows_in(spec)
+    ref, chosen = written(home, rows, spec), pa.array(numbers, pa.int64())
+    names = rows.column_names
+    records = read_records(home, ref, spec=spec, columns=names, numbers=chosen.to_numpy())
+    assert records.equals(rows.take(chosen))
+
+
+def test_tombstones_alone_have_no_object_of_vectors() -> None:
+    home, rows = repository(), rows_of([gone(Version("a")), gone(Version("b"))])
+    ref = written(home, rows)
+    assert ref.vectors == ()
+    assert "vectors" not in ref.model_dump(mode="json")
+    assert read_segment(home, ref, spec=SPEC).equals(rows)
+
+
+def fetched(home: Repository) -> Counter[str]:
+    """Objects read, by the end of their name."""
+    blobs = home.blobs
+    assert isinstance(blobs, Recording)
+    keys = [call.key for call in blobs.calls if call.name == "read"]
+    blobs.calls.clear()
+    return Counter(key.partition(".")[2] for key in keys if "/segments/" in key)
+
+
+def test_vectors_are_fetched_where_they_are_wanted_alone() -> None:
+    home = repository(Recording(MemoryBlobStore()))
+    ref = written(home)
+    fetched(home)
+    read_segment(home, ref, spec=SPEC, columns=["id", "text"])
+    read_records(home, ref, spec=SPEC, columns=["vector_digest"])
+    read_segment(home, ref, spec=SPEC, columns=narrow_schema(SPEC).names)
+    assert fetched(home) == {"parquet": 3}
+    read_index(home, ref, spec=SPEC)
+    assert fetched(home) == {"index.parquet": 1}
+    read_segment(home, ref, spec=SPEC)
+    read_records(home, ref, spec=SPEC, columns=["embedding"])
+    assert fetched(home) == {"parquet": 2, "vectors.arrow": 2}
+
+
+def test_long_vectors_lie_in_several_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = repository()
+    rows = rows_of([Version("a", texts=tuple("abcdefgh")), Version("b", texts=("i", "j"))])
+    monkeypatch.setattr(segment_vectors, "OBJECT_BYTES", 30)
+    ref = written(home, rows)
+    ends = [part.key.partition(".")[2] for part in ref.vectors]
+    assert ends == ["vectors.arrow", *(f"vectors-{n}.arrow" for n in range(1, len(ends)))]
+    assert len(ends) == 4
+    assert read_segment(home, ref, spec=SPEC).equals(rows)
+    missing = ref.model_copy(update={"vectors": ref.vectors[:-1]})
+    with pytest.raises(Damaged, match=r"vectors for 10 records"):
+        read_segment(home, missing, spec=SPEC)
+
+
+def test_more_vectors_than_a_segment_may_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_vectors, "MAX_DECODED_BYTES", 23)
+    with pytest.raises(Refused, match="26 bytes of vectors, more than a segment may have"):
+        written(repository())
+    monkeypatch.setattr(segment_vectors, "MAX_DECODED_BYTES", 26)
+    home = repository()
+    ref = written(home)
+    monkeypatch.setattr(segment_vectors, "MAX_DECODED_BYTES", 23)
+    with pytest.raises(Damaged, match="more vectors than the limit of 23 bytes"):
+        read_segment(home, ref, spec=SPEC)
+
+
+@pytest.mark.parametrize("encoding", ["arrow", "arrow+zstd"])
+def test_vectors_say_how_they_are_encoded(encoding: vector_codec.VectorEncoding) -> None:
+    home, names = repository(), ["embedding"]
+    refs = segment_vectors.write_vectors(
+        home, "books/segments/w/9.parquet", records_only(ROWS).select(names), encoding=encoding
+    )
+    assert [ref.encoding for ref in refs] == [None if encoding == "arrow" else encoding]
+    ref = written(home).model_copy(update={"vectors": refs})
+    assert read_segment(home, ref, spec=SPEC).equals(ROWS)
+
+
+@pytest.mark.parametrize("kind", ["missing", "flipped", "of another encoding", "of rows"])
+def test_damaged_vectors_are_named(kind: str) -> None:
+    home = repository()
+    ref = written(home)
+    (vectors,) = ref.vectors
+    if kind == "missing":
+        remove(home.blobs, vectors.key)
+    elif kind == "flipped":
+        flip_bit(home.blobs, vectors.key, offset=vectors.size_bytes // 2, bit=3)
+    elif kind == "of another encoding":
+        vectors = vectors.model_copy(update={"encoding": "arrow+zstd"})
+    else:
+        vectors = vectors.model_copy(update={"encoding": "parquet"})
+    with pytest.raises(Damaged, match=vectors.key.replace("+", ".")):
+        read_segment(home, ref.model_copy(update={"vectors": (vectors,)}), spec=SPEC)
+    assert read_segment(home, ref, spec=SPEC, columns=["text"]).num_rows == ref.rows
+
+
+def test_rows_of_a_segment_are_sorted_with_their_vectors() -> None:
+    mixed = ROWS.take(pa.array([5, 2, 0, 4, 1, 3]))
+    assert sort_rows(mixed).equals(ROWS)
+    assert count_records(mixed) == 3
