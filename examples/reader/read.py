@@ -215,18 +215,16 @@ def read_versions(root: Path, segment: Json, spec: Json) -> list[Version]:
     schema, beside, hashers = layout(spec)
     fetch(root, segment["index"], "parquet")
     what, rows, versions = segment["key"], table(root, segment, schema), []
-    objects = segment.get("vectors", [])
+    objects, records = segment.get("vectors", []), [r for r in rows if r["chunk_index"] != -1]
     vectors = [row for one in objects for row in table(root, one, beside, "arrow")]
-    places = [place for place, row in enumerate(rows) if row["chunk_index"] != -1]
-    for place, vector in zip(places if beside.names else [], vectors, strict=True):
-        rows[place] |= vector
+    for row, vector in zip(records if beside.names else [], vectors, strict=True):
+        row.update(vector)
     starts = [place for place, row in enumerate(rows) if row["chunk_index"] == -1]
     demand(not rows or starts[:1] == [0], f"{what}: begins with a record")
     for start, stop in itertools.pairwise([*starts, len(rows)]):
         document, *records = rows[start:stop]
-        names = ["document_id", *ORDER]
         whole = document["chunk_count"] == len(records)
-        whole &= all(row[name] == document[name] for row in records for name in names)
+        whole &= all(row[n] == document[n] for row in records for n in ("document_id", *ORDER))
         demand(whole, f"{what}: {document['document_id']!r} is not whole")
         hashes = {label: list(map(hashers[label], records)) for label in LABELS[:2]}
         stored = [(row["content_digest"], row["vector_digest"]) for row in records]
