@@ -13,6 +13,7 @@ from dr_pipelines.stores.pgvector import dimensions, keys, open_store, reading, 
 from dr_pipelines.stores.pgvector.store import PgvectorStore
 from dr_pipelines.testing.store_samples import vector
 from tests.servers.pgvector import Server
+from tests.stores.pgvector_traps import recorded
 from tests.stores.test_pgvector_store import PgvectorContract
 
 TYPES = """
@@ -174,6 +175,27 @@ def _bits(rows: pa.Table, name: str) -> list[str]:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     return [repr(value) for value in column.to_pylist()]
+
+
+SHORTEST = {
+    "a few bytes": ("e vector(2), body text, at timestamptz, id text PRIMARY KEY", "at"),
+    "the key": ("e vector(2), body text, id text PRIMARY KEY", "id"),
+    "no vectors": ("e vector(2), body text", "body"),
+    "vectors alone": ("e vector(2)", "e"),
+}
+
+
+@pytest.mark.parametrize("kind", SHORTEST)
+def test_records_are_counted_by_the_shortest_column(
+    store: PgvectorStore, native: psycopg.Connection, unplanned: None, kind: str
+) -> None:
+    declared, column = SHORTEST[kind]
+    native.execute(f"CREATE TABLE t ({declared})".encode())
+    with recorded() as names:
+        assert store.status("t").records == 0
+    assert [text for text in names.statements if text.startswith("COPY")] == [
+        f'COPY "public"."t" ("{column}") TO STDOUT (FORMAT BINARY)'
+    ]
 
 
 COUNTED = {

@@ -2,9 +2,8 @@
 or that lead round its locks: engine functions that run what a text says, types and schemas under
 another's name, foreign keys."""
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import psycopg
@@ -25,11 +24,11 @@ from dr_pipelines.testing.store_samples import (
     table,
 )
 from tests.servers.pgvector import Server
-from tests.stores import test_pgvector_races as races
+from tests.stores import pgvector_tenants as tenants
+from tests.stores.pgvector_tenants import READING, READS, added, just_before
 
-added, just_before, READS = races.added, races.just_before, races.READS
-database, native, ran = races.database, races.native, races.ran
-server, store, writer = races.server, races.store, races.writer
+database, native, ran = tenants.database, tenants.native, tenants.ran
+server, store, writer = tenants.server, tenants.store, tenants.writer
 Ran = Callable[[], bool]
 
 DOMAIN = "CREATE DOMAIN d AS int CHECK (trap(VALUE) <> '');"
@@ -119,7 +118,6 @@ JSON_VALUE = (
     + PLAIN
     + ("ALTER TABLE t ADD CHECK (JSON_VALUE('1'::jsonb, '$' RETURNING d) IS NOT NULL) NOT VALID")
 )
-WRITES = races.READING.pattern
 SWAP = """ALTER SCHEMA mine RENAME TO old; CREATE SCHEMA mine;
     CREATE TABLE mine.t (LIKE old.t); INSERT INTO mine.t SELECT * FROM old.t;
     CREATE INDEX ON mine.t ((body || public.trap(1)));
@@ -158,14 +156,6 @@ PARSED = {
 }
 
 
-@contextmanager
-def before(pattern: str, action: Callable[[], None]) -> Iterator[list[str]]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(races, "READING", re.compile(pattern, re.DOTALL))
-        with just_before(action) as done:
-            yield done
-
-
 @pytest.fixture
 def mine(native: psycopg.Connection) -> Iterator[None]:
     """A schema of the tenant's, who may make others in the database."""
@@ -193,7 +183,7 @@ def test_no_way_round_the_look_before_a_write(
     of_who_commits = native.info.server_version < OF_WHO_CAUSED
     said = ENDS.get(way) or (DEFERRED[way] if of_who_commits else "")
     ends = pytest.raises((Refused, Conflict), match=said) if said else nullcontext()
-    with before(f"CREATE TEMPORARY TABLE|{WRITES}", action) as done, ends:
+    with just_before(action, statement=f"CREATE TEMPORARY TABLE|{READING}") as done, ends:
         writer.write("t", rows, replaces=["1"])
     # what is refused by the look before the first statement that reads or writes
     assert bool(done) is (not said or "meanwhile" in said)
@@ -240,7 +230,7 @@ def test_a_schema_of_others_may_stand_for_another_one(
     )
     opened = open_store(server.url(native.info.dbname, schema="mine"), base=Path())
     assert isinstance(opened, PgvectorStore)
-    with before(r'\s*(SELECT|COPY)\b.*"mine"\."t"', added(native, SWAP)) as done:
+    with just_before(added(native, SWAP), statement=r'\s*(SELECT|COPY)\b.*"mine"\."t"') as done:
         READS[read](opened)
     assert done
     assert not ran()
@@ -305,7 +295,7 @@ def test_a_schema_of_others_may_stand_for_another_one_in_a_write(
     opened = open_store(url, base=Path())
     rows = pa.Table.from_batches(open_store(url, base=Path()).scan("t"))
     ids, refused = rows.column("id").to_pylist(), False
-    with before(STEPS[step], added(native, SWAP)) as done:
+    with just_before(added(native, SWAP), statement=STEPS[step]) as done:
         try:
             opened.write("t", rows.slice(1), replaces=ids[:1])
         except Conflict:
@@ -358,7 +348,7 @@ def test_a_restore_into_a_schema_of_others_writes_what_it_made(
         ALTER TABLE mine."{SPEC.name}" OWNER TO tenant; SET ROLE tenant;
         CREATE RULE r AS ON INSERT TO mine."{SPEC.name}" DO ALSO SELECT public.trap(1);
         GRANT ALL ON SCHEMA mine TO PUBLIC; GRANT ALL ON mine."{SPEC.name}" TO PUBLIC"""
-    with before(r"\s*INSERT", added(native, swap)) as done:
+    with just_before(added(native, swap), statement=r"\s*INSERT") as done:
         opened.write(SPEC.name, rows)
     assert done
     assert not ran()
@@ -379,7 +369,9 @@ def test_a_schema_of_others_may_not_stand_for_that_of_pgvector(
         CREATE FUNCTION mine.vector_dims(old.vector) RETURNS int IMMUTABLE LANGUAGE plpgsql
             AS $$ BEGIN IF public.trap(1) = '' THEN RETURN 0; END IF; RETURN 2; END $$"""
     opened = open_store(server.url(native.info.dbname), base=Path())
-    with before(r'\s*(SELECT DISTINCT|COPY)\b.*"public"\."t"', added(native, swap)) as done:
+    with just_before(
+        added(native, swap), statement=r'\s*(SELECT DISTINCT|COPY)\b.*"public"\."t"'
+    ) as done:
         opened.status("t")
     native.execute("RESET ROLE; DROP TABLE t; SET ROLE tenant")
     assert done
@@ -395,7 +387,7 @@ def test_no_constant_of_a_type_that_others_may_change_is_parsed(
     spec = store.describe("t").physical("copy")
     notes = [note for note in store.compatibility("t") if note.outcome is Outcome.CODE]
     assert any(f"who may {may} at any time" in note.consequence for note in notes)
-    with before(r"\s*CREATE TEMPORARY VIEW", added(native, what)):
+    with just_before(added(native, what), statement=r"\s*CREATE TEMPORARY VIEW"):
         found = store.definitions(spec, with_roles=False)
     assert found.unread
     assert any(
@@ -442,7 +434,7 @@ def test_what_takes_the_name_of_a_type_after_consent_does_not_run(
     spec, rows = store.describe("t").physical("t@1-ab"), pa.Table.from_batches(store.scan("t"))
     assert not store.definitions(spec, with_roles=False).code
     with (
-        before(MAKING[moment], added(native, REPLACED)) as done,
+        just_before(added(native, REPLACED), statement=MAKING[moment]) as done,
         pytest.raises(Refused, match=r" calls public\.(trap|c)\b.* did not when"),
     ):
         store.create(spec)
@@ -465,11 +457,28 @@ def test_what_somebody_else_made_meanwhile_is_looked_at_as_well(
         open_store(server.url(native.info.dbname), base=Path()).create(spec)
 
     with (
-        before(MAKING["the table"], made) as done,
+        just_before(made, statement=MAKING["the table"]) as done,
         pytest.raises(Refused, match=r" calls public\.(trap|c)\b.*made by another process: drop"),
     ):
         store.create(spec)
     assert done
+    store.drop("t@1-ab")
+    assert not ran()
+
+
+def test_what_a_copy_that_was_there_calls_is_looked_at_and_it_stays(
+    ran: Ran, store: PgvectorStore, native: psycopg.Connection
+) -> None:
+    native.execute(PLAIN.encode())
+    spec = store.describe("t").physical("t@1-ab")
+    assert not store.definitions(spec, with_roles=False).code
+    store.create(spec)
+    what = """ALTER TABLE "t@1-ab" ADD CHECK (public.trap(n) <> '')"""
+    native.execute(f"RESET ROLE; {what}; SET ROLE tenant".encode())
+    with pytest.raises(Refused, match=r" calls public\.trap\b.*was there before: drop"):
+        store.create(spec)
+    store.drop("t@1-ab")
+    store.create(spec)
     store.drop("t@1-ab")
     assert not ran()
 
@@ -491,7 +500,7 @@ def test_what_comes_while_a_copy_gets_its_foreign_keys_is_looked_at(
     store.open_up("t@1-ab")
     what = """ALTER TABLE "t@1-ab" ADD CHECK (trap(n) <> '') NOT VALID"""
     with (
-        before(r"\s*ALTER TABLE .*FOREIGN KEY", added(native, what)) as done,
+        just_before(added(native, what), statement=r"\s*ALTER TABLE .*FOREIGN KEY") as done,
         pytest.raises(Refused, match=r" calls public\.trap\b.* did not when"),
     ):
         store.promote("t@1-ab", alias="served")
@@ -513,7 +522,10 @@ def test_what_takes_the_name_of_a_type_between_a_look_and_a_definition_does_not_
     native.execute(("CREATE TYPE c AS ENUM ('x');" + NAMED["a default"] + A_CHECK).encode())
     spec = store.describe("t").physical("t@1-ab")
     assert not store.definitions(spec, with_roles=False).code
-    with before(MAKING["the table"], added(native, REPLACED)), pytest.raises(Refused):
+    with (
+        just_before(added(native, REPLACED), statement=MAKING["the table"]),
+        pytest.raises(Refused),
+    ):
         store.create(spec)
     assert not ran()
 
@@ -539,7 +551,7 @@ def test_what_takes_the_name_of_a_type_while_a_copy_is_made_does_not_run(
     pattern = "BEGIN" if moment == "before the look" else r"\s*CREATE\s+(INDEX|POLICY)"
     try:
         with (
-            before(pattern, added(native, REPLACED)) as done,
+            just_before(added(native, REPLACED), statement=pattern) as done,
             pytest.raises(Refused, match=rf" calls public\.(trap|c)\b.* did not when.*{left}"),
         ):
             getattr(store, step)("t@1-ab")

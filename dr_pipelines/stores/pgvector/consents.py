@@ -21,6 +21,7 @@ Callees = frozenset[tuple[str, str]]
 NOTHING_RAN = "Nothing of it was executed; run the command again"
 UNDONE = "This step is undone; run the command again"
 BUILT = "Indexes that were built before stay: drop the collection and run the command again"
+WAS_THERE = "It was there before: drop the collection and run the command again"
 MADE_BY_OTHERS = "It was made by another process: drop the collection and run the command again"
 
 

@@ -25,9 +25,10 @@ from dr_pipelines.stores.pgvector.catalog import Attribute, Table
 from dr_pipelines.stores.pgvector.columns import Column
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.contents import WIDTH
-from dr_pipelines.stores.pgvector.decoding import Decoder, Fields, numbers
+from dr_pipelines.stores.pgvector.decoding import Decoder, Fields, batch_of, numbers
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.inheritance import require_whole
+from dr_pipelines.stores.pgvector.mapping import has_vectors
 from dr_pipelines.stores.pgvector.shown import WHOLE, from_bytes, from_output
 from dr_pipelines.stores.shared.pointers import needing_room
 from dr_pipelines.stores.shared.sorting import ascending
@@ -36,6 +37,8 @@ DIGEST = ""
 """The name of a digest among the texts of columns: no column has it."""
 ODD = '["\\\\\\x00-\\x1f]'
 """Characters that JSON does not write as they are."""
+SHORT = frozenset([*WHOLE, "bool", "date", "float4", "float8", "timestamp", "timestamptz", "uuid"])
+"""Types that send at most 16 bytes."""
 NUMBER = r"^-?[0-9]{1,19}(\.[0-9]*)?$"
 MOST = 2**63 - 1
 """The last number of the longest sequence."""
@@ -99,25 +102,24 @@ def records(
     fields = pa.schema([schema.field(name) for name in read])
     sources = [_source(collection, name) for name in read]
     for piece in _pieces(session, collection.table, sources):
-        arrays = [source.make(piece) for source in sources]
-        batch = pa.RecordBatch.from_arrays(
-            [
-                a if a.type == f.type else a.cast(f.type)
-                for a, f in zip(arrays, fields, strict=True)
-            ],
-            schema=fields,
-        )
+        batch = batch_of([source.make(piece) for source in sources], fields)
         if wanted is not None:
             batch = batch.filter(pc.is_in(batch.column("document_id"), value_set=wanted))
         yield batch.select(list(columns))
 
 
 def counted(session: Session, table: Table) -> int:
-    """How many rows there are: those that the server sends of a column of a few bytes."""
-    stored = [a for a in table.attributes if not a.generated]
-    short = [a for a in stored if a.plain and a.kind in (*WHOLE, "bool")]
-    name = (short or stored)[0].name
+    """How many rows there are: those that the server sends of the column with the fewest bytes."""
+    name = _shortest(table).name
     return sum(len(fields[0].begin) for fields in streams.copied(session, table, [name]))
+
+
+def _shortest(table: Table) -> Attribute:
+    """A column of a few bytes, else the key's, else any that has no vectors."""
+    stored = [a for a in table.attributes if not a.generated]
+    short = [a for a in stored if a.plain and a.kind in SHORT]
+    of_key = [a for a in stored if a.number in table.key]
+    return [*short, *of_key, *(a for a in stored if not has_vectors(a)), *stored][0]
 
 
 def extreme(session: Session, table: Table, attribute: Attribute, *, largest: bool) -> int | None:

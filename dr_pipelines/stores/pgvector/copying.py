@@ -10,7 +10,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.columns import Column
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.decoding import decoded, strings
+from dr_pipelines.stores.pgvector.decoding import batch_of, decoded, strings
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.encoding import (
     HEADER,
@@ -48,14 +48,7 @@ def scanned(
     fields = pa.schema([schema.field(name) for name in columns])
     decoders = [decode for _, decode in sources]
     for rows in pieces(session, statement, rows=batch_rows):
-        arrays = decoded(rows, decoders)
-        yield pa.RecordBatch.from_arrays(
-            [
-                a if a.type == f.type else a.cast(f.type)
-                for a, f in zip(arrays, fields, strict=True)
-            ],
-            schema=fields,
-        )
+        yield batch_of(decoded(rows, decoders), fields)
 
 
 def _order(collection: Collection) -> sql.Composable:

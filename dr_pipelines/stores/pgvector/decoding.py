@@ -229,3 +229,12 @@ def dense_vectors(matrix: npt.NDArray[np.float32], fields: Fields) -> pa.Array:
 def _mask(fields: Fields) -> npt.NDArray[np.bool_] | None:
     present = fields.present
     return None if present.all() else ~present
+
+
+def batch_of(arrays: Sequence[pa.Array], fields: pa.Schema) -> pa.RecordBatch:
+    """Decoded columns as a batch of these fields."""
+    columns = [
+        array if array.type == field.type else array.cast(field.type)
+        for array, field in zip(arrays, fields, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=fields)

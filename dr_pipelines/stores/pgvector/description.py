@@ -87,7 +87,7 @@ class Collection:
     table: Table
     mapping: Mapping
     ours: bool
-    """Whether its layout is that of this package."""
+    """True if its layout is that of this package."""
     found: Pairs[str, Found]
     """Vector → its index."""
     compared: frozenset[str]

@@ -49,7 +49,13 @@ from dr_pipelines.stores.pgvector.catalog import (
 )
 from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Connections, Session
-from dr_pipelines.stores.pgvector.consents import BUILT, MADE_BY_OTHERS, NOTHING_RAN, Consents
+from dr_pipelines.stores.pgvector.consents import (
+    BUILT,
+    MADE_BY_OTHERS,
+    NOTHING_RAN,
+    WAS_THERE,
+    Consents,
+)
 from dr_pipelines.stores.pgvector.description import (
     FOREIGN_KEYS,
     Collection,
@@ -243,7 +249,7 @@ class PgvectorStore:
         try:
             with self._connections.writing() as session:
                 if self._is_there(session, spec):
-                    self._consents.require_made(session, spec.name)
+                    self._consents.require_made(session, spec.name, outcome=WAS_THERE)
                     return
                 require_extension(session)
                 self._consents.require_same(session, spec)

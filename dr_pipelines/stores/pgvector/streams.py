@@ -136,9 +136,9 @@ def _parts(
     """Where the rows are: the table, or its partitions that have none themselves. What is read
     `again` must lie as it lay."""
     _require_stored(table, columns)
-    leaves = [table.id]
+    leaves = {table.id}
     if table.partitioned:
-        leaves = [row[0] for row in session.rows(LEAVES.format(oid(table.id)))]
+        leaves = {row[0] for row in session.rows(LEAVES.format(oid(table.id)))}
     wanted = {"columns": text_array(list(columns)), "tables": oids([table.id, *leaves])}
     found = session.rows(PARTS.format(**wanted))
     for number, _, name, kind, hidden, permitted, is_heap, user in found:
