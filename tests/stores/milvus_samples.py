@@ -63,7 +63,7 @@ NATIVE = CollectionSpec(
         ),
     ),
     fields=(
-        Field(name="c_score", type=FieldType.NUMBER),
+        Field(name="score_", type=FieldType.NUMBER),
         Field(name="doc", type=FieldType.STRING, filterable=False),
         Field(name="dr_partition", type=FieldType.STRING, filterable=False),
     ),
@@ -84,7 +84,7 @@ NATIVE = CollectionSpec(
                     "params": {"enable_analyzer": "true", "max_length": "500"},
                     "column": "text",
                 },
-                {"name": "score", "type": "Float", "nullable": True, "column": "c_score"},
+                {"name": "score", "type": "Float", "nullable": True, "column": "score_"},
                 {"name": "doc", "type": "JSON", "nullable": True, "column": "doc"},
                 {
                     "name": "vec",

@@ -126,7 +126,7 @@ def test_a_collection_of_users_is_described_by_the_rules(reader: VectorStore) ->
     ]
     types = {field.name: field.type for field in spec.fields}
     assert "content" not in types  # it is the text
-    assert types["c_metadata"] is FieldType.STRING  # `metadata` is a word of our own
+    assert types["metadata_"] is FieldType.STRING  # `metadata` is a word of our own
     assert types["i8"] is types["i64"] is FieldType.INTEGER
     assert types["f"] is types["d"] is FieldType.NUMBER
     assert (types["b"], types["when"]) == (FieldType.BOOLEAN, FieldType.TIMESTAMP)
@@ -135,7 +135,7 @@ def test_a_collection_of_users_is_described_by_the_rules(reader: VectorStore) ->
     assert [row["id"] for row in rows] == sorted(str(n * 7919 - 100_000) for n in range(30))
     (row,) = (row for row in rows if row["id"] == str(7919 - 100_000))
     assert (row["document_id"], row["chunk_index"], row["text"]) == (row["id"], 0, "text 1 ü")
-    assert row["c_metadata"] == '{"a":[1,{"b":null},0.1],"z":"é"}'
+    assert row["metadata_"] == '{"a":[1,{"b":null},0.1],"z":"é"}'
     assert row["extra"] == '{"color":"red","size":{"a":[null],"b":1}}'
     assert row["many_int64"] == "[9223372036854775807,-1]"
 

@@ -271,7 +271,7 @@ def test_a_shard_of_another_program_is_described(tmp_path: Path) -> None:
         ("ok", FieldType.BOOLEAN),
         ("at", FieldType.TIMESTAMP),
         ("u", FieldType.STRING),
-        ("document_id_2", FieldType.STRING),
+        ("document_id_", FieldType.STRING),
         ("my_key", FieldType.STRING),
     }
     section = spec.engine["qdrant"]
@@ -279,7 +279,7 @@ def test_a_shard_of_another_program_is_described(tmp_path: Path) -> None:
     assert section["columns"] == {
         "embedding": "",
         "text_dense": "text-dense",
-        "document_id_2": "document_id",
+        "document_id_": "document_id",
         "my_key": "my-key",
     }
     assert section["indexes"]["payload"]["n"] == {
@@ -314,7 +314,7 @@ def test_a_shard_of_another_program_is_read(tmp_path: Path) -> None:
     )
     assert json.loads(odd["extra"]) == {"kw": ["a", "b"], "n": 2**63, "ok": 1, "page_content": 7}
     assert rows["7"]["extra"] == '{"kw":null,"n":null,"w":2}'
-    assert rows[UUID]["document_id_2"] == "doc-1"
+    assert rows[UUID]["document_id_"] == "doc-1"
     assert json.loads(rows[UUID]["extra"])["id"] == "mine"
     only = list(store.scan("theirs", documents=["7", "nobody", UUID, "8"]))
     assert [row["id"] for batch in only for row in batch.to_pylist()] == [UUID, "7"]
@@ -331,7 +331,7 @@ def test_a_shard_of_another_program_is_searched(tmp_path: Path, exact: bool) -> 
         (Equals("my_key", "k"), {UUID}),
         (Contains("tags", "x"), {"0", str(2**64 - 1)}),
         (Range("n", lt=10), {"0", "ffffffff-ffff-ffff-ffff-ffffffffffff"}),
-        (Equals("document_id_2", "doc-2"), {"5"}),
+        (Equals("document_id_", "doc-2"), {"5"}),
     ):
         query = Query(vector=half, vector_name="half", filter=kept, exact=exact)
         hits = store.search("theirs", query, limit=10)

@@ -21,6 +21,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.chroma import vectors
 from dr_pipelines.stores.chroma.records import Metadata, Rows, embeddings
+from dr_pipelines.stores.shared.columns import Mask, whole
 from dr_pipelines.stores.shared.floats import sendable
 
 FORBIDDEN_KEYS = ("$", "#", "chroma:")
@@ -39,9 +40,7 @@ def encoded(batch: pa.Table, spec: CollectionSpec, space: str, *, parses: int) -
             not metadata that Chroma returns as it is.
     """
     vector = spec.vectors[0]
-    column = batch.column(vector.name).combine_chunks()
-    column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-    rows, valid = vectors.matrix(column, vector.dimension)
+    rows, valid = vectors.matrix(whole(batch.column(vector.name)))
     ids = batch.column("id").to_pylist()
     for wrong, said in (
         (~valid, "it has no vector, and every record of this collection needs one"),
@@ -149,7 +148,7 @@ def _scalar(key: str, value: Any, parses: int) -> Any:
     return sent
 
 
-def _elsewhere(batch: pa.Table) -> vectors.Mask:
+def _elsewhere(batch: pa.Table) -> Mask:
     ids, documents = (batch.column(name).to_numpy() for name in ("id", "document_id"))
     elsewhere = (ids != documents) | (batch.column("chunk_index").to_numpy() != 0)
     return np.asarray(elsewhere, bool)

@@ -44,6 +44,7 @@ from dr_pipelines.stores.chroma.fields import (
     from_keys,
     to_keys,
 )
+from dr_pipelines.stores.shared.columns import Mask, from_base64, valid, whole
 
 ODD = "dr:odd"
 NULLS_MATTER = (FieldType.INTEGER, FieldType.NUMBER, FieldType.TIMESTAMP)
@@ -95,15 +96,15 @@ def encoded(batch: pa.Table, spec: CollectionSpec, space: str) -> Rows:
     odd: list[list[str]] = [[] for _ in range(count)]
     metadata = {key: _values(batch, key) for key in ("document_id", "chunk_index", "extra")}
     for field in spec.fields:
-        metadata |= to_keys(_whole(batch, field.name), field)
+        metadata |= to_keys(whole(batch.column(field.name)), field)
         if field.type in NULLS_MATTER:
             _mark(odd, ~_valid(batch, field.name), null(field.name))
     embeddings = np.zeros((count, PLACEHOLDER_DIMENSION), np.float32)
     for place, vector in enumerate(spec.vectors):
         if place > 0 or not is_dense(spec):
-            metadata[vector.name] = vectors.to_texts(_whole(batch, vector.name), vector)
+            metadata[vector.name] = vectors.to_texts(whole(batch.column(vector.name)), vector)
         else:
-            embeddings, texts = _embedding(_whole(batch, vector.name), vector, space, odd)
+            embeddings, texts = _embedding(whole(batch.column(vector.name)), vector, space, odd)
             metadata[vector.name] = texts
     for column in ("text", "uri"):
         _mark(odd, ~_valid(batch, column), null(column))
@@ -179,7 +180,7 @@ def _decoded(
 def _embedding(
     column: pa.Array, vector: Vector, space: str, odd: list[list[str]]
 ) -> tuple[FloatArray, list[str | None]]:
-    given, valid = vectors.matrix(column, vector.dimension)
+    given, valid = vectors.matrix(column)
     outside = vectors.beyond(given, space)
     _mark(odd, ~valid, null(vector.name))
     _mark(odd, outside, beside(vector.name))
@@ -200,7 +201,7 @@ def _from_embedding(
     valid = np.array([null(vector.name) not in mark for mark in marks], bool)
     for place, (record, mark) in enumerate(zip(records, marks, strict=True)):
         if beside(vector.name) in mark:
-            found[place] = vectors.from_base64(record[vector.name])
+            found[place] = from_base64(record[vector.name])
     return vectors.column(found, valid, vector)
 
 
@@ -242,21 +243,13 @@ def _merged(extra: str | None, added: dict[str, Any]) -> str:
     return canonical_json((kept if isinstance(kept, dict) else {"extra": kept}) | added).decode()
 
 
-def _mark(odd: list[list[str]], rows: vectors.Mask, mark: str) -> None:
+def _mark(odd: list[list[str]], rows: Mask, mark: str) -> None:
     for place in np.flatnonzero(rows).tolist():
         odd[place].append(mark)
 
 
-def _whole(batch: pa.Table, column: str) -> pa.Array:
-    return (
-        pa.concat_arrays(batch.column(column).chunks)
-        if batch.num_rows
-        else pa.array([], batch.schema.field(column).type)
-    )
-
-
-def _valid(batch: pa.Table, column: str) -> vectors.Mask:
-    return np.asarray(_whole(batch, column).is_valid().to_numpy(zero_copy_only=False), bool)
+def _valid(batch: pa.Table, column: str) -> Mask:
+    return valid(whole(batch.column(column)))
 
 
 def _values(batch: pa.Table, column: str) -> list[Any]:

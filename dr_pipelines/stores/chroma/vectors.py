@@ -7,34 +7,30 @@ component. Seen at most in 60,000 vectors of 1 to 1536 components and lengths of
 components become NaN or 0; such vectors are kept as text.
 """
 
-import base64
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from dr_pipelines.model.collection import Metric, Vector, VectorKind
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import vector_type
+from dr_pipelines.stores.shared import columns
+from dr_pipelines.stores.shared.columns import Mask
 
 TOLERANCE = 4 * 2.0**-24
 SHORTEST, LONGEST = 1e-18, 1e19
 SPACES = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.L2: "l2"}
 METRICS = {space: metric for metric, space in SPACES.items()}
 
-Mask = npt.NDArray[np.bool_]
 
-
-def matrix(column: pa.Array, dimension: int) -> tuple[FloatArray, Mask]:
+def matrix(column: pa.Array) -> tuple[FloatArray, Mask]:
     """float32[rows, dimension] of a dense vector column, zeros where it is null, and where it is
     not."""
-    valid = np.asarray(column.is_valid().to_numpy(zero_copy_only=False))
-    rows = np.zeros((len(column), dimension), np.float32)
-    rows[valid] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
-    return rows, valid
+    rows, present = columns.all_rows(column)
+    return rows.astype(np.float32, copy=False), present
 
 
 def beyond(rows: FloatArray, space: str) -> Mask:
@@ -48,17 +44,18 @@ def beyond(rows: FloatArray, space: str) -> Mask:
 
 def column(rows: FloatArray, valid: Mask, vector: Vector) -> pa.Array:
     """The Arrow column of a dense vector."""
-    values = pa.array(np.ascontiguousarray(rows, np.float32).ravel())
-    mask = pa.array(~valid)
-    return pa.FixedSizeListArray.from_arrays(values, type=vector_type(vector), mask=mask)
+    return columns.of_rows(np.asarray(rows, np.float32), valid, vector_type(vector))
 
 
 def to_texts(values: pa.Array, vector: Vector) -> list[str | None]:
     """A vector column as text: base64 of little-endian float32, or JSON where it is not dense."""
     if vector.kind is not VectorKind.DENSE:
         return [None if v is None else _json(v) for v in values.to_pylist()]
-    rows, valid = matrix(values, vector.dimension)
-    return [_base64(row) if has else None for row, has in zip(rows, valid.tolist(), strict=True)]
+    rows, valid = matrix(values)
+    return [
+        columns.to_base64(row) if has else None
+        for row, has in zip(rows, valid.tolist(), strict=True)
+    ]
 
 
 def from_texts(texts: Sequence[str | None], vector: Vector) -> pa.Array:
@@ -68,17 +65,8 @@ def from_texts(texts: Sequence[str | None], vector: Vector) -> pa.Array:
     rows = np.zeros((len(texts), vector.dimension), np.float32)
     for place, text in enumerate(texts):
         if text is not None:
-            rows[place] = from_base64(text)
+            rows[place] = columns.from_base64(text)
     return column(rows, np.array([text is not None for text in texts], bool), vector)
-
-
-def from_base64(text: str) -> FloatArray:
-    """The vector of a text."""
-    return np.frombuffer(base64.b64decode(text, validate=True), "<f4")
-
-
-def _base64(row: FloatArray) -> str:
-    return base64.b64encode(row.astype("<f4").tobytes()).decode()
 
 
 def _json(value: Any) -> str:

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import (
     MAX_DIMENSION,
-    RESERVED_COLUMNS,
     CollectionSpec,
     Field,
     FieldType,
@@ -34,7 +33,8 @@ from dr_pipelines.stores.lancedb.records import (
     plain_filter,
     refused,
 )
-from dr_pipelines.stores.shared.layout import Layout, Role, column_roles_of, laid_out
+from dr_pipelines.stores.shared.columns import whole
+from dr_pipelines.stores.shared.layout import Layout, Role, column_name, column_roles_of, laid_out
 from dr_pipelines.stores.shared.misfits import Batch, Problem, problem
 
 KEYS = ("id", "_id", "uuid", "pk")
@@ -158,15 +158,15 @@ class ForeignRecords:
             return blobs.of_bytes(found, field.type)
         if column not in self._vectors:
             return self._converted(rows, column, field.type)
-        vector = _one(rows, column)
+        vector = whole(rows.column(column))
         if column in self._exact:
-            digits = _one(rows, self._exact[column])
+            digits = whole(rows.column(self._exact[column]))
             if digits.null_count == vector.null_count:  # else they came from elsewhere
                 return vectors.of_exact_bytes(values.from_field(digits, pa.binary()), field.type)
         return vectors.to_stored(vector, field.type)
 
     def _converted(self, rows: pa.Table, column: str, type: pa.DataType) -> pa.Array:
-        array = _one(rows, column)
+        array = whole(rows.column(column))
         try:
             return values.from_field(array, type)
         except (pa.ArrowException, ValueError, KeyError, TypeError):
@@ -204,7 +204,7 @@ def mapped(
     for field in schema:
         if field.name in (key, text, uri):
             continue
-        name = _free_name(field.name, columns)
+        name = column_name(field.name, taken=columns)
         columns[name] = field.name
         vector = _vector(name, field.type)
         if vector is None:
@@ -212,7 +212,7 @@ def mapped(
             continue
         found.append(vector)
         if _is_double(field.type):
-            exact = _free_name(name + EXACT, columns)
+            exact = column_name(name + EXACT, taken=columns)
             columns[exact] = field.name
             fields.append(Field(name=exact, type=FieldType.STRING, filterable=False))
     section = {
@@ -273,17 +273,3 @@ def _can_be_key(type: pa.DataType) -> bool:
 
 def _is_double(type: pa.DataType) -> bool:
     return bool(pa.types.is_fixed_size_list(type) and type.value_type == pa.float64())
-
-
-def _free_name(column: str, taken: Collection[str]) -> str:
-    """The column's own name where a field may have it."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", column)[:48] or "_"
-    name = name if re.match(r"[A-Za-z_]", name) else f"_{name}"
-    while name in RESERVED_COLUMNS or name in taken:
-        name += "_"
-    return name
-
-
-def _one(rows: pa.Table, column: str) -> pa.Array:
-    combined = rows.column(column).combine_chunks()
-    return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined

@@ -12,6 +12,7 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import vector_type
+from dr_pipelines.stores.shared import columns
 
 DISTANCES = {
     Metric.COSINE: "cosine",
@@ -63,8 +64,8 @@ def to_stored(array: pa.Array, type: pa.DataType) -> pa.Array:
         return array
     if component(type) != pa.uint8():
         return array.cast(type)
-    matrix, present = _rows(array)
-    return _column(np.packbits(matrix != 0, axis=1), present, type)
+    matrix, present = columns.valid_rows(array)
+    return columns.of_rows(np.packbits(matrix != 0, axis=1), present, type)
 
 
 def from_stored(array: pa.Array, vector: Vector) -> pa.Array:
@@ -72,9 +73,9 @@ def from_stored(array: pa.Array, vector: Vector) -> pa.Array:
     target = vector_type(vector)
     if component(array.type) != pa.uint8() or vector.kind is not VectorKind.DENSE:
         return array if array.type == target else array.cast(target, safe=False)
-    matrix, present = _rows(array)
+    matrix, present = columns.valid_rows(array)
     bits = np.unpackbits(matrix.astype(np.uint8), axis=1, count=vector.dimension)
-    return _column(bits.astype(np.float32), present, target)
+    return columns.of_rows(bits.astype(np.float32), present, target)
 
 
 def asked(vector: FloatArray, type: pa.DataType) -> npt.NDArray[np.generic]:
@@ -97,31 +98,14 @@ def score(distance: float, metric: Metric) -> float:
 
 def exact_bytes(array: pa.Array) -> pa.Array:
     """The components of each float64 vector, little-endian."""
-    matrix, present = _rows(array)
+    matrix, present = columns.valid_rows(array)
     rows = iter(matrix.astype("<f8"))
     return pa.array([next(rows).tobytes() if there else None for there in present], pa.binary())
 
 
 def of_exact_bytes(rows: pa.Array, type: pa.DataType) -> pa.Array:
     """A float64 column of what `exact_bytes` gave."""
-    present = rows.is_valid().to_numpy(zero_copy_only=False)
+    present = columns.valid(rows)
     joined = b"".join(row for row in rows.to_pylist() if row is not None)
     matrix = np.frombuffer(joined, "<f8").reshape(-1, type.list_size)
-    return _column(matrix, present, type)
-
-
-def _rows(array: pa.Array) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-    """The vectors that are there, and at which rows."""
-    present = array.is_valid().to_numpy(zero_copy_only=False)
-    values = array.flatten().to_numpy(zero_copy_only=False)  # without the slots of nulls
-    return values.reshape(-1, array.type.list_size), present
-
-
-def _column(
-    rows: npt.NDArray[np.generic], present: npt.NDArray[np.bool_], type: pa.DataType
-) -> pa.Array:
-    full = np.zeros((len(present), type.list_size), rows.dtype)
-    full[present] = rows
-    values = pa.array(full.ravel(), type.value_type)
-    mask = None if present.all() else pa.array(~present)
-    return pa.FixedSizeListArray.from_arrays(values, type=type, mask=mask)
+    return columns.of_rows(matrix, present, type)

@@ -8,10 +8,8 @@ columns that nobody declared are `extra`. In a collection with partitions of its
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +17,6 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import (
-    RESERVED_COLUMNS,
     UNBOUNDED,
     CollectionSpec,
     Field,
@@ -41,6 +38,8 @@ from dr_pipelines.stores.milvus.column import (
 from dr_pipelines.stores.milvus.layout import Parts, key_of
 from dr_pipelines.stores.milvus.live import Live
 from dr_pipelines.stores.milvus.messages import arrow_type
+from dr_pipelines.stores.shared.columns import whole
+from dr_pipelines.stores.shared.layout import column_name
 
 TEXT_NAMES = ("text", "content", "page_content", "chunk_text", "chunk", "passage", "body")
 PARTITION = "dr_partition"
@@ -98,14 +97,14 @@ class ForeignLayout:
             if not column.generated:
                 made[column.name] = self._engine_column(column, name, rows)
         if self._dynamic:
-            made[META.name] = pc.fill_null(_one(rows.column("extra")), "{}")
+            made[META.name] = pc.fill_null(whole(rows.column("extra")), "{}")
             _check_objects(made[META.name], rows, self.spec.name)
         elif rows.column("extra").null_count < len(rows):
             raise InvalidRequest(f"{self.spec.name!r} takes no values beyond its columns (extra)")
         table = pa.table(made)
         if not self._partitioned:
             return {"": table}
-        places = pc.fill_null(_one(rows.column(PARTITION)), "_default")
+        places = pc.fill_null(whole(rows.column(PARTITION)), "_default")
         return {
             name: table.filter(pc.equal(places, name)) for name in pc.unique(places).to_pylist()
         }
@@ -142,7 +141,7 @@ class ForeignLayout:
         if name == "id":
             keys = [key_of(self, found) for found in rows.column("id").to_pylist()]
             return pa.array(keys, arrow_type(column))
-        values = _one(rows.column(name))
+        values = whole(rows.column(name))
         self._check(column, values, rows)
         if column.type == T.Array and column.element != T.VarChar:
             return _from_json(values, column, rows, self.spec.name)
@@ -178,7 +177,7 @@ def mapped(live: Live) -> Mapped:
     for column in live.columns:
         if column in (live.key, text) or (column.generated and column not in shown):
             continue
-        name = _name(column.name, taken=columns)
+        name = column_name(column.name, taken=[*columns, PARTITION])
         columns[name] = column
         if column.type in VECTORS:
             vectors.append(_vector(name, column, live))
@@ -203,16 +202,6 @@ def _text_column(live: Live) -> Column | None:
     texts = {c.name: c for c in live.columns if c.type in (T.VarChar, T.Text) and c != live.key}
     read = [f["inputs"][0] for f in live.functions if f["type"] == "BM25" and f["inputs"]]
     return next((texts[name] for name in (*read, *TEXT_NAMES) if name in texts), None)
-
-
-def _name(native: str, *, taken: Mapping[str, Any]) -> str:
-    """A legal and free name: the column's own where it is one."""
-    usable = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", native) and native != PARTITION
-    if usable and native not in RESERVED_COLUMNS and native not in taken:
-        return native
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", native)[:50]
-    numbered = (f"c_{plain}" if n == 0 else f"c{n}_{plain}" for n in range(len(taken) + 1))
-    return next(name for name in numbered if name not in taken)
 
 
 def _vector(name: str, column: Column, live: Live) -> Vector:
@@ -273,8 +262,3 @@ def _check_objects(texts: pa.Array, rows: pa.Table, name: str) -> None:
             raise InvalidRequest(
                 f"record {rows.column('id')[place].as_py()!r} of {name!r}: extra is no JSON object"
             )
-
-
-def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import Damaged, InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, FieldType, VectorKind
+from dr_pipelines.stores.shared.columns import whole
 
 NAME = "dr_kept"
 TEXT_BYTES = 65_535
@@ -147,12 +148,10 @@ def _long(column: Any) -> Mask:
 
 
 def _having_nulls(column: Any) -> Mask:
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(whole, pa.ChunkedArray):
-        whole = pa.concat_arrays(whole.chunks)
-    mask = np.zeros(len(whole), bool)
-    parents = pc.list_parent_indices(whole).to_numpy()
-    mask[parents[np.asarray(pc.list_flatten(whole).is_null())]] = True
+    lists = whole(column)
+    mask = np.zeros(len(lists), bool)
+    parents = pc.list_parent_indices(lists).to_numpy()
+    mask[parents[np.asarray(pc.list_flatten(lists).is_null())]] = True
     return mask
 
 

@@ -25,6 +25,7 @@ from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.milvus import kept
 from dr_pipelines.stores.milvus.column import Column, T
 from dr_pipelines.stores.milvus.layout import Parts
+from dr_pipelines.stores.shared.columns import all_rows, of_rows, whole
 
 TERMS, POINT = "dr_terms", "dr_point"
 PREFIX = "dr_"
@@ -121,24 +122,24 @@ class ManagedLayout:
             zeros = pa.array(np.zeros(2 * len(rows), np.float32))
             return pa.FixedSizeListArray.from_arrays(zeros, 2)
         for vector in self.spec.vectors:
-            values = _one(rows.column(vector.name))
+            values = whole(rows.column(vector.name))
             if name == _flag(vector):
                 return values.is_valid()
             if name == self.column_of(vector.name):
                 return _without_gaps(values, vector)
         field = next((f for f in self.spec.fields if self.column_of(f.name) == name), None)
-        values = _one(rows.column(name if field is None else field.name))
+        values = whole(rows.column(name if field is None else field.name))
         return _scalars(values, column)
 
     def _check(self, rows: pa.Table) -> None:
         """Refuse rows with a value too long for a column that filters or keys need whole: it is
         not cut."""
-        whole = [f.name for f in self.spec.fields if f.filterable and f.type is FieldType.STRING]
-        for name in ("id", "document_id", *whole):
-            self._check_length(rows, name, _one(rows.column(name)), None)
+        limited = [f.name for f in self.spec.fields if f.filterable and f.type is FieldType.STRING]
+        for name in ("id", "document_id", *limited):
+            self._check_length(rows, name, whole(rows.column(name)), None)
         for field in self.spec.fields:
             if field.type is FieldType.STRINGS:
-                lists = _one(rows.column(field.name))
+                lists = whole(rows.column(field.name))
                 parents = pc.list_parent_indices(lists)
                 self._check_length(rows, field.name, pc.list_flatten(lists), parents)
                 lengths = pc.fill_null(pc.list_value_length(lists), 0)
@@ -230,10 +231,8 @@ def _without_gaps(values: pa.Array, vector: Vector) -> pa.Array:
         return kept.positive(values)
     if not values.null_count:
         return values
-    matrix = np.zeros((len(values), vector.dimension), np.float32)
-    present = values.is_valid().to_numpy(zero_copy_only=False)
-    matrix[present] = values.flatten().to_numpy().reshape(-1, vector.dimension)
-    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), vector.dimension)
+    rows, _ = all_rows(values)
+    return of_rows(rows, np.full(len(rows), True), values.type)
 
 
 def _scalars(values: pa.Array, column: Column) -> pa.Array:
@@ -247,8 +246,3 @@ def _scalars(values: pa.Array, column: Column) -> pa.Array:
     if column.type in (T.Int64, T.Int32):
         return values.cast(pa.int64())
     return values
-
-
-def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole

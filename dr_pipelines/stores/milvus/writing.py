@@ -17,6 +17,7 @@ from dr_pipelines.stores.milvus.layout import (
     key_of,
 )
 from dr_pipelines.stores.milvus.messages import to_message
+from dr_pipelines.stores.shared.columns import whole
 
 REQUEST_ROWS = 2_000
 REQUEST_BYTES = 16 * 2**20
@@ -122,10 +123,7 @@ def _fitting(
 
 
 def _message(column: Column, values: pa.ChunkedArray) -> Any:
-    whole = values.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = pa.concat_arrays(whole.chunks)
-    made = to_message(column, whole)
+    made = to_message(column, whole(values))
     if column.name == META.name and column.type == T.JSON:
         made.is_dynamic = True
     return made

@@ -13,11 +13,11 @@ from typing import Any
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import (
     PHYSICAL_NAME,
-    RESERVED_COLUMNS,
     Field,
     FieldType,
 )
 from dr_pipelines.stores.qdrant.variant import Json
+from dr_pipelines.stores.shared.layout import column_name
 
 TEXT_KEYS = ("text", "page_content", "document", "content")
 """Where LangChain, FastEmbed and most examples put the text of a chunk."""
@@ -33,7 +33,6 @@ FIELD_TYPES = {
 """Type of a payload index → type of the field. A place on the globe stays in `extra`."""
 SIMPLE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """A key at the top of the payload, which needs no quotes in a filter."""
-COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,18 @@ def foreign_columns(name: str, config: Json, sample: Callable[[str], Any]) -> Fo
     schema = config.get("payload_schema", {})
     text = _text_key(schema, sample)
     taken = set[str]()
-    columns = {_column(native or "embedding", taken): native for native in sorted(vectors)}
+
+    def named(native: str) -> str:
+        taken.add(name := column_name(native, taken=taken))
+        return name
+
+    columns = {named(native or "embedding"): native for native in sorted(vectors)}
     keys = sorted(key for key in schema if SIMPLE_KEY.fullmatch(key) and key != text)
     fields, renamed = [], {column: native for column, native in columns.items() if column != native}
     for key in keys:
         kind = _field_type(schema[key]["type"], key, sample)
         if kind is not None:
-            column = _column(key, taken)
+            column = named(key)
             full_text = schema[key]["type"] == "text"
             fields.append(Field(name=column, type=kind, filterable=not full_text))
             if column != key:
@@ -93,15 +97,3 @@ def _field_type(index: str, key: str, sample: Callable[[str], Any]) -> FieldType
     if index == "keyword" and isinstance(sample(key), list):
         return FieldType.STRINGS
     return FIELD_TYPES.get(index)
-
-
-def _column(native: str, taken: set[str]) -> str:
-    """A name for a column that no other has, as like Qdrant's as can be."""
-    name = re.sub("[^A-Za-z0-9_]", "_", native)[:58]
-    name = name if COLUMN.fullmatch(name) else f"_{name}"
-    base, number = name, 1
-    while name in RESERVED_COLUMNS or name in taken:
-        number += 1
-        name = f"{base}_{number}"
-    taken.add(name)
-    return name

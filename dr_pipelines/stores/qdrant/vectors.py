@@ -5,7 +5,6 @@ Under cosine the engine divides a vector by its length, unless the square of the
 beside, in the payload, as base64 of little-endian float32.
 """
 
-import base64
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -20,10 +19,10 @@ from dr_pipelines.model.collection import Metric, Vector, VectorKind
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.record import vector_type
 from dr_pipelines.stores.qdrant.lengths import UNIT, sent
+from dr_pipelines.stores.shared.columns import Mask, from_base64, of_rows, to_base64, valid
 
 MOST_COMPONENTS = 2**20
 """Of all the vectors of one point under one name; the engine refuses more."""
-Mask = npt.NDArray[np.bool_]
 
 
 def given_vectors(
@@ -92,14 +91,14 @@ def _given_dense(
 ) -> tuple[list[Any], dict[int, str]]:
     matrix = _matrix(column, vector)
     rows: list[Any] = [None] * len(column)
-    places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist()
+    places = np.flatnonzero(valid(column)).tolist()
     for place, row in zip(places, matrix, strict=True):
         rows[place] = row
     if vector.metric is not Metric.COSINE:
         return rows, {}
     kept = _is_unit(matrix, within=UNIT) if trusting else np.zeros(len(matrix), bool)
     changed = np.flatnonzero(~kept).tolist()
-    return rows, {places[n]: _text(matrix[n]) for n in changed}
+    return rows, {places[n]: to_base64(matrix[n]) for n in changed}
 
 
 def _given_several(
@@ -107,7 +106,7 @@ def _given_several(
 ) -> tuple[list[Any], dict[int, str]]:
     matrix = _matrix(column, vector)
     ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False))
-    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    present = valid(column)
     cosine = vector.metric is Metric.COSINE
     unit = _is_unit(matrix, within=UNIT) & trusting
     rows: list[Any] = [None] * len(column)
@@ -115,10 +114,10 @@ def _given_several(
     start = 0
     for place, end in enumerate(ends.tolist()):
         several = matrix[start:end]
-        if valid[place] and len(several):
+        if present[place] and len(several):
             rows[place] = several
-        if valid[place] and (not len(several) or (cosine and not unit[start:end].all())):
-            beside[place] = _text(several)  # the engine takes no empty list of vectors
+        if present[place] and (not len(several) or (cosine and not unit[start:end].all())):
+            beside[place] = to_base64(several)  # the engine takes no empty list of vectors
         start = end
     return rows, beside
 
@@ -145,7 +144,7 @@ def _found_dense(found: Sequence[Any], beside: Sequence[str | None], vector: Vec
     matrix = flat.reshape(len(found), width)
     for place, text in enumerate(beside):
         if text is not None:
-            matrix[place] = _bits(text)
+            matrix[place] = from_base64(text)
     mask = None if there.all() else pa.array(~there)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), width, mask=mask)
 
@@ -153,7 +152,11 @@ def _found_dense(found: Sequence[Any], beside: Sequence[str | None], vector: Vec
 def _found_several(found: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
     width = vector.dimension
     rows = [
-        _bits(text) if text is not None else None if v is None else np.array(v, np.float32).ravel()
+        from_base64(text)
+        if text is not None
+        else None
+        if v is None
+        else np.array(v, np.float32).ravel()
         for v, text in zip(found, beside, strict=True)
     ]
     sizes = [0 if row is None else len(row) // width for row in rows]
@@ -177,9 +180,7 @@ def _with_components(column: pa.Array, matrix: FloatArray) -> pa.Array:
     width = matrix.shape[1]
     mask = column.is_null() if column.null_count else None
     if pa.types.is_fixed_size_list(column.type):
-        full = np.zeros((len(column), width), np.float32)
-        full[column.is_valid().to_numpy(zero_copy_only=False)] = matrix
-        return pa.FixedSizeListArray.from_arrays(pa.array(full.ravel()), width, mask=mask)
+        return of_rows(matrix, valid(column), column.type)
     sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     inner = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), width)
@@ -191,7 +192,7 @@ def _parents(column: pa.Array) -> npt.NDArray[np.int64]:
     if pa.types.is_list(column.type):
         parents: npt.NDArray[np.int64] = pc.list_parent_indices(column).to_numpy()
         return parents
-    return np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    return np.flatnonzero(valid(column))
 
 
 def _is_unit(matrix: FloatArray, *, within: float) -> Mask:
@@ -199,12 +200,3 @@ def _is_unit(matrix: FloatArray, *, within: float) -> Mask:
     squares = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
     kept: Mask = (np.abs(squares - 1.0) <= within) | (squares == 0.0)
     return kept
-
-
-def _text(row: FloatArray) -> str:
-    return base64.b64encode(row.astype("<f4", copy=False).tobytes()).decode()
-
-
-def _bits(text: str) -> FloatArray:
-    bits: FloatArray = np.frombuffer(base64.b64decode(text), "<f4")
-    return bits

@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.stores.shared.columns import whole
 from dr_pipelines.stores.shared.misfits import Check, misfits_of, value_problems
 
 
@@ -25,10 +26,10 @@ def checked_batch(
     _check_schema(batch.schema, schema, spec.name)
     _check_required(batch, schema, spec.name)
     _check_unique(batch, spec.name)
-    whole = pa.table([_one(batch.column(f.name)) for f in schema], schema=schema)
-    for misfit in misfits_of(whole, check(whole, spec)):
+    rows = pa.table([whole(batch.column(f.name)) for f in schema], schema=schema)
+    for misfit in misfits_of(rows, check(rows, spec)):
         raise InvalidRequest(f"batch for {spec.name!r}: {misfit}")
-    return whole
+    return rows
 
 
 def in_order_of_id(batch: pa.Table) -> pa.Table:
@@ -74,10 +75,3 @@ def _check_unique(batch: pa.Table, name: str) -> None:
         f"batch for {name!r}: {len(repeated)} repeated ids, e.g. {repeated[0].as_py()!r}; "
         "a batch holds one record for each id"
     )
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    if column.num_chunks == 1:
-        return column.chunk(0)  # combining copies
-    combined = column.combine_chunks()
-    return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined

@@ -22,6 +22,7 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.model.misfit import NAMED, Misfit, Misfits
 from dr_pipelines.model.query import FloatArray
+from dr_pipelines.stores.shared.columns import whole
 from dr_pipelines.stores.shared.narrowing import narrowed
 
 Batch: TypeAlias = pa.Table | pa.RecordBatch
@@ -70,7 +71,7 @@ def value_problems(batch: Batch, spec: CollectionSpec, *, finite: bool = True) -
     """Problems of vectors: a null component, one that the declared type does not have, and with
     `finite` one that is NaN or infinite; indices of a sparse vector that do not ascend."""
     for vector in spec.vectors:
-        column = _one(batch.column(vector.name))
+        column = whole(batch.column(vector.name))
         yield from _CHECKS[vector.kind](column, vector, finite)
 
 
@@ -204,12 +205,3 @@ def all_finite(numbers: FloatArray) -> bool:
 def _parents(lists: pa.Array) -> Places:
     owners: Places = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     return owners
-
-
-def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    if isinstance(column, pa.Array):
-        return column
-    if column.num_chunks == 1:
-        return column.chunk(0)  # combining copies
-    combined = column.combine_chunks()
-    return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined
