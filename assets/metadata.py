@@ -97,7 +97,8 @@ def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
     """Metadata of a recovery point."""
     manifest = point.manifest
     detail = point.entry.body.detail
-    unread = detail.source if isinstance(detail, SnapshotDetail) else None
+    snapshot = detail if isinstance(detail, SnapshotDetail) else None
+    unread = snapshot.source if snapshot else None
     source = {} if unread is None else unread.model_dump(mode="json")
     return {
         **displayed_values({name: value for name, value in source.items() if value is not None}),
@@ -112,6 +113,8 @@ def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
         **head_metadata(point.number, point.sha256),
         **digest_metadata(manifest.digests),
         **fit_metadata(point),
+        **({"assurance": snapshot.assurance.value} if snapshot else {}),
+        **({"every_value_read_at": snapshot.whole_at.isoformat()} if snapshot else {}),
         "restore": dg.MetadataValue.md(
             f"`dr restore {point.collection} --at log:{point.number} --switch`, or the job "
             f"`restore` with `collection: {point.collection}` and `at: log:{point.number}`"

@@ -258,6 +258,8 @@ class Tick:
             "head_sha256": self.status.head_sha256,
             **unread_metadata(self.status.unread),
             "cannot_be_put_back": list(self.status.unfit),
+            "rests_on": self.status.assurance and self.status.assurance.value,
+            "uncounted": self.status.uncounted,
             "refused": self.status.refused,
             **exposure_metadata(None if exposed == timedelta.max else exposed),
         }
@@ -271,4 +273,6 @@ class Tick:
         unfit = f"; cannot be restored: {', '.join(self.status.unfit)}" if self.status.unfit else ""
         behind = f"{self.status.behind} days behind"
         refused = f"; refused: {self.status.refused}" if self.status.refused else ""
-        return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}{refused}"
+        short = self.status.uncounted
+        uncounted = f"; log:{short} rests on too little and does not count" if short else ""
+        return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}{uncounted}{refused}"

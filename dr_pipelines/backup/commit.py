@@ -41,13 +41,15 @@ class SnapshotEntry(NextEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A live store compared with the log, as an entry; `tip` is from before the scan."""
+    """A live store compared with the log, as an entry; `tip` is from before the scan. `whole_at` is
+    when every value was read, where this did not."""
 
     tip: Tip
     engine: str
     began: datetime
     change_token: str | None
     unread: Unread | None
+    whole_at: datetime | None
     base: Manifest
     live: CollectionSpec
     inspection: Inspection
@@ -69,7 +71,7 @@ class Comparison:
         delta = self.without(moving)
         grown = self.grown(manifest, delta, entry=tip.number)
         snapshot = self.report(grown, delta, frozenset(moving.to_pylist()))
-        detail = _detail(snapshot, change_token=self.change_token, unread=self.unread)
+        detail = snapshot_detail_of(snapshot, change_token=self.change_token, unread=self.unread)
         return SnapshotEntry(manifest=grown, detail=detail, snapshot=snapshot)
 
     def grown(self, manifest: Manifest, delta: Sequence[SegmentRef], *, entry: int) -> Manifest:
@@ -154,6 +156,8 @@ class Comparison:
             counts=grown.counts,
             size_bytes=sum(ref.stored_bytes for ref in delta),
             began=self.began,
+            assurance=self.inspection.assurance,
+            whole_at=self.whole_at or self.began,
             reconfigured=self.reconfigured(),
             fitness=self.fitness,
             accepted=grown.accepted_losses,
@@ -169,9 +173,10 @@ class Comparison:
         return tuple(finding for finding in compared if not finding.unreported)
 
 
-def _detail(
+def snapshot_detail_of(
     snapshot: Snapshot, *, change_token: str | None, unread: Unread | None
 ) -> SnapshotDetail:
+    """The detail of the entry that records a snapshot."""
     source = None if unread is None else SourceUnread.model_validate(unread.facts())
     return SnapshotDetail(
         began=snapshot.began,
@@ -187,5 +192,7 @@ def _detail(
         fit=snapshot.fitness.word,
         unaccepted=Mentioned.of([loss.part for loss in snapshot.unaccepted]),
         change_token=change_token,
+        assurance=snapshot.assurance,
+        whole_at=snapshot.whole_at,
         source=source,
     )

@@ -17,6 +17,7 @@ from dr_pipelines.live.left_out import (
     still_left_out,
 )
 from dr_pipelines.live.observe import observe_store
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
@@ -73,7 +74,8 @@ class Findings:
 @dataclass(frozen=True)
 class Inspection:
     """The result of reading the store: differences, the segments that record them, the records
-    that the engine would refuse, and a sample of those that it would accept."""
+    that the engine would refuse, a sample of those that it would accept, and the grounds on which
+    all that rests."""
 
     observed: Observed
     findings: Findings
@@ -81,6 +83,7 @@ class Inspection:
     statistics: VectorStatistics
     misfits: MisfitTally
     sample: EdgeSample
+    assurance: Assurance = Assurance.EVERY_VALUE
     left_out: LeftOut | None = None
 
 

@@ -2,10 +2,11 @@
 
 from dr_pipelines.backup.resources import Resources
 from dr_pipelines.backup.unchanged import unchanged_since
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.backup import BackupFacts, BackupPlan, BackupRequest
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.backup import decide_backup
-from dr_pipelines.proof.points import snapshot_detail
+from dr_pipelines.proof.points import newest_whole_at, snapshot_detail
 
 
 def plan_backup(
@@ -19,9 +20,11 @@ def gather(
     request: BackupRequest, resources: Resources, *, unread: Unread | None = None
 ) -> BackupFacts:
     """Everything that a plan depends on. Reads the log and the store's catalog, no record."""
-    history, live = resources.history, resources.live
+    history, live, required = resources.history, resources.live, resources.required
+    whole_at, now = newest_whole_at(history), history.repository.clock()
+    owed = Assurance.EVERY_VALUE if request.every_value else required.owed(whole_at, now=now)
     seen = None
-    if request.if_changed:
+    if owed is Assurance.SIGNS or (request.if_changed and not required.is_due(whole_at, now=now)):
         seen = unchanged_since(history, store=live.store, scratch=resources.scratch)
     physical = None if resources.has_source else live.served()
     return BackupFacts(
@@ -29,6 +32,7 @@ def gather(
         physical=physical or history.collection,
         has_source=resources.has_source,
         begun=history.head().entry is not None,
+        owed=owed,
         unchanged=seen.i if seen else None,
         unfit=snapshot_detail(seen).unaccepted.names if seen else (),
         unread=unread,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dr_pipelines.live.live import Live
+from dr_pipelines.model.assurance import USUAL_REQUIREMENT, Required
 from dr_pipelines.proof.trial import NOWHERE, Scratch
 from dr_pipelines.protocols import NativeFiles
 from dr_pipelines.repository.history import History
@@ -12,11 +13,12 @@ from dr_pipelines.repository.history import History
 class Resources:
     """The log, the collection as it is served, a place for trials, and the engine's files where
     they are to be kept. `has_source`: documents come from a source, so that ingestion begins the
-    log."""
+    log. `required` is what the objective asks of a snapshot."""
 
     history: History
     live: Live
     store_name: str
     has_source: bool = True
     scratch: Scratch = NOWHERE
+    required: Required = USUAL_REQUIREMENT
     native: NativeFiles | None = None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dr_pipelines.backup.inspect import Findings
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.fitness import Acceptance, Fitness, Part, unaccepted
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import Counts, Timeline
@@ -16,7 +17,8 @@ class Snapshot:
     the log at `number`. Documents that an entry touched meanwhile are `indeterminate`;
     `reconfigured` are parts of the configuration that differ from the log, which now has them as
     they are. `fitness` is the forecast of a restore, `accepted` the losses that somebody
-    accepted. `not_finite` vectors have a component that is NaN or infinite."""
+    accepted. `not_finite` vectors have a component that is NaN or infinite. `assurance` says on
+    which grounds they are equal, `whole_at` when every value was last read."""
 
     number: int
     sha256: str
@@ -29,6 +31,8 @@ class Snapshot:
     counts: Counts
     size_bytes: int
     began: datetime
+    assurance: Assurance
+    whole_at: datetime
     fitness: Fitness
     reconfigured: tuple[PartFinding, ...] = ()
     accepted: tuple[Acceptance, ...] = ()
@@ -56,12 +60,14 @@ NOTHING_ACCEPTED = LossAccepted()
 class Terms:
     """The terms that a snapshot is taken on. `adopt` is the timeline to begin a log with, where
     there is none yet; `accept_absence` records that many documents are gone; `unread` is what the
-    source holds beyond its changes; `accepting` are losses taken by name."""
+    source holds beyond its changes; `accepting` are losses taken by name; `least` is the least that
+    it must assure."""
 
     adopt: Timeline | None = None
     accept_absence: bool = False
     unread: Unread | None = None
     accepting: LossAccepted = NOTHING_ACCEPTED
+    least: Assurance = Assurance.EVERY_VALUE
 
 
 USUAL = Terms()

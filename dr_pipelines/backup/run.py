@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dr_pipelines.backup import snapshot as verb
+from dr_pipelines.backup.confirm import confirm
 from dr_pipelines.backup.native import Kept, keep_native
 from dr_pipelines.backup.plan import plan_backup
 from dr_pipelines.backup.resources import Resources
@@ -64,7 +65,7 @@ def run_backup(
     committed then.
     """
     _require_planned(plan, resources)
-    snapshot = _snapshot(plan, resources) if "snapshot" in plan.steps else None
+    snapshot = _taken(plan, resources)
     if snapshot is not None and not snapshot.equal:
         return Backup(plan, snapshot)  # there is nothing that could be proven
     number = _number(plan, snapshot)
@@ -83,6 +84,21 @@ def _require_planned(plan: BackupPlan, resources: Resources) -> None:
         )
 
 
+def _taken(plan: BackupPlan, resources: Resources) -> Snapshot | None:
+    """A scan, or the record that none is needed; None where the plan has neither."""
+    if "snapshot" in plan.steps:
+        return _snapshot(plan, resources)
+    if "confirm" not in plan.steps:
+        return None
+    confirmed = confirm(
+        resources.history,
+        store=resources.live.store,
+        scratch=resources.scratch,
+        unread=plan.unread,
+    )
+    return confirmed or _snapshot(plan, resources)  # it changed since it was planned
+
+
 def _snapshot(plan: BackupPlan, resources: Resources) -> Snapshot:
     request = plan.request
     terms = Terms(
@@ -90,6 +106,7 @@ def _snapshot(plan: BackupPlan, resources: Resources) -> Snapshot:
         accept_absence=request.accept_absence,
         unread=plan.unread,
         accepting=LossAccepted(request.accept_losses, request.reason, request.by),
+        least=plan.assurance,
     )
     return verb.backup(
         resources.history, live=resources.live, terms=terms, scratch=resources.scratch

@@ -12,10 +12,12 @@ from dr_pipelines.backup.result import USUAL, Snapshot, Terms
 from dr_pipelines.backup.served import first_manifest, live_spec, parts_of
 from dr_pipelines.errors import InvalidRequest, Refused
 from dr_pipelines.live.live import Live
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.fitness import Fitness, Part
 from dr_pipelines.model.misfit import NAMED, Misfit
 from dr_pipelines.model.recovery_point import Manifest
+from dr_pipelines.proof.points import newest_whole_at
 from dr_pipelines.proof.trial import NOWHERE, Scratch, tried
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.history import History
@@ -84,6 +86,7 @@ def take_snapshot(
         began=began,
         change_token=change_token,
         unread=terms.unread,
+        whole_at=_whole_at(inspection, history),
         base=base,
         live=live,
         inspection=inspection,
@@ -93,6 +96,12 @@ def take_snapshot(
     committed = history.append("snapshot", compared.at)
     head, snapshot = committed.head, committed.entry.snapshot
     return replace(snapshot, number=head.number, sha256=head.sha256)
+
+
+def _whole_at(inspection: Inspection, history: History) -> datetime | None:
+    """When every value was read before; None where this scan has."""
+    whole = inspection.assurance is Assurance.EVERY_VALUE
+    return None if whole else newest_whole_at(history)
 
 
 def _fitness(

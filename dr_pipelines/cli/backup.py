@@ -48,6 +48,13 @@ def backup(
             "configuration, engine, this tool nor a trial that is due asks for one.",
         ),
     ] = False,
+    every_value: Annotated[
+        bool,
+        typer.Option(
+            "--every-value",
+            help="Read every value, also where the policy accepts less (objectives.assurance).",
+        ),
+    ] = False,
     native: Annotated[
         bool,
         typer.Option(
@@ -93,11 +100,14 @@ def backup(
     from dr_pipelines.model.backup import BackupRequest
 
     project = open_project(policies, *(collections or []))
+    if every_value and if_changed:
+        raise Mistake("--every-value reads all and --if-changed may read nothing: give only one")
     by = _accepted_by(accept_loss or [], reason)
     request = partial(
         BackupRequest,
         accept_absence=accept_absence,
         if_changed=if_changed,
+        every_value=every_value,
         files=native,
         accept_losses=tuple(accept_loss or ()),
         reason=reason.strip(),

@@ -67,6 +67,7 @@ def _unchanged(done: "Backup") -> Answer:
         "log": plan.unchanged,
         "unchanged": True,
         "equal": True,
+        "assurance": None,
         "unaccepted": list(plan.unfit),
         "native": files and asdict(files),
     }
@@ -74,7 +75,7 @@ def _unchanged(done: "Backup") -> Answer:
     def show(console: "Console") -> None:
         console.print(
             f"{collection}: nothing changed since log:{plan.unchanged}, according to the engine; "
-            "no record was read"
+            "no record was read, and no recovery point is made of that"
         )
         for part in plan.unfit:
             console.print(f"  CANNOT BE RESTORED: {part}, as log:{plan.unchanged} says")
@@ -129,6 +130,8 @@ def _snapshot_value(done: "Backup", snapshot: "Snapshot") -> dict[str, Any]:
         "records": snapshot.counts.records,
         "documents": snapshot.counts.documents,
         "equal": snapshot.equal,
+        "assurance": snapshot.assurance,
+        "every_value_read_at": snapshot.whole_at.isoformat(),
         "fit": fit_value(snapshot.fitness, snapshot.accepted),
         "vectors_not_finite": snapshot.not_finite,
         "native": done.files and asdict(done.files),
@@ -140,6 +143,13 @@ def _snapshot_value(done: "Backup", snapshot: "Snapshot") -> dict[str, Any]:
     }
 
 
+def _grounds(snapshot: "Snapshot") -> str:
+    """What it rests on, and where that is less than reading all, when all was read."""
+    if snapshot.whole_at == snapshot.began:
+        return str(snapshot.assurance)
+    return f"{snapshot.assurance}; every value was last read {snapshot.whole_at:%Y-%m-%d %H:%M} UTC"
+
+
 def _show_snapshot(console: "Console", done: "Backup", snapshot: "Snapshot") -> None:
     from dr_pipelines.cli.console import number, size, some
     from dr_pipelines.model.parts import shown
@@ -149,7 +159,8 @@ def _show_snapshot(console: "Console", done: "Backup", snapshot: "Snapshot") -> 
     console.print(
         f"{collection}: recovery point log:{snapshot.number}, {proven}: "
         f"{number(snapshot.counts.documents)} documents, "
-        f"{number(snapshot.counts.records)} records, source position {snapshot.position}"
+        f"{number(snapshot.counts.records)} records, source position {snapshot.position}; "
+        f"{_grounds(snapshot)}"
     )
     if snapshot.size_bytes:
         console.print(f"{size(snapshot.size_bytes)} recorded that the log did not have")

@@ -40,7 +40,8 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
     from dr_pipelines.contents.documents import DocumentRow, StatesDigest
-    from dr_pipelines.model.recovery_point import RecoveryPoint
+    from dr_pipelines.model.assurance import Assurance
+    from dr_pipelines.model.recovery_point import LogEntry, RecoveryPoint
     from dr_pipelines.proof.verify import Verification
 
 
@@ -212,8 +213,35 @@ def _points_answer(
             )
             shown.add_row(*row[: len(columns)])
         console.print(shown)
+        if grounds := _grounds(listed):
+            console.print(grounds)
 
     return Answer(value, show)
+
+
+def _grounds(listed: "list[RecoveryPoint]") -> str:
+    """What snapshots rest on, those by name that rest on less than reading every value; empty where
+    there are none."""
+    from dr_pipelines.model.assurance import Assurance
+
+    rest = {point.number: assurance_of(point.entry) for point in listed}
+    kinds = {
+        kind: ", ".join(f"log:{number}" for number, found in rest.items() if found == kind)
+        for kind in Assurance
+        if kind in rest.values()
+    }
+    whole = kinds.pop(Assurance.EVERY_VALUE, "")
+    few = "; ".join(f"{kind}: {numbers}" for kind, numbers in kinds.items())
+    most = [f"snapshots: {Assurance.EVERY_VALUE}"] if whole else []
+    return "; but ".join([*most, few] if few else most)
+
+
+def assurance_of(entry: "LogEntry") -> "Assurance | None":
+    """What a snapshot rests on; None for an entry of another kind."""
+    from dr_pipelines.model.details import SnapshotDetail
+
+    detail = entry.body.detail
+    return detail.assurance if isinstance(detail, SnapshotDetail) else None
 
 
 def _exact(time: "datetime") -> str:
@@ -235,6 +263,7 @@ def _point_value(point: "RecoveryPoint", now: "datetime") -> dict[str, Any]:
         "documents": point.manifest.counts.documents,
         "records": point.manifest.counts.records,
         "pending": list(point.entry.body.pending),
+        "assurance": assurance_of(point.entry),
         "fit": fit_summary(point.manifest.fitness, point.manifest.accepted_losses),
         "writer": point.entry.writer.model_dump(),
     }

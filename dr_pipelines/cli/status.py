@@ -85,6 +85,8 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "at": report.at.isoformat() if report.at else None,
         "age_seconds": (now - report.at).total_seconds() if report.at else None,
         "proven": report.proven,
+        "assurance": report.assurance,
+        "uncounted": report.uncounted,
         "proven_at": report.proven_at.isoformat() if report.proven_at else None,
         "frontier": report.frontier,
         "documents": report.documents,
@@ -128,6 +130,8 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
             ("newest point", newest),
             ("holds", f"{size_words}, source position {report.frontier}"),
         ]
+    if report.assurance is not None or report.uncounted is not None:
+        lines.insert(2, ("rests on", _grounds(report)))
     if report.empty:
         lines.append(("no chunk", f"versions read without one: {number(report.empty)}"))
     if report.not_finite:
@@ -141,6 +145,17 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
     lines.append(("owner", f"{report.owner}; call {report.escalation}"))
     lines += [("problem", problem) for problem in report.problems]
     return lines
+
+
+def _grounds(report: "Report") -> str:
+    """What the proven point rests on, and a newer one that rests on too little."""
+    if report.uncounted is None:
+        return str(report.assurance)
+    return (
+        f"{report.assurance or 'no point that counts'}; log:{report.uncounted} is newer and rests "
+        "on less than the objective accepts: it does not count. Read all: "
+        f"dr backup {report.collection} --every-value"
+    )
 
 
 def _exposed(report: "Report") -> str:

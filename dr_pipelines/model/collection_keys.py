@@ -11,6 +11,7 @@ from pydantic import (
     field_validator,
 )
 
+from dr_pipelines.model.assurance import DAYS, Assurance, Required
 from dr_pipelines.model.collection import MAX_DIMENSION, PARAMETER, FieldType
 from dr_pipelines.model.components import (
     Policy,
@@ -137,9 +138,30 @@ class Objective(Policy):
         description="Recovery time objective: how long a recovery may take, until it is served.",
         examples=["30m"],
     )
+    assurance: Assurance = Key(
+        default=Assurance.EVERY_VALUE,
+        description="The least that a recovery point must rest on to count for `rpo`. `every value "
+        "read`: every record was read and its digests computed anew. `files hashed`: the engine's "
+        "files that never change were hashed and are those that were read before, what is new was "
+        "read; of engines without such files every value is read. `signs of change only`: the "
+        "engine reported no change, and no record was read; damage that it does not notice is not "
+        "found then. Backups do no more than this asks for, until `read_every` has passed.",
+        examples=["files hashed"],
+    )
+    read_every: Duration = Key(
+        default=timedelta(days=DAYS),
+        description="How long backups may do with less than reading every value: the next one "
+        "after that reads all, and a later point that rests on less does not count.",
+        examples=["1d"],
+    )
     degradation: Degradation = Key(
         default=Degradation(), description="What answers must be like after a recovery."
     )
+
+    @property
+    def required(self) -> Required:
+        """What a recovery point must rest on to count."""
+        return Required(self.assurance, self.read_every)
 
 
 class TrialPolicy(Policy):

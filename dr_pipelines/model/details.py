@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Constraint
 
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.base import Count, Day, Key, Sha256, Stored, Time
 
 REASON_CHARACTERS = 4_000
@@ -116,7 +117,8 @@ class SourceUnread(DetailPart):
 class SnapshotDetail(Detail):
     """The live store was compared with the log. `began` is when the scan began: what it proves is
     not younger. `rows` were read; `left_out` records of the state are not in the store and not
-    expected there. `change_token` is the engine's, from before the scan."""
+    expected there. `change_token` is the engine's, from before the scan. `assurance` says on which
+    grounds they are equal; `whole_at` is when the newest scan began that read every value."""
 
     began: Time
     equal: bool
@@ -131,6 +133,8 @@ class SnapshotDetail(Detail):
     fit: str
     unaccepted: Mentioned
     change_token: str | None
+    assurance: Assurance
+    whole_at: Time
     source: SourceUnread | None = None
 
 

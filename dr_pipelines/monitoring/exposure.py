@@ -23,6 +23,7 @@ from dr_pipelines.ingestion.days import (
 from dr_pipelines.ingestion.lineage import Feed
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.ingestion.refusals import newest_refusal
+from dr_pipelines.model.assurance import USUAL_REQUIREMENT, Required
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.recovery_point import Manifest, extents
 from dr_pipelines.model.unread import Quarantined, Unread
@@ -33,8 +34,15 @@ from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
 
-def protection_status(history: History, *, feed: Feed | None, edited: bool) -> ProtectionStatus:
-    """Where a collection stands now; `feed` is None for one that has no source.
+def protection_status(
+    history: History,
+    *,
+    feed: Feed | None,
+    edited: bool,
+    required: Required = USUAL_REQUIREMENT,
+) -> ProtectionStatus:
+    """Where a collection stands now; `feed` is None for one that has no source. Points that rest on
+    less than is `required` count for nothing.
 
     Raises `SourceRewritten` when the source is not the one that was read: nothing can be said then.
     """
@@ -44,7 +52,7 @@ def protection_status(history: History, *, feed: Feed | None, edited: bool) -> P
     behind = _behind(feed, Reading.of(manifest), source) if feed else []
     first = behind[0] if behind else None
     since, dated = _times_of(feed, first) if feed and first else (None, None)
-    proof = newest_proof(history)
+    proof = newest_proof(history, required=required)
     refusal = newest_refusal(history, head) if behind else None
     return ProtectionStatus(
         head=head.number,
@@ -58,6 +66,8 @@ def protection_status(history: History, *, feed: Feed | None, edited: bool) -> P
         unproven_since=proof.unproven_since,
         proven=proof.number,
         proven_at=proof.at,
+        assurance=proof.assurance,
+        uncounted=proof.uncounted,
         edited=edited,
         unread=_unread(feed, manifest, source, repository=history.repository) if feed else Unread(),
         unfit=proof.unfit,
@@ -91,6 +101,7 @@ def cached_status(
     feed: Feed | None,
     edited: bool,
     last: CachedStatus | None,
+    required: Required = USUAL_REQUIREMENT,
 ) -> CachedStatus:
     """Where a collection stands now: what was seen last, while a glance finds nothing changed.
 
@@ -98,10 +109,12 @@ def cached_status(
     """
     source = feed.source.change_token() if feed else ""  # first: see `of`
     head = history.head()
-    of = sha256(canonical_json([__version__, source, head.sha256, edited])).hexdigest()
+    asked = [edited, required.least, required.read_every.total_seconds()]
+    of = sha256(canonical_json([__version__, source, head.sha256, *asked])).hexdigest()
     if last is not None and last.of == of:
         return last
-    return CachedStatus(of, protection_status(history, feed=feed, edited=edited))
+    status = protection_status(history, feed=feed, edited=edited, required=required)
+    return CachedStatus(of, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +132,17 @@ class Look:
         return None if span == timedelta.max else span
 
 
-def look(history: History, *, feed: Feed | None, edited: bool) -> Look:
+def look(
+    history: History,
+    *,
+    feed: Feed | None,
+    edited: bool,
+    required: Required = USUAL_REQUIREMENT,
+) -> Look:
     """Where a collection stands, for those who go on without it where it cannot be known: its
     source is out of reach, or not the one that was read."""
     try:
-        return Look(protection_status(history, feed=feed, edited=edited))
+        return Look(protection_status(history, feed=feed, edited=edited, required=required))
     except (InvalidRequest, Refused, Unavailable) as error:
         return Look(problem=str(error))
 

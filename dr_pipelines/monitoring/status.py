@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr_pipelines.errors import DrError
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.fitness import Acceptance, Fitness
 from dr_pipelines.model.recovery_point import Head, Manifest
@@ -29,6 +30,8 @@ class Report:
 
     `exposed` is the age of the oldest change that no recovery point covers; `met` says whether it
     is younger than the objective, and the point can be restored except for accepted losses.
+    `assurance` is what the proven point rests on, `uncounted` a newer one that rests on less than
+    the objective accepts.
     `fitness` is what the newest snapshot found. Where the store was not `looked_at`,
     nothing is known of what it serves but by the log.
     """
@@ -45,6 +48,8 @@ class Report:
     at: datetime | None = None
     proven: int | None = None
     proven_at: datetime | None = None
+    assurance: Assurance | None = None
+    uncounted: int | None = None
     frontier: int | None = None
     documents: int | None = None
     records: int | None = None
@@ -109,6 +114,8 @@ def report(
         at=entry.at if entry else None,
         proven=protection.proven if protection else None,
         proven_at=protection.proven_at if protection else None,
+        assurance=protection.assurance if protection else None,
+        uncounted=protection.uncounted if protection else None,
         frontier=manifest.frontier() if manifest else None,
         documents=manifest.counts.documents if manifest else None,
         records=manifest.counts.records if manifest else None,

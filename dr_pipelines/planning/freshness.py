@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
 
 LATENCY = timedelta(seconds=75)
@@ -57,6 +58,8 @@ class ProtectionStatus:
     `behind` counts the days of such changes, `stretch` is the range of them for one run.
     `unproven_since` is when the oldest entry was committed that no proven recovery point covers.
     `unfit` are parts of the newest proven point that cannot be restored, and nobody accepted that.
+    `assurance` is what the proven point rests on; `uncounted` a newer one that rests on less than
+    the objective accepts, and does not count.
     With `edited`, the store is changed directly too, at times that only a snapshot reveals.
     `unread` is what the source holds beyond its changes: no run can read it.
     `refused` says why what is behind was not embedded when that was last tried.
@@ -73,6 +76,8 @@ class ProtectionStatus:
     unproven_since: datetime | None = None
     proven: int = 0
     proven_at: datetime | None = None
+    assurance: Assurance | None = None
+    uncounted: int | None = None
     edited: bool = False
     unread: Unread = NOTHING_UNREAD
     unfit: tuple[str, ...] = ()

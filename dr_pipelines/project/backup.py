@@ -28,6 +28,7 @@ def open_for_backup(project: Project, request: "BackupRequest", *, run: str = ""
         store_name=protected.policy.store,
         has_source=protected.policy.source is not None,
         scratch=protected.scratch(),
+        required=protected.policy.objectives.required,
     )
 
 

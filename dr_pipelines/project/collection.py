@@ -130,6 +130,7 @@ class ProtectedCollection:
             feed=self.feed() if self.policy.source else None,
             edited=self.policy.authority != "source",
             last=last,
+            required=self.policy.objectives.required,
         )
         if seen != last and seen.protection_status.head:  # before the first entry nothing is made
             cache.keep(seen)
@@ -140,7 +141,9 @@ class ProtectedCollection:
         from dr_pipelines.monitoring.exposure import look
 
         feed = self.feed() if self.policy.source else None
-        return look(history, feed=feed, edited=self.policy.authority != "source")
+        required = self.policy.objectives.required
+        edited = self.policy.authority != "source"
+        return look(history, feed=feed, edited=edited, required=required)
 
     def _store_at(self, manifest: "Manifest | None") -> "VectorStore":
         from dr_pipelines.planning.serving import require_store

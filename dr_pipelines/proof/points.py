@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dr_pipelines.errors import (
     Damaged,
@@ -11,6 +11,7 @@ from dr_pipelines.errors import (
     Unavailable,
 )
 from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.model.assurance import Assurance, Required
 from dr_pipelines.model.details import ProofEvidence, SnapshotDetail
 from dr_pipelines.model.recovery_point import (
     Head,
@@ -21,6 +22,8 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
 
+ANY = Required(Assurance.SIGNS, timedelta.max)
+"""Whatever a snapshot rests on."""
 UNCHANGING = frozenset({"applied", "snapshot", "evidence"})
 """Entries after which nothing new has to be proven."""
 LOOK_BACK = 512
@@ -31,13 +34,25 @@ does not count: a new one is due then, whatever the entries since were."""
 @dataclass(frozen=True, slots=True)
 class Proof:
     """The newest proven snapshot, its log number (0: none) and when its scan began, since edits
-    made during it may be missing; since when there are entries that it does not cover; and the
-    parts of it that cannot be restored and that nobody accepted (a few of them)."""
+    made during it may be missing; since when there are entries that it does not cover; the
+    parts of it that cannot be restored and that nobody accepted (a few of them); and what it rests
+    on. `uncounted` is a newer one that rests on less than was required."""
 
     number: int = 0
     at: datetime | None = None
     unproven_since: datetime | None = None
     unfit: tuple[str, ...] = ()
+    assurance: Assurance | None = None
+    uncounted: int | None = None
+
+
+def newest_whole_at(history: History) -> datetime | None:
+    """When the newest snapshot's newest whole scan began: the last time that every value was read,
+    as far as the newest `LOOK_BACK` entries say; None where none of them does."""
+    for entry in history.entries_back(history.head(), limit=LOOK_BACK):
+        if isinstance(entry.body.detail, SnapshotDetail):
+            return entry.body.detail.whole_at
+    return None
 
 
 def newest_snapshot(history: History) -> RecoveryPoint:
@@ -49,20 +64,30 @@ def newest_snapshot(history: History) -> RecoveryPoint:
     raise NotFound(f"{collection}: there is no snapshot yet. Run: dr backup {collection}")
 
 
-def newest_proof(history: History) -> Proof:
-    """The newest proof of a collection, and the time of the oldest entry that it does not cover."""
-    head = history.head()
+def newest_proof(history: History, *, required: Required = ANY) -> Proof:
+    """The newest proof of a collection that rests on what is required, and the time of the oldest
+    entry that it does not cover."""
+    head, uncounted = history.head(), None
     unproven = list[LogEntry]()
     for entry in history.entries_back(head, limit=LOOK_BACK):
         if isinstance(entry.body.detail, ProofEvidence):
             number = entry.body.detail.number
-            later = [other.at for other in unproven if other.i > number]
             snapshot = snapshot_detail(history.log.read(number)[0])
-            return Proof(number, snapshot.began, min(later, default=None), _unfit(snapshot))
+            if _counts(snapshot, required):
+                later = [other.at for other in unproven if other.i > number]
+                since = min(later, default=None)
+                unfit, rests = _unfit(snapshot), snapshot.assurance
+                return Proof(number, snapshot.began, since, unfit, rests, uncounted)
+            uncounted = uncounted or number
         out_of_sight = head.number - entry.i == LOOK_BACK - 1 and entry.i > 1
         if entry.kind not in UNCHANGING or out_of_sight:
             unproven.append(entry)
-    return Proof(unproven_since=min((entry.at for entry in unproven), default=None))
+    since = min((entry.at for entry in unproven), default=None)
+    return Proof(unproven_since=since, uncounted=uncounted)
+
+
+def _counts(snapshot: SnapshotDetail, required: Required) -> bool:
+    return required.counts(snapshot.assurance, began=snapshot.began, whole_at=snapshot.whole_at)
 
 
 def record_proof(history: History, point: RecoveryPoint, *, checks: Sequence[str]) -> Head:
@@ -98,7 +123,8 @@ def equality_problems(point: RecoveryPoint) -> list[str]:
             f"the live store was not equal to the log: {detail.stale.total} documents were stale, "
             f"{detail.indeterminate.total} were being written"
         )
-    if detail.rows != counts.records - detail.left_out:
+    read = detail.assurance is not Assurance.SIGNS
+    if read and detail.rows != counts.records - detail.left_out:
         beside = f", {detail.left_out} of them left out by a restore" if detail.left_out else ""
         problems.append(f"{detail.rows} rows were read, the log has {counts.records}{beside}")
     if not counts.records + counts.deleted:

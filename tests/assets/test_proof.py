@@ -223,6 +223,9 @@ def test_a_proven_snapshot_becomes_a_recovery_point(ingested: Location) -> None:
         done, "snapshot", "log_entry"
     )
     assert metadata_of(done, "recovery_point", "dagster/row_count") == {None: 3}
+    for asset in ("snapshot", "recovery_point"):
+        assert metadata_of(done, asset, "assurance") == {None: "every value read"}
+        assert metadata_of(done, asset, "every_value_read_at")[None]
     assert ingested.log_kinds()[-2:] == ["snapshot", "evidence"]
 
 

@@ -77,7 +77,7 @@ def test_a_backup_is_proven_and_says_so(protected: Workplace) -> None:
     assert (result.code, plain(result.out)) == (
         0,
         "notes: recovery point log:9, proven equal to the live store, bit for bit, fits \n"
-        "(tried SPAN ago): 3 documents, 3 records, source position 6\n",
+        "(tried SPAN ago): 3 documents, 3 records, source position 6; every value read\n",
     )
     assert protected.dr("points", "notes", "--json").json["points"][-1]["kind"] == "evidence"
 
@@ -89,6 +89,44 @@ def test_a_backup_that_need_not_be_reads_nothing(protected: Workplace) -> None:
     protected.dr("replay", "notes", "--from", "2026-01-05", "--to", "2026-01-05")
     third = protected.dr("backup", "notes", "--if-changed", "--json").json
     assert (third["equal"], third["log"] > first["log"]) == (True, True)
+
+
+def test_what_a_point_rests_on_is_said_everywhere(protected: Workplace) -> None:
+    file = protected.directory / "policies.yaml"
+    text, whole = file.read_text(), protected.dr("points", "notes").out
+    assert whole.endswith("snapshots: every value read\n")
+    lenient = text.replace("rpo: 1h", "rpo: 1h, assurance: signs of change only", 1)
+    assert lenient != text
+    file.write_text(lenient)
+    protected.dr("backup", "notes")  # the files are copies, which is a sign of change
+    said = protected.dr("backup", "notes")
+    words = " ".join(plain(said.out).split())
+    assert "; signs of change only; every value was last read TIME UTC" in words
+    answer = protected.dr("backup", "notes", "--json").json
+    assert (answer["assurance"], answer["equal"]) == ("signs of change only", True)
+    points = protected.dr("points", "notes", "--json").json["points"]
+    assert [p["assurance"] for p in points if p["kind"] == "snapshot"] == [
+        *["every value read"] * 2,
+        *["signs of change only"] * 2,
+    ]
+    assert plain(protected.dr("points", "notes").out).endswith(
+        "snapshots: every value read; but signs of change only: log:11, log:13\n"
+    )
+    notes = protected.dr("status", "--json").json["collections"][0]
+    assert (notes["assurance"], notes["uncounted"]) == ("signs of change only", None)
+    file.write_text(text)
+    notes = protected.dr("status", "--json").json["collections"][0]
+    assert (notes["assurance"], notes["proven"]) == ("every value read", 9)
+    assert notes["uncounted"] == 13
+    shown = " ".join(plain(protected.dr("status").out).split())
+    assert "log:13 is newer and rests on less than the objective" in shown
+    again = protected.dr("backup", "notes", "--if-changed", "--json").json
+    assert (again["unchanged"], again["assurance"]) == (True, None)
+
+
+def test_a_backup_reads_every_value_or_what_changed_and_not_both(protected: Workplace) -> None:
+    result = protected.dr("backup", "notes", "--every-value", "--if-changed")
+    assert (result.code, "give only one" in result.err) == (2, True)
 
 
 def test_points_are_listed_in_eighty_columns(protected: Workplace) -> None:
@@ -130,6 +168,7 @@ def test_points_say_everything_in_json(protected: Workplace) -> None:
         "documents": 3,
         "records": 3,
         "pending": [],
+        "assurance": None,
         "fit": {"verdict": "tried", "unaccepted": [], "misfits": 0, "untried": ""},
     }
 
@@ -295,6 +334,7 @@ def test_status_of_everything_fits_eighty_columns(protected: Workplace) -> None:
         "notes",
         "served from   notes@NOW in store local",
         "newest point  log:8 (evidence), SPAN old; proven: log:7, SPAN old",
+        "rests on      every value read",
         "holds         3 documents, 3 records, source position 6",
         "no chunk      versions read without one: 1",
         "exposed       nothing; objective 1 h met",

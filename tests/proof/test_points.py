@@ -10,6 +10,7 @@ import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import NotFound
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.details import RefusalEvidence
 from dr_pipelines.proof import points
 from dr_pipelines.proof.points import (
@@ -79,7 +80,9 @@ def test_a_proof_is_as_old_as_the_start_of_its_scan(process: Process, clock: Clo
     assert clock.now > began
     record_proof(process.history, newest_snapshot(process.history), checks=("equal",))
 
-    assert newest_proof(process.history) == Proof(taken.number, began, None)
+    assert newest_proof(process.history) == Proof(
+        taken.number, began, None, assurance=Assurance.EVERY_VALUE
+    )
 
 
 def test_a_proof_out_of_sight_makes_a_new_one_due(

@@ -1,5 +1,6 @@
 """A detail of every kind of entry and of evidence, all fields given."""
 
+from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.details import (
     AcceptedEvidence,
     AppliedDetail,
@@ -85,6 +86,8 @@ EXAMPLES: tuple[tuple[str, Detail], ...] = (
             fit="fits",
             unaccepted=MENTIONED,
             change_token="17",
+            assurance=Assurance.FILES,
+            whole_at=NOON,
             source=UNREAD,
         ),
     ),
