@@ -69,5 +69,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): about 2 GB, a few minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install -qq -c constraints.txt torch hatchling editables
-	@$(PIP) install -qq --no-build-isolation -c constraints.txt -e '.[dev,dagster,embeddings,ui,minilm,chroma,lancedb,milvus,pgvector,qdrant]'
+	@$(PIP) install -qq --no-build-isolation -c constraints.txt -e '.[dev,dagster,embeddings,golden,ui,minilm,chroma,lancedb,milvus,pgvector,qdrant]'
 	@touch $@

@@ -66,7 +66,7 @@ def page(results: Mapping[str, Any]) -> str:
 def _engine(engine: str, ladder: Mapping[str, Any]) -> Iterator[str]:
     facts = ladder["facts"]
     most = sizes(facts, engine)[-1]
-    kept = facts[f"{engine}, {most:,}"]
+    stored = facts[f"{engine}, {most:,}"]
     yield f"## {engine}\n"
     yield f"| of {RECORDS:,} records | hours on one machine | machines for {WINDOW_HOURS} hours |"
     yield "|---|---:|---:|"
@@ -74,7 +74,7 @@ def _engine(engine: str, ladder: Mapping[str, Any]) -> Iterator[str]:
         case = ladder["seconds"][f"{engine}, {most:,}, {verb}"]
         rate = Rate(verb, most, case["median"])
         yield f"| {words} | {rate.hours:,.1f} | {-(-rate.hours // WINDOW_HOURS):,.0f} |"
-    size, objects = (int(kept[name]) * RECORDS // most for name in ("bytes", "objects"))
+    size, objects = (int(stored[name]) * RECORDS // most for name in ("bytes", "objects"))
     yield f"\nA full backup is {size / 10**12:,.2f} TB in {objects:,} objects,"
     yield "so as many PUT requests; a restore sends a GET for each. At the assumed speed of a link"
     yield f"its bytes alone take {size / LINK_BYTES / 3600:,.1f} hours."
@@ -91,8 +91,8 @@ def _constants(ladder: Mapping[str, Any]) -> Iterator[str]:
         for verb in VERBS:
             took = ladder["seconds"][f"{engine}, {most:,}, {verb}"]["median"]
             yield f"| {engine}, {verb} | {most / took:,.0f} records a second | {where}, {most:,} |"
-        kept = ladder["facts"][f"{engine}, {most:,}"]
-        size = kept["bytes"] / most
+        stored = ladder["facts"][f"{engine}, {most:,}"]
+        size = stored["bytes"] / most
         yield f"| {engine}, size | {size:,.0f} bytes a record | measured, {most:,} |"
     yield "| growth beyond the largest size | linear | assumed; exponents are in performance.md |"
     yield f"| link to the repository | {LINK_BYTES / 10**9:.2f} GB a second | assumed |"

@@ -22,7 +22,7 @@ from tests.parameter_names import numbered
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("dr_pipelines", "assets")
 ENGINES = frozenset({"chroma", "lancedb", "milvus", "pgvector", "qdrant"})
-INSTALLED_EXTRAS = frozenset({"dev", "dagster", "embeddings", "minilm", "ui"}) | ENGINES
+INSTALLED_EXTRAS = frozenset({"dev", "dagster", "embeddings", "golden", "minilm", "ui"}) | ENGINES
 SELF_EVIDENT_LINES = 6
 REACHING_IN = frozenset(
     f"tests/stores/test_{name}.py"

@@ -10,6 +10,7 @@ from dr_pipelines.cli import (
     backup,
     compact,
     diff,
+    golden,
     ingest,
     init,
     read,
@@ -89,3 +90,9 @@ for command in (
 ):
     text = help_of(command.__doc__ or "")
     app.command(help=text, short_help=text.partition("\n\n")[0])(command)
+
+golden_queries = typer.Typer(
+    help="Golden queries: what a collection must answer.", no_args_is_help=True
+)
+app.add_typer(golden_queries, name="golden")
+golden_queries.command(help=help_of(golden.check.__doc__ or ""))(golden.check)

@@ -20,15 +20,9 @@ from dr_pipelines.cli.output import (
     asking,
     give,
 )
+from dr_pipelines.cli.query_vectors import embedded_queries
 from dr_pipelines.cli.session import live_store, open_project
-from dr_pipelines.errors import (
-    Damaged,
-    DrError,
-    NotFound,
-    ProvenanceChanged,
-    TextTooLong,
-    Unavailable,
-)
+from dr_pipelines.errors import DrError, NotFound
 from dr_pipelines.model.display import displayed_line
 
 if TYPE_CHECKING:  # imported by the commands that need them
@@ -36,7 +30,8 @@ if TYPE_CHECKING:  # imported by the commands that need them
 
     from rich.console import Console
 
-    from dr_pipelines.contents.query_vectors import QueryVector
+    from dr_pipelines.contents.query_vectors import QueryVectors
+    from dr_pipelines.model.collection import CollectionSpec
     from dr_pipelines.model.query import Filter, FloatArray, Hit
     from dr_pipelines.project.project import Project
     from dr_pipelines.protocols import VectorStore
@@ -101,8 +96,9 @@ def search(
     embedded = None
     with _advised(project, collection):
         if like is None and mode != "keyword":
-            embedded = _embedded(project, store, collection, text or "", embedder)
-        vector = embedded.vector if embedded else None
+            spec = _described(store, collection)
+            embedded = embedded_queries(project, spec, collection, [text or ""], embedder)
+        vector = embedded.vectors[0] if embedded else None
         if like is not None:
             vector = _stored_vector(store, collection, like)
         query = Query(
@@ -133,61 +129,6 @@ def _require_one_question(
         )
 
 
-def _embedded(
-    project: "Project", store: "VectorStore", collection: str, text: str, named: str | None
-) -> "QueryVector":
-    """The query's vector; raises `Mistake` where the policies name nothing that makes it."""
-    from dr_pipelines.contents.query_vectors import query_vector
-    from dr_pipelines.project import adapters
-
-    policy = project.collection(collection).policy
-    chosen = named or policy.embedder or policy.search_embedder
-    if chosen is None:
-        raise Mistake(
-            f"{collection!r} has no embedder in the policies: name one with --embedder (or as its "
-            "search_embedder), use --mode keyword, or --like ID"
-        )
-    try:
-        model = project.embedder(chosen)
-    except NotFound as error:
-        raise Mistake(str(error)) from error
-    _require_dimension(store, collection, model.provenance.dimension, chosen)
-    try:
-        manifest = project.collection(collection).history().manifest()
-        repository = project.reading()
-    except (Damaged, Unavailable):
-        manifest = repository = None  # nothing can be said of the model then, as `proven` does
-    try:
-        return query_vector(
-            text,
-            model,
-            light=adapters.light_way(model),
-            manifest=manifest,
-            repository=repository,
-        )
-    except TextTooLong as error:
-        raise Mistake(
-            f"TEXT has {error.counts[0]} {error.unit} with the query's prompt, and model "
-            f"{error.model!r} reads {error.limit}: give a shorter one, or use --mode keyword"
-        ) from error
-    except ProvenanceChanged as error:
-        raise Mistake(str(error)) from error
-
-
-def _require_dimension(
-    store: "VectorStore", collection: str, dimension: int, embedder: str
-) -> None:
-    try:
-        vector = store.describe(collection).vectors[0]
-    except NotFound as error:
-        raise _Gone(str(error)) from error
-    if vector.dimension != dimension:
-        raise Mistake(
-            f"embedder {embedder!r} makes vectors of {dimension} components, and those of "
-            f"{collection!r} have {vector.dimension}: it is not the model that made them"
-        )
-
-
 def _stored_vector(store: "VectorStore", collection: str, record: str) -> "FloatArray":
     """The vector that the store has of a record; raises `NotFound`, or `Mistake` where it has
     none."""
@@ -212,12 +153,16 @@ def _stored_vector(store: "VectorStore", collection: str, record: str) -> "Float
 def _filter(store: "VectorStore", collection: str, text: str) -> "Filter":
     from dr_pipelines.model.filter_syntax import parse_filter
 
-    try:
-        spec = store.describe(collection)
-    except NotFound as error:
-        raise _Gone(str(error)) from error
+    spec = _described(store, collection)
     with asking():
         return parse_filter(text, spec)
+
+
+def _described(store: "VectorStore", collection: str) -> "CollectionSpec":
+    try:
+        return store.describe(collection)
+    except NotFound as error:
+        raise _Gone(str(error)) from error
 
 
 class _Gone(NotFound):
@@ -246,7 +191,7 @@ def _lost(project: "Project", collection: str, error: _Gone) -> NotFound:
 
 
 def _answer(
-    collection: str, hits: "list[Hit]", embedded: "QueryVector | None", like: str | None
+    collection: str, hits: "list[Hit]", embedded: "QueryVectors | None", like: str | None
 ) -> Answer:
     value: dict[str, Any] = {"collection": collection, "hits": [asdict(hit) for hit in hits]}
     if like is not None:

@@ -92,7 +92,13 @@ def live_documents(store: VectorReader, name: str) -> Iterator[DocumentRow]:
     """Documents as a live store has them, ascending by id, by scanning it. A document without
     chunks has no record in a store and is not seen."""
     columns = ["id", "document_id", "chunk_index", "text"]
-    yield from _joined(in_order_of_documents(store.scan(name, columns=columns)))
+    yield from documents_of(store.scan(name, columns=columns))
+
+
+def documents_of(records: Iterable[pa.RecordBatch]) -> Iterator[DocumentRow]:
+    """Documents of records (`id, document_id, chunk_index, text`) that come in any order, ascending
+    by id."""
+    yield from _joined(in_order_of_documents(records))
 
 
 def _hashes(state: State) -> Iterator[pa.Table]:

@@ -1,6 +1,7 @@
-"""The vector of a query: by which model, computed how, and what proves that it is the model that
+"""The vectors of queries: by which model, computed how, and what proves that it is the model that
 made the collection's vectors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,27 +17,27 @@ from dr_pipelines.repository.repository import Repository
 
 
 @dataclass(frozen=True)
-class QueryVector:
-    """`runtime` is `numpy` or the model's `own`, `reason` why it is not the first. `proven` says by
-    what it is the collection's model: `canaries`, its `fingerprint`, or `dimension`, which proves
-    nothing."""
+class QueryVectors:
+    """Vectors of some texts, a row each, in their order. `runtime` is `numpy` or the model's `own`,
+    `reason` why it is not the first. `proven` says by what it is the collection's model:
+    `canaries`, its `fingerprint`, or `dimension`, which proves nothing."""
 
-    vector: FloatArray
+    vectors: FloatArray
     model: str
     runtime: str
     reason: str = ""
     proven: str = "dimension"
 
 
-def query_vector(
-    text: str,
+def query_vectors(
+    texts: Sequence[str],
     embedder: Embedder,
     *,
     light: LightQueries | str,
     manifest: Manifest | None,
     repository: Repository | None,
-) -> QueryVector:
-    """Embed a query: with NumPy if `light` can and the collection's canaries agree, else with the
+) -> QueryVectors:
+    """Embed queries: with NumPy if `light` can and the collection's canaries agree, else with the
     model's library.
 
     Raises `ProvenanceChanged` for another model than made the collection's vectors, `TextTooLong`
@@ -47,11 +48,10 @@ def query_vector(
     if isinstance(light, LightQueries):
         checked = _reproduces(light, embedder, manifest, repository)
         if checked is None or checked:
-            (vector,) = light.embed_queries([text])
-            return QueryVector(vector, name, "numpy", proven="canaries" if checked else proven)
+            made = light.embed_queries(texts)
+            return QueryVectors(made, name, "numpy", proven="canaries" if checked else proven)
         reason = "its canaries come out otherwise than the model's own"
-    (vector,) = embedder.embed_queries([text])
-    return QueryVector(vector, name, "own", reason, proven)
+    return QueryVectors(embedder.embed_queries(texts), name, "own", reason, proven)
 
 
 def _require_same(embedder: Embedder, manifest: Manifest | None) -> str:
@@ -67,7 +67,7 @@ def _require_same(embedder: Embedder, manifest: Manifest | None) -> str:
         recorded.differences(recorded.model_copy(update={"embedder": embedder.provenance}))
     )
     raise ProvenanceChanged(
-        f"{manifest.collection}: the query would be embedded by another model than the "
+        f"{manifest.collection}: queries would be embedded by another model than the "
         f"collection's vectors were ({changed}), so nothing could be compared. Use that model, or "
         "--mode keyword"
     )

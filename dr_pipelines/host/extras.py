@@ -7,6 +7,7 @@ from dr_pipelines.errors import InvalidRequest
 
 EXTRAS = {
     "dagster": "dagster",
+    "ir_measures": "golden",
     "pandera": "ingest",
     "safetensors": "embeddings",
     "sentence_transformers": "embeddings",

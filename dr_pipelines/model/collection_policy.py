@@ -22,9 +22,11 @@ from dr_pipelines.model.components import (
     TokenChunkerPolicy,
 )
 from dr_pipelines.model.notation import (
+    LOCAL,
     MODEL,
     EmbedderName,
     FieldName,
+    Place,
     StoreName,
     Text,
     refuse_variables,
@@ -147,6 +149,11 @@ class CollectionPolicy(Policy):
         default=100, description="Order of recovery, 1 first, then by name.", examples=[1]
     )
     objectives: Objective = Key(description="What may be lost.")
+    golden: Annotated[Place, LOCAL] | None = Key(
+        default=None,
+        description="Queries and what must come of them, a file (docs/golden.md).",
+        examples=["golden/handbook.yaml"],
+    )
     trial: TrialPolicy | None = Key(
         default=None,
         description="Where a test restore is made to find out whether it can be restored.",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from dr_pipelines.project.policy_places import (
     read_document,
 )
 from dr_pipelines.project.policy_places import Path as KeyPath
-from dr_pipelines.project.policy_schema import kinds, policy_schema, schema_at
+from dr_pipelines.project.policy_schema import Schema, kinds, policy_schema, schema_at
 from dr_pipelines.stores import engines
 
 MAX_BYTES = 1 << 20
@@ -68,23 +68,29 @@ def load_policies(path: Path, environ: Mapping[str, str]) -> Policies:
     problem, in the order of the file. A text that was checked before with the same variables is not
     checked again: a scheduler opens the file for each of many collections, every few seconds.
     """
-    policies, problems = _checked(_text(path), frozenset(environ.items()))
+    policies, problems = _checked(text_of(path), frozenset(environ.items()))
     if problems or policies is None:
-        lines = [_line(path, problem) for problem in sorted(problems)]
-        raise InvalidPolicy("\n".join(dict.fromkeys(lines)))
+        raise InvalidPolicy(in_lines(path, problems))
     return policies
 
 
-def _text(path: Path) -> str:
+def in_lines(path: Path, problems: Iterable[Problem]) -> str:
+    """A line for each problem, in the order of the file."""
+    lines = [_line(path, problem) for problem in sorted(problems)]
+    return "\n".join(dict.fromkeys(lines))
+
+
+def text_of(path: Path, *, what: str = "a policies file", way_out: str = WAY_OUT) -> str:
+    """The text of a file of people's. Raises `InvalidPolicy`."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InvalidPolicy(f"{path}: there is no such file; {WAY_OUT}") from None
+        raise InvalidPolicy(f"{path}: there is no such file; {way_out}") from None
     except OSError as error:
-        raise InvalidPolicy(f"{path}: cannot be read: {error.strerror}; {WAY_OUT}") from None
+        raise InvalidPolicy(f"{path}: cannot be read: {error.strerror}; {way_out}") from None
     if len(data) > MAX_BYTES:
-        raise InvalidPolicy(f"{path}: larger than {MAX_BYTES} bytes, too large for a policies file")
+        raise InvalidPolicy(f"{path}: larger than {MAX_BYTES} bytes, too large for {what}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -113,10 +119,15 @@ def _validate(
         )
     except ValidationError as error:
         paths = {problem.path for problem in document.problems}
-        details = error.errors(include_url=False)
-        problems = [_problem(document, detail) for detail in details]
+        problems = problems_of(document, error, policy_schema())
         return None, document.problems + [p for p in problems if p.path not in paths]
     return policies, document.problems
+
+
+def problems_of(document: Document, error: ValidationError, schema: Schema) -> list[Problem]:
+    """The errors of a model, in the words of the file; `schema` is the model's."""
+    details = error.errors(include_url=False)
+    return [_problem(document, detail, schema) for detail in details]
 
 
 def _surroundings(value: Any, environ: Mapping[str, str]) -> Surroundings:
@@ -141,7 +152,7 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _problem(document: Document, detail: ErrorDetails) -> Problem:
+def _problem(document: Document, detail: ErrorDetails, schema: Schema) -> Problem:
     """A pydantic error in the words of the file."""
     location, kind = detail["loc"], detail["type"]
     path = _path(document, location)
@@ -149,9 +160,9 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
         path = (*path, "kind")
     spot = document.spots.get(path)
     if spot is None:
-        return Problem(_parent_mark(document, path), path, _missing(detail))
+        return Problem(_parent_mark(document, path), path, _missing(detail, schema))
     if kind == "extra_forbidden":
-        return Problem(spot.key, path, _unknown_key(location))
+        return Problem(spot.key, path, _unknown_key(location, schema))
     at_key = location[-1:] == ("[key]",) or spot.shown.endswith("mapping")
     shown = repr(path[-1]) if location[-1:] == ("[key]",) else spot.shown
     message = f"found {shown}, {_expected(detail, shown)}"
@@ -175,16 +186,16 @@ def _parent_mark(document: Document, path: KeyPath) -> Mark:
     return document.spots[path].key
 
 
-def _missing(detail: ErrorDetails) -> str:
+def _missing(detail: ErrorDetails, schema: Schema) -> str:
     error = detail.get("ctx", {}).get("error")
     if error is not None:
         return f"missing, {error}"
-    here = schema_at(policy_schema(), detail["loc"])
+    here = schema_at(schema, detail["loc"])
     return f"missing, expected: {' or '.join(kinds(here)) or here['description']}"
 
 
-def _unknown_key(location: tuple[str | int, ...]) -> str:
-    keys = schema_at(policy_schema(), location[:-1]).get("properties", {})
+def _unknown_key(location: tuple[str | int, ...], schema: Schema) -> str:
+    keys = schema_at(schema, location[:-1]).get("properties", {})
     hint = did_you_mean(str(location[-1]), keys)
     return f"found an unknown key, expected one of: {', '.join(sorted(keys))}{hint}"
 

@@ -21,7 +21,9 @@ from dr_pipelines.model.collection import (
     Vector,
 )
 from dr_pipelines.model.filter_syntax import parse_filter
+from dr_pipelines.model.golden import GoldenQuery
 from dr_pipelines.model.record import ARROW_TYPES
+from dr_pipelines.project.golden_file import load_golden
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.stores.shared.exact import matches
 
@@ -75,8 +77,8 @@ def at_the_end() -> dict[str, Change]:
     return before | {last["id"]: last}
 
 
-def golden() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (HANDBOOK / "golden.jsonl").read_text().splitlines()]
+def golden() -> tuple[GoldenQuery, ...]:
+    return load_golden(HANDBOOK / "golden.yaml").queries
 
 
 def named_cases(change: Change, before: dict[str, Change], newest: str) -> Iterator[str]:
@@ -263,7 +265,7 @@ def test_the_readme_states_the_figures_of_the_feed() -> None:
         assert figure in readme
 
 
-def visible(query: dict[str, Any]) -> set[str]:
+def visible(query: GoldenQuery) -> set[str]:
     """The documents at the end that the query's principal may see and its filter lets through."""
     ids = list(at_the_end())
     metadata = [at_the_end()[key]["metadata"] for key in ids]
@@ -276,34 +278,33 @@ def visible(query: dict[str, Any]) -> set[str]:
     }
     schema = pa.schema([(f.name, ARROW_TYPES[f.type]) for f in SPEC.fields])
     table = pa.table(columns, schema=schema)
-    allowed = parse_filter(query["filter"] or "true", SPEC)
-    if query["principal"]:
-        only = parse_filter(f"groups contains '{query['principal']}'", SPEC)
+    allowed = parse_filter(query.filter or "true", SPEC)
+    if query.principal:
+        only = parse_filter(f"groups contains '{query.principal}'", SPEC)
         mask = matches(allowed, table) & matches(only, table)
     else:
         mask = matches(allowed, table)
     return {key for key, match in zip(ids, mask, strict=True) if match}
 
 
-@pytest.mark.parametrize("query", golden(), ids=lambda q: q["id"])
+@pytest.mark.parametrize("query", golden(), ids=lambda q: q.id)
 def test_golden_queries_ask_for_what_can_be_found_and_forbid_what_cannot(
-    query: dict[str, Any],
+    query: GoldenQuery,
 ) -> None:
-    assert list(query) == ["id", "text", "must", "must_not", "filter", "principal"]
     can_be_found = visible(query)
-    assert query["must"]
-    assert set(query["must"]) <= can_be_found
-    assert set(query["must_not"]) <= {c["id"] for c in feed()}
-    assert not set(query["must_not"]) & can_be_found
-    assert len(can_be_found) > len(query["must"])  # a filter that leaves one answer asks nothing
+    assert query.must
+    assert set(query.must) <= can_be_found
+    assert set(query.must_not) <= {c["id"] for c in feed()}
+    assert not set(query.must_not) & can_be_found
+    assert len(can_be_found) > len(query.must)  # a filter that leaves one answer asks nothing
 
 
 def test_golden_queries_cover_filters_principals_and_every_kind_of_forbidden_document() -> None:
     queries = golden()
-    forbidden = {key for q in queries for key in q["must_not"]}
-    assert len({q["id"] for q in queries}) == len(queries)
-    assert {q["principal"] for q in queries} >= {None, "staff", "partners", "oncall", "security"}
-    assert sum(q["filter"] is not None for q in queries) >= 8
+    forbidden = {key for q in queries for key in q.must_not}
+    assert len({q.id for q in queries}) == len(queries)
+    assert {q.principal for q in queries} >= {None, "staff", "partners", "oncall", "security"}
+    assert sum(q.filter is not None for q in queries) >= 8
     assert len(forbidden - set(at_the_end())) == 7  # deleted
     assert forbidden & set(at_the_end()) == {
         "firmware/secure-boot-keys",  # of another group

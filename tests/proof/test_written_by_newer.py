@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.contents.query_vectors import query_vector
+from dr_pipelines.contents.query_vectors import query_vectors
 from dr_pipelines.embedders.light import LightQueries
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.ingestion.refusals import refusals_recorded
@@ -129,8 +129,8 @@ def test_canaries_do_not_keep_a_search_from_its_answer(process: Process) -> None
     assert manifest.canaries is not None
     newer = manifest.canaries.model_copy(update=NEWER)
     for canaries, proven in ((manifest.canaries, "canaries"), (newer, "fingerprint")):
-        result = query_vector(
-            "words",
+        result = query_vectors(
+            ["words"],
             embedder,
             light=Light(embedder),
             manifest=manifest.model_copy(update={"canaries": canaries}),

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.collection import NAME, RESERVED_COLUMNS
 from dr_pipelines.stores.engines import suggested_url
+
+if TYPE_CHECKING:
+    from dr_pipelines.model.golden import GoldenQuery
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "handbook" / "feed.jsonl"
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -59,7 +62,7 @@ CHUNKERS = {
 
 @dataclass(frozen=True)
 class Corpus:
-    """A feed; `states.tsv` and `golden.jsonl` beside it are used where they are there."""
+    """A feed; `states.tsv` and `golden.yaml` beside it are used where they are there."""
 
     feed: Path
     name: str
@@ -75,12 +78,13 @@ class Corpus:
         return days
 
     @cached_property
-    def golden(self) -> list[dict[str, Any]]:
-        """Queries with the documents that must and must not come back at the end of the feed."""
-        path = self.feed.with_name("golden.jsonl")
-        if not path.is_file():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    def golden(self) -> "tuple[GoldenQuery, ...]":
+        """Queries with the documents that must and must not come back at the end of the feed.
+        Raises `InvalidPolicy`."""
+        from dr_pipelines.project.golden_file import load_golden
+
+        path = self.feed.with_name("golden.yaml")
+        return load_golden(path).queries if path.is_file() else ()
 
     @cached_property
     def states(self) -> dict[int, str]:

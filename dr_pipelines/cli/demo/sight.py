@@ -59,8 +59,9 @@ def questions_of(corpus: "Corpus") -> list[Question]:
     if not corpus.golden:
         return [Question(title) for title in corpus.titles(TITLES)]
     return [
-        Question(g["text"], g["filter"], g["principal"], tuple(g["must"]), tuple(g["must_not"]))
-        for g in corpus.golden
+        Question(q.text, q.filter, q.principal, q.must, q.must_not)
+        for q in corpus.golden
+        if q.text is not None
     ]
 
 

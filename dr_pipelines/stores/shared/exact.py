@@ -8,7 +8,7 @@ is asked for.
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import assert_never
 
@@ -42,12 +42,23 @@ SHOWN = ("id", "document_id", "text")
 
 def search_exactly(scan: Scan, request: Request, *, limit: int) -> list[Hit]:
     """At most `limit` hits of a checked query, best first, ties by ascending id."""
-    rankings = []
-    if request.nearest is not None:
-        rankings.append(_nearest(scan, request.nearest, request.filter, limit=request.depth))
-    if request.terms is not None:
-        rankings.append(_matching(scan, request.terms, request.filter, limit=request.depth))
-    return fused_hits(rankings, limit=limit)
+    [hits] = search_all_exactly(scan, [replace(request, limit=limit)])
+    return hits
+
+
+def search_all_exactly(scan: Scan, requests: Sequence[Request]) -> list[list[Hit]]:
+    """The hits of several checked queries, each as `search_exactly` has them, by one pass over the
+    records; of each at most its own `limit`."""
+    searches = [_Search.of(request) for request in requests]
+    columns = dict.fromkeys(name for search in searches for name in search.columns)
+    if not columns:
+        return []
+    ranked_by_words = any(search.matching for search in searches)
+    for batch in scan(list(columns)):
+        every = postings(batch.column("text")) if ranked_by_words else None
+        for search in searches:
+            search.add(batch, every)
+    return [search.hits() for search in searches]
 
 
 def vector_scores(matrix: Matrix, vector: Matrix, metric: Metric) -> Scores:
@@ -83,45 +94,103 @@ def _cosines(products: Scores, rows: Scores, query: Scores) -> Scores:
     return cosines
 
 
-def _nearest(scan: Scan, request: VectorRequest, kept: Filter | None, *, limit: int) -> list[Hit]:
-    name, best = request.column.name, list[Hit]()
-    for batch in scan(_columns(kept, [*SHOWN, name])):
-        mask = _true(batch.column(name).is_valid())
-        rows = _filtered(batch, mask if kept is None else mask & matches(kept, batch))
-        values = rows.column(name).flatten().to_numpy(zero_copy_only=False)
-        matrix = values.reshape(rows.num_rows, request.column.dimension)
+class _Nearest:
+    """Records by their vectors: the best so far."""
+
+    def __init__(self, request: VectorRequest, kept: Filter | None, *, limit: int) -> None:
+        self._request, self._filter, self._limit = request, kept, limit
+        self.columns = _columns(kept, [*SHOWN, request.column.name])
+        self.hits = list[Hit]()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Rank some records more."""
+        column = self._request.column
+        mask = _true(batch.column(column.name).is_valid())
+        if self._filter is not None:
+            mask = mask & matches(self._filter, batch)
+        rows = _filtered(batch, mask)
+        values = rows.column(column.name).flatten().to_numpy(zero_copy_only=False)
+        matrix = values.reshape(rows.num_rows, column.dimension)
         if not all_finite(values):  # near to nothing: such a record is no hit
             finite = np.isfinite(matrix).all(axis=1)
             rows, matrix = rows.filter(pa.array(finite)), matrix[finite]
-        scores = vector_scores(matrix, request.vector, request.column.metric)
-        best = _better(best, rows, scores, limit=limit)
-    return best
+        scores = vector_scores(matrix, self._request.vector, column.metric)
+        self.hits = _better(self.hits, rows, scores, limit=self._limit)
 
 
-def _matching(scan: Scan, terms: Sequence[str], kept: Filter | None, *, limit: int) -> list[Hit]:
-    found, rows, documents, length = list[pa.Table](), list[pa.RecordBatch](), 0, 0
-    held = 0
-    wanted = pa.array(terms, pa.string())
-    for batch in scan(_columns(kept, SHOWN)):
-        every = postings(batch.column("text"))
+class _Matching:
+    """Records by words: every record that has one of the terms, and what BM25 needs of all."""
+
+    def __init__(self, terms: Sequence[str], kept: Filter | None, *, limit: int) -> None:
+        self._filter, self._limit = kept, limit
+        self.columns = _columns(kept, SHOWN)
+        self._terms = pa.array(terms, pa.string())
+        self._postings, self._rows = list[pa.Table](), list[pa.RecordBatch]()
+        self._documents = self._length = self._held = 0
+
+    def add(self, batch: pa.RecordBatch, every: pa.Table) -> None:
+        """Keep what some records more have of the terms; `every` are the postings of them all."""
         numbers, where = np.unique(every.column("row").to_numpy(), return_inverse=True)
         lengths = np.bincount(where, weights=every.column("frequency").to_numpy()).astype(np.int64)
-        documents, length = documents + len(numbers), length + int(lengths.sum())
+        self._documents += len(numbers)
+        self._length += int(lengths.sum())
         every = every.append_column("length", pa.array(lengths[where]))
-        every = every.filter(pc.is_in(every.column("term"), value_set=wanted))
-        hit = pc.unique(every.column("row"))
-        place = pc.add(pc.index_in(every.column("row"), value_set=hit).cast(pa.int64()), held)
-        found.append(every.set_column(0, "row", place))
-        rows.append(batch.take(hit))
-        held += len(hit)
-    if held == 0:
-        return []
-    hits, scores = bm25(
-        pa.concat_tables(found), documents=documents, average_length=length / documents
-    )
-    matching = pa.Table.from_batches(rows).take(pa.array(hits))
-    mask = np.ones(len(hits), bool) if kept is None else matches(kept, matching)
-    return _better([], matching.filter(pa.array(mask)), scores[mask], limit=limit)
+        every = every.filter(pc.is_in(every.column("term"), value_set=self._terms))
+        matching = pc.unique(every.column("row"))
+        place = pc.add(
+            pc.index_in(every.column("row"), value_set=matching).cast(pa.int64()), self._held
+        )
+        self._postings.append(every.set_column(0, "row", place))
+        self._rows.append(batch.select(self.columns).take(matching))
+        self._held += len(matching)
+
+    def hits(self) -> list[Hit]:
+        """The best of all that were added."""
+        if self._held == 0:
+            return []
+        every, average = pa.concat_tables(self._postings), self._length / self._documents
+        places, scores = bm25(every, documents=self._documents, average_length=average)
+        matching = pa.Table.from_batches(self._rows).take(pa.array(places))
+        kept = self._filter
+        mask = np.ones(len(places), bool) if kept is None else matches(kept, matching)
+        rows = matching.filter(pa.array(mask))
+        return _better([], rows, scores[mask], limit=self._limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A query on its way through the records."""
+
+    limit: int
+    nearest: _Nearest | None
+    matching: _Matching | None
+
+    @classmethod
+    def of(cls, request: Request) -> "_Search":
+        nearest, matching, kept, depth = None, None, request.filter, request.depth
+        if request.nearest is not None:
+            nearest = _Nearest(request.nearest, kept, limit=depth)
+        if request.terms is not None:
+            matching = _Matching(request.terms, kept, limit=depth)
+        return cls(request.limit, nearest, matching)
+
+    @property
+    def columns(self) -> list[str]:
+        return [name for part in (self.nearest, self.matching) if part for name in part.columns]
+
+    def add(self, batch: pa.RecordBatch, every: pa.Table | None) -> None:
+        if self.nearest is not None:
+            self.nearest.add(batch)
+        if self.matching is not None and every is not None:
+            self.matching.add(batch, every)
+
+    def hits(self) -> list[Hit]:
+        rankings = list[list[Hit]]()
+        if self.nearest is not None:
+            rankings.append(self.nearest.hits)
+        if self.matching is not None:
+            rankings.append(self.matching.hits())
+        return fused_hits(rankings, limit=self.limit)
 
 
 def _better(

@@ -1,0 +1,124 @@
+"""Answers of a collection to queries: as a store serves it, or from a recovery point that is not
+restored anywhere."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.contents.documents import DocumentRow, documents_of
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.query import FloatArray, Hit, Query
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.recovery_point import RecoveryPoint
+from dr_pipelines.protocols import VectorStore
+from dr_pipelines.repository.history import History
+from dr_pipelines.repository.rows import newest_rows
+from dr_pipelines.repository.state import State
+from dr_pipelines.stores.shared.exact import search_all_exactly
+from dr_pipelines.stores.shared.requests import checked_query
+
+TEXTS = ("id", "document_id", "chunk_index", "text")
+
+
+class Answers(Protocol):
+    """A collection that can be asked."""
+
+    @property
+    def spec(self) -> CollectionSpec:
+        """The specification of what is asked."""
+        ...
+
+    def hits(self, queries: Sequence[Query], *, limit: int) -> list[list[Hit]]:
+        """At most `limit` hits of each query, best first. Raises `InvalidRequest`."""
+        ...
+
+    def vector(self, record: str) -> "FloatArray | None":
+        """The stored vector of a record; None if there is no such record, or it has none."""
+        ...
+
+    def documents(self, names: Sequence[str]) -> list[DocumentRow]:
+        """Those of some documents that have text, ascending by id."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoreAnswers:
+    """A collection that a store serves, by its own name or an alias."""
+
+    store: VectorStore
+    name: str
+    spec: CollectionSpec
+
+    @classmethod
+    def of(cls, store: VectorStore, name: str) -> "StoreAnswers":
+        """Raises `NotFound`."""
+        return cls(store, name, store.describe(name))
+
+    def hits(self, queries: Sequence[Query], *, limit: int) -> list[list[Hit]]:
+        return [self.store.search(self.name, query, limit=limit) for query in queries]
+
+    def vector(self, record: str) -> "FloatArray | None":
+        columns = ["id", self.spec.vectors[0].name]
+        documents = sorted({record, record.rpartition("#")[0] or record})
+        for chosen in (documents, None):  # a record of others may be of any document
+            for batch in self.store.scan(self.name, columns=columns, documents=chosen):
+                matching = batch.filter(pc.equal(batch.column("id"), record))
+                if matching.num_rows:
+                    return _vector(matching.column(1)[0])
+        return None
+
+    def documents(self, names: Sequence[str]) -> list[DocumentRow]:
+        if not names:
+            return []
+        records = self.store.scan(self.name, columns=TEXTS, documents=sorted(set(names)))
+        return list(documents_of(records))
+
+
+@dataclass(frozen=True)
+class PointAnswers:
+    """The state at a recovery point, read from the repository. Every answer is exact; all queries
+    of one call are answered by one pass over the repository."""
+
+    state: State
+    spec: CollectionSpec
+
+    def hits(self, queries: Sequence[Query], *, limit: int) -> list[list[Hit]]:
+        requests = [checked_query(query, self.spec, limit=limit, indexed=True) for query in queries]
+        return search_all_exactly(lambda columns: self._records(columns), requests)
+
+    def vector(self, record: str) -> "FloatArray | None":
+        name = self.spec.vectors[0].name
+        for batch in self._records(["id", name]):
+            matching = batch.filter(pc.equal(batch.column("id"), record))
+            if matching.num_rows:
+                return _vector(matching.column(name)[0])
+        return None
+
+    def documents(self, names: Sequence[str]) -> list[DocumentRow]:
+        chosen = pa.array(sorted(set(names)), pa.string())
+        return list(documents_of(self._records(TEXTS, documents=chosen)))
+
+    def _records(
+        self, columns: Sequence[str], *, documents: pa.Array | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        whole = store_schema(self.spec)
+        read = dict.fromkeys([*columns, "document_id"])  # by which rows are cut
+        schema = pa.schema([whole.field(name) for name in read])
+        for rows in newest_rows(self.state, documents=documents, schema=schema):
+            yield from rows.select(list(columns)).to_batches()
+
+
+@contextmanager
+def answers_at(history: History, point: RecoveryPoint) -> Iterator[PointAnswers]:
+    """The answers of a recovery point, until the context ends. Raises `Damaged`."""
+    with history.fold_point(point) as state:
+        yield PointAnswers(state, point.manifest.spec)
+
+
+def _vector(value: pa.Scalar) -> "FloatArray | None":
+    return np.asarray(value.as_py(), np.float32) if value.is_valid else None
