@@ -67,7 +67,7 @@ class Metered(Recording):
         return data
 
     def taken(self) -> Requests:
-        """What passed since the last look."""
+        """Calls and bytes since the last look."""
         moved, self._moved = self._moved, Requests()
         moved.calls = {name: self.count(name) for name in KINDS}
         self.calls.clear()
@@ -157,9 +157,9 @@ class Growing:
 
     def costs(self) -> dict[str, Cost]:
         """Every verb's, where the collection stands; a day more is there afterwards."""
-        found = {name: self.cost(work) for name, work in VERBS.items()}
+        costs_at = {name: self.cost(work) for name, work in VERBS.items()}
         self.feed.add_days(1)
-        return {"day": self.cost(Process.ingest), **found}
+        return {"day": self.cost(Process.ingest), **costs_at}
 
 
 def _backup(process: Process) -> None:
@@ -203,25 +203,25 @@ def run(scale: Scale, directory: Path) -> Figure:
     for case in CASES:
         place = directory / case
         place.mkdir()
-        found = measure(Growing(place, case), scale.growth_days)
-        facts |= {f"{case}, {name}": rows for name, rows in _tables(found).items()}
+        costs_at = measure(Growing(place, case), scale.growth_days)
+        facts |= {f"{case}, {name}": rows for name, rows in _tables(costs_at).items()}
         if case == "rewritten":
-            ratios += _ratios(found)
+            ratios += _ratios(costs_at)
     return Figure("growth", WHAT, "warm: a directory", Laps(), facts, tuple(ratios))
 
 
 def measure(growing: Growing, days: Iterable[int]) -> dict[int, dict[str, Cost]]:
     """Costs of every verb by number of days."""
-    found = {}
+    costs_at = {}
     for count in days:
         growing.grow(count)
-        found[count] = growing.costs()
-    return found
+        costs_at[count] = growing.costs()
+    return costs_at
 
 
-def _tables(found: Mapping[int, Mapping[str, Cost]]) -> dict[str, dict[str, dict[int, float]]]:
-    first = next(iter(found.values()))
-    by_verb = {name: {days: costs[name] for days, costs in found.items()} for name in first}
+def _tables(costs_at: Mapping[int, Mapping[str, Cost]]) -> dict[str, dict[str, dict[int, float]]]:
+    first = next(iter(costs_at.values()))
+    by_verb = {name: {days: costs[name] for days, costs in costs_at.items()} for name in first}
     return {
         "CPU seconds": {
             name: {days: round(cost.cpu_seconds, 2) for days, cost in costs.items()}
@@ -238,10 +238,10 @@ def _tables(found: Mapping[int, Mapping[str, Cost]]) -> dict[str, dict[str, dict
     }
 
 
-def _ratios(found: Mapping[int, Mapping[str, Cost]]) -> list[Ratio]:
-    last = max(found)
-    base = 100 if 100 in found else min(found)
-    pairs = [(name, found[last][name], found[base][name]) for name in FLAT]
+def _ratios(costs_at: Mapping[int, Mapping[str, Cost]]) -> list[Ratio]:
+    last = max(costs_at)
+    base = 100 if 100 in costs_at else min(costs_at)
+    pairs = [(name, costs_at[last][name], costs_at[base][name]) for name in FLAT]
     return [
         *(
             Ratio(f"{name}, CPU: {last} days : {base}", after.cpu_seconds / before.cpu_seconds, AIM)
