@@ -113,8 +113,8 @@ def lists_every_partition(subject: Subject) -> dg.AssetCheckResult:
     for materialized and the source has changes on. Dagster does not see that an asset without
     partitions is older than some partition before it; this does."""
     point = newest_snapshot(subject.history)
-    listed = point.manifest.partitions
-    newest = subject.history.latest().manifest.partitions
+    listed = subject.history.days(point.manifest)
+    newest = subject.history.days(subject.history.latest().manifest)
     claimed = subject.instance.get_materialized_partitions(subject.tracked.key("collection"))
     problems = [
         *partitions_missing(newest, listed),

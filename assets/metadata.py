@@ -15,7 +15,6 @@ from dr_pipelines.model.fitness import tolerance_text
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.monitoring.exposure import Look
-from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 
 Metadata = dict[str, Any]
@@ -106,10 +105,10 @@ def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
         "dagster/uri": repository.blobs.url,
         "documents": manifest.counts.documents,
         "deleted": manifest.counts.deleted,
-        "versions_without_chunks": manifest.empty_versions(),
-        "position": manifest.frontier(),
-        "days": len(manifest.partitions),
-        "size_bytes": sum(ref.size_bytes for ref in segments(repository, manifest)),
+        "versions_without_chunks": manifest.coverage.empty,
+        "position": manifest.coverage.frontier,
+        "days": manifest.coverage.days,
+        "size_bytes": manifest.segments.stored_bytes,
         **head_metadata(point.number, point.sha256),
         **digest_metadata(manifest.digests),
         **fit_metadata(point),

@@ -22,7 +22,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
-from dr_pipelines.model.recovery_point import Manifest
+from dr_pipelines.model.recovery_point import Manifest, Partition
 from dr_pipelines.planning.catching_up import unheard
 from dr_pipelines.planning.stages import stage_result
 from dr_pipelines.repository.history import History
@@ -81,18 +81,18 @@ class OutsideRuns:
             return Reported((), self.head)
         manifest = self.history.point(self.head).manifest
         first = str(self.tracked.policy.partitions_start)  # what lies before is no partition here
-        entries = {day: of.entry for day, of in manifest.partitions.items() if day >= first}
-        names, through, left = unheard(
-            entries, since=since if since <= self.head else 0, today=today, limit=DAYS_A_TICK
-        )
+        heard = since if since <= self.head else 0
+        brought = self.history.days(manifest).brought_since(heard)
+        entries = {day: of.entry for day, of in brought.items() if day >= first}
+        names, through, left = unheard(entries, since=heard, today=today, limit=DAYS_A_TICK)
         seen = self._seen(names)
         events = [
             event
             for name in sorted(names)
-            if seen.get(name) != digest_metadata(manifest.partitions[name].digests)
-            for event in self._day(manifest, name)
+            if seen.get(name) != digest_metadata(brought[name].digests)
+            for event in self._day(manifest, name, brought[name])
         ]
-        new = [day for day, of in manifest.partitions.items() if of.entry > since]
+        new = [day for day, of in brought.items() if of.entry > since]
         return Reported(
             events,
             through if left else self.head,
@@ -128,10 +128,12 @@ class OutsideRuns:
                 by_partition.setdefault(made.partition, metadata)
         return by_partition
 
-    def _day(self, manifest: Manifest, name: str) -> Iterator[dg.AssetMaterialization]:
-        partition, before = manifest.partitions[name], None
+    def _day(
+        self, manifest: Manifest, name: str, partition: Partition
+    ) -> Iterator[dg.AssetMaterialization]:
+        before = None
         for stage in DAILY:
-            made = stage_result(manifest, name, stage)
+            made = stage_result(manifest, partition, stage)
             version = sha256("\n".join(made.content).encode()).hexdigest()[:VERSION_DIGITS]
             tags = {DATA_VERSION_TAG: version, CODE_VERSION_TAG: made.made_by[:VERSION_DIGITS]}
             if before:

@@ -97,6 +97,7 @@ def _by_dagster(place: Path, days: tuple[str, str]) -> None:
 def _state(place: Path) -> str:
     project = open_project(place / "policies.yaml", os.environ)
     lineage, repository = project.collection(COLLECTION).lineage(), project.repository()
-    manifest = History(repository, COLLECTION).latest().manifest
-    assert set(manifest.partitions) == {d.day.isoformat() for d in source_days(lineage)}
+    history = History(repository, COLLECTION)
+    manifest = history.latest().manifest
+    assert set(history.days(manifest)) == {d.day.isoformat() for d in source_days(lineage)}
     return manifest.digests.model_dump_json()

@@ -26,6 +26,7 @@ from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import Embedder
 from dr_pipelines.recovery.reembed import Reembedded, reembed
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.manifests import covered_days
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_chunks, read_segment, records_only
 from dr_pipelines.sources.jsonl import JsonlSource
@@ -124,7 +125,7 @@ def _lineage(feed: Path, embedder: Embedder) -> Lineage:
 def _ids_and_texts(repository: Repository, point: RecoveryPoint) -> tuple[list[str], list[str]]:
     """Ids of all chunks, and what an embedder reads of each."""
     ids, texts = list[str](), list[str]()
-    for partition in point.manifest.partitions.values():
+    for partition in covered_days(repository, point.manifest).values():
         for ref in partition.chunks:
             rows = read_chunks(repository, ref, spec=point.manifest.spec)
             ids += records_only(rows)["id"].to_pylist()

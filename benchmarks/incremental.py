@@ -131,7 +131,8 @@ class _Ingested:
             history=History(self.repository, self.lineage.collection),
             live=Live(self.store, self.lease, self.lineage.collection),
         )
-        reading = Reading.of(History(self.repository, sample.COLLECTION).latest().manifest)
+        history = History(self.repository, sample.COLLECTION)
+        reading = Reading.of(history, history.latest().manifest)
         (day,) = plan_days(self.lineage, reading, [name], source=self.lineage.source.partitions())
         made = prepare_day(
             self.lineage, day, history=History(self.repository, self.lineage.collection)

@@ -147,7 +147,7 @@ class Comparison:
         return Snapshot(
             number=0,
             sha256="",
-            position=grown.frontier(),
+            position=grown.coverage.frontier,
             rows=observed.rows,
             omitted=observed.omitted,
             findings=findings.without(moving),

@@ -54,7 +54,7 @@ def _unchanged(since: LogEntry, manifest: Manifest) -> Snapshot:
     return Snapshot(
         number=0,
         sha256="",
-        position=manifest.frontier(),
+        position=manifest.coverage.frontier,
         rows=0,
         omitted=before.left_out,
         findings=Findings(),

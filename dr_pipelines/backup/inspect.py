@@ -135,7 +135,7 @@ def inspect(
 
     Raises `Refused` on mass absence, and when an empty log meets an empty collection.
     """
-    if not manifest.segments and not manifest.pages:
+    if not manifest.segments:
         passing = _Passing(live, store)
         whole = _first_inspection(manifest, passing, store=store, history=history)
         if whole is not None:

@@ -104,15 +104,14 @@ def documents_of(records: Iterable[pa.RecordBatch]) -> Iterator[DocumentRow]:
 def _hashes(state: State) -> Iterator[pa.Table]:
     """Hashes of the joined texts of each segment's newest documents, which are whole in it."""
     columns = ["document_id", "chunk_index", "text"]
-    for number, ref in enumerate(state.segments):
-        numbers = state.rows_of(number)
-        if len(numbers):
-            rows = read_segment(state.repository, ref, spec=state.spec, columns=columns)
-            rows = rows.take(pa.array(numbers))
-            runs = pc.run_end_encode(strings(rows["document_id"]))
-            ends = runs.run_ends.to_numpy().astype(np.int64)
-            hashes = text_hashes(rows["text"], ends)
-            yield pa.table({"document_id": runs.values, "sha256": hashes})
+    for number, numbers in state.rows_by_segment():
+        ref = state.segments[number]
+        rows = read_segment(state.repository, ref, spec=state.spec, columns=columns)
+        rows = rows.take(pa.array(numbers))
+        runs = pc.run_end_encode(strings(rows["document_id"]))
+        ends = runs.run_ends.to_numpy().astype(np.int64)
+        hashes = text_hashes(rows["text"], ends)
+        yield pa.table({"document_id": runs.values, "sha256": hashes})
 
 
 def _kept_rows(batch: pa.Table, state: State) -> Iterator[DocumentRow]:

@@ -97,7 +97,7 @@ def read_days(
     Raises `SourceRewritten`, and `InvalidRequest` where the source begins before its policy says.
     """
     source = source_days(lineage)
-    reading = Reading.of(history.manifest())
+    reading = Reading.of(history, history.manifest())
     require_same_source(lineage, reading)
     done = []
     for day in plan_days(lineage, reading, sorted(names), source=source):
@@ -117,7 +117,7 @@ def cut_days(
     """Cut the documents that `read_days` has left; raises `NotFound` where it has left none."""
     head = history.head()
     done = []
-    for day in _planned(lineage, names, manifest=history.manifest_at(head)):
+    for day in _planned(lineage, names, history=history, manifest=history.manifest_at(head)):
         if day.quiet:
             done.append(DayDone(day.name, Outcome.QUIET))
         else:
@@ -148,7 +148,7 @@ def embed_days(
         with refusals_recorded(history):
             require_provenance(lineage, manifest)
     done = []
-    for day in _planned(lineage, names, manifest=manifest):
+    for day in _planned(lineage, names, history=history, manifest=manifest):
         if day.quiet:
             done.append(DayDone(day.name, Outcome.QUIET))
         else:
@@ -188,7 +188,8 @@ def commit_days(
     """
     bound = bind(lineage, history=history, live=live)
     done = []
-    for day in _planned(lineage, names, manifest=history.manifest()):
+    manifest = history.manifest()
+    for day in _planned(lineage, names, history=history, manifest=manifest):
         commit = _left_commit(lineage, day, history=history)
         if commit is None:
             outcome = Outcome.QUIET if day.quiet else Outcome.KEPT
@@ -201,10 +202,12 @@ def commit_days(
     return Committed(tuple(done), applied)
 
 
-def _planned(lineage: Lineage, names: Sequence[str], *, manifest: Manifest | None) -> list[Day]:
+def _planned(
+    lineage: Lineage, names: Sequence[str], *, history: History, manifest: Manifest | None
+) -> list[Day]:
     """Days for a step that reads nothing new: it does without the source where the log holds
     them all."""
-    reading = Reading.of(manifest)
+    reading = Reading.of(history, manifest)
     source: Sequence[SourcePartition] = ()
     try:
         source = lineage.source.partitions()

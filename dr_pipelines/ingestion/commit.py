@@ -1,7 +1,7 @@
 """Days of a source as entries of the log: made stage by stage, then appended."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dr_pipelines import __version__
@@ -124,8 +124,9 @@ class _Days:
         manifest = tip.manifest or _first_manifest(lineage, self.bound)
         require_timeline(manifest, self.bound)
         require_provenance(lineage, manifest)
+        days = tip.history.days(manifest)
         for commit in commits:
-            _require_unmoved(lineage, commit, manifest)
+            _require_unmoved(lineage, commit, days, epoch=manifest.epoch)
         return NextEntry(
             manifest=self._grown(manifest, tip),
             pending=(*tip.pending, tip.number),
@@ -145,8 +146,9 @@ class _Days:
         grown = advance(history.repository, manifest, added, entry=tip.number)
         environment = lineage.embedder.environment
         update = {
-            "partitions": grown.partitions
-            | {c.day.name: partition_of(c, entry=tip.number) for c in self.commits},
+            "coverage": history.days(manifest).with_days(
+                {c.day.name: partition_of(c, entry=tip.number) for c in self.commits}
+            ),
             "environments": grown.environments | {environment.fingerprint: environment},
             "provenance": lineage.provenance,
             "canaries": canaries_for(lineage, history=history, manifest=manifest),
@@ -188,10 +190,12 @@ def partition_of(commit: DayCommit, *, entry: int) -> Partition:
     )
 
 
-def _require_unmoved(lineage: Lineage, commit: DayCommit, manifest: Manifest) -> None:
-    now, planned = manifest.partitions.get(commit.day.name), commit.day.covered
+def _require_unmoved(
+    lineage: Lineage, commit: DayCommit, days: Mapping[str, Partition], *, epoch: int
+) -> None:
+    now, planned = days.get(commit.day.name), commit.day.covered
     epochs = {ref.epoch for ref in commit.read.all}
-    if _coverage(now) != _coverage(planned) or epochs != {manifest.epoch}:
+    if _coverage(now) != _coverage(planned) or epochs != {epoch}:
         raise Conflict(
             f"{lineage.collection}: {commit.day.name} was ingested by another run meanwhile; "
             "run the command again"

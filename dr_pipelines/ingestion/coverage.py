@@ -21,7 +21,7 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.repository.checkpoints import pieces_of, read_documents
 from dr_pipelines.repository.digest import combine
-from dr_pipelines.repository.manifests import segments
+from dr_pipelines.repository.manifests import covered_days, segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     count_records,
@@ -52,7 +52,7 @@ def counted_chunks(
 def newest_segments(repository: Repository, manifest: Manifest, day: str) -> list[SegmentRef]:
     """The day's own segments since it was last embedded as a whole; none where they were compacted
     away."""
-    own = [ref for ref in segments(repository, manifest) if ref.partition == day]
+    own = segments(repository, manifest).of_day(day)
     whole = max((ref.entry for ref in own if ref.kind == "replay"), default=0)
     return [ref for ref in own if ref.entry >= whole]
 
@@ -63,7 +63,8 @@ def whole_segments(repository: Repository, manifest: Manifest, day: str) -> list
     They do not where some were compacted away, or where a restore by replay embedded only what
     was newest.
     """
-    partition, segments = manifest.partitions[day], newest_segments(repository, manifest, day)
+    partition = covered_days(repository, manifest)[day]
+    segments = newest_segments(repository, manifest, day)
     made_from = {pieces_of(ref) for ref in segments}
     chunks = extents(partition.chunks, partition.through)
     return segments if all(ref.sha256 in made_from for ref, _ in chunks) else []
@@ -75,7 +76,8 @@ def sums(repository: Repository, manifest: Manifest, day: str) -> tuple[int, Dig
     Of the vectors' digest only where the day's own segments hold them all: else it is zero. Raises
     `Damaged`.
     """
-    partition, records, content, documents = manifest.partitions[day], 0, [], []
+    partition = covered_days(repository, manifest)[day]
+    records, content, documents = 0, [], []
     for _, rows in counted_chunks(
         repository, partition.chunks, partition.through, spec=manifest.spec
     ):

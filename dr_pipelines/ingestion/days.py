@@ -1,29 +1,46 @@
 """Work to do for the days of a source, beyond what a log entry covers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 
 from dr_pipelines.errors import SourceRewritten
 from dr_pipelines.ingestion.lineage import Feed, Lineage
-from dr_pipelines.model.recovery_point import Manifest, Partition, PositionRange
+from dr_pipelines.model.recovery_point import Coverage, Manifest, Partition, PositionRange
 from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.repository.history import History
 
 FIRST_EPOCH = 1
+NOTHING_READ = Coverage()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Progress of reading: the epoch and the coverage of each day."""
+    """Progress of reading: the epoch, the coverage of each day, which is read as far as it is
+    asked for, and what it sums up to."""
 
     epoch: int
-    partitions: dict[str, Partition]
+    partitions: Mapping[str, Partition] = field(default_factory=dict)
+    summary: Coverage = NOTHING_READ
 
     @classmethod
-    def of(cls, manifest: Manifest | None) -> "Reading":
+    def of(cls, history: History, manifest: Manifest | None) -> "Reading":
+        """The progress at a manifest; none where there is none."""
         if manifest is None:
-            return cls(FIRST_EPOCH, {})
-        return cls(manifest.epoch, dict(manifest.partitions))
+            return cls(FIRST_EPOCH)
+        return cls(manifest.epoch, history.days(manifest), manifest.coverage)
+
+    def through(self, partition: SourcePartition) -> int:
+        """The last position of a day of the source that was read. What lies before the frontier was
+        read whole, and no day is looked up for it."""
+        if partition.through <= self.summary.frontier:
+            return partition.through
+        covered = self.partitions.get(partition.day.isoformat())
+        return covered.through if covered else partition.after
+
+    def covers(self, partition: SourcePartition) -> bool:
+        """True if all changes that the source has for a day were read."""
+        return self.through(partition) >= partition.through
 
 
 @dataclass(frozen=True)
@@ -43,9 +60,9 @@ class Day:
 
 def require_same_source(feed: Feed | Lineage, reading: Reading) -> None:
     """Stop when the source's head moved back or its history changed since it was read."""
-    if not reading.partitions:
+    newest = reading.summary
+    if not newest.days:
         return
-    newest = max(reading.partitions.values(), key=lambda p: p.anchored)
     anchor = feed.source.anchor(newest.anchored)
     if anchor == newest.anchor:
         return

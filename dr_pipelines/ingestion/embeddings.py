@@ -99,11 +99,12 @@ def pieces(
     if not remaining:
         return
     through = covered.through if covered and again else remaining[-1].through
-    logged = history.segments(manifest) if manifest else ()
+    day = remaining[0].partition
+    logged = history.segments(manifest).of_day(day) if manifest else ()
     claimed = frozenset(ref.key for ref in logged)
     waiting = find_embeddings(
         history,
-        day=remaining[0].partition,
+        day=day,
         provenance=lineage.provenance.fingerprint,
         spec=lineage.spec,
         claimed=claimed,

@@ -33,6 +33,7 @@ from dr_pipelines.model.collection_policy import Authority
 from dr_pipelines.model.details import IngestDetail
 from dr_pipelines.model.record import DOCUMENT_ROW, Presence, segment_schema
 from dr_pipelines.model.recovery_point import (
+    Coverage,
     Manifest,
     SegmentRef,
     Timeline,
@@ -109,7 +110,7 @@ class _Epoch:
             "epoch_name": begun.name,
             "since": lineage.source.baseline,
             "baseline": lineage.source.baseline,
-            "partitions": self.read.partitions(entry=tip.number),
+            "coverage": Coverage.of(self.read.partitions(entry=tip.number)),
             "environments": grown.environments | {environment.fingerprint: environment},
             "canaries": canaries_for(lineage, history=history, manifest=manifest),
             "tool_version": __version__,

@@ -70,7 +70,7 @@ def forecast(lineage: Lineage, *, history: History) -> Forecast:
     if manifest is not None:
         require_provenance(lineage, manifest)
         require_contract(lineage, manifest)
-    reading, source = Reading.of(manifest), source_days(lineage)
+    reading, source = Reading.of(history, manifest), source_days(lineage)
     require_same_source(lineage, reading)
     planned = plan_days(lineage, reading, [p.day.isoformat() for p in source], source=source)
     fresh = [day.fresh for day in planned if day.fresh is not None]
@@ -80,7 +80,7 @@ def forecast(lineage: Lineage, *, history: History) -> Forecast:
     )
     sample = _sample(lineage, fresh, changes)
     records = round(sample.records * changes / sample.changes) if sample.changes else 0
-    each, measured = _bytes_each(lineage, manifest, sample, history=history)
+    each, measured = _bytes_each(lineage, manifest, sample)
     rate = _rate(history, head)
     return Forecast(
         days=tuple(position_range.day for position_range in fresh),
@@ -136,14 +136,10 @@ def _one(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
     return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
 
-def _bytes_each(
-    lineage: Lineage, manifest: Manifest | None, sample: _Sample, *, history: History
-) -> tuple[float, bool]:
+def _bytes_each(lineage: Lineage, manifest: Manifest | None, sample: _Sample) -> tuple[float, bool]:
     """Bytes that a record takes, and whether they were measured."""
-    segments = history.segments(manifest) if manifest else ()
-    records = sum(ref.records for ref in segments)
-    if records:
-        return sum(ref.stored_bytes for ref in segments) / records, True
+    if manifest is not None and manifest.segments.records:
+        return manifest.segments.stored_bytes / manifest.segments.records, True
     vectors = sum(v.dimension for v in lineage.spec.vectors) * FLOAT_BYTES
     return vectors + sample.text_bytes / max(sample.records, 1), False
 

@@ -19,14 +19,8 @@ from dr_pipelines.ingestion.days import (
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.live.live import Applied, Live
-from dr_pipelines.model.recovery_point import (
-    Manifest,
-)
 from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
-from dr_pipelines.protocols import (
-    Progress,
-    SourcePartition,
-)
+from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.history import History
 
 
@@ -64,16 +58,18 @@ def ingest(
     """
     bound = bind(lineage, history=history, live=live)
     report = _followed(Ingested(), history, live)
-    manifest = history.manifest()
-    require_same_source(lineage, Reading.of(manifest))
+    reading = Reading.of(history, history.manifest())
+    require_same_source(lineage, reading)
     source = source_days(lineage, first=first, last=last)
-    waiting = [partition for partition in source if not covers(manifest, partition)]
+    waiting = [partition for partition in source if not reading.covers(partition)]
     done, total = 0, sum(partition.changes for partition in waiting)
     for partition in waiting:
         if on_changes:
             on_changes(done, total)
         done += partition.changes
-        reading = Reading.of(history.manifest())  # another run may have covered the day meanwhile
+        reading = Reading.of(
+            history, history.manifest()
+        )  # another run may have covered the day meanwhile
         (day,) = plan_days(lineage, reading, [partition.day.isoformat()], source=[partition])
         if day.fresh is None:
             continue
@@ -93,12 +89,6 @@ def ingest(
         on_changes(done, total)
     unread = lineage.source.unread()
     return replace(report, unread=open_lines(history.repository, history.manifest(), unread))
-
-
-def covers(manifest: Manifest | None, source_day: SourcePartition) -> bool:
-    """True if the log holds all changes that the source has for a day."""
-    covered = manifest.partitions.get(source_day.day.isoformat()) if manifest else None
-    return covered is not None and covered.through >= source_day.through
 
 
 def _followed(report: Ingested, history: History, live: Live) -> Ingested:

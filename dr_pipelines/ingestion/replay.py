@@ -72,16 +72,17 @@ def covered_days(lineage: Lineage, *, history: History, first: date, last: date)
         raise NotFound(
             f"{lineage.collection}: nothing is backed up yet, so nothing can be replayed"
         )
+    covered = history.days(manifest)
     days = [
         Day(name, partition, None, partition.quarantined)
-        for name, partition in sorted(manifest.partitions.items())
+        for name, partition in covered.items()
         if first <= date.fromisoformat(name) <= last
     ]
     if not days:
         raise NotFound(
             f"{lineage.collection}: no day from {first} to {last} was ingested; the days that were "
-            f"run from {min(manifest.partitions)} to {max(manifest.partitions)}"
-            if manifest.partitions
+            f"run from {min(covered)} to {max(covered)}"
+            if covered
             else f"{lineage.collection}: it is backed up from its store alone: no day to replay"
         )
     return days

@@ -96,7 +96,7 @@ def read_again(
 
     Raises `Refused` where the source holds no change at all.
     """
-    reading, commits = Reading(planned.epoch + 1, {}), list[DayCommit]()
+    reading, commits = Reading(planned.epoch + 1), list[DayCommit]()
     source = source_days(lineage)
     names = [partition.day.isoformat() for partition in source]
     for day in plan_days(lineage, reading, names, source=source):

@@ -26,6 +26,7 @@ from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection_policy import Authority
 from dr_pipelines.model.details import RestoreDetail
 from dr_pipelines.model.recovery_point import (
+    Coverage,
     Manifest,
     Timeline,
 )
@@ -132,7 +133,7 @@ class _Schema:
             canaries=canaries_for(lineage, history=tip.history, manifest=latest),
             epoch=read.begun.number,
             epoch_name=read.begun.name,
-            partitions=read.partitions(entry=tip.number),
+            coverage=Coverage.of(read.partitions(entry=tip.number)),
             since=lineage.source.baseline,
             baseline=lineage.source.baseline,
             accepted=latest.accepted,

@@ -25,7 +25,12 @@ from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.ingestion.refusals import newest_refusal
 from dr_pipelines.model.assurance import USUAL_REQUIREMENT, Required
 from dr_pipelines.model.base import canonical_json
-from dr_pipelines.model.recovery_point import Manifest, extents
+from dr_pipelines.model.recovery_point import (
+    Manifest,
+    read_mark,
+    read_marks,
+    sum_of_marks,
+)
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.planning.freshness import DayRange, ProtectionStatus, exposure, next_range
 from dr_pipelines.proof.points import newest_proof
@@ -49,7 +54,8 @@ def protection_status(
     head = history.head()
     manifest = history.manifest_at(head)
     source = source_days(feed) if feed else []
-    behind = _behind(feed, Reading.of(manifest), source) if feed else []
+    reading = Reading.of(history, manifest)
+    behind = _behind(feed, reading, source) if feed else []
     first = behind[0] if behind else None
     since, dated = _times_of(feed, first) if feed and first else (None, None)
     proof = newest_proof(history, required=required)
@@ -58,7 +64,7 @@ def protection_status(
         head=head.number,
         head_sha256=head.sha256,
         behind=len(behind),
-        stretch=_stretch(manifest, behind, source),
+        stretch=_stretch(behind, source),
         unread_since=since,
         unread_said=dated,
         unread_after=first.fresh.after if first and first.fresh else 0,
@@ -69,7 +75,9 @@ def protection_status(
         assurance=proof.assurance,
         uncounted=proof.uncounted,
         edited=edited,
-        unread=_unread(feed, manifest, source, repository=history.repository) if feed else Unread(),
+        unread=_unread(feed, manifest, reading, source, repository=history.repository)
+        if feed
+        else Unread(),
         unfit=proof.unfit,
         refused=refusal.reason if refusal else "",
         refused_since=refusal.at if refusal else None,
@@ -176,7 +184,7 @@ class CachedStatusFile:
 def _behind(feed: Feed, reading: Reading, source: Sequence[SourcePartition]) -> list[Day]:
     """Days with changes that the log does not hold, in the order of the source."""
     require_same_source(feed, reading)
-    behind = [p for p in source if _through(reading, p) < p.through]
+    behind = [p for p in source if not reading.covers(p)]
     names = [partition.day.isoformat() for partition in behind]
     return plan_days(feed, reading, names, source=behind)
 
@@ -184,6 +192,7 @@ def _behind(feed: Feed, reading: Reading, source: Sequence[SourcePartition]) -> 
 def _unread(
     feed: Feed,
     manifest: Manifest | None,
+    reading: Reading,
     source: Sequence[SourcePartition],
     *,
     repository: Repository,
@@ -191,42 +200,47 @@ def _unread(
     """Lines of the source that cannot be read, or could not when their day was ingested and can
     be now."""
     open_now = open_lines(repository, manifest, feed.source.unread())
-    missed = [q for p in source for q in _passed_over(feed, manifest, p)]
+    missed = [q for p in _read_otherwise(reading, source) for q in _passed_over(feed, reading, p)]
     return open_now.joined(missed).listed()
 
 
-def _passed_over(
-    feed: Feed, manifest: Manifest | None, partition: SourcePartition
-) -> Iterator[Quarantined]:
+def _read_otherwise(
+    reading: Reading, source: Sequence[SourcePartition]
+) -> Sequence[SourcePartition]:
+    """The days to look at where the source has other changes now than were read of it; no day
+    where it has the same."""
+    marks, summary = list[int](), reading.summary
+    for partition in source:
+        day = partition.day.isoformat()
+        if partition.through > summary.frontier:
+            covered = reading.partitions.get(day)
+            marks += read_marks({day: covered} if covered else {})
+        elif day not in summary.cut:
+            marks.append(read_mark(day, partition.after, partition.through, partition.changes))
+    return () if sum_of_marks(marks) == summary.read else source
+
+
+def _passed_over(feed: Feed, reading: Reading, partition: SourcePartition) -> Iterator[Quarantined]:
     """Changes of a day that was ingested without them: they could not be read then."""
-    covered = manifest.partitions.get(partition.day.isoformat()) if manifest else None
+    covered = reading.partitions.get(partition.day.isoformat())
     if covered is None or (covered.after, covered.through) != (partition.after, partition.through):
         return
-    whole = list(extents(covered.documents, covered.through))
-    read = sum(ref.rows for ref, _ in whole)
-    if any(end != ref.through for ref, end in whole) or read >= partition.changes:
+    if covered.changes is None or covered.changes >= partition.changes:
         return
     yield Quarantined(
         place=partition.day.isoformat(),
-        reason=f"{partition.changes - read} changes can be read now and could not when the day was "
-        f"ingested: read everything again with dr ingest {feed.collection} --accept-epoch NAME",
+        reason=f"{partition.changes - covered.changes} changes can be read now and could not when "
+        "the day was ingested: read everything again with "
+        f"dr ingest {feed.collection} --accept-epoch NAME",
         after=partition.through,
         since=datetime.combine(partition.day, time(), UTC),
     )
 
 
-def _through(reading: Reading, partition: SourcePartition) -> int:
-    covered = reading.partitions.get(partition.day.isoformat())
-    return covered.through if covered else partition.after
-
-
-def _stretch(
-    manifest: Manifest | None, behind: list[Day], source: Sequence[SourcePartition]
-) -> DayRange | None:
+def _stretch(behind: list[Day], source: Sequence[SourcePartition]) -> DayRange | None:
     changes = {partition.day.isoformat(): partition.changes for partition in source}
-    waiting = {day.name: changes[day.name] for day in behind}
-    complete = set(manifest.partitions) - waiting.keys() if manifest else ()
-    return next_range(list(waiting.items()), complete)
+    waiting = {day.name: changes.pop(day.name) for day in behind}
+    return next_range(list(waiting.items()), changes)  # what does not wait was read
 
 
 def _times_of(feed: Feed, day: Day) -> tuple[datetime | None, datetime | None]:

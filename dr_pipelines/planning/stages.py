@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dr_pipelines.model.recovery_point import Manifest
+from dr_pipelines.model.recovery_point import Manifest, Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,8 @@ class StageResult:
     made_by: str
 
 
-def stage_result(manifest: Manifest, day: str, stage: str) -> StageResult:
+def stage_result(manifest: Manifest, partition: Partition, stage: str) -> StageResult:
     """The result of `documents`, `chunks` or a later stage on a day that the manifest covers."""
-    partition = manifest.partitions[day]
     if stage in ("documents", "chunks"):
         refs = partition.documents if stage == "documents" else partition.chunks
         return StageResult(

@@ -3,7 +3,7 @@
 Findings are values. An audit that looked at nothing has found nothing out: it is not passed.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from dr_pipelines.errors import UNREADABLE, Damaged, Refused
@@ -65,12 +65,13 @@ def audit_counts(
     """Changes of the source against what was read of them, day by day; what was quarantined, and a
     log that holds nothing of a source that has something, are problems. Examines changes."""
     manifest, repository = history.manifest(), history.repository
+    covered_by = history.days(manifest) if manifest else {}
     examined, problems = 0, list[str]()
     for partition in source_days(lineage):
         name = partition.day.isoformat()
         if days is not None and name not in days:
             continue
-        covered = manifest.partitions.get(name) if manifest else None
+        covered = covered_by.get(name)
         examined += partition.changes
         problems += _count_problems(lineage, partition, covered, manifest, repository=repository)
     quiet = days is not None and not examined and bool(days)
@@ -87,7 +88,7 @@ def audit_schema(
     examined, problems = 0, list[str]()
     if not manifest.spec.same_contract(lineage.spec):
         problems.append("the policy's fields, vectors or keyword index are not the collection's")
-    for name, partition in _chosen(manifest, days):
+    for name, partition in _chosen(history.days(manifest), days):
         for ref in partition.chunks:
             examined += ref.rows
             problems += _broken_chunks(repository, ref, manifest.spec, day=name)
@@ -113,7 +114,7 @@ def audit_provenance(
         "chunks": lineage.chunks_fingerprint,
     }
     examined = 1
-    for name, partition in _chosen(manifest, days):
+    for name, partition in _chosen(history.days(manifest), days):
         for ref in (*partition.documents, *partition.chunks):
             examined += 1
             if ref.provenance != expected[ref.stage]:
@@ -137,22 +138,23 @@ def audit_digests(
     if manifest is None:
         return NOTHING
     examined, problems = 0, list[str]()
-    for name, partition in _chosen(manifest, days):
+    for name, partition in _chosen(history.days(manifest), days):
         segments = newest_segments(repository, manifest, name)
         examined += len(partition.chunks) + len(segments)
-        problems += _digest_problems(repository, manifest, segments, day=name)
+        problems += _digest_problems(repository, manifest, partition, segments, day=name)
     return Audit(examined or _quiet(manifest, days), tuple(problems))
 
 
-def _chosen(manifest: Manifest, days: Collection[str] | None) -> Iterator[tuple[str, Partition]]:
-    for name, partition in sorted(manifest.partitions.items()):
-        if days is None or name in days:
-            yield name, partition
+def _chosen(
+    covered: Mapping[str, Partition], days: Collection[str] | None
+) -> Iterator[tuple[str, Partition]]:
+    for name in covered if days is None else sorted(day for day in days if day in covered):
+        yield name, covered[name]
 
 
 def _quiet(manifest: Manifest, days: Collection[str] | None) -> int:
     """Days that were asked about and found quiet count as looked at, unless the log has no day."""
-    return len(days or ()) if manifest.partitions else 0
+    return len(days or ()) if manifest.coverage.days else 0
 
 
 def _count_problems(
@@ -223,9 +225,13 @@ def _broken_segment(
 
 
 def _digest_problems(
-    repository: Repository, manifest: Manifest, segments: list[SegmentRef], *, day: str
+    repository: Repository,
+    manifest: Manifest,
+    recorded: Partition,
+    segments: list[SegmentRef],
+    *,
+    day: str,
 ) -> Iterator[str]:
-    recorded = manifest.partitions[day]
     try:
         for ref in (*recorded.chunks, *segments):
             check_rows(repository, ref, manifest.spec)

@@ -1,6 +1,6 @@
 """Proven recovery points: snapshots that passed their checks, and the evidence of it in the log."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -100,7 +100,7 @@ def record_proof(history: History, point: RecoveryPoint, *, checks: Sequence[str
     detail = ProofEvidence(
         number=point.number,
         sha256=point.sha256,
-        position=point.manifest.frontier(),
+        position=point.manifest.coverage.frontier,
         checks=tuple(checks),
         run=history.repository.writer.run,
     )
@@ -132,7 +132,9 @@ def equality_problems(point: RecoveryPoint) -> list[str]:
     return problems
 
 
-def partitions_missing(newest: dict[str, Partition], listed: dict[str, Partition]) -> list[str]:
+def partitions_missing(
+    newest: Mapping[str, Partition], listed: Mapping[str, Partition]
+) -> list[str]:
     """Days of the newest coverage that a point does not list, or lists with other digests."""
     missing = [f"{day}: not listed" for day in newest if day not in listed]
     other = [

@@ -115,6 +115,7 @@ class _Walk:
         self.lists: dict[str, Callable[[], object]] = {}
         self.last: tuple[ObjectRef, Manifest] | None = None
         self.walked: set[ObjectRef] = set()
+        self.pages: set[ObjectRef] = set()
 
     def every_point(self) -> None:
         newest: RecoveryPoint | None = None
@@ -161,9 +162,9 @@ class _Walk:
         walked = entry.body.manifest in self.walked
         try:
             for ref in (
-                attached(self.repository, entry)
+                attached(self.repository, entry, known=self.pages)
                 if walked
-                else reachable(self.repository, entry, manifest)
+                else reachable(self.repository, entry, manifest, known=self.pages)
             ):
                 self.seen.setdefault(ref.key, ref)
                 self.specs.setdefault(ref.key, manifest.spec)

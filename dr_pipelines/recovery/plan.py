@@ -74,7 +74,6 @@ def _with_definitions(request: Request, facts: Facts, store: VectorStore) -> Fac
 
 def _point_facts(point: RecoveryPoint) -> PointFacts:
     manifest = point.manifest
-    chunks = {ref.provenance for p in manifest.partitions.values() for ref in p.chunks}
     return PointFacts(
         collection=point.collection,
         id=point.id,
@@ -86,7 +85,7 @@ def _point_facts(point: RecoveryPoint) -> PointFacts:
         provenance=manifest.provenance,
         records=manifest.counts.records,
         fitness=manifest.fitness,
-        chunks=tuple(sorted(chunks)),
+        chunks=tuple(sorted(manifest.coverage.chunks)),
     )
 
 

@@ -5,7 +5,7 @@ only ever seen in the store (edits, and tombstones of an earlier epoch) have no 
 come from the segments that hold them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,9 +30,10 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.checkpoints import Embedded, find_embeddings, write_embeddings
-from dr_pipelines.repository.fold import FoldInput, fold_inputs
+from dr_pipelines.repository.fold import fold_inputs
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.manifests import segments
+from dr_pipelines.repository.joined import numbered, shifted
+from dr_pipelines.repository.manifests import covered_days, segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     count_records,
@@ -75,10 +76,12 @@ def reembed(
     day, waiting = "", dict[str, Embedded]()
     with _state_of_chunks(repository, point) as (state, chunks):
         total = state.counts().records + state.with_source_versions()
-        for number, ref in enumerate(chunks):
-            rows_used = state.version_rows(number)
-            if len(rows_used) == 0:
+        for number, rows_used in state.version_rows_by_segment():
+            if number >= len(chunks):
+                rows = _unchunked(repository, state.segments[number], lineage, point)
+                made.append(_kept_rows(lineage, rows.take(pa.array(rows_used)), point, history))
                 continue
+            ref = chunks[number]
             rows = read_chunks(repository, ref, spec=point.manifest.spec).take(pa.array(rows_used))
             _require_content(rows, ref, point.manifest.spec)
             if ref.partition != day:  # the checkpoints of a day follow one another
@@ -95,12 +98,6 @@ def reembed(
                 made.append(segment)
                 embedded += segment.records if fresh else 0
                 adopted += 0 if fresh else segment.records
-        for number in range(len(chunks), len(state.segments)):
-            rows_used = state.version_rows(number)
-            if len(rows_used) == 0:
-                continue
-            rows = _unchunked(repository, state.segments[number], lineage, point)
-            made.append(_kept_rows(lineage, rows.take(pa.array(rows_used)), point, history))
     return Reembedded(tuple(made), embedded, adopted)
 
 
@@ -110,19 +107,30 @@ def _state_of_chunks(
 ) -> Iterator[tuple[State, list[CheckpointRef]]]:
     """The state at a point, folded from chunks checkpoints and unchunked rows alone."""
     manifest = point.manifest
-    inputs, chunks = list[FoldInput](), list[CheckpointRef]()
-    for partition in manifest.partitions.values():
+    read, refs = list[Callable[[], pa.Table]](), list[SegmentRef]()
+    chunks = list[CheckpointRef]()
+    for partition in covered_days(repository, manifest).values():
         for ref, end in extents(partition.chunks, partition.through):
             cut = SourcePosition(epoch=partition.epoch, position=end)
             chunks.append(ref)
-            index = partial(_chunk_index, repository, ref, manifest.spec)
-            inputs.append(FoldInput(_as_segment(ref, cut), index))
+            refs.append(_as_segment(ref, cut))
+            read.append(partial(_chunk_index, repository, ref, manifest.spec))
     for segment in segments(repository, manifest):
         if segment.kind in ("delta", "base"):
-            index = partial(_unchunked_index, repository, segment, manifest.spec)
-            inputs.append(FoldInput(segment, index))
-    with fold_inputs(repository, inputs, spec=manifest.spec, until=point.until) as state:
+            refs.append(segment)
+            read.append(partial(_unchunked_index, repository, segment, manifest.spec))
+    inputs = (
+        partial(_numbered, number, ref, index)
+        for number, (ref, index) in enumerate(zip(refs, read, strict=True))
+    )
+    with fold_inputs(
+        repository, inputs, segments=refs, spec=manifest.spec, until=point.until
+    ) as state:
         yield state, chunks
+
+
+def _numbered(number: int, ref: SegmentRef, index: Callable[[], pa.Table]) -> pa.Table:
+    return shifted(numbered(index(), ref), number)
 
 
 def _as_segment(ref: CheckpointRef, cut: SourcePosition) -> SegmentRef:

@@ -12,9 +12,11 @@ from dr_pipelines.ingestion.reproduced import require_reproduced
 from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.model.recovery_point import (
     CanariesRef,
+    Coverage,
     Digests,
     Manifest,
     RecoveryPoint,
+    SegmentList,
     SegmentRef,
     SourcePosition,
 )
@@ -24,6 +26,7 @@ from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.reembed import reembed
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.manifests import covered_days
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.state import State
 
@@ -93,12 +96,13 @@ def expected_state(
 def recounted(repository: Repository, manifest: Manifest, cut: SourcePosition) -> Manifest:
     """With the records and digests of what is left of a day that was cut. Where its checkpoints do
     not say any more they stay as they were: a restore needs none, and the audits name them."""
-    partitions = {day: p for day, p in manifest.partitions.items() if p.through == cut.position}
+    days = covered_days(repository, manifest)
+    partitions = {day: p for day, p in days.items() if p.through == cut.position}
     with suppress(Damaged, Refused):
         for day, partition in partitions.items():
             records, digests = sums(repository, manifest, day)
             partitions[day] = partition.model_copy(update={"records": records, "digests": digests})
-    return manifest.model_copy(update={"partitions": manifest.partitions | partitions})
+    return manifest.model_copy(update={"coverage": Coverage.of({**days, **partitions})})
 
 
 def _manifest_at(history: History, point: RecoveryPoint) -> Manifest:
@@ -108,14 +112,14 @@ def _manifest_at(history: History, point: RecoveryPoint) -> Manifest:
         return point.manifest
     partitions = {
         day: partition.cut(cut.position)
-        for day, partition in point.manifest.partitions.items()
+        for day, partition in history.days(point.manifest).items()
         if partition.after < cut.position
     }
     refs = tuple(
         ref.model_copy(update={"until": min(ref.until or cut, cut, key=_order)})
         for ref in history.segments(point.manifest)
     )
-    update = {"partitions": partitions, "pages": (), "segments": refs}
+    update = {"coverage": Coverage.of(partitions), "segments": SegmentList.of(refs)}
     return point.manifest.model_copy(update=update)
 
 
@@ -140,9 +144,8 @@ def _replayed_manifest(
         "provenance": lineage.provenance,
         "canaries": canaries,
         "environments": {environment.fingerprint: environment},
-        "pages": (),
-        "segments": numbered,
-        "since": point.until.position if point.until else manifest.frontier(),
+        "segments": SegmentList.of(numbered),
+        "since": point.until.position if point.until else manifest.coverage.frontier,
     }
     return manifest.model_copy(update=update)
 

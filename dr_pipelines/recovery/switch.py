@@ -12,6 +12,7 @@ from dr_pipelines.live.live import Live
 from dr_pipelines.model.details import RestoreDetail
 from dr_pipelines.model.recovery import Plan
 from dr_pipelines.model.recovery_point import (
+    Coverage,
     Made,
     Manifest,
     RecoveryPoint,
@@ -96,10 +97,10 @@ class _Switch:
         )
         partitions = {
             day: partition.model_copy(update={"entry": tip.number})
-            for day, partition in self.manifest.partitions.items()
+            for day, partition in tip.history.days(self.manifest).items()
         }
         update = {
-            "partitions": partitions,
+            "coverage": Coverage.of(partitions),
             "timeline": timeline.id,
             "timelines": (*latest.timelines, timeline),
             "taken_over": (),

@@ -22,10 +22,10 @@ def advance(
 ) -> Manifest:
     """The manifest after an entry added segments: folds only the documents they touch."""
     numbered = tuple(ref.model_copy(update={"entry": entry}) for ref in added)
-    grown = manifest.model_copy(update={"segments": (*manifest.segments, *numbered)})
+    grown = manifest.model_copy(update={"segments": manifest.segments.plus(numbered)})
     if not added:
         return grown
-    if not manifest.segments and not manifest.pages:
+    if not manifest.segments:
         with fold(repository, grown) as state:
             return grown.model_copy(update={"counts": state.counts(), "digests": state.digests()})
     columns = [read_index(repository, ref, spec=manifest.spec)["document_id"] for ref in added]

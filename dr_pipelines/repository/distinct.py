@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from dr_pipelines.repository.state import VALUE, State
 from dr_pipelines.repository.take_rows import Numbers
 
@@ -17,13 +19,13 @@ QUALIFY row_number() OVER (
     PARTITION BY document_id, epoch, position, ordinal, edit, value, presence, document_sha256
     ORDER BY generation DESC, sequence DESC, segment DESC) = 1
 """  # noqa: S608 - built from constants
-_ROWS = """
-SELECT row, sequence FROM (
-    SELECT v.row, v.sequence FROM versions v SEMI JOIN once USING (version) WHERE v.segment = $1
+_PLACES = """
+SELECT segment, row, sequence FROM (
+    SELECT v.segment, v.row, v.sequence FROM versions v SEMI JOIN once USING (version)
     UNION ALL
-    SELECT p.row, v.sequence FROM pieces p JOIN versions v USING (version)
-    SEMI JOIN once USING (version) WHERE p.segment = $1)
-ORDER BY row
+    SELECT p.segment, p.row, v.sequence FROM pieces p JOIN versions v USING (version)
+    SEMI JOIN once USING (version))
+ORDER BY segment, row
 """
 _SIZES = """
 SELECT document_id, count(*) AS rows FROM (
@@ -45,11 +47,17 @@ class DistinctVersions:
         self._state = state
         state.sql.execute(_DISTINCT)
 
-    def rows_of(self, segment: int) -> tuple[Numbers, Numbers]:
-        """Rows of a segment that belong to them, document rows included, ascending; and the entry
-        that brought each."""
-        rows = self._state.sql.execute(_ROWS, [segment]).fetchnumpy()
-        return rows["row"], rows["sequence"]
+    def by_segment(self) -> dict[int, tuple[Numbers, Numbers]]:
+        """Rows of each segment that belong to them, document rows included, ascending; and the
+        entry that brought each."""
+        places = self._state.sql.execute(_PLACES).fetchnumpy()
+        if not len(places["segment"]):
+            return {}
+        starts = np.flatnonzero(np.diff(places["segment"], prepend=-1))
+        rows = np.split(places["row"], starts[1:])
+        entries = np.split(places["sequence"], starts[1:])
+        numbers = (int(number) for number in places["segment"][starts])
+        return dict(zip(numbers, zip(rows, entries, strict=True), strict=True))
 
     def documents(self) -> Iterator[tuple[str, int]]:
         """Documents with the number of their rows, ascending by id."""

@@ -15,14 +15,20 @@ from dr_pipelines.model.recovery_point import (
     Manifest,
     ObjectRef,
     RecoveryPoint,
-    SegmentRef,
     SourcePosition,
     Timeline,
 )
 from dr_pipelines.planning.recovery import unfinished
+from dr_pipelines.repository.covered_days import CoveredDays
 from dr_pipelines.repository.log import Draft, Log
-from dr_pipelines.repository.manifests import read_manifest, segments, write_manifest
+from dr_pipelines.repository.manifests import (
+    covered_days,
+    read_manifest,
+    segments,
+    write_manifest,
+)
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segment_list import Segments
 
 if TYPE_CHECKING:  # who only asks for the head needs neither Arrow nor DuckDB
     import pyarrow as pa
@@ -103,9 +109,13 @@ class History:
             else:
                 yield self.log.read(number)[0]
 
-    def segments(self, manifest: Manifest) -> tuple[SegmentRef, ...]:
+    def segments(self, manifest: Manifest) -> Segments:
         """All segments of a manifest, in the order they were added."""
         return segments(self.repository, manifest)
+
+    def days(self, manifest: Manifest) -> CoveredDays:
+        """The days of the source that a manifest covers."""
+        return covered_days(self.repository, manifest)
 
     def fold(
         self,
@@ -127,7 +137,7 @@ class History:
         """Documents of which some entries brought a version, ascending, each once."""
         from dr_pipelines.repository.segments import touched_documents
 
-        refs = self.segments(manifest)
+        refs = self.segments(manifest).newest_first()
         return touched_documents(self.repository, refs, spec=manifest.spec, entries=entries)
 
     def require_finished(self, manifest: Manifest, origin: str | None, *, physical: str) -> None:

@@ -1,31 +1,31 @@
-"""Manifests: everything a recovery point consists of; full pages of segments are shared."""
+"""Manifests: everything a recovery point consists of, in an object of nearly constant size; what
+grows with the history lies in pages that many manifests share."""
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from dr_pipelines.errors import Damaged, Refused
-from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.recovery_point import (
+    Coverage,
     Manifest,
     ObjectRef,
-    SegmentRef,
+    SegmentList,
+    SegmentPageRef,
 )
+from dr_pipelines.repository.covered_days import CoveredDays
 from dr_pipelines.repository.json_codec import require_version, unknown_features
+from dr_pipelines.repository.pages import DAYS, SEGMENTS, paged
 from dr_pipelines.repository.repository import Repository
-
-PAGE_SEGMENTS = 64
-_PAGE = TypeAdapter(tuple[SegmentRef, ...])
+from dr_pipelines.repository.segment_list import Segments
 
 
 def write_manifest(repository: Repository, manifest: Manifest) -> ObjectRef:
-    """Store a manifest; full pages are moved out first."""
-    while len(manifest.segments) >= 2 * PAGE_SEGMENTS:
-        page, rest = manifest.segments[:PAGE_SEGMENTS], manifest.segments[PAGE_SEGMENTS:]
-        ref = _put(
-            repository, manifest.collection, canonical_json(_PAGE.dump_python(page, mode="json"))
-        )
-        update = {"pages": (*manifest.pages, ref), "segments": rest}
-        manifest = manifest.model_copy(update=update)
-    return _put(repository, manifest.collection, manifest.canonical())
+    """Store a manifest; of its lists, what is too long for it is moved into pages first."""
+    update = {
+        "segments": _short_segments(repository, manifest),
+        "coverage": _short_coverage(repository, manifest),
+    }
+    data = manifest.model_copy(update=update).canonical()
+    return repository.put(f"{manifest.collection}/manifests/{repository.new_name()}.json", data)
 
 
 def read_manifest(repository: Repository, ref: ObjectRef, *, collection: str) -> Manifest:
@@ -47,18 +47,39 @@ def read_manifest(repository: Repository, ref: ObjectRef, *, collection: str) ->
     return manifest
 
 
-def segments(repository: Repository, manifest: Manifest) -> tuple[SegmentRef, ...]:
-    """All segments of a manifest, pages first, in the order they were added."""
-    pages = [_read_page(repository, ref) for ref in manifest.pages]
-    return tuple(segment for page in (*pages, manifest.segments) for segment in page)
+def segments(repository: Repository, manifest: Manifest) -> Segments:
+    """All segments of a manifest, in the order in which they were added."""
+    return Segments(repository, manifest.segments)
 
 
-def _read_page(repository: Repository, ref: ObjectRef) -> tuple[SegmentRef, ...]:
-    value = repository.fetch_json(ref)
-    try:
-        return _PAGE.validate_python(value)
-    except ValidationError as error:
-        raise Damaged(f"{ref.key}: not a page of segments") from error
+def covered_days(repository: Repository, manifest: Manifest) -> CoveredDays:
+    """All days of the source that a manifest covers."""
+    return CoveredDays(repository, manifest.coverage)
+
+
+def _short_segments(repository: Repository, manifest: Manifest) -> SegmentList:
+    listed = manifest.segments
+    pages, tail = paged(repository, manifest.collection, SEGMENTS, listed.pages, listed.tail)
+    before = {page.key for page in listed.pages}
+    indexed = (p if p.key in before else _with_index(repository, manifest, p) for p in pages)
+    return SegmentList(pages=tuple(indexed), tail=tuple(tail))
+
+
+def _with_index(repository: Repository, manifest: Manifest, page: SegmentPageRef) -> SegmentPageRef:
+    """A new page with one index for all of its segments, where they are small."""
+    from dr_pipelines.repository.joined import is_joined, write_joined  # who reads needs no Arrow
+
+    if not is_joined(page):
+        return page
+    index = write_joined(repository, manifest.collection, page, spec=manifest.spec)
+    return page.model_copy(update={"index": index})
+
+
+def _short_coverage(repository: Repository, manifest: Manifest) -> Coverage:
+    coverage = manifest.coverage
+    items = tuple(coverage.tail.items())
+    pages, tail = paged(repository, manifest.collection, DAYS, coverage.pages, items)
+    return coverage.model_copy(update={"pages": pages, "tail": dict(tail)})
 
 
 def _require_known(ref: ObjectRef, unknown: set[str]) -> None:
@@ -67,7 +88,3 @@ def _require_known(ref: ObjectRef, unknown: set[str]) -> None:
             f"{ref.key} was written by a newer version that uses {sorted(unknown)}: this version "
             "would read another state than it says"
         )
-
-
-def _put(repository: Repository, collection: str, data: bytes) -> ObjectRef:
-    return repository.put(f"{collection}/manifests/{repository.new_name()}.json", data)

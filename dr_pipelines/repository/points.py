@@ -48,7 +48,7 @@ def _at_position(history: History, newest: RecoveryPoint, position: int) -> Reco
     for point in _newest_first(history, newest):
         if point.manifest.epoch != newest.manifest.epoch:
             break  # positions of an earlier epoch mean something else; log:N still finds them
-        if point.manifest.since <= position <= point.manifest.frontier():
+        if point.manifest.since <= position <= point.manifest.coverage.frontier:
             cut = SourcePosition(epoch=point.manifest.epoch, position=position)
             return replace(point, until=cut)
     collection = history.collection
@@ -59,7 +59,7 @@ def _at_position(history: History, newest: RecoveryPoint, position: int) -> Reco
         )
     raise NotFound(
         f"{collection}: source position {position} is not covered: the source was read without a "
-        f"gap up to position {newest.manifest.frontier()}"
+        f"gap up to position {newest.manifest.coverage.frontier}"
     )
 
 
@@ -113,7 +113,9 @@ def _at_time(history: History, time: datetime) -> RecoveryPoint:
 
     newest = history.latest()
     versions = _every_version(history, newest)
-    position = position_at(history.repository, versions, time, end=newest.manifest.frontier())
+    position = position_at(
+        history.repository, versions, time, end=newest.manifest.coverage.frontier
+    )
     if position is None:
         raise NotFound(
             f"{history.collection}: the source says nothing at or before {time.isoformat()}"

@@ -14,23 +14,36 @@ from dr_pipelines.model.recovery_point import (
     LogEntry,
     Manifest,
     ObjectRef,
+    SegmentPageRef,
     SegmentRef,
 )
-from dr_pipelines.repository.manifests import read_manifest, segments
+from dr_pipelines.repository.manifests import covered_days, read_manifest, segments
 from dr_pipelines.repository.repository import Repository
 
 _REFERENCES = TypeAdapter(tuple[SegmentRef | ObjectRef, ...])
 
 
-def reachable(repository: Repository, entry: LogEntry, manifest: Manifest) -> Iterator[ObjectRef]:
-    """Every object that an entry refers to, its own log object excepted; may repeat."""
+def reachable(
+    repository: Repository,
+    entry: LogEntry,
+    manifest: Manifest,
+    *,
+    known: set[ObjectRef] | None = None,
+) -> Iterator[ObjectRef]:
+    """Every object that an entry refers to, its own log object excepted; may repeat.
+
+    Pages of lists that are `known` are left out, with everything that they refer to; those that
+    were walked become known. Who walks many entries keeps the set, and reads each page once.
+    """
+    known = set() if known is None else known
     yield entry.body.manifest
-    yield from attached(repository, entry)
-    yield from _of_manifest(repository, manifest)
+    yield from attached(repository, entry, known=known)
+    yield from _of_manifest(repository, manifest, known)
 
 
-def _of_manifest(repository: Repository, manifest: Manifest) -> Iterator[ObjectRef]:
-    yield from manifest.pages
+def _of_manifest(
+    repository: Repository, manifest: Manifest, known: set[ObjectRef]
+) -> Iterator[ObjectRef]:
     if manifest.canaries is not None:
         yield manifest.canaries
     if manifest.left_out is not None:
@@ -39,14 +52,15 @@ def _of_manifest(repository: Repository, manifest: Manifest) -> Iterator[ObjectR
         yield manifest.accepted
     if manifest.erased is not None:
         yield manifest.erased
-    yield from _with_parts(segments(repository, manifest))
-    for partition in manifest.partitions.values():
-        yield from partition.documents
-        yield from partition.chunks
+    yield from _with_parts(segments(repository, manifest).walk(known))
+    yield from covered_days(repository, manifest).walk(known)
 
 
-def attached(repository: Repository, entry: LogEntry) -> Iterator[ObjectRef]:
+def attached(
+    repository: Repository, entry: LogEntry, *, known: set[ObjectRef] | None = None
+) -> Iterator[ObjectRef]:
     """The objects that an entry keeps beside its manifest, lists and their contents included."""
+    known = set() if known is None else known
     for ref in entry.body.objects:
         yield from _with_parts([ref])
         listed = _read_list(repository, ref) if ref.encoding == REFERENCES else ()
@@ -54,7 +68,7 @@ def attached(repository: Repository, entry: LogEntry) -> Iterator[ObjectRef]:
         for other in (ref, *listed):
             if other.encoding == MANIFEST:
                 manifest = read_manifest(repository, other, collection=entry.collection)
-                yield from _of_manifest(repository, manifest)
+                yield from _of_manifest(repository, manifest, known)
 
 
 def attach(
@@ -83,11 +97,13 @@ def named_object(entry: LogEntry, key: str) -> ObjectRef:
 
 
 def _with_parts(refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
-    """References, with the index and the vectors of each segment."""
+    """References, with the index and the vectors of each segment, and the index of each page."""
     for ref in refs:
         yield ref
         if isinstance(ref, SegmentRef):
             yield from ref.companions
+        elif isinstance(ref, SegmentPageRef) and ref.index is not None:
+            yield ref.index
 
 
 def _read_list(repository: Repository, ref: ObjectRef) -> tuple[ObjectRef, ...]:

@@ -41,19 +41,19 @@ def newest_rows(
     `documents`, only those; with a `schema`, these columns of segments (`document_id` among them),
     and vectors are only fetched where it has columns of theirs."""
     schema = schema or store_schema(state.spec)
-    pending = schema.empty_table()
-    for number, ref in enumerate(state.segments):
-        numbers = state.rows_of(number, documents=documents)
-        if len(numbers) == 0:
-            continue
+    pending, count, size = list[pa.Table](), 0, 0
+    for number, numbers in state.rows_by_segment(documents=documents):
+        ref = state.segments[number]
         rows = read_records(
             state.repository, ref, spec=state.spec, columns=schema.names, numbers=numbers
         )
-        pending = pa.concat_tables([pending, rows.cast(schema)])
-        if pending.num_rows >= ENOUGH_ROWS or pending.nbytes >= WRITE_BYTES:
-            yield from _whole_documents(pending)
-            pending = schema.empty_table()
-    yield from _whole_documents(pending)
+        pending.append(rows.cast(schema))
+        count, size = count + rows.num_rows, size + pending[-1].nbytes
+        if count >= ENOUGH_ROWS or size >= WRITE_BYTES:
+            yield from _whole_documents(pa.concat_tables(pending))
+            pending, count, size = [], 0, 0
+    if pending:
+        yield from _whole_documents(pa.concat_tables(pending))
 
 
 def observed_rows(

@@ -1,6 +1,6 @@
 """Segments: immutable rows, each with a narrow index that is all a fold needs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -240,25 +240,6 @@ def split_documents(rows: pa.Table, *, limit_rows: int) -> Iterator[pa.Table]:
         yield rows.slice(begin)
 
 
-def touching(refs: Sequence[SegmentRef], documents: pa.Array | None) -> list[SegmentRef]:
-    """Those segments whose range of documents can hold one of `documents` (None: all)."""
-    if documents is None:
-        return list(refs)
-    if len(documents) == 0:
-        return []
-    bounds = pc.min_max(documents).as_py()
-    return [
-        ref
-        for ref in refs
-        if _bytes(ref.first_document) <= _bytes(bounds["max"])
-        and _bytes(ref.last_document) >= _bytes(bounds["min"])
-    ]
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode()  # documents are ordered bytewise
-
-
 def _expect_rows(table: pa.Table, ref: SegmentRef) -> pa.Table:
     if table.num_rows != ref.rows:
         raise Damaged(f"{ref.key} has {table.num_rows} rows, not {ref.rows}")
@@ -296,19 +277,22 @@ def _with_digests(rows: pa.Table, name: str, digests: pa.Array, places: pa.Array
 
 def touched_documents(
     repository: Repository,
-    refs: Sequence[SegmentRef],
+    newest_first: Iterable[SegmentRef],
     *,
     spec: CollectionSpec,
     entries: Sequence[int],
 ) -> pa.Array:
-    """Documents of which some entries brought a version, ascending, each once.
+    """Documents of which some entries brought a version, ascending, each once. Segments come as
+    they were added, the last one first: those before the entries are not asked for.
 
     Rows that a compaction merged still say which entry brought them.
     """
     if not entries:
         return pa.array([], pa.string())
     numbers, chunks = pa.array(entries, pa.int64()), list[pa.Array]()
-    for ref in refs:
+    for ref in newest_first:
+        if ref.entry < min(entries):
+            break
         if ref.entry in entries or (ref.kind == "base" and ref.entry > min(entries)):
             index = read_index(repository, ref, spec=spec)
             brought_by = pc.fill_null(index["sequence"], ref.entry)

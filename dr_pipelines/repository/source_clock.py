@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 
 from dr_pipelines.model.record import DOCUMENT_ROW
 from dr_pipelines.model.recovery_point import Manifest
+from dr_pipelines.repository.joined import group_reads
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import read_index
 
 
 def position_at(
@@ -24,8 +24,9 @@ def position_at(
     """
     later, reached = [], False
     for manifest in versions:
-        for ref in segments(repository, manifest):
-            index = read_index(repository, ref, spec=manifest.spec)
+        listed = segments(repository, manifest)
+        for read in group_reads(repository, listed, spec=manifest.spec):
+            index = read()
             dated = index.filter(_said_by_source(index, manifest.epoch))
             after = pc.greater(dated["updated_at"], pa.scalar(time, pa.timestamp("us", tz="UTC")))
             reached = reached or bool(pc.any(pc.invert(after)).as_py())

@@ -4,10 +4,10 @@ Nothing here looks at vectors or text: the database has the indexes of segments,
 any size fits into bounded memory.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from dr_pipelines.errors import Damaged
@@ -77,6 +77,12 @@ SELECT v.* FROM versions v SEMI JOIN (FROM documents WHERE edit > 0) USING (docu
 WHERE v.edit = 0
 QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {NEWEST_FIRST}) = 1;
 """  # noqa: S608 - built from constants
+_VERSION_PLACES = """
+SELECT segment, row FROM (
+    SELECT segment, row FROM records UNION ALL SELECT segment, row FROM documents
+    UNION ALL SELECT segment, row FROM beneath
+    UNION ALL SELECT p.segment, p.row FROM pieces p SEMI JOIN beneath USING (version))
+"""
 _IDS = "SELECT document_id FROM documents ORDER BY document_id"
 _IDS_OF_SOURCE = f"""
 WITH source AS (
@@ -114,7 +120,7 @@ class State:
         self.sql = sql
         self.repository = repository
         self.spec = spec
-        self.segments = tuple(segments)
+        self.segments = segments
         row = sql.execute("SELECT current_database()").fetchone()
         self._database = str(row[0]) if row else "memory"
 
@@ -157,16 +163,26 @@ class State:
         for batch in self.batches(query):
             yield _fixed_in(batch, "document_sha256")
 
-    def rows_of(self, segment: int, *, documents: pa.Array | None = None) -> Numbers:
-        """Rows of a segment that hold newest records, ascending; only those of `documents`."""
-        query = "SELECT row FROM records WHERE segment = ? ORDER BY row"
-        chosen: AbstractContextManager[None] = nullcontext()
-        if documents is not None:
-            chosen = beside(self.sql, "chosen", pa.table({"document_id": documents}))
-            query = query.replace("WHERE", "SEMI JOIN chosen USING (document_id) WHERE")
-        with chosen:
-            rows: Numbers = self.sql.execute(query, [segment]).fetchnumpy()["row"]
-        return rows
+    def rows_by_segment(
+        self, *, documents: pa.Array | None = None
+    ) -> Iterator[tuple[int, Numbers]]:
+        """Segments that hold newest records, each with the rows of it that do, both ascending;
+        only records of `documents`."""
+        if documents is None:
+            yield from self._by_segment("SELECT segment, row FROM records")
+            return
+        with beside(self.sql, "chosen", pa.table({"document_id": documents})):
+            query = "SELECT segment, row FROM records SEMI JOIN chosen USING (document_id)"
+            chosen = self.sql.sql(f"{query} ORDER BY ALL").to_arrow_table()
+        yield from _grouped([chosen])
+
+    def version_rows_by_segment(self) -> Iterator[tuple[int, Numbers]]:
+        """Segments, each with the rows of it that belong to newest versions or, once it was made,
+        to `beneath`, both ascending; document rows included."""
+        return self._by_segment(_VERSION_PLACES)
+
+    def _by_segment(self, query: str) -> Iterator[tuple[int, Numbers]]:
+        return _grouped(self.batches(f"{query} ORDER BY ALL"))
 
     def document_ids(self, *, rows: int = BATCH_ROWS) -> Iterator[pa.ChunkedArray]:
         """Every document that has a version, gone ones included, ascending, at most `rows` at a
@@ -194,19 +210,6 @@ class State:
         count = self.sql.execute("SELECT count(*) FROM pieces SEMI JOIN beneath USING (version)")
         return int((count.fetchone() or (0,))[0])
 
-    def version_rows(self, segment: int) -> Numbers:
-        """Rows of a segment that belong to newest versions or, once it was made, to `beneath`;
-        document rows included, ascending."""
-        query = """
-            SELECT row FROM records WHERE segment = $1
-            UNION ALL SELECT row FROM documents WHERE segment = $1
-            UNION ALL SELECT row FROM beneath WHERE segment = $1
-            UNION ALL SELECT p.row FROM pieces p SEMI JOIN beneath USING (version)
-            WHERE p.segment = $1 ORDER BY row
-        """
-        rows: Numbers = self.sql.execute(query, [segment]).fetchnumpy()["row"]
-        return rows
-
     def batches(
         self, query: str, parameters: Sequence[object] = (), *, rows: int = BATCH_ROWS
     ) -> Iterator[pa.Table]:
@@ -215,6 +218,24 @@ class State:
             cursor.execute(f"USE {self._database}")
             for batch in cursor.sql(query, params=list(parameters)).to_arrow_reader(rows):
                 yield pa.Table.from_batches([batch])
+
+
+def _grouped(places: Iterable[pa.Table]) -> Iterator[tuple[int, Numbers]]:
+    """Rows of each segment, of tables of `segment` and `row` that ascend by both."""
+    current, parts = -1, list[Numbers]()
+    for batch in places:
+        segments, rows = batch["segment"].to_numpy(), batch["row"].to_numpy()
+        if not len(rows):
+            continue
+        starts = np.flatnonzero(np.diff(segments, prepend=-1))
+        for start, part in zip(starts, np.split(rows, starts[1:]), strict=True):
+            if parts and segments[start] != current:
+                yield current, np.concatenate(parts)
+                parts = []
+            current = int(segments[start])
+            parts.append(part)
+    if parts:
+        yield current, np.concatenate(parts)
 
 
 def _require_whole(state: State) -> None:

@@ -13,10 +13,13 @@ import pyarrow.compute as pc
 from dr_pipelines import __version__
 from dr_pipelines.errors import Conflict, Damaged, NotFound
 from dr_pipelines.live.live import Live
+from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.details import CompactDetail
 from dr_pipelines.model.record import segment_schema
 from dr_pipelines.model.recovery_point import (
+    Coverage,
     Manifest,
+    SegmentList,
     SegmentRef,
 )
 from dr_pipelines.repository.distinct import DistinctVersions
@@ -30,6 +33,7 @@ from dr_pipelines.repository.segments import (
     sort_rows,
     write_segment,
 )
+from dr_pipelines.repository.take_rows import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,17 @@ def compact(history: History, *, live: Live) -> Compacted:
     if manifest is None:
         raise NotFound(f"{collection}: nothing is backed up yet, so nothing can be compacted")
     before = history.segments(manifest)
-    rows = sum(ref.rows for ref in before)
+    rows = manifest.segments.rows
     if len(before) <= 1:
         return Compacted(None, len(before), len(before), rows, rows)
     made = tuple(_rewrite(history, manifest))
-    compacted = manifest.model_copy(update={"pages": (), "segments": made})
+    update = {
+        "segments": SegmentList.of(made),
+        "coverage": Coverage.of(history.days(manifest)),
+    }
+    compacted = manifest.model_copy(update=update)
     _require_same_state(history, manifest, compacted)
-    head = history.append("compact", _Fewer(compacted, tip, before).at).head
+    head = history.append("compact", _Fewer(compacted, tip).at).head
     return Compacted(head.number, len(before), len(made), rows, sum(ref.rows for ref in made))
 
 
@@ -73,7 +81,6 @@ class _Fewer:
 
     compacted: Manifest
     planned: Tip
-    before: Sequence[SegmentRef]
 
     def at(self, tip: Tip) -> NextEntry:
         manifest = tip.existing()
@@ -84,15 +91,15 @@ class _Fewer:
             )
         require_timeline(manifest, self.compacted.current)
         numbered = tuple(
-            ref.model_copy(update={"entry": tip.number}) for ref in self.compacted.segments
+            ref.model_copy(update={"entry": tip.number}) for ref in self.compacted.segments.tail
         )
-        update = {"segments": numbered, "tool_version": __version__}
+        update = {"segments": SegmentList.of(numbered), "tool_version": __version__}
         return NextEntry(
             manifest=self.compacted.model_copy(update=update),
             detail=CompactDetail(
-                segments_before=len(self.before),
+                segments_before=len(manifest.segments),
                 segments_after=len(numbered),
-                rows_before=sum(ref.rows for ref in self.before),
+                rows_before=manifest.segments.rows,
                 rows_after=sum(ref.rows for ref in numbered),
             ),
         )
@@ -112,9 +119,10 @@ def _rewrite(history: History, manifest: Manifest) -> Iterator[SegmentRef]:
     """New segments over windows of documents, each merged from the segments that hold them."""
     with history.fold(manifest) as state:
         versions = DistinctVersions(state)
+        places = versions.by_segment()
         cursors = [
-            _Cursor(history.repository, ref, versions, number)
-            for number, ref in enumerate(versions.segments)
+            _Cursor(history.repository, versions.segments[number], versions.spec, *of)
+            for number, of in places.items()
         ]
         for bound in _bounds(versions):
             parts = [cursor.up_to(bound) for cursor in cursors]
@@ -151,13 +159,18 @@ class _Cursor:
     """Walks the kept rows of one segment in order of documents, decoding each batch once."""
 
     def __init__(
-        self, repository: Repository, ref: SegmentRef, versions: DistinctVersions, number: int
+        self,
+        repository: Repository,
+        ref: SegmentRef,
+        spec: CollectionSpec,
+        rows: Numbers,
+        sequences: Numbers,
     ) -> None:
         self._repository = repository
         self._ref = ref
-        self._schema = segment_schema(versions.spec)
-        self._spec = versions.spec
-        self._rows, self._sequences = versions.rows_of(number)
+        self._schema = segment_schema(spec)
+        self._spec = spec
+        self._rows, self._sequences = rows, sequences
         self._rest: pa.Table | None = None
 
     def up_to(self, bound: str) -> pa.Table:

@@ -6,7 +6,7 @@ Written from docs/format.md alone; it shares no code with the package. The log i
 first entry; an entry leads to a manifest, a manifest to segments; of each document the newest
 version counts. OUT has the columns of a segment, and the records in order of `id`, with what their
 document row says; until it is whole it has another name, and a failure leaves none. Exit status:
-0, or 1 with one line on stderr. Left out: limits but those of sizes, the search for unknown keys.
+0, or 1 with one line on stderr. Left out: limits but of sizes, unknown keys, indexes (a copy).
 """
 
 import argparse
@@ -37,8 +37,7 @@ TIME, HASH, STRINGS = pa.timestamp("us", "UTC"), pa.binary(32), pa.list_(STRING)
 SPARSE = pa.struct({"indices": pa.list_(INT64), "values": pa.list_(FLOAT)})
 FIELDS = {"string": STRING, "integer": INT64, "number": pa.float64(), "boolean": pa.bool_()}
 FIELDS |= {"timestamp": TIME, "list[string]": STRINGS}
-KINDS = {type_: name for name, type_ in FIELDS.items()}
-KINDS |= {STRINGS: "strings", INT32: "integer", HASH: "binary"}
+KINDS = {t: n for n, t in FIELDS.items()} | {STRINGS: "strings", INT32: "integer", HASH: "binary"}
 ORDER = {"epoch": INT32, "position": INT64, "ordinal": INT32, "edit": INT32}
 ORDER |= {"generation": INT64, "sequence": INT64}
 DOCUMENT = {"presence": STRING, "chunk_count": INT32, "document_sha256": HASH}
@@ -127,13 +126,15 @@ def read_entry(root: Path, collection: str, *, at: int | None) -> Json:
 
 
 def read_manifest(root: Path, entry: Json) -> tuple[Json, list[Json]]:
-    """Return the manifest in force at `entry` and its segments, those of its pages first."""
-    what = entry["body"]["manifest"]["key"]
+    """Return the manifest in force at `entry` and its segments, oldest first."""
     manifest: Json = json.loads(fetch(root, entry["body"]["manifest"]))
-    require_known(manifest, what)
+    require_known(manifest, what := entry["body"]["manifest"]["key"])
     demand(manifest["collection"] == entry["collection"], f"{what}: of another collection")
-    pages = [json.loads(fetch(root, page)) for page in manifest["pages"]]
-    return manifest, [*itertools.chain(*pages), *manifest["segments"]]
+    listed = [*manifest["segments"]["pages"], *manifest["segments"]["tail"]]
+    while any("level" in one for one in listed):  # a page: of segments, or of pages below it
+        parts = (json.loads(fetch(root, one)) if "level" in one else [one] for one in listed)
+        listed = [*itertools.chain(*parts)]
+    return manifest, listed
 
 
 def words(values: list[int]) -> bytes:
@@ -213,7 +214,6 @@ def layout(spec: Json) -> tuple[pa.Schema, pa.Schema, dict[str, Callable[[Json],
 def read_versions(root: Path, segment: Json, spec: Json) -> list[Version]:
     """Return all versions in a segment, its digests recomputed from values."""
     schema, beside, hashers = layout(spec)
-    fetch(root, segment["index"], "parquet")
     what, rows, versions = segment["key"], table(root, segment, schema), []
     objects, records = segment.get("vectors", []), [r for r in rows if r["chunk_index"] != -1]
     vectors = [row for one in objects for row in table(root, one, beside, "arrow")]

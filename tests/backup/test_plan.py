@@ -58,7 +58,7 @@ def logged_only(process: Process, document: str) -> None:
     assert isinstance(source, ListedSource)
     source.upsert(document, "said meanwhile", at=when)
     bound = bind(process.lineage, history=process.history, live=process.live)
-    reading, days = Reading.of(process.history.manifest()), source.partitions()
+    reading, days = Reading.of(process.history, process.history.manifest()), source.partitions()
     names = [when.date().isoformat()]
     (day,) = plan_days(process.lineage, reading, names, source=days)
     commit = prepare_day(process.lineage, day, history=process.history)

@@ -462,13 +462,14 @@ class Collections(RuleBasedStateMachine):
 
     def check_point(self, number: int) -> None:
         repository, position = self.processes[0].repository, self.model.points[number]
-        point = History(repository, self.world.collection).point(number)
+        history = History(repository, self.world.collection)
+        point = history.point(number)
         manifest = point.manifest
-        with History(repository, point.collection).fold_point(point) as state:
+        with history.fold_point(point) as state:
             assert grouped(newest_rows(state)) == position.state()
             assert state.digests() == manifest.digests
             assert state.counts() == manifest.counts
-        covered = {day: (p.after, p.through) for day, p in manifest.partitions.items()}
+        covered = {day: (p.after, p.through) for day, p in history.days(manifest).items()}
         assert covered == position.covered
         assert point.entry.body.pending == position.pending
         assert manifest.taken_over == position.taken_over

@@ -55,7 +55,7 @@ def at(world: World, source: ListedSource, position: int) -> Contents:
 
 
 def covered(process: Process) -> list[str]:
-    return sorted(process.point().manifest.partitions)
+    return list(process.history.days(process.point().manifest))
 
 
 def problems(process: Process) -> list[str]:

@@ -146,7 +146,7 @@ class History:
         self.say(self.draw.choice(DOCUMENTS))
         writer = self.writer
         bound = bind(writer.lineage, history=writer.history, live=writer.live)
-        reading = Reading.of(writer.point().manifest)
+        reading = Reading.of(writer.history, writer.point().manifest)
         days = self.source.partitions()
         (day,) = plan_days(writer.lineage, reading, [days[-1].day.isoformat()], source=days)
         ready = prepare_day(writer.lineage, day, history=writer.history)
@@ -296,7 +296,7 @@ def recorded(process: Process, number: int) -> dict[str, Rows]:
     """Rows of a snapshot's own segments."""
     point = process.history.point(number)
     documents = dict[str, Rows]()
-    for ref in point.manifest.segments:
+    for ref in process.history.segments(point.manifest):
         if ref.entry != number:
             continue
         rows = read_segment(process.repository, ref, spec=point.manifest.spec)

@@ -1,11 +1,12 @@
 """One flipped bit anywhere, each object missing, truncated, swapped or foreign: found, named, and
 never served."""
 
+import dataclasses
 import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -27,6 +28,7 @@ from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft, Witness, encode_entry
 from dr_pipelines.repository.reachability import reachable
+from dr_pipelines.repository.segment_list import Segments
 from dr_pipelines.repository.segments import read_segment, row_digests, with_content_digests
 from dr_pipelines.testing.blob_faults import (
     flip_bit,
@@ -107,7 +109,7 @@ def kind_of(key: str, data: bytes) -> str:
     beside = " vectors" if key.endswith(".arrow") else beside
     part = key.split("/")[1]
     if part == "manifests":
-        return "page" if data.startswith(b"[") else "manifest"
+        return "manifest" if data.startswith(b'{"accepted') else f"page{beside}"
     if part == "checkpoints":
         return key.split("/")[2] + beside
     return {"segments": "segment"}.get(part, part) + beside
@@ -116,7 +118,9 @@ def kind_of(key: str, data: bytes) -> str:
 @pytest.fixture(scope="module")
 def setting() -> Kept:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifests, "PAGE_SEGMENTS", 2)  # so that a few segments fill pages
+        for name in ("SEGMENTS", "DAYS"):  # so that a few segments and days fill pages
+            few = dataclasses.replace(getattr(manifests, name), together=2)
+            patch.setattr(manifests, name, few)
         world, source = new_world()
         _live_through(world, source, seed=1)
         other = ListedSource()
@@ -176,16 +180,24 @@ def _needs(process: Process) -> tuple[list[str], dict[str, tuple[str, Route]]]:
         key = repository.log(process.collection).key(entry.i)
         refs = [ref.key for ref in reachable(repository, entry, point.manifest)]
         keys |= dict.fromkeys([key, *refs])
-        read = [key, entry.body.manifest.key, *(page.key for page in point.manifest.pages)]
-        with History(repository, point.collection).fold_point(point) as state:
-            for number, ref in enumerate(state.segments):
-                used = len(state.rows_of(number))
-                rows = [ref.key, *(part.key for part in ref.vectors)]
-                read += [ref.index.key, *(rows if used else [])]
+        history = History(repository, point.collection)
+        read = [key, entry.body.manifest.key, *_indexes(history.segments(point.manifest))]
+        with history.fold_point(point) as state:
+            for number, _ in state.rows_by_segment():
+                ref = state.segments[number]
+                read += [ref.key, *(part.key for part in ref.vectors)]
         needs |= dict.fromkeys(read, (at, Route.LOAD))
-        chunks = [ref.key for p in point.manifest.partitions.values() for ref in p.chunks]
+        chunks = [ref.key for p in history.days(point.manifest).values() for ref in p.chunks]
         needs |= dict.fromkeys(chunks, (at, Route.REPLAY))
     return list(keys), needs
+
+
+def _indexes(segments: Segments) -> Iterator[str]:
+    """What a fold reads of segments."""
+    for group in segments.groups():
+        index = group.segment.index if group.segment else group.page and group.page.index
+        assert index is not None
+        yield index.key
 
 
 def _require_found(setting: Kept, blobs: BlobStore, key: str, *, level: int) -> None:
@@ -332,8 +344,9 @@ def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
     """Objects with changed texts and consistent hashes, up to the log entry."""
     spec, manifest = point.manifest.spec, point.manifest
     with History(process.repository, point.collection).fold_point(point) as state:
-        numbers = range(len(state.segments) - len(manifest.segments), len(state.segments))
-        ref = next(state.segments[n] for n in numbers if len(state.rows_of(n)))
+        first = len(state.segments) - len(manifest.segments.tail)
+        number = next(n for n, _ in state.rows_by_segment() if n >= first)
+        ref = state.segments[number]
     rows = read_segment(process.repository, ref, spec=spec)
     texts = pa.array([text and text.upper() for text in rows["text"].to_pylist()])
     changed = rows.set_column(rows.column_names.index("text"), rows.schema.field("text"), texts)
@@ -342,8 +355,10 @@ def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
     index = encode_table(changed.select(index_schema(spec).names))
     update = {"digests": row_digests(changed), "index": _rehashed(ref.index, index)}  # type: ignore[arg-type]
     claimed = _rehashed(ref, segment).model_copy(update=update)  # type: ignore[arg-type]
-    refs = tuple(claimed if r.key == ref.key else r for r in manifest.segments)
-    new = manifest.model_copy(update={"segments": refs}).canonical()
+    refs = tuple(claimed if r.key == ref.key else r for r in manifest.segments.tail)
+    new = manifest.model_copy(
+        update={"segments": manifest.segments.model_copy(update={"tail": refs})}
+    ).canonical()
     body = point.entry.body
     body = body.model_copy(update={"manifest": _rehashed(body.manifest, new, key=FORGED)})
     entry = encode_entry(point.entry.model_copy(update={"body": body}))

@@ -23,7 +23,7 @@ from tests.campaigns.machine import new_world
 def commit_only(process: Process, day: str) -> None:
     """Ingest a day, and stop before it is applied."""
     bound = bind(process.lineage, history=process.history, live=process.live)
-    reading = Reading.of(process.point().manifest)
+    reading = Reading.of(process.history, process.point().manifest)
     source = process.lineage.source.partitions()
     (planned,) = plan_days(process.lineage, reading, [day], source=source)
     ready = prepare_day(process.lineage, planned, history=process.history)
@@ -65,7 +65,7 @@ def test_what_was_prepared_for_a_history_that_ended_is_not_committed() -> None:
     writer.ingest()
     source.upsert("a", "the second day", at=START + timedelta(days=1))
     bound = bind(writer.lineage, history=writer.history, live=writer.live)
-    reading = Reading.of(writer.point().manifest)
+    reading = Reading.of(writer.history, writer.point().manifest)
     days = source.partitions()
     (day,) = plan_days(writer.lineage, reading, [days[-1].day.isoformat()], source=days)
     ready = prepare_day(writer.lineage, day, history=writer.history)

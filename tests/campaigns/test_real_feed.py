@@ -215,8 +215,8 @@ def _restored(project: Project, truth: Truth, route: Route) -> None:
 def test_the_backfill_left_one_entry_for_each_day(backfilled: Backfilled) -> None:
     repository = backfilled.project.repository()
     manifest = History(repository, "rustsec").latest().manifest
-    assert len(manifest.partitions) == backfilled.days
-    assert manifest.frontier() == backfilled.truths[-1].position
+    assert manifest.coverage.days == backfilled.days
+    assert manifest.coverage.frontier == backfilled.truths[-1].position
     assert json.loads(manifest.canonical())["counts"]["documents"] == (
         backfilled.truths[-1].documents
     )

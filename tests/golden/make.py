@@ -223,7 +223,9 @@ def make(directory: Path) -> None:
     source, store = Listed(), Engine()
     world = new_world(directory, source, store)
     with ExitStack() as patched:  # so that small lists are long, and nothing takes time
-        patched.enter_context(patch.object(manifests, "PAGE_SEGMENTS", 2))
+        for name in ("SEGMENTS", "DAYS"):  # so that pages of every level are there
+            few = replace(getattr(manifests, name), together=2)
+            patched.enter_context(patch.object(manifests, name, few))
         patched.enter_context(patch.object(reachability, "MAX_OBJECTS", 3))
         patched.enter_context(patch.object(time, "monotonic", lambda: 1.0))
         _beginnings(world, source)

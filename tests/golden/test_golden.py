@@ -17,7 +17,7 @@ from typing import Any, Literal, get_origin
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.model.accepted import AcceptedLines
@@ -25,9 +25,13 @@ from dr_pipelines.model.canaries import Canaries
 from dr_pipelines.model.details import DETAILS, EVIDENCE, EvidenceDetail
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import (
+    DayPageRef,
     KeptVersion,
     LogEntry,
     Manifest,
+    Partition,
+    SegmentPageRef,
+    SegmentRef,
     SourcePosition,
     Writer,
 )
@@ -51,6 +55,7 @@ PLACES = {
     "log",
     "manifests",
     "manifests (page)",
+    "manifests (index)",
     "segments",
     "segments (index)",
     "segments (vectors)",
@@ -129,7 +134,7 @@ def test_the_independent_reader_agrees_at_every_position_of_the_source(
     golden: Path, reader: ModuleType
 ) -> None:
     history = History(opened(golden), "notes")
-    point = next(p for p in points(history) if p.manifest.frontier() == 9)
+    point = next(p for p in points(history) if p.manifest.coverage.frontier == 9)
     entry = reader.read_entry(golden, "notes", at=point.number)
     manifest, segments = reader.read_manifest(golden, entry)
     for position in range(point.manifest.baseline, 10):
@@ -173,7 +178,8 @@ def place_of(key: str, data: bytes) -> str:
         return f"{kind} (index)"
     if key.endswith(".arrow"):
         return f"{kind} (vectors)"
-    return f"{kind} (page)" if kind == "manifests" and data.startswith(b"[") else kind
+    page = kind == "manifests" and not data.startswith(b'{"accepted')
+    return f"{kind} (page)" if page else kind
 
 
 @pytest.fixture(scope="session")
@@ -216,6 +222,8 @@ def test_every_field_of_the_format_says_something_in_it(current: Path) -> None:
         if (model := MODELS.get(place_of(key, data))) is not None:
             value = {k: v for k, v in json.loads(data).items() if k != "checksum"}
             _collect(model.model_validate(value), present, fields)
+        elif place_of(key, data) == "manifests (page)":
+            _collect(PAGE.validate_json(data), present, fields)
     assert fields - present == SILENT
     assert MODELS.keys() | WITHOUT_MODEL == PLACES
 
@@ -228,8 +236,15 @@ MODELS: dict[str, type[BaseModel]] = {
     "evidence/native": KeptVersion,
     "evidence/accepted-quarantine": AcceptedLines,
 }
+PAGE = TypeAdapter[Any](
+    tuple[SegmentPageRef, ...]
+    | tuple[DayPageRef, ...]
+    | tuple[SegmentRef, ...]
+    | dict[str, Partition]
+)
 WITHOUT_MODEL = {
     # tables
+    "manifests (index)",
     *("segments", "segments (index)", "checkpoints/documents", "checkpoints/chunks"),
     *("checkpoints/embeddings", "checkpoints/embeddings (index)"),
     *("segments (vectors)", "checkpoints/embeddings (vectors)"),
@@ -244,6 +259,7 @@ SILENT = {
     *("Manifest.features", "Manifest.excluded", "Manifest.erased", "Manifest.externals"),
     *("Manifest.barrier", "Manifest.repository_epoch", "Identity.features"),
     *("ObjectRef.crypto", "CanariesRef.crypto", "CheckpointRef.crypto", "SegmentRef.crypto"),
+    *(f"{kind}PageRef.{name}" for kind in ("Segment", "Day") for name in ("crypto", "encoding")),
     *("CanariesRef.encoding", "CheckpointRef.encoding", "SegmentRef.encoding"),
     # of models, sources and engines that the package's own stand-ins are not
     *(f"EmbedderProvenance.{name}" for name in ("endpoint", "files", "max_tokens", "pooling")),
@@ -346,9 +362,7 @@ def restore_every_point(reader: ModuleType, directory: Path, collection: str) ->
         reader.restore(directory, collection, point.number, None)
 
 
-@pytest.mark.parametrize(
-    "place", ["log", "manifests", "segments", "segments (index)", "segments (vectors)"]
-)
+@pytest.mark.parametrize("place", ["log", "manifests", "segments", "segments (vectors)"])
 def test_the_reader_ends_with_what_is_damaged(current: Path, tmp_path: Path, place: str) -> None:
     copy = shutil.copytree(current, tmp_path / "copy")
     key, data = next(

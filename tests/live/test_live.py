@@ -40,7 +40,7 @@ def new_world() -> tuple[World, ListedSource]:
 def logged_only(process: Process) -> None:
     """An entry that the store has not followed yet."""
     bound = bind(process.lineage, history=process.history, live=process.live)
-    reading = Reading.of(process.history.manifest())
+    reading = Reading.of(process.history, process.history.manifest())
     source = process.lineage.source.partitions()
     (day,) = plan_days(process.lineage, reading, [DAY], source=source)
     commit = prepare_day(process.lineage, day, history=process.history)

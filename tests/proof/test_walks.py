@@ -5,31 +5,51 @@ from collections import Counter
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.model.recovery_point import Manifest, ObjectRef
+from dr_pipelines.model.recovery_point import Manifest, SegmentList, SegmentRef
 from dr_pipelines.proof.verify import Verification, verify
 from dr_pipelines.repository.history import History, NextEntry
+from dr_pipelines.repository.segments import write_segment
 from dr_pipelines.testing.blob_faults import Recording
-from tests.repository.builders import REFUSED, manifest, repository
+from tests.repository.builders import REFUSED, SPEC, Version, manifest, repository, rows_of
 
 ENTRIES = 5
+SEGMENTS = 9
+"""One page of them, and one more."""
 
 
 @pytest.fixture
 def history() -> History:
     """Two states that share a page, and several entries of each, which keep an object."""
     history = History(repository(Recording(MemoryBlobStore())), "books")
-    page = history.repository.put("books/manifests/page/0.json", b"[]")
-    for frontier in (1, 2):
-        state = manifest(pages=(page,), since=frontier)
+    listed = SegmentList.of(segment(history, number) for number in range(SEGMENTS - 1))
+    for since in (1, 2):
         for number in range(ENTRIES):
-            ref = history.repository.put(f"books/evidence/{frontier}/{number}", b"{}")
-            append(history, None if number else state, ref)
+            ref = history.repository.put(f"books/evidence/{since}/{number}", b"{}")
+            entry = None if number else manifest(segments=(), since=since)
+            if entry is not None:
+                entry = entry.model_copy(update={"segments": listed})
+            append(history, entry, ref=ref)
+        newest = history.manifest()
+        assert newest is not None
+        listed = newest.segments.plus([segment(history, SEGMENTS)])
     return history
 
 
-def append(history: History, state: Manifest | None, ref: ObjectRef) -> None:
-    entry = NextEntry(detail=REFUSED, manifest=state, objects=(ref,))
+def segment(history: History, number: int) -> SegmentRef:
+    rows = rows_of([Version(f"document {number}", number + 1)])
+    return write_segment(history.repository, "books", rows, spec=SPEC, kind="ingest", entry=1)
+
+
+def append(history: History, state: Manifest | None, **keeps: object) -> None:
+    entry = NextEntry(detail=REFUSED, manifest=state, objects=(keeps["ref"],))  # type: ignore[arg-type]
     history.append("evidence", lambda _: entry)
+
+
+def page_key(history: History) -> str:
+    newest = history.manifest()
+    assert newest is not None
+    (page,) = newest.segments.pages
+    return page.key
 
 
 def reads(history: History, level: int) -> tuple[Verification, Counter[str]]:
@@ -42,20 +62,22 @@ def reads(history: History, level: int) -> tuple[Verification, Counter[str]]:
 
 
 def test_they_are_read_once_for_each_state(history: History) -> None:
+    key = page_key(history)
     verification, counted = reads(history, 0)
     assert verification.sound
-    assert (verification.points, verification.objects) == (2 * ENTRIES, 3 + 2 * ENTRIES)
-    page = counted.pop("books/manifests/page/0.json")
-    assert (page, sorted(counted.values())) == (2, [1, 1])
+    kept = 2 * ENTRIES + 2 * SEGMENTS  # evidence, segments and their indexes
+    assert (verification.points, verification.objects) == (2 * ENTRIES, kept + 2 + 2)
+    assert counted.pop(key) == 1
+    assert sorted(counted.values()) == [1, 1]
 
 
 def test_one_that_cannot_be_read_is_a_finding_of_each_entry_that_names_it(
     history: History,
 ) -> None:
-    key = history.point(ENTRIES + 1).entry.body.manifest.key
+    key, page = history.point(ENTRIES + 1).entry.body.manifest.key, page_key(history)
     history.repository.blobs.delete(key)
     verification, _ = reads(history, 0)
     assert [finding.key for finding in verification.findings] == [key] * ENTRIES
-    history.repository.blobs.delete("books/manifests/page/0.json")
+    history.repository.blobs.delete(page)
     verification, _ = reads(history, 0)
     assert len(verification.findings) == 2 * ENTRIES + 1

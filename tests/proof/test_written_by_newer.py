@@ -13,7 +13,14 @@ from dr_pipelines.embedders.light import LightQueries
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.ingestion.refusals import refusals_recorded
 from dr_pipelines.model.query import FloatArray
-from dr_pipelines.model.recovery_point import Manifest, ObjectRef, Sealed, SourcePosition
+from dr_pipelines.model.recovery_point import (
+    Coverage,
+    Manifest,
+    ObjectRef,
+    Sealed,
+    SegmentList,
+    SourcePosition,
+)
 from dr_pipelines.proof import ingested
 from dr_pipelines.proof.restorable import check_restorable
 from dr_pipelines.proof.verify import verify
@@ -60,13 +67,15 @@ def with_newer_checkpoints(manifest: Manifest) -> Manifest:
                 "chunks": tuple(r.model_copy(update=NEWER) for r in partition.chunks),
             }
         )
-        for day, partition in manifest.partitions.items()
+        for day, partition in manifest.coverage.tail.items()
     }
     segments = tuple(
         ref.model_copy(update={**NEWER, "index": ref.index.model_copy(update=NEWER)})
-        for ref in manifest.segments
+        for ref in manifest.segments.tail
     )
-    return manifest.model_copy(update={"partitions": days, "segments": segments})
+    return manifest.model_copy(
+        update={"coverage": Coverage.of(days), "segments": SegmentList.of(segments)}
+    )
 
 
 @pytest.mark.parametrize("behind", [0, 1], ids=["the newest entry", "one before it"])
@@ -110,7 +119,7 @@ def test_checkpoints_do_not_keep_a_point_inside_their_day_from_being_restored(
     process: Process,
 ) -> None:
     manifest = with_newer_checkpoints(state(process))
-    end = SourcePosition(epoch=manifest.epoch, position=manifest.frontier())
+    end = SourcePosition(epoch=manifest.epoch, position=manifest.coverage.frontier)
     assert recounted(process.repository, manifest, end) == manifest
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,8 +26,12 @@ from dr_pipelines.model.record import (
     segment_schema,
 )
 from dr_pipelines.model.recovery_point import (
+    Coverage,
     Manifest,
     ObjectRef,
+    Partition,
+    SegmentList,
+    SegmentRef,
     Timeline,
     Writer,
 )
@@ -108,9 +112,19 @@ def log(
     )
 
 
-def manifest(**changes: object) -> Manifest:
+def manifest(
+    *,
+    segments: Iterable[SegmentRef] = (),
+    partitions: Mapping[str, Partition] | None = None,
+    **changes: object,
+) -> Manifest:
+    """A state of these segments and days."""
+    lists = {
+        "segments": SegmentList.of(segments),
+        "coverage": Coverage.of(partitions or {}),
+    }
     empty = Manifest(collection="books", spec=SPEC, timeline=1, timelines=(TIMELINE,))
-    return empty.model_copy(update=changes)
+    return empty.model_copy(update={**lists, **changes})
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,7 @@ HOSTILE = {"key": "a/../../../etc/passwd", "sha256": "0" * 64, "size_bytes": 1}
 def test_verification_names_a_hostile_page_and_goes_on() -> None:
     home = repository()
     forged(home, objects=[])
-    forged(home, objects=[], pages=[HOSTILE])
+    forged(home, objects=[], segments={"pages": [HOSTILE], "tail": []})
     verification = verify(History(home, "books"), level=2)
     assert verification.points == 2
     assert [finding.key for finding in verification.findings] == ["books/manifests/1.json"]

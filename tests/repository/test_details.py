@@ -312,10 +312,11 @@ def _with_every_reference() -> tuple[Manifest, set[str]]:
         return value
 
     day = {"epoch": 1, "after": 0, "through": 1, "anchor": "x", "anchored": 1}
-    value["partitions"]["2026-01-01"] = day
+    value["coverage"]["tail"]["2026-01-01"] = day
     value["left_out"] = {"total": 1}
     schema = Manifest.model_json_schema()
     places = {"Manifest": value, "Partition": day, "LeftOut": value["left_out"]}
+    places["SegmentList"] = value["segments"]
     for name, place in places.items():
         part = schema if name == "Manifest" else schema["$defs"][name]
         for key, what in part["properties"].items():
@@ -323,7 +324,8 @@ def _with_every_reference() -> tuple[Manifest, set[str]]:
                 if _names_reference(what, kind) and key != "pages":
                     place[key] = [ref(kind)] if what.get("type") == "array" else ref(kind)
     holders = {name for name, what in schema["$defs"].items() if _names_reference(what)}
-    assert holders <= {*places, "SegmentRef"}, "a part of a manifest that the test does not fill"
+    elsewhere = {"SegmentRef", "SegmentPageRef"}  # what their index is, is seen with pages
+    assert holders <= {*places, *elsewhere}, "a part of a manifest that the test does not fill"
     return Manifest.model_validate(value), named
 
 

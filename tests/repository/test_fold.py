@@ -1,8 +1,9 @@
 """The fold against a second one over plain dictionaries."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -20,18 +21,20 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.accounting import advance
-from dr_pipelines.repository.fold import FoldInput, fold, fold_inputs
+from dr_pipelines.repository.fold import fold, fold_inputs
+from dr_pipelines.repository.joined import segment_rows
+from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     SORT_COLUMNS,
     documents_only,
-    read_index,
     read_segment,
     records_only,
     split_documents,
     write_segment,
 )
 from dr_pipelines.repository.state import State
+from dr_pipelines.repository.take_rows import Numbers
 from tests.repository.builders import (
     SPEC,
     Version,
@@ -212,12 +215,19 @@ def compare_rows(
     here = [version for at, version in versions.values() if at == place]
     rows = read_segment(home, ref, spec=SPEC)
     expected = rows_of(here)
-    assert rows.take(pa.array(state.version_rows(number))).equals(expected)
-    assert rows.take(pa.array(state.rows_of(number))).equals(records_only(expected))
+    assert rows.take(of_segment(state.version_rows_by_segment(), number)).equals(expected)
+    newest_rows = of_segment(state.rows_by_segment(), number)
+    assert rows.take(newest_rows).equals(records_only(expected))
     for version in here:
         document = pa.array([version.document], pa.string())
-        taken = rows.take(pa.array(state.rows_of(number, documents=document)))
+        chosen = state.rows_by_segment(documents=document)
+        taken = rows.take(of_segment(chosen, number))
         assert taken.equals(records_only(rows_of([version])))
+
+
+def of_segment(rows: Iterable[tuple[int, Numbers]], number: int) -> pa.Array:
+    """The rows of one segment; none where it holds none of them."""
+    return pa.array(dict(rows).get(number, []), pa.int64())
 
 
 @examples(8)
@@ -276,7 +286,7 @@ def test_what_an_entry_changes_is_added_up_without_folding_everything(
         grown = advance(home, grown, loose, entry=entry)
         upto = newest([w for w in written if w.entry <= entry])
         assert (grown.counts, grown.digests) == (expected_counts(upto), expected_digests(upto))
-        assert {ref.entry for ref in grown.segments[-len(added) :]} <= {entry}
+        assert {ref.entry for ref in segments(home, grown)[-len(added) :]} <= {entry}
     with fold(home, grown) as state:
         assert (state.counts(), state.digests()) == (grown.counts, grown.digests)
 
@@ -415,8 +425,8 @@ def test_a_segment_whose_index_has_other_rows_is_damaged() -> None:
 def test_rows_that_are_not_stored_anywhere_can_be_folded() -> None:
     home = repository()
     (ref,) = store(home, [Written(1, (OLD, NEW))])
-    unsaved = FoldInput(ref, lambda: read_index(home, ref, spec=SPEC))
-    with fold_inputs(repository(), [unsaved], spec=SPEC) as state:
+    unsaved = partial(segment_rows, home, ref, spec=SPEC)
+    with fold_inputs(repository(), [unsaved], segments=[ref], spec=SPEC) as state:
         assert state.counts().records == 1
 
 

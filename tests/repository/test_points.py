@@ -20,7 +20,6 @@ from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft
 from dr_pipelines.repository.manifests import (
     read_manifest,
-    segments,
     write_manifest,
 )
 from dr_pipelines.repository.points import points, resolve
@@ -60,31 +59,6 @@ def refs(count: int) -> tuple[SegmentRef, ...]:
     )
 
 
-@pytest.mark.parametrize(
-    ("count", "pages"), [(0, 0), (1, 0), (127, 0), (128, 1), (129, 1), (191, 1), (192, 2), (400, 5)]
-)
-def test_a_manifest_comes_back_with_all_its_segments_in_order(count: int, pages: int) -> None:
-    home = repository()
-    whole = manifest(segments=refs(count), taken_over=(3,), engine="test 1")
-    read_back = read_manifest(home, write_manifest(home, whole), collection="books")
-    assert segments(home, read_back) == refs(count)
-    assert len(read_back.pages) == pages
-    assert read_back.model_copy(update={"pages": (), "segments": whole.segments}) == whole
-
-
-def test_full_pages_are_shared_by_later_manifests() -> None:
-    home = repository()
-    first = read_manifest(
-        home, write_manifest(home, manifest(segments=refs(150))), collection="books"
-    )
-    grown = first.model_copy(update={"segments": (*first.segments, *refs(100))})
-    before = set(home.blobs.keys(""))
-    second = read_manifest(home, write_manifest(home, grown), collection="books")
-    assert second.pages[:1] == first.pages
-    assert segments(home, second) == (*refs(150), *refs(100))
-    assert len(set(home.blobs.keys("")) - before) == 2  # a page and a manifest
-
-
 def test_a_manifest_of_another_collection_is_refused() -> None:
     home = repository()
     ref = write_manifest(home, manifest(collection="films"))
@@ -98,27 +72,6 @@ def test_what_is_no_manifest_is_damaged(value: object) -> None:
     ref = home.put("books/manifests/w/m.json", canonical_json(value))
     with pytest.raises(Damaged, match=r"books/manifests/w/m\.json: not a manifest"):
         read_manifest(home, ref, collection="books")
-
-
-@pytest.mark.parametrize("value", [{}, [{}], [1]])
-def test_what_is_no_page_is_damaged(value: object) -> None:
-    home = repository()
-    ref = home.put("books/manifests/w/p.json", canonical_json(value))
-    with pytest.raises(Damaged, match=r"books/manifests/w/p\.json: not a page"):
-        segments(home, manifest(pages=(ref,)))
-
-
-def test_a_damaged_or_missing_page_is_found() -> None:
-    home = repository()
-    read_back = read_manifest(
-        home, write_manifest(home, manifest(segments=refs(130))), collection="books"
-    )
-    flip_bit(home.blobs, read_back.pages[0].key, offset=9)
-    with pytest.raises(Damaged, match="has been altered"):
-        segments(home, read_back)
-    remove(home.blobs, read_back.pages[0].key)
-    with pytest.raises(Damaged, match="is missing from"):
-        segments(home, read_back)
 
 
 # Recovery points
@@ -193,7 +146,7 @@ def test_a_position_is_answered_by_the_newest_point_that_reached_it_without_a_ga
     home = repository()
     commit(home, manifest(partitions=covered((0, 5))))
     commit(home, manifest(partitions=covered((0, 5), (7, 9))))  # 6 and 7 are missing
-    assert resolve(books(home), "latest").manifest.frontier() == 5
+    assert resolve(books(home), "latest").manifest.coverage.frontier == 5
     assert named(resolve(books(home), "seq:5")) == (2, 5)
     for position in (6, 8, 10):
         with pytest.raises(
@@ -226,7 +179,7 @@ def test_a_position_is_answered_by_the_newest_point_that_reached_it_without_a_ga
 def test_the_frontier_ends_at_the_first_gap(
     position_ranges: list[tuple[int, int]], frontier: int
 ) -> None:
-    assert manifest(partitions=covered(*position_ranges)).frontier() == frontier
+    assert manifest(partitions=covered(*position_ranges)).coverage.frontier == frontier
 
 
 def test_a_point_that_has_not_kept_older_versions_does_not_answer_for_them() -> None:

@@ -49,7 +49,7 @@ def ingest_days(story: Story) -> None:
         if count % SNAPSHOT_DAYS == 0 or count == len(story.days):
             line += f"; snapshot {_snapshot(story)}"
         story.tell.say(line)
-    bad = story.lineage.source.quarantined(0, story.history.latest().manifest.frontier())
+    bad = story.lineage.source.quarantined(0, story.history.latest().manifest.coverage.frontier)
     if bad:
         story.tell.say(
             f"{len(bad)} lines could not be read, such as {bad[0].place}: {bad[0].reason}"
@@ -97,7 +97,7 @@ def _check_golden(story: Story, right: int) -> None:
 
 def _check_truth(story: Story) -> None:
     point = story.history.latest()
-    position = point.manifest.frontier()
+    position = point.manifest.coverage.frontier
     digest = states_digest(stored_documents(story.history, point))
     if position in story.corpus.states:
         story.tell.check(
@@ -193,7 +193,7 @@ def replay_days(story: Story) -> None:
 def _newest_documents(story: Story, day: date) -> list[str]:
     """Documents with text whose newest version came on a day or later."""
     point = story.history.latest()
-    after = point.manifest.partitions[day.isoformat()].after
+    after = story.history.days(point.manifest)[day.isoformat()].after
     return [
         row.id
         for row in stored_documents(story.history, point)

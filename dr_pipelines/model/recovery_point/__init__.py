@@ -10,6 +10,13 @@ from dr_pipelines.model.recovery_point.entry import (
     Signature,
     Writer,
 )
+from dr_pipelines.model.recovery_point.lists import (
+    Coverage,
+    DayPageRef,
+    PageRef,
+    SegmentList,
+    SegmentPageRef,
+)
 from dr_pipelines.model.recovery_point.manifest import (
     Barrier,
     Counts,
@@ -20,9 +27,14 @@ from dr_pipelines.model.recovery_point.manifest import (
     LeftOut,
     Made,
     Manifest,
-    Partition,
     Timeline,
     VectorStatistics,
+)
+from dr_pipelines.model.recovery_point.partition import (
+    Partition,
+    read_mark,
+    read_marks,
+    sum_of_marks,
 )
 from dr_pipelines.model.recovery_point.references import (
     ARROW_ZSTD,
@@ -61,6 +73,8 @@ __all__ = [
     "CanariesRef",
     "CheckpointRef",
     "Counts",
+    "Coverage",
+    "DayPageRef",
     "Digests",
     "Encoding",
     "Exclusion",
@@ -74,11 +88,14 @@ __all__ = [
     "Made",
     "Manifest",
     "ObjectRef",
+    "PageRef",
     "Partition",
     "PositionRange",
     "RecoveryPoint",
     "Sealed",
     "SegmentKind",
+    "SegmentList",
+    "SegmentPageRef",
     "SegmentRef",
     "Signature",
     "SourcePosition",
@@ -86,4 +103,7 @@ __all__ = [
     "VectorStatistics",
     "Writer",
     "extents",
+    "read_mark",
+    "read_marks",
+    "sum_of_marks",
 ]

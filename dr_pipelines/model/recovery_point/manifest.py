@@ -4,18 +4,17 @@ from typing import Literal
 
 from pydantic import Field as Constraint
 
-from dr_pipelines.model.base import Count, Day, Stored, Time
+from dr_pipelines.model.base import Count, Stored, Time
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.details import KNOWN_FEATURES
 from dr_pipelines.model.fitness import Acceptance, Fitness
 from dr_pipelines.model.lineage import Environment, Provenance
 from dr_pipelines.model.misfit import Misfit
+from dr_pipelines.model.recovery_point.lists import Coverage, SegmentList
 from dr_pipelines.model.recovery_point.references import (
     CanariesRef,
-    CheckpointRef,
     Digests,
     ObjectRef,
-    SegmentRef,
     is_empty,
     is_none,
 )
@@ -29,40 +28,6 @@ class Counts(Stored):
     documents: Count = 0
     deleted: Count = 0
     tenants: dict[str, Count] = {}
-
-
-class Partition(Stored):
-    """Coverage of one day: the source was read over (after, through].
-
-    `anchor` identifies everything in the source up to the position `anchored`, which lies beyond
-    `through` after a restore to the middle of what was read. `entry` is the log number that last
-    brought or restored this day. `records` and `digests` are of every version in (after, through];
-    the vectors' digest is known where the day's own segments still hold them all.
-    """
-
-    epoch: Count
-    after: Count
-    through: Count
-    anchor: str
-    anchored: Count
-    entry: Count = 0
-    documents: tuple[CheckpointRef, ...] = ()
-    chunks: tuple[CheckpointRef, ...] = ()
-    quarantined: Count = 0
-    records: Count = 0
-    digests: Digests = Digests()
-
-    def cut(self, through: int) -> "Partition":
-        """The coverage up to a position. A checkpoint that begins there is not part of it: its
-        changes are read again.
-        """
-        retained = [i for i, ref in enumerate(self.documents) if ref.after < through]
-        update = {
-            "through": min(self.through, through),
-            "documents": tuple(self.documents[i] for i in retained),
-            "chunks": tuple(self.chunks[i] for i in retained),
-        }
-        return self.model_copy(update=update)
 
 
 class Made(Stored):
@@ -144,9 +109,8 @@ class Manifest(Stored):
     environments: dict[str, Environment] = {}
     epoch: Count = 1
     epoch_name: str = "first"
-    partitions: dict[Day, Partition] = {}
-    pages: tuple[ObjectRef, ...] = ()
-    segments: tuple[SegmentRef, ...] = ()
+    coverage: Coverage = Coverage()
+    segments: SegmentList = SegmentList()
     since: Count = 0  # every version from this source position on is here
     baseline: Count = 0  # what the source said up to here was only ever kept as one state
     taken_over: tuple[int, ...] = ()
@@ -178,20 +142,6 @@ class Manifest(Stored):
     @property
     def current(self) -> Timeline:
         return next(t for t in self.timelines if t.id == self.timeline)
-
-    def empty_versions(self) -> int:
-        """Versions of documents that were read and of which no chunk was made: no search finds
-        them."""
-        return sum(ref.empty for p in self.partitions.values() for ref in p.chunks)
-
-    def frontier(self) -> int:
-        """The last position up to which the source was read without a gap."""
-        reached = 0
-        for partition in sorted(self.partitions.values(), key=lambda p: p.after):
-            if partition.after > reached:
-                break
-            reached = max(reached, partition.through)
-        return reached
 
 
 class KeptFile(Stored):
