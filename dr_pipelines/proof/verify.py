@@ -162,9 +162,9 @@ class _Walk:
         walked = entry.body.manifest in self.walked
         try:
             for ref in (
-                attached(self.repository, entry, known=self.pages)
+                attached(self.repository, entry, walked=self.pages)
                 if walked
-                else reachable(self.repository, entry, manifest, known=self.pages)
+                else reachable(self.repository, entry, manifest, walked=self.pages)
             ):
                 self.seen.setdefault(ref.key, ref)
                 self.specs.setdefault(ref.key, manifest.spec)

@@ -58,13 +58,13 @@ class CoveredDays(Mapping[str, Partition]):
         if self.coverage.summed(self._all) != self.coverage:
             raise Damaged("the days that are covered do not add up to what the manifest says")
 
-    def walk(self, known: set[ObjectRef]) -> Iterator[ObjectRef]:
-        """Every page and every checkpoint, but for pages that are `known` and what is in them."""
-        for found in (*self._pages.walk(known), *self.coverage.tail.items()):
-            if isinstance(found, tuple):
-                yield from (*found[1].documents, *found[1].chunks)
+    def walk(self, walked: set[ObjectRef]) -> Iterator[ObjectRef]:
+        """Every page and every checkpoint, but for pages that are `walked` and what is in them."""
+        for item in (*self._pages.walk(walked), *self.coverage.tail.items()):
+            if isinstance(item, tuple):
+                yield from (*item[1].documents, *item[1].chunks)
             else:
-                yield found
+                yield item
 
     @cached_property
     def _all(self) -> dict[str, Partition]:
@@ -78,17 +78,17 @@ class CoveredDays(Mapping[str, Partition]):
         if "_all" in self.__dict__:
             return self._all.get(day)
         if day not in self._looked_up:
-            self._looked_up[day] = self._found(day)
+            self._looked_up[day] = self._read_day(day)
         return self._looked_up[day]
 
-    def _found(self, day: str) -> Partition | None:
-        found: Partition | None = None
+    def _read_day(self, day: str) -> Partition | None:
+        joined: Partition | None = None
         leaves = self._pages.leaves(lambda page: page.first_day <= day <= page.last_day)
         for items in (*(self._pages.items(leaf) for leaf in leaves), self.coverage.tail.items()):
             for name, partition in items:
                 if name == day:
-                    found = _joined(day, partition, found)
-        return found
+                    joined = _joined(day, partition, joined)
+        return joined
 
 
 def _joined(day: str, item: Partition, before: Partition | None) -> Partition:

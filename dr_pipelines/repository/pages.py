@@ -140,14 +140,14 @@ def paged(
     """The same list with a short tail: what is too much of it is in pages after those there are."""
     if len(tail) < kind.together and len(kind.encoded(tail)) <= TAIL_BYTES:
         return tuple(pages), tail
-    found = list(pages)
+    longer = list(pages)
     for items in _leaves(kind, tail):
         ref = _put(repository, collection, kind.encoded(items))
-        found.append(kind.of_items(ref, items))
-        while _is_full(kind, found):
-            merged = found[-kind.together :]
-            found[-kind.together :] = [_inner(repository, collection, kind, merged)]
-    return tuple(found), ()
+        longer.append(kind.of_items(ref, items))
+        while _is_full(kind, longer):
+            merged = longer[-kind.together :]
+            longer[-kind.together :] = [_inner(repository, collection, kind, merged)]
+    return tuple(longer), ()
 
 
 def _leaves(kind: Kind[Item, Page], items: Sequence[Item]) -> Iterator[Sequence[Item]]:
@@ -197,11 +197,11 @@ class Pages(Generic[Item, Page]):
         for page in self._once(self.top, ""):
             yield from self._leaves(page, chosen)
 
-    def walk(self, known: set[ObjectRef]) -> Iterator[Page | Item]:
-        """Every page, and every item in one. Nothing of pages that are `known` already: those that
+    def walk(self, walked: set[ObjectRef]) -> Iterator[Page | Item]:
+        """Every page, and every item in one. Nothing of pages that are `walked` already: those that
         were walked to their end become so."""
         for page in self._once(self.top, ""):
-            yield from self._walked(page, known)
+            yield from self._walked(page, walked)
 
     def items(self, leaf: Page) -> Sequence[Item]:
         """The items of such a page."""
@@ -230,16 +230,16 @@ class Pages(Generic[Item, Page]):
         for below in self._once(self.below(page), page.key):
             yield from self._leaves(below, chosen)
 
-    def _walked(self, page: Page, known: set[ObjectRef]) -> Iterator[Page | Item]:
-        if page in known:
+    def _walked(self, page: Page, walked: set[ObjectRef]) -> Iterator[Page | Item]:
+        if page in walked:
             return
         yield page
         if page.level == 0:
             yield from self.items(page)
         else:
             for below in self._once(self.below(page), page.key):
-                yield from self._walked(below, known)
-        known.add(page)
+                yield from self._walked(below, walked)
+        walked.add(page)
 
     def _once(self, pages: Sequence[Page], parent: str) -> Sequence[Page]:
         """These pages, none of which is in another place of the list, too."""
@@ -260,7 +260,7 @@ class Pages(Generic[Item, Page]):
 def _require_same(
     page: Page, contents: Sequence[Any], summed: Callable[[ObjectRef, Sequence[Any]], Page]
 ) -> None:
-    """What a reference says of a page must be what is in it."""
+    """Raise `Damaged` where a reference says something else of a page than what is in it."""
     try:
         made = summed(_object(page), contents) if contents else None
     except ValidationError:

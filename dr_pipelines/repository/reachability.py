@@ -28,21 +28,21 @@ def reachable(
     entry: LogEntry,
     manifest: Manifest,
     *,
-    known: set[ObjectRef] | None = None,
+    walked: set[ObjectRef] | None = None,
 ) -> Iterator[ObjectRef]:
     """Every object that an entry refers to, its own log object excepted; may repeat.
 
-    Pages of lists that are `known` are left out, with everything that they refer to; those that
-    were walked become known. Who walks many entries keeps the set, and reads each page once.
+    Pages of lists that are `walked` are left out, with everything that they refer to, and those
+    that were walked join them: who walks many entries keeps the set and reads each page once.
     """
-    known = set() if known is None else known
+    walked = set() if walked is None else walked
     yield entry.body.manifest
-    yield from attached(repository, entry, known=known)
-    yield from _of_manifest(repository, manifest, known)
+    yield from attached(repository, entry, walked=walked)
+    yield from _of_manifest(repository, manifest, walked)
 
 
 def _of_manifest(
-    repository: Repository, manifest: Manifest, known: set[ObjectRef]
+    repository: Repository, manifest: Manifest, walked: set[ObjectRef]
 ) -> Iterator[ObjectRef]:
     if manifest.canaries is not None:
         yield manifest.canaries
@@ -52,15 +52,15 @@ def _of_manifest(
         yield manifest.accepted
     if manifest.erased is not None:
         yield manifest.erased
-    yield from _with_parts(segments(repository, manifest).walk(known))
-    yield from covered_days(repository, manifest).walk(known)
+    yield from _with_parts(segments(repository, manifest).walk(walked))
+    yield from covered_days(repository, manifest).walk(walked)
 
 
 def attached(
-    repository: Repository, entry: LogEntry, *, known: set[ObjectRef] | None = None
+    repository: Repository, entry: LogEntry, *, walked: set[ObjectRef] | None = None
 ) -> Iterator[ObjectRef]:
     """The objects that an entry keeps beside its manifest, lists and their contents included."""
-    known = set() if known is None else known
+    walked = set() if walked is None else walked
     for ref in entry.body.objects:
         yield from _with_parts([ref])
         listed = _read_list(repository, ref) if ref.encoding == REFERENCES else ()
@@ -68,7 +68,7 @@ def attached(
         for other in (ref, *listed):
             if other.encoding == MANIFEST:
                 manifest = read_manifest(repository, other, collection=entry.collection)
-                yield from _of_manifest(repository, manifest, known)
+                yield from _of_manifest(repository, manifest, walked)
 
 
 def attach(

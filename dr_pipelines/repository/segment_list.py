@@ -85,9 +85,9 @@ class Segments(Sequence[SegmentRef]):
                 yield Group(first, None, ref)
             first += 1
 
-    def walk(self, known: set[ObjectRef]) -> Iterator[SegmentPageRef | SegmentRef]:
-        """Every page and every segment, but for pages that are `known` and what is in them."""
-        yield from self._pages.walk(known)
+    def walk(self, walked: set[ObjectRef]) -> Iterator[SegmentPageRef | SegmentRef]:
+        """Every page and every segment, but for pages that are `walked` and what is in them."""
+        yield from self._pages.walk(walked)
         yield from self.listed.tail
 
     @classmethod

@@ -86,8 +86,8 @@ def fetch(root: Path, reference: Json, encoding: str = "json") -> bytes:
     """Return the object that `reference` names; `encoding` is that of its place."""
     key, size_bytes = reference["key"], reference["size_bytes"]
     demand(len(key) <= 512 and all(map(NAME.fullmatch, key.split("/"))), f"not a key: {key!r}")
-    known = (encoding, f"{encoding}+zstd")[: 1 + (encoding == "arrow")]
-    if "crypto" in reference or reference.get("encoding", encoding) not in known:
+    encodings = (encoding, f"{encoding}+zstd")[: 1 + (encoding == "arrow")]
+    if "crypto" in reference or reference.get("encoding", encoding) not in encodings:
         raise Refused(f"{key}: its encoding or encryption is not known")
     path = root / key
     fits = path.is_file() and path.stat().st_size == size_bytes <= LIMIT_BYTES[encoding]

@@ -193,7 +193,7 @@ def _needs(process: Process) -> tuple[list[str], dict[str, tuple[str, Route]]]:
 
 
 def _indexes(segments: Segments) -> Iterator[str]:
-    """What a fold reads of segments."""
+    """The indexes that a fold reads of segments."""
     for group in segments.groups():
         index = group.segment.index if group.segment else group.page and group.page.index
         assert index is not None

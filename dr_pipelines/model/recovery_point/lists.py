@@ -103,7 +103,7 @@ class SegmentList(Stored):
 
 
 class Coverage(Stored):
-    """What was read of each day of the source: items of the pages, then those of the `tail`. Of
+    """The days of the source that were read: items of the pages, then those of the `tail`. Of
     several of a day the last one counts, together with the checkpoints that it leaves to those
     before (`Partition.earlier`).
 
