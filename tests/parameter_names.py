@@ -87,11 +87,11 @@ def _named_by(function: FunctionType) -> Iterable[str]:
 
 def numbered(items: Iterable[pytest.Item]) -> list[str]:
     """Ids of which a part is a parameter's name, or `<lambda>`, with a number."""
-    found = []
+    places = []
     for item in items:
         call = getattr(item, "callspec", None)
         parts = item.name.partition("[")[2].removesuffix("]").split("-") if call else []
         names = {*call.params, "<lambda>"} if call else set()
         if any(part.rstrip("0123456789") in names and part not in names for part in parts):
-            found.append(item.nodeid)
-    return found
+            places.append(item.nodeid)
+    return places

@@ -16,16 +16,7 @@ INTERFACE = frozenset([("dr_pipelines/model/parts.py", "found")])
 
 NOT_YET_NAMED = frozenset(
     [
-        "dr_pipelines/stores",
-        "dr_pipelines/stores/chroma",
-        "dr_pipelines/stores/duckdb",
-        "dr_pipelines/stores/lancedb",
-        "dr_pipelines/stores/milvus",
         "dr_pipelines/stores/pgvector",
-        "dr_pipelines/stores/qdrant",
-        "dr_pipelines/stores/shared",
-        "dr_pipelines/testing",
-        "tests",
         "tests/repository",
         "tests/stores",
     ]

@@ -28,7 +28,7 @@ def memory_store() -> "DriverStore[MemoryDriver]":
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class TableState:
     """A collection at one moment: immutable, so that readers need no lock. `table` is sorted by
     id."""
 
@@ -61,17 +61,17 @@ class MemoryDriver:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.held = dict[str, Held]()
+        self.tables = dict[str, TableState]()
         self.aliases: MemoryAliases = MemoryAliases()
 
     def names(self) -> Iterable[str]:
-        return list(self.held)
+        return list(self.tables)
 
     def inventory(self) -> tuple[Listed, ...]:
         return tuple(map(Listed, sorted(self.names())))
 
     def exists(self, name: str) -> bool:
-        return name in self.held
+        return name in self.tables
 
     def warnings(self) -> tuple[str, ...]:
         return ()
@@ -80,12 +80,12 @@ class MemoryDriver:
         del use
         return nullcontext(MemoryCollection(self, self.newest(name)))
 
-    def newest(self, name: str) -> Held:
+    def newest(self, name: str) -> TableState:
         """The collection as it is now."""
-        found = self.held.get(name)
-        if found is None:
+        state = self.tables.get(name)
+        if state is None:
             raise absent(name, self.names())
-        return found
+        return state
 
     def change_token(self, name: str) -> str | None:
         self.newest(name)  # there is no sign that says so
@@ -103,14 +103,14 @@ class MemoryDriver:
 
     def create(self, spec: CollectionSpec) -> None:
         with self.lock:
-            if spec.name in self.held:
+            if spec.name in self.tables:
                 raise AlreadyExists(f"{spec.name!r} is there")
-            self.held[spec.name] = Held(Label(spec=spec), store_schema(spec).empty_table())
+            self.tables[spec.name] = TableState(Label(spec=spec), store_schema(spec).empty_table())
 
     def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
         with self.lock:
             unless_served()
-            self.held.pop(name, None)
+            self.tables.pop(name, None)
 
     def point(self, alias: str, name: str) -> None:
         with self.lock:
@@ -121,13 +121,13 @@ class MemoryDriver:
 class MemoryCollection:
     """A collection as it was when it was opened; what is written goes to the newest."""
 
-    def __init__(self, driver: MemoryDriver, found: Held) -> None:
+    def __init__(self, driver: MemoryDriver, state: TableState) -> None:
         self._driver = driver
-        self._found = found
+        self._state = state
 
     @property
     def label(self) -> Label:
-        return self._found.label
+        return self._state.label
 
     @property
     def contract(self) -> CollectionSpec:
@@ -137,7 +137,7 @@ class MemoryCollection:
         return self.label.spec
 
     def status(self) -> CollectionStatus:
-        table = self._found.table
+        table = self._state.table
         return CollectionStatus(
             records=len(table), indexed=self.label.indexed, size_bytes=table.nbytes
         )
@@ -148,15 +148,15 @@ class MemoryCollection:
     def scan(
         self, columns: Sequence[str], *, documents: Sequence[str] | None, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
-        table = self._found.table.select(columns)
+        table = self._state.table.select(columns)
         if documents is not None:
-            wanted = pa.array(documents, pa.string())
-            owners = self._found.table.column("document_id")
-            table = table.filter(pc.is_in(owners, value_set=wanted))
+            selection = pa.array(documents, pa.string())
+            owners = self._state.table.column("document_id")
+            table = table.filter(pc.is_in(owners, value_set=selection))
         return iter(table.combine_chunks().to_batches(max_chunksize=batch_rows))
 
     def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
-        return list(self._found.table.select(columns).combine_chunks().to_batches())
+        return list(self._state.table.select(columns).combine_chunks().to_batches())
 
     def hits(self, request: Request) -> list[Hit] | None:
         del request
@@ -164,22 +164,22 @@ class MemoryCollection:
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         with self._driver.lock:
-            found = self._driver.newest(self.contract.name)
+            newest = self._driver.newest(self.contract.name)
             doomed = pc.or_(
-                pc.is_in(found.table["id"], value_set=rows["id"].combine_chunks()),
-                pc.is_in(found.table["document_id"], value_set=pa.array(replaces, pa.string())),
+                pc.is_in(newest.table["id"], value_set=rows["id"].combine_chunks()),
+                pc.is_in(newest.table["document_id"], value_set=pa.array(replaces, pa.string())),
             )
-            merged = pa.concat_tables([found.table.filter(pc.invert(doomed)), rows])
+            merged = pa.concat_tables([newest.table.filter(pc.invert(doomed)), rows])
             merged = merged.take(pc.sort_indices(merged["id"])).combine_chunks()
-            self._driver.held[self.contract.name] = replace(found, table=merged)
+            self._driver.tables[self.contract.name] = replace(newest, table=merged)
 
     def build(self, progress: Progress | None) -> None:
         del progress  # keywords are ranked by reading every text: there is nothing to build
 
     def relabel(self, label: Label) -> None:
         with self._driver.lock:
-            found = self._driver.newest(label.spec.name)
-            self._driver.held[label.spec.name] = replace(found, label=label)
+            newest = self._driver.newest(label.spec.name)
+            self._driver.tables[label.spec.name] = replace(newest, label=label)
 
     def complete(self) -> None:
         """Nothing is left out."""

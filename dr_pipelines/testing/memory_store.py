@@ -1,6 +1,6 @@
 """The reference store as a class, for stores that do one thing otherwise."""
 
-from dr_pipelines.stores.memory import Held, MemoryDriver
+from dr_pipelines.stores.memory import MemoryDriver, TableState
 from dr_pipelines.stores.shared.driver_store import DriverStore
 
 
@@ -11,15 +11,15 @@ class MemoryVectorStore(DriverStore[MemoryDriver]):
         super().__init__(MemoryDriver())
 
     @property
-    def held(self) -> dict[str, Held]:
+    def tables(self) -> dict[str, TableState]:
         """Collections by name."""
-        return self._driver.held
+        return self._driver.tables
 
     @property
     def targets(self) -> dict[str, str]:
         """Aliases by name."""
         return self._driver.aliases.targets
 
-    def newest(self, name: str) -> Held:
+    def newest(self, name: str) -> TableState:
         """A collection, or what an alias stands for."""
         return self._driver.newest(self.targets.get(name, name))

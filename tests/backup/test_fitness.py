@@ -253,7 +253,7 @@ def test_nan_and_infinities_are_kept_to_the_bit() -> None:
     payload = np.array([0x7FC00123, 0xFF800000], np.uint32).view(np.float32)
     store, repository = world(row("a", embedding=payload.tolist()), row("b", weight=float("nan")))
     name = store.aliases().get("items", "items")
-    stored = store.held[name].table["embedding"].combine_chunks().flatten().to_numpy()
+    stored = store.tables[name].table["embedding"].combine_chunks().flatten().to_numpy()
     assert snapshot(store, repository).equal
     history = History(repository, "items")
     with history.fold_point(history.latest()) as state:

@@ -284,7 +284,7 @@ class Collections(RuleBasedStateMachine):
         store = self.world.store
         assert isinstance(store, MemoryVectorStore)
         store.targets.clear()
-        store.held.clear()
+        store.tables.clear()
         self.model.live, self.model.alias, self.lost = {}, None, True
 
     @precondition(lambda self: self.lost and self.model.at.covered)

@@ -94,7 +94,7 @@ class Kept:
         """A process of another machine, which has witnessed nothing, on a copy of the store."""
         store, original = MemoryVectorStore(), self.world.store
         assert isinstance(original, MemoryVectorStore)
-        store.held.update(original.held)
+        store.tables.update(original.tables)
         store.targets.update(original.targets)
         world = World(
             self.world.source, blobs, store, witness or MemoryWitness(), self.world.new_id

@@ -365,7 +365,7 @@ def _shapes(world: World, store: Engine) -> None:
     rows[-1]["embedding"] = [None, 0.0]  # no write of ours, but some engines take it from others
     version = store.newest("shapes")
     by_others = pa.Table.from_pylist(rows, schema=version.table.schema)
-    store.held["shapes"] = replace(version, table=by_others)
+    store.tables["shapes"] = replace(version, table=by_others)
     backup(
         History(process.repository, "shapes"),
         live=Live(process.store, process.lease, "shapes"),

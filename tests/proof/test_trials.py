@@ -91,8 +91,8 @@ def test_it_is_tried_again_when_something_changed_or_time_has_passed_and_not_bef
     taken(store, repository, bench)
     assert bench.opened == 2
     spec = store.describe("items").model_copy(update={"engine": {"memory": {"rules": ["r"]}}})
-    label = store.held["items"].label.model_copy(update={"spec": spec})
-    store.held["items"] = replace(store.held["items"], label=label)
+    label = store.tables["items"].label.model_copy(update={"spec": spec})
+    store.tables["items"] = replace(store.tables["items"], label=label)
     taken(store, repository, bench)
     assert bench.opened == 3
     bench.every = timedelta(0)

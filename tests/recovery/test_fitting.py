@@ -280,8 +280,8 @@ def test_a_snapshot_records_what_was_reconfigured_and_where_else_it_is_served() 
         update={"index": VectorIndex(kind="hnsw", parameters={"m": 48, "ef_construction": 99})}
     )
     spec = SPEC.model_copy(update={"vectors": (changed, *SPEC.vectors[1:])})
-    label = store.held["items@1"].label.model_copy(update={"spec": spec})
-    store.held["items@1"] = replace(store.held["items@1"], label=label)
+    label = store.tables["items@1"].label.model_copy(update={"spec": spec})
+    store.tables["items@1"] = replace(store.tables["items@1"], label=label)
     snapshot = backup(History(repository, "items"), live=Live(store, OneAtATime(), "items"))
     assert [(f.part, f.expected, f.found) for f in snapshot.reconfigured] == [
         ("vectors.embedding.index.m", 24, 48)

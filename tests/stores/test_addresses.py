@@ -76,7 +76,7 @@ RAISED: dict[str, Callable[[str], DrError]] = {
     "chroma": lambda words: raised(of_chroma("a store"), InternalError(words)),
     "lancedb": lambda words: of_lance(OSError(words), about="a table"),
     "milvus": lambda words: of_status(common_pb2.Status(code=1, reason=words), "milvus://h"),
-    "edge": lambda words: of_edge(Exception(words), "a shard", asked=False),
+    "edge": lambda words: of_edge(Exception(words), "a shard", by_caller=False),
     "qdrant": lambda words: of_qdrant(ValueError(words), "a collection"),
 }
 

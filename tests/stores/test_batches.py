@@ -35,7 +35,7 @@ SPEC = CollectionSpec(
 NARROW = [dtype for dtype in VectorType if dtype is not VectorType.FLOAT32]
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 SPARSE = st.dictionaries(st.integers(0, 8), FLOATS, max_size=5).map(
-    lambda found: {"indices": sorted(found), "values": [found[key] for key in sorted(found)]}
+    lambda values: {"indices": sorted(values), "values": [values[key] for key in sorted(values)]}
 )
 TOKENS = st.lists(st.lists(FLOATS, min_size=2, max_size=2), max_size=3)
 ROWS = st.lists(

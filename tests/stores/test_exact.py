@@ -186,14 +186,14 @@ def test_however_records_are_read_the_answer_is_the_naive_one(
     shuffled = list(rows)
     order.shuffle(shuffled)
 
-    def found(mode: Mode, limit: int) -> list[Hit]:
+    def hits(mode: Mode, limit: int) -> list[Hit]:
         request = checked_query(replace(question, mode=mode), SPEC, limit=limit, indexed=True)
         return search_exactly(lambda names: pieces(shuffled, places, names), request, limit=limit)
 
-    same(found(Mode.VECTOR, limit), nearest, rows, limit)
-    same(found(Mode.KEYWORD, limit), matching, rows, limit)
-    rankings = [[hit.id for hit in found(mode, FUSED)] for mode in (Mode.VECTOR, Mode.KEYWORD)]
-    assert [(hit.id, hit.score) for hit in found(Mode.HYBRID, limit)] == (
+    same(hits(Mode.VECTOR, limit), nearest, rows, limit)
+    same(hits(Mode.KEYWORD, limit), matching, rows, limit)
+    rankings = [[hit.id for hit in hits(mode, FUSED)] for mode in (Mode.VECTOR, Mode.KEYWORD)]
+    assert [(hit.id, hit.score) for hit in hits(Mode.HYBRID, limit)] == (
         reciprocal_rank_fusion(rankings)[:limit]
     )
 

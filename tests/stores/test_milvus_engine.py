@@ -40,9 +40,9 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.milvus import (
     access,
     address,
+    beside,
     creating,
     errors,
-    kept,
     names,
     open_store,
     writing,
@@ -212,7 +212,7 @@ def test_what_filters_need_whole_is_refused_by_name(
 def test_what_has_too_many_pieces_is_refused_by_name(
     store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "PIECES", 2)  # of 4,096: 256 MB
+    monkeypatch.setattr(beside, "PIECES", 2)  # of 4,096: 256 MB
     store.create(SPEC)
     store.write(NAME, table(record("kept", extra="e" * 100_000)))
     with pytest.raises(InvalidRequest, match="bad#000000"):

@@ -30,9 +30,9 @@ SPEC = CollectionSpec(
 )
 
 
-def rows(*given: dict[str, Any]) -> pa.Table:
+def rows(*changes: dict[str, Any]) -> pa.Table:
     usual = {"chunk_index": 0, "v": [1.0, 0.0]}
-    made = [usual | {"document_id": row["id"]} | row for row in given]
+    made = [usual | {"document_id": row["id"]} | row for row in changes]
     return pa.Table.from_pylist(made, schema=store_schema(SPEC))
 
 
@@ -60,13 +60,13 @@ def test_points_that_qdrant_cannot_hold_are_all_named(qdrant: VectorStore, tmp_p
     edge.EdgeShard.create(str(directory / "theirs"), edge.EdgeConfig({"v": params})).close()
     spec = qdrant.describe("theirs")
     batch = batch.select(store_schema(spec).names)
-    found = qdrant.misfits(spec, batch)
-    assert found.rows.tolist() == [1, 3, 4, 5]
-    assert [misfit.record for misfit in found] == ["a", "5", "6", "7"]
-    for place in found.rows.tolist():
+    misfits = qdrant.misfits(spec, batch)
+    assert misfits.rows.tolist() == [1, 3, 4, 5]
+    assert [misfit.record for misfit in misfits] == ["a", "5", "6", "7"]
+    for place in misfits.rows.tolist():
         with pytest.raises(InvalidRequest):
             qdrant.write("theirs", batch.slice(place, 1))
-    good = batch.filter(pa.array([place not in found.rows for place in range(len(batch))]))
+    good = batch.filter(pa.array([place not in misfits.rows for place in range(len(batch))]))
     qdrant.write("theirs", good)
     assert qdrant.status("theirs").records == 2
 
@@ -85,8 +85,8 @@ def test_texts_and_nulls_that_milvus_cannot_hold_are_named() -> None:
         {"id": "c", "kind": None},
         {"id": "long", "kind": "x"},
     )
-    found = misfits_of(batch, foreign_problems(batch, spec))
-    assert [(misfit.record, misfit.column) for misfit in found] == [
+    misfits = misfits_of(batch, foreign_problems(batch, spec))
+    assert [(misfit.record, misfit.column) for misfit in misfits] == [
         ("b", "kind"),
         ("c", "kind"),
         ("long", "id"),
@@ -94,19 +94,19 @@ def test_texts_and_nulls_that_milvus_cannot_hold_are_named() -> None:
 
 
 def test_rows_are_asked_about_together_while_none_is_refused() -> None:
-    asked = list[int]()
+    sizes = list[int]()
 
     def refuse(batch: pa.Table) -> None:
-        asked.append(len(batch))
+        sizes.append(len(batch))
         for key in batch.column("id").to_pylist():
             if key.startswith("bad"):
                 raise InvalidRequest(f"record {key!r} is bad")
 
     good = rows(*({"id": f"g{n}"} for n in range(64)))
     assert len(misfits_of(good, refused_by(good, refuse))) == 0
-    assert asked == [64]
+    assert sizes == [64]
     mixed = pa.concat_tables([good, rows({"id": "bad1"}), good.slice(0, 10), rows({"id": "bad2"})])
-    found = misfits_of(mixed, refused_by(mixed, refuse))
-    assert found.rows.tolist() == [64, 75]
-    assert [misfit.reason for misfit in found] == ["record 'bad1' is bad", "record 'bad2' is bad"]
-    assert len(asked) < 40
+    misfits = misfits_of(mixed, refused_by(mixed, refuse))
+    assert misfits.rows.tolist() == [64, 75]
+    assert [misfit.reason for misfit in misfits] == ["record 'bad1' is bad", "record 'bad2' is bad"]
+    assert len(sizes) < 40

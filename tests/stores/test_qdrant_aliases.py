@@ -103,8 +103,8 @@ def test_a_reader_follows_an_alias_whose_old_collection_goes(
 def test_a_scan_follows_an_alias_until_its_first_batch(store: DriverStore[QdrantDriver]) -> None:
     batches = store.scan("handbook", columns=["id"])
     switch(store)
-    found = [row["id"] for batch in batches for row in batch.to_pylist()]
-    assert found == [row["id"] for row in expected(*ROWS[NEW.name])]
+    ids = [row["id"] for batch in batches for row in batch.to_pylist()]
+    assert ids == [row["id"] for row in expected(*ROWS[NEW.name])]
     gone = store.scan(NEW.name)
     store.create(OLD)
     store.promote(OLD.name, alias="handbook")
@@ -153,11 +153,11 @@ class _TooLate:
 
 def test_a_shard_that_nobody_waits_for_any_more_is_closed(tmp_path: Path) -> None:
     open_store(f"qdrant+edge:{tmp_path}", base=tmp_path).create(SPEC)
-    shards, held, left = Shards(tmp_path, wait_seconds=5), threading.Event(), threading.Event()
+    shards, opened, left = Shards(tmp_path, wait_seconds=5), threading.Event(), threading.Event()
 
     def hold() -> None:
         with shards.opened(SPEC.name):
-            held.set()
+            opened.set()
             left.wait()
 
     holder = threading.Thread(target=hold)
@@ -170,7 +170,7 @@ def test_a_shard_that_nobody_waits_for_any_more_is_closed(tmp_path: Path) -> Non
     slot.lock = _TooLate(leave)
     shards._slots[SPEC.name] = slot
     holder.start()
-    held.wait()
+    opened.wait()
     try:
         with shards.opened(SPEC.name):
             pass

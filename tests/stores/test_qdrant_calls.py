@@ -47,16 +47,16 @@ class AsAServer(QdrantClient):
         self.status = models.CollectionStatus.GREEN
 
     def get_collection(self, collection_name: str, **_: Any) -> Any:
-        found = super().get_collection(collection_name)
-        found.config.strict_mode_config = self.strict
-        found.status = self.status
+        info = super().get_collection(collection_name)
+        info.config.strict_mode_config = self.strict
+        info.status = self.status
         if self.keys:
-            found.config.params.sharding_method = models.ShardingMethod.CUSTOM
-        found.payload_schema = {
+            info.config.params.sharding_method = models.ShardingMethod.CUSTOM
+        info.payload_schema = {
             key: models.PayloadIndexInfo(data_type=kind, points=0)
             for key, kind in self.indexes.items()
         }
-        return found
+        return info
 
     def list_shard_keys(self, collection_name: str, **_: Any) -> Any:
         del collection_name
@@ -72,9 +72,9 @@ class AsAServer(QdrantClient):
         self.keys.append(shard_key)
         return True
 
-    def create_payload_index(self, collection_name: str, field_name: str, **said: Any) -> Any:
+    def create_payload_index(self, collection_name: str, field_name: str, **options: Any) -> Any:
         del collection_name
-        schema = said["field_schema"]
+        schema = options["field_schema"]
         self.indexes[field_name] = schema if isinstance(schema, str) else schema.type
 
     def update_collection(self, collection_name: str, **changed: Any) -> bool:
@@ -83,18 +83,18 @@ class AsAServer(QdrantClient):
             self.strict = models.StrictModeConfigOutput(**strict.model_dump())
         return super().update_collection(collection_name, **changed)
 
-    def scroll(self, collection_name: str, **asked: Any) -> Any:
+    def scroll(self, collection_name: str, **options: Any) -> Any:
         if self.strict.enabled:
-            assert asked["limit"] <= (self.strict.max_query_limit or 10**9)
-            for condition in getattr(asked.get("scroll_filter"), "must_not", None) or []:
+            assert options["limit"] <= (self.strict.max_query_limit or 10**9)
+            for condition in getattr(options.get("scroll_filter"), "must_not", None) or []:
                 assert condition.is_empty.key in self.indexes, "an unindexed key is filtered by"
-        return super().scroll(collection_name, **asked)
+        return super().scroll(collection_name, **options)
 
-    def upsert(self, collection_name: str, points: Any, **said: Any) -> Any:
+    def upsert(self, collection_name: str, points: Any, **options: Any) -> Any:
         if self.strict.enabled:
             assert len(points) <= (self.strict.upsert_max_batchsize or 10**9)
-        said.pop("shard_key_selector", None)
-        return super().upsert(collection_name, points, **said)
+        options.pop("shard_key_selector", None)
+        return super().upsert(collection_name, points, **options)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ HNSW = VectorIndex(kind="hnsw", parameters={"m": 16, "ef_construction": 100})
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "reason"),
     [
         ("qdrant://", "HOST:PORT"),
         ("qdrant://host:port", "malformed"),
@@ -77,10 +77,10 @@ HNSW = VectorIndex(kind="hnsw", parameters={"m": 16, "ef_construction": 100})
         ("qdrants://host", "HOST:PORT"),
     ],
 )
-def test_a_wrong_url_is_refused_without_its_secret(tmp_path: Path, url: str, said: str) -> None:
+def test_a_wrong_url_is_refused_without_its_secret(tmp_path: Path, url: str, reason: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         open_store(url, base=tmp_path)
-    assert said in str(refused.value)
+    assert reason in str(refused.value)
     assert "S3CRET" not in str(refused.value)
 
 
@@ -105,10 +105,10 @@ def test_a_server_that_is_down_is_unavailable(tmp_path: Path, options: str) -> N
 )
 def test_an_answer_of_a_server_is_translated(status: int, kind: type[DrError]) -> None:
     body = b'{"status":{"error":"said by the server"}}'
-    found = translation(UnexpectedResponse(status, "reason", body, Headers()), "collection 'x'")
-    assert type(found) is kind
-    assert "said by the server" in str(found)
-    assert ("QDRANT_API_KEY" in str(found)) is (status == 401)
+    error = translation(UnexpectedResponse(status, "reason", body, Headers()), "collection 'x'")
+    assert type(error) is kind
+    assert "said by the server" in str(error)
+    assert ("QDRANT_API_KEY" in str(error)) is (status == 401)
 
 
 @pytest.mark.parametrize("variant", ["edge", "local"])
@@ -305,10 +305,10 @@ def test_the_engine_ranks_texts_itself_after_its_index_is_built(tmp_path: Path) 
     store.build_index(SPEC.name)
     assert isinstance(store, DriverStore)
     with store.driver.variant.opened(SPEC.name) as collection:
-        found = collection.matching("wolf", using="text", payload=["id"], filter=None, limit=9)
+        points = collection.matching("wolf", using="text", payload=["id"], filter=None, limit=9)
     query = Query(mode=Mode.KEYWORD, text="wolf", exact=False)
     hits = store.search(SPEC.name, query, limit=9)
-    assert [hit.id for hit in hits] == [p.payload["id"] for p in found]
+    assert [hit.id for hit in hits] == [p.payload["id"] for p in points]
     assert {hit.id for hit in hits} == {"t#000000", "t#000001"}
     hybrid = Query(mode=Mode.HYBRID, text="fox", vector=vector(1, 4, 0), exact=False)
     assert len(store.search(SPEC.name, hybrid, limit=9)) == 5
@@ -352,12 +352,12 @@ def test_recall_is_the_same_after_a_restore(tmp_path: Path, metric: Metric) -> N
 
 
 def _recall(store: VectorStore, name: str) -> float:
-    found = 0
+    hits_of_both = 0
     points = clustered(30, seed=3)
     for point in points:
         truth, near = (
             {hit.id for hit in store.search(name, Query(vector=point, exact=exact), limit=10)}
             for exact in (True, False)
         )
-        found += len(truth & near)
-    return found / (10 * len(points))
+        hits_of_both += len(truth & near)
+    return hits_of_both / (10 * len(points))

@@ -67,9 +67,9 @@ IDS: list[int | str] = [0, 7, 10, 2**64 - 1, UUID, "ffffffff-ffff-ffff-ffff-ffff
 
 def vectors() -> list[dict[str, Any]]:
     random = np.random.default_rng(5)
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for number in range(len(IDS)):
-        found.append(
+        rows.append(
             {
                 "": random.normal(size=3).astype(np.float32).tolist(),
                 "text-dense": random.integers(0, 255, 4).astype(float).tolist(),
@@ -77,9 +77,9 @@ def vectors() -> list[dict[str, Any]]:
                 "tokens": random.normal(size=(number + 1, 2)).astype(np.float32).tolist(),
             }
         )
-    del found[2][""], found[3]["tokens"], found[4]["text-dense"]
-    found[5][""] = [0.0, 0.0, 0.0]
-    return found
+    del rows[2][""], rows[3]["tokens"], rows[4]["text-dense"]
+    rows[5][""] = [0.0, 0.0, 0.0]
+    return rows
 
 
 CONFIG: dict[str, Any] = {
@@ -167,9 +167,9 @@ def made_by_another_program(path: Path) -> None:
     path.mkdir(parents=True)
     shard = edge.EdgeShard.create(str(path), edge.EdgeConfig(**CONFIG))
     points = []
-    for key, payload, given in zip(IDS, PAYLOADS, vectors(), strict=True):
+    for key, payload, vectors_of_point in zip(IDS, PAYLOADS, vectors(), strict=True):
         words = edge.SparseVector([1, 2**32 - 1], [0.5, -2.0]) if key != 7 else None
-        named = given | ({"words": words} if words else {})
+        named = vectors_of_point | ({"words": words} if words else {})
         points.append(edge.Point(key, named, payload))
     shard.update(edge.UpdateOperation.upsert_points(points))
     for key, schema in INDEXES.items():
@@ -182,13 +182,13 @@ def seen_by_another_program(path: Path) -> dict[str, Any]:
     """Everything that a native client can know of a shard."""
     shard = edge.EdgeShard.load(str(path))
     records, _ = shard.scroll(edge.ScrollRequest(limit=100, with_payload=True, with_vector=True))
-    found = {
+    points = {
         "config": json.loads((path / "edge_config.json").read_text()),
         "indexes": {k: _attributes(i) for k, i in shard.info().payload_schema.items()},
         "points": [(r.id, _plain(r.vector), _exactly(r.payload)) for r in records],
     }
     shard.close()
-    return found
+    return points
 
 
 def _exactly(payload: Any) -> str:
@@ -326,17 +326,19 @@ def test_a_shard_of_another_program_is_searched(tmp_path: Path, exact: bool) -> 
     store = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path)
     near = vectors()[6]
     half = np.array(near["half"], np.float32)
-    for kept, found in (
+    for condition, expected in (
         (None, set(map(str, IDS))),
         (Equals("my_key", "k"), {UUID}),
         (Contains("tags", "x"), {"0", str(2**64 - 1)}),
         (Range("n", lt=10), {"0", "ffffffff-ffff-ffff-ffff-ffffffffffff"}),
         (Equals("document_id_", "doc-2"), {"5"}),
     ):
-        query = Query(vector=half, vector_name="half", filter=kept, exact=exact)
+        query = Query(vector=half, vector_name="half", filter=condition, exact=exact)
         hits = store.search("theirs", query, limit=10)
-        loose = {"5"} if isinstance(kept, Range) and not exact else set()  # to it 1.0 is an integer
-        assert {hit.id for hit in hits} == found | loose, kept
+        loose = (
+            {"5"} if isinstance(condition, Range) and not exact else set()
+        )  # to it 1.0 is an integer
+        assert {hit.id for hit in hits} == expected | loose, condition
         assert all(hit.document_id == hit.id for hit in hits)
     best = store.search("theirs", Query(vector=half, vector_name="half", exact=exact), limit=1)
     assert [(hit.id, hit.score) for hit in best] == [("5", pytest.approx(0, abs=1e-6))]  # type: ignore[comparison-overlap]
@@ -367,7 +369,7 @@ def _changed(column: str, value: Any) -> Callable[[pa.Table], pa.Table]:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("column", "value", "reason"),
     [
         ("id", "a#000000", "a UUID"),
         ("id", "007", "a UUID"),
@@ -382,7 +384,7 @@ def _changed(column: str, value: Any) -> Callable[[pa.Table], pa.Table]:
     ],
 )
 def test_what_such_a_collection_cannot_hold_is_refused(
-    tmp_path: Path, column: str, value: Any, said: str
+    tmp_path: Path, column: str, value: Any, reason: str
 ) -> None:
     made_by_another_program(tmp_path / "theirs")
     before = seen_by_another_program(tmp_path / "theirs")
@@ -390,7 +392,7 @@ def test_what_such_a_collection_cannot_hold_is_refused(
     rows = pa.Table.from_batches(store.scan("theirs"))
     first = rows.filter(pa.compute.equal(rows.column("id"), "0"))
     plain = _changed("extra", None)(_changed("w", None)(first))
-    with pytest.raises(InvalidRequest, match=said):
+    with pytest.raises(InvalidRequest, match=reason):
         store.write("theirs", _changed(column, value)(plain))
     assert seen_by_another_program(tmp_path / "theirs") == before
 
@@ -462,9 +464,9 @@ def test_a_collection_of_a_client_comes_back_as_it_was(tmp_path: Path) -> None:
     for info in infos:
         (info.config.metadata or {}).pop("dr_pipelines", None)
     assert infos[0] == infos[1]
-    found = [client.scroll(n, limit=99, with_vectors=True)[0] for n in ("theirs", "copy")]
+    points = [client.scroll(n, limit=99, with_vectors=True)[0] for n in ("theirs", "copy")]
     client.close()
-    seen = [[(r.id, r.vector, _exactly(r.payload)) for r in records] for records in found]
+    seen = [[(r.id, r.vector, _exactly(r.payload)) for r in records] for records in points]
     assert seen[0] == seen[1]
 
 
@@ -486,9 +488,9 @@ def test_a_point_of_another_program_in_a_collection_of_ours_is_read_and_replaced
     stray = edge.Point(7, {"raw": [1.0, 2.0]}, {"é": 1, "a": None})
     shard.update(edge.UpdateOperation.upsert_points([stray]))
     shard.close()
-    found = {row["id"]: row for row in contents(store)}
-    assert list(found) == ["7", "a#000000"]
-    assert (found["7"]["document_id"], found["7"]["extra"]) == ("7", '{"a":null,"é":1}')
+    read = {row["id"]: row for row in contents(store)}
+    assert list(read) == ["7", "a#000000"]
+    assert (read["7"]["document_id"], read["7"]["extra"]) == ("7", '{"a":null,"é":1}')
     rows = pa.Table.from_batches(store.scan(SPEC.name, documents=["7"]))
     assert len(rows) == 1
     store.write(SPEC.name, rows)

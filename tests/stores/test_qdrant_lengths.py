@@ -59,8 +59,8 @@ def made_with_edge(directory: Path, rows: Given, datatype: Any, *, several: bool
         else None,
     )
     shard = edge.EdgeShard.create(str(directory), edge.EdgeConfig({"v": params}))
-    given = [[row.tolist(), row[::-1].tolist()] if several else row.tolist() for row in rows]
-    points = [edge.Point(n, {"v": row}, {}) for n, row in enumerate(given)]
+    lists = [[row.tolist(), row[::-1].tolist()] if several else row.tolist() for row in rows]
+    points = [edge.Point(n, {"v": row}, {}) for n, row in enumerate(lists)]
     shard.update(edge.UpdateOperation.upsert_points(points))
     shard.flush()
     shard.close()
@@ -115,8 +115,8 @@ def test_a_vector_that_edge_cannot_have_held_is_refused_by_name(
     rows = pa.Table.from_batches(store.scan("theirs"))
     wrong = of_lengths(8, 1.0)
     wrong[5] *= length
-    held = wrong.astype(np.float16).astype(np.float32)
-    column = pa.FixedSizeListArray.from_arrays(pa.array(held.ravel()), 8)
+    halved = wrong.astype(np.float16).astype(np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(halved.ravel()), 8)
     place = rows.schema.get_field_index("v")
     fifth = rows.column("id")[5].as_py()
     with pytest.raises(InvalidRequest, match=f"record '{fifth}' is not of length 1"):
@@ -130,5 +130,5 @@ def test_a_form_that_the_engine_rounds_to_again_is_said_beforehand(
     kind = getattr(edge.VectorStorageDatatype, datatype)
     made_with_edge(tmp_path / "theirs", of_lengths(8, 1.0)[:5], kind)
     notes = open_store(f"qdrant+edge:{tmp_path}", base=tmp_path).compatibility("theirs")
-    found = [(note.part, note.outcome) for note in notes]
-    assert found == ([("vectors.v", Outcome.REFUSED)] if datatype.startswith("Turbo") else [])
+    outcomes = [(note.part, note.outcome) for note in notes]
+    assert outcomes == ([("vectors.v", Outcome.REFUSED)] if datatype.startswith("Turbo") else [])

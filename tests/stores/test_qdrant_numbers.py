@@ -93,9 +93,9 @@ def rows_of(numbers: Sequence[float], spec: CollectionSpec) -> pa.Table:
 
 
 def read(store: VectorStore, name: str) -> tuple[bytes, bytes]:
-    found = pa.Table.from_batches(store.scan(name, columns=["id", "x", "extra"]))
-    nested = [json.loads(extra)["n"][0]["x"] for extra in found["extra"].to_pylist()]
-    return bits(found["x"].to_pylist()), bits(nested)
+    rows = pa.Table.from_batches(store.scan(name, columns=["id", "x", "extra"]))
+    nested = [json.loads(extra)["n"][0]["x"] for extra in rows["extra"].to_pylist()]
+    return bits(rows["x"].to_pylist()), bits(nested)
 
 
 # the local mode commits each point by itself: few in the quick run
@@ -221,8 +221,8 @@ def test_doubles_of_a_client_come_back(tmp_path: Path, count: int) -> None:
     store.create(spec.physical("again"))
     store.write("again", rows)
     assert pa.Table.from_batches(store.scan("again")).equals(rows)
-    found = [json.loads(extra)["x"] for extra in rows["extra"].to_pylist()]
-    assert sorted(map(float.hex, found)) == sorted(map(float.hex, numbers))
+    numbers_read = [json.loads(extra)["x"] for extra in rows["extra"].to_pylist()]
+    assert sorted(map(float.hex, numbers_read)) == sorted(map(float.hex, numbers))
 
 
 def test_a_double_that_the_engine_never_gives_is_refused_by_name(tmp_path: Path) -> None:
@@ -243,8 +243,10 @@ def crowded() -> list[float]:
     """Every double around some that the engine would change."""
     drawn = doubles(300, seed=8)
     centres = [settled(n) for n in drawn if 2 < len(settling(settled(n))) < 9][:12]
-    found = [near for low in [*centres, 1.5, 0.0] for near in (low, *settling(low))]
-    return found + [float(np.nextafter(n, np.inf)) for n in found] + [float("inf"), float("nan")]
+    numbers = [near for low in [*centres, 1.5, 0.0] for near in (low, *settling(low))]
+    return (
+        numbers + [float(np.nextafter(n, np.inf)) for n in numbers] + [float("inf"), float("nan")]
+    )
 
 
 COMPARED = {"gte": operator.ge, "gt": operator.gt, "lte": operator.le, "lt": operator.lt}
@@ -261,22 +263,22 @@ def test_filters_tell_neighbouring_doubles_apart(tmp_path: Path, variant: str) -
 
     assert isinstance(store, DriverStore)
     with store.driver.variant.opened(SPEC.name) as opened:
-        found = partial(_found, opened, numbers)
+        matching = partial(_matching_numbers, opened, numbers)
         for bound in [n for n in numbers if abs(n) < LARGEST][:: 1 if variant == "edge" else 4]:
             for side, compare in COMPARED.items():
                 expected = {n for n in numbers if compare(n, bound)}
-                assert found(Range("weight", **{side: bound})) == expected, (side, bound)
-            assert found(Equals("weight", bound)) == {bound}
-        assert found(In("weight", tuple(numbers[:5]))) == set(numbers[:5])
+                assert matching(Range("weight", **{side: bound})) == expected, (side, bound)
+            assert matching(Equals("weight", bound)) == {bound}
+        assert matching(In("weight", tuple(numbers[:5]))) == set(numbers[:5])
         both = {n for n in numbers if numbers[1] <= n < numbers[2]}
-        assert found(Range("weight", gte=numbers[1], lt=numbers[2])) == both
-        assert len(found(Not(Equals("weight", numbers[1])))) == len(numbers) - 1
+        assert matching(Range("weight", gte=numbers[1], lt=numbers[2])) == both
+        assert len(matching(Not(Equals("weight", numbers[1])))) == len(numbers) - 1
     query = Query(vector=vector(1, 0, 0), filter=Equals("weight", numbers[1]), exact=False)
     (hit,) = store.search(SPEC.name, query, limit=9)
     assert hit.id == record("w", 1)["id"]
 
 
-def _found(opened: OpenPoints, numbers: Sequence[float], filter: Filter) -> set[float]:
+def _matching_numbers(opened: OpenPoints, numbers: Sequence[float], filter: Filter) -> set[float]:
     """Which numbers the engine finds."""
     pages = opened.pages(vectors=[], payload=["id"], filter=native_filter(filter, SPEC))
     return {numbers[int(payload["id"][2:])] for page in pages for payload in page.payloads}

@@ -274,9 +274,9 @@ def test_parts_that_are_not_in_force_are_named(tmp_path: Path, variant: str) -> 
 def test_the_local_mode_is_not_believed_where_it_makes_things_up(tmp_path: Path) -> None:
     store = open_store(f"qdrant+local:{tmp_path}", base=tmp_path)
     store.create(TUNED[0])
-    found = store.describe("tuned")
-    assert found.engine["qdrant"]["indexes"]["hnsw"]["m"] == 32  # it reports 16
-    assert found.vectors[2].index == VECTORS[2].index
+    described = store.describe("tuned")
+    assert described.engine["qdrant"]["indexes"]["hnsw"]["m"] == 32  # it reports 16
+    assert described.vectors[2].index == VECTORS[2].index
 
 
 def test_what_the_engine_has_no_word_for_is_believed_and_named(tmp_path: Path) -> None:
@@ -291,9 +291,9 @@ def test_what_the_engine_has_no_word_for_is_believed_and_named(tmp_path: Path) -
         "vectors.bits.dtype",
     }
     store.create(spec)
-    found = store.describe("odd")
-    assert found.vectors == vectors
-    assert found.engine["qdrant"]["unreported"] == [
+    described = store.describe("odd")
+    assert described.vectors == vectors
+    assert described.engine["qdrant"]["unreported"] == [
         "vectors.bits.dtype",
         "vectors.bits.metric",
         "vectors.words",

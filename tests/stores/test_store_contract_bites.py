@@ -124,7 +124,7 @@ class Rounds(MemoryVectorStore):
             if any(vector.name == field.name for vector in stored.spec.vectors):
                 rounded = pa.array(rounded_in(table.column(field.name).to_pylist()), field.type)
                 table = table.set_column(place, field, rounded)
-        self.held[name] = replace(stored, table=table)
+        self.tables[name] = replace(stored, table=table)
 
 
 def rounded_in(value: Any) -> Any:

@@ -29,8 +29,8 @@ class ServerPointers:
     def all(self) -> dict[str, str]:
         """Alias → physical name, ascending."""
         with self._session() as session:
-            found = [m for m in session.collections() if m.name.startswith(PREFIX)]
-        named = {m.name.removeprefix(PREFIX).removesuffix(SUFFIX): _target(m) for m in found}
+            models = [m for m in session.collections() if m.name.startswith(PREFIX)]
+        named = {m.name.removeprefix(PREFIX).removesuffix(SUFFIX): _target(m) for m in models}
         return dict(sorted(named.items()))
 
     def target(self, alias: str) -> str | None:

@@ -33,14 +33,15 @@ def translated(place: str) -> Iterator[None]:
         raise
     except httpx.TransportError as error:
         raise Unavailable(
-            f"{place} cannot be reached ({type(error).__name__}: {_said(error)}); is it running?"
+            f"{place} cannot be reached ({type(error).__name__}: {_first_line(error)}); "
+            "is it running?"
         ) from error
     except chroma.ChromaError as error:
         raise _meant(error, place) from error
     except BaseException as error:  # see _is_failure: everything else goes on as it is
         if not _is_failure(error):
             raise
-        raise Unavailable(f"{place} failed: {_said(error)}; try again later") from error
+        raise Unavailable(f"{place} failed: {_first_line(error)}; try again later") from error
 
 
 def is_taken(error: chroma.ChromaError) -> bool:
@@ -50,26 +51,26 @@ def is_taken(error: chroma.ChromaError) -> bool:
 
 
 def _meant(error: chroma.ChromaError, place: str) -> DrError:
-    said = _said(error)
+    message = _first_line(error)
     if is_taken(error):
-        return AlreadyExists(f"{place}: {said}")
-    if "Unapplied migrations" in said:
+        return AlreadyExists(f"{place}: {message}")
+    if "Unapplied migrations" in message:
         return InvalidRequest(f"{place} was written by an older Chroma; open it with this one once")
-    if any(word in said for word in GOING):
-        return NotFound(f"{place}: the collection was just deleted ({said})")
+    if any(word in message for word in GOING):
+        return NotFound(f"{place}: the collection was just deleted ({message})")
     match error:
         case chroma.NotFoundError():
-            return NotFound(f"{place}: {said}")
+            return NotFound(f"{place}: {message}")
         case chroma.AuthorizationError() | chroma.ChromaAuthError():
             return InvalidRequest(f"{place} refuses the credentials; set CHROMA_TOKEN")
         case chroma.RateLimitError() | chroma.QuotaError():
-            return Unavailable(f"{place}: {said}; try again later")
-        case chroma.InternalError() if any(word in said for word in BROKEN):
-            return Damaged(f"{place} cannot read its files: {said}; restore it beside")
+            return Unavailable(f"{place}: {message}; try again later")
+        case chroma.InternalError() if any(word in message for word in BROKEN):
+            return Damaged(f"{place} cannot read its files: {message}; restore it beside")
         case chroma.InternalError():
-            return Unavailable(f"{place} failed: {said}; try again later")
+            return Unavailable(f"{place} failed: {message}; try again later")
         case _:
-            return InvalidRequest(f"{place}: {said}")
+            return InvalidRequest(f"{place}: {message}")
 
 
 def _is_failure(error: BaseException) -> bool:
@@ -79,6 +80,6 @@ def _is_failure(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException" or type(error) is Exception
 
 
-def _said(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     first, *_ = (str(error).strip() or type(error).__name__).splitlines()
     return detail(first)

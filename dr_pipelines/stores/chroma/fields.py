@@ -22,8 +22,8 @@ def in_order(numbers: Any) -> Any:
 
 def from_order(integers: Any) -> Any:
     """The float64 that those int64 are."""
-    given = np.asarray(integers, np.int64)
-    return (given ^ ((given >> 63) & np.int64(2**63 - 1))).view(np.float64)
+    bits = np.asarray(integers, np.int64)
+    return (bits ^ ((bits >> 63) & np.int64(2**63 - 1))).view(np.float64)
 
 
 def to_keys(column: pa.Array, field: Field) -> dict[str, list[Any]]:
@@ -33,11 +33,11 @@ def to_keys(column: pa.Array, field: Field) -> dict[str, list[Any]]:
         case FieldType.TIMESTAMP:
             return {name: column.cast(pa.int64()).to_pylist()}
         case FieldType.NUMBER:
-            given = column.to_pylist()
+            items = column.to_pylist()
             bits = in_order(column.fill_null(0.0).to_numpy(zero_copy_only=False)).tolist()
             return {
-                name: [v if v is not None and np.isfinite(v) else None for v in given],
-                name + BITS: [None if v is None else b for v, b in zip(given, bits, strict=True)],
+                name: [v if v is not None and np.isfinite(v) else None for v in items],
+                name + BITS: [None if v is None else b for v, b in zip(items, bits, strict=True)],
             }
         case FieldType.STRINGS:
             lists = column.to_pylist()
@@ -52,25 +52,25 @@ def to_keys(column: pa.Array, field: Field) -> dict[str, list[Any]]:
 def from_keys(records: Sequence[dict[str, Any]], field: Field) -> pa.Array:
     """The column of a field."""
     name = field.name
-    given = [record.get(name) for record in records]
+    items = [record.get(name) for record in records]
     match field.type:
         case FieldType.TIMESTAMP:
-            return pa.array(given, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+            return pa.array(items, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
         case FieldType.NUMBER:
             bits = [record.get(name + BITS) for record in records]
             exact = from_order([bit or 0 for bit in bits]).tolist()
-            kept = [v if b is None else e for v, b, e in zip(given, bits, exact, strict=True)]
-            return pa.array(kept, pa.float64(), from_pandas=False)
+            merged = [v if b is None else e for v, b, e in zip(items, bits, exact, strict=True)]
+            return pa.array(merged, pa.float64(), from_pandas=False)
         case FieldType.STRINGS:
             texts = [record.get(name + JSON) for record in records]
-            kept = [v if t is None else json.loads(t) for v, t in zip(given, texts, strict=True)]
-            return pa.array(kept, pa.list_(pa.string()))
+            merged = [v if t is None else json.loads(t) for v, t in zip(items, texts, strict=True)]
+            return pa.array(merged, pa.list_(pa.string()))
         case FieldType.INTEGER:
-            return pa.array(given, pa.int64())
+            return pa.array(items, pa.int64())
         case FieldType.BOOLEAN:
-            return pa.array(given, pa.bool_())
+            return pa.array(items, pa.bool_())
         case _:
-            return pa.array(given, pa.string())
+            return pa.array(items, pa.string())
 
 
 def _is_one(items: list[str | None]) -> bool:

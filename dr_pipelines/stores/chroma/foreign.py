@@ -42,13 +42,13 @@ def encoded(batch: pa.Table, spec: CollectionSpec, space: str, *, parses: int) -
     vector = spec.vectors[0]
     rows, valid = vectors.matrix(whole(batch.column(vector.name)))
     ids = batch.column("id").to_pylist()
-    for wrong, said in (
+    for wrong, reason in (
         (~valid, "it has no vector, and every record of this collection needs one"),
         (vectors.beyond(rows, space), "its vector is too long or too short for a cosine space"),
         (_elsewhere(batch), "it is a piece of a document, and here every record is a document"),
     ):
         if wrong.any():
-            raise _refused(ids[int(np.argmax(wrong))], spec, said)
+            raise _refused(ids[int(np.argmax(wrong))], spec, reason)
     metadatas = list[Metadata]()
     for key, extra in zip(ids, batch.column("extra").to_pylist(), strict=True):
         try:
@@ -141,8 +141,8 @@ def _value(key: str, value: Any, parses: int) -> Any:
 def _scalar(key: str, value: Any, parses: int) -> Any:
     if isinstance(value, bool | str) or (isinstance(value, int) and -(2**63) <= value < 2**63):
         return value
-    held = isinstance(value, float) and not (value == 0 and math.copysign(1, value) < 0)
-    sent = sendable(value, parses=parses) if held else None
+    is_float = isinstance(value, float) and not (value == 0 and math.copysign(1, value) < 0)
+    sent = sendable(value, parses=parses) if is_float else None
     if sent is None:
         raise _Unfit(f"Chroma cannot hold {value!r} ({key}) exactly")
     return sent
@@ -154,5 +154,5 @@ def _elsewhere(batch: pa.Table) -> Mask:
     return np.asarray(elsewhere, bool)
 
 
-def _refused(id: str, spec: CollectionSpec, said: str) -> InvalidRequest:
-    return InvalidRequest(f"batch for {spec.name!r}: record {id!r}: {said}")
+def _refused(id: str, spec: CollectionSpec, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"batch for {spec.name!r}: record {id!r}: {reason}")

@@ -85,8 +85,8 @@ class LocalEngine:
 
     def _opened(self, *, create: bool) -> ServerAPI:
         me, holder = f"{self._name} {os.getpid()}", self.home / "holder"
-        known = holder.read_text(encoding="utf-8") if holder.exists() else ""
-        if known != me:
+        last = holder.read_text(encoding="utf-8") if holder.exists() else ""
+        if last != me:
             self._close()
             holder.write_text(me, encoding="utf-8")
         if self._system is None:

@@ -43,21 +43,21 @@ def ids_of(reading: Reading, documents: Sequence[str] | None) -> list[str]:
     if documents is None:
         with reading.engine.session() as session:
             return sorted(session.get(reading.model)["ids"])
-    found = set[str]()
-    wanted = list(dict.fromkeys(documents))
-    for start in range(0, len(wanted), MAX_IDS):
-        some = wanted[start : start + MAX_IDS]
+    ids = set[str]()
+    unique = list(dict.fromkeys(documents))
+    for start in range(0, len(unique), MAX_IDS):
+        some = unique[start : start + MAX_IDS]
         with reading.engine.session() as session:
-            found.update(_ids_of_some(session, reading, some))
-    return sorted(found)
+            ids.update(_ids_of_some(session, reading, some))
+    return sorted(ids)
 
 
 def _ids_of_some(session: Session, reading: Reading, documents: list[str]) -> list[str]:
     if is_foreign(reading.spec):
-        asked: dict[str, Any] = {"ids": documents}
+        selection: dict[str, Any] = {"ids": documents}
     else:
-        asked = {"where": {"document_id": {"$in": documents}}}
-    ids: list[str] = session.get(reading.model, **asked)["ids"]
+        selection = {"where": {"document_id": {"$in": documents}}}
+    ids: list[str] = session.get(reading.model, **selection)["ids"]
     return ids
 
 
@@ -69,9 +69,9 @@ def records(
     include = layout.included(columns, reading.spec)
     start, size = 0, FIRST_ROWS
     while start < len(ids):
-        wanted = ids[start : start + size]
+        page = ids[start : start + size]
         start += size
-        answer = _read(reading.engine, reading.model, wanted, include)
+        answer = _read(reading.engine, reading.model, page, include)
         if not answer["ids"]:
             continue
         batch = layout.decoded(answer, reading.spec, columns)
@@ -85,37 +85,37 @@ def _read(engine: Engine, model: Model, ids: Sequence[str], include: list[str]) 
     """One page, each record whole."""
     content = [part for part in include if part in CONTENT]
     with engine.session() as session:
-        found = session.get(model, ids=list(ids), include=include)
+        answer = session.get(model, ids=list(ids), include=include)
         if engine.exclusive or not content or len(content) == len(include):
-            return found
+            return answer
         for _ in range(ATTEMPTS):
-            again = session.get(model, ids=found["ids"], include=content)
-            torn = _torn(found, again, content)
+            again = session.get(model, ids=answer["ids"], include=content)
+            torn = _torn(answer, again, content)
             if not torn:
-                return found
+                return answer
             fresh = session.get(model, ids=torn, include=include)
-            found = _patched(found, fresh, torn, include)
+            answer = _patched(answer, fresh, torn, include)
     raise Unavailable(f"record {torn[0]!r} of {model.name!r} keeps changing; try again later")
 
 
-def _torn(found: dict[str, Any], again: dict[str, Any], content: list[str]) -> list[str]:
+def _torn(first: dict[str, Any], again: dict[str, Any], content: list[str]) -> list[str]:
     places = {key: place for place, key in enumerate(again["ids"])}
     return [
         key
-        for place, key in enumerate(found["ids"])
+        for place, key in enumerate(first["ids"])
         if key not in places
-        or any(found[part][place] != again[part][places[key]] for part in content)
+        or any(first[part][place] != again[part][places[key]] for part in content)
     ]
 
 
 def _patched(
-    found: dict[str, Any], fresh: dict[str, Any], torn: list[str], include: list[str]
+    answer: dict[str, Any], fresh: dict[str, Any], torn: list[str], include: list[str]
 ) -> dict[str, Any]:
     """The answer with some records read anew."""
     stale = set(torn)
-    kept = [place for place, key in enumerate(found["ids"]) if key not in stale]
+    intact = [place for place, key in enumerate(answer["ids"]) if key not in stale]
     return {
-        part: [found[part][place] for place in kept] + list(fresh[part])
+        part: [answer[part][place] for place in intact] + list(fresh[part])
         for part in ("ids", *include)
     }
 

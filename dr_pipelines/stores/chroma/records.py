@@ -157,12 +157,12 @@ def _decoded(
         case "id":
             return pa.array(answer["ids"], pa.string())
         case "text" | "uri":
-            given = answer["documents" if column == "text" else "uris"]
-            kept = [None if null(column) in m else v for v, m in zip(given, marks, strict=True)]
-            return pa.array(kept, pa.string())
+            texts = answer["documents" if column == "text" else "uris"]
+            present = [None if null(column) in m else v for v, m in zip(texts, marks, strict=True)]
+            return pa.array(present, pa.string())
         case "document_id":  # written by something else: a document of its own
-            given = [r.get(column, i) for r, i in zip(records, answer["ids"], strict=True)]
-            return pa.array(given, pa.string())
+            texts = [r.get(column, i) for r, i in zip(records, answer["ids"], strict=True)]
+            return pa.array(texts, pa.string())
         case "chunk_index":
             return pa.array([record.get(column, 0) for record in records], pa.int32())
         case "extra":
@@ -180,15 +180,15 @@ def _decoded(
 def _embedding(
     column: pa.Array, vector: Vector, space: str, odd: list[list[str]]
 ) -> tuple[FloatArray, list[str | None]]:
-    given, valid = vectors.matrix(column)
-    outside = vectors.beyond(given, space)
+    rows, valid = vectors.matrix(column)
+    outside = vectors.beyond(rows, space)
     _mark(odd, ~valid, null(vector.name))
     _mark(odd, outside, beside(vector.name))
-    texts: list[str | None] = [None] * len(given)
+    texts: list[str | None] = [None] * len(rows)
     for place in np.flatnonzero(outside).tolist():
         (texts[place],) = vectors.to_texts(column.slice(place, 1), vector)
-    given[outside] = 0
-    return given, texts
+    rows[outside] = 0
+    return rows, texts
 
 
 def _from_embedding(
@@ -197,12 +197,12 @@ def _from_embedding(
     marks: Sequence[frozenset[str]],
     vector: Vector,
 ) -> pa.Array:
-    found = embeddings(answer, vector)
+    rows = embeddings(answer, vector)
     valid = np.array([null(vector.name) not in mark for mark in marks], bool)
     for place, (record, mark) in enumerate(zip(records, marks, strict=True)):
         if beside(vector.name) in mark:
-            found[place] = from_base64(record[vector.name])
-    return vectors.column(found, valid, vector)
+            rows[place] = from_base64(record[vector.name])
+    return vectors.column(rows, valid, vector)
 
 
 def embeddings(answer: Mapping[str, Any], vector: Vector) -> FloatArray:
@@ -212,35 +212,35 @@ def embeddings(answer: Mapping[str, Any], vector: Vector) -> FloatArray:
         Damaged: a vector has components that are no numbers, which is what Chroma makes of one that
             is too long for its cosine space.
     """
-    given = answer["embeddings"]
-    if not len(given):
+    rows = answer["embeddings"]
+    if not len(rows):
         return np.zeros((0, vector.dimension), np.float32)
-    found = np.array(given, np.float32)
-    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    matrix = np.array(rows, np.float32)
+    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(bad):
         raise Damaged(
             f"the vector of record {answer['ids'][bad[0]]!r} was too long for Chroma's cosine "
             "space and is lost; write it again, shorter, or delete the record"
         )
-    return found
+    return matrix
 
 
 def _extras(records: Sequence[dict[str, Any]], spec: CollectionSpec) -> Iterator[str | None]:
-    known = {"document_id", "chunk_index", "extra", ODD}
+    declared = {"document_id", "chunk_index", "extra", ODD}
     for name in [f.name for f in spec.fields] + [v.name for v in spec.vectors]:
-        known |= {name, name + BITS, name + JSON}
+        declared |= {name, name + BITS, name + JSON}
     for record in records:
-        added = record.keys() - known
+        added = record.keys() - declared
         extra = record.get("extra")
         yield _merged(extra, {key: record[key] for key in added}) if added else extra
 
 
 def _merged(extra: str | None, added: dict[str, Any]) -> str:
     try:
-        kept = json.loads(extra or "{}")
+        value = json.loads(extra or "{}")
     except ValueError:
-        kept = {"extra": extra}
-    return canonical_json((kept if isinstance(kept, dict) else {"extra": kept}) | added).decode()
+        value = {"extra": extra}
+    return canonical_json((value if isinstance(value, dict) else {"extra": value}) | added).decode()
 
 
 def _mark(odd: list[list[str]], rows: Mask, mark: str) -> None:

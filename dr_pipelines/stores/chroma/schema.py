@@ -116,8 +116,8 @@ def definition_of(spec: CollectionSpec) -> Definition:
             f"collection {spec.name!r}: Chroma ignores an index of kind spann without saying so, "
             "except in its cloud; ask for hnsw (`fit` does)"
         )
-    asked = index.parameters if index is not None and index.kind == "hnsw" else {}
-    hnsw = {PARAMETERS[key]: value for key, value in asked.items() if key in PARAMETERS}
+    parameters = index.parameters if index is not None and index.kind == "hnsw" else {}
+    hnsw = {PARAMETERS[key]: value for key, value in parameters.items() if key in PARAMETERS}
     hnsw |= {k: v for k, v in section.get("configuration", {}).items() if k in CONFIGURED}
     space, function = space_of(spec), section.get("functions", {}).get("embedding")
     metadata = labelled(section.get("properties"), Label(spec=spec))
@@ -162,11 +162,11 @@ def _vectors(base: CollectionSpec, model: Model) -> tuple[tuple[Vector, ...], li
 
 def _vector_index(config: Mapping[str, Any]) -> VectorIndex:
     kind = "spann" if config.get("spann") else "hnsw"
-    said = config.get(kind) or {}
+    graph = config.get(kind) or {}
     if kind == "spann":
-        return VectorIndex(kind=kind, parameters=dict(said))
+        return VectorIndex(kind=kind, parameters=dict(graph))
     return VectorIndex(
-        kind=kind, parameters={ours: said[theirs] for ours, theirs in PARAMETERS.items()}
+        kind=kind, parameters={ours: graph[theirs] for ours, theirs in PARAMETERS.items()}
     )
 
 
@@ -202,8 +202,8 @@ def _vector_config(types: Mapping[str, Any]) -> dict[str, Any]:
 def _indexes(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A schema without what is said elsewhere, and without the keys that Chroma adds by itself when
     a record has them: those are as the defaults say."""
-    found = json.loads(json.dumps(schema))
-    defaults, keys = found["defaults"], found["keys"]
+    plain = json.loads(json.dumps(schema))
+    defaults, keys = plain["defaults"], plain["keys"]
     for types in (defaults, keys["#embedding"]):
         for name in SAID_ELSEWHERE:
             _vector_config(types).pop(name, None)
@@ -212,7 +212,7 @@ def _indexes(schema: Mapping[str, Any]) -> dict[str, Any]:
         for key, types in keys.items()
         if any(defaults.get(name) != indexes for name, indexes in types.items())
     }
-    return {**found, "keys": own}
+    return {**plain, "keys": own}
 
 
 def _schema(
@@ -220,9 +220,9 @@ def _schema(
 ) -> dict[str, Any]:
     schema: dict[str, Any] = deepcopy(dict(indexes))
     for types in (schema["defaults"], schema["keys"]["#embedding"]):
-        said = {"space": space, "hnsw": dict(hnsw)}
+        index = {"space": space, "hnsw": dict(hnsw)}
         _vector_config(types).update(
-            said if function is None else said | {"embedding_function": function}
+            index if function is None else index | {"embedding_function": function}
         )
     return schema
 

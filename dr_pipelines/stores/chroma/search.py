@@ -29,25 +29,31 @@ class Reading(Protocol):
 def nearest(reading: Reading, request: Request) -> list[Hit] | None:
     """The hits that Chroma finds; None where it has no index for the vector or no words for the
     filter."""
-    asked, spec, limit = request.nearest, reading.spec, request.limit
-    if asked is None or request.terms is not None or not is_searched(spec, asked.column):
+    vector_request, spec, limit = request.nearest, reading.spec, request.limit
+    if (
+        vector_request is None
+        or request.terms is not None
+        or not is_searched(spec, vector_request.column)
+    ):
         return None
     where = to_where(request.filter, spec)
     if where is None:
         return None
     if where is False:
         return []
-    name = asked.column.name
+    name = vector_request.column.name
     odd = [null(name), beside(name)]
-    answer = _asked(reading, asked.vector, where, limit=limit)
+    answer = _answer(reading, vector_request.vector, where, limit=limit)
     if any(set(marks) & set(odd) for marks in _marks(answer)):
         # zeros stand for vectors that are none; seldom, so the condition is added where it counts
         where = all_of([where, *(unmarked(mark) for mark in odd)])
-        answer = _asked(reading, asked.vector, where, limit=limit)
-    return _hits(answer, asked.column.metric, foreign=is_foreign(spec))
+        answer = _answer(reading, vector_request.vector, where, limit=limit)
+    return _hits(answer, vector_request.column.metric, foreign=is_foreign(spec))
 
 
-def _asked(reading: Reading, vector: Any, where: Any, *, limit: int) -> Mapping[str, Sequence[Any]]:
+def _answer(
+    reading: Reading, vector: Any, where: Any, *, limit: int
+) -> Mapping[str, Sequence[Any]]:
     options = {} if where is True else {"where": where}
     with reading.engine.session() as session:
         answer = session.query(
@@ -61,11 +67,11 @@ def _marks(answer: Mapping[str, Sequence[Any]]) -> list[Sequence[str]]:
 
 
 def _hits(answer: Mapping[str, Sequence[Any]], metric: Metric, *, foreign: bool) -> list[Hit]:
-    found = list[Hit]()
+    hits = list[Hit]()
     for place, key in enumerate(answer["ids"]):
         metadata = answer["metadatas"][place] or {}
         text = answer["documents"][place]
-        found.append(
+        hits.append(
             Hit(
                 id=key,
                 document_id=key if foreign else metadata.get("document_id", key),
@@ -73,7 +79,7 @@ def _hits(answer: Mapping[str, Sequence[Any]], metric: Metric, *, foreign: bool)
                 text=None if null("text") in (metadata.get(ODD) or ()) else text,
             )
         )
-    return sorted(found, key=lambda hit: (-hit.score, hit.id))
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
 def _score(distance: float | None, metric: Metric) -> float:

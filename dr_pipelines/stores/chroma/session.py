@@ -94,9 +94,9 @@ class Session:
 
     def named(self, physical: str) -> Model | None:
         """The collection of that physical name."""
-        found = self.find(to_engine(physical)) if PHYSICAL_NAME.fullmatch(physical) else None
-        if found is not None:
-            return found
+        model = self.find(to_engine(physical)) if PHYSICAL_NAME.fullmatch(physical) else None
+        if model is not None:
+            return model
         others = (m for m in self.collections() if not is_reserved(m.name))
         return next((m for m in others if to_physical(m.name) == physical), None)
 
@@ -120,10 +120,10 @@ class Session:
             raise AlreadyExists(f"Chroma has a collection {name!r} already") from error
 
     def _create(self, name: str, definition: Definition) -> None:
-        given = (definition.configuration, definition.schema, definition.metadata)
+        parts = (definition.configuration, definition.schema, definition.metadata)
         if hasattr(self._api, "bindings"):
-            texts = (json.dumps(part) if part else None for part in given[:2])
-            metadata = dict(given[2]) if given[2] else None
+            texts = (json.dumps(part) if part else None for part in parts[:2])
+            metadata = dict(parts[2]) if parts[2] else None
             self._call(
                 self._api.bindings.create_collection,
                 *(name, *texts, metadata, False, *self._where.values()),
@@ -131,7 +131,7 @@ class Session:
             return
         path = "/tenants/{tenant}/databases/{database}/collections".format(**self._where)
         names = ("configuration", "schema", "metadata")
-        body = {"name": name, "get_or_create": False, **dict(zip(names, given, strict=True))}
+        body = {"name": name, "get_or_create": False, **dict(zip(names, parts, strict=True))}
         self._call(self._api._make_request, "post", path, json=body)
 
     def set_metadata(self, model: Model, metadata: Mapping[str, Any]) -> None:
@@ -149,12 +149,12 @@ class Session:
 
     def get(self, model: Model, *, include: Sequence[str] = (), **options: Any) -> dict[str, Any]:
         """Records by `ids` or `where`, in no particular order."""
-        wanted = {"include": list(include), **options, **self._where}
-        return dict(self._call(self._api._get, model.id, **wanted))
+        arguments = {"include": list(include), **options, **self._where}
+        return dict(self._call(self._api._get, model.id, **arguments))
 
     def query(self, model: Model, vector: Any, *, limit: int, **options: Any) -> dict[str, Any]:
-        wanted = {"n_results": limit, **options, **self._where}
-        return dict(self._call(self._api._query, model.id, [vector], **wanted))
+        arguments = {"n_results": limit, **options, **self._where}
+        return dict(self._call(self._api._query, model.id, [vector], **arguments))
 
     def upsert(self, model: Model, **columns: Any) -> None:
         """Merges: a metadata key that is not given stays, one that is None goes; a document or URI

@@ -182,8 +182,8 @@ class ChromaCollection:
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         encoded = self._driver.encoded(rows, self.spec)
-        kept = set(encoded.ids)
-        doomed = [key for key in ids_of(self, replaces) if key not in kept] if replaces else []
+        written = set(encoded.ids)
+        doomed = [key for key in ids_of(self, replaces) if key not in written] if replaces else []
         write_rows(self.engine, self.model, encoded, keep_nothing=is_foreign(self.spec))
         delete_rows(self.engine, self.model, doomed)
 

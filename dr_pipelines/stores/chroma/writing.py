@@ -44,11 +44,11 @@ def delete_rows(engine: Engine, model: Model, ids: Sequence[str]) -> None:
 
 def _remove_strays(session: Session, model: Model, part: dict[str, Any]) -> None:
     """Remove metadata that records have and were not given."""
-    given = dict(zip(part["ids"], part["metadatas"], strict=True))
-    found = session.get(model, ids=part["ids"], include=["metadatas"])
+    sent = dict(zip(part["ids"], part["metadatas"], strict=True))
+    stored = session.get(model, ids=part["ids"], include=["metadatas"])
     strays = {
-        key: dict.fromkeys((metadata or {}).keys() - (given[key] or {}).keys())
-        for key, metadata in zip(found["ids"], found["metadatas"], strict=True)
+        key: dict.fromkeys((metadata or {}).keys() - (sent[key] or {}).keys())
+        for key, metadata in zip(stored["ids"], stored["metadatas"], strict=True)
     }
     stray = {key: keys for key, keys in strays.items() if keys}
     if stray:
@@ -64,13 +64,13 @@ def _make_room(session: Session, model: Model, part: dict[str, Any]) -> None:
 
 def _calls(rows: Rows, most: int) -> Iterator[tuple[int, int]]:
     """Stretches of at most so many records, and bytes unless one record has more."""
-    start, held, width = 0, 0, rows.embeddings.shape[1] * 4
+    start, size_bytes, width = 0, 0, rows.embeddings.shape[1] * 4
     for place in range(len(rows.ids)):
         size = width + _size(rows, place)
-        if place > start and (place - start >= most or held + size > CALL_BYTES):
+        if place > start and (place - start >= most or size_bytes + size > CALL_BYTES):
             yield start, place
-            start, held = place, 0
-        held += size
+            start, size_bytes = place, 0
+        size_bytes += size
     yield start, len(rows.ids)
 
 

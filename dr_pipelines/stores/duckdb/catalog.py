@@ -16,8 +16,8 @@ def collection_file(directory: Path, name: str) -> Path:
 def collection_names(directory: Path) -> list[str]:
     """The collections that exist, ascending."""
     there = entries(directory)
-    found = (name.removesuffix(SUFFIX) for name in there if name.endswith(SUFFIX))
-    return sorted(name for name in found if PHYSICAL_NAME.fullmatch(name))
+    names = (name.removesuffix(SUFFIX) for name in there if name.endswith(SUFFIX))
+    return sorted(name for name in names if PHYSICAL_NAME.fullmatch(name))
 
 
 class DuckDBCatalog:

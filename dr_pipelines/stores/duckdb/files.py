@@ -155,7 +155,7 @@ class CollectionFiles:
         self._changed = threading.Condition()
         self._open: dict[str, _Open] = {}
         self._writers: dict[str, threading.Lock] = {}
-        self._wanted: dict[str, int] = {}  # name → how many wait to hold it; new readers stand back
+        self._writers_waiting: dict[str, int] = {}  # by name; new readers stand back
 
     def path(self, name: str) -> Path:
         return collection_file(self._directory, name)
@@ -244,7 +244,7 @@ class CollectionFiles:
         opened = self._open.get(name)
         if opened is None:
             return self._try_open(name, read_only=True)
-        if opened.read_only and self._wanted.get(name):
+        if opened.read_only and self._writers_waiting.get(name):
             return "a writer of this process waits for it"
         return opened
 
@@ -295,12 +295,12 @@ class CollectionFiles:
     @contextmanager
     def _wanting(self, name: str) -> Iterator[None]:
         with self._changed:
-            self._wanted[name] = self._wanted.get(name, 0) + 1
+            self._writers_waiting[name] = self._writers_waiting.get(name, 0) + 1
         try:
             yield
         finally:
             with self._changed:
-                self._wanted[name] -= 1
+                self._writers_waiting[name] -= 1
                 self._changed.notify_all()
 
     def _unavailable(self, name: str, reason: str) -> Unavailable:
@@ -325,10 +325,10 @@ def transaction(connection: Connection) -> Iterator[None]:
 def _memory_mib(connection: Connection, size_bytes: int, *, usual: int) -> int:
     """More than usual where records are long: DuckDB unpacks the texts of 2,048 at once, in each
     thread, into twice the memory that they take, which is several times what they take packed."""
-    found = connection.execute(RECORDS).fetchone()
-    if not found or not found[0]:
+    row = connection.execute(RECORDS).fetchone()
+    if not row or not row[0]:
         return usual
-    unpacked = size_bytes / found[0] * min(UNPACKED_ROWS, found[0]) * ROOM
+    unpacked = size_bytes / row[0] * min(UNPACKED_ROWS, row[0]) * ROOM
     return max(usual, min(MOST_MEMORY_MIB, int(unpacked / 2**20)))
 
 

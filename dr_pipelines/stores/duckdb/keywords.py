@@ -36,13 +36,13 @@ def _windows(connection: Connection) -> Iterator[tuple[int, int]]:
         f"SELECT rowid // {WINDOW_ROWS} AS place, coalesce(sum(strlen(text)), 0)::BIGINT "
         "FROM records GROUP BY place ORDER BY place"
     ).fetchall()
-    start = end = held = 0
+    start = end = total = 0
     for place, size in sizes:
         next_end = (place + 1) * WINDOW_ROWS
-        if end > start and (held + size > PIECE_BYTES or next_end - start > MOST_ROWS):
+        if end > start and (total + size > PIECE_BYTES or next_end - start > MOST_ROWS):
             yield start, end
-            start, held = end, 0
-        end, held = next_end, held + size
+            start, total = end, 0
+        end, total = next_end, total + size
     if end > start:
         yield start, end
 
@@ -60,18 +60,18 @@ def add(connection: Connection, batch: pa.Table) -> None:
 def _add(connection: Connection, batch: pa.Table) -> None:
     """Tables are inserted without being registered first: the engine would keep each of them in
     memory to the end of the transaction."""
-    found = postings(batch.column("text").combine_chunks())
+    rows = postings(batch.column("text").combine_chunks())
     ((first,),) = connection.execute("SELECT coalesce(max(number), -1) + 1 FROM texts").fetchall()
-    lengths = found.group_by("row", use_threads=False).aggregate([("frequency", "sum")])
+    lengths = rows.group_by("row", use_threads=False).aggregate([("frequency", "sum")])
     texts = {
         "number": pc.add(lengths["row"], first),
         "id": batch["id"].take(lengths["row"]),
         "length": lengths["frequency_sum"],
     }
     terms = {
-        "number": pc.add(found["row"], first),
-        "term": found["term"],
-        "frequency": found["frequency"],
+        "number": pc.add(rows["row"], first),
+        "term": rows["term"],
+        "frequency": rows["frequency"],
     }
     connection.from_arrow(pa.table(texts)).insert_into("texts")
     connection.from_arrow(pa.table(terms)).insert_into("terms")
@@ -90,16 +90,16 @@ def ranking(
 ) -> list[tuple[str, float]]:
     """The best matches among the records that the condition keeps."""
     connection.register("wanted", pa.table({"term": pa.array(terms, pa.string())}))
-    found = connection.sql(
+    matches = connection.sql(
         "SELECT number AS row, term, frequency, length FROM terms JOIN texts USING (number) "
         "WHERE term IN (SELECT term FROM wanted)"
     ).to_arrow_table()
-    if not len(found):
+    if not len(matches):
         return []
     ((documents, total),) = connection.execute(
         "SELECT count(*), sum(length)::BIGINT FROM texts"
     ).fetchall()
-    rows, scores = bm25(found, documents=documents, average_length=total / documents)
+    rows, scores = bm25(matches, documents=documents, average_length=total / documents)
     connection.register("scored", pa.table({"number": rows, "score": scores}))
     condition, values = where
     best = connection.execute(

@@ -34,13 +34,13 @@ def others(connection: Any) -> tuple[Note, ...]:
 def _note(connection: Any, kind: str) -> Note | None:
     here = " AND database_name = current_database()"
     here += "" if kind in WITHOUT_INTERNAL else " AND NOT internal"
-    found = connection.execute(QUERIES[kind] + here).fetchall()
-    names = sorted({str(row[0]) for row in found})
+    rows = connection.execute(QUERIES[kind] + here).fetchall()
+    names = sorted({str(row[0]) for row in rows})
     if not names:
         return None
     listed = ", ".join(map(repr, names[:NAMED])) + (" …" if len(names) > NAMED else "")
-    said = (
+    message = (
         f"{len(names)} of others in the collection's file ({listed}): none is made again; keep "
         "them in a database of their own"
     )
-    return Note(f"engine.duckdb.{kind.replace(' ', '_')}", Outcome.LOST, said)
+    return Note(f"engine.duckdb.{kind.replace(' ', '_')}", Outcome.LOST, message)

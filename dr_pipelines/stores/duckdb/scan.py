@@ -39,10 +39,10 @@ class _Pace:
     def rows(self) -> int:
         return max(1, min(RANGE_ROWS, int(RANGE_BYTES / self._row_bytes)))
 
-    def learn(self, found: pa.Table) -> pa.Table:
-        if len(found):
-            self._row_bytes = max(1.0, found.nbytes / len(found))
-        return found
+    def learn(self, rows: pa.Table) -> pa.Table:
+        if len(rows):
+            self._row_bytes = max(1.0, rows.nbytes / len(rows))
+        return rows
 
 
 Again = Callable[[OutOfMemory], None]
@@ -103,16 +103,16 @@ def as_they_lie(
     while start <= last:
         end = min(start + pace.rows(), start - start % RANGE_ROWS + RANGE_ROWS)  # within a block
         where = "rowid >= ? AND rowid < ?"
-        found = _rows(connection, columns, where, [start, end], again=again)
-        if found.num_rows:
-            yield pace.learn(found)
-        start, total = end, total + found.num_rows
+        rows = _rows(connection, columns, where, [start, end], again=again)
+        if rows.num_rows:
+            yield pace.learn(rows)
+        start, total = end, total + rows.num_rows
     _require_all(count, total)
 
 
-def _require_all(expected: int, found: int) -> None:
-    if found != expected:
-        moved = abs(expected - found)
+def _require_all(expected: int, number: int) -> None:
+    if number != expected:
+        moved = abs(expected - number)
         raise Unavailable(f"{moved} records moved during a scan; scan again")
 
 
@@ -141,9 +141,9 @@ def records_of(
     while start < len(chosen):
         piece = chosen.slice(start, pace.rows())
         where = "rowid IN (SELECT number FROM chosen)"
-        found = _fetched(connection, columns, where, [], again=again, chosen=piece)
-        _require_all(len(piece), len(found))
-        yield pace.learn(found)
+        rows = _fetched(connection, columns, where, [], again=again, chosen=piece)
+        _require_all(len(piece), len(rows))
+        yield pace.learn(rows)
         start += len(piece)
 
 
@@ -158,11 +158,11 @@ def _fetched(
 ) -> pa.Table:
     """Records in order of id, whatever they lie in."""
     read = list(dict.fromkeys([*columns, "id"]))
-    found = _rows(connection, read, where, values, again=again, chosen=chosen)
-    order = found.column("id")
+    rows = _rows(connection, read, where, values, again=again, chosen=chosen)
+    order = rows.column("id")
     ascending = len(order) < 2 or pc.all(pc.less(order[:-1], order[1:])).as_py()
-    found = found.select(columns)
-    return found if ascending else found.take(pc.sort_indices(order))
+    rows = rows.select(columns)
+    return rows if ascending else rows.take(pc.sort_indices(order))
 
 
 def _rows(
@@ -176,12 +176,12 @@ def _rows(
 ) -> pa.Table:
     listed = ", ".join(name(column) for column in columns)
     query = f"SELECT {listed} FROM records WHERE {where}"
-    found: pa.Table | None = None
-    while found is None:
+    rows: pa.Table | None = None
+    while rows is None:
         try:
             if chosen is not None:
                 connection.register("chosen", chosen)
-            found = connection.sql(query, params=values).to_arrow_reader().read_all()
+            rows = connection.sql(query, params=values).to_arrow_reader().read_all()
         except OutOfMemory as error:
             again(error)
-    return found
+    return rows

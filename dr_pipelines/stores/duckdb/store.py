@@ -102,10 +102,10 @@ class DuckDBDriver:
             Use.BUILD: self.files.writing,
         }
         with ways.get(use, self.files.reading)(name) as connection:
-            found = DuckDBCollection(self, connection, name)
+            collection = DuckDBCollection(self, connection, name)
             one_moment = use in (Use.SCAN, Use.SEARCH)
             with transaction(connection) if one_moment else nullcontext():
-                yield found
+                yield collection
 
     def change_token(self, name: str) -> str | None:
         """Opens nothing, and so never waits."""
@@ -288,7 +288,7 @@ def _answered(connection: Connection, request: Request) -> list[Hit]:
         rankings.append(keywords.ranking(connection, request.terms, where, limit=depth))
     best = rankings[0]
     if len(rankings) > 1:
-        best = reciprocal_rank_fusion([[found for found, _ in rank] for rank in rankings])
+        best = reciprocal_rank_fusion([[key for key, _ in rank] for rank in rankings])
     return _hits(connection, best[: request.limit])
 
 
@@ -296,14 +296,14 @@ def _nearest(
     connection: Connection, request: VectorRequest, where: sql.Condition, *, limit: int
 ) -> Ranking:
     score, query = sql.score(request)
-    kept, values = where
+    condition, values = where
     present = f"{sql.name(request.column.name)} IS NOT NULL"
     rows = connection.execute(
-        f"SELECT id, {score} AS score FROM records WHERE {present} AND {kept} AND isfinite(score) "
-        f"ORDER BY score DESC, id LIMIT {limit}",
+        f"SELECT id, {score} AS score FROM records WHERE {present} AND {condition} "
+        f"AND isfinite(score) ORDER BY score DESC, id LIMIT {limit}",
         [*query, *values],
     )
-    return [(found, float(scored)) for found, scored in rows.fetchall()]
+    return [(key, float(scored)) for key, scored in rows.fetchall()]
 
 
 def _hits(connection: Connection, best: Ranking) -> list[Hit]:
@@ -311,8 +311,8 @@ def _hits(connection: Connection, best: Ranking) -> list[Hit]:
     rows = connection.execute(
         "SELECT id, document_id, text FROM records WHERE id IN (SELECT id FROM best)"
     )
-    found = {key: (document, text) for key, document, text in rows.fetchall()}
-    return [Hit(key, found[key][0], score, found[key][1]) for key, score in best]
+    records = {key: (document, text) for key, document, text in rows.fetchall()}
+    return [Hit(key, records[key][0], score, records[key][1]) for key, score in best]
 
 
 def _in_pieces(batch: pa.Table) -> pa.Table:

@@ -111,7 +111,7 @@ def _inner(type: pa.DataType) -> list[pa.Field]:
 
 
 def _types(type: pa.DataType) -> list[pa.DataType]:
-    return [type, *(found for field in _inner(type) for found in _types(field.type))]
+    return [type, *(inner for field in _inner(type) for inner in _types(field.type))]
 
 
 def _with_leaves(type: pa.DataType, leaf: pa.DataType) -> pa.DataType:
@@ -125,7 +125,7 @@ def _with_leaves(type: pa.DataType, leaf: pa.DataType) -> pa.DataType:
         return pa.large_list(inner[0].remove_metadata())
     if pa.types.is_list(type):
         return pa.list_(inner[0].remove_metadata())
-    if any(_is_extension(found) for found in _types(type)):
+    if any(_is_extension(each) for each in _types(type)):
         raise InvalidRequest(f"a blob within a {type} cannot be kept; move it to a column")
     return type
 

@@ -31,12 +31,14 @@ def fitted(spec: CollectionSpec) -> CompatibilityReport:
     """The forecast of `fit_to` for these abilities, with vectors whose metric Lance lacks for
     their type."""
     fit = fit_to(spec, LANCE)
-    notes, found = list(fit.notes), list[Vector]()
+    notes, vectors = list(fit.notes), list[Vector]()
     for vector in fit.spec.vectors:
         index, note = _index(vector)
-        found.append(vector.model_copy(update={"index": index}))
+        vectors.append(vector.model_copy(update={"index": index}))
         notes += [note] if note else []
-    return CompatibilityReport(fit.spec.model_copy(update={"vectors": tuple(found)}), tuple(notes))
+    return CompatibilityReport(
+        fit.spec.model_copy(update={"vectors": tuple(vectors)}), tuple(notes)
+    )
 
 
 def _index(vector: Vector) -> tuple[VectorIndex | None, Note | None]:
@@ -44,10 +46,14 @@ def _index(vector: Vector) -> tuple[VectorIndex | None, Note | None]:
     if index is None:
         return None, None
     if not searched_natively(vector, stored_type(vector)):
-        said = f"no index by {vector.metric} for {vector.dtype}: searches by it read every record"
-        return None, Note(part, Outcome.APPROXIMATED, said)
+        message = (
+            f"no index by {vector.metric} for {vector.dtype}: searches by it read every record"
+        )
+        return None, Note(part, Outcome.APPROXIMATED, message)
     if vector.dtype is VectorType.BIT and index.kind != BITS:
-        said = f"{index.kind} becomes {BITS}: recall and latency differ"
-        kept = {k: v for k, v in index.parameters.items() if k in VECTOR_INDEXES[BITS]}
-        return VectorIndex(kind=BITS, parameters=kept), Note(part, Outcome.APPROXIMATED, said)
+        message = f"{index.kind} becomes {BITS}: recall and latency differ"
+        parameters = {k: v for k, v in index.parameters.items() if k in VECTOR_INDEXES[BITS]}
+        return VectorIndex(kind=BITS, parameters=parameters), Note(
+            part, Outcome.APPROXIMATED, message
+        )
     return index, None

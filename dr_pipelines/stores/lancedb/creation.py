@@ -50,9 +50,9 @@ def configured(dataset: Any, spec: CollectionSpec) -> None:
         dataset.update_metadata(comments)
 
 
-def _missing(wanted: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str | None]:
-    return {k: v for k, v in wanted.items() if found.get(k) != v}
+def _missing(expected: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str | None]:
+    return {k: v for k, v in expected.items() if present.get(k) != v}
 
 
-def _encoded(said: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {k.encode(): v.encode(errors="surrogateescape") for k, v in said.items()}
+def _encoded(pairs: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {k.encode(): v.encode(errors="surrogateescape") for k, v in pairs.items()}

@@ -17,31 +17,31 @@ def digests(rows: pa.RecordBatch) -> pa.Array:
     A step in Python for each value: about 1 µs each, where Arrow has no digest of rows.
     """
     columns = [(name.encode(), _cells(rows.column(name))) for name in rows.schema.names]
-    found = []
+    ids = []
     for _ in range(rows.num_rows):
         digest = hashlib.sha256()
         for name, cells in columns:
             cell = next(cells)
             size = b"-" if cell is None else str(len(cell)).encode()
             digest.update(name + NULL + size + NULL + (cell or b""))
-        found.append(digest.hexdigest()[:32])
-    return pa.array(found, pa.string())
+        ids.append(digest.hexdigest()[:32])
+    return pa.array(ids, pa.string())
 
 
 def numbered(batch: pa.RecordBatch, seen: dict[str, int]) -> pa.RecordBatch:
     """The batch with the ids of rows that came before numbered: `x`, `x.1`, `x.2` …"""
     ids = batch.column("id").to_pylist()
-    told = []
+    names = []
     for digest in ids:
         count = seen.get(digest, 0)
         seen[digest] = count + 1
-        told.append(f"{digest}.{count}" if count else digest)
-    if told == ids:
+        names.append(f"{digest}.{count}" if count else digest)
+    if names == ids:
         return batch
     for column in ("id", "document_id"):
         place = batch.schema.get_field_index(column)
         if place >= 0:
-            batch = batch.set_column(place, batch.schema.field(place), pa.array(told, pa.string()))
+            batch = batch.set_column(place, batch.schema.field(place), pa.array(names, pa.string()))
     return batch
 
 

@@ -55,9 +55,9 @@ def translated(error: BaseException, *, about: str) -> DrError:
     A message of Lance holds paths and requests, never credentials: these it gets beside the URL.
     """
     text = str(error)
-    for pattern, kind, said in MEANINGS:
+    for pattern, kind, message in MEANINGS:
         if re.search(pattern, text):
-            return kind(f"{about}: {said} ({_first_line(text)})")
+            return kind(f"{about}: {message} ({_first_line(text)})")
     return Damaged(f"{about}: the engine cannot read or write it ({_first_line(text)})")
 
 

@@ -29,20 +29,20 @@ class _Lance:
         return f"({' OR '.join(conditions)})" if conditions else "false"
 
     def among(self, field: str, values: Sequence[Scalar], *, meant: bool) -> str:
-        return _said(one_of(field, values), meant=meant)
+        return _meant(one_of(field, values), meant=meant)
 
     def containing(self, field: str, value: str, *, meant: bool) -> str:
-        return _said(f"array_has({name(field)}, {literal(value)})", meant=meant)
+        return _meant(f"array_has({name(field)}, {literal(value)})", meant=meant)
 
     def within(self, field: str, bounds: Bounds, *, meant: bool) -> str:
         column = name(field)
         parts = [f"{column} {SIGNS[bound]} {literal(value)}" for bound, value in bounds]
         if any(isinstance(value, float) for _, value in bounds):
             parts.append(f"NOT isnan({column})")
-        return _said(self.all_of(parts), meant=meant)
+        return _meant(self.all_of(parts), meant=meant)
 
 
-def _said(condition: str, *, meant: bool) -> str:
+def _meant(condition: str, *, meant: bool) -> str:
     return condition if meant else f"(({condition}) IS NOT TRUE)"
 
 

@@ -95,16 +95,16 @@ class ForeignRecords:
     def document(self) -> str | None:
         return self.key
 
-    def columns(self, asked: Sequence[str]) -> list[str]:
-        if self.key is None and not {"id", "document_id"}.isdisjoint(asked):
+    def columns(self, selected: Sequence[str]) -> list[str]:
+        if self.key is None and not {"id", "document_id"}.isdisjoint(selected):
             return list(self.schema.names)  # an id is a digest of the whole row
-        needed = [self._sources.get(column) for column in asked]
+        needed = [self._sources.get(column) for column in selected]
         return list(dict.fromkeys(column for column in needed if column is not None))
 
-    def read(self, rows: pa.RecordBatch, asked: Sequence[str]) -> pa.RecordBatch:
-        schema = pa.schema([self._store.field(column) for column in asked])
-        found = {name: self._read(rows, name) for name in dict.fromkeys(asked)}
-        return pa.RecordBatch.from_arrays([found[name] for name in asked], schema=schema)
+    def read(self, rows: pa.RecordBatch, selected: Sequence[str]) -> pa.RecordBatch:
+        schema = pa.schema([self._store.field(column) for column in selected])
+        arrays = {name: self._read(rows, name) for name in dict.fromkeys(selected)}
+        return pa.RecordBatch.from_arrays([arrays[name] for name in selected], schema=schema)
 
     def _read(self, rows: pa.RecordBatch, column: str) -> pa.Array:
         target = self._store.field(column).type
@@ -129,8 +129,8 @@ class ForeignRecords:
         """The table has no place for chunks, perhaps none for texts and addresses, and not always
         one for nothing."""
         ids, documents = rows.column("id"), rows.column("document_id")
-        said = "in a table of its own layout a document is one record"
-        yield problem("document_id", pc.not_equal(documents, ids), said)
+        reason = "in a table of its own layout a document is one record"
+        yield problem("document_id", pc.not_equal(documents, ids), reason)
         if self.key is not None and pa.types.is_integer(self.schema.field(self.key).type):
             number = pc.match_substring_regex(ids, f"^({NUMBER})$")
             yield problem("id", pc.invert(number), f"the table's key {self.key!r} is a number")
@@ -154,8 +154,8 @@ class ForeignRecords:
         if column is None:
             raise Damaged(f"{self.spec.name!r}: nothing of it is the table's {field.name!r}")
         if field.name in self.blobs:
-            found = self._converted(rows, column, blobs.read_type(field))
-            return blobs.of_bytes(found, field.type)
+            data = self._converted(rows, column, blobs.read_type(field))
+            return blobs.of_bytes(data, field.type)
         if column not in self._vectors:
             return self._converted(rows, column, field.type)
         vector = whole(rows.column(column))
@@ -174,8 +174,8 @@ class ForeignRecords:
                 try:
                     values.from_field(array.slice(row, 1), type)
                 except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
-                    said = f"its {column!r} is not a {type}, which the table keeps ({error})"
-                    raise refused(rows, row, said) from error
+                    reason = f"its {column!r} is not a {type}, which the table keeps ({error})"
+                    raise refused(rows, row, reason) from error
             raise
 
     def column(self, vector: str) -> str:
@@ -200,7 +200,7 @@ def mapped(
     index. Without a vector it is no collection."""
     key, text, uri = _key(schema), _text(schema, searched), _named(schema, URIS)
     columns: dict[str, str] = {}
-    fields, found = list[Field](), list[Vector]()
+    fields, described = list[Field](), list[Vector]()
     for field in schema:
         if field.name in (key, text, uri):
             continue
@@ -210,7 +210,7 @@ def mapped(
         if vector is None:
             fields.append(Field(name=name, type=values.field_type(field.type)))
             continue
-        found.append(vector)
+        described.append(vector)
         if _is_double(field.type):
             exact = column_name(name + EXACT, taken=columns)
             columns[exact] = field.name
@@ -220,7 +220,7 @@ def mapped(
         "schema": base64.b64encode(schema.remove_metadata().serialize()).decode(),
         "columns": columns,
     }
-    return section, fields, found
+    return section, fields, described
 
 
 def _vector(name: str, type: pa.DataType) -> Vector | None:

@@ -79,8 +79,8 @@ class LiveIndex:
 
     def entry(self) -> Entry:
         """Its entry in the engine's section."""
-        said: Entry = {"name": self.name, "type": self.type, "columns": [self.column]}
-        return said | {"parameters": dict(self.parameters)} if self.parameters else said
+        entry: Entry = {"name": self.name, "type": self.type, "columns": [self.column]}
+        return entry | {"parameters": dict(self.parameters)} if self.parameters else entry
 
     def vector_index(self) -> VectorIndex:
         return VectorIndex(kind=self.type.lower(), parameters=dict(self.parameters))
@@ -88,8 +88,8 @@ class LiveIndex:
 
 def live_indexes(dataset: Any) -> list[LiveIndex]:
     """Those of a dataset, in order of names."""
-    found = [_live(dataset, d) for d in dataset.describe_indices() if not d.name.startswith("__")]
-    return sorted(found, key=lambda index: index.name)
+    indexes = [_live(dataset, d) for d in dataset.describe_indices() if not d.name.startswith("__")]
+    return sorted(indexes, key=lambda index: index.name)
 
 
 def text_columns(dataset: Any) -> list[str]:
@@ -98,25 +98,25 @@ def text_columns(dataset: Any) -> list[str]:
     return [d.field_names[0] for d in described]
 
 
-def build(dataset: Any, wanted: LiveIndex) -> None:
+def build(dataset: Any, index: LiveIndex) -> None:
     """Make an index, in place of one of the same name. Where too few vectors are there to train it,
     Lance notes what it is to be."""
-    if not wanted.is_vector:
-        _build_scalar(dataset, wanted)
+    if not index.is_vector:
+        _build_scalar(dataset, index)
         return
-    parameters = dict(wanted.parameters)
-    if "pq" in wanted.type.lower():
-        parameters.setdefault("sub_vectors", _sub_vectors(_dimension(dataset, wanted.column)))
-    enough = vector_count(dataset, wanted.column) >= least_vectors(wanted.type, parameters)
-    metric = vectors.DISTANCES[wanted.metric or Metric.L2]
+    parameters = dict(index.parameters)
+    if "pq" in index.type.lower():
+        parameters.setdefault("sub_vectors", _sub_vectors(_dimension(dataset, index.column)))
+    enough = vector_count(dataset, index.column) >= least_vectors(index.type, parameters)
+    metric = vectors.DISTANCES[index.metric or Metric.L2]
     if PQ_SAMPLES in parameters and enough:
-        _build_by_client(dataset, wanted, metric, parameters)
+        _build_by_client(dataset, index, metric, parameters)
         return
     parameters.pop(PQ_SAMPLES, None)
     dataset.create_index(
-        wanted.column,
-        wanted.type,
-        name=wanted.name,
+        index.column,
+        index.type,
+        name=index.name,
         metric=metric,
         replace=True,
         train=enough,
@@ -124,32 +124,32 @@ def build(dataset: Any, wanted: LiveIndex) -> None:
     )
 
 
-def build_all(dataset: Any, wanted: Sequence[LiveIndex], progress: Progress | None) -> None:
+def build_all(dataset: Any, indexes: Sequence[LiveIndex], progress: Progress | None) -> None:
     """Build what is missing or other than wanted, and bring the rest up to the newest rows."""
     live = {index.name: index for index in live_indexes(dataset)}
-    for done, index in enumerate(wanted):
+    for done, index in enumerate(indexes):
         if progress is not None:
-            progress(done, len(wanted))
+            progress(done, len(indexes))
         if needs_building(dataset, index, live.get(index.name)):
             build(dataset, index)
         else:
             _follow(dataset, index)
     if progress is not None:
-        progress(len(wanted), len(wanted))
+        progress(len(indexes), len(indexes))
 
 
-def needs_building(dataset: Any, wanted: LiveIndex, live: LiveIndex | None) -> bool:
+def needs_building(dataset: Any, index: LiveIndex, live: LiveIndex | None) -> bool:
     """True if an index is missing, differs from the specified one, or could be trained now."""
-    if live is None or (live.type, live.column) != (wanted.type, wanted.column):
+    if live is None or (live.type, live.column) != (index.type, index.column):
         return True
-    if live.metric is not wanted.metric:
+    if live.metric is not index.metric:
         return True
-    if not wanted.is_vector:
-        return any(live.parameters.get(k) != v for k, v in wanted.parameters.items())
-    enough = vector_count(dataset, wanted.column) >= least_vectors(wanted.type, live.parameters)
+    if not index.is_vector:
+        return any(live.parameters.get(k) != v for k, v in index.parameters.items())
+    enough = vector_count(dataset, index.column) >= least_vectors(index.type, live.parameters)
     if not live.trained:
         return enough
-    differing = [k for k, v in wanted.parameters.items() if live.parameters.get(k) != v]
+    differing = [k for k, v in index.parameters.items() if live.parameters.get(k) != v]
     return enough and bool(differing)
 
 
@@ -198,8 +198,8 @@ def _live(dataset: Any, described: Any) -> LiveIndex:
     if kind != TEXT:
         return LiveIndex(described.name, kind, column, trained=True)
     own = _own_parameters(dataset, described.name) if rows else {}
-    said = {**described.details, **own}
-    params = {key: said[key] for key in sorted(TEXT_KEYS & set(said))}
+    parts = {**described.details, **own}
+    params = {key: parts[key] for key in sorted(TEXT_KEYS & set(parts))}
     return LiveIndex(described.name, kind, column, bool(own), parameters=params)
 
 
@@ -215,7 +215,7 @@ def _partitions(dataset: Any, name: str) -> int | None:
 def _vector_parameters(details: Mapping[str, Any], lists: int | None) -> dict[str, Any]:
     graph, hints = details.get("hnsw", {}), details.get("runtime_hints", {})
     compression = details.get("compression", {})
-    said = {
+    parameters = {
         "lists": lists,
         "target_partition_size": details.get("target_partition_size"),
         "m": graph.get("max_connections"),
@@ -227,8 +227,8 @@ def _vector_parameters(details: Mapping[str, Any], lists: int | None) -> dict[st
         "max_iterations": _number(hints.get("lance.ivf.max_iters")),
     }
     pq_samples = _number(hints.get("lance.pq.sample_rate"))
-    said |= {PQ_SAMPLES: pq_samples} if pq_samples != said["sample_rate"] else {}
-    return {key: value for key, value in said.items() if value is not None}
+    parameters |= {PQ_SAMPLES: pq_samples} if pq_samples != parameters["sample_rate"] else {}
+    return {key: value for key, value in parameters.items() if value is not None}
 
 
 def _own_parameters(dataset: Any, name: str) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _build_by_client(
-    dataset: Any, wanted: LiveIndex, metric: str, parameters: Mapping[str, Any]
+    dataset: Any, index: LiveIndex, metric: str, parameters: Mapping[str, Any]
 ) -> None:
     """As LanceDB's client does; its parameters are those of its own configuration objects."""
     import lancedb
@@ -251,31 +251,31 @@ def _build_by_client(
 
     directory, _, table = dataset.uri.rpartition("/")
     names = ARGUMENTS | {"max_iterations": "max_iterations"}
-    kept = {k: v for k, v in parameters.items() if k not in (PQ_SAMPLES, "max_level")}
-    config = (IvfPq if wanted.type == "IVF_PQ" else HnswPq)(
-        distance_type=metric, **{names.get(key, key): value for key, value in kept.items()}
+    options = {k: v for k, v in parameters.items() if k not in (PQ_SAMPLES, "max_level")}
+    config = (IvfPq if index.type == "IVF_PQ" else HnswPq)(
+        distance_type=metric, **{names.get(key, key): value for key, value in options.items()}
     )
     connection = lancedb.connect(directory, storage_options=dataset.initial_storage_options)
     opened = connection.open_table(table.removesuffix(".lance"))
-    opened.create_index(wanted.column, config=config, name=wanted.name, replace=True)
+    opened.create_index(index.column, config=config, name=index.name, replace=True)
     dataset.checkout_latest()
 
 
-def _build_scalar(dataset: Any, wanted: LiveIndex) -> None:
+def _build_scalar(dataset: Any, index: LiveIndex) -> None:
     from lance.indices import IndexConfig
     from lance.query import DocumentGranularity
 
-    parameters: dict[str, Any] = dict(wanted.parameters)
+    parameters: dict[str, Any] = dict(index.parameters)
     if "document_granularity" in parameters:
         parameters["document_granularity"] = DocumentGranularity(parameters["document_granularity"])
     # an index that only LanceDB's own client names
-    kind = IndexConfig("fm", {}) if wanted.type == "FM" else wanted.type
-    dataset.create_scalar_index(wanted.column, kind, name=wanted.name, replace=True, **parameters)
+    kind = IndexConfig("fm", {}) if index.type == "FM" else index.type
+    dataset.create_scalar_index(index.column, kind, name=index.name, replace=True, **parameters)
 
 
 def _dimension(dataset: Any, column: str) -> int:
-    found = dataset.schema.field(column).type
-    dense = found if pa.types.is_fixed_size_list(found) else found.value_type
+    kind = dataset.schema.field(column).type
+    dense = kind if pa.types.is_fixed_size_list(kind) else kind.value_type
     return int(dense.list_size)
 
 

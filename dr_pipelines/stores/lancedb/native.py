@@ -161,12 +161,12 @@ class LanceNativeFiles:
                     (staged / file.path).unlink()
             _lay_out(staged, manifests, read)
             newest = _manifest_of(_relabel(staged, spec))
-            found = [p.relative_to(staged).as_posix() for p in staged.rglob("*") if p.is_file()]
-            for path in found:
+            paths = [p.relative_to(staged).as_posix() for p in staged.rglob("*") if p.is_file()]
+            for path in paths:
                 if path.startswith("_transactions/"):
                     self._upload(name, staged, path)
             self._refuse_taken(name)  # meanwhile?
-            self._upload(name, staged, next(path for path in found if path in newest))
+            self._upload(name, staged, next(path for path in paths if path in newest))
 
     def _upload(self, name: str, staged: Path, path: str) -> None:
         with translating(f"{name}: {path}"):
@@ -200,10 +200,10 @@ def _lay_out(root: Path, files: Sequence[NativeFile], read: OpenFile) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with read(file.path) as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, CHUNK_BYTES)
-        found = path.stat().st_size
-        if found != file.size_bytes:
-            said = f"{file.path}: {found} bytes, expected {file.size_bytes}"
-            raise Damaged(f"{said}; use another copy")
+        size = path.stat().st_size
+        if size != file.size_bytes:
+            message = f"{file.path}: {size} bytes, expected {file.size_bytes}"
+            raise Damaged(f"{message}; use another copy")
 
 
 def _relabel(root: Path, spec: CollectionSpec | None) -> int:

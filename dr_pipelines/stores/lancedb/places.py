@@ -129,13 +129,13 @@ class LocalPlace:
 
     def tables(self) -> list[str]:
         # a directory without a version is what a process that died has left of making a table
-        found = [name for name in entries(self.directory) if name.endswith(TABLE)]
-        names = [name.removesuffix(TABLE) for name in found]
+        directories = [name for name in entries(self.directory) if name.endswith(TABLE)]
+        names = [name.removesuffix(TABLE) for name in directories]
         return [name for name in names if self.holds(name)]
 
     def holds(self, table: str) -> bool:
-        found = entries(Path(self.uri(table)) / VERSIONS)
-        return any(name.endswith(MANIFEST) for name in found)
+        names = entries(Path(self.uri(table)) / VERSIONS)
+        return any(name.endswith(MANIFEST) for name in names)
 
     def uri(self, table: str) -> str:
         return str(self.directory / f"{table}{TABLE}")
@@ -191,22 +191,22 @@ class S3Place:
 
     def tables(self) -> list[str]:
         with translating(self.about):
-            found = self.session().list_with_delimiter().common_prefixes
-        names = [prefix.rstrip("/") for prefix in found]
+            prefixes = self.session().list_with_delimiter().common_prefixes
+        names = [prefix.rstrip("/") for prefix in prefixes]
         return [name.removesuffix(TABLE) for name in names if name.endswith(TABLE)]
 
     def holds(self, table: str) -> bool:
         with translating(self.about):
-            found = self.session().list(f"{table}{TABLE}/{VERSIONS}")
-        return any(path.endswith(MANIFEST) for path in found)
+            paths = self.session().list(f"{table}{TABLE}/{VERSIONS}")
+        return any(path.endswith(MANIFEST) for path in paths)
 
     def uri(self, table: str) -> str:
         return f"{self._url}/{table}{TABLE}"
 
     def aliases(self) -> dict[str, str]:
         with translating(self.about):
-            found = self.session().list_with_delimiter().objects
-        names = sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
+            objects = self.session().list_with_delimiter().objects
+        names = sorted(name.removesuffix(SUFFIX) for name in objects if name.endswith(SUFFIX))
         targets = {name: self.target(name) for name in names}
         return {name: target for name, target in targets.items() if target is not None}
 
@@ -272,7 +272,7 @@ def open_place(
     return S3Place(prefix, _s3_options(options, os.environ), names)
 
 
-def _s3_options(asked: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+def _s3_options(chosen: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     """Few retries and short waits: a store that is out of reach is said to be so in seconds.
     Credentials are not among them: Lance takes them from AWS_* itself."""
     options = {
@@ -281,8 +281,8 @@ def _s3_options(asked: Mapping[str, str], environ: Mapping[str, str]) -> dict[st
         "connect_timeout": "5s",
         "timeout": "60s",
     }
-    endpoint = asked.get("endpoint") or environ.get("AWS_ENDPOINT_URL")
-    region = asked.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    endpoint = chosen.get("endpoint") or environ.get("AWS_ENDPOINT_URL")
+    region = chosen.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     if endpoint:
         options |= {"aws_endpoint": endpoint, "aws_virtual_hosted_style_request": "false"}
         options |= {"allow_http": "true"} if endpoint.startswith("http:") else {}

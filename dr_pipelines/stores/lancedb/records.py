@@ -53,11 +53,11 @@ class Records(Protocol):
     blobs: frozenset[str]
     """The table's columns that have blobs."""
 
-    def columns(self, asked: Sequence[str]) -> list[str]:
+    def columns(self, selected: Sequence[str]) -> list[str]:
         """The table's columns that are needed for some of `store_schema`."""
         ...
 
-    def read(self, rows: pa.RecordBatch, asked: Sequence[str]) -> pa.RecordBatch:
+    def read(self, rows: pa.RecordBatch, selected: Sequence[str]) -> pa.RecordBatch:
         """Rows of the table, in those columns of `store_schema`."""
         ...
 
@@ -118,12 +118,12 @@ class ManagedRecords:
         self._vectors = {vector.name: vector for vector in spec.vectors}
         self._schema = store_schema(spec)
 
-    def columns(self, asked: Sequence[str]) -> list[str]:
-        return list(asked)
+    def columns(self, selected: Sequence[str]) -> list[str]:
+        return list(selected)
 
-    def read(self, rows: pa.RecordBatch, asked: Sequence[str]) -> pa.RecordBatch:
-        schema = pa.schema([self._schema.field(column) for column in asked])
-        arrays = [self._read(rows.column(column), column) for column in asked]
+    def read(self, rows: pa.RecordBatch, selected: Sequence[str]) -> pa.RecordBatch:
+        schema = pa.schema([self._schema.field(column) for column in selected])
+        arrays = [self._read(rows.column(column), column) for column in selected]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _read(self, array: pa.Array, column: str) -> pa.Array:
@@ -167,9 +167,9 @@ class ManagedRecords:
         return entries
 
 
-def refused(rows: pa.Table, row: int, said: str) -> InvalidRequest:
+def refused(rows: pa.Table, row: int, reason: str) -> InvalidRequest:
     """For a record that the table has no place for."""
-    return InvalidRequest(f"record {rows.column('id')[row].as_py()!r}: {said}")
+    return InvalidRequest(f"record {rows.column('id')[row].as_py()!r}: {reason}")
 
 
 def plain_filter(filter: Filter | None, same: frozenset[str]) -> bool:

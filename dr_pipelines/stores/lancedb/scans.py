@@ -91,24 +91,24 @@ def _taken(
             taken = dataset.take(places[start : start + step], columns=needed)
             pieces = taken.combine_chunks().to_batches()
         for piece in pieces:
-            found = layout.read(piece, columns)
-            for begin in range(0, found.num_rows, rows):
-                yield found.slice(begin, rows)
+            records = layout.read(piece, columns)
+            for begin in range(0, records.num_rows, rows):
+                yield records.slice(begin, rows)
 
 
 def _places(collection: Collection, documents: Sequence[str] | None) -> "np.ndarray[Any, Any]":
     """Where the records lie, in ascending order of id."""
-    asked = ["id"] if documents is None else ["id", "document_id"]
+    needed = ["id"] if documents is None else ["id", "document_id"]
     table = pa.Table.from_batches(
-        unordered(collection, asked),
-        schema=pa.schema([store_schema(collection.layout.spec).field(n) for n in asked]),
+        unordered(collection, needed),
+        schema=pa.schema([store_schema(collection.layout.spec).field(n) for n in needed]),
     )
     order = pc.sort_indices(table.column("id"))
     ids = table.column("id").take(order)
     _check_ids(collection.name, ids)
     if documents is not None:
-        wanted = pa.array(list(documents), pa.string())
-        order = order.filter(pc.is_in(table.column("document_id"), wanted).take(order))
+        selection = pa.array(list(documents), pa.string())
+        order = order.filter(pc.is_in(table.column("document_id"), selection).take(order))
     return np.asarray(order.to_numpy())
 
 
@@ -131,8 +131,8 @@ def _check_nulls(name: str, ids: pa.Array | pa.ChunkedArray) -> None:
 
 def _piece_rows(dataset: Any) -> int:
     """Rows to take at once: few when records are large."""
-    said = dataset.get_version()["metadata"]
-    size, rows = int(said.get("total_files_size", 0)), int(said.get("total_rows", 0))
+    metadata = dataset.get_version()["metadata"]
+    size, rows = int(metadata.get("total_files_size", 0)), int(metadata.get("total_rows", 0))
     return max(1, min(PIECE_ROWS, PIECE_BYTES * max(1, rows) // max(1, size)))
 
 
@@ -154,8 +154,10 @@ def _sorted(
         yield batch.select(list(columns))
 
 
-def _of_documents(batches: Iterator[pa.RecordBatch], wanted: pa.Array) -> Iterator[pa.RecordBatch]:
+def _of_documents(
+    batches: Iterator[pa.RecordBatch], selection: pa.Array
+) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        kept = batch.filter(pc.is_in(batch.column("document_id"), wanted))
-        if kept.num_rows:
-            yield kept
+        rows = batch.filter(pc.is_in(batch.column("document_id"), selection))
+        if rows.num_rows:
+            yield rows

@@ -55,10 +55,10 @@ def opened(name: str, dataset: Any) -> Collection | None:
         Damaged: its label cannot be read.
     """
     schema = dataset.schema
-    said = (schema.metadata or {}).get(LABEL.encode())
-    if said is None:
+    text = (schema.metadata or {}).get(LABEL.encode())
+    if text is None:
         return _foreign(name, dataset)
-    label = decoded(said, of=f"{name!r} (metadata {LABEL!r})")
+    label = decoded(text, of=f"{name!r} (metadata {LABEL!r})")
     return Collection(name, dataset, label, records_of(label.spec))
 
 
@@ -76,9 +76,9 @@ def described(collection: Collection) -> CollectionSpec:
     live, silent = live_indexes(dataset), list[str]()
     taken, described_vectors = set[str](), list[Vector]()
     for vector in spec.vectors:
-        found = _first_on(live, collection.layout.column(vector.name))
-        taken |= {found.name} if found else set()
-        described_vectors.append(_vector(vector, found, collection, silent))
+        index = _first_on(live, collection.layout.column(vector.name))
+        taken |= {index.name} if index else set()
+        described_vectors.append(_vector(vector, index, collection, silent))
     has_text = any(i.type == TEXT and i.column == collection.layout.text for i in live)
     keywords = has_text if collection.built else spec.keyword_index
     section = dict(spec.engine.get(ENGINE, laid_out(Layout.MANAGED)))
@@ -110,13 +110,13 @@ def wanted_indexes(collection: Collection) -> list[LiveIndex]:
     layout, spec = collection.layout, collection.layout.spec
     section = spec.engine.get(ENGINE, {})
     entries: Sequence[Mapping[str, Any]] = section.get("indexes", layout.indexes())
-    wanted = list[LiveIndex]()
+    indexes = list[LiveIndex]()
     for vector in spec.vectors:
         if vector.index is not None:
             named = _named(entries, layout.column(vector.name), vector.index.kind)
-            wanted.append(_of_vector(vector, layout.column(vector.name), named))
-    names = {index.name for index in wanted}
-    return wanted + [_of_entry(entry) for entry in entries if entry["name"] not in names]
+            indexes.append(_of_vector(vector, layout.column(vector.name), named))
+    names = {index.name for index in indexes}
+    return indexes + [_of_entry(entry) for entry in entries if entry["name"] not in names]
 
 
 def section_of(spec: CollectionSpec) -> Section:
@@ -131,12 +131,12 @@ def is_collection(dataset: Any) -> bool:
 
 
 def _foreign(name: str, dataset: Any) -> Collection | None:
-    section, fields, found = mapped(dataset.schema, text_columns(dataset))
-    if not found:
+    section, fields, vectors = mapped(dataset.schema, text_columns(dataset))
+    if not vectors:
         return None
     spec = CollectionSpec(
         name=name,
-        vectors=tuple(found),
+        vectors=tuple(vectors),
         fields=tuple(fields),
         keyword_index=column_roles_of(section).get(Role.TEXT) in text_columns(dataset),
         engine={ENGINE: section},
@@ -172,7 +172,7 @@ def _vector(
 def _configuration(dataset: Any) -> Section:
     schema = {_text(k): _text(v) for k, v in (dataset.schema.metadata or {}).items()}
     schema.pop(LABEL, None)
-    said = {
+    configuration = {
         "storage": {
             "version": dataset.data_storage_version,
             "stable_row_ids": dataset.has_stable_row_ids,
@@ -181,7 +181,7 @@ def _configuration(dataset: Any) -> Section:
         "configuration": dict(dataset.config()),
         "comments": dict(dataset.metadata),
     }
-    return {key: value for key, value in said.items() if value or key == "configuration"}
+    return {key: value for key, value in configuration.items() if value or key == "configuration"}
 
 
 def _entry(live: LiveIndex, is_known: bool, section: Section, silent: list[str]) -> Entry:
@@ -189,8 +189,8 @@ def _entry(live: LiveIndex, is_known: bool, section: Section, silent: list[str])
     entry = replace(live, parameters={}).entry() if is_known else live.entry()
     if live.is_vector and not is_known and live.metric is not None:
         entry["metric"] = str(live.metric)
-    asked = [e for e in section.get("indexes", []) if e["name"] == live.name]
-    words = asked[0].get("parameters", {}).get(STOP_WORDS) if asked else None
+    entries = [e for e in section.get("indexes", []) if e["name"] == live.name]
+    words = entries[0].get("parameters", {}).get(STOP_WORDS) if entries else None
     if not live.trained and words and live.type == TEXT:  # only an index with texts reports them
         entry["parameters"] = {**live.parameters, STOP_WORDS: words}
         silent.append(f"engine.{ENGINE}.indexes")
@@ -204,10 +204,10 @@ def _keep_tags(section: Section, dataset: Any, silent: list[str]) -> None:
         name: {"version": tag["version"], "branch": tag["branch"]}
         for name, tag in dataset.tags.list().items()
     }
-    kept = section.get("tags", {})
-    if live or kept:
-        section["tags"] = {**kept, **live}
-    if set(kept) - set(live):
+    tags = section.get("tags", {})
+    if live or tags:
+        section["tags"] = {**tags, **live}
+    if set(tags) - set(live):
         silent.append(f"engine.{ENGINE}.tags")
 
 

@@ -43,40 +43,40 @@ def search_natively(collection: Collection, request: Request) -> list[Hit]:
 
 
 def _nearest(
-    collection: Collection, request: VectorRequest, kept: Filter | None, limit: int
+    collection: Collection, request: VectorRequest, filter: Filter | None, limit: int
 ) -> list[Hit]:
     layout = collection.layout
     column = layout.column(request.column.name)
     nearest = {
         "column": column,
-        "q": vectors.asked(request.vector, layout.schema.field(column).type),
+        "q": vectors.query_components(request.vector, layout.schema.field(column).type),
         "k": limit,
         "ef": max(CANDIDATES, 2 * limit),  # read by graphs alone
         "metric": vectors.DISTANCES[request.column.metric],
     }
-    rows = _rows(collection, "_distance", kept, nearest=nearest)
+    rows = _rows(collection, "_distance", filter, nearest=nearest)
     metric = request.column.metric
     return _hits(collection, rows, [vectors.score(d, metric) for d in _column(rows, "_distance")])
 
 
-def _matching(collection: Collection, text: str, kept: Filter | None, limit: int) -> list[Hit]:
-    asked = {"query": text, "columns": [collection.layout.text]}
-    rows = _rows(collection, "_score", kept, full_text_query=asked, limit=limit)
+def _matching(collection: Collection, text: str, filter: Filter | None, limit: int) -> list[Hit]:
+    query = {"query": text, "columns": [collection.layout.text]}
+    rows = _rows(collection, "_score", filter, full_text_query=query, limit=limit)
     return _hits(collection, rows, _column(rows, "_score"))
 
 
-def _rows(collection: Collection, score: str, kept: Filter | None, **search: Any) -> Any:
+def _rows(collection: Collection, score: str, filter: Filter | None, **search: Any) -> Any:
     return collection.dataset.to_table(
         columns=[*collection.layout.columns(SHOWN), score],
-        filter=None if kept is None else condition(kept),
+        filter=None if filter is None else condition(filter),
         prefilter=True,
         **search,
     )
 
 
 def _column(rows: Any, name: str) -> Sequence[float]:
-    found: Sequence[float] = rows.column(name).to_pylist()
-    return found
+    numbers: Sequence[float] = rows.column(name).to_pylist()
+    return numbers
 
 
 def _hits(collection: Collection, rows: Any, scores: Sequence[float]) -> list[Hit]:

@@ -97,9 +97,9 @@ class LanceDriver:
 
     @contextmanager
     def opened(self, name: str, use: Use) -> "Iterator[LanceCollection]":
-        found = self.newest(name, use)
+        collection = self.newest(name, use)
         with translating(name):
-            yield LanceCollection(self.place, found, use)
+            yield LanceCollection(self.place, collection, use)
 
     def dataset(self, name: str) -> Any:
         """The engine's own object for a collection, or what an alias stands for, at its newest
@@ -155,10 +155,10 @@ class LanceDriver:
     def newest(self, name: str, use: Use = Use.READ) -> Collection:
         dataset = self.open_dataset(name, session=self._caches() if use is Use.SEARCH else None)
         with translating(name):
-            found = None if dataset is None else opened(name, dataset)
-        if found is None:
+            collection = None if dataset is None else opened(name, dataset)
+        if collection is None:
             raise absent(name, self.names())
-        return found
+        return collection
 
     def open_dataset(self, name: str, *, session: Any = None) -> Any:
         """The dataset of a name; None where there is none."""
@@ -194,33 +194,33 @@ class LanceDriver:
 class LanceCollection:
     """A collection at the version that was newest when it was opened."""
 
-    def __init__(self, place: Place, found: Collection, use: Use) -> None:
+    def __init__(self, place: Place, collection: Collection, use: Use) -> None:
         self._place = place
-        self._found = found
+        self._collection = collection
         self._use = use
-        self.label = found.label
+        self.label = collection.label
         # what is searched has the metric of its index
-        self.contract = described(found) if use is Use.SEARCH else found.layout.spec
+        self.contract = described(collection) if use is Use.SEARCH else collection.layout.spec
 
     def described(self) -> CollectionSpec:
-        return described(self._found)
+        return described(self._collection)
 
     def status(self) -> CollectionStatus:
-        dataset = self._found.dataset
+        dataset = self._collection.dataset
         files = int(dataset.get_version()["metadata"].get("total_files_size", 0))
         indexes = sum(d.total_size_bytes or 0 for d in dataset.describe_indices())
         return CollectionStatus(
-            records=dataset.count_rows(), indexed=self._found.built, size_bytes=files + indexes
+            records=dataset.count_rows(), indexed=self._collection.built, size_bytes=files + indexes
         )
 
     def notes(self) -> Iterable[Note]:
-        return unkept(self._found.dataset)
+        return unkept(self._collection.dataset)
 
     def scan(
         self, columns: Sequence[str], *, documents: Sequence[str] | None, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         return ordered(
-            self._found,
+            self._collection,
             columns,
             documents=documents,
             batch_rows=batch_rows,
@@ -229,30 +229,30 @@ class LanceCollection:
 
     def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
         read = as_they_lie if self._use is Use.SCAN else unordered
-        return read(self._found, columns)
+        return read(self._collection, columns)
 
     def hits(self, request: Request) -> list[Hit] | None:
-        if request.exact or not answers_natively(self._found, request):
+        if request.exact or not answers_natively(self._collection, request):
             return None
-        return search_natively(self._found, request)
+        return search_natively(self._collection, request)
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         new = in_order_of_id(rows)
-        check_digests(self._found, new)
-        replace_records(self._found, new, replaces, self._place.options)
+        check_digests(self._collection, new)
+        replace_records(self._collection, new, replaces, self._place.options)
 
     def build(self, progress: Progress | None) -> None:
         """First makes a table of ours one of few fragments. Indexes that are there get the newest
         rows; in a table that users made nothing else is done."""
-        dataset = self._found.dataset
+        dataset = self._collection.dataset
         if self.label is not None and len(dataset.get_fragments()) > SMALL_FRAGMENTS:
             dataset.optimize.compact_files()
-        build_all(dataset, wanted_indexes(self._found), progress)
+        build_all(dataset, wanted_indexes(self._collection), progress)
 
     def relabel(self, label: Label) -> None:
-        self._found.dataset.update_schema_metadata({LABEL: encoded(label)})
+        self._collection.dataset.update_schema_metadata({LABEL: encoded(label)})
 
     def complete(self) -> None:
         if self.label is not None:
             with self._place.alone():
-                configured(self._found.dataset, self.label.spec)
+                configured(self._collection.dataset, self.label.spec)

@@ -11,13 +11,13 @@ def unkept(dataset: Any) -> tuple[Note, ...]:
     notes = []
     branches = sorted(dataset.branches.list())
     if branches:
-        said = f"{', '.join(map(repr, branches))}: the records of a branch are kept nowhere; "
-        said += "clone it into a table of its own (deep_clone) and back that up"
-        notes.append(Note(f"engine.{ENGINE}.branches", Outcome.LOST, said))
+        message = f"{', '.join(map(repr, branches))}: the records of a branch are kept nowhere; "
+        message += "clone it into a table of its own (deep_clone) and back that up"
+        notes.append(Note(f"engine.{ENGINE}.branches", Outcome.LOST, message))
     if dataset.mem_wal_index_details() is not None:
-        said = "rows that wait in the memory-WAL are no part of a version; flush it first"
-        notes.append(Note(f"engine.{ENGINE}.mem_wal", Outcome.LOST, said))
+        message = "rows that wait in the memory-WAL are no part of a version; flush it first"
+        notes.append(Note(f"engine.{ENGINE}.mem_wal", Outcome.LOST, message))
     if dataset.base_paths():
-        said = "a shallow clone comes back with rows of its own, and as files it is not kept"
-        notes.append(Note(f"engine.{ENGINE}.base_paths", Outcome.APPROXIMATED, said))
+        message = "a shallow clone comes back with rows of its own, and as files it is not kept"
+        notes.append(Note(f"engine.{ENGINE}.base_paths", Outcome.APPROXIMATED, message))
     return tuple(notes)

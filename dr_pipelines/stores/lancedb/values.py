@@ -172,39 +172,42 @@ def _plain_list(type: pa.DataType) -> pa.DataType:
 def _json(value: Any, type: pa.DataType) -> str | None:
     if value is None:
         return None
-    said = _said(value, type)
-    return json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    plain = _json_value(value, type)
+    return json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _said(value: Any, type: pa.DataType) -> Any:
+def _json_value(value: Any, type: pa.DataType) -> Any:
     """A value of a plain type as JSON has it: bytes in base64, numbers that are none as text."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, Decimal) or (isinstance(value, float) and not math.isfinite(value)):
         return str(value)
     if isinstance(value, dict):
-        return {field.name: _said(value[field.name], field.type) for field in type}
+        return {field.name: _json_value(value[field.name], field.type) for field in type}
     if isinstance(value, list) and pa.types.is_map(type):
-        return [[_said(key, type.key_type), _said(item, type.item_type)] for key, item in value]
+        return [
+            [_json_value(key, type.key_type), _json_value(item, type.item_type)]
+            for key, item in value
+        ]
     if isinstance(value, list):
-        return [_said(item, type.value_type) for item in value]
+        return [_json_value(item, type.value_type) for item in value]
     return value
 
 
-def _value(said: Any, type: pa.DataType) -> Any:
-    """The reverse of `_said`."""
-    if said is None:
+def _value(plain: Any, type: pa.DataType) -> Any:
+    """The reverse of `_json_value`."""
+    if plain is None:
         return None
     if pa.types.is_struct(type):
-        return {field.name: _value(said[field.name], field.type) for field in type}
+        return {field.name: _value(plain[field.name], field.type) for field in type}
     if pa.types.is_map(type):
-        return [(_value(key, type.key_type), _value(item, type.item_type)) for key, item in said]
-    if isinstance(said, list):
-        return [_value(item, type.value_type) for item in said]
+        return [(_value(key, type.key_type), _value(item, type.item_type)) for key, item in plain]
+    if isinstance(plain, list):
+        return [_value(item, type.value_type) for item in plain]
     if pa.types.is_floating(type):
-        return float(said)
+        return float(plain)
     if pa.types.is_decimal(type):
-        return Decimal(said)
-    if isinstance(said, str) and not _is_text(type):
-        return base64.b64decode(said)
-    return said
+        return Decimal(plain)
+    if isinstance(plain, str) and not _is_text(type):
+        return base64.b64decode(plain)
+    return plain

@@ -44,8 +44,8 @@ def component(type: pa.DataType) -> pa.DataType | None:
         return component(inner) if pa.types.is_fixed_size_list(inner) else None
     if not pa.types.is_fixed_size_list(type):
         return None
-    known = (*FLOATS, pa.int8(), pa.uint8())
-    return type.value_type if type.value_type in known else None
+    components = (*FLOATS, pa.int8(), pa.uint8())
+    return type.value_type if type.value_type in components else None
 
 
 def searched_natively(vector: Vector, type: pa.DataType) -> bool:
@@ -78,7 +78,7 @@ def from_stored(array: pa.Array, vector: Vector) -> pa.Array:
     return columns.of_rows(bits.astype(np.float32), present, target)
 
 
-def asked(vector: FloatArray, type: pa.DataType) -> npt.NDArray[np.generic]:
+def query_components(vector: FloatArray, type: pa.DataType) -> npt.NDArray[np.generic]:
     """A query vector in the components of a column."""
     if component(type) == pa.uint8():
         return np.packbits(vector != 0)

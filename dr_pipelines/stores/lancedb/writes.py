@@ -71,11 +71,11 @@ def _keep_last(collection: Collection, ids: Sequence[str]) -> None:
     is not marked may both have inserted it."""
     if not ids or not collection.dataset.count_rows():
         return
-    found = _rows_of(collection, ids).sort_by(ROW)
-    last = dict(zip(found.column(0).to_pylist(), found.column(ROW).to_pylist(), strict=True))
-    if len(last) == found.num_rows:
+    rows = _rows_of(collection, ids).sort_by(ROW)
+    last = dict(zip(rows.column(0).to_pylist(), rows.column(ROW).to_pylist(), strict=True))
+    if len(last) == rows.num_rows:
         return
-    extra = sorted(set(found.column(ROW).to_pylist()) - set(last.values()))
+    extra = sorted(set(rows.column(ROW).to_pylist()) - set(last.values()))
     delete_rows(collection.dataset, extra)
 
 
@@ -85,10 +85,10 @@ def _rows_of(collection: Collection, ids: Sequence[str]) -> pa.Table:
     if collection.built:
         where = _is_one(collection, ids)
         return dataset.to_table(columns=[key], filter=where, with_row_id=True)
-    wanted = pa.array(ids, pa.string())
+    selection = pa.array(ids, pa.string())
     batches = dataset.to_batches(columns=[key], with_row_id=True)
-    found = [b.filter(pc.is_in(b.column(key).cast(pa.string()), wanted)) for b in batches]
-    return pa.Table.from_batches(found)
+    rows = [b.filter(pc.is_in(b.column(key).cast(pa.string()), selection)) for b in batches]
+    return pa.Table.from_batches(rows)
 
 
 def _doomed(collection: Collection, ids: Sequence[str], replaces: Sequence[str]) -> list[str]:
@@ -97,8 +97,8 @@ def _doomed(collection: Collection, ids: Sequence[str], replaces: Sequence[str])
         return []
     read = _of_index if collection.built else _of_scan
     there = read(collection, list(replaces))
-    given = pa.array(ids, pa.string())
-    others: list[str] = there.filter(pc.invert(pc.is_in(there, value_set=given))).to_pylist()
+    written = pa.array(ids, pa.string())
+    others: list[str] = there.filter(pc.invert(pc.is_in(there, value_set=written))).to_pylist()
     return others
 
 
@@ -114,10 +114,10 @@ def _of_index(collection: Collection, documents: Sequence[str]) -> pa.Array:
 def _of_scan(collection: Collection, documents: Sequence[str]) -> pa.Array:
     """Ids of documents, of all: before indexes are built a third of the time that Lance takes to
     read and plan a condition of thousands of them."""
-    wanted, found = pa.array(documents, pa.string()), [pa.array([], pa.string())]
+    selection, pieces = pa.array(documents, pa.string()), [pa.array([], pa.string())]
     for rows in unordered(collection, ["id", "document_id"]):
-        found.append(rows.column("id").filter(pc.is_in(rows.column("document_id"), wanted)))
-    return pa.concat_arrays(found)
+        pieces.append(rows.column("id").filter(pc.is_in(rows.column("document_id"), selection)))
+    return pa.concat_arrays(pieces)
 
 
 def merge(collection: Collection, rows: pa.Table, doomed: Sequence[str]) -> None:
@@ -160,11 +160,11 @@ def _replace_by_digest(
     """In a table without a key an id is what the row holds: rows that are there stay, others come,
     and those that are to go go. Reads the whole table; in two versions where rows come and go, new
     ones first."""
-    given = set(batch.column("id").to_pylist())
+    written = set(batch.column("id").to_pylist())
     there, places = _digests(collection)
-    gone = set(replaces) - given
+    gone = set(replaces) - written
     doomed = [place for key, place in zip(there, places, strict=True) if key in gone]
-    missing = given - set(there)
+    missing = written - set(there)
     if missing:
         new = pc.is_in(batch.column("id"), value_set=pa.array(sorted(missing), pa.string()))
         _append(collection, rows.filter(new), options)
@@ -185,8 +185,8 @@ def check_digests(collection: Collection, batch: pa.Table) -> None:
     if collection.layout.key is not None or not batch.num_rows:
         return
     (rows,) = collection.layout.written(batch).combine_chunks().to_batches()
-    found = collection.layout.read(rows, ["id"]).column("id").to_pylist()
-    for key, digest in zip(batch.column("id").to_pylist(), found, strict=True):
+    ids = collection.layout.read(rows, ["id"]).column("id").to_pylist()
+    for key, digest in zip(batch.column("id").to_pylist(), ids, strict=True):
         if key.partition(".")[0] != digest:
             raise InvalidRequest(
                 f"record {key!r}: in a table without a key its id is the row's digest, {digest!r}"

@@ -33,22 +33,22 @@ def grants(connection: Connection, native: str) -> dict[str, Any] | None:
     and `privilege_groups` that are granted, with their privileges; empty where none has any."""
     try:
         request = milvus_pb2.SelectRoleRequest(include_user_info=True)
-        found = connection.call("SelectRole", request, repeat=True)
-        held = {
+        answer = connection.call("SelectRole", request, repeat=True)
+        privileges_of = {
             result.role.name: _privileges(connection, result.role.name, native)
-            for result in found.results
+            for result in answer.results
         }
-        groups = _groups(connection) if any(held.values()) else {}
+        groups = _groups(connection) if any(privileges_of.values()) else {}
     except (Unsupported, Refused):
         return None
-    users = {result.role.name: sorted(u.name for u in result.users) for result in found.results}
-    granted = {role: privileges for role, privileges in sorted(held.items()) if privileges}
+    users = {result.role.name: sorted(u.name for u in result.users) for result in answer.results}
+    granted = {role: privileges for role, privileges in sorted(privileges_of.items()) if privileges}
     if not granted:
         return {}
     named = {privilege for privileges in granted.values() for privilege in privileges}
     used = {name: groups[name] for name in sorted(named & groups.keys())}
-    said = {"roles": {role: users[role] for role in granted}, "grants": granted}
-    return said | ({"privilege_groups": used} if used else {})
+    section = {"roles": {role: users[role] for role in granted}, "grants": granted}
+    return section | ({"privilege_groups": used} if used else {})
 
 
 def make_groups(connection: Connection, groups: dict[str, list[str]]) -> None:
@@ -71,10 +71,10 @@ def make_groups(connection: Connection, groups: dict[str, list[str]]) -> None:
 
 def grant(connection: Connection, native: str, granted: dict[str, list[str]]) -> None:
     """Give roles privileges on a collection; roles that are missing are made, without users."""
-    found = connection.call("SelectRole", milvus_pb2.SelectRoleRequest(), repeat=True)
-    known = {result.role.name for result in found.results}
+    answer = connection.call("SelectRole", milvus_pb2.SelectRoleRequest(), repeat=True)
+    existing = {result.role.name for result in answer.results}
     for role, privileges in granted.items():
-        if role not in known:
+        if role not in existing:
             connection.call("CreateRole", milvus_pb2.CreateRoleRequest(entity={"name": role}))
         for privilege in privileges:
             request = milvus_pb2.OperatePrivilegeV2Request(
@@ -92,15 +92,15 @@ def _privileges(connection: Connection, role: str, native: str) -> list[str]:
     request = milvus_pb2.SelectGrantRequest(
         entity=entity | {"db_name": connection.address.database or "default"}
     )
-    found = connection.call("SelectGrant", request, repeat=True)
-    return sorted(entity.grantor.privilege.name for entity in found.entities)
+    answer = connection.call("SelectGrant", request, repeat=True)
+    return sorted(entity.grantor.privilege.name for entity in answer.entities)
 
 
 def _groups(connection: Connection) -> dict[str, list[str]]:
     """The server's groups of privileges; none where it is older than they are."""
     try:
         request = milvus_pb2.ListPrivilegeGroupsRequest()
-        found = connection.call("ListPrivilegeGroups", request, repeat=True).privilege_groups
+        groups = connection.call("ListPrivilegeGroups", request, repeat=True).privilege_groups
     except Unsupported:
         return {}
-    return {group.group_name: sorted(p.name for p in group.privileges) for group in found}
+    return {group.group_name: sorted(p.name for p in group.privileges) for group in groups}

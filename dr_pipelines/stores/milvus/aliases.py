@@ -7,7 +7,7 @@ from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.names import from_native, to_native
 
 
-def known(connection: Connection, *, of: str = "") -> list[str]:
+def names_of(connection: Connection, *, of: str = "") -> list[str]:
     """Native names of aliases, of one collection or of all."""
     request = milvus_pb2.ListAliasesRequest(collection_name=of)
     return sorted(connection.call("ListAliases", request, repeat=True).aliases)
@@ -15,7 +15,7 @@ def known(connection: Connection, *, of: str = "") -> list[str]:
 
 def target(connection: Connection, native: str) -> str | None:
     """The native name of the collection that an alias stands for, if it is one."""
-    return _meant(connection, native) if native in known(connection) else None
+    return _meant(connection, native) if native in names_of(connection) else None
 
 
 def _meant(connection: Connection, native: str) -> str | None:
@@ -28,8 +28,8 @@ def _meant(connection: Connection, native: str) -> str | None:
 
 def all_of(connection: Connection) -> dict[str, str]:
     """Alias → physical name, ascending."""
-    found = {native: _meant(connection, native) for native in known(connection)}
-    return {from_native(a): from_native(to) for a, to in sorted(found.items()) if to is not None}
+    targets = {native: _meant(connection, native) for native in names_of(connection)}
+    return {from_native(a): from_native(to) for a, to in sorted(targets.items()) if to is not None}
 
 
 class MilvusAliases:
@@ -43,22 +43,22 @@ class MilvusAliases:
 
     def target(self, alias: str) -> str | None:
         native = to_native(alias)
-        found = None if native is None else target(self._connection, native)
-        return None if found is None else from_native(found)
+        collection = None if native is None else target(self._connection, native)
+        return None if collection is None else from_native(collection)
 
 
 def point(connection: Connection, alias: str, native: str) -> None:
     """Make the alias stand for the collection; when the answer is lost, look whether it does."""
     made = target(connection, alias) is None
-    said = {"alias": alias, "collection_name": native}
+    names = {"alias": alias, "collection_name": native}
     try:
         if made:
-            connection.call("CreateAlias", milvus_pb2.CreateAliasRequest(**said))
+            connection.call("CreateAlias", milvus_pb2.CreateAliasRequest(**names))
         else:
-            connection.call("AlterAlias", milvus_pb2.AlterAliasRequest(**said))
+            connection.call("AlterAlias", milvus_pb2.AlterAliasRequest(**names))
     except Unavailable:
-        found = target(connection, alias)
-        if found is None or (found != native and not made):
+        current = target(connection, alias)
+        if current is None or (current != native and not made):
             raise
-        if found != native:  # somebody else made it first
-            connection.call("AlterAlias", milvus_pb2.AlterAliasRequest(**said))
+        if current != native:  # somebody else made it first
+            connection.call("AlterAlias", milvus_pb2.AlterAliasRequest(**names))

@@ -27,12 +27,12 @@ def build(connection: Connection, native: str, *, progress: Progress | None) -> 
     flush(connection, native)
     waiting, seen, since = threading.Event(), (-1, -1), time.monotonic()
     while True:
-        found = _described(connection, native)
-        total = sum(index.total_rows for index in found)
-        done = sum(index.indexed_rows for index in found)
+        indexes = _described(connection, native)
+        total = sum(index.total_rows for index in indexes)
+        done = sum(index.indexed_rows for index in indexes)
         if progress is not None:
             progress(done, total)
-        if all(_finished(index, native) for index in found):
+        if all(_finished(index, native) for index in indexes):
             break
         if (done, total) != seen:
             seen, since = (done, total), time.monotonic()
@@ -42,7 +42,7 @@ def build(connection: Connection, native: str, *, progress: Progress | None) -> 
                 "see what the server's index nodes do, and build again"
             )
         waiting.wait(POLL_SECONDS)
-    if found or connection.is_lite:
+    if indexes or connection.is_lite:
         loading.load(connection, native)
 
 

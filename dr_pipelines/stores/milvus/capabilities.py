@@ -51,30 +51,30 @@ def fitted(spec: CollectionSpec, *, is_lite: bool) -> CompatibilityReport:
         if not unknown:
             others = (n for n in fit_to(spec, native).notes if not n.part.startswith("vectors."))
             return CompatibilityReport(spec, (*others, *notes))
-        said = f"milvus-lite lacks the types of {', '.join(unknown)}: records keep their values"
-        notes.append(Note(f"engine.{ENGINE}.columns", Outcome.APPROXIMATED, said))
+        message = f"milvus-lite lacks the types of {', '.join(unknown)}: records keep their values"
+        notes.append(Note(f"engine.{ENGINE}.columns", Outcome.APPROXIMATED, message))
         sections = {name: value for name, value in spec.engine.items() if name != ENGINE}
         spec = spec.model_copy(update={"engine": sections})
-    found = fit_to(spec, native)
-    vectors = tuple(_of_its_kind(vector) for vector in found.spec.vectors)
+    report = fit_to(spec, native)
+    vectors = tuple(_of_its_kind(vector) for vector in report.spec.vectors)
     return CompatibilityReport(
-        found.spec.model_copy(update={"vectors": vectors}), (*found.notes, *notes)
+        report.spec.model_copy(update={"vectors": vectors}), (*report.notes, *notes)
     )
 
 
 def _lifetime(spec: CollectionSpec) -> Iterator[Note]:
     """Milvus counts a record's lifetime from when it was written there."""
     if LIFETIME in spec.engine.get(ENGINE, {}).get("properties", {}):
-        said = "the lifetime of records starts anew when they are written here"
-        yield Note(f"engine.{ENGINE}.properties.{LIFETIME}", Outcome.APPROXIMATED, said)
+        message = "the lifetime of records starts anew when they are written here"
+        yield Note(f"engine.{ENGINE}.properties.{LIFETIME}", Outcome.APPROXIMATED, message)
 
 
 def _notes(spec: CollectionSpec) -> Iterator[Note]:
     """Notes on the parts of a section that milvus-lite forgets."""
     for key in SERVER_ONLY:
         if spec.engine.get(ENGINE, {}).get(key):
-            outcome, said = FORGOTTEN[key]
-            yield Note(f"engine.{ENGINE}.{key}", outcome, said)
+            outcome, message = FORGOTTEN[key]
+            yield Note(f"engine.{ENGINE}.{key}", outcome, message)
 
 
 def _of_its_kind(vector: Vector) -> Vector:

@@ -70,39 +70,39 @@ class Column:
 
     def to_json(self) -> dict[str, Any]:
         """All but the comment, and nothing that has its usual value."""
-        said: dict[str, Any] = {"name": self.name, "type": T.Name(self.type)}
+        entry: dict[str, Any] = {"name": self.name, "type": T.Name(self.type)}
         if self.element:
-            said["element_type"] = T.Name(self.element)
+            entry["element_type"] = T.Name(self.element)
         if self.params:
-            said["params"] = dict(sorted(self.params.items()))
+            entry["params"] = dict(sorted(self.params.items()))
         if self.default is not None:
-            said["default"] = list(self.default)
-        return said | dict.fromkeys(sorted(self.flags), True)
+            entry["default"] = list(self.default)
+        return entry | dict.fromkeys(sorted(self.flags), True)
 
 
-def of_message(found: Any) -> Column:
+def of_message(message: Any) -> Column:
     """The column that Milvus describes.
 
     Raises:
         InvalidRequest: its type is none that can be carried.
     """
-    if found.data_type not in KNOWN:
+    if message.data_type not in KNOWN:
         raise InvalidRequest(
-            f"column {found.name!r} is {T.Name(found.data_type)}, which cannot be carried"
+            f"column {message.name!r} is {T.Name(message.data_type)}, which cannot be carried"
         )
-    kind = found.default_value.WhichOneof("data")
+    kind = message.default_value.WhichOneof("data")
     return Column(
-        name=found.name,
-        type=found.data_type,
-        element=found.element_type,
-        params={pair.key: pair.value for pair in found.type_params},
-        flags=frozenset(ours for ours, theirs in FLAGS.items() if getattr(found, theirs)),
-        default=kind and (kind, getattr(found.default_value, kind)),
-        comment=found.description,
+        name=message.name,
+        type=message.data_type,
+        element=message.element_type,
+        params={pair.key: pair.value for pair in message.type_params},
+        flags=frozenset(ours for ours, theirs in FLAGS.items() if getattr(message, theirs)),
+        default=kind and (kind, getattr(message.default_value, kind)),
+        comment=message.description,
     )
 
 
-def of_json(said: dict[str, Any], comment: str = "") -> Column:
+def of_json(entry: dict[str, Any], comment: str = "") -> Column:
     """The column of an engine's section.
 
     Raises:
@@ -110,12 +110,12 @@ def of_json(said: dict[str, Any], comment: str = "") -> Column:
     """
     try:
         return Column(
-            name=said["name"],
-            type=T.Value(said["type"]),
-            element=T.Value(said["element_type"]) if "element_type" in said else 0,
-            params={key: str(value) for key, value in said.get("params", {}).items()},
-            flags=frozenset(flag for flag in FLAGS if said.get(flag)),
-            default=tuple(said["default"]) if "default" in said else None,
+            name=entry["name"],
+            type=T.Value(entry["type"]),
+            element=T.Value(entry["element_type"]) if "element_type" in entry else 0,
+            params={key: str(value) for key, value in entry.get("params", {}).items()},
+            flags=frozenset(flag for flag in FLAGS if entry.get(flag)),
+            default=tuple(entry["default"]) if "default" in entry else None,
             comment=comment,
         )
     except (KeyError, ValueError, TypeError) as error:

@@ -95,13 +95,13 @@ class Connection:
 
     @cached_property
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        said = []
+        pairs = []
         if self.address.database:
-            said.append(("dbname", self.address.database))
+            pairs.append(("dbname", self.address.database))
         if self.address.token:
             encoded = base64.b64encode(self.address.token.encode()).decode()
-            said.append(("authorization", encoded))
-        return tuple(said)
+            pairs.append(("authorization", encoded))
+        return tuple(pairs)
 
 
 def _end(channel: Any, address: Address) -> None:

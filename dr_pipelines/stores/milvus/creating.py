@@ -94,7 +94,7 @@ def planned_columns(spec: CollectionSpec) -> list[Column]:
     if layout_of(section) is Layout.MANAGED:
         return list(managed.ManagedLayout(spec).columns)
     comments = section.get("comments", {}).get("columns", {})
-    columns = [of_json(said, comments.get(said.get("name"), "")) for said in section["columns"]]
+    columns = [of_json(entry, comments.get(entry.get("name"), "")) for entry in section["columns"]]
     if not any("primary" in column.flags for column in columns):
         raise InvalidRequest(f"{spec.name!r}: the milvus section has no primary column")
     return columns
@@ -131,12 +131,12 @@ def planned_indexes(spec: CollectionSpec, live: Live, *, is_lite: bool) -> Itera
 
 
 def _consistency(section: dict[str, Any]) -> int:
-    said = section.get("consistency", DEFAULT_CONSISTENCY)
+    level = section.get("consistency", DEFAULT_CONSISTENCY)
     try:
-        return int(common_pb2.ConsistencyLevel.Value(said))
+        return int(common_pb2.ConsistencyLevel.Value(level))
     except ValueError:
-        known = ", ".join(common_pb2.ConsistencyLevel.keys())
-        raise InvalidRequest(f"consistency {said!r}: expected one of {known}") from None
+        levels = ", ".join(common_pb2.ConsistencyLevel.keys())
+        raise InvalidRequest(f"consistency {level!r}: expected one of {levels}") from None
 
 
 def _loadable(live: Live, connection: Connection) -> bool:

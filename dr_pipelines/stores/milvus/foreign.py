@@ -77,19 +77,24 @@ class ForeignLayout:
         self.text_column: str | None = text.name if text else None
         self._partitioned = bool(live.partitions)
 
-    def needed(self, asked: Sequence[str]) -> list[Column]:
-        wanted = [self.key]
-        wanted += [self._mapped[name] for name in asked if name in self._mapped and name != "id"]
-        if "extra" in asked and self._dynamic:
-            wanted.append(META)
-        return [column for column in wanted if not column.generated]
+    def needed(self, selected: Sequence[str]) -> list[Column]:
+        needed = [self.key]
+        needed += [self._mapped[name] for name in selected if name in self._mapped and name != "id"]
+        if "extra" in selected and self._dynamic:
+            needed.append(META)
+        return [column for column in needed if not column.generated]
 
     def to_records(
-        self, found: Mapping[str, pa.Array], count: int, asked: Sequence[str], *, partition: str
+        self,
+        arrays: Mapping[str, pa.Array],
+        count: int,
+        selected: Sequence[str],
+        *,
+        partition: str,
     ) -> pa.RecordBatch:
         schema = store_schema(self.spec)
-        made = [self._record_column(name, found, count, partition) for name in asked]
-        return pa.record_batch(made, schema=pa.schema([schema.field(name) for name in asked]))
+        made = [self._record_column(name, arrays, count, partition) for name in selected]
+        return pa.record_batch(made, schema=pa.schema([schema.field(name) for name in selected]))
 
     def to_parts(self, rows: pa.Table) -> Parts:
         made = {}
@@ -117,29 +122,29 @@ class ForeignLayout:
         return None
 
     def _record_column(
-        self, name: str, found: Mapping[str, pa.Array], count: int, partition: str
+        self, name: str, arrays: Mapping[str, pa.Array], count: int, partition: str
     ) -> pa.Array:
         kind = store_schema(self.spec).field(name).type
         if name in ("id", "document_id"):
-            return found[self.key.name].cast(pa.string())
+            return arrays[self.key.name].cast(pa.string())
         if name == "chunk_index":
             return pa.array(np.zeros(count, np.int32))
         if name == PARTITION and self._partitioned:
             return pa.array([partition or None] * count, kind)
         if name == "extra" and self._dynamic:
-            values = found[META.name]
+            values = arrays[META.name]
             return pc.if_else(pc.equal(values, "{}"), pa.scalar(None, kind), values)
         column = self._mapped.get(name)
         if column is None or column.generated:
             return pa.nulls(count, kind)
-        values = found[column.name]
+        values = arrays[column.name]
         if column.type == T.Array and column.element != T.VarChar:
             return _as_json(values)
         return values if values.type == kind else values.cast(kind)
 
     def _engine_column(self, column: Column, name: str, rows: pa.Table) -> pa.Array:
         if name == "id":
-            keys = [key_of(self, found) for found in rows.column("id").to_pylist()]
+            keys = [key_of(self, key) for key in rows.column("id").to_pylist()]
             return pa.array(keys, arrow_type(column))
         values = whole(rows.column(name))
         self._check(column, values, rows)
@@ -156,12 +161,12 @@ class ForeignLayout:
             long = pc.fill_null(pc.greater(pc.utf8_length(values), limit), False)
             self._refuse(long, column, rows, f"more than {limit} characters")
 
-    def _refuse(self, wrong: pa.Array, column: Column, rows: pa.Table, said: str) -> None:
+    def _refuse(self, wrong: pa.Array, column: Column, rows: pa.Table, reason: str) -> None:
         place = pc.index(wrong, pa.scalar(True)).as_py()
         if place >= 0:
             raise InvalidRequest(
                 f"record {rows.column('id')[place].as_py()!r} of {self.spec.name!r}: column "
-                f"{column.name!r} would get {said}"
+                f"{column.name!r} would get {reason}"
             )
 
 
@@ -208,14 +213,16 @@ def _vector(name: str, column: Column, live: Live) -> Vector:
     index = live.index_of(column.name)
     kind = VectorKind.DENSE if column.type in DENSE else VectorKind.SPARSE
     dtype = DTYPES.get(column.type, VectorType.FLOAT32)
-    asked = live.label and next((v.index for v in live.label.spec.vectors if v.name == name), None)
+    declared = live.label and next(
+        (v.index for v in live.label.spec.vectors if v.name == name), None
+    )
     return Vector(
         name=name,
         dimension=column.dimension if kind is VectorKind.DENSE else UNBOUNDED,
         metric=indexes.metric_of(index, dtype, kind),
         dtype=dtype,
         kind=kind,
-        index=indexes.to_vector(index, asked or None),
+        index=indexes.to_vector(index, declared or None),
     )
 
 

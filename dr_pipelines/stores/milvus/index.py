@@ -51,22 +51,22 @@ SEARCHED_BY_LITE = {
 }
 
 
-def of_description(found: Any) -> dict[str, Any]:
+def of_description(description: Any) -> dict[str, Any]:
     """An index as Milvus describes it: `field`, `type`, `metric`, `params`, and `name` where it has
     one of its own. Servers say parameters one by one or as JSON, milvus-lite as JSON."""
-    said = {pair.key: pair.value for pair in found.params}
-    params = json.loads(said.pop("params", "") or "{}")
-    kind, metric = said.pop("index_type", ""), said.pop("metric_type", "")
+    words = {pair.key: pair.value for pair in description.params}
+    params = json.loads(words.pop("params", "") or "{}")
+    kind, metric = words.pop("index_type", ""), words.pop("metric_type", "")
     for key in ("dim", "search_params"):
-        said.pop(key, None)
-    params = {key: _value(value) for key, value in (said | params).items()}
-    index: dict[str, Any] = {"field": found.field_name, "type": kind}
+        words.pop(key, None)
+    params = {key: _value(value) for key, value in (words | params).items()}
+    index: dict[str, Any] = {"field": description.field_name, "type": kind}
     if metric not in ("", "NONE"):
         index["metric"] = metric
     if params:
         index["params"] = dict(sorted(params.items()))
-    if found.index_name not in ("", found.field_name):
-        index["name"] = found.index_name
+    if description.index_name not in ("", description.field_name):
+        index["name"] = description.index_name
     return index
 
 
@@ -74,17 +74,17 @@ def request(native: str, index: dict[str, Any]) -> Any:
     """The request that creates an index. Parameters are sent one by one and as JSON: servers
     read both, milvus-lite only the JSON, and forgets what it does not read."""
     params = index.get("params", {})
-    said = {key: _text(value) for key, value in params.items()}
-    said |= {"index_type": index["type"]}
+    words = {key: _text(value) for key, value in params.items()}
+    words |= {"index_type": index["type"]}
     if "metric" in index:
-        said["metric_type"] = index["metric"]
+        words["metric_type"] = index["metric"]
     if params:
-        said["params"] = json.dumps(params, sort_keys=True)
+        words["params"] = json.dumps(params, sort_keys=True)
     return milvus_pb2.CreateIndexRequest(
         collection_name=native,
         field_name=index["field"],
         index_name=index.get("name", ""),
-        extra_params=pairs(said.items()),
+        extra_params=pairs(words.items()),
     )
 
 
@@ -107,51 +107,55 @@ def of_vector(vector: Vector, column: str) -> dict[str, Any]:
     return _with(index, {"field": column, "type": index.kind.upper(), "metric": metric})
 
 
-def to_vector(index: dict[str, Any] | None, asked: VectorIndex | None) -> VectorIndex | None:
+def to_vector(index: dict[str, Any] | None, declared: VectorIndex | None) -> VectorIndex | None:
     """An engine's index as ours; parameters that the engine does not report are those of
-    `asked`."""
-    if index is None or (index["type"] == EXACT and asked is None):
+    `declared`."""
+    if index is None or (index["type"] == EXACT and declared is None):
         return None
     plain_sparse = index["type"] == SPARSE and not index.get("params")
-    if plain_sparse and asked is None:
+    if plain_sparse and declared is None:
         return None
     kind = index["type"].lower()
-    found = {_ours(key, kind): value for key, value in index.get("params", {}).items()}
-    kept = {k: v for k, v in (asked.parameters if asked else {}).items() if k in QUERY_WORDS}
-    usable = {key: value for key, value in found.items() if key.isidentifier() and key.islower()}
-    return VectorIndex(kind=kind, parameters=usable | kept)
+    parameters = {_ours(key, kind): value for key, value in index.get("params", {}).items()}
+    queried = {
+        k: v for k, v in (declared.parameters if declared else {}).items() if k in QUERY_WORDS
+    }
+    usable = {
+        key: value for key, value in parameters.items() if key.isidentifier() and key.islower()
+    }
+    return VectorIndex(kind=kind, parameters=usable | queried)
 
 
 def query_parameters(index: VectorIndex | None, *, limit: int) -> dict[str, Any]:
     """The parameters of a search that set how thorough it is."""
     parameters = index.parameters if index else {}
-    said = {QUERY_WORDS[key]: value for key, value in parameters.items() if key in QUERY_WORDS}
+    words = {QUERY_WORDS[key]: value for key, value in parameters.items() if key in QUERY_WORDS}
     for breadth in ("ef", "search_list"):  # Milvus refuses less than the number of hits
-        if breadth in said:
-            said[breadth] = max(int(said[breadth]), limit)
-    return said
+        if breadth in words:
+            words[breadth] = max(int(words[breadth]), limit)
+    return words
 
 
 def metric_of(index: dict[str, Any] | None, dtype: VectorType, kind: VectorKind) -> Metric:
     """The metric of a column, or what Milvus compares by where nothing is said."""
-    said = OURS.get((index or {}).get("metric", ""))
-    if said is not None:
-        return said
+    metric = OURS.get((index or {}).get("metric", ""))
+    if metric is not None:
+        return metric
     if kind is VectorKind.SPARSE:
         return Metric.DOT
     return Metric.HAMMING if dtype is VectorType.BIT else Metric.COSINE
 
 
-def _with(index: VectorIndex | None, said: dict[str, Any]) -> dict[str, Any]:
+def _with(index: VectorIndex | None, parameters: dict[str, Any]) -> dict[str, Any]:
     if index is None:
-        return said
-    kind = said["type"].lower()
+        return parameters
+    kind = parameters["type"].lower()
     params = {
         _theirs(key, kind): value
         for key, value in sorted(index.parameters.items())
         if key not in QUERY_WORDS
     }
-    return said | {"params": params} if params else said
+    return parameters | {"params": params} if params else parameters
 
 
 def _theirs(key: str, kind: str) -> str:

@@ -31,12 +31,17 @@ class RecordLayout(Protocol):
     document_column: str
     text_column: str | None
 
-    def needed(self, asked: Sequence[str]) -> list[Column]:
+    def needed(self, selected: Sequence[str]) -> list[Column]:
         """The engine's columns from which those of a record are made."""
         ...
 
     def to_records(
-        self, found: Mapping[str, pa.Array], count: int, asked: Sequence[str], *, partition: str
+        self,
+        arrays: Mapping[str, pa.Array],
+        count: int,
+        selected: Sequence[str],
+        *,
+        partition: str,
     ) -> pa.RecordBatch:
         """Records of an answer's columns, in the order and with the columns asked for."""
         ...

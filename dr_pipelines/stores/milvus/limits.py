@@ -12,8 +12,8 @@ from dr_pipelines.stores.shared.misfits import Batch, Problem, problem
 def foreign_problems(batch: Batch, spec: CollectionSpec) -> Iterator[Problem]:
     """Nulls and long texts, by the columns of the specification's section: what such a collection's
     own layout refuses at a write."""
-    for said in spec.engine.get("milvus", {}).get("columns", []):
-        ours, column = said.get("column"), of_json(said)
+    for entry in spec.engine.get("milvus", {}).get("columns", []):
+        ours, column = entry.get("column"), of_json(entry)
         if ours is None or ours not in batch.schema.names or column.generated:
             continue
         values = batch.column(ours)

@@ -66,15 +66,15 @@ def look(connection: Connection, native: str) -> Live:
         Damaged: its label is unreadable.
     """
     request = milvus_pb2.DescribeCollectionRequest(collection_name=native)
-    found = connection.call("DescribeCollection", request, repeat=True)
-    schema = found.schema
+    description = connection.call("DescribeCollection", request, repeat=True)
+    schema = description.schema
     if schema.struct_array_fields:
         name = schema.struct_array_fields[0].name
         raise InvalidRequest(f"{native!r}: column {name!r} is an array of structs: not carried")
     columns = tuple(of_message(field) for field in schema.fields if not field.is_dynamic)
     if schema.autoID:
         columns = tuple(_with_auto_id(column) for column in columns)
-    properties = {pair.key: pair.value for pair in found.properties}
+    properties = {pair.key: pair.value for pair in description.properties}
     label = properties.pop(LABEL, None)
     keyed = any("partition_key" in column.flags for column in columns)
     return Live(
@@ -83,57 +83,57 @@ def look(connection: Connection, native: str) -> Live:
         functions=tuple(_function(function) for function in schema.functions),
         dynamic=schema.enable_dynamic_field,
         comment=schema.description,
-        shards=found.shards_num,
+        shards=description.shards_num,
         properties=dict(sorted(properties.items())),
-        consistency=common_pb2.ConsistencyLevel.Name(found.consistency_level),
+        consistency=common_pb2.ConsistencyLevel.Name(description.consistency_level),
         partitions=() if keyed else _partitions(connection, native),
-        key_partitions=found.num_partitions if keyed else 0,
+        key_partitions=description.num_partitions if keyed else 0,
         indexes=_indexes(connection, native),
         label=None if label is None else label_of(label, native),
-        unkept=unkept(found),
+        unkept=unkept(description),
     )
 
 
-def function_message(said: dict[str, Any]) -> Any:
+def function_message(entry: dict[str, Any]) -> Any:
     """A function of an engine's section, as Milvus takes it."""
     return schema_pb2.FunctionSchema(
-        name=said["name"],
-        type=F.Value(said["type"]),
-        description=said.get("comment", ""),
-        input_field_names=said["inputs"],
-        output_field_names=said["outputs"],
-        params=indexes.pairs(said.get("params", {}).items()),
+        name=entry["name"],
+        type=F.Value(entry["type"]),
+        description=entry.get("comment", ""),
+        input_field_names=entry["inputs"],
+        output_field_names=entry["outputs"],
+        params=indexes.pairs(entry.get("params", {}).items()),
     )
 
 
-def _function(found: Any) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "name": found.name,
-        "type": F.Name(found.type),
-        "inputs": list(found.input_field_names),
-        "outputs": list(found.output_field_names),
+def _function(function: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": function.name,
+        "type": F.Name(function.type),
+        "inputs": list(function.input_field_names),
+        "outputs": list(function.output_field_names),
     }
-    if found.params:
-        said["params"] = {pair.key: pair.value for pair in found.params}
-    if found.description:
-        said["comment"] = found.description
-    return said
+    if function.params:
+        entry["params"] = {pair.key: pair.value for pair in function.params}
+    if function.description:
+        entry["comment"] = function.description
+    return entry
 
 
 def _partitions(connection: Connection, native: str) -> tuple[str, ...]:
     request = milvus_pb2.ShowPartitionsRequest(collection_name=native)
-    found = connection.call("ShowPartitions", request, repeat=True)
-    return tuple(sorted(name for name in found.partition_names if name != DEFAULT_PARTITION))
+    answer = connection.call("ShowPartitions", request, repeat=True)
+    return tuple(sorted(name for name in answer.partition_names if name != DEFAULT_PARTITION))
 
 
 def _indexes(connection: Connection, native: str) -> tuple[dict[str, Any], ...]:
     try:
         request = milvus_pb2.DescribeIndexRequest(collection_name=native)
-        found = connection.call("DescribeIndex", request, repeat=True)
+        answer = connection.call("DescribeIndex", request, repeat=True)
     except errors.NoIndex:
         return ()
-    said = (indexes.of_description(index) for index in found.index_descriptions)
-    return tuple(sorted(said, key=lambda index: (index["field"], index.get("name", ""))))
+    entries = (indexes.of_description(index) for index in answer.index_descriptions)
+    return tuple(sorted(entries, key=lambda index: (index["field"], index.get("name", ""))))
 
 
 def label_of(text: str, native: str) -> Label:

@@ -44,8 +44,8 @@ def load(
         ) from error
     waiting = threading.Event()
     for _ in range(LOAD_POLLS):
-        asked = milvus_pb2.GetLoadStateRequest(collection_name=native)
-        state = connection.call("GetLoadState", asked, repeat=True).state
+        state_request = milvus_pb2.GetLoadStateRequest(collection_name=native)
+        state = connection.call("GetLoadState", state_request, repeat=True).state
         if state == common_pb2.LoadState.LoadStateLoaded:
             return
         if state == common_pb2.LoadState.LoadStateNotExist:

@@ -60,7 +60,7 @@ def to_message(column: Column, values: pa.Array) -> Any:
     return made
 
 
-def from_message(column: Column, found: Any, count: int) -> pa.Array:
+def from_message(column: Column, data: Any, count: int) -> pa.Array:
     """A column of an answer that has `count` rows.
 
     Raises:
@@ -68,17 +68,17 @@ def from_message(column: Column, found: Any, count: int) -> pa.Array:
     """
     kind = arrow_type(column)
     if column.type in DENSE:
-        matrix = _vectors(column, found.vectors)
+        matrix = _vectors(column, data.vectors)
         values = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), column.dimension)
     elif column.type == T.SparseFloatVector:
-        contents = found.vectors.sparse_float_vector.contents
+        contents = data.vectors.sparse_float_vector.contents
         values = pa.array([_sparse(content) for content in contents], kind)
     elif column.type == T.Array:
-        rows = found.scalars.array_data.data
+        rows = data.scalars.array_data.data
         values = pa.array([_scalars(row, column.element) for row in rows], kind)
     else:
-        values = pa.array(_scalars(found.scalars, column.type), kind)
-    return _with_nulls(values, found, count)
+        values = pa.array(_scalars(data.scalars, column.type), kind)
+    return _with_nulls(values, data, count)
 
 
 def narrow_bytes(type: int, rows: Matrix) -> bytes:
@@ -87,17 +87,17 @@ def narrow_bytes(type: int, rows: Matrix) -> bytes:
     return encode(rows)
 
 
-def _with_nulls(values: pa.Array, found: Any, count: int) -> pa.Array:
+def _with_nulls(values: pa.Array, data: Any, count: int) -> pa.Array:
     """Nulls where the answer says so: servers send a value for every row or, of vectors, only those
     that are there; milvus-lite sends one for every row."""
-    valid = np.array(found.valid_data, dtype=bool)
+    valid = np.array(data.valid_data, dtype=bool)
     if len(valid) == count and not valid.all():
         place = np.where(valid, np.arange(count), 0)
         if len(values) < count:
             place = np.cumsum(valid) - 1
         return values.take(pa.array(place, mask=~valid))
     if len(values) != count:
-        raise Damaged(f"column {found.field_name!r} has {len(values)} values of {count} records")
+        raise Damaged(f"column {data.field_name!r} has {len(values)} values of {count} records")
     return values
 
 
@@ -133,22 +133,22 @@ def _put_scalars(into: Any, type: int, values: Any) -> None:
         into.string_data.data.extend(listed)
 
 
-def _scalars(found: Any, type: int) -> list[Any]:
+def _scalars(data: Any, type: int) -> list[Any]:
     if type == T.Bool:
-        return list(found.bool_data.data)
+        return list(data.bool_data.data)
     if type == T.Int64:
-        return list(found.long_data.data)
+        return list(data.long_data.data)
     if type in INTEGERS:
-        return list(found.int_data.data)
+        return list(data.int_data.data)
     if type in (T.Float, T.Double):
-        return list(found.float_data.data if type == T.Float else found.double_data.data)
+        return list(data.float_data.data if type == T.Float else data.double_data.data)
     if type == T.JSON:
-        return [_canonical(value) for value in found.json_data.data]
+        return [_canonical(value) for value in data.json_data.data]
     if type == T.Timestamptz:
-        return [_time(value) for value in found.string_data.data]
-    if type in TEXTS and found.WhichOneof("data") == "geometry_wkt_data":
-        return list(found.geometry_wkt_data.data)
-    return list(found.string_data.data)
+        return [_time(value) for value in data.string_data.data]
+    if type in TEXTS and data.WhichOneof("data") == "geometry_wkt_data":
+        return list(data.geometry_wkt_data.data)
+    return list(data.string_data.data)
 
 
 def _canonical(value: bytes) -> str:
@@ -175,15 +175,15 @@ def _put_vectors(into: Any, column: Column, values: pa.Array) -> None:
     setattr(into, _MEMBER[column.type], encode(flat.reshape(-1, column.dimension)))
 
 
-def _vectors(column: Column, found: Any) -> Matrix:
+def _vectors(column: Column, data: Any) -> Matrix:
     width = column.dimension
     if column.type == T.FloatVector:
-        message = found.float_vector
+        message = data.float_vector
         size = 4 * len(message.data)
         values = message.SerializeToString()
         return np.frombuffer(values, "<f4", offset=len(values) - size).reshape(-1, width)
     _, decode = _NARROW[column.type]
-    return decode(getattr(found, _MEMBER[column.type]), width)
+    return decode(getattr(data, _MEMBER[column.type]), width)
 
 
 def _packed(values: npt.NDArray[Any]) -> bytes:

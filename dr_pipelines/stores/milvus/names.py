@@ -18,7 +18,7 @@ _SIGNS = re.compile("[@.-]")
 
 def to_native(name: str) -> str | None:
     """The name in Milvus; None where there can be no collection or alias of that name."""
-    native = _SIGNS.sub(lambda found: ESCAPED[found[0]], name)
+    native = _SIGNS.sub(lambda match: ESCAPED[match[0]], name)
     if not NATIVE.fullmatch(native) or from_native(native) != name:
         return None
     return native
@@ -26,7 +26,7 @@ def to_native(name: str) -> str | None:
 
 def from_native(native: str) -> str:
     """The name here of a collection or alias in Milvus."""
-    return _CODES.sub(lambda found: _PLAIN[found[0]], native)
+    return _CODES.sub(lambda match: _PLAIN[match[0]], native)
 
 
 def possible(name: str) -> str:

@@ -25,8 +25,8 @@ def resource_groups(connection: Connection, native: str) -> Groups | None:
     does not say."""
     try:
         request = milvus_pb2.GetReplicasRequest(collection_name=native)
-        found = connection.call("GetReplicas", request, repeat=True).replicas
-        counts = Counter(replica.resource_group_name or DEFAULT_GROUP for replica in found)
+        replicas = connection.call("GetReplicas", request, repeat=True).replicas
+        counts = Counter(replica.resource_group_name or DEFAULT_GROUP for replica in replicas)
         if {*counts} <= {DEFAULT_GROUP}:
             return {}
         return {
@@ -39,7 +39,7 @@ def resource_groups(connection: Connection, native: str) -> Groups | None:
 
 def load(connection: Connection, native: str, *, replicas: int, groups: Groups) -> None:
     """Load a collection with its replicas in these groups, where that can be."""
-    names = [name for name, said in groups.items() for _ in range(said.get("replicas", 1))]
+    names = [name for name, group in groups.items() for _ in range(group.get("replicas", 1))]
     if not names or not _placed(connection, native, names, groups):
         loading.load(connection, native, replicas=replicas)
 
@@ -59,31 +59,31 @@ def _config(connection: Connection, name: str) -> dict[str, Any]:
     if name == DEFAULT_GROUP:
         return {}
     request = milvus_pb2.DescribeResourceGroupRequest(resource_group=name)
-    found = connection.call("DescribeResourceGroup", request, repeat=True).resource_group
-    return {"config": _said(found.config)}
+    group = connection.call("DescribeResourceGroup", request, repeat=True).resource_group
+    return {"config": _section_of(group.config)}
 
 
 def _make(connection: Connection, groups: Groups) -> None:
     """Those that are missing."""
     request = milvus_pb2.ListResourceGroupsRequest()
-    found = connection.call("ListResourceGroups", request, repeat=True).resource_groups
-    for name in sorted(groups.keys() - {DEFAULT_GROUP, *found}):
-        asked = milvus_pb2.CreateResourceGroupRequest(
+    existing = connection.call("ListResourceGroups", request, repeat=True).resource_groups
+    for name in sorted(groups.keys() - {DEFAULT_GROUP, *existing}):
+        creation = milvus_pb2.CreateResourceGroupRequest(
             resource_group=name, config=_message(name, groups[name].get("config", {}))
         )
-        connection.call("CreateResourceGroup", asked)
+        connection.call("CreateResourceGroup", creation)
 
 
-def _said(config: Any) -> dict[str, Any]:
+def _section_of(config: Any) -> dict[str, Any]:
     labels = [{"key": pair.key, "value": pair.value} for pair in config.node_filter.node_labels]
-    said = {
+    config_entry = {
         "requests": {"node_num": config.requests.node_num},
         "limits": {"node_num": config.limits.node_num},
         "transfer_from": [{"resource_group": t.resource_group} for t in config.transfer_from],
         "transfer_to": [{"resource_group": t.resource_group} for t in config.transfer_to],
         "node_filter": {"node_labels": labels} if labels else {},
     }
-    return {key: value for key, value in said.items() if value}
+    return {key: value for key, value in config_entry.items() if value}
 
 
 def _message(name: str, config: dict[str, Any]) -> rg_pb2.ResourceGroupConfig:

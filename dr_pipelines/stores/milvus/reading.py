@@ -58,26 +58,26 @@ def records(
     partitions: Sequence[str],
 ) -> Iterator[pa.RecordBatch]:
     """Records in order of id; `partitions` are those to read one by one (none: all at once)."""
-    asked = list(columns)
+    selected = list(columns)
     conditions = _conditions(layout, documents)
     if layout.ordered and not partitions and len(conditions) == 1:
-        for batch in _batches(connection, native, layout, asked, conditions[0], ""):
+        for batch in _batches(connection, native, layout, selected, conditions[0], ""):
             for at in range(0, batch.num_rows, batch_rows):
                 yield batch.slice(at, batch_rows)
         return
-    with_id = asked if "id" in asked else ["id", *asked]
-    found = (
+    with_id = selected if "id" in selected else ["id", *selected]
+    batches = (
         batch
         for partition in partitions or ("",)
         for condition in conditions
         for batch in _batches(connection, native, layout, with_id, condition, partition)
     )
     schema = store_schema(layout.spec)
-    wanted = pa.schema([schema.field(name) for name in with_id])
+    full = pa.schema([schema.field(name) for name in with_id])
     last = None
-    for batch in sorting.ascending(found, schema=wanted, batch_rows=batch_rows):
+    for batch in sorting.ascending(batches, schema=full, batch_rows=batch_rows):
         last = _checked_order(batch.column("id"), last, native)
-        yield batch.select(asked)
+        yield batch.select(selected)
 
 
 def unordered(
@@ -118,15 +118,15 @@ def count(
         consistency_level=STRONG,
         guarantee_timestamp=moment,
     )
-    found = read(connection, "Query", request)
-    return int(found.fields_data[0].scalars.long_data.data[0])
+    answer = read(connection, "Query", request)
+    return int(answer.fields_data[0].scalars.long_data.data[0])
 
 
 def of_documents(layout: RecordLayout, documents: Sequence[str]) -> Iterator[str]:
     """Conditions that together mean the records of some documents."""
     column = next(c for c in layout.columns if c.name == layout.document_column)
-    known = [_known(column, document) for document in dict.fromkeys(documents)]
-    listed = [value for value in known if value is not None]
+    keys = [_key_condition(column, document) for document in dict.fromkeys(documents)]
+    listed = [value for value in keys if value is not None]
     for at in range(0, len(listed), LISTED_AT_ONCE):
         yield among(column, listed[at : at + LISTED_AT_ONCE])
 
@@ -135,7 +135,7 @@ def _conditions(layout: RecordLayout, documents: Sequence[str] | None) -> list[f
     return [True] if documents is None else list(of_documents(layout, documents))
 
 
-def _known(column: Column, document: str) -> str | None:
+def _key_condition(column: Column, document: str) -> str | None:
     """The document's id; None where the column can hold none such."""
     if column.type not in INTEGERS:
         return document
@@ -147,20 +147,20 @@ def _batches(
     connection: Connection,
     native: str,
     layout: RecordLayout,
-    asked: list[str],
+    selected: list[str],
     condition: filters.Expression,
     partition: str,
 ) -> Iterator[pa.RecordBatch]:
-    wanted = layout.needed(asked)
-    for page in _pages(connection, native, layout, wanted, condition, partition):
-        yield layout.to_records(page.values, page.count, asked, partition=partition)
+    needed = layout.needed(selected)
+    for page in _pages(connection, native, layout, needed, condition, partition):
+        yield layout.to_records(page.values, page.count, selected, partition=partition)
 
 
 def _pages(
     connection: Connection,
     native: str,
     layout: RecordLayout,
-    wanted: Sequence[Column],
+    needed: Sequence[Column],
     condition: filters.Expression,
     partition: str,
 ) -> Iterator[Page]:
@@ -168,7 +168,7 @@ def _pages(
     if condition is False:
         return
     moment, total = _moment(connection, native, layout), 0
-    for page in _pages_at(connection, native, layout, wanted, condition, partition, moment):
+    for page in _pages_at(connection, native, layout, needed, condition, partition, moment):
         total += page.count
         yield page
     if moment:
@@ -200,18 +200,18 @@ def _check_complete(
     """
 
     def counted(which: filters.Expression = True) -> int:
-        said = filters.both(which, condition)
-        return count(connection, native, condition=said, partition=partition, moment=moment)
+        conditions = filters.both(which, condition)
+        return count(connection, native, condition=conditions, partition=partition, moment=moment)
 
     if total >= counted():
         return
-    known, key = 0, layout.key
+    by_key, key = 0, layout.key
     for page in _pages_at(connection, native, layout, [key], condition, partition, moment):
         keys = page.values[key.name].to_pylist()
         for at in range(0, len(keys), LISTED_AT_ONCE):
-            known += counted(among(key, keys[at : at + LISTED_AT_ONCE]))
+            by_key += counted(among(key, keys[at : at + LISTED_AT_ONCE]))
     there = counted()
-    if known < there:
+    if by_key < there:
         raise Damaged(
             f"{native!r}: Milvus counts {there} records and returned {total}; try again, and if "
             "that stays so, load the collection anew"
@@ -222,7 +222,7 @@ def _pages_at(
     connection: Connection,
     native: str,
     layout: RecordLayout,
-    wanted: Sequence[Column],
+    needed: Sequence[Column],
     condition: filters.Expression,
     partition: str,
     moment: int,
@@ -230,7 +230,7 @@ def _pages_at(
     rows, last = FIRST_ROWS, None
     while True:
         after = True if last is None else above(layout.key, last)
-        request = _query(native, wanted, filters.both(after, condition), rows, partition, moment)
+        request = _query(native, needed, filters.both(after, condition), rows, partition, moment)
         try:
             answer = read(connection, "Query", request)
         except errors.TooLarge:
@@ -238,7 +238,7 @@ def _pages_at(
                 raise
             rows = max(1, rows // 4)
             continue
-        page = _page(answer, layout, wanted)
+        page = _page(answer, layout, needed)
         if not page.count:
             return
         _checked_order(page.values[layout.key.name], last, native)
@@ -249,7 +249,7 @@ def _pages_at(
 
 def _query(
     native: str,
-    wanted: Sequence[Column],
+    needed: Sequence[Column],
     condition: filters.Expression,
     rows: int,
     partition: str,
@@ -257,27 +257,27 @@ def _query(
 ) -> Any:
     """The request that the client's iterator sends: `iterator` orders by key and pins the
     moment."""
-    said = {"limit": str(rows), "iterator": "True", "reduce_stop_for_best": "True"}
+    options = {"limit": str(rows), "iterator": "True", "reduce_stop_for_best": "True"}
     return milvus_pb2.QueryRequest(
         collection_name=native,
         expr="" if condition is True else str(condition),
-        output_fields=[column.name for column in wanted],
+        output_fields=[column.name for column in needed],
         partition_names=[partition] if partition else [],
-        query_params=pairs(said.items()),
+        query_params=pairs(options.items()),
         consistency_level=STRONG,
         guarantee_timestamp=moment,
     )
 
 
-def _page(answer: Any, layout: RecordLayout, wanted: Sequence[Column]) -> Page:
-    found = {field.field_name: field for field in answer.fields_data}
-    if not found:  # so a server may say that nothing is left
+def _page(answer: Any, layout: RecordLayout, needed: Sequence[Column]) -> Page:
+    fields = {field.field_name: field for field in answer.fields_data}
+    if not fields:  # so a server may say that nothing is left
         return Page({}, 0, None, 0)
-    key = found[layout.key.name].scalars
+    key = fields[layout.key.name].scalars
     listed = key.string_data.data or key.long_data.data
     total = len(listed)
-    values = {c.name: from_message(c, found[c.name], total) for c in wanted if c.name in found}
-    missing = [column.name for column in wanted if column.name not in found]
+    values = {c.name: from_message(c, fields[c.name], total) for c in needed if c.name in fields}
+    missing = [column.name for column in needed if column.name not in fields]
     if missing and total:
         raise Damaged(f"{layout.spec.name!r}: Milvus returned no columns {missing}")
     return Page(values, total, listed[-1] if total else None, answer.ByteSize())

@@ -22,7 +22,7 @@ from dr_pipelines.model.collection import (
     VectorKind,
 )
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.stores.milvus import kept
+from dr_pipelines.stores.milvus import beside
 from dr_pipelines.stores.milvus.column import Column, T
 from dr_pipelines.stores.milvus.layout import Parts
 from dr_pipelines.stores.shared.columns import all_rows, of_rows, whole
@@ -37,7 +37,7 @@ RESERVED = frozenset(
 )
 """Words of expressions, and names that Milvus keeps for itself, lower-cased."""
 LIST_ITEMS = 4_096
-TEXT = {"max_length": str(kept.TEXT_BYTES)}
+TEXT = {"max_length": str(beside.TEXT_BYTES)}
 TYPES: dict[FieldType, Column] = {
     FieldType.STRING: Column("", T.VarChar, params=TEXT),
     FieldType.INTEGER: Column("", T.Int64),
@@ -66,27 +66,27 @@ class ManagedLayout:
         self.text_column: str | None = "text"
         self._written = [c for c in self.columns if not c.generated]
 
-    def needed(self, asked: Sequence[str]) -> list[Column]:
-        wanted = {"id"}
-        for name in asked:
+    def needed(self, selected: Sequence[str]) -> list[Column]:
+        needed = {"id"}
+        for name in selected:
             vector = next((v for v in self.spec.vectors if v.name == name), None)
             if vector is not None:
-                wanted |= {self.column_of(name), _flag(vector)}
+                needed |= {self.column_of(name), _flag(vector)}
             else:
-                wanted.add(self.column_of(name))
+                needed.add(self.column_of(name))
             if vector is None or vector.kind is not VectorKind.DENSE:
-                wanted |= {kept.NAME} - ({kept.NAME} if name in WHOLE else set())
-        return [column for column in self.columns if column.name in wanted]
+                needed |= {beside.NAME} - ({beside.NAME} if name in WHOLE else set())
+        return [column for column in self.columns if column.name in needed]
 
     def to_records(
-        self, found: Mapping[str, pa.Array], count: int, asked: Sequence[str], *, partition: str
+        self, arrays: Mapping[str, pa.Array], count: int, selected: Sequence[str], *, partition: str
     ) -> pa.RecordBatch:
         del partition  # there is one
         schema = store_schema(self.spec)
-        columns = {name: self._record_column(name, found, count) for name in asked}
-        if kept.NAME in found:
-            columns = kept.restored(columns, found[kept.NAME])
-        return pa.record_batch(columns, schema=pa.schema([schema.field(name) for name in asked]))
+        columns = {name: self._record_column(name, arrays, count) for name in selected}
+        if beside.NAME in arrays:
+            columns = beside.restored(columns, arrays[beside.NAME])
+        return pa.record_batch(columns, schema=pa.schema([schema.field(name) for name in selected]))
 
     def to_parts(self, rows: pa.Table) -> Parts:
         self._check(rows)
@@ -99,14 +99,14 @@ class ManagedLayout:
     def present(self, vector: Vector) -> str | None:
         return f"{_flag(vector)} == true"
 
-    def _record_column(self, name: str, found: Mapping[str, pa.Array], count: int) -> pa.Array:
+    def _record_column(self, name: str, arrays: Mapping[str, pa.Array], count: int) -> pa.Array:
         kind = store_schema(self.spec).field(name).type
-        values = found.get(self.column_of(name))
+        values = arrays.get(self.column_of(name))
         vector = next((v for v in self.spec.vectors if v.name == name), None)
         if values is None:  # only kept beside
             return pa.nulls(count, kind)
         if vector is not None:
-            has = found[_flag(vector)].to_numpy(zero_copy_only=False)
+            has = arrays[_flag(vector)].to_numpy(zero_copy_only=False)
             if vector.kind is VectorKind.SPARSE:
                 return values.take(pa.array(np.arange(count), mask=~has))
             return pa.FixedSizeListArray.from_arrays(
@@ -116,8 +116,8 @@ class ManagedLayout:
 
     def _engine_column(self, column: Column, rows: pa.Table) -> pa.Array:
         name = column.name
-        if name == kept.NAME:
-            return kept.kept(rows, self.spec)
+        if name == beside.NAME:
+            return beside.encoded(rows, self.spec)
         if name == POINT:
             zeros = pa.array(np.zeros(2 * len(rows), np.float32))
             return pa.FixedSizeListArray.from_arrays(zeros, 2)
@@ -146,7 +146,7 @@ class ManagedLayout:
                 self._refuse(rows, pc.greater(lengths, LIST_ITEMS), field.name, "4,096 items")
 
     def _check_length(self, rows: pa.Table, name: str, texts: pa.Array, parents: Any) -> None:
-        long = pc.greater(pc.fill_null(pc.binary_length(texts), 0), kept.TEXT_BYTES)
+        long = pc.greater(pc.fill_null(pc.binary_length(texts), 0), beside.TEXT_BYTES)
         place = pc.index(long, pa.scalar(True)).as_py()
         if place >= 0:
             row = place if parents is None else parents[place].as_py()
@@ -195,8 +195,8 @@ def _columns(spec: CollectionSpec) -> list[Column]:
         name = _column_name(field.name)
         made.append(Column(name, like.type, like.element, like.params, NULLABLE))
     made.append(Column("extra", T.VarChar, params=TEXT, flags=NULLABLE))
-    pieces = TEXT | {"max_capacity": str(kept.PIECES)}
-    made.append(Column(kept.NAME, T.Array, T.VarChar, params=pieces))
+    pieces = TEXT | {"max_capacity": str(beside.PIECES)}
+    made.append(Column(beside.NAME, T.Array, T.VarChar, params=pieces))
     for vector in spec.vectors:
         made += _vector_columns(vector)
     if spec.keyword_index:
@@ -228,7 +228,7 @@ def _flag(vector: Vector) -> str:
 
 def _without_gaps(values: pa.Array, vector: Vector) -> pa.Array:
     if vector.kind is VectorKind.SPARSE:
-        return kept.positive(values)
+        return beside.positive(values)
     if not values.null_count:
         return values
     rows, _ = all_rows(values)
@@ -237,11 +237,11 @@ def _without_gaps(values: pa.Array, vector: Vector) -> pa.Array:
 
 def _scalars(values: pa.Array, column: Column) -> pa.Array:
     if column.type == T.Double:
-        return kept.finite(values)
+        return beside.finite(values)
     if column.type == T.Array:
-        return kept.without_nulls(values)
+        return beside.without_nulls(values)
     if column.type == T.VarChar:
-        texts = kept.cut(values)
+        texts = beside.cut(values)
         return texts if column.nullable else pc.fill_null(texts, "")
     if column.type in (T.Int64, T.Int32):
         return values.cast(pa.int64())

@@ -62,14 +62,14 @@ def described(
         raise InvalidRequest(
             f"collection {live.native!r}: its name is none that can be kept; rename it"
         )
-    asked = label.engine.get(ENGINE, {}) if label else {}
-    is_managed = label is not None and layout_of(asked) is Layout.MANAGED
+    labelled = label.engine.get(ENGINE, {}) if label else {}
+    is_managed = label is not None and layout_of(labelled) is Layout.MANAGED
     section = _section(live, is_managed=is_managed) | (access or {})
     section |= {"resource_groups": groups} if groups else {}
     if is_lite:  # it answers with a default, whatever was asked for
         section = {key: value for key, value in section.items() if key not in SERVER_ONLY}
-    silent = _silent(asked, is_lite=is_lite, access=access, groups=groups)
-    section |= {key: asked[key] for key in silent}
+    silent = _silent(labelled, is_lite=is_lite, access=access, groups=groups)
+    section |= {key: labelled[key] for key in silent}
     unreported = [f"engine.{ENGINE}.{key}" for key in silent]
     if replicas is None and label and label.replicas is not None:
         replicas = label.replicas
@@ -78,8 +78,8 @@ def described(
         vectors, fields, keywords = _live_vectors(live, label), label.fields, label.keyword_index
         unreported += _unreported_of(label)
     else:
-        found = mapped(live)
-        vectors, fields, keywords = found.vectors, found.fields, searches_text(live)
+        mapping = mapped(live)
+        vectors, fields, keywords = mapping.vectors, mapping.fields, searches_text(live)
         unreported += _unreported_parameters(vectors)
     if unreported:
         section[UNREPORTED] = sorted(unreported)
@@ -100,7 +100,7 @@ def _section(live: Live, *, is_managed: bool) -> dict[str, Any]:
     vectors = {column.name for column in live.columns if "dim" in column.params}
     vectors |= {column.name for column in live.columns if column.type == T.SparseFloatVector}
     properties = {k: v for k, v in live.properties.items() if k != INSERT_IDS}
-    said: dict[str, Any] = {
+    section: dict[str, Any] = {
         **_layout(live, is_managed=is_managed),
         "indexes": [i for i in live.indexes if not is_managed or i["field"] not in vectors],
         "properties": properties,
@@ -108,14 +108,14 @@ def _section(live: Live, *, is_managed: bool) -> dict[str, Any]:
     }
     if not is_managed:
         ours = {column.name: name for name, column in mapped(live).columns.items()}
-        said["columns"] = [
+        section["columns"] = [
             column.to_json() | {"column": ours.get(column.name)} for column in live.columns
         ]
-        said["dynamic"] = live.dynamic
-        said["functions"] = list(live.functions)
-        said["partitions"] = _partitions(live)
-        said["comments"] = _comments(live)
-    return {key: value for key, value in said.items() if value or key == "indexes"}
+        section["dynamic"] = live.dynamic
+        section["functions"] = list(live.functions)
+        section["partitions"] = _partitions(live)
+        section["comments"] = _comments(live)
+    return {key: value for key, value in section.items() if value or key == "indexes"}
 
 
 def _layout(live: Live, *, is_managed: bool) -> dict[str, Any]:
@@ -135,12 +135,12 @@ def _partitions(live: Live) -> dict[str, Any]:
 
 def _comments(live: Live) -> dict[str, Any]:
     columns = {column.name: column.comment for column in live.columns if column.comment}
-    said = {"collection": live.comment, "columns": columns}
-    return {key: value for key, value in said.items() if value}
+    comments = {"collection": live.comment, "columns": columns}
+    return {key: value for key, value in comments.items() if value}
 
 
 def _silent(
-    asked: Mapping[str, Any],
+    section: Mapping[str, Any],
     *,
     is_lite: bool,
     access: dict[str, Any] | None,
@@ -152,7 +152,7 @@ def _silent(
         silent = [*OF_ACCESS]
     if not is_lite and groups is None:
         silent.append("resource_groups")
-    return [key for key in silent if asked.get(key)]
+    return [key for key in silent if section.get(key)]
 
 
 def _live_vectors(live: Live, label: CollectionSpec) -> tuple[Vector, ...]:
@@ -163,10 +163,10 @@ def _live_vectors(live: Live, label: CollectionSpec) -> tuple[Vector, ...]:
 def _live_vector(live: Live, vector: Vector, label: CollectionSpec) -> Vector:
     if vector.kind is VectorKind.MULTI:
         return vector.model_copy(update={"index": None})
-    found = live.index_of(ManagedLayout(label).column_of(vector.name))
-    changes: dict[str, Any] = {"index": indexes.to_vector(found, vector.index)}
+    index = live.index_of(ManagedLayout(label).column_of(vector.name))
+    changes: dict[str, Any] = {"index": indexes.to_vector(index, vector.index)}
     if managed.searched(vector):
-        changes["metric"] = indexes.metric_of(found, vector.dtype, vector.kind)
+        changes["metric"] = indexes.metric_of(index, vector.dtype, vector.kind)
     else:
         changes["index"] = None
     return vector.model_copy(update=changes)

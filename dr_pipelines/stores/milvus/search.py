@@ -50,8 +50,8 @@ def search(
     Raises:
         Inexpressible: the filter has a value that expressions do not have.
     """
-    kept, depth = filters.expression(request.filter, layout), request.depth
-    reader = _Searcher(connection, live.native, layout, kept, depth)
+    condition, depth = filters.expression(request.filter, layout), request.depth
+    reader = _Searcher(connection, live.native, layout, condition, depth)
     rankings = []
     if request.nearest is not None:
         rankings.append(reader.nearest(request.nearest))
@@ -74,7 +74,7 @@ class _Searcher:
     connection: Connection
     native: str
     layout: RecordLayout
-    kept: filters.Expression
+    condition: filters.Expression
     limit: int
 
     def nearest(self, request: VectorRequest) -> list[Hit]:
@@ -85,7 +85,7 @@ class _Searcher:
             {"anns_field": column.name, "metric_type": indexes.METRICS[vector.metric]},
             place=_place(column),
             content=_query_bytes(column, request.vector),
-            condition=filters.both(self.layout.present(vector) or True, self.kept),
+            condition=filters.both(self.layout.present(vector) or True, self.condition),
             parameters=indexes.query_parameters(vector.index, limit=self.limit),
         )
         return [_scored(hit, vector.metric) for hit in hits]
@@ -96,7 +96,7 @@ class _Searcher:
             {"anns_field": column, "metric_type": "BM25"},
             place=PLACES.VarChar,
             content=text.encode(),
-            condition=self.kept,
+            condition=self.condition,
             parameters={},
         )
 
@@ -113,33 +113,33 @@ class _Searcher:
             return []
         query = common_pb2.PlaceholderValue(tag="$0", type=place, values=[content])
         group = common_pb2.PlaceholderGroup(placeholders=[query])
-        wanted = self.layout.needed(SHOWN)
+        needed = self.layout.needed(SHOWN)
         flat = {key: str(value) for key, value in parameters.items()}
-        said = options | flat | {"topk": str(self.limit), "params": json.dumps(parameters)}
+        words = options | flat | {"topk": str(self.limit), "params": json.dumps(parameters)}
         request = milvus_pb2.SearchRequest(
             collection_name=self.native,
             dsl="" if condition is True else str(condition),
             dsl_type=common_pb2.DslType.BoolExprV1,
             placeholder_group=group.SerializeToString(),
-            output_fields=[column.name for column in wanted],
-            search_params=indexes.pairs((said | {"round_decimal": "-1"}).items()),
+            output_fields=[column.name for column in needed],
+            search_params=indexes.pairs((words | {"round_decimal": "-1"}).items()),
             nq=1,
             consistency_level=loading.STRONG,
         )
         answer = loading.read(self.connection, "Search", request)
-        return _of_answer(answer.results, self.layout, wanted)
+        return _of_answer(answer.results, self.layout, needed)
 
 
-def _of_answer(found: Any, layout: RecordLayout, wanted: Sequence[Column]) -> list[Hit]:
-    count = len(found.scores)
+def _of_answer(answer: Any, layout: RecordLayout, needed: Sequence[Column]) -> list[Hit]:
+    count = len(answer.scores)
     if not count:
         return []
-    columns = {field.field_name: field for field in found.fields_data}
-    values = {c.name: from_message(c, columns[c.name], count) for c in wanted if c.name in columns}
+    columns = {field.field_name: field for field in answer.fields_data}
+    values = {c.name: from_message(c, columns[c.name], count) for c in needed if c.name in columns}
     records = layout.to_records(values, count, SHOWN, partition="").to_pylist()
     return [
         Hit(row["id"], row["document_id"], float(score), row["text"])
-        for row, score in zip(records, found.scores, strict=True)
+        for row, score in zip(records, answer.scores, strict=True)
     ]
 
 

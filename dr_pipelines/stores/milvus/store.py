@@ -96,8 +96,8 @@ class MilvusDriver:
         return fitted(spec, is_lite=self._connection.is_lite)
 
     def check(self, batch: Batch, spec: CollectionSpec) -> Iterable[Problem]:
-        known = value_problems(batch, spec)
-        return chain(known, foreign_problems(batch, spec)) if _is_foreign(spec) else known
+        problems = value_problems(batch, spec)
+        return chain(problems, foreign_problems(batch, spec)) if _is_foreign(spec) else problems
 
     def refuse(self, rows: pa.Table, spec: CollectionSpec) -> None:
         if not _is_foreign(spec):
@@ -152,7 +152,7 @@ class MilvusCollection:
 
     def described(self) -> CollectionSpec:
         connection, native = self._connection, self._live.native
-        is_lite, served = connection.is_lite, aliases.known(connection, of=native)
+        is_lite, served = connection.is_lite, aliases.names_of(connection, of=native)
         return described(
             self._live,
             aliases=tuple(sorted(names.from_native(alias) for alias in served)),

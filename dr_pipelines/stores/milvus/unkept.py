@@ -84,17 +84,17 @@ FUNCTION = frozenset(
 )
 
 
-def unkept(found: Any) -> tuple[str, ...]:
+def unkept(description: Any) -> tuple[str, ...]:
     """Paths of what is set in a description and not carried, ascending."""
-    schema = found.schema
-    said = set(_beyond(found, COLLECTION | OF_SERVER, ""))
-    said |= set(_beyond(schema, SCHEMA, "schema."))
+    schema = description.schema
+    paths = set(_beyond(description, COLLECTION | OF_SERVER, ""))
+    paths |= set(_beyond(schema, SCHEMA, "schema."))
     for field in schema.fields:
-        said |= set(_beyond(field, FIELD, f"columns.{field.name}."))
+        paths |= set(_beyond(field, FIELD, f"columns.{field.name}."))
     for function in schema.functions:
-        said |= set(_beyond(function, FUNCTION, f"functions.{function.name}."))
-    return tuple(sorted(said))
+        paths |= set(_beyond(function, FUNCTION, f"functions.{function.name}."))
+    return tuple(sorted(paths))
 
 
-def _beyond(message: Any, known: frozenset[str], prefix: str) -> Iterator[str]:
-    return (f"{prefix}{f.name}" for f, _ in message.ListFields() if f.name not in known)
+def _beyond(message: Any, carried: frozenset[str], prefix: str) -> Iterator[str]:
+    return (f"{prefix}{f.name}" for f, _ in message.ListFields() if f.name not in carried)

@@ -81,7 +81,7 @@ def _remove(connection: Connection, native: str, layout: RecordLayout, keys: Seq
 
 
 def _keys(layout: RecordLayout, rows: pa.Table) -> list[Any]:
-    return [key_of(layout, found) for found in rows.column("id").to_pylist()]
+    return [key_of(layout, key) for key in rows.column("id").to_pylist()]
 
 
 def _delete(connection: Connection, native: str, layout: RecordLayout, keys: Sequence[Any]) -> None:

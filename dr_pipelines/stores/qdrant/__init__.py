@@ -19,8 +19,8 @@ def _values_here(spec: "CollectionSpec") -> "Iterable[Note]":
     from dr_pipelines.stores.shared.layout import Layout, layout_of
 
     if layout_of(spec.engine.get("qdrant", {})) is not Layout.FOREIGN:
-        said = "each point's id is a UUID made of the record's id, which is in the payload"
-        yield Note("ids", Outcome.APPROXIMATED, said)
+        message = "each point's id is a UUID made of the record's id, which is in the payload"
+        yield Note("ids", Outcome.APPROXIMATED, message)
 
 
 def _read_alias(url: str, alias: str, base: Path) -> Served | None:

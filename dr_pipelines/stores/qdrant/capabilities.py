@@ -37,16 +37,16 @@ def _without_index(vector: Vector) -> Vector:
 def _sparse_notes(spec: CollectionSpec) -> Iterator[Note]:
     for vector in spec.vectors:
         if vector.kind is VectorKind.SPARSE and vector.index is not None:
-            said = "sparse vectors have Qdrant's own inverted index, which misses nothing"
-            yield Note(f"vectors.{vector.name}.index", Outcome.APPROXIMATED, said)
+            message = "sparse vectors have Qdrant's own inverted index, which misses nothing"
+            yield Note(f"vectors.{vector.name}.index", Outcome.APPROXIMATED, message)
 
 
 def _lacking(spec: CollectionSpec, variant: Variant) -> Iterator[Note]:
     """Parts of another Qdrant that this one keeps and does not apply."""
     section = schema.section_of(spec)
-    asked = sections.unpacked(section)
+    config = sections.unpacked(section)
     paths = [
-        path for path in variant.silent if sections.value_at(asked, path) not in (None, {}, [])
+        path for path in variant.silent if sections.value_at(config, path) not in (None, {}, [])
     ]
     for part in sorted({sections.part_of(path) for path in paths}):
         outcome = Outcome.LOST if part.rpartition(".")[2] in RULES else Outcome.APPROXIMATED
@@ -59,7 +59,7 @@ def rounding(spec: CollectionSpec) -> tuple[Note, ...]:
     """A note for each vector that the engine keeps in a form that it rounds to whenever it is
     written: what is read is not what was given, and what is given is not what will be read."""
     vectors = spec.engine.get("qdrant", {}).get("storage", {}).get("vectors", {})
-    kept = {name: str(said.get("datatype", "")) for name, said in vectors.items()}
+    datatypes = {name: str(entry.get("datatype", "")) for name, entry in vectors.items()}
     return tuple(
         Note(
             f"vectors.{name}",
@@ -67,6 +67,6 @@ def rounding(spec: CollectionSpec) -> tuple[Note, ...]:
             f"kept as {datatype}, which Qdrant rounds to at every write: a restore into Qdrant is "
             "not proven equal. Restore into another engine, or keep them as float32",
         )
-        for name, datatype in sorted(kept.items())
+        for name, datatype in sorted(datatypes.items())
         if datatype.startswith("turbo")
     )

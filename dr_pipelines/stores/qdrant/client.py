@@ -87,8 +87,8 @@ class ClientCollection:
             config["shard_keys"] = [key.key for key in keys or []]
         self._limits = in_force(config)
         label = config.get("metadata", {}).pop(LABEL, None)
-        kept = {k: v for k, v in config.items() if v != {} and k not in self._made_up}
-        return State(config=kept, label=label)
+        real = {k: v for k, v in config.items() if v != {} and k not in self._made_up}
+        return State(config=real, label=label)
 
     def relabel(self, label: str, *, limits: Json | None = None) -> None:
         changed: dict[str, Any] = {"metadata": {LABEL: label}}
@@ -190,10 +190,10 @@ class ClientCollection:
         for key, structs in of_shards.items():
             most = self._most("upsert_max_batchsize", len(structs))
             for start in range(0, len(structs), most):
-                given = structs[start : start + most]
+                chunk = structs[start : start + most]
                 self._call(
                     partial(
-                        self._client.upsert, self._name, given, wait=True, shard_key_selector=key
+                        self._client.upsert, self._name, chunk, wait=True, shard_key_selector=key
                     )
                 )
 
@@ -297,8 +297,8 @@ def create(client: QdrantClient, name: str, config: Json, label: str, *, where: 
         arguments["sparse_vectors_config"] = sparse or None
         arguments["metadata"] = config.get("metadata", {}) | {LABEL: label}
     tried(lambda: client.create_collection(name, **arguments), where=where, once=True)
-    kept = tried(lambda: client.get_collection(name), where=where).config.metadata or {}
-    if kept.get(LABEL) != label:
+    metadata = tried(lambda: client.get_collection(name), where=where).config.metadata or {}
+    if metadata.get(LABEL) != label:
         with suppress(NotFound, Unavailable):
             tried(lambda: client.delete_collection(name), where=where)
         raise InvalidRequest(
@@ -308,9 +308,9 @@ def create(client: QdrantClient, name: str, config: Json, label: str, *, where: 
 
 def point(client: QdrantClient, alias: str, name: str, *, where: str) -> None:
     """Delete and create in one request, which the server applies as one."""
-    known = {a.alias_name for a in tried(client.get_aliases, where=where).aliases}
+    existing = {a.alias_name for a in tried(client.get_aliases, where=where).aliases}
     changes: list[Any] = []
-    if alias in known:
+    if alias in existing:
         gone = models.DeleteAlias(alias_name=alias)
         changes.append(models.DeleteAliasOperation(delete_alias=gone))
     made = models.CreateAlias(collection_name=name, alias_name=alias)
@@ -323,8 +323,8 @@ def names(client: QdrantClient, *, where: str) -> list[str]:
 
 
 def aliases(client: QdrantClient, *, where: str) -> dict[str, str]:
-    found = tried(client.get_aliases, where=where).aliases
-    return {a.alias_name: a.collection_name for a in found}
+    entries = tried(client.get_aliases, where=where).aliases
+    return {a.alias_name: a.collection_name for a in entries}
 
 
 def drop(client: QdrantClient, name: str, *, where: str) -> None:
@@ -360,8 +360,8 @@ def reported(info: Any) -> Json:
         | (index.params.model_dump(mode="json", exclude_none=True) if index.params else {})
         for key, index in info.payload_schema.items()
     }
-    found: Json = config | params
-    return found | {
+    whole: Json = config | params
+    return whole | {
         "vectors": vectors,
         "optimizers_config": optimizers,
         "payload_schema": schema,
@@ -385,10 +385,10 @@ def _selected(vectors: Sequence[str]) -> bool | list[str]:
 
 def _vectors(vectors: Json) -> Any:
     """As the client's models want them."""
-    given = {
+    named_vectors = {
         name: models.SparseVector(indices=v[0].tolist(), values=v[1].tolist())
         if isinstance(v, tuple)
         else v.tolist()
         for name, v in vectors.items()
     }
-    return given[""] if list(given) == [""] else given
+    return named_vectors[""] if list(named_vectors) == [""] else named_vectors

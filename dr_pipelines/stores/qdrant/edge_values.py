@@ -65,9 +65,9 @@ def edge_config(config: Json) -> Any:
         arguments["hnsw_config"] = _hnsw(config["hnsw_config"], {})
     if "quantization_config" in config:
         arguments["quantization_config"] = _quantization(config["quantization_config"])
-    known = {k: v for k, v in config.get("optimizers_config", {}).items() if k in OPTIMIZERS}
-    if known:
-        arguments["optimizers"] = edge.EdgeOptimizersConfig(**known)
+    optimizers = {k: v for k, v in config.get("optimizers_config", {}).items() if k in OPTIMIZERS}
+    if optimizers:
+        arguments["optimizers"] = edge.EdgeOptimizersConfig(**optimizers)
     shared = config.get("hnsw_config", {})
     return edge.EdgeConfig(
         vectors={key: _dense(value, shared) for key, value in config["vectors"].items()} or None,
@@ -78,18 +78,18 @@ def edge_config(config: Json) -> Any:
 
 def reported(config: Json) -> Json:
     """The configuration that the engine keeps in a file, as a server would report it."""
-    found = {key: value for key, value in config.items() if value is not None}
-    optimizers = found.pop("optimizers", {})
+    values = {key: value for key, value in config.items() if value is not None}
+    optimizers = values.pop("optimizers", {})
     for key, target in (("payload_memory", "payload"), ("id_tracker_memory", "id_tracker")):
-        if key in found:
-            found[target] = {"memory": found.pop(key)}
+        if key in values:
+            values[target] = {"memory": values.pop(key)}
     sparse = {}
-    for name, flat in (found.pop("sparse_vectors", None) or {}).items():
+    for name, flat in (values.pop("sparse_vectors", None) or {}).items():
         index = {key: value for key, value in flat.items() if key != "modifier"}
         modifier = {"modifier": flat["modifier"]} if "modifier" in flat else {}
         sparse[name] = ({"index": index} if index else {}) | modifier
-    return found | {
-        "vectors": found.get("vectors") or {},
+    return values | {
+        "vectors": values.get("vectors") or {},
         "sparse_vectors": sparse,
         "optimizers_config": optimizers,
     }
@@ -113,9 +113,9 @@ def index_reported(info: Any) -> Json:
     if info.params is None:
         return {"type": kind}
     names = [name for name in dir(info.params) if not name.startswith("_")]
-    found = {name: getattr(info.params, name) for name in names}
-    given = {name: _plain(name, value) for name, value in found.items() if value is not None}
-    return {"type": kind} | given
+    params = {name: getattr(info.params, name) for name in names}
+    plain = {name: _plain(name, value) for name, value in params.items() if value is not None}
+    return {"type": kind} | plain
 
 
 def edge_filter(filter: Json) -> Any:
@@ -126,10 +126,10 @@ def edge_filter(filter: Json) -> Any:
 
 def member(kind: Any, name: str) -> Any:
     """The value of one of the engine's enumerations that REST calls `name`."""
-    wanted = str(name).replace("_", "").lower()
-    for found in dir(kind):
-        if not found.startswith("_") and found.replace("_", "").lower() == wanted:
-            return getattr(kind, found)
+    plain = str(name).replace("_", "").lower()
+    for attribute in dir(kind):
+        if not attribute.startswith("_") and attribute.replace("_", "").lower() == plain:
+            return getattr(kind, attribute)
     raise InvalidRequest(f"{name!r} is no {kind.__name__} of Qdrant Edge")
 
 
@@ -181,18 +181,18 @@ def _sparse(params: Json) -> Any:
 
 
 def _hnsw(diff: Json, shared: Json) -> Any:
-    known = {key: shared.get(key, value) for key, value in HNSW_DEFAULTS.items()}
-    return edge.HnswIndexConfig(**known | {k: _enumerated(k, v) for k, v in diff.items()})
+    parameters = {key: shared.get(key, value) for key, value in HNSW_DEFAULTS.items()}
+    return edge.HnswIndexConfig(**parameters | {k: _enumerated(k, v) for k, v in diff.items()})
 
 
 def _quantization(config: Json) -> Any:
     ((kind, params),) = config.items()
     if kind not in QUANTIZATIONS:
         raise InvalidRequest(f"quantization {kind!r}: expected {', '.join(QUANTIZATIONS)}")
-    known = {key: _enumerated(key, value) for key, value in params.items()}
+    parameters = {key: _enumerated(key, value) for key, value in params.items()}
     if kind == "scalar":
-        known["type"] = member(edge.ScalarType, params["type"])
-    return QUANTIZATIONS[kind](**known)
+        parameters["type"] = member(edge.ScalarType, params["type"])
+    return QUANTIZATIONS[kind](**parameters)
 
 
 def _enumerated(key: str, value: Any) -> Any:
@@ -227,7 +227,7 @@ def _plain(key: str, value: Any) -> Any:
                 "languages": sorted(text(language) for language in value.languages or ()),
                 "custom": sorted(value.custom or ()),
             }
-            return {name: given for name, given in words.items() if given}
+            return {name: plain for name, plain in words.items() if plain}
         case "stemmer":
             if isinstance(value, edge.DisabledStemmer):
                 return {"type": "none"}

@@ -53,8 +53,8 @@ def translation(error: Exception, where: str) -> DrError:
     did."""
     if isinstance(error, UnexpectedResponse):
         kind = STATUS.get(error.status_code or 0, Unavailable)
-        said = f"{error.status_code} {_reason(error)}{_hint(error.status_code)}"
-        return kind(f"{where}: {said}")
+        message = f"{error.status_code} {_reason(error)}{_hint(error.status_code)}"
+        return kind(f"{where}: {message}")
     if isinstance(error, grpc.RpcError):
         code = error.code().name if hasattr(error, "code") else "UNKNOWN"
         details = error.details() if hasattr(error, "details") else ""
@@ -62,24 +62,24 @@ def translation(error: Exception, where: str) -> DrError:
         return kind(f"{where}: {code} {detail(str(details))}{_hint(code)}")
     if isinstance(error, ApiException | QdrantException):
         cause = getattr(error, "source", error)
-        said = detail(f"{type(cause).__name__}: {cause}")
-        return Unavailable(f"{where} cannot be reached ({said}); is the server running?")
+        message = detail(f"{type(cause).__name__}: {cause}")
+        return Unavailable(f"{where} cannot be reached ({message}); is the server running?")
     return _local(error, where)
 
 
 def _local(error: Exception, where: str) -> DrError:
-    said = detail(str(error))
+    message = detail(str(error))
     if isinstance(error, sqlite3.OperationalError):
-        return Unavailable(f"{where}: {said}; try again")
+        return Unavailable(f"{where}: {message}; try again")
     if isinstance(error, sqlite3.Error | json.JSONDecodeError):
-        return Damaged(f"{where}: {said}; restore the collection from a recovery point")
+        return Damaged(f"{where}: {message}; restore the collection from a recovery point")
     if isinstance(error, RuntimeError):
-        return Unavailable(f"{where}: {said}")
-    if "not found" in said:
-        return NotFound(f"{where}: {said}")
-    if "already exists" in said:
-        return AlreadyExists(f"{where}: {said}")
-    return InvalidRequest(f"{where}: {said}")
+        return Unavailable(f"{where}: {message}")
+    if "not found" in message:
+        return NotFound(f"{where}: {message}")
+    if "already exists" in message:
+        return AlreadyExists(f"{where}: {message}")
+    return InvalidRequest(f"{where}: {message}")
 
 
 def _reason(error: UnexpectedResponse) -> str:

@@ -89,8 +89,8 @@ def _text_key(schema: Json, sample: Callable[[str], Any]) -> str | None:
     full_text = [k for k, i in schema.items() if i["type"] == "text" and SIMPLE_KEY.fullmatch(k)]
     if len(full_text) == 1:
         return full_text[0]
-    known: Iterator[str] = (key for key in TEXT_KEYS if isinstance(sample(key), str))
-    return next(known, None)
+    candidates: Iterator[str] = (key for key in TEXT_KEYS if isinstance(sample(key), str))
+    return next(candidates, None)
 
 
 def _field_type(index: str, key: str, sample: Callable[[str], Any]) -> FieldType | None:

@@ -64,8 +64,8 @@ class ForeignRecords:
         """All that `batch` needs for these columns; None: everything, for `extra` is the rest."""
         if "extra" in columns:
             return None
-        known = {column: key for column, (key, _) in self._keys.items()} | self._texts
-        return [known[column] for column in columns if column in known]
+        keys = {column: key for column, (key, _) in self._keys.items()} | self._texts
+        return [keys[column] for column in columns if column in keys]
 
     def check(self, batch: pa.Table) -> None:
         """Refuse what such a collection cannot hold."""
@@ -107,17 +107,17 @@ class ForeignRecords:
         arrays = [self._column(column, page, schema.field(column).type) for column in columns]
         return pa.record_batch(arrays, schema=pa.schema([schema.field(c) for c in columns]))
 
-    def hit(self, found: Scored, score: float) -> Hit:
-        text = found.payload.get(self._texts.get("text", ""))
-        return Hit(str(found.id), str(found.id), score, text if isinstance(text, str) else None)
+    def hit(self, point: Scored, score: float) -> Hit:
+        text = point.payload.get(self._texts.get("text", ""))
+        return Hit(str(point.id), str(point.id), score, text if isinstance(text, str) else None)
 
     def of_documents(self, documents: Sequence[str]) -> Json:
         """The filter that finds the records of these documents."""
         return {"must": [{"has_id": [i for i in map(native_id, documents) if i is not None]}]}
 
     def superseded(self, batch: pa.Table, documents: Sequence[str]) -> Iterator[Json]:
-        kept = set(batch.column("id").to_pylist())
-        gone = [document for document in documents if document not in kept]
+        written = set(batch.column("id").to_pylist())
+        gone = [document for document in documents if document not in written]
         if gone:
             yield self.of_documents(gone)
 
@@ -134,9 +134,9 @@ class ForeignRecords:
             for record, extra in zip(ids, extras, strict=True)
         ]
         for column, (key, kind) in self._keys.items():
-            found = batch.column(column).combine_chunks()
+            array = batch.column(column).combine_chunks()
             times = kind is FieldType.TIMESTAMP
-            _fill(payloads, key, values.times_written(found) if times else found.to_pylist())
+            _fill(payloads, key, values.times_written(array) if times else array.to_pylist())
             if kind is FieldType.NUMBER:
                 self._check_finite(payloads, key, ids)
         for column, key in self._texts.items():
@@ -165,8 +165,8 @@ class ForeignRecords:
     def _column(self, name: str, page: Page, type: pa.DataType) -> pa.Array:
         if name in self._vectors:
             native = native_name(self._spec, name)
-            found = [vectors.get(native) for vectors in page.vectors]
-            return found_vectors(found, [None] * len(found), self._vectors[name])
+            rows = [vectors.get(native) for vectors in page.vectors]
+            return found_vectors(rows, [None] * len(rows), self._vectors[name])
         if name in ("id", "document_id"):
             return pa.array([str(point) for point in page.ids], type)
         if name == "chunk_index":
@@ -187,12 +187,12 @@ class ForeignRecords:
 
     def _extra(self, payload: Json, shard: ShardKey | None) -> str | None:
         """The part of a payload that no column holds."""
-        said = dict.fromkeys(self._texts.values(), FieldType.STRING)
-        said |= dict(self._keys.values())
+        declared = dict.fromkeys(self._texts.values(), FieldType.STRING)
+        declared |= dict(self._keys.values())
         rest = {
             key: value
             for key, value in payload.items()
-            if key not in said or not _is_said(value, said[key])
+            if key not in declared or not _is_said(value, declared[key])
         }
         if shard is not None:
             rest[SHARD] = shard
@@ -222,8 +222,8 @@ def _fill(payloads: Sequence[Json], key: str, column: Sequence[Any]) -> None:
 
 def _is_said(value: Any, type: FieldType) -> bool:
     """True if a column of this type gives the value back as it was."""
-    found = values.typed(value, type)
-    if found is None:
+    parsed = values.typed(value, type)
+    if parsed is None:
         return False
-    written = values.time_written(found) if type is FieldType.TIMESTAMP else found
+    written = values.time_written(parsed) if type is FieldType.TIMESTAMP else parsed
     return values.same_json(written, value)

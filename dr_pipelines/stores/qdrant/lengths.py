@@ -41,39 +41,39 @@ def sent(matrix: FloatArray, vector: Vector) -> tuple[FloatArray, Mask]:
             return matrix, np.zeros(len(matrix), bool)
 
 
-def _before_rounding(held: FloatArray) -> tuple[FloatArray, Mask]:
-    squares = _squares(held)
-    found = held.copy()
+def _before_rounding(rounded: FloatArray) -> tuple[FloatArray, Mask]:
+    squares = _squares(rounded)
+    exact = rounded.copy()
     other = np.flatnonzero((np.abs(squares - 1) > UNIT) & (squares != 0))
     if not len(other):
-        return found, np.zeros(len(held), bool)
+        return exact, np.zeros(len(rounded), bool)
     short = squares[other] < (1 + SHORT) / 2
     target = np.where(short, np.minimum(squares[other], SHORT * (1 - 1e-5)), 1.0)
-    found[other] = _of_square(held[other], target)
-    now = _squares(found[other])
-    kept = np.where(short, now < SHORT, np.abs(now - 1) <= UNIT)
-    wrong = np.zeros(len(held), bool)
-    wrong[other] = ~kept
-    return found, wrong
+    exact[other] = _of_square(rounded[other], target)
+    now = _squares(exact[other])
+    stable = np.where(short, now < SHORT, np.abs(now - 1) <= UNIT)
+    wrong = np.zeros(len(rounded), bool)
+    wrong[other] = ~stable
+    return exact, wrong
 
 
-def _of_square(held: FloatArray, target: Doubles) -> FloatArray:
+def _of_square(rounded: FloatArray, target: Doubles) -> FloatArray:
     """Vectors that round to those in float16, of a length whose square is as near to the target as
     can be: each is drawn out or in, and no component leaves what rounds to its own."""
-    half = held.astype(np.float16)
-    wide = held.astype(np.float64)
+    half = rounded.astype(np.float16)
+    wide = rounded.astype(np.float64)
     with np.errstate(over="ignore"):
         above = np.nextafter(half, np.float16(np.inf)).astype(np.float64)
         below = np.nextafter(half, np.float16(-np.inf)).astype(np.float64)
     least, most = wide + (below - wide) * 0.499, wide + (above - wide) * 0.499
-    low, high = np.full(len(held), 0.5), np.full(len(held), 2.0)
+    low, high = np.full(len(rounded), 0.5), np.full(len(rounded), 2.0)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         drawn = np.clip(wide * middle[:, None], least, most)
         longer = np.einsum("ij,ij->i", drawn, drawn) > target
         low, high = np.where(longer, low, middle), np.where(longer, middle, high)
-    found: FloatArray = np.clip(wide * low[:, None], least, most).astype(np.float32)
-    return found
+    scaled: FloatArray = np.clip(wide * low[:, None], least, most).astype(np.float32)
+    return scaled
 
 
 def _squares(matrix: FloatArray) -> Doubles:

@@ -47,8 +47,8 @@ class NamedVariant:
         native = self._alias(alias)
         if self._alias_of(native) != alias:  # a name that stands for something else here
             return None
-        found = self._variant.target(native)
-        return None if found is None else self._name(found)
+        target = self._variant.target(native)
+        return None if target is None else self._name(target)
 
     def point(self, alias: str, name: str) -> None:
         self._variant.point(self._alias(alias), self._native(name))

@@ -36,10 +36,10 @@ def is_steady(value: Any) -> bool:
 def _sent(value: Any, parses: int) -> Any:
     match value:
         case float():
-            found = sendable(value, parses=parses)
-            if found is None:
+            number = sendable(value, parses=parses)
+            if number is None:
                 raise Unsendable(repr(value))
-            return found
+            return number
         case dict():
             return {key: _sent(item, parses) for key, item in value.items()}
         case list():

@@ -101,7 +101,7 @@ class ManagedRecords:
         ]
         try:
             arrays = [
-                self._found(self._vectors[column], page, payloads)
+                self._vector_column(self._vectors[column], page, payloads)
                 if column in self._vectors
                 else self._column(column, payloads, schema.field(column).type)
                 for column in columns
@@ -113,9 +113,9 @@ class ManagedRecords:
             ) from error
         return pa.record_batch(arrays, schema=pa.schema([schema.field(c) for c in columns]))
 
-    def hit(self, found: Scored, score: float) -> Hit:
-        payload = found.payload
-        key = str(payload.get("id", found.id))
+    def hit(self, point: Scored, score: float) -> Hit:
+        payload = point.payload
+        key = str(payload.get("id", point.id))
         return Hit(key, str(payload.get("document_id", key)), score, payload.get("text"))
 
     def of_documents(self, documents: Sequence[str]) -> Json:
@@ -131,11 +131,11 @@ class ManagedRecords:
         strays = _natives(ids)
         if not strays and not documents:
             return
-        kept = {"must_not": [{"has_id": [point_id(record) for record in ids]}]} if ids else {}
+        condition = {"must_not": [{"has_id": [point_id(record) for record in ids]}]} if ids else {}
         if strays:
-            yield {"must": [{"has_id": strays}]} | kept
+            yield {"must": [{"has_id": strays}]} | condition
         if documents:
-            yield {"must": [self.of_documents(documents)]} | kept
+            yield {"must": [self.of_documents(documents)]} | condition
 
     def _payloads(self, batch: pa.Table) -> list[Json]:
         names = [name for name in batch.column_names if name not in self._vectors]
@@ -155,19 +155,19 @@ class ManagedRecords:
                     _set_beside(payload, name)
         return payloads
 
-    def _found(self, vector: Vector, page: Page, payloads: Sequence[Json]) -> pa.Array:
+    def _vector_column(self, vector: Vector, page: Page, payloads: Sequence[Json]) -> pa.Array:
         beside = [payload.get(BESIDE_VECTORS, {}).get(vector.name) for payload in payloads]
         return found_vectors([v.get(vector.name) for v in page.vectors], beside, vector)
 
     def _column(self, name: str, payloads: Sequence[Json], type: pa.DataType) -> pa.Array:
-        found: list[Any] = [payload.get(name) for payload in payloads]
+        items: list[Any] = [payload.get(name) for payload in payloads]
         if name in self._times:
-            return values.times_read(found)
+            return values.times_read(items)
         if name in self._numbers:
             for place, payload in enumerate(payloads):
-                said = payload.get(BESIDE_NUMBERS, {}).get(name)
-                found[place] = found[place] if said is None else float.fromhex(said)
-        return pa.array(found, type)
+                bits = payload.get(BESIDE_NUMBERS, {}).get(name)
+                items[place] = items[place] if bits is None else float.fromhex(bits)
+        return pa.array(items, type)
 
 
 def point_id(record: str) -> str:
@@ -182,14 +182,14 @@ def _natives(records: Sequence[str]) -> list[PointId]:
 
 def _set_beside(payload: Json, name: str) -> None:
     number = payload[name]
-    kept = settled(max(-LARGEST, min(LARGEST, number)))
-    if kept == number:
+    near = settled(max(-LARGEST, min(LARGEST, number)))
+    if near == number:
         return
     payload.setdefault(BESIDE_NUMBERS, {})[name] = number.hex()
     if math.isnan(number):
         del payload[name]
     else:
-        payload[name] = kept
+        payload[name] = near
 
 
 def _stray(id: PointId, payload: Json) -> Json:

@@ -89,9 +89,9 @@ def asked_config(spec: CollectionSpec) -> Json:
         for v in spec.vectors
         if v.kind is not VectorKind.SPARSE
     }
-    known = config.get("sparse_vectors", {})
+    existing = config.get("sparse_vectors", {})
     sparse = [native_name(spec, v.name) for v in spec.vectors if v.kind is VectorKind.SPARSE]
-    config["sparse_vectors"] = {name: known.get(name, {}) for name in sparse}
+    config["sparse_vectors"] = {name: existing.get(name, {}) for name in sparse}
     for key, word in sections.SPREAD.items():
         if getattr(spec, word) is not None:
             config[key] = getattr(spec, word)
@@ -141,10 +141,10 @@ def described(
     unreported |= set(_unreported_vectors(label.spec))
     spec = label.spec
     vectors = [
-        _vector(config, native_name(spec, v.name), column=v.name, kept=v) for v in spec.vectors
+        _vector(config, native_name(spec, v.name), column=v.name, labelled=v) for v in spec.vectors
     ]
-    found = tuple(v for v in vectors if v is not None)
-    if not found:
+    described_vectors = tuple(v for v in vectors if v is not None)
+    if not described_vectors:
         raise Damaged(f"{name!r} has none of its vectors; restore it from a recovery point")
     section = sections.packed(config, _other_datatypes(config))
     for key in (LAYOUT, COLUMN_ROLES, "columns"):
@@ -155,7 +155,7 @@ def described(
     return spec.model_copy(
         update={
             "name": name,
-            "vectors": found,
+            "vectors": described_vectors,
             "aliases": tuple(sorted(aliases)),
             "shards": config.get("shard_number"),
             "replicas": config.get("replication_factor"),
@@ -167,7 +167,7 @@ def described(
 def _spec(name: str, config: Json, foreign: Foreign, aliases: Sequence[str]) -> CollectionSpec:
     """That of a collection which something else made."""
     vectors = [
-        _vector(config, native, column=column, kept=None)
+        _vector(config, native, column=column, labelled=None)
         for column, native in foreign.vectors.items()
     ]
     section = sections.packed(config, _other_datatypes(config))
@@ -190,9 +190,9 @@ def _dense(vector: Vector, params: Json, shared: Json) -> Json:
     params = dict(params)
     datatype = params.pop("datatype", None) or DATATYPES.get(vector.dtype)
     hnsw = dict(params.pop("hnsw_config", {}))
-    wanted = {"m": 0} if vector.index is None else vector.index.parameters
+    parameters = {"m": 0} if vector.index is None else vector.index.parameters
     for parameter, native in NAMES.items():
-        value = wanted.get(parameter)
+        value = parameters.get(parameter)
         if value is not None and value != hnsw.get(native, shared.get(native)):
             hnsw[native] = value
     if vector.kind is VectorKind.MULTI:
@@ -217,21 +217,21 @@ def _payload_indexes(spec: CollectionSpec) -> Iterator[tuple[str, Json]]:
             yield field.name, {"type": INDEX_TYPES[field.type]} | (tenant if keyword else {})
 
 
-def _vector(config: Json, native: str, *, column: str, kept: Vector | None) -> Vector | None:
-    """A vector as it is; None where the collection has none of that name. `kept` is what our label
-    says of it: what Qdrant has no word for is believed while what stands for it is there."""
+def _vector(config: Json, native: str, *, column: str, labelled: Vector | None) -> Vector | None:
+    """A vector as it is; None where the collection has none of that name. `labelled` is what our
+    label says of it: what Qdrant has no word for is believed while what stands for it is there."""
     if native in config.get("sparse_vectors", {}):
-        dimension = UNBOUNDED if kept is None else kept.dimension
-        metric = Metric.DOT if kept is None else kept.metric
+        dimension = UNBOUNDED if labelled is None else labelled.dimension
+        metric = Metric.DOT if labelled is None else labelled.metric
         return Vector(name=column, dimension=dimension, metric=metric, kind=VectorKind.SPARSE)
     params = config.get("vectors", {}).get(native)
     if params is None:
         return None
     metric, dtype = METRICS[params["distance"]], TYPES.get(params.get("datatype") or "float32")
-    if kept is not None and DISTANCES.get(kept.metric, "Dot") == params["distance"]:
-        metric = kept.metric
-    if kept is not None and DATATYPES.get(kept.dtype) == params.get("datatype"):
-        dtype = kept.dtype
+    if labelled is not None and DISTANCES.get(labelled.metric, "Dot") == params["distance"]:
+        metric = labelled.metric
+    if labelled is not None and DATATYPES.get(labelled.dtype) == params.get("datatype"):
+        dtype = labelled.dtype
     return Vector(
         name=column,
         dimension=params["size"],
@@ -246,23 +246,23 @@ def _index(hnsw: Json) -> VectorIndex | None:
     """The index that a vector's and the collection's parameters make together."""
     if hnsw.get("m") == 0:
         return None
-    known = {ours: hnsw[theirs] for ours, theirs in NAMES.items() if theirs in hnsw}
-    return VectorIndex(kind=HNSW, parameters=known)
+    parameters = {ours: hnsw[theirs] for ours, theirs in NAMES.items() if theirs in hnsw}
+    return VectorIndex(kind=HNSW, parameters=parameters)
 
 
 def _other_datatypes(config: Json) -> Json:
-    found = {n: p.get("datatype") for n, p in config.get("vectors", {}).items()}
+    datatypes = {n: p.get("datatype") for n, p in config.get("vectors", {}).items()}
     return {
-        name: datatype for name, datatype in found.items() if datatype and datatype not in TYPES
+        name: datatype for name, datatype in datatypes.items() if datatype and datatype not in TYPES
     }
 
 
-def _overlaid(config: Json, asked: Json, silent: frozenset[str]) -> tuple[Json, set[str]]:
+def _overlaid(config: Json, labelled: Json, silent: frozenset[str]) -> tuple[Json, set[str]]:
     """The reported configuration, completed by the specified values where nothing can be
     reported, and the names of those parts."""
     unreported = set()
     for path in sorted(silent):
-        value = sections.value_at(asked, path)
+        value = sections.value_at(labelled, path)
         if value not in (None, {}, []):
             config = sections.with_value(config, path, value)
             unreported.add(sections.part_of(path))

@@ -76,8 +76,8 @@ def unpacked(section: Json) -> Json:
     """The configuration that a section asks for, without the vectors."""
     config: Json = {}
     for key, (place, inner) in PLACES.items():
-        found = section.get(place, {})
-        value = found if inner is None else found.get(inner)
+        part = section.get(place, {})
+        value = part if inner is None else part.get(inner)
         if value not in (None, {}, []):
             config[key] = value
     return config
@@ -87,11 +87,11 @@ def of_vector(section: Json, name: str) -> Json:
     """The parameters that a section has for a vector, and its datatype if it names one."""
     params: Json = {}
     for key, place in VECTOR_PLACES.items():
-        found = section.get(place, {}).get("vectors", {}).get(name)
-        if found and key in GROUPED:
-            params[key] = found
-        elif found and key in found:
-            params[key] = found[key]
+        part = section.get(place, {}).get("vectors", {}).get(name)
+        if part and key in GROUPED:
+            params[key] = part
+        elif part and key in part:
+            params[key] = part[key]
     datatype = section.get("storage", {}).get("vectors", {}).get(name, {}).get("datatype")
     return params | ({"datatype": datatype} if datatype else {})
 

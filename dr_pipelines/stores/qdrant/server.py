@@ -139,9 +139,9 @@ class LocalVariant:
             calls.point(client, alias, name, where=self._of(name))
 
     def create(self, name: str, config: Json, label: str) -> None:
-        kept = {key: value for key, value in config.items() if key not in LOCAL_SILENT}
+        supported = {key: value for key, value in config.items() if key not in LOCAL_SILENT}
         with self._connected() as client:
-            calls.create(client, name, kept, label, where=self._of(name))
+            calls.create(client, name, supported, label, where=self._of(name))
 
     def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
         if name in self.names():
@@ -163,14 +163,14 @@ class LocalVariant:
         """The client's file of names, replaced as a whole at every change: read without the
         lock, and without loading every point, which opening does."""
         try:
-            found: Json = json.loads((self._directory / "meta.json").read_text(encoding="utf-8"))
+            catalog: Json = json.loads((self._directory / "meta.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {"collections": {}, "aliases": {}}
         except OSError as error:
             raise out_of_reach(self._directory, error) from None
         except ValueError as error:
             raise Damaged(f"{self._directory / 'meta.json'} is unreadable: {error}") from error
-        return found
+        return catalog
 
     @contextmanager
     def _connected(self) -> Iterator[QdrantClient]:

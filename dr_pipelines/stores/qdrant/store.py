@@ -90,9 +90,9 @@ class QdrantDriver:
     def opened(self, name: str, use: Use) -> "Iterator[QdrantCollection]":
         """A scan lets go of a collection that one process has for itself as soon as all is read:
         whoever gets its records may write."""
-        with ExitStack() as held:
-            points = held.enter_context(self.variant.opened(name))
-            done = held.close if self.variant.exclusive and use is Use.SCAN else None
+        with ExitStack() as stack:
+            points = stack.enter_context(self.variant.opened(name))
+            done = stack.close if self.variant.exclusive and use is Use.SCAN else None
             yield QdrantCollection(self.variant, points, name, done=done)
 
     def change_token(self, name: str) -> str | None:
@@ -168,13 +168,13 @@ class QdrantCollection:
     ) -> Iterator[pa.RecordBatch]:
         """The order of ids is ours, so everything is read and sorted before the first record."""
         read = list(dict.fromkeys([*columns, "id"]))
-        found = self._read(read, documents)
-        for batch in ascending(found, schema=self._schema(read), batch_rows=batch_rows):
+        batches = self._read(read, documents)
+        for batch in ascending(batches, schema=self._schema(read), batch_rows=batch_rows):
             yield batch.select(columns)
 
     def unordered(self, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
-        found = self._read(columns, None)
-        return found if self._done is None else spooled(found, schema=self._schema(columns))
+        batches = self._read(columns, None)
+        return batches if self._done is None else spooled(batches, schema=self._schema(columns))
 
     def _read(
         self, columns: Sequence[str], documents: Sequence[str] | None
@@ -192,12 +192,12 @@ class QdrantCollection:
         own tokens and BM25."""
         if request.exact:
             return None
-        kept = None if request.filter is None else native_filter(request.filter, self.contract)
+        condition = None if request.filter is None else native_filter(request.filter, self.contract)
         rankings = list[list[Hit]]()
         if request.nearest is not None:
-            rankings.append(self._nearest(request.nearest, kept, limit=request.depth))
+            rankings.append(self._nearest(request.nearest, condition, limit=request.depth))
         if request.terms is not None:
-            rankings.append(self._matching(request.text, kept, limit=request.depth))
+            rankings.append(self._matching(request.text, condition, limit=request.depth))
         return fused_hits(rankings, limit=request.limit)
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
@@ -205,8 +205,8 @@ class QdrantCollection:
         for piece in _pieces(rows):
             self._points.upsert(self._records.points(piece))
         for start in range(0, max(1, len(replaces)), ASKED_DOCUMENTS):
-            asked = replaces[start : start + ASKED_DOCUMENTS]
-            for gone in self._records.superseded(rows, asked):
+            some = replaces[start : start + ASKED_DOCUMENTS]
+            for gone in self._records.superseded(rows, some):
                 self._points.delete(gone)
 
     def build(self, progress: Progress | None) -> None:
@@ -242,28 +242,28 @@ class QdrantCollection:
                     return payload[key]
         return None
 
-    def _nearest(self, request: VectorRequest, kept: Json | None, *, limit: int) -> list[Hit]:
+    def _nearest(self, request: VectorRequest, condition: Json | None, *, limit: int) -> list[Hit]:
         column = request.column
         if column.metric not in schema.DISTANCES:
             raise Inexpressible(f"no distance of Qdrant is {column.metric}")
         sign = -1.0 if column.metric in (Metric.L2, Metric.L1) else 1.0
-        found = self._points.nearest(
+        points = self._points.nearest(
             request.vector,
             using=schema.native_name(self.contract, column.name),
             payload=self._records.shown,
-            filter=kept,
+            filter=condition,
             limit=limit,
         )
-        return [self._records.hit(point, sign * point.score) for point in found]
+        return [self._records.hit(point, sign * point.score) for point in points]
 
-    def _matching(self, text: str | None, kept: Json | None, *, limit: int) -> list[Hit]:
+    def _matching(self, text: str | None, condition: Json | None, *, limit: int) -> list[Hit]:
         key = schema.ranked_key(self.contract, self._variant)
         if key is None or text is None:
             raise Inexpressible("no ranking of texts")
-        found = self._points.matching(
-            text, using=key, payload=self._records.shown, filter=kept, limit=limit
+        points = self._points.matching(
+            text, using=key, payload=self._records.shown, filter=condition, limit=limit
         )
-        return [self._records.hit(point, point.score) for point in found]
+        return [self._records.hit(point, point.score) for point in points]
 
 
 def _records(spec: CollectionSpec, variant: Variant) -> Records:
@@ -281,11 +281,11 @@ def _batches(
     """Records in the engine's order; documents are asked for in turns, each of them once."""
     starts = [None] if documents is None else range(0, len(documents), ASKED_DOCUMENTS)
     for start in starts:
-        asked = [] if start is None or documents is None else documents[start:][:ASKED_DOCUMENTS]
+        some = [] if start is None or documents is None else documents[start:][:ASKED_DOCUMENTS]
         for page in points.pages(
             vectors=records.vector_names(columns),
             payload=records.payload_keys(columns),
-            filter=records.of_documents(asked) if start is not None else None,
+            filter=records.of_documents(some) if start is not None else None,
         ):
             yield records.batch(page, columns)
 

@@ -66,15 +66,15 @@ def parsed_extra(text: str | None, record: str, name: str) -> dict[str, Any]:
         InvalidRequest: it is not a JSON object.
     """
     try:
-        found = json.loads(text or "{}")
+        parsed = json.loads(text or "{}")
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        parsed = None
+    if not isinstance(parsed, dict):
         raise InvalidRequest(
             f"batch for {name!r}: extra of record {record!r} is not a JSON object: in a collection "
             "that another program made it is a part of the payload"
         )
-    return found
+    return parsed
 
 
 def _time(value: Any) -> Any:

@@ -39,17 +39,15 @@ def given_vectors(
             return _given_sparse(column), {}
 
 
-def found_vectors(found: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
+def found_vectors(read: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
     """The column of vectors that points have, or of the bits that are beside them."""
     match vector.kind:
         case VectorKind.DENSE:
-            return _found_dense(found, beside, vector)
+            return _found_dense(read, beside, vector)
         case VectorKind.MULTI:
-            return _found_several(found, beside, vector)
+            return _found_several(read, beside, vector)
         case _:
-            rows = [
-                None if v is None else {"indices": v.indices, "values": v.values} for v in found
-            ]
+            rows = [None if v is None else {"indices": v.indices, "values": v.values} for v in read]
             return pa.array(rows, vector_type(vector))
 
 
@@ -96,8 +94,8 @@ def _given_dense(
         rows[place] = row
     if vector.metric is not Metric.COSINE:
         return rows, {}
-    kept = _is_unit(matrix, within=UNIT) if trusting else np.zeros(len(matrix), bool)
-    changed = np.flatnonzero(~kept).tolist()
+    unchanged = _is_unit(matrix, within=UNIT) if trusting else np.zeros(len(matrix), bool)
+    changed = np.flatnonzero(~unchanged).tolist()
     return rows, {places[n]: to_base64(matrix[n]) for n in changed}
 
 
@@ -130,18 +128,18 @@ def _given_sparse(column: pa.Array) -> list[Any]:
     ]
 
 
-def _found_dense(found: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
+def _found_dense(read: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
     width = vector.dimension
     there = np.array(
-        [v is not None or b is not None for v, b in zip(found, beside, strict=True)], bool
+        [v is not None or b is not None for v, b in zip(read, beside, strict=True)], bool
     )
     zeros = [0.0] * width
     flat = np.fromiter(
-        chain.from_iterable(zeros if v is None else v for v in found),
+        chain.from_iterable(zeros if v is None else v for v in read),
         np.float32,
-        count=len(found) * width,
+        count=len(read) * width,
     )
-    matrix = flat.reshape(len(found), width)
+    matrix = flat.reshape(len(read), width)
     for place, text in enumerate(beside):
         if text is not None:
             matrix[place] = from_base64(text)
@@ -149,7 +147,7 @@ def _found_dense(found: Sequence[Any], beside: Sequence[str | None], vector: Vec
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), width, mask=mask)
 
 
-def _found_several(found: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
+def _found_several(read: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
     width = vector.dimension
     rows = [
         from_base64(text)
@@ -157,7 +155,7 @@ def _found_several(found: Sequence[Any], beside: Sequence[str | None], vector: V
         else None
         if v is None
         else np.array(v, np.float32).ravel()
-        for v, text in zip(found, beside, strict=True)
+        for v, text in zip(read, beside, strict=True)
     ]
     sizes = [0 if row is None else len(row) // width for row in rows]
     flat = np.concatenate([np.zeros(0, np.float32), *(row for row in rows if row is not None)])
@@ -198,5 +196,5 @@ def _parents(column: pa.Array) -> npt.NDArray[np.int64]:
 def _is_unit(matrix: FloatArray, *, within: float) -> Mask:
     """Rows of length 1, and those of zeros, which have no length to divide by."""
     squares = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
-    kept: Mask = (np.abs(squares - 1.0) <= within) | (squares == 0.0)
-    return kept
+    unit: Mask = (np.abs(squares - 1.0) <= within) | (squares == 0.0)
+    return unit

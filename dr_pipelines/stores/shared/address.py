@@ -74,22 +74,22 @@ def options(query: str, forms: Forms) -> dict[str, str]:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise forms.refusal("its options are malformed") from None
-    found = dict(pairs)
-    unknown = sorted(found.keys() - set(forms.options))
+    values = dict(pairs)
+    unknown = sorted(values.keys() - set(forms.options))
     if unknown:
         raise forms.refusal(f"unknown options {', '.join(unknown)}")
-    if len(found) < len(pairs):
+    if len(values) < len(pairs):
         raise forms.refusal("an option is given twice")
-    return found
+    return values
 
 
-def switched(given: dict[str, str], option: str, forms: Forms) -> bool:
+def switched(values: dict[str, str], option: str, forms: Forms) -> bool:
     """True if an option is switched on; off where it is not given.
 
     Raises:
         InvalidRequest: it is neither.
     """
-    on = SWITCH.get(given.get(option, "0"))
+    on = SWITCH.get(values.get(option, "0"))
     if on is None:
         raise forms.refusal(f"{option} is neither 0 nor 1")
     return on

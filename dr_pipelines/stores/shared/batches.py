@@ -39,15 +39,15 @@ def in_order_of_id(batch: pa.Table) -> pa.Table:
     return batch if ascending else batch.sort_by("id")
 
 
-def _check_schema(found: pa.Schema, expected: pa.Schema, name: str) -> None:
-    if found.names != expected.names:
-        missing = [n for n in expected.names if n not in found.names]
-        extra = [n for n in found.names if n not in expected.names]
+def _check_schema(schema: pa.Schema, expected: pa.Schema, name: str) -> None:
+    if schema.names != expected.names:
+        missing = [n for n in expected.names if n not in schema.names]
+        extra = [n for n in schema.names if n not in expected.names]
         hint = f"missing {missing}, unknown {extra}" if missing or extra else "in another order"
         raise InvalidRequest(
             f"batch for {name!r}: columns {hint}; expected {', '.join(expected.names)}"
         )
-    for ours, theirs in zip(expected, found, strict=True):
+    for ours, theirs in zip(expected, schema, strict=True):
         if ours.type != theirs.type:
             raise InvalidRequest(
                 f"batch for {name!r}: column {ours.name!r} is {theirs.type}, expected {ours.type}; "

@@ -65,23 +65,24 @@ class DriverStore(Generic[D]):
         return self._driver.warnings()
 
     def describe(self, name: str) -> CollectionSpec:
-        return self._followed(name, lambda found: found.described())
+        return self._followed(name, lambda collection: collection.described())
 
     def status(self, name: str) -> CollectionStatus:
-        return self._followed(name, lambda found: found.status())
+        return self._followed(name, lambda collection: collection.status())
 
     def change_token(self, name: str) -> str | None:
         return followed(name, self._driver.aliases.target, self._driver.change_token)
 
     def compatibility(self, name: str) -> tuple[Note, ...]:
         return self._followed(
-            name, lambda found: (*comes_back(found.described(), self), *found.notes())
+            name,
+            lambda collection: (*comes_back(collection.described(), self), *collection.notes()),
         )
 
     def misfits(self, spec: CollectionSpec, batch: "pa.Table | pa.RecordBatch") -> Misfits:
-        known = self._driver.check(batch, spec)
+        problems = self._driver.check(batch, spec)
         refuse = partial(self._driver.refuse, spec=spec)
-        return misfits_of(batch, refused_by(batch, refuse, known=known))
+        return misfits_of(batch, refused_by(batch, refuse, problems=problems))
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         return self._driver.fit(spec)
@@ -97,23 +98,23 @@ class DriverStore(Generic[D]):
     ) -> "Iterator[pa.RecordBatch]":
         """Until there is a first batch an alias may move."""
         rows = checked_batch_rows(batch_rows)
-        wanted = None if documents is None else list(dict.fromkeys(documents))
+        selection = None if documents is None else list(dict.fromkeys(documents))
 
         def begun(physical: str) -> "tuple[pa.RecordBatch | None, Iterator[pa.RecordBatch]]":
             with ExitStack() as opening:
-                found = opening.enter_context(self._driver.opened(physical, Use.SCAN))
-                asked = checked_columns(columns, found.contract)
-                if ordered or wanted is not None:  # of some, the driver has but one way
-                    batches = found.scan(asked, documents=wanted, batch_rows=rows)
+                collection = opening.enter_context(self._driver.opened(physical, Use.SCAN))
+                selected = checked_columns(columns, collection.contract)
+                if ordered or selection is not None:  # of some, the driver has but one way
+                    batches = collection.scan(selected, documents=selection, batch_rows=rows)
                 else:
-                    batches = _at_most(found.unordered(asked), rows)
+                    batches = _at_most(collection.unordered(selected), rows)
                 if isinstance(batches, Generator):
                     opening.enter_context(closing(batches))
                 first = next(batches, None)
-                held.push(opening.pop_all())
+                open_collection.push(opening.pop_all())
             return first, batches
 
-        with ExitStack() as held:
+        with ExitStack() as open_collection:
             first, rest = followed(name, self._driver.aliases.target, begun)
             if first is not None:
                 yield first
@@ -129,13 +130,13 @@ class DriverStore(Generic[D]):
         if not self._driver.exists(spec.name):
             with suppress(AlreadyExists):  # somebody was faster: is it the same?
                 self._driver.create(spec)
-        with self._driver.opened(spec.name, Use.READ) as found:
-            if not _is(found, spec):
+        with self._driver.opened(spec.name, Use.READ) as collection:
+            if not _is(collection, spec):
                 raise AlreadyExists(
                     f"{spec.name!r} is a collection with another spec; choose another name or "
                     "drop it"
                 )
-            found.complete()
+            collection.complete()
 
     def drop(self, name: str) -> None:
         self._refuse_alias(name)
@@ -143,16 +144,16 @@ class DriverStore(Generic[D]):
 
     def write(self, name: str, batch: "pa.Table", *, replaces: Sequence[str] = ()) -> None:
         self._refuse_alias(name)
-        with self._driver.opened(name, Use.WRITE) as found:
-            rows = checked_batch(batch, found.contract, check=self._driver.check)
-            found.write(rows, replaces=list(dict.fromkeys(replaces)))
+        with self._driver.opened(name, Use.WRITE) as collection:
+            rows = checked_batch(batch, collection.contract, check=self._driver.check)
+            collection.write(rows, replaces=list(dict.fromkeys(replaces)))
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         self._refuse_alias(name)
-        with self._driver.opened(name, Use.BUILD) as found:
-            found.build(progress)
-            if found.label is not None and not found.label.indexed:
-                found.relabel(found.label.model_copy(update={"indexed": True}))
+        with self._driver.opened(name, Use.BUILD) as collection:
+            collection.build(progress)
+            if collection.label is not None and not collection.label.indexed:
+                collection.relabel(collection.label.model_copy(update={"indexed": True}))
 
     def promote(self, name: str, *, alias: str) -> None:
         self._refuse_alias(name)
@@ -166,8 +167,8 @@ class DriverStore(Generic[D]):
         self, name: str, read: Callable[[OpenCollection], Result], *, use: Use = Use.READ
     ) -> Result:
         def at(physical: str) -> Result:
-            with self._driver.opened(physical, use) as found:
-                return read(found)
+            with self._driver.opened(physical, use) as collection:
+                return read(collection)
 
         return followed(name, self._driver.aliases.target, at)
 
@@ -193,21 +194,21 @@ def _at_most(batches: "Iterable[pa.RecordBatch]", rows: int) -> "Iterator[pa.Rec
                 yield batch.slice(start, rows)
 
 
-def _answered(found: OpenCollection, *, query: Query, limit: int) -> list[Hit]:
+def _answered(collection: OpenCollection, *, query: Query, limit: int) -> list[Hit]:
     """By the engine where it can, else by reading every record."""
-    indexed = found.label is None or found.label.indexed
-    request = checked_query(query, found.contract, limit=limit, indexed=indexed)
+    indexed = collection.label is None or collection.label.indexed
+    request = checked_query(query, collection.contract, limit=limit, indexed=indexed)
     with suppress(Inexpressible):
-        hits = found.hits(request)
+        hits = collection.hits(request)
         if hits is not None:
             return hits
-    return search_exactly(found.unordered, request, limit=limit)
+    return search_exactly(collection.unordered, request, limit=limit)
 
 
-def _is(found: OpenCollection, spec: CollectionSpec) -> bool:
+def _is(collection: OpenCollection, spec: CollectionSpec) -> bool:
     """True if a collection was created as this, or has become it."""
-    asked = found.label is not None and _same(found.label.spec, spec)
-    return asked or _same(found.described(), spec)
+    created = collection.label is not None and _same(collection.label.spec, spec)
+    return created or _same(collection.described(), spec)
 
 
 def _same(one: CollectionSpec, other: CollectionSpec) -> bool:

@@ -97,9 +97,9 @@ def _cosines(products: Scores, rows: Scores, query: Scores) -> Scores:
 class _Nearest:
     """Records by their vectors: the best so far."""
 
-    def __init__(self, request: VectorRequest, kept: Filter | None, *, limit: int) -> None:
-        self._request, self._filter, self._limit = request, kept, limit
-        self.columns = _columns(kept, [*SHOWN, request.column.name])
+    def __init__(self, request: VectorRequest, condition: Filter | None, *, limit: int) -> None:
+        self._request, self._filter, self._limit = request, condition, limit
+        self.columns = _columns(condition, [*SHOWN, request.column.name])
         self.hits = list[Hit]()
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -121,12 +121,12 @@ class _Nearest:
 class _Matching:
     """Records by words: every record that has one of the terms, and what BM25 needs of all."""
 
-    def __init__(self, terms: Sequence[str], kept: Filter | None, *, limit: int) -> None:
-        self._filter, self._limit = kept, limit
-        self.columns = _columns(kept, SHOWN)
+    def __init__(self, terms: Sequence[str], condition: Filter | None, *, limit: int) -> None:
+        self._filter, self._limit = condition, limit
+        self.columns = _columns(condition, SHOWN)
         self._terms = pa.array(terms, pa.string())
         self._postings, self._rows = list[pa.Table](), list[pa.RecordBatch]()
-        self._documents = self._length = self._held = 0
+        self._documents = self._length = self._matching_rows = 0
 
     def add(self, batch: pa.RecordBatch, every: pa.Table) -> None:
         """Keep what some records more have of the terms; `every` are the postings of them all."""
@@ -138,21 +138,22 @@ class _Matching:
         every = every.filter(pc.is_in(every.column("term"), value_set=self._terms))
         matching = pc.unique(every.column("row"))
         place = pc.add(
-            pc.index_in(every.column("row"), value_set=matching).cast(pa.int64()), self._held
+            pc.index_in(every.column("row"), value_set=matching).cast(pa.int64()),
+            self._matching_rows,
         )
         self._postings.append(every.set_column(0, "row", place))
         self._rows.append(batch.select(self.columns).take(matching))
-        self._held += len(matching)
+        self._matching_rows += len(matching)
 
     def hits(self) -> list[Hit]:
         """The best of all that were added."""
-        if self._held == 0:
+        if self._matching_rows == 0:
             return []
         every, average = pa.concat_tables(self._postings), self._length / self._documents
         places, scores = bm25(every, documents=self._documents, average_length=average)
         matching = pa.Table.from_batches(self._rows).take(pa.array(places))
-        kept = self._filter
-        mask = np.ones(len(places), bool) if kept is None else matches(kept, matching)
+        condition = self._filter
+        mask = np.ones(len(places), bool) if condition is None else matches(condition, matching)
         rows = matching.filter(pa.array(mask))
         return _better([], rows, scores[mask], limit=self._limit)
 
@@ -167,11 +168,11 @@ class _Search:
 
     @classmethod
     def of(cls, request: Request) -> "_Search":
-        nearest, matching, kept, depth = None, None, request.filter, request.depth
+        nearest, matching, condition, depth = None, None, request.filter, request.depth
         if request.nearest is not None:
-            nearest = _Nearest(request.nearest, kept, limit=depth)
+            nearest = _Nearest(request.nearest, condition, limit=depth)
         if request.terms is not None:
-            matching = _Matching(request.terms, kept, limit=depth)
+            matching = _Matching(request.terms, condition, limit=depth)
         return cls(request.limit, nearest, matching)
 
     @property
@@ -215,8 +216,8 @@ def _filtered(batch: pa.RecordBatch, mask: Mask) -> pa.RecordBatch:
     return batch if mask.all() else batch.filter(pa.array(mask))
 
 
-def _columns(kept: Filter | None, others: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys([*others, *fields_of(kept)]))
+def _columns(condition: Filter | None, others: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*others, *fields_of(condition)]))
 
 
 def fields_of(filter: Filter | None) -> Iterator[str]:
@@ -272,9 +273,9 @@ def _meant(mask: Mask, meant: bool) -> Mask:
 def _containing(column: pa.ChunkedArray | pa.Array, value: str) -> Mask:
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     equal = _true(pc.equal(pc.list_flatten(lists), pa.scalar(value, pa.string())))
-    found = np.zeros(len(lists), bool)
-    found[pc.list_parent_indices(lists).to_numpy()[equal]] = True
-    return found
+    mask = np.zeros(len(lists), bool)
+    mask[pc.list_parent_indices(lists).to_numpy()[equal]] = True
+    return mask
 
 
 def _true(column: pa.ChunkedArray | pa.Array) -> Mask:

@@ -99,7 +99,7 @@ def comes_back(spec: CollectionSpec, store: VectorStore) -> tuple[Note, ...]:
     """
     fit, engine = store.fit(spec), namespace(store.engine)
     compared = compare_parts(spec, fit.spec, engine=engine)
-    changed = [found.part for found in compared if not found.unreported]
+    changed = [finding.part for finding in compared if not finding.unreported]
     silent = spec.engine.get(engine, {}).get(UNREPORTED, [])
     return tuple(
         note
@@ -142,8 +142,8 @@ def fit_to(spec: CollectionSpec, native: Native) -> CompatibilityReport:
     notes, vectors = list[Note](), list[Vector]()
     for place, vector in enumerate(spec.vectors):
         notes += _vector_notes(vector, place, native)
-        index, said = _fitted_index(vector, place, native)
-        notes += said
+        index, note = _fitted_index(vector, place, native)
+        notes += note
         vectors.append(vector.model_copy(update={"index": index}))
     if not native.shards or not native.replicas:
         notes += _spread_notes(spec, shards=native.shards, replicas=native.replicas)
@@ -156,19 +156,21 @@ def _vector_notes(vector: Vector, place: int, native: Native) -> Iterator[Note]:
     if vector.kind not in native.kinds:
         yield _unsearched(vector)
     elif native.vectors is not None and place >= native.vectors:
-        said = f"the engine searches {native.vectors} vector a record; this one is kept beside it"
-        yield Note(part, Outcome.APPROXIMATED, said)
+        message = (
+            f"the engine searches {native.vectors} vector a record; this one is kept beside it"
+        )
+        yield Note(part, Outcome.APPROXIMATED, message)
     elif vector.metric not in native.metrics:
-        said = f"the engine does not compare by {vector.metric}: such searches read every record"
-        yield Note(f"{part}.metric", Outcome.APPROXIMATED, said)
+        message = f"the engine does not compare by {vector.metric}: such searches read every record"
+        yield Note(f"{part}.metric", Outcome.APPROXIMATED, message)
     if vector.dtype not in native.dtypes:
-        said = f"kept as float32, which has every value of {vector.dtype}: it takes more space"
-        yield Note(f"{part}.dtype", Outcome.APPROXIMATED, said)
+        message = f"kept as float32, which has every value of {vector.dtype}: it takes more space"
+        yield Note(f"{part}.dtype", Outcome.APPROXIMATED, message)
 
 
 def _unsearched(vector: Vector) -> Note:
-    said = f"{vector.kind} vectors are kept, but nothing searches them here"
-    return Note(f"vectors.{vector.name}", Outcome.LOST, said)
+    message = f"{vector.kind} vectors are kept, but nothing searches them here"
+    return Note(f"vectors.{vector.name}", Outcome.LOST, message)
 
 
 def _fitted_index(
@@ -190,18 +192,18 @@ def _fitted_index(
     kind = index.kind if index.kind in native.indexes else usual
     if kind is None:
         return None, [Note(part, Outcome.APPROXIMATED, f"no {index.kind} here: searches are exact")]
-    known = native.indexes.get(kind, frozenset())
-    kept = {key: value for key, value in index.parameters.items() if key in known}
+    words = native.indexes.get(kind, frozenset())
+    parameters = {key: value for key, value in index.parameters.items() if key in words}
     notes = []
     if kind != index.kind:
-        said = f"{index.kind} becomes {kind}: recall and latency differ"
-        notes.append(Note(part, Outcome.APPROXIMATED, said))
+        message = f"{index.kind} becomes {kind}: recall and latency differ"
+        notes.append(Note(part, Outcome.APPROXIMATED, message))
     notes += [
         Note(f"{part}.{key}", Outcome.APPROXIMATED, "not a parameter here: recall may differ")
         for key in index.parameters
-        if key not in known
+        if key not in words
     ]
-    return VectorIndex(kind=kind, parameters=kept), notes
+    return VectorIndex(kind=kind, parameters=parameters), notes
 
 
 def _spread_notes(
@@ -210,8 +212,8 @@ def _spread_notes(
     if not shards and spec.shards not in (None, 1):
         yield Note("shards", Outcome.APPROXIMATED, f"one place instead of {spec.shards} shards")
     if not replicas and spec.replicas not in (None, 1):
-        said = f"no copies of its own instead of {spec.replicas}: a lost node is an outage"
-        yield Note("replicas", Outcome.LOST, said)
+        message = f"no copies of its own instead of {spec.replicas}: a lost node is an outage"
+        yield Note("replicas", Outcome.LOST, message)
 
 
 def _section_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
@@ -227,7 +229,7 @@ def _section_notes(spec: CollectionSpec, *, engine: str) -> Iterator[Note]:
             elif key == "owner":
                 yield Note(part, Outcome.APPROXIMATED, "it belongs to who restores it")
             elif key in RULES:
-                said = f"not in force here: what {name} enforced by its {key} nobody enforces"
-                yield Note(part, Outcome.LOST, said)
+                message = f"not in force here: what {name} enforced by its {key} nobody enforces"
+                yield Note(part, Outcome.LOST, message)
             else:
                 yield Note(part, Outcome.APPROXIMATED, "the defaults of this engine apply")

@@ -32,12 +32,12 @@ def settled(value: float) -> float:
 
 def settling(value: float) -> list[float]:
     """The other floats of which `settled` makes the settled `value`: a few above it."""
-    found = []
+    numbers = []
     value = math.nextafter(value, math.inf)
     while math.isfinite(value) and parsed(value) != value:
-        found.append(value)
+        numbers.append(value)
         value = math.nextafter(value, math.inf)
-    return found
+    return numbers
 
 
 def parsed(value: float) -> float:
@@ -49,12 +49,12 @@ def parsed(value: float) -> float:
     mantissa, _, exponent = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     power = int(exponent or 0) - len(fraction)
-    found = float(int(whole + fraction))
+    number = float(int(whole + fraction))
     if power < -MAX_POWER:  # what no float says as a power is divided off in two steps
-        found, power = found / 1e308, power + MAX_POWER
+        number, power = number / 1e308, power + MAX_POWER
     factor = float(f"1e{abs(power)}")
-    found = found * factor if power >= 0 else found / factor
-    return math.copysign(found, value)
+    number = number * factor if power >= 0 else number / factor
+    return math.copysign(number, value)
 
 
 def _around(value: float) -> Iterator[float]:

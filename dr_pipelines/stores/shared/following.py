@@ -28,17 +28,17 @@ def followed(
     Raises:
         Unavailable: it was replaced again and again.
     """
-    found, misses, deadline = target(name), 0, time.monotonic() + patience_seconds
+    standing, misses, deadline = target(name), 0, time.monotonic() + patience_seconds
     while True:
         try:
-            return read(found or name)
+            return read(standing or name)
         except (NotFound, Damaged) as error:
             moved = target(name)
-            misses = misses + 1 if moved == found else 0
+            misses = misses + 1 if moved == standing else 0
             if moved is None or misses >= (1 if isinstance(error, Damaged) else MISSES):
                 raise
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"{name!r} is replaced again and again; try again later"
                 ) from error
-            found = moved
+            standing = moved

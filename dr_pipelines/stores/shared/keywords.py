@@ -40,22 +40,22 @@ def query_terms(text: str) -> tuple[str, ...]:
 
 
 def bm25(
-    found: pa.Table, *, documents: int, average_length: float
+    matches: pa.Table, *, documents: int, average_length: float
 ) -> tuple[npt.NDArray[np.int64], Scores]:
     """Score postings of the query's terms: distinct `row`s and their scores, rows ascending.
 
-    `found` has `row`, `term`, `frequency` and `length` (terms in that text, repeats included), one
-    line for each matching (row, term); `documents` counts texts with at least one term. Okapi BM25
-    with k1 = 1.2 and b = 0.75 (Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25
-    and Beyond, 2009), with the inverse document frequency ln(1 + (N - n + 0.5) / (n + 0.5)) that
-    cannot be negative. A row's terms are added in ascending order: equal inputs, equal bits.
+    `matches` has `row`, `term`, `frequency` and `length` (terms in that text, repeats included),
+    one line for each matching (row, term); `documents` counts texts with at least one term. Okapi
+    BM25 with k1 = 1.2 and b = 0.75 (Robertson and Zaragoza, The Probabilistic Relevance Framework:
+    BM25 and Beyond, 2009), with the inverse document frequency ln(1 + (N - n + 0.5) / (n + 0.5))
+    that cannot be negative. A row's terms are added in ascending order: equal inputs, equal bits.
     """
-    found = found.sort_by([("term", "ascending"), ("row", "ascending")])
-    rows, where = np.unique(_numbers(found, "row"), return_inverse=True)
-    term_of = found.column("term").combine_chunks().dictionary_encode().indices.to_numpy()
+    matches = matches.sort_by([("term", "ascending"), ("row", "ascending")])
+    rows, where = np.unique(_numbers(matches, "row"), return_inverse=True)
+    term_of = matches.column("term").combine_chunks().dictionary_encode().indices.to_numpy()
     matching = np.bincount(term_of)[term_of]
     weight = np.log(1.0 + (documents - matching + 0.5) / (matching + 0.5))
-    frequency, length = _numbers(found, "frequency"), _numbers(found, "length")
+    frequency, length = _numbers(matches, "frequency"), _numbers(matches, "length")
     norm = K1 * (1.0 - B + B * length / average_length)
     scores = weight * frequency * (K1 + 1.0) / (frequency + norm)
     totals: Scores = np.bincount(where, weights=scores, minlength=len(rows)).astype(np.float64)

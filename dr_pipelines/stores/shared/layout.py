@@ -38,18 +38,18 @@ def layout_of(section: Mapping[str, Any]) -> Layout:
     Raises:
         InvalidRequest: it asks for another.
     """
-    given = section.get(LAYOUT, Layout.MANAGED)
-    if given not in list(Layout):
+    layout = section.get(LAYOUT, Layout.MANAGED)
+    if layout not in list(Layout):
         raise InvalidRequest(
-            f"layout {given!r} of an engine's section: expected {' or '.join(Layout)}"
+            f"layout {layout!r} of an engine's section: expected {' or '.join(Layout)}"
         )
-    return Layout(given)
+    return Layout(layout)
 
 
 def column_roles_of(section: Mapping[str, Any]) -> dict[Role, str]:
     """The engine's column of each role that a section names; roles that nobody knows are none."""
-    given = section.get(COLUMN_ROLES, {})
-    return {role: str(given[role]) for role in Role if given.get(role) is not None}
+    columns = section.get(COLUMN_ROLES, {})
+    return {role: str(columns[role]) for role in Role if columns.get(role) is not None}
 
 
 def column_name(native: str, *, taken: Collection[str]) -> str:

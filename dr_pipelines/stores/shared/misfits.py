@@ -52,14 +52,14 @@ def problem(column: str, wrong: Mask | pa.Array | pa.ChunkedArray, reason: str) 
 
 def misfits_of(batch: Batch, problems: Iterable[Problem]) -> Misfits:
     """The rows of all problems, each once, the first of them named with their first reason."""
-    found = [each for each in problems if len(each.rows)]
-    if not found:
+    misfits = [each for each in problems if len(each.rows)]
+    if not misfits:
         return Misfits(np.empty(0, np.int64))
-    rows = np.unique(np.concatenate([each.rows for each in found]))
+    rows = np.unique(np.concatenate([each.rows for each in misfits]))
     ids = batch.column("id")
     named = []
     for row in rows[:NAMED].tolist():
-        first = next(each for each in found if row in each.rows)
+        first = next(each for each in misfits if row in each.rows)
         place = int(np.flatnonzero(first.rows == row)[0])
         named.append(
             Misfit(record=str(ids[row].as_py()), column=first.column, reason=first.reason(place))
@@ -76,22 +76,26 @@ def value_problems(batch: Batch, spec: CollectionSpec, *, finite: bool = True) -
 
 
 def refused_by(
-    batch: Batch, refuse: Callable[[pa.Table], object], *, known: Iterable[Problem] = ()
+    batch: Batch, refuse: Callable[[pa.Table], object], *, problems: Iterable[Problem] = ()
 ) -> Iterator[Problem]:
-    """Rows for which a write's own check raises `InvalidRequest`, beside those of `known` problems,
-    which are yielded first. All rows are asked about at once, and halves of them only where there
+    """Rows for which a write's own check raises `InvalidRequest`, beside those of `problems`, which
+    are yielded first. All rows are asked about at once, and halves of them only where there
     is one."""
-    known = list(known)
-    yield from known
+    problems = list(problems)
+    yield from problems
     whole = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
-    taken = np.concatenate([np.empty(0, np.int64), *(each.rows for each in known)])
+    taken = np.concatenate([np.empty(0, np.int64), *(each.rows for each in problems)])
     left = np.setdiff1d(np.arange(len(whole)), taken)
-    asked = whole.take(left) if len(taken) else whole
-    pending, rows, reasons = [(0, len(asked))] if len(asked) else [], list[int](), list[str]()
+    remaining = whole.take(left) if len(taken) else whole
+    pending, rows, reasons = (
+        [(0, len(remaining))] if len(remaining) else [],
+        list[int](),
+        list[str](),
+    )
     while pending:
         start, count = pending.pop()
         try:
-            refuse(asked.slice(start, count).combine_chunks())
+            refuse(remaining.slice(start, count).combine_chunks())
         except InvalidRequest as error:
             if count == 1:
                 rows.append(int(left[start]))
@@ -108,8 +112,8 @@ def _dense(column: pa.Array, vector: Vector, finite: bool) -> Iterator[Problem]:
 
     def owners(places: Places) -> Places:
         present: Places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-        held: Places = present[places // width]
-        return held
+        rows: Places = present[places // width]
+        return rows
 
     yield from _components(values, vector, finite, owners)
 
@@ -163,21 +167,21 @@ def _components(
         return
     missing = values.is_null().to_numpy(zero_copy_only=False)
     bad = ~np.isfinite(numbers) if finite else missing
-    yield _told(values, np.flatnonzero(bad), vector, owners, _EXPECTED)
+    yield _component_problem(values, np.flatnonzero(bad), vector, owners, _EXPECTED)
     if vector.dtype is not VectorType.FLOAT32:
-        kept = narrowed(numbers, vector.dtype)
-        rounded = kept.view(np.uint32) != numbers.view(np.uint32)  # no integer is -0.0
+        narrow = narrowed(numbers, vector.dtype)
+        rounded = narrow.view(np.uint32) != numbers.view(np.uint32)  # no integer is -0.0
         if vector.dtype in _FLOATS:
-            rounded &= ~(np.isnan(kept) & np.isnan(numbers))  # one NaN is as good as another
+            rounded &= ~(np.isnan(narrow) & np.isnan(numbers))  # one NaN is as good as another
         expected = f"its components are {vector.dtype.value}, and nothing is rounded"
-        yield _told(values, np.flatnonzero(rounded & ~bad), vector, owners, expected)
+        yield _component_problem(values, np.flatnonzero(rounded & ~bad), vector, owners, expected)
 
 
 _EXPECTED = "components are finite, a record without a vector has a null vector"
 _FLOATS = frozenset([VectorType.FLOAT16, VectorType.BFLOAT16])
 
 
-def _told(
+def _component_problem(
     values: pa.Array,
     places: Places,
     vector: Vector,

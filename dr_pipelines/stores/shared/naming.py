@@ -23,19 +23,19 @@ class StoredNames:
         for collection, stored in self.stored.items():
             if stored == native:
                 return collection
-        found = usual(native)
-        return None if found in self.stored else found
+        own_name = usual(native)
+        return None if own_name in self.stored else own_name
 
     def hidden(self, natives: Iterable[str], usual: Callable[[str], str | None]) -> tuple[str, ...]:
         """A sentence for each of what a store has that stands for nothing, since the name that it
         would have here is that of a collection that the store calls otherwise."""
         called = set(self.stored.values())
-        found = {native: usual(native) for native in natives if native not in called}
+        names = {native: usual(native) for native in natives if native not in called}
         return tuple(
             f"{native!r} is not seen there, since policies give that name to another collection "
             f"(stored_as). To back it up, name it otherwise in the policies, with stored_as: "
             f"{native!r}"
-            for native, name in sorted(found.items())
+            for native, name in sorted(names.items())
             if name is not None and name in self.stored
         )
 

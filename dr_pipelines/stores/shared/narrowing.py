@@ -31,5 +31,5 @@ def narrowed(values: FloatArray, dtype: VectorType) -> FloatArray:
 
 
 def _whole(values: FloatArray, low: int, high: int) -> FloatArray:
-    kept: FloatArray = np.rint(values).clip(low, high) + np.float32(0)  # -0.0 becomes 0.0
-    return kept
+    whole: FloatArray = np.rint(values).clip(low, high) + np.float32(0)  # -0.0 becomes 0.0
+    return whole

@@ -46,16 +46,16 @@ class Pointers:
     def all(self) -> dict[str, str]:
         """Alias → physical name, ascending. Raises `Damaged` where one of them cannot be read: what
         asks for all of them must not take it for absent."""
-        found = {name: self.target(name) for name in self._names()}
-        return {name: target for name, target in found.items() if target is not None}
+        targets = {name: self.target(name) for name in self._names()}
+        return {name: target for name, target in targets.items() if target is not None}
 
     def readable(self) -> dict[str, str]:
         """`all`, without those that cannot be read: no reader can follow them."""
-        found = {}
+        targets = {}
         for name in self._names():
             with suppress(Damaged):
-                found[name] = self.target(name)
-        return {name: target for name, target in found.items() if target is not None}
+                targets[name] = self.target(name)
+        return {name: target for name, target in targets.items() if target is not None}
 
     def target(self, alias: str) -> str | None:
         """The physical name that the alias stands for, if it is one. Raises `Damaged`."""
@@ -94,8 +94,8 @@ class Pointers:
             sync_directory(self._directory)
 
     def _names(self) -> list[str]:
-        found = entries(self._directory)
-        return sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
+        names = entries(self._directory)
+        return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
 
     def _path(self, alias: str) -> Path:
         return self._directory / f"{alias}{SUFFIX}"

@@ -86,8 +86,8 @@ class RenamedStore:
         return self._store.search(self._inside(name), query, limit=limit)
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
-        found = self._store.fit(self._with_name(spec))
-        return replace(found, spec=self._outside(found.spec))
+        report = self._store.fit(self._with_name(spec))
+        return replace(report, spec=self._outside(report.spec))
 
     def create(self, spec: CollectionSpec) -> None:
         self._store.create(self._with_name(spec))
@@ -123,8 +123,8 @@ class RenamedDefiner(RenamedStore):
         self._definer: Definer = store
 
     def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
-        found = self._definer.definitions(self._with_name(spec), with_roles=with_roles)
-        return replace(found, spec=self._outside(found.spec))
+        definitions = self._definer.definitions(self._with_name(spec), with_roles=with_roles)
+        return replace(definitions, spec=self._outside(definitions.spec))
 
     def before_rights(self, spec: CollectionSpec) -> CollectionSpec:
         return self._definer.before_rights(spec)

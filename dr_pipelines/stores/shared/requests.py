@@ -57,14 +57,14 @@ def checked_query(query: Query, spec: CollectionSpec, *, limit: int, indexed: bo
     """
     if limit < 1:
         raise InvalidRequest(f"limit is {limit}; ask for at least one hit")
-    kept = None if query.filter is None else checked_filter(query.filter, spec)
+    condition = None if query.filter is None else checked_filter(query.filter, spec)
     nearest = None if query.mode is Mode.KEYWORD else _vector_request(query, spec)
     terms = None if query.mode is Mode.VECTOR else _terms(query, spec, indexed=indexed)
     depth = max(limit, FUSED) if query.mode is Mode.HYBRID else limit
     return Request(
         nearest=nearest,
         terms=terms,
-        filter=kept,
+        filter=condition,
         depth=depth,
         limit=limit,
         text=query.text,
@@ -78,16 +78,17 @@ def checked_columns(columns: Sequence[str] | None, spec: CollectionSpec) -> list
     Raises:
         InvalidRequest: none, one that is unknown, or one named twice.
     """
-    known = store_schema(spec).names
+    existing = store_schema(spec).names
     if columns is None:
-        return list(known)
-    asked = list(columns)
-    unknown = [c for c in asked if c not in known]
-    if unknown or not asked or len(set(asked)) < len(asked):
+        return list(existing)
+    selected = list(columns)
+    unknown = [c for c in selected if c not in existing]
+    if unknown or not selected or len(set(selected)) < len(selected):
         raise InvalidRequest(
-            f"columns {asked} of {spec.name!r}: name each once, at least one, of {', '.join(known)}"
+            f"columns {selected} of {spec.name!r}: name each once, at least one, of "
+            f"{', '.join(existing)}"
         )
-    return asked
+    return selected
 
 
 def checked_alias(alias: str) -> str:
@@ -106,20 +107,20 @@ def checked_batch_rows(batch_rows: int) -> int:
 
 def _vector_request(query: Query, spec: CollectionSpec) -> VectorRequest:
     names = ", ".join(v.name for v in spec.vectors)
-    wanted = query.vector_name or spec.vectors[0].name
-    column = next((v for v in spec.vectors if v.name == wanted), None)
+    name = query.vector_name or spec.vectors[0].name
+    column = next((v for v in spec.vectors if v.name == name), None)
     if column is None:
-        raise InvalidRequest(f"collection {spec.name!r} has no vector {wanted!r}; it has: {names}")
+        raise InvalidRequest(f"collection {spec.name!r} has no vector {name!r}; it has: {names}")
     if column.kind is not VectorKind.DENSE:
         raise InvalidRequest(
-            f"{wanted!r} of {spec.name!r} is {column.kind.value}: only its own engine searches it"
+            f"{name!r} of {spec.name!r} is {column.kind.value}: only its own engine searches it"
         )
     if query.vector is None:
         raise InvalidRequest(f"a {query.mode.value} query needs a vector")
     vector = np.asarray(query.vector, dtype=np.float32)
     if vector.shape != (column.dimension,) or not np.isfinite(vector).all():
         raise InvalidRequest(
-            f"query vector of shape {vector.shape}: {wanted!r} of {spec.name!r} takes "
+            f"query vector of shape {vector.shape}: {name!r} of {spec.name!r} takes "
             f"{column.dimension} finite components"
         )
     return VectorRequest(column=column, vector=vector)

@@ -47,21 +47,21 @@ def spooled(
 
     Holds about `run_bytes`; the rest waits in a temporary file, as `ascending` has it.
     """
-    held, size, coming = list[pa.RecordBatch](), 0, iter(batches)
+    buffered, size, coming = list[pa.RecordBatch](), 0, iter(batches)
     while size < run_bytes:
         batch = next(coming, None)
         if batch is None:
-            yield from held
+            yield from buffered
             return
-        held.append(batch)
+        buffered.append(batch)
         size += batch.nbytes
     with temporary_directory("spool") as directory:
         path = Path(directory) / "rest.arrow"
         with needing_room(path), ipc.new_stream(path, schema) as writer:
             for batch in coming:
                 writer.write_batch(batch)
-        yield from held
-        held.clear()
+        yield from buffered
+        buffered.clear()
         with path.open("rb") as file, ipc.open_stream(file) as reader:
             yield from reader
 
@@ -70,14 +70,14 @@ def _spilled(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, directory: Path, *, run_bytes: int
 ) -> tuple[list[Path], pa.Table]:
     """Files of sorted records, and what is left in memory."""
-    runs, held, size = list[Path](), list[pa.RecordBatch](), 0
+    runs, buffered, size = list[Path](), list[pa.RecordBatch](), 0
     for batch in batches:
-        held.append(batch)
+        buffered.append(batch)
         size += batch.nbytes  # of a slice what it shows: its neighbours share its buffers
         if size >= run_bytes:
-            runs.append(_write_run(pa.Table.from_batches(held, schema), directory, len(runs)))
-            held, size = [], 0
-    return runs, pa.Table.from_batches(held, schema)
+            runs.append(_write_run(pa.Table.from_batches(buffered, schema), directory, len(runs)))
+            buffered, size = [], 0
+    return runs, pa.Table.from_batches(buffered, schema)
 
 
 def _write_run(table: pa.Table, directory: Path, number: int) -> Path:
@@ -120,16 +120,16 @@ def _next(run: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
 def _of_size(
     tables: Iterable[pa.Table], schema: pa.Schema, *, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    held = schema.empty_table()
+    buffered = schema.empty_table()
     for table in tables:
-        held = pa.concat_tables([held, table])
-        whole = held.num_rows - held.num_rows % batch_rows
-        yield from _batches(held.slice(0, whole), batch_rows)
-        held = held.slice(whole)
-        if held.nbytes >= BATCH_BYTES:
-            yield from _batches(held, batch_rows)
-            held = schema.empty_table()
-    yield from _batches(held, batch_rows)
+        buffered = pa.concat_tables([buffered, table])
+        whole = buffered.num_rows - buffered.num_rows % batch_rows
+        yield from _batches(buffered.slice(0, whole), batch_rows)
+        buffered = buffered.slice(whole)
+        if buffered.nbytes >= BATCH_BYTES:
+            yield from _batches(buffered, batch_rows)
+            buffered = schema.empty_table()
+    yield from _batches(buffered, batch_rows)
 
 
 def _batches(table: pa.Table, batch_rows: int) -> Iterator[pa.RecordBatch]:

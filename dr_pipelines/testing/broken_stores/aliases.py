@@ -32,7 +32,7 @@ class DropsWhatIsServed(MemoryVectorStore):
     """A collection is dropped although an alias stands for it."""
 
     def drop(self, name: str) -> None:
-        self.held.pop(name, None)
+        self.tables.pop(name, None)
 
 
 class SwitchesInTwoSteps(MemoryVectorStore):

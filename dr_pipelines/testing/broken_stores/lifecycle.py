@@ -18,7 +18,7 @@ class CreatesAfresh(MemoryVectorStore):
     """The same spec again empties the collection."""
 
     def create(self, spec: CollectionSpec) -> None:
-        self.held.pop(spec.name, None)
+        self.tables.pop(spec.name, None)
         super().create(spec)
 
 
@@ -27,7 +27,7 @@ class KeepsAliasesToItself(MemoryVectorStore):
 
     def reopened(self) -> MemoryVectorStore:
         again = MemoryVectorStore()
-        again.held.update(self.held)
+        again.tables.update(self.tables)
         return again
 
 
@@ -38,8 +38,8 @@ class ForgetsThatItIsIndexed(MemoryVectorStore):
         """The store as the next process opens it."""
         again = MemoryVectorStore()
         again.targets.update(self.targets)
-        for name, collection in self.held.items():
-            again.held[name] = replace(collection, label=Label(spec=collection.spec))
+        for name, collection in self.tables.items():
+            again.tables[name] = replace(collection, label=Label(spec=collection.spec))
         return again
 
 

@@ -40,16 +40,16 @@ class AllColumnsOutOfOrder(MemoryVectorStore):
     """A scan in any order gives every column, whatever is asked for."""
 
     def scan(self, name: str, *, ordered: bool = True, **more: Any) -> Iterator[pa.RecordBatch]:
-        asked = more if ordered else more | {"columns": None}
-        return super().scan(name, ordered=ordered, **asked)
+        options = more if ordered else more | {"columns": None}
+        return super().scan(name, ordered=ordered, **options)
 
 
 class IgnoresDocumentsOutOfOrder(MemoryVectorStore):
     """A scan of some documents in any order gives all of them."""
 
     def scan(self, name: str, *, ordered: bool = True, **more: Any) -> Iterator[pa.RecordBatch]:
-        asked = more if ordered else more | {"documents": None}
-        return super().scan(name, ordered=ordered, **asked)
+        options = more if ordered else more | {"documents": None}
+        return super().scan(name, ordered=ordered, **options)
 
 
 class IgnoresDocuments(MemoryVectorStore):

@@ -56,7 +56,7 @@ class FindsWhatWasIndexed(MemoryVectorStore):
 
     def build_index(self, name: str, *, progress: Progress | None = None) -> None:
         super().build_index(name, progress=progress)
-        self._then.held.update(self.held)
+        self._then.tables.update(self.tables)
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         if query.exact:

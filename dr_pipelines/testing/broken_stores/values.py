@@ -144,7 +144,7 @@ class _ChangesColumns(MemoryVectorStore):
         for vector in stored.spec.vectors:
             changed = self.changed(table.column(vector.name), vector)
             table = with_column(table, vector.name, changed)
-        self.held[name] = replace(stored, table=table)
+        self.tables[name] = replace(stored, table=table)
 
     def changed(self, column: pa.ChunkedArray, vector: Vector) -> Column:
         raise NotImplementedError

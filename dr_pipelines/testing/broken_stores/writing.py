@@ -52,7 +52,7 @@ class AppendsAgain(MemoryVectorStore):
         again = before.filter(pc.is_in(before.column("id"), value_set=batch.column("id")))
         after = self.newest(name)
         doubled = pa.concat_tables([after.table, again])
-        self.held[name] = replace(after, table=doubled.sort_by("id"))
+        self.tables[name] = replace(after, table=doubled.sort_by("id"))
 
 
 class CountsWhatWasWritten(MemoryVectorStore):

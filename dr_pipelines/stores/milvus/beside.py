@@ -34,19 +34,19 @@ PLACEHOLDER: dict[str, list[Any]] = {"indices": [SPARSE_LIMIT - 1], "values": [1
 Mask = npt.NDArray[np.bool_]
 
 
-def kept(rows: pa.Table, spec: CollectionSpec) -> pa.Array:
+def encoded(rows: pa.Table, spec: CollectionSpec) -> pa.Array:
     """The lists of texts of some records: `list<string>`.
 
     Raises:
         InvalidRequest: a record has more than the engine keeps of a list.
     """
-    held: dict[int, dict[str, Any]] = defaultdict(dict)
+    beside: dict[int, dict[str, Any]] = defaultdict(dict)
     for name, mask in _beside(rows, spec):
         column = rows.column(name)
         for row in np.flatnonzero(mask).tolist():
-            held[row][name] = _to_json(column[row].as_py())
+            beside[row][name] = _to_json(column[row].as_py())
     lists: list[list[str]] = [[]] * len(rows)
-    for row, values in held.items():
+    for row, values in beside.items():
         text = json.dumps(values, separators=(",", ":"))  # ASCII: may be cut anywhere
         lists[row] = [text[at : at + TEXT_BYTES] for at in range(0, len(text), TEXT_BYTES)]
         if len(lists[row]) > PIECES:
@@ -123,8 +123,8 @@ def _beside(rows: pa.Table, spec: CollectionSpec) -> Iterator[tuple[str, Mask]]:
     for field in spec.fields:
         column = rows.column(field.name)
         if field.type is FieldType.NUMBER:
-            known = np.asarray(column.is_valid())
-            yield field.name, known & ~np.isfinite(column.to_numpy().astype(np.float64))
+            present = np.asarray(column.is_valid())
+            yield field.name, present & ~np.isfinite(column.to_numpy().astype(np.float64))
         if field.type is FieldType.STRINGS:
             yield field.name, _having_nulls(column)
     for vector in spec.vectors:
@@ -134,8 +134,8 @@ def _beside(rows: pa.Table, spec: CollectionSpec) -> Iterator[tuple[str, Mask]]:
         if vector.kind is VectorKind.SPARSE:
             listed = column.to_pylist()
             plain = (value is not None and _positive(value) == value for value in listed)
-            known = np.asarray(column.is_valid())
-            yield vector.name, known & ~np.fromiter(plain, bool, len(rows))
+            present = np.asarray(column.is_valid())
+            yield vector.name, present & ~np.fromiter(plain, bool, len(rows))
 
 
 def _texts(spec: CollectionSpec) -> Iterator[str]:
@@ -159,10 +159,10 @@ def _positive(vector: dict[str, list[Any]] | None) -> dict[str, list[Any]]:
     if vector is None:
         return PLACEHOLDER
     pairs = zip(vector["indices"], vector["values"], strict=True)
-    held = [(index, value) for index, value in pairs if index < SPARSE_LIMIT and value > 0]
-    if not held:
+    usable = [(index, value) for index, value in pairs if index < SPARSE_LIMIT and value > 0]
+    if not usable:
         return PLACEHOLDER
-    return {"indices": [index for index, _ in held], "values": [value for _, value in held]}
+    return {"indices": [index for index, _ in usable], "values": [value for _, value in usable]}
 
 
 def _to_json(value: Any) -> Any:
@@ -176,7 +176,7 @@ def _from_json(value: Any, type: pa.DataType) -> Any:
 
 def _parsed(pieces: list[str]) -> dict[str, Any]:
     try:
-        found = json.loads("".join(pieces))
-        return dict(found)
+        values = json.loads("".join(pieces))
+        return dict(values)
     except (ValueError, TypeError) as error:
         raise Damaged(f"column {NAME!r} of a record is unreadable; restore the record") from error
