@@ -3,21 +3,25 @@
 import os
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr_pipelines.errors import SourceRewritten
 from dr_pipelines.model.lineage import SourceProvenance
+from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.sources.changes import Change, in_batches
 from dr_pipelines.sources.jsonl_index import Index, read_index
+from dr_pipelines.sources.jsonl_marks import Marks
 from dr_pipelines.sources.jsonl_reading import (
     Mark,
     Step,
     opened,
     walk,
 )
+from dr_pipelines.sources.marks_file import Kept, MarksFile
 from dr_pipelines.sources.values import FindMisfit
 
 if TYPE_CHECKING:
@@ -26,17 +30,26 @@ if TYPE_CHECKING:
 
 class JsonlSource:
     """A file of one JSON object a line: `seq, ts, op, id`, and for upserts `text`, `title`,
-    `metadata`. A position is a `seq`; an anchor is the SHA-256 of the file through its line.
+    `metadata`. A position is a `seq`; an anchor is the chained SHA-256 of the file through its
+    line.
 
-    The feed is read once by the first call, and again by each call of `partitions`; other calls
-    seek in what that reading found and raise `SourceRewritten` when the bytes are not the same. A
+    The feed is read once by the first call, and again by each call of `partitions`, from where the
+    reading before ended: `marks` keep that beyond this process, and say by what it is believed.
+    Other calls seek in it and raise `SourceRewritten` when the bytes are not the same. A
     last line without a newline is still being written and is not there yet. A line whose values
     are, by `misfit`, not what the collection declares keeps its place and is quarantined.
     """
 
-    def __init__(self, path: str | Path, *, misfit: FindMisfit | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        misfit: FindMisfit | None = None,
+        marks: MarksFile | None = None,
+    ) -> None:
         self._path = Path(path)
         self._misfit = misfit
+        self._marks = marks
         self._cached: Index | None = None
 
     @property
@@ -57,16 +70,18 @@ class JsonlSource:
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the file is now. Raises `InvalidRequest` where the file has
         bytes and not one line of it can be read."""
-        self._cached = read_index(self._path, misfit=self._misfit)
+        self._cached = self._read()
         return list(self._cached.partitions)
 
     def anchor(self, position: int) -> str | None:
         """SHA-256 of the file through the line with this `seq`; None where no line has it."""
         if position < 1:
             return None
+        if (known := self._index.anchor(position)) is not None:
+            return known
         for step in self._from(position - 1):
             if step.mark.position >= position:
-                return step.mark.sha256.hexdigest() if step.mark.position == position else None
+                return step.mark.anchor if step.mark.position == position else None
         return None
 
     def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
@@ -77,17 +92,40 @@ class JsonlSource:
         )
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
-        lines = self._index.unread.lines
-        return [q for q in lines if after < q.after <= through or q.after == after == 0]
+        return self._index.quarantined(after, through)
 
     def unread(self) -> Unread:
         return self._index.unread
 
+    def reading(self) -> SourceReading:
+        return self._index.reading
+
     @property
     def _index(self) -> Index:
         if self._cached is None:
-            self._cached = read_index(self._path, misfit=self._misfit)
+            self._cached = self._read()
         return self._cached
+
+    def _read(self) -> Index:
+        """The file as it is now, from the last marks on."""
+        if self._marks is None:
+            kept = self._cached.to_keep if self._cached else None
+            return read_index(self._path, misfit=self._misfit, kept=kept)
+        of = f"{self._path}\0{self._misfit!r}"
+        found, kept = self._marks.load(of), None
+        if found.value is not None:
+            kept, found = _parsed(found)
+        index = read_index(
+            self._path,
+            misfit=self._misfit,
+            kept=kept,
+            trust=self._marks.trust,
+            why_not=found.why_not,
+        )
+        if kept == index.to_keep:
+            return index
+        not_kept = self._marks.keep(of, index.to_keep.value())
+        return replace(index, reading=replace(index.reading, not_kept=not_kept))
 
     def _between(self, after: int, through: int) -> Iterator[Step]:
         for step in self._from(after):
@@ -101,7 +139,10 @@ class JsonlSource:
         start = index.before(position)
         coming = bisect_left(index.marks, start.position + 1, key=lambda m: m.position)
         with opened(self._path) as file:
-            for step in walk(file, start, misfit=self._misfit):
+            chain = start.chain(file)
+            if chain is None:
+                raise self._rewritten(start)
+            for step in walk(file, start, misfit=self._misfit, chain=chain):
                 if coming < len(index.marks) and step.mark.position >= index.marks[coming].position:
                     self._check(step.mark, index.marks[coming])
                     coming += 1
@@ -114,12 +155,19 @@ class JsonlSource:
             )
 
     def _check(self, actual: Mark, recorded: Mark) -> None:
-        if (
-            actual.position != recorded.position
-            or actual.sha256.hexdigest() != recorded.sha256.hexdigest()
-        ):
-            raise SourceRewritten(
-                f"{self._path} changed while it was read: what is at or before position "
-                f"{recorded.position} is not what it was. Read the feed again; if it was rewritten "
-                "on purpose, accept a new epoch of it."
-            )
+        if actual.position != recorded.position or actual.anchor != recorded.anchor:
+            raise self._rewritten(recorded)
+
+    def _rewritten(self, mark: Mark) -> SourceRewritten:
+        return SourceRewritten(
+            f"{self._path} changed while it was read: what is at or before position "
+            f"{mark.position} is not what it was. Read the feed again; if it was rewritten on "
+            "purpose, accept a new epoch of it."
+        )
+
+
+def _parsed(found: Kept) -> tuple[Marks | None, Kept]:
+    try:
+        return Marks.parse(found.value or {}), found
+    except (KeyError, TypeError, ValueError):
+        return None, Kept(why_not="its marks are damaged")

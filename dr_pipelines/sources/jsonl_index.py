@@ -1,174 +1,157 @@
 """One reading of a JSONL change feed: its days, where to seek to, and what could not be read."""
 
-import os
-from array import array
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.unread import Quarantined, Unread, unread
+from dr_pipelines.model.source_reading import NO_MARKS, SourceReading
+from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.sources import first_bytes
-from dr_pipelines.sources.changes import Change, day_of
+from dr_pipelines.sources.jsonl_chain import Chain
+from dr_pipelines.sources.jsonl_days import Days
+from dr_pipelines.sources.jsonl_lines import Lines
+from dr_pipelines.sources.jsonl_marks import ASSURANCE, Earlier, Marks, TooFarBack
 from dr_pipelines.sources.jsonl_reading import (
     Mark,
     Step,
     bytes_without_end,
     opened,
     walk,
+    written_at,
 )
+from dr_pipelines.sources.marks_file import Trust
 from dr_pipelines.sources.values import FindMisfit
 
-MARK_BYTES = 1024 * 1024
 FIRST_BYTES = 64
-KEPT_LINES = 10_000
-"""Unreadable lines that are known one by one; more are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
     """The index that one reading builds: partitions, marks to seek to by ascending position, and
-    lines that gave no change.
+    lines that gave no change. `to_keep` is what the next reading can go on with.
     """
 
     partitions: tuple[SourcePartition, ...]
     marks: tuple[Mark, ...]
     unread: Unread
+    to_keep: Marks
+    reading: SourceReading
+
+    def anchor(self, position: int) -> str | None:
+        """The anchor of a position that is the last one of its day; None for any other."""
+        at = bisect_left(self.partitions, position, key=lambda partition: partition.through)
+        day = self.partitions[at] if at < len(self.partitions) else None
+        return day.anchor if day and day.through == position else None
+
+    def quarantined(self, after: int, through: int) -> list[Quarantined]:
+        """Unreadable lines that follow positions in (after, through]; with 0, those before all."""
+        lines = self.unread.lines
+        first = bisect_right(lines, after, key=lambda line: line.after) if after else 0
+        last = bisect_right(lines, through, key=lambda line: line.after)
+        return list(lines[first:last])
 
     def before(self, position: int) -> Mark:
         """The last mark at or before a position."""
         return self.marks[bisect_right(self.marks, position, key=lambda m: m.position) - 1]
 
 
-def read_index(path: Path, *, misfit: FindMisfit | None = None) -> Index:
-    """One pass over the file. Raises `InvalidRequest` where it has bytes and not one line of it can
-    be read."""
-    days, lines, end = _Days(), _Lines(), 0
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a reading begins, and what is known there."""
+
+    mark: Mark
+    chain: Chain
+    days: Days
+    lines: Lines
+    reading: SourceReading
+
+
+def read_index(
+    path: Path,
+    *,
+    misfit: FindMisfit | None = None,
+    kept: Marks | None = None,
+    trust: Trust = Trust.PROOF,
+    why_not: str = NO_MARKS,
+) -> Index:
+    """The file read from its marks on, where there are any and they hold; else all of it.
+    `why_not` is the reason where there are none.
+
+    Raises `InvalidRequest` where it has bytes and not one line of it can be read.
+    """
     with opened(path) as file:
-        for step in walk(file, Mark.start(), misfit=misfit):
-            lines.add(step)
-            days.add(step)
-            end = step.end
-        tail = bytes_without_end(file, end)
-        written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
-        file.seek(0)
-        begins = file.read(FIRST_BYTES)
+        start = _start(file, kept, trust=trust, misfit=misfit, why_not=why_not)
+        try:
+            return _read(path, file, start, misfit=misfit)
+        except TooFarBack:
+            whole = _from_the_start("lines repeat earlier ones of very many places")
+            return _read(path, file, whole, misfit=misfit)
+
+
+def _start(
+    file: BinaryIO,
+    kept: Marks | None,
+    *,
+    trust: Trust,
+    misfit: FindMisfit | None,
+    why_not: str,
+) -> _Start:
+    if kept is None:
+        return _from_the_start(why_not)
+    chain, differs = kept.chain(file, trust)
+    if chain is None:
+        return _from_the_start(differs)
+    days = Days.parse(kept.days)
+    earlier = Earlier(file, (*days.marks(), kept.end), misfit)
+    lines = Lines.parse(kept.lines, earlier=earlier.hash_of)
+    reading = SourceReading(before=kept.end.offset, assurance=ASSURANCE[trust])
+    return _Start(kept.end, chain, days, lines, reading)
+
+
+def _from_the_start(why: str) -> _Start:
+    reading = SourceReading(whole_because=why)
+    return _Start(Mark.start(), Chain(), Days(), Lines(), reading)
+
+
+def _read(path: Path, file: BinaryIO, start: _Start, *, misfit: FindMisfit | None) -> Index:
+    days, lines, last = start.days, start.lines, None
+    file.seek(start.mark.offset)
+    for last in walk(file, start.mark, misfit=misfit, chain=start.chain):
+        lines.add(last)
+        days.add(last)
+    end = _end(file, start.mark, last)
     unreadable = lines.unread()
     if not days.changes:
-        _require_readable(path, begins, unreadable)
-    if tail:
-        unreadable = replace(unreadable, tail_bytes=tail, tail_since=written)
-    return Index(days.partitions(), days.marks(), unreadable)
+        file.seek(0)
+        _require_readable(path, file.read(FIRST_BYTES), unreadable)
+    if tail := bytes_without_end(file, end.offset):
+        unreadable = replace(unreadable, tail_bytes=tail, tail_since=written_at(file))
+    return Index(
+        days.partitions(),
+        days.marks(),
+        unreadable,
+        Marks.of(file, end, days=days, lines=lines),
+        replace(start.reading, new=end.offset - start.mark.offset),
+    )
 
 
-class _Days:
-    """Partitions and marks, from the changes in their order."""
-
-    def __init__(self) -> None:
-        start = Mark.start()
-        self._partitions = list[SourcePartition]()
-        self._marks = [start]
-        self._last = self._opened = start
-        self._rows = self.changes = 0
-
-    def add(self, step: Step) -> None:
-        """The next line; one that is no change counts for nothing."""
-        if not isinstance(step.result, Change):
-            return
-        if self._rows and day_of(step.mark.newest) != day_of(self._last.newest):
-            self._end_day()
-        self._last = step.mark
-        self._rows, self.changes = self._rows + 1, self.changes + 1
-        if self._last.offset - self._marks[-1].offset >= MARK_BYTES:
-            self._marks.append(self._last)
-
-    def partitions(self) -> tuple[SourcePartition, ...]:
-        """All days; to be asked once, at the end."""
-        if self._rows:
-            self._end_day()
-        return tuple(self._partitions)
-
-    def marks(self) -> tuple[Mark, ...]:
-        """Places to seek to: the end of each day, and every so many bytes."""
-        return tuple(self._marks)
-
-    def _end_day(self) -> None:
-        last = self._last
-        self._partitions.append(
-            SourcePartition(
-                day=day_of(last.newest),
-                after=self._opened.position,
-                through=last.position,
-                anchor=last.sha256.hexdigest(),
-                changes=self._rows,
-            )
-        )
-        self._opened, self._rows = last, 0
-        if self._marks[-1] is not last:
-            self._marks.append(last)
-
-
-@dataclass
-class _Lines:
-    """Lines that are no changes: which of them wait for somebody.
-
-    `_said` and `_hashes` are the positions of all lines so far and the hash of each: a line that
-    says a position again is the same line delivered twice, or another one.
-    """
-
-    _positions: "array[int]" = field(default_factory=lambda: array("q"))
-    _hashes: "array[int]" = field(default_factory=lambda: array("q"))
-    _open: dict[int, Quarantined] = field(default_factory=dict)
-    _about: dict[str, list[int]] = field(default_factory=dict)
-    _count: int = 0
-    _superseded: int = 0
-    _duplicates: int = 0
-
-    def add(self, step: Step) -> None:
-        """The next line."""
-        if step.own is not None and not step.repeats:
-            self._positions.append(step.own)
-            self._hashes.append(hash(step.raw))
-        if isinstance(step.result, Change):
-            self._supersede(step.result.document_id)
-        elif step.repeats and (earlier := self._hash_of(step)) is not None:
-            if earlier == hash(step.raw):
-                self._duplicates += 1
-            else:
-                reason = f"seq {step.own} came before with other content"
-                self._wait(replace(step.result, reason=reason), repeats=True)
-        else:
-            self._wait(step.result, repeats=step.repeats)
-
-    def unread(self) -> Unread:
-        """The lines that wait for somebody, and counts of the others."""
-        return unread(
-            tuple(self._open.values()),
-            count=self._count - self._superseded,
-            superseded=self._superseded,
-            duplicates=self._duplicates,
-        )
-
-    def _hash_of(self, step: Step) -> int | None:
-        """The hash of the line that said this position first; None where none did."""
-        at = bisect_left(self._positions, step.own or 0)
-        indexed = at < len(self._positions) and self._positions[at] == step.own
-        return self._hashes[at] if indexed else None
-
-    def _wait(self, line: Quarantined, *, repeats: bool) -> None:
-        number, self._count = self._count, self._count + 1
-        if len(self._open) >= KEPT_LINES:
-            return
-        self._open[number] = line
-        if line.document is not None and not repeats:  # a conflict is not settled by going on
-            self._about.setdefault(line.document, []).append(number)
-
-    def _supersede(self, document: str) -> None:
-        for number in self._about.pop(document, ()) if self._about else ():
-            del self._open[number]
-            self._superseded += 1
+def _end(file: BinaryIO, start: Mark, last: Step | None) -> Mark:
+    """The mark after the last line, whatever that was."""
+    if last is None or last.mark.offset == last.end:
+        return last.mark if last else start
+    known = max(start, last.mark, key=lambda mark: mark.offset)
+    chain = known.chain(file) or Chain()  # else the file is another one now: no mark of it holds
+    chain.read(file, last.end)
+    return replace(
+        last.mark,
+        offset=last.end,
+        line=last.line,
+        before=chain.before,
+        anchor=chain.hexdigest(),
+    )
 
 
 def _require_readable(path: Path, begins: bytes, unreadable: Unread) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
 from dr_pipelines.model.unread import Quarantined
@@ -18,31 +18,50 @@ from dr_pipelines.sources.changes import (
     Unreadable,
     waiting_since,
 )
+from dr_pipelines.sources.jsonl_chain import READ_BYTES, Chain, chain_at
 from dr_pipelines.sources.jsonl_line import parse_line
 from dr_pipelines.sources.values import FindMisfit
 
-if TYPE_CHECKING:
-    from _hashlib import HASH  # the type of hashlib.sha256(), which has no public name
-
 MAX_LINE_BYTES = 64 * 1024 * 1024
-READ_BYTES = 1024 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where reading can start again: the end of the line that holds `position`."""
+    """Where reading can start again: the end of a line, at or after the one that holds `position`.
+
+    `readable` is the last position that could be read. `before` is the chain's digest of the whole
+    pieces before `offset`, and `anchor` that of everything.
+    """
 
     position: int
     newest: int
+    readable: int
     offset: int
     line: int
-    sha256: "HASH"
+    before: bytes
+    anchor: str
 
     @classmethod
     def start(cls) -> "Mark":
         """Before the first line."""
-        return cls(0, BEFORE_ALL_TIMES, 0, 0, hashlib.sha256())
+        return cls(0, BEFORE_ALL_TIMES, 0, 0, 0, b"", Chain().hexdigest())
+
+    def value(self) -> list[int | str]:
+        """All of it as plain values."""
+        place = [self.position, self.newest, self.readable, self.offset, self.line]
+        return [*place, self.before.hex(), self.anchor]
+
+    @classmethod
+    def parse(cls, value: list[Any]) -> "Mark":
+        """As `value` wrote it."""
+        position, newest, readable, offset, line, before, anchor = value
+        return cls(position, newest, readable, offset, line, bytes.fromhex(before), anchor)
+
+    def chain(self, file: BinaryIO) -> Chain | None:
+        """The chain at its place, from the file; None where its bytes are others now."""
+        chain = chain_at(file, self.before, self.offset)
+        return chain if chain.hexdigest() == self.anchor else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +75,31 @@ class Step:
     mark: Mark
     raw: bytes
     end: int
+    line: int
     own: int | None = None
     repeats: bool = False
 
 
-def walk(file: BinaryIO, start: Mark, *, misfit: FindMisfit | None = None) -> Iterator[Step]:
-    """Every complete line after a mark."""
-    written = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
-    file.seek(start.offset)
-    mark, readable = start, start.position
-    offset, number, sha256 = start.offset, start.line, start.sha256.copy()
+def written_at(file: BinaryIO) -> datetime:
+    """When a file was last written to."""
+    return datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+
+
+def walk(
+    file: BinaryIO,
+    start: Mark,
+    *,
+    misfit: FindMisfit | None = None,
+    chain: Chain | None = None,
+    written: datetime | None = None,
+) -> Iterator[Step]:
+    """Every complete line after a mark, from a file that is there. `chain` is the one there,
+    where `start` is not the start; `written` is when the file was, where it does not say itself."""
+    written = written or written_at(file)
+    mark, readable, chain = start, start.readable, chain or Chain()
+    offset, number = start.offset, start.line
     while True:
-        raw, size = _next_line(file, sha256)
+        raw, size = _next_line(file, chain)
         if raw is None:
             return
         offset, number = offset + size, number + 1
@@ -75,14 +107,16 @@ def walk(file: BinaryIO, start: Mark, *, misfit: FindMisfit | None = None) -> It
             change = _parsed(raw, size, mark, first=number == 1, misfit=misfit)
         except Unreadable as error:
             if isinstance(error, Misfit):
-                mark = Mark(error.position, error.newest, offset, number, sha256.copy())
+                place = (readable, offset, number, chain.before, chain.hexdigest())
+                mark = Mark(error.position, error.newest, *place)
             result = _quarantined(error, raw, mark, line=number, after=readable, written=written)
             own = error.position if isinstance(error, Misfit | Repeated) else None
-            yield Step(result, mark, raw, offset, own, isinstance(error, Repeated))
+            yield Step(result, mark, raw, offset, number, own, isinstance(error, Repeated))
             continue
-        mark = Mark(change.position, change.newest, offset, number, sha256.copy())
         readable = change.position
-        yield Step(change, mark, raw, offset, change.position)
+        place = (readable, offset, number, chain.before, chain.hexdigest())
+        mark = Mark(change.position, change.newest, *place)
+        yield Step(change, mark, raw, offset, number, change.position)
 
 
 def opened(path: Path) -> BinaryIO:
@@ -120,17 +154,17 @@ def _quarantined(
     )
 
 
-def _next_line(file: BinaryIO, sha256: "HASH") -> tuple[bytes | None, int]:
+def _next_line(file: BinaryIO, chain: Chain) -> tuple[bytes | None, int]:
     """A line and its size, hashed; no line where none is complete. Of a line that is too long only
     the size is right."""
     raw = file.readline(MAX_LINE_BYTES + 1)
-    sha256.update(raw)
+    chain.update(raw)
     size, end = len(raw), raw[-1:]
     while end != b"\n":
         more = file.readline(READ_BYTES)
         if not more:
             return None, 0
-        sha256.update(more)
+        chain.update(more)
         size, end = size + len(more), more[-1:]
     return raw, size
 

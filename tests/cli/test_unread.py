@@ -360,7 +360,7 @@ def test_a_line_of_a_document_that_was_said_again_is_counted_everywhere(
 def test_lines_beyond_those_that_are_known_one_by_one_are_said_with_the_way_out(
     protected: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dr_pipelines.sources.jsonl_index.KEPT_LINES", 3)
+    monkeypatch.setattr("dr_pipelines.sources.jsonl_lines.KEPT_LINES", 3)
     protected.write_feed(feed_lines() + "".join(f"bad {n}\n" for n in range(5)))
     result = protected.dr("ingest", "notes", "--json")
     unread = result.json["unread"]

@@ -20,11 +20,11 @@ from dr_pipelines.model.collection import Field, FieldType
 from dr_pipelines.model.json_size import MAX_VALUES
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.protocols import Source, SourcePartition
-from dr_pipelines.sources import jsonl_index, jsonl_reading
+from dr_pipelines.sources import jsonl_days, jsonl_reading
 from dr_pipelines.sources.changes import BATCH_BYTES, Unreadable
 from dr_pipelines.sources.jsonl import JsonlSource
-from dr_pipelines.sources.jsonl_index import KEPT_LINES
 from dr_pipelines.sources.jsonl_line import CONTENT, REQUIRED, parse_line
+from dr_pipelines.sources.jsonl_lines import KEPT_LINES
 from dr_pipelines.sources.values import FieldTypes
 from dr_pipelines.testing.source_contract import SourceContract, rows
 from tests.ingestion.feeds import line, written
@@ -50,7 +50,7 @@ class TestJsonlSource(SourceContract):
 class TestJsonlSourceWithAMarkAtEveryLine(SourceContract):
     @pytest.fixture
     def source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
-        monkeypatch.setattr(jsonl_index, "MARK_BYTES", 1)
+        monkeypatch.setattr(jsonl_days, "MARK_BYTES", 1)
         return JsonlSource(written(tmp_path / "feed.jsonl", FEED))
 
 
@@ -438,7 +438,7 @@ def test_a_value_of_the_wrong_type_costs_its_document_and_no_day(tmp_path: Path)
 class TestJsonlSourceWithWrongTypes(SourceContract):
     @pytest.fixture
     def source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
-        monkeypatch.setattr(jsonl_index, "MARK_BYTES", 1)
+        monkeypatch.setattr(jsonl_days, "MARK_BYTES", 1)
         lines = [
             line(1, metadata={"rank": "x"}),
             line(2),

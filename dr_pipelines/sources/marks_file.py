@@ -1,0 +1,86 @@
+"""What a reading of a source leaves on this machine, so that the next one goes on from there."""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from dr_pipelines import __version__
+from dr_pipelines.host.permissions import Access, make_directory
+from dr_pipelines.model.source_reading import NO_MARKS
+
+FORMAT = 1
+
+
+class Trust(StrEnum):
+    """By what marks are believed: signs that cost nothing are enough to look, and not to commit."""
+
+    SIGNS = "signs"
+    PROOF = "proof"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Marks as they were kept, or the reason why there are none."""
+
+    value: dict[str, Any] | None = None
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MarksFile:
+    """Marks of one source, on this machine; `trust` is what those who use it may go by.
+
+    They are for the version, the settings and the values that they were made with, and have a
+    digest. `root` is the machine's directory: nothing is kept while it is not there.
+    """
+
+    path: Path
+    root: Path
+    trust: Trust = Trust.PROOF
+    access: Access = Access.PRIVATE
+
+    def load(self, of: str) -> Kept:
+        """The marks that were kept of `of`."""
+        try:
+            head, _, body = self.path.read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return Kept(why_not=NO_MARKS)
+        except OSError as error:
+            return Kept(why_not=f"its marks cannot be read ({error.strerror})")
+        try:
+            header = json.loads(head)
+            if header["made_by"] != _made_by(of):
+                return Kept(why_not="its marks were made by another version or for other settings")
+            if header["sha256"] != sha256(body).hexdigest():
+                return Kept(why_not="its marks are damaged")
+            value = json.loads(body)
+        except (ValueError, KeyError, TypeError):
+            return Kept(why_not="its marks are damaged")
+        return Kept(value) if isinstance(value, dict) else Kept(why_not="its marks are damaged")
+
+    def keep(self, of: str, value: dict[str, Any]) -> str:
+        """Replace them; the reason where that is not possible."""
+        if not self.root.is_dir():
+            return ""  # nothing is made on a machine before the first entry
+        body = json.dumps(value, separators=(",", ":")).encode()
+        header = {"made_by": _made_by(of), "sha256": sha256(body).hexdigest()}
+        new = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        try:
+            make_directory(self.path.parent, self.access)
+            new.write_bytes(json.dumps(header).encode() + b"\n" + body)
+            new.chmod(self.access.file_mode)
+            new.replace(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+            return f"{self.path}: {error.strerror}"
+        return ""
+
+
+def _made_by(of: str) -> str:
+    return sha256(f"{FORMAT}\0{__version__}\0{of}".encode()).hexdigest()
