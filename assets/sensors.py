@@ -261,6 +261,7 @@ class Tick:
             "rests_on": self.status.assurance and self.status.assurance.value,
             "uncounted": self.status.uncounted,
             "refused": self.status.refused,
+            "source_read": self.status.reading.sentence if self.status.reading else "",
             **exposure_metadata(None if exposed == timedelta.max else exposed),
         }
 
@@ -275,4 +276,7 @@ class Tick:
         refused = f"; refused: {self.status.refused}" if self.status.refused else ""
         short = self.status.uncounted
         uncounted = f"; log:{short} rests on too little and does not count" if short else ""
-        return f"{state}: exposed {age} of {self.rpo}, {behind}{unread}{unfit}{uncounted}{refused}"
+        reading = self.status.reading
+        read = f"; source: {reading.sentence}" if reading and reading.unexpected else ""
+        more = f"{unread}{unfit}{uncounted}{refused}{read}"
+        return f"{state}: exposed {age} of {self.rpo}, {behind}{more}"

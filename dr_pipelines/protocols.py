@@ -22,6 +22,7 @@ from dr_pipelines.model.lineage import (
 )
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import FloatArray, Hit, Query
+from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Quarantined, Unread
 
 if TYPE_CHECKING:  # Arrow is imported by those who have rows
@@ -369,6 +370,10 @@ class Source(Protocol):
 
     def unread(self) -> Unread:
         """All that the source holds beyond its changes, as `partitions` last read it."""
+        ...
+
+    def reading(self) -> SourceReading:
+        """How much of it `partitions` last read, and what it went by for the rest."""
         ...
 
 

@@ -145,7 +145,7 @@ def _accept_quarantine(
 
     if not names or reason is None:
         raise Mistake("--accept-quarantine PLACE:HASH and --reason TEXT go together: give both")
-    source = protected.feed().source
+    source = protected.proven_feed().source
     source.partitions()
     history = protected.history()
     waiting = open_lines(history.repository, history.manifest(), source.unread())

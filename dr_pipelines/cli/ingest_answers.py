@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dr_pipelines.cli.fitness import refused_lines
 from dr_pipelines.cli.output import Answer, ExitCode
-from dr_pipelines.cli.unread import unread_lines, unread_value
+from dr_pipelines.cli.unread import reading_value, unread_lines, unread_value
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
@@ -90,6 +90,7 @@ def ingest_answer(collection: str, report: "Ingested") -> Answer:
         "left_out": report.applied.left_out,
         "refused": [misfit.model_dump() for misfit in report.applied.refused],
         "unread": unread_value(report.unread),
+        "source_read": reading_value(report.reading),
         "unapplied": report.unapplied,
     }
 
@@ -114,6 +115,8 @@ def _lines(collection: str, report: "Ingested") -> Iterator[str]:
     yield from unread_lines(report.unread)
     if any(line.sha256 for line in report.unread.lines):
         yield WAY_OUT.format(collection=collection)
+    if report.reading.unexpected:
+        yield f"source: {report.reading.sentence}"
     if report.unapplied:
         yield f"safe in the log, but not in the store: {report.unapplied}"
 

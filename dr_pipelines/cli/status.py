@@ -6,7 +6,7 @@ from dr_pipelines.cli.fitness import fit_facts, fit_value, not_finite_phrase
 from dr_pipelines.cli.options import POLICIES, Json, Policies
 from dr_pipelines.cli.output import Answer, ExitCode, give
 from dr_pipelines.cli.session import open_project
-from dr_pipelines.cli.unread import unread_lines, unread_value
+from dr_pipelines.cli.unread import reading_value, unread_lines, unread_value
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from datetime import datetime, timedelta
@@ -97,6 +97,7 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "days_behind": report.behind,
         "refused": _refusal(report),
         "unread": None if report.unread is None else unread_value(report.unread),
+        "source_read": reading_value(report.reading),
         "exposed_seconds": _total(report.exposed),
         "rpo_seconds": _total(report.rpo),
         "met": report.met,
@@ -141,6 +142,8 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
     lines.append(("exposed", _exposed(report)))
     if report.unread is not None:
         lines += [("unread", line) for line in unread_lines(report.unread)]
+    if report.reading is not None and (report.reading.before or report.reading.unexpected):
+        lines.append(("source", report.reading.sentence))
     lines += fit_facts(report.fitness, report.accepted, now)
     lines.append(("owner", f"{report.owner}; call {report.escalation}"))
     lines += [("problem", problem) for problem in report.problems]

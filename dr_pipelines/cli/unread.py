@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dr_pipelines.errors import DrError
 
 if TYPE_CHECKING:  # imported by the commands that need them
+    from dr_pipelines.model.source_reading import SourceReading
     from dr_pipelines.model.unread import Unread
     from dr_pipelines.project.project import Project
 
@@ -46,6 +47,11 @@ def unread_lines(unread: "Unread") -> list[str]:
         lines.append(f"and {unread.count - SHOWN} more")
     lines += unread.sentences()[1 if unread.count else 0 :]
     return lines + unread.remarks()
+
+
+def reading_value(reading: "SourceReading | None") -> dict[str, Any] | None:
+    """How much of a source was read, and what was gone by for the rest."""
+    return None if reading is None else asdict(reading)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dr_pipelines.ingestion.days import (
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.live.live import Applied, Live
+from dr_pipelines.model.source_reading import NOTHING_READ, SourceReading
 from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.history import History
@@ -27,13 +28,15 @@ from dr_pipelines.repository.history import History
 @dataclass(frozen=True)
 class Ingested:
     """The result of an ingestion. `empty` versions gave no chunk, so no search finds them.
-    `unread` lines of the source wait for somebody. `unapplied` is the reason if the live store
-    could not be updated: what was ingested is safe in the log."""
+    `unread` lines of the source wait for somebody; `reading` says how much of it was read.
+    `unapplied` is the reason if the live store could not be updated: what was ingested is safe in
+    the log."""
 
     days: tuple[str, ...] = ()
     records: int = 0
     empty: int = 0
     unread: Unread = NOTHING_UNREAD
+    reading: SourceReading = NOTHING_READ
     entries: tuple[int, ...] = ()
     applied: Applied = field(default_factory=Applied)
     unapplied: str | None = None
@@ -59,8 +62,8 @@ def ingest(
     bound = bind(lineage, history=history, live=live)
     report = _followed(Ingested(), history, live)
     reading = Reading.of(history, history.manifest())
-    require_same_source(lineage, reading)
     source = source_days(lineage, first=first, last=last)
+    require_same_source(lineage, reading)
     waiting = [partition for partition in source if not reading.covers(partition)]
     done, total = 0, sum(partition.changes for partition in waiting)
     for partition in waiting:
@@ -87,8 +90,8 @@ def ingest(
         report = _followed(report, history, live)
     if on_changes:
         on_changes(done, total)
-    unread = lineage.source.unread()
-    return replace(report, unread=open_lines(history.repository, history.manifest(), unread))
+    unread = open_lines(history.repository, history.manifest(), lineage.source.unread())
+    return replace(report, unread=unread, reading=lineage.source.reading())
 
 
 def _followed(report: Ingested, history: History, live: Live) -> Ingested:

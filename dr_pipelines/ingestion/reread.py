@@ -78,6 +78,7 @@ class Reread:
             records=self.records,
             empty=sum(commit.empty for commit in self.commits),
             unread=open_lines(self.history.repository, self.planned, unread),
+            reading=self.lineage.source.reading(),
             entries=(head.number,),
             applied=applied,
         )

@@ -19,7 +19,7 @@ class SourceReading:
 
     @property
     def sentence(self) -> str:
-        """What was read, in a line."""
+        """All of it in a line."""
         read = f"{self.new:,} {self.unit} read"
         if self.before:
             read = f"{self.before:,} {self.unit} of before {self.assurance}, {self.new:,} new"
@@ -34,4 +34,4 @@ class SourceReading:
 
 
 NO_MARKS = "no marks of an earlier reading"
-WHOLE = SourceReading(whole_because=NO_MARKS)
+NOTHING_READ = SourceReading()

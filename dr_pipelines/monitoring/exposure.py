@@ -79,6 +79,7 @@ def protection_status(
         if feed
         else Unread(),
         unfit=proof.unfit,
+        reading=feed.source.reading() if feed else None,
         refused=refusal.reason if refusal else "",
         refused_since=refusal.at if refusal else None,
     )

@@ -10,6 +10,7 @@ from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.fitness import Acceptance, Fitness
 from dr_pipelines.model.recovery_point import Head, Manifest
+from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.freshness import (
     Protection,
@@ -58,6 +59,7 @@ class Report:
     pending: tuple[int, ...] = ()
     behind: int | None = None
     unread: Unread | None = None
+    reading: SourceReading | None = None
     refused: str = ""
     refused_since: datetime | None = None
     exposed: timedelta | None = None
@@ -124,6 +126,7 @@ def report(
         pending=entry.body.pending if entry else (),
         behind=protection.behind if protection else None,
         unread=protection.unread if protection else None,
+        reading=protection.reading if protection else None,
         refused=protection.refused if protection else "",
         refused_since=protection.refused_since if protection else None,
         exposed=exposed,

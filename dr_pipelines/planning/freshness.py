@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from dr_pipelines.model.assurance import Assurance
+from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
 
 LATENCY = timedelta(seconds=75)
@@ -62,6 +63,7 @@ class ProtectionStatus:
     the objective accepts, and does not count.
     With `edited`, the store is changed directly too, at times that only a snapshot reveals.
     `unread` is what the source holds beyond its changes: no run can read it.
+    `reading` says how much of the source was read for this, and what was gone by for the rest.
     `refused` says why what is behind was not embedded when that was last tried.
     """
 
@@ -81,6 +83,7 @@ class ProtectionStatus:
     edited: bool = False
     unread: Unread = NOTHING_UNREAD
     unfit: tuple[str, ...] = ()
+    reading: SourceReading | None = None
     refused: str = ""
     refused_since: datetime | None = None
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # they bring Arrow, which `dr --help` does not need
         VectorStore,
     )
     from dr_pipelines.repository.history import History
+    from dr_pipelines.sources.marks_file import Trust
 
 
 @dataclass
@@ -82,15 +83,20 @@ class ProtectedCollection:
         return self._project.catalog(self.policy.store)
 
     def feed(self) -> "Feed":
-        """The source of the collection; its chunker and embedder are not opened.
+        """The source of the collection for those who look at it: by signs it is believed that what
+        this machine read of it is as it was. Its chunker and embedder are not opened.
 
         Raises `InvalidRequest` for a collection that is backed up from its store alone.
         """
-        from dr_pipelines.ingestion.lineage import Feed
+        from dr_pipelines.sources.marks_file import Trust
 
-        if self.policy.source is None:
-            raise self._without_source()
-        return Feed(self.name, self._open_source(self.policy.source))
+        return self._feed(Trust.SIGNS)
+
+    def proven_feed(self) -> "Feed":
+        """The same for those who write to the log: what was read of it is proven by its hash."""
+        from dr_pipelines.sources.marks_file import Trust
+
+        return self._feed(Trust.PROOF)
 
     def lineage(self, *, embedder: str | None = None) -> "Lineage":
         """Its way from source to vectors, by its own embedder or a named other one.
@@ -152,9 +158,21 @@ class ProtectedCollection:
             require_store(self.name, manifest.current, self.policy.store)
         return self._project.store(self.policy.store)
 
-    def _open_source(self, source: SourcePolicy) -> "Source":
-        fields, start = adapters.declared_fields(self.policy), self.policy.partitions_start
-        return adapters.open_source(source, self._project.context, fields=fields, start=start)
+    def _feed(self, trust: "Trust") -> "Feed":
+        from dr_pipelines.ingestion.lineage import Feed
+
+        if self.policy.source is None:
+            raise self._without_source()
+        return Feed(self.name, self._open_source(self.policy.source, trust))
+
+    def _open_source(self, source: SourcePolicy, trust: "Trust") -> "Source":
+        return adapters.open_source(
+            source,
+            self._project.context,
+            fields=adapters.declared_fields(self.policy),
+            start=self.policy.partitions_start,
+            marks=self._project.machine.marks(self.name, trust),
+        )
 
     def _without_source(self) -> InvalidRequest:
         return InvalidRequest(
@@ -163,6 +181,7 @@ class ProtectedCollection:
 
     def _open_lineage(self, embedder: str | None) -> "Lineage":
         from dr_pipelines.ingestion.lineage import Lineage
+        from dr_pipelines.sources.marks_file import Trust
 
         project, policy = self._project, self.policy
         chosen = embedder or policy.embedder
@@ -175,7 +194,7 @@ class ProtectedCollection:
         return Lineage(
             collection=self.name,
             spec=adapters.collection_spec(self.name, policy, embedder_dimension=dimension),
-            source=self._open_source(policy.source),
+            source=self._open_source(policy.source, Trust.PROOF),
             chunker=chunker,
             embedder=model,
             store_name=policy.store,

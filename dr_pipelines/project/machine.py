@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dr_pipelines.protocols import Lease
     from dr_pipelines.recovery.journal import FileJournal
     from dr_pipelines.repository.witness import FileWitness
+    from dr_pipelines.sources.marks_file import SourceMarks, Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,13 @@ class Machine:
         from dr_pipelines.recovery.journal import FileJournal
 
         return FileJournal(self.state / "recoveries", self.access)
+
+    def marks(self, collection: str, trust: "Trust") -> "SourceMarks":
+        """Marks that readings of a collection's source left here, believed by signs or by proof."""
+        from dr_pipelines.sources.marks_file import SourceMarks
+
+        name = sha256(collection.encode()).hexdigest()[:16]
+        return SourceMarks.at(self.state, name, trust=trust, access=self.access)
 
     def cached_status(self, collection: str) -> "CachedStatusFile":
         """The last observation of a collection's source and log."""

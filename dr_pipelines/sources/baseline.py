@@ -6,8 +6,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from dr_pipelines.model.lineage import SourceProvenance
+from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.protocols import Source, SourcePartition
+from dr_pipelines.sources.marks_file import MarksFile
 
 if TYPE_CHECKING:  # Arrow is imported where there is a baseline
     import pyarrow as pa
@@ -24,10 +26,12 @@ class BaselinedSource:
     own changes. Later days are as they are. A source that says nothing earlier is as it is.
     """
 
-    def __init__(self, source: Source, start: date) -> None:
+    def __init__(self, source: Source, start: date, *, marks: MarksFile | None = None) -> None:
         self._source = source
         self._start = start
+        self._marks = marks
         self._end: int | None = None
+        self._last: SourcePartition | None = None
         self._cached: tuple[str, pa.Table] | None = None
 
     @property
@@ -50,7 +54,8 @@ class BaselinedSource:
         self._end = early[-1].through if early else 0
         if not early:
             return days
-        later, count = days[len(early) :], self._baseline(early[-1]).num_rows
+        self._last = early[-1]
+        later, count = days[len(early) :], self._count(early[-1])
         if later and (later[0].day == self._start or not count):
             return [
                 replace(later[0], after=0, changes=later[0].changes + count),
@@ -75,14 +80,30 @@ class BaselinedSource:
     def unread(self) -> Unread:
         return self._source.unread()
 
+    def reading(self) -> SourceReading:
+        return self._source.reading()
+
+    def _count(self, last: SourcePartition) -> int:
+        """How many documents stood at a day's end, which its anchor decides: counted once on a
+        machine that keeps marks."""
+        if self._marks is None:
+            return int(self._baseline(last).num_rows)
+        of = f"{self._source.provenance.fingerprint}:{last.anchor}:{last.day}"
+        count = (self._marks.load(of).value or {}).get("documents")
+        if isinstance(count, int):
+            return count
+        count = int(self._baseline(last).num_rows)
+        self._marks.keep(of, {"documents": count})  # where it cannot be, the source's own says so
+        return count
+
     def _stood(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
         """Of the changes before the first day those that stood when it began, as changes of it."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if self._cached is None:
+        if self._last is None:
             self.partitions()
-        baseline = self._cached[1] if self._cached else pa.table({})
+        baseline = self._baseline(self._last) if self._last else pa.table({})
         for batch in self._source.changes(after, through):
             at = pc.index_in(batch["document_id"], value_set=baseline["document_id"])
             stands = pc.and_(

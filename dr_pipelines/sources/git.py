@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.lineage import SourceProvenance
+from dr_pipelines.model.source_reading import NO_MARKS, SourceReading
 from dr_pipelines.model.unread import (
     LeftOut,
     Quarantined,
     Unread,
-    unread,
 )
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.sources.changes import (
     BEFORE_ALL_TIMES,
     Change,
     Unreadable,
-    day_of,
     in_batches,
     readable_id,
     time_of,
@@ -40,7 +39,9 @@ from dr_pipelines.sources.git_history import (
     read_history,
     resolve_ref,
 )
+from dr_pipelines.sources.git_index import Index, Walked, marks_value, parse_marks
 from dr_pipelines.sources.git_lfs import last_brought, pointed_at
+from dr_pipelines.sources.marks_file import DAMAGED, MarksFile
 from dr_pipelines.sources.values import FindMisfit
 
 if TYPE_CHECKING:
@@ -48,21 +49,10 @@ if TYPE_CHECKING:
 
 MARKDOWN = frozenset([".md", ".markdown"])
 HEADING = re.compile(r"^(?:```|~~~)|^#{1,6}[ \t]+(\S.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
+BY_ID = "the same by the id of their newest"
 NOT_FILES = {LINK: "symbolic link", SUBMODULE: "submodule"}
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """One reading of the history. `positions` are those with changes that can be read, `newest`
-    the running maximum of their times."""
-
-    history: History
-    positions: tuple[int, ...]
-    newest: tuple[int, ...]
-    partitions: tuple[SourcePartition, ...]
-    unread: Unread
 
 
 class GitSource:
@@ -76,7 +66,8 @@ class GitSource:
     Git LFS pointers whose files are not here, and paths that could not be ids, are quarantined
     until a later commit has them readable, or not at all.
 
-    The ref is resolved by the first call, and again by each call of `partitions`.
+    The ref is resolved by the first call, and again by each call of `partitions`. Commits that were
+    walked before, by `marks`, are not walked again: the id of the newest decides all of them.
     """
 
     def __init__(
@@ -87,6 +78,7 @@ class GitSource:
         include: Sequence[str] = ("**/*.md",),
         exclude: Sequence[str] = (),
         misfit: FindMisfit | None = None,
+        marks: MarksFile | None = None,
     ) -> None:
         if not include or not all([*include, *exclude]):
             raise InvalidRequest("include and exclude: expected patterns such as '**/*.md'")
@@ -95,7 +87,8 @@ class GitSource:
         self._include = tuple(include)
         self._exclude = tuple(exclude)
         self._misfit = misfit
-        self._cached: _Index | None = None
+        self._marks = marks
+        self._cached: Index | None = None
 
     @property
     def provenance(self) -> SourceProvenance:
@@ -114,8 +107,7 @@ class GitSource:
         """The commit of the ref, what is read of it, and when Git LFS last brought files."""
         commit = resolve_ref(self._repository, self._ref)
         brought = last_brought(self._repository)
-        read = f"{self.provenance.fingerprint}:{self._misfit!r}"
-        return f"{self._repository}:{commit}:{read}:{brought}"
+        return f"{self._repository}:{commit}:{self._settings()}:{brought}"
 
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the ref is now; the head is its last commit with changes."""
@@ -135,45 +127,56 @@ class GitSource:
         return in_batches(change for _, change in steps if isinstance(change, Change))
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
-        return [
-            q
-            for q in self._index.unread.lines
-            if after < q.after <= through or q.after == after == 0
-        ]
+        return self._index.quarantined(after, through)
 
     def unread(self) -> Unread:
         return self._index.unread
 
+    def reading(self) -> SourceReading:
+        return self._index.reading
+
+    def _settings(self) -> str:
+        """Everything that decides how a commit is read."""
+        return f"{self.provenance.fingerprint}:{self._misfit!r}"
+
     @property
-    def _index(self) -> _Index:
+    def _index(self) -> Index:
         if self._cached is None:
             self._cached = self._read_index()
         return self._cached
 
-    def _read_index(self) -> _Index:
-        history = read_history(self._repository, self._ref)
-        positions, newest, counts = list[int](), list[int](), list[int]()
-        waiting, superseded = dict[bytes, Quarantined](), 0
-        for path, step in self._walk(history, 0, len(history.commits), BEFORE_ALL_TIMES):
-            superseded += waiting.pop(path, None) is not None
-            if step is None:
-                continue
-            if isinstance(step, Quarantined):
-                waiting[path] = step
-            elif positions and positions[-1] == step.position:
-                counts[-1] += 1
-            else:
-                positions.append(step.position)
-                newest.append(step.newest)
-                counts.append(1)
-        lines = tuple(_placed(q, positions) for q in waiting.values())
-        return _Index(
-            history,
-            tuple(positions),
-            tuple(newest),
-            tuple(_partitions(history, positions, newest, counts)),
-            unread(lines, count=len(lines), superseded=superseded, others=self._left_out(history)),
+    def _read_index(self) -> Index:
+        """The history as the ref is now, from the commit on that was walked to before."""
+        resolve_ref(self._repository, self._ref)  # first: it says what is wrong with the place
+        of = f"{self._repository}\0{self._settings()}\0{last_brought(self._repository)}"
+        earlier, walked, why_not = self._earlier(of)
+        history = read_history(self._repository, self._ref, earlier=earlier)
+        before = len(earlier.commits) if earlier else 0
+        if earlier and history.commits[:before] != earlier.commits:
+            before, walked, why_not = 0, Walked(), "its newest commit of before is not there now"
+        new = len(history.commits) - before
+        reading = SourceReading(
+            "commits", before, new, BY_ID if before else "", "" if before else why_not
         )
+        newest = walked.newest[-1] if walked.newest else BEFORE_ALL_TIMES
+        walked.add(self._walk(history, before, len(history.commits), newest))
+        if self._marks and (new or not before):
+            not_kept = self._marks.keep(of, marks_value(history, walked))
+            reading = replace(reading, not_kept=not_kept)
+        return walked.index(history, self._left_out(history), reading)
+
+    def _earlier(self, of: str) -> tuple[History | None, Walked, str]:
+        """The history that was walked before, or why there is none."""
+        if self._marks is None:
+            return None, Walked(), NO_MARKS
+        loaded = self._marks.load(of)
+        why_not = f"{loaded.why_not}, or Git LFS brought files" if loaded.other else loaded.why_not
+        if loaded.value is None:
+            return None, Walked(), why_not
+        try:
+            return *parse_marks(loaded.value), ""
+        except (KeyError, TypeError, ValueError):
+            return None, Walked(), DAMAGED
 
     def _left_out(self, history: History) -> list[LeftOut]:
         """Entries of the newest commit that are no documents by their nature."""
@@ -235,29 +238,6 @@ def _path_of(file: FileChange) -> str | None:
         return readable_id(file.path.decode())
     except (UnicodeDecodeError, Unreadable):
         return None
-
-
-def _placed(line: Quarantined, positions: list[int]) -> Quarantined:
-    """The same, after the last position at or before its commit that has changes."""
-    earlier = bisect_right(positions, line.after)
-    return replace(line, after=positions[earlier - 1] if earlier else 0)
-
-
-def _partitions(
-    history: History, positions: list[int], newest: list[int], counts: list[int]
-) -> Iterator[SourcePartition]:
-    days = [day_of(time) for time in newest]
-    start = 0
-    while start < len(days):
-        end = bisect_right(days, days[start])
-        yield SourcePartition(
-            day=days[start],
-            after=positions[start - 1] if start else 0,
-            through=positions[end - 1],
-            anchor=history.commits[positions[end - 1] - 1],
-            changes=sum(counts[start:end]),
-        )
-        start = end
 
 
 def _time(history: History, index: int) -> int:

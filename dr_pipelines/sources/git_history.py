@@ -54,8 +54,9 @@ def resolve_ref(directory: Path, ref: str) -> str:
         raise NotFound(f"{directory} has no commit at ref {ref!r}") from error
 
 
-def read_history(directory: Path, ref: str) -> History:
-    """Resolve a ref and list its commits.
+def read_history(directory: Path, ref: str, *, earlier: History | None = None) -> History:
+    """Resolve a ref and list its commits; of a line that leads to `earlier` ones only the rest is
+    asked for.
 
     Raises as `resolve_ref` does, and `InvalidRequest` for a shallow clone, whose history is not all
     there.
@@ -66,7 +67,28 @@ def read_history(directory: Path, ref: str) -> History:
             f"{directory} is a shallow clone, so its history is cut off: run "
             "`git fetch --unshallow` there"
         )
-    arguments = ("rev-list", "--reverse", "--first-parent", "--timestamp", commit)
+    later = _after(directory, earlier, commit) if earlier and earlier.commits else None
+    if earlier and later is not None:
+        return History((*earlier.commits, *later.commits), earlier.times + later.times)
+    return _listed(directory, commit)
+
+
+def _after(directory: Path, earlier: History, commit: str) -> History | None:
+    """The commits of a line after those that are known; None where it does not lead to them."""
+    newest = earlier.commits[-1]
+    if commit == newest:
+        return History((), array("q"))
+    try:
+        later = _listed(directory, f"{newest}..{commit}")
+        first = f"{later.commits[0]}^1" if later.commits else commit
+        leads = run_git(directory, "rev-parse", "--verify", first).strip() == newest
+    except NotFound:  # it is no commit of this repository any more, or the first one of another
+        return None
+    return later if leads else None
+
+
+def _listed(directory: Path, commits: str) -> History:
+    arguments = ("rev-list", "--reverse", "--first-parent", "--timestamp", commits)
     pairs = [line.split() for line in run_git(directory, *arguments).splitlines()]
     return History(tuple(pair[1] for pair in pairs), array("q", [int(pair[0]) for pair in pairs]))
 

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from dr_pipelines.errors import SourceRewritten
@@ -21,7 +22,7 @@ from dr_pipelines.sources.jsonl_reading import (
     opened,
     walk,
 )
-from dr_pipelines.sources.marks_file import Kept, MarksFile
+from dr_pipelines.sources.marks_file import DAMAGED, Loaded, MarksFile
 from dr_pipelines.sources.values import FindMisfit
 
 if TYPE_CHECKING:
@@ -61,11 +62,13 @@ class JsonlSource:
         return 0
 
     def change_token(self) -> str:
-        """Which file it is, its size, when it was last written, and what values are expected."""
+        """Which file it is, its size, when it was last written, what values are expected, and
+        whether a reading found that it is not what it was."""
         with opened(self._path) as file:
             status = os.fstat(file.fileno())
         file_ = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
-        return f"{self._path}:{file_}:{self._misfit!r}"
+        contradicted = self._marks.contradicted() if self._marks else ""
+        return f"{self._path}:{file_}:{self._misfit!r}:{contradicted}"
 
     def partitions(self) -> list[SourcePartition]:
         """All days with changes, as the file is now. Raises `InvalidRequest` where the file has
@@ -77,8 +80,8 @@ class JsonlSource:
         """SHA-256 of the file through the line with this `seq`; None where no line has it."""
         if position < 1:
             return None
-        if (known := self._index.anchor(position)) is not None:
-            return known
+        if (anchor := self._index.anchor(position)) is not None:
+            return anchor
         for step in self._from(position - 1):
             if step.mark.position >= position:
                 return step.mark.anchor if step.mark.position == position else None
@@ -109,22 +112,23 @@ class JsonlSource:
     def _read(self) -> Index:
         """The file as it is now, from the last marks on."""
         if self._marks is None:
-            kept = self._cached.to_keep if self._cached else None
-            return read_index(self._path, misfit=self._misfit, kept=kept)
+            earlier = self._cached.to_keep if self._cached else None
+            return read_index(self._path, misfit=self._misfit, earlier=earlier)
         of = f"{self._path}\0{self._misfit!r}"
-        found, kept = self._marks.load(of), None
-        if found.value is not None:
-            kept, found = _parsed(found)
+        loaded, earlier = self._marks.load(of), None
+        if loaded.value is not None:
+            earlier, loaded = _parsed(loaded)
         index = read_index(
             self._path,
             misfit=self._misfit,
-            kept=kept,
+            earlier=earlier,
             trust=self._marks.trust,
-            why_not=found.why_not,
+            why_not=loaded.why_not,
         )
-        if kept == index.to_keep:
+        if earlier == index.to_keep:
             return index
-        not_kept = self._marks.keep(of, index.to_keep.value())
+        wrong = token_hex(8) if earlier and index.reading.whole_because else loaded.contradicted
+        not_kept = self._marks.keep(of, index.to_keep.value(), contradicted=wrong)
         return replace(index, reading=replace(index.reading, not_kept=not_kept))
 
     def _between(self, after: int, through: int) -> Iterator[Step]:
@@ -166,8 +170,8 @@ class JsonlSource:
         )
 
 
-def _parsed(found: Kept) -> tuple[Marks | None, Kept]:
+def _parsed(loaded: Loaded) -> tuple[Marks | None, Loaded]:
     try:
-        return Marks.parse(found.value or {}), found
+        return Marks.parse(loaded.value or {}), loaded
     except (KeyError, TypeError, ValueError):
-        return None, Kept(why_not="its marks are damaged")
+        return None, Loaded(why_not=DAMAGED)

@@ -73,7 +73,7 @@ def read_index(
     path: Path,
     *,
     misfit: FindMisfit | None = None,
-    kept: Marks | None = None,
+    earlier: Marks | None = None,
     trust: Trust = Trust.PROOF,
     why_not: str = NO_MARKS,
 ) -> Index:
@@ -83,7 +83,7 @@ def read_index(
     Raises `InvalidRequest` where it has bytes and not one line of it can be read.
     """
     with opened(path) as file:
-        start = _start(file, kept, trust=trust, misfit=misfit, why_not=why_not)
+        start = _start(file, earlier, trust=trust, misfit=misfit, why_not=why_not)
         try:
             return _read(path, file, start, misfit=misfit)
         except TooFarBack:
@@ -93,22 +93,22 @@ def read_index(
 
 def _start(
     file: BinaryIO,
-    kept: Marks | None,
+    earlier: Marks | None,
     *,
     trust: Trust,
     misfit: FindMisfit | None,
     why_not: str,
 ) -> _Start:
-    if kept is None:
+    if earlier is None:
         return _from_the_start(why_not)
-    chain, differs = kept.chain(file, trust)
+    chain, differs = earlier.chain(file, trust)
     if chain is None:
         return _from_the_start(differs)
-    days = Days.parse(kept.days)
-    earlier = Earlier(file, (*days.marks(), kept.end), misfit)
-    lines = Lines.parse(kept.lines, earlier=earlier.hash_of)
-    reading = SourceReading(before=kept.end.offset, assurance=ASSURANCE[trust])
-    return _Start(kept.end, chain, days, lines, reading)
+    days = Days.parse(earlier.days)
+    lines_before = Earlier(file, (*days.marks(), earlier.end), misfit)
+    lines = Lines.parse(earlier.lines, earlier=lines_before.hash_of)
+    reading = SourceReading(before=earlier.end.offset, assurance=ASSURANCE[trust])
+    return _Start(earlier.end, chain, days, lines, reading)
 
 
 def _from_the_start(why: str) -> _Start:
@@ -142,8 +142,8 @@ def _end(file: BinaryIO, start: Mark, last: Step | None) -> Mark:
     """The mark after the last line, whatever that was."""
     if last is None or last.mark.offset == last.end:
         return last.mark if last else start
-    known = max(start, last.mark, key=lambda mark: mark.offset)
-    chain = known.chain(file) or Chain()  # else the file is another one now: no mark of it holds
+    before = max(start, last.mark, key=lambda mark: mark.offset)
+    chain = before.chain(file) or Chain()  # else the file is another one now: no mark of it holds
     chain.read(file, last.end)
     return replace(
         last.mark,

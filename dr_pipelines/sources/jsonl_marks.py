@@ -45,7 +45,7 @@ class Marks:
 
     @classmethod
     def of(cls, file: BinaryIO, end: Mark, *, days: Days, lines: Lines) -> "Marks":
-        """What is to be kept of a reading."""
+        """The marks of a reading."""
         inode = os.fstat(file.fileno()).st_ino
         return cls(inode, end, _tail(file, end.offset), days.value(), lines.value())
 

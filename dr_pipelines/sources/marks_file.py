@@ -1,4 +1,4 @@
-"""What a reading of a source leaves on this machine, so that the next one goes on from there."""
+"""Marks that a reading of a source leaves on this machine: the next one goes on from there."""
 
 import json
 import os
@@ -14,6 +14,9 @@ from dr_pipelines.host.permissions import Access, make_directory
 from dr_pipelines.model.source_reading import NO_MARKS
 
 FORMAT = 1
+HEADER_BYTES = 1024
+OTHER = "its marks are of another version or other settings"
+DAMAGED = "its marks are damaged"
 
 
 class Trust(StrEnum):
@@ -24,11 +27,18 @@ class Trust(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """Marks as they were kept, or the reason why there are none."""
+class Loaded:
+    """Marks as they were kept, or the reason why there are none. `contradicted` names the last
+    reading that found others not to hold, where one did."""
 
     value: dict[str, Any] | None = None
     why_not: str = ""
+    contradicted: str = ""
+
+    @property
+    def other(self) -> bool:
+        """True if there are marks, which are of something else."""
+        return self.why_not == OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +54,45 @@ class MarksFile:
     trust: Trust = Trust.PROOF
     access: Access = Access.PRIVATE
 
-    def load(self, of: str) -> Kept:
+    def load(self, of: str) -> Loaded:
         """The marks that were kept of `of`."""
         try:
             head, _, body = self.path.read_bytes().partition(b"\n")
         except FileNotFoundError:
-            return Kept(why_not=NO_MARKS)
+            return Loaded(why_not=NO_MARKS)
         except OSError as error:
-            return Kept(why_not=f"its marks cannot be read ({error.strerror})")
+            return Loaded(why_not=f"its marks cannot be read ({error.strerror})")
         try:
             header = json.loads(head)
             if header["made_by"] != _made_by(of):
-                return Kept(why_not="its marks were made by another version or for other settings")
+                return Loaded(why_not=OTHER)
             if header["sha256"] != sha256(body).hexdigest():
-                return Kept(why_not="its marks are damaged")
+                return Loaded(why_not=DAMAGED)
             value = json.loads(body)
         except (ValueError, KeyError, TypeError):
-            return Kept(why_not="its marks are damaged")
-        return Kept(value) if isinstance(value, dict) else Kept(why_not="its marks are damaged")
+            return Loaded(why_not=DAMAGED)
+        if not isinstance(value, dict):
+            return Loaded(why_not=DAMAGED)
+        return Loaded(value, contradicted=str(header["contradicted"]))
 
-    def keep(self, of: str, value: dict[str, Any]) -> str:
+    def contradicted(self) -> str:
+        """The name of the last reading that found marks not to hold; empty where none did."""
+        try:
+            with self.path.open("rb") as file:
+                return str(json.loads(file.readline(HEADER_BYTES))["contradicted"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def keep(self, of: str, value: dict[str, Any], *, contradicted: str = "") -> str:
         """Replace them; the reason where that is not possible."""
         if not self.root.is_dir():
             return ""  # nothing is made on a machine before the first entry
         body = json.dumps(value, separators=(",", ":")).encode()
-        header = {"made_by": _made_by(of), "sha256": sha256(body).hexdigest()}
+        header = {
+            "made_by": _made_by(of),
+            "sha256": sha256(body).hexdigest(),
+            "contradicted": contradicted,
+        }
         new = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         try:
             make_directory(self.path.parent, self.access)
@@ -80,6 +104,23 @@ class MarksFile:
                 new.unlink(missing_ok=True)
             return f"{self.path}: {error.strerror}"
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMarks:
+    """Everything that is kept of a collection's source: of its feed, and of its baseline."""
+
+    feed: MarksFile
+    baseline: MarksFile
+
+    @classmethod
+    def at(cls, root: Path, name: str, *, trust: Trust, access: Access) -> "SourceMarks":
+        """Under the directory of a machine, by a name that is a file's."""
+        feed, baseline = (
+            MarksFile(root / "marks" / f"{name}.{part}", root, trust, access)
+            for part in ("feed", "baseline")
+        )
+        return cls(feed, baseline)
 
 
 def _made_by(of: str) -> str:

@@ -103,6 +103,11 @@ class SourceContract:
         first = (rows(source), source.partitions(), source.provenance)
         assert (rows(source), source.partitions(), source.provenance) == first
 
+    def test_it_says_how_much_of_it_was_read(self, source: Source) -> None:
+        source.partitions()
+        assert source.reading().before + source.reading().new > 0
+        assert source.reading().sentence
+
     def test_what_is_quarantined_belongs_to_one_partition(self, source: Source) -> None:
         everything = source.quarantined(0, FOR_EVER)
         parts = [source.quarantined(p.after, p.through) for p in source.partitions()]

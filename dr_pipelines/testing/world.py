@@ -39,6 +39,7 @@ from dr_pipelines.model.lineage import SourceProvenance
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Recovery, Request, Route
 from dr_pipelines.model.recovery_point import LogEntry, RecoveryPoint, SegmentRef, Writer
+from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.proof.verify import Verification, verify
 from dr_pipelines.protocols import (
@@ -144,6 +145,9 @@ class ListedSource:
 
     def unread(self) -> Unread:
         return Unread()
+
+    def reading(self) -> SourceReading:
+        return SourceReading(unit="changes", new=self.head)
 
     def _append(self, document: str, at: datetime, **content: Any) -> Change:
         time = microseconds_of(at)

@@ -86,7 +86,7 @@ def test_a_year_of_days_is_one_run_and_the_cursor_does_not_grow_with_it(
     ((_, _, tags),) = requested(result)
     last = (first + timedelta(days=399)).date().isoformat()
     assert (tags[FIRST_DAY], tags[LAST_DAY]) == ("2026-01-05", last)
-    assert cursors[1] <= cursors[0] + len("398")
+    assert cursors[1] < cursors[0] + 10
 
 
 def test_the_run_that_is_requested_brings_the_collection_up_to_date(location: Location) -> None:
@@ -318,6 +318,7 @@ def test_a_tick_reads_the_feed_only_where_it_or_the_log_has_changed(
 
 
 def test_a_cursor_of_another_version_is_read_anew(ingested: Location) -> None:
+    tick(ingested, LAST_CHANGE)  # it leaves marks, as each does that read the source
     result = tick(ingested, LAST_CHANGE)
     other = json.dumps({"protection": "within", "confirmed_at": None, "seen": '{"of": 1}'})
     assert tick(ingested, LAST_CHANGE, cursor=other).skip_reason == result.skip_reason
