@@ -20,6 +20,7 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.codec import encode_table
 from dr_pipelines.repository.rows import observed_rows
 from dr_pipelines.repository.segments import BASE_ROWS
+from dr_pipelines.repository.vector_codec import encode_vectors
 from dr_pipelines.stores.pgvector import open_store
 from tests.servers.pgvector import Server, running_postgres
 
@@ -191,9 +192,11 @@ def _steps(store: VectorStore, place: Path) -> dict[str, float]:
         with step("digests"):
             rows = observed_rows(whole.slice(start, BASE_ROWS), spec=spec)
         with step("segments: encode, decode again, compare"):
-            data = encode_table(rows)
+            data = encode_table(rows.narrow)
+            vectors = encode_vectors(rows.vectors)
         with step("segments: hash, write, sync"):
             repository.put(f"{sample.COLLECTION}/segments/{start}.parquet", data)
+            repository.put(f"{sample.COLLECTION}/segments/{start}.vectors.arrow", vectors)
     shutil.rmtree(place)
     return spent
 

@@ -41,6 +41,7 @@ from dr_pipelines.repository.rows import (
     observed_rows,
     strings,
 )
+from dr_pipelines.repository.segment_rows import SegmentRows
 from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
 from dr_pipelines.repository.state import State
 from dr_pipelines.repository.statistics import VectorTally
@@ -230,7 +231,7 @@ def _in_pieces(
             step = FIRST_DOCUMENTS
 
 
-def _versioned(stored: pa.Table, documents: pa.Array, state: State) -> pa.Table:
+def _versioned(stored: pa.Table, documents: pa.Array, state: State) -> SegmentRows:
     versions = state.next_edits(documents)
     present = pc.is_in(documents, value_set=strings(pc.unique(stored["document_id"])))
     return observed_rows(
@@ -263,7 +264,7 @@ def _first_inspection(
     return passing.inspection(observed, Findings(), tuple(delta))
 
 
-def _base(manifest: Manifest, history: History, rows: pa.Table | None) -> SegmentRef | None:
+def _base(manifest: Manifest, history: History, rows: SegmentRows | None) -> SegmentRef | None:
     if rows is None:
         return None
     return write_segment(
@@ -273,7 +274,7 @@ def _base(manifest: Manifest, history: History, rows: pa.Table | None) -> Segmen
 
 def _contiguous(
     batches: Iterator[pa.RecordBatch], spec: CollectionSpec
-) -> Iterator[pa.Table | None]:
+) -> Iterator[SegmentRows | None]:
     """Rows of new segments; None, and the end, where documents are not contiguous."""
     last = ""
     for rows in _by_document(batches, spec):

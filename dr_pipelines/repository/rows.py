@@ -13,10 +13,12 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import (
     DOCUMENT_ROW,
     Presence,
-    segment_schema,
+    narrow_schema,
     store_schema,
+    vector_schema,
 )
 from dr_pipelines.repository import digest
+from dr_pipelines.repository.segment_rows import SegmentRows
 from dr_pipelines.repository.segments import (
     BASE_BYTES,
     BASE_ROWS,
@@ -62,20 +64,21 @@ def observed_rows(
     spec: CollectionSpec,
     versions: pa.Table | None = None,
     absent: pa.Array | None = None,
-) -> pa.Table:
+) -> SegmentRows:
     """Records as a store returned them, as rows of a segment: one version of each document, with
-    digests recomputed.
+    digests recomputed. Vectors that come in order of documents are not copied.
 
     `versions` gives `document_id, epoch, position, ordinal, edit, generation`; without it all are
     version 0, edit 1. Documents in `absent` get a row that says so.
     """
     records = _digested(in_order(stored, ["document_id", "chunk_index"]), spec)
     heads = in_order(_document_rows(records, absent=absent), ["document_id"])
-    rows = pa.concat_tables(
-        [_filled(records, segment_schema(spec)), _filled(heads, segment_schema(spec))]
-    )
+    schema = narrow_schema(spec)
+    rows = pa.concat_tables([_filled(records, schema), _filled(heads, schema)])
     places = _heads_first(heads["chunk_count"].to_numpy())
-    return _versioned(take_rows(rows, places), versions, spec)
+    narrow = _versioned(take_rows(rows, places), versions, schema)
+    vectors = vector_schema(spec)
+    return SegmentRows(narrow, records.select(vectors.names).cast(vectors))
 
 
 def strings(column: pa.ChunkedArray | pa.Array) -> pa.Array:
@@ -155,7 +158,7 @@ def _heads_first(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     return order
 
 
-def _versioned(rows: pa.Table, versions: pa.Table | None, spec: CollectionSpec) -> pa.Table:
+def _versioned(rows: pa.Table, versions: pa.Table | None, schema: pa.Schema) -> pa.Table:
     if versions is None:
         values = {"epoch": 0, "position": 0, "ordinal": 0, "edit": 1, "generation": 0}
         columns = {name: pa.array(np.full(rows.num_rows, value)) for name, value in values.items()}
@@ -163,7 +166,6 @@ def _versioned(rows: pa.Table, versions: pa.Table | None, spec: CollectionSpec) 
         place = pc.index_in(rows["document_id"], value_set=strings(versions["document_id"]))
         names = ("epoch", "position", "ordinal", "edit", "generation")
         columns = {name: versions[name].take(place) for name in names}
-    schema = segment_schema(spec)
     for name, column in columns.items():
         rows = rows.set_column(
             rows.column_names.index(name), schema.field(name), column.cast(schema.field(name).type)

@@ -25,6 +25,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.codec import decode_table, encode_table, require_schema
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segment_rows import SegmentRows, record_rows, records_of
 from dr_pipelines.repository.segment_vectors import (
     LABEL,
     index_key,
@@ -32,7 +33,7 @@ from dr_pipelines.repository.segment_vectors import (
     read_vectors,
     write_vectors,
 )
-from dr_pipelines.repository.take_rows import Numbers, in_order, spread, take_rows
+from dr_pipelines.repository.take_rows import Numbers, in_order, take_rows
 
 BASE_ROWS = 8_192
 """Rows of a base segment: about 16 MiB with 384 dimensions and short texts. With twice as many a
@@ -71,13 +72,13 @@ def with_content_digests(rows: pa.Table, spec: CollectionSpec) -> pa.Table:
     """Fill `content_digest` of record rows from their values; null in document rows."""
     vectors = {vector.name for vector in spec.vectors}
     names = [name for name in rows.column_names if name not in vectors]
-    records, places = _records_of(rows, names)
+    records, places = records_of(rows, names)
     return _with_digests(rows, "content_digest", digest.content_digests(records, spec), places)
 
 
 def with_vector_digests(rows: pa.Table, spec: CollectionSpec) -> pa.Table:
     """Fill `vector_digest` of record rows from their values; null in document rows."""
-    records, places = _records_of(rows, ["id", *(vector.name for vector in spec.vectors)])
+    records, places = records_of(rows, ["id", *(vector.name for vector in spec.vectors)])
     return _with_digests(rows, "vector_digest", digest.vector_digests(records, spec), places)
 
 
@@ -98,7 +99,7 @@ def row_digests(rows: pa.Table) -> Digests:
 def write_segment(
     repository: Repository,
     collection: str,
-    rows: pa.Table,
+    rows: pa.Table | SegmentRows,
     *,
     spec: CollectionSpec,
     kind: SegmentKind,
@@ -110,37 +111,38 @@ def write_segment(
     input_sha256: str | None = None,
     key: str | None = None,
 ) -> SegmentRef:
-    """Store sorted rows in `segment_schema(spec)`, their vectors and their index.
+    """Store sorted rows (as they are stored, or in `segment_schema(spec)`), their vectors and their
+    index.
 
     `key` is a fresh name (default: under segments/); `entry` is the log number that will introduce
     the segment, set again by the committer. The index and the vectors are written first: a segment
     that lacks one of them is never referred to.
     """
-    require_schema(rows, segment_schema(spec), what="segment")
+    stored = rows if isinstance(rows, SegmentRows) else SegmentRows.of(rows, spec)
+    narrow = stored.narrow
+    require_schema(narrow, narrow_schema(spec), what="segment")
     key = key or f"{collection}/segments/{repository.new_name()}.parquet"
-    narrow = rows.select(narrow_schema(spec).names)
     index = narrow.select(index_schema(spec).names)
     index_ref = repository.put(index_key(key), encode_table(index))
-    records, _ = _records_of(rows, vector_schema(spec).names)
-    vectors = write_vectors(repository, key, records)
+    vectors = write_vectors(repository, key, stored.vectors)
     labels = metadata and {**metadata, LABEL: label_of(vectors)}
     ref = repository.put(key, encode_table(narrow, metadata=labels))
-    documents = rows["document_id"]
+    documents = narrow["document_id"]
     return SegmentRef(
         **ref.model_dump(),
         index=index_ref,
         vectors=vectors,
         kind=kind,
         entry=entry,
-        rows=rows.num_rows,
-        records=count_records(rows),
+        rows=narrow.num_rows,
+        records=count_records(narrow),
         first_document=documents[0].as_py(),
         last_document=documents[-1].as_py(),
         partition=partition,
         provenance=provenance,
         environment=environment,
         input=input_sha256,
-        digests=row_digests(rows),
+        digests=row_digests(narrow),
     )
 
 
@@ -159,11 +161,9 @@ def read_segment(
         return _read_narrow(repository, ref, spec=spec, columns=wanted)
     others = [name for name in wanted if name not in names]
     narrow = _read_narrow(repository, ref, spec=spec, columns=_with_place(others))
-    is_record = pc.not_equal(narrow["chunk_index"], DOCUMENT_ROW).to_numpy()
     vectors = read_vectors(repository, ref, spec=spec, columns=names)
-    for name in names:
-        narrow = narrow.append_column(vectors.schema.field(name), spread(vectors[name], is_record))
-    return narrow.select(wanted)
+    _require_fit(narrow, ref)
+    return SegmentRows(narrow, vectors).joined(wanted)
 
 
 def read_records(
@@ -179,7 +179,8 @@ def read_records(
     names = [name for name in columns if name in vector_schema(spec).names]
     others = [name for name in columns if name not in names]
     narrow = _read_narrow(repository, ref, spec=spec, columns=_with_place(others))
-    is_record = pc.not_equal(narrow["chunk_index"], DOCUMENT_ROW).to_numpy()
+    _require_fit(narrow, ref)
+    is_record = record_rows(narrow)
     numbers = np.flatnonzero(is_record) if numbers is None else numbers
     records = take_rows(narrow, numbers)
     if names:
@@ -194,6 +195,13 @@ def read_records(
 def _with_place(columns: list[str]) -> list[str]:
     """Columns, and the one that tells document rows from records."""
     return columns if "chunk_index" in columns else [*columns, "chunk_index"]
+
+
+def _require_fit(narrow: pa.Table, ref: SegmentRef) -> None:
+    """There are as many records as vectors beside them; raises `Damaged`."""
+    records = count_records(narrow)
+    if records != ref.records:
+        raise Damaged(f"{ref.key} has {records} records, not {ref.records}")
 
 
 def _is_all(places: Numbers, count: int) -> bool:
@@ -254,15 +262,6 @@ def count_records(rows: pa.Table) -> int:
 def _document_digests(rows: pa.Table) -> pa.Array:
     names = [*digest.DOCUMENT_COLUMNS, "chunk_index"]
     return digest.document_digests(documents_only(rows.select(names)))
-
-
-def _records_of(rows: pa.Table, names: Sequence[str]) -> tuple[pa.Table, pa.Array]:
-    """Some columns of the record rows, and for every row its place among them: null where it is a
-    document row."""
-    is_record = pc.not_equal(rows["chunk_index"], DOCUMENT_ROW).combine_chunks()
-    places = pc.subtract(pc.cumulative_sum(is_record.cast(pa.int64())), 1)
-    records = take_rows(rows.select(names), _numbers(is_record))
-    return records, pc.if_else(is_record, places, None)
 
 
 def _numbers(chosen: pa.Array | pa.ChunkedArray) -> Numbers:

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.model.collection import CollectionSpec, Vector
-from dr_pipelines.model.record import store_schema
+from dr_pipelines.model.record import segment_schema, store_schema
 from dr_pipelines.repository.fold import fold
 from dr_pipelines.repository.rows import newest_rows, observed_rows
 from dr_pipelines.repository.segments import BASE_ROWS, sort_rows, write_segment
@@ -34,7 +34,8 @@ def stored(pieces: list[tuple[str, int]]) -> pa.Table:
 
 @pytest.mark.parametrize("absent", [[], ["c"], ["z", "0", "c"]])
 def test_each_document_row_stands_before_its_records(absent: list[str]) -> None:
-    rows = observed_rows(stored(PIECES), spec=SPEC, absent=pa.array(absent, pa.string()))
+    observed = observed_rows(stored(PIECES), spec=SPEC, absent=pa.array(absent, pa.string()))
+    rows = observed.joined(segment_schema(SPEC).names)
 
     pairs = zip(rows["document_id"].to_pylist(), rows["chunk_index"].to_pylist(), strict=True)
     gone = [(document, -1) for document in absent]
@@ -47,7 +48,8 @@ def test_each_document_row_stands_before_its_records(absent: list[str]) -> None:
 
 def test_documents_that_are_all_gone_have_rows_that_say_so() -> None:
     rows = observed_rows(stored([]), spec=SPEC, absent=pa.array(["b", "a"], pa.string()))
-    assert rows.select(["document_id", "presence", "chunk_count"]).to_pylist() == [
+    assert rows.vectors.num_rows == 0
+    assert rows.narrow.select(["document_id", "presence", "chunk_count"]).to_pylist() == [
         {"document_id": "a", "presence": "absent", "chunk_count": 0},
         {"document_id": "b", "presence": "absent", "chunk_count": 0},
     ]
