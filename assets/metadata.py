@@ -16,6 +16,7 @@ from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.monitoring.exposure import Look
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.vector_storage import VectorsStored
 
 Metadata = dict[str, Any]
 
@@ -119,3 +120,8 @@ def point_metadata(point: RecoveryPoint, *, repository: Repository) -> Metadata:
             f"`restore` with `collection: {point.collection}` and `at: log:{point.number}`"
         ),
     }
+
+
+def encoding_metadata(stored: VectorsStored | None) -> Metadata:
+    """How vectors that were stored are encoded, and why; empty where none were."""
+    return {} if stored is None else {"vectors": f"{stored.encoding}: {stored.reason}"}

@@ -12,7 +12,7 @@ from dr_pipelines.project.backup import open_for_backup
 from dr_pipelines.proof.points import newest_snapshot, record_proof
 
 from .declare import asset
-from .metadata import look_metadata, point_metadata
+from .metadata import encoding_metadata, look_metadata, point_metadata
 from .resources import ProjectResource
 from .tracked import Tracked
 
@@ -50,6 +50,7 @@ def build_snapshot(tracked: Tracked) -> dg.AssetsDefinition:
             "repaired": len(taken.findings.stale),
             "indeterminate": len(taken.indeterminate),
             "delta_bytes": taken.size_bytes,
+            **encoding_metadata(taken.vectors),
             "rows_per_second": round(taken.rows / max(seconds, 1e-9), 1),
             "seconds": round(seconds, 3),
         }

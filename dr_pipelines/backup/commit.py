@@ -162,6 +162,7 @@ class Comparison:
             fitness=self.fitness,
             accepted=grown.accepted_losses,
             not_finite=self.inspection.statistics.not_finite,
+            vectors=self.history.repository.vectors.now() if delta else None,
         )
 
     def reconfigured(self) -> tuple[PartFinding, ...]:

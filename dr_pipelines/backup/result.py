@@ -9,6 +9,7 @@ from dr_pipelines.model.fitness import Acceptance, Fitness, Part, unaccepted
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import Counts, Timeline
 from dr_pipelines.model.unread import Unread
+from dr_pipelines.repository.vector_storage import VectorsStored
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Snapshot:
     `reconfigured` are parts of the configuration that differ from the log, which now has them as
     they are. `fitness` is the forecast of a restore, `accepted` the losses that somebody
     accepted. `not_finite` vectors have a component that is NaN or infinite. `assurance` says on
-    which grounds they are equal, `whole_at` when every value was last read."""
+    which grounds they are equal, `whole_at` when every value was last read. `vectors` says how
+    those are encoded that were stored, if any were."""
 
     number: int
     sha256: str
@@ -37,6 +39,7 @@ class Snapshot:
     reconfigured: tuple[PartFinding, ...] = ()
     accepted: tuple[Acceptance, ...] = ()
     not_finite: int = 0
+    vectors: VectorsStored | None = None
 
     @property
     def unaccepted(self) -> tuple[Part, ...]:

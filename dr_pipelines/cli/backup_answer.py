@@ -139,6 +139,7 @@ def _snapshot_value(done: "Backup", snapshot: "Snapshot") -> dict[str, Any]:
         "restorable": None if proof is None else proof.sound,
         "problems": [{"key": p.key, "problem": p.problem} for p in problems],
         "size_bytes": snapshot.size_bytes,
+        "vectors": snapshot.vectors and asdict(snapshot.vectors),
         "findings": {name: list(documents) for name, documents in _kinds(snapshot).items()},
     }
 
@@ -164,6 +165,8 @@ def _show_snapshot(console: "Console", done: "Backup", snapshot: "Snapshot") -> 
     )
     if snapshot.size_bytes:
         console.print(f"{size(snapshot.size_bytes)} recorded that the log did not have")
+    if snapshot.vectors and snapshot.vectors.encoding != "arrow":
+        console.print(f"  vectors are compressed: {snapshot.vectors.reason}")
     _show_files(console, done.files)
     if done.unkept:
         console.print("  files of the engine were not kept: they are not proven equal")

@@ -141,7 +141,9 @@ class Project:
         """
         if self._repository is None:
             blobs = self._open_blobs()
-            self._repository = repository_access.open_repository(blobs, self.machine, run=run)
+            self._repository = repository_access.open_repository(
+                blobs, self.machine, run=run, compression=self.policies.compression
+            )
         return self._repository
 
     def reading(self, *, run: str = "") -> "Repository":

@@ -5,6 +5,7 @@ place, such as a mount point without its disk, is not taken for a new one.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,24 @@ from dr_pipelines.project.machine import Machine
 from dr_pipelines.project.process import new_id, new_writer, now
 
 if TYPE_CHECKING:
+    from dr_pipelines.model.vector_encoding import Compression
     from dr_pipelines.protocols import BlobStore
     from dr_pipelines.repository.repository import Repository
 
+HERE = ("file:", "memory:")
+"""Addresses of this machine: nothing is sent anywhere."""
 
-def open_repository(blobs: "BlobStore", machine: Machine, *, run: str = "") -> "Repository":
-    """The repository there, made where there was none; `run` labels what is written.
+
+def open_repository(
+    blobs: "BlobStore", machine: Machine, *, run: str = "", compression: "Compression" = "auto"
+) -> "Repository":
+    """The repository there, made where there was none; `run` labels what is written. Its vectors
+    are compressed as the policy says.
 
     Raises `Damaged` where this machine remembers one that is gone, or another one.
     """
     from dr_pipelines.repository.repository import Repository
+    from dr_pipelines.repository.vector_storage import VectorStorage
 
     memory = RepositoryMemory(blobs.url, machine)
     remembered = memory.read()
@@ -42,7 +51,8 @@ def open_repository(blobs: "BlobStore", machine: Machine, *, run: str = "") -> "
             f"is intended, remove {memory.path}"
         )
     memory.write(repository.identity.id)
-    return repository
+    remote = not blobs.url.startswith(HERE)
+    return replace(repository, vectors=VectorStorage(compression, remote=remote))
 
 
 def is_there(blobs: "BlobStore", machine: Machine) -> bool:

@@ -27,6 +27,7 @@ from dr_pipelines.repository.json_codec import (
     unseal_json,
 )
 from dr_pipelines.repository.log import Log, Witness
+from dr_pipelines.repository.vector_storage import VectorStorage
 
 IDENTITY_KEY = "repo.json"
 IDENTITY_LIMIT_BYTES = 64 * 1024
@@ -47,7 +48,8 @@ class Identity(Stored):
 class Repository:
     """Everything that verbs need to read and write one repository.
 
-    `writer` names this process; object names contain it, so none is ever used twice.
+    `writer` names this process; object names contain it, so none is ever used twice. `vectors` says
+    how the next ones are encoded.
     """
 
     blobs: BlobStore
@@ -56,6 +58,7 @@ class Repository:
     writer: Writer
     clock: Clock
     new_id: Callable[[], str]
+    vectors: VectorStorage = field(default_factory=VectorStorage, compare=False)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count, repr=False)
 
     @classmethod
@@ -154,7 +157,8 @@ class Repository:
         ref = ObjectRef.of(key, data)
         for _ in range(PUT_ATTEMPTS):
             try:
-                self.blobs.create(key, data)
+                with self.vectors.rate.sending(len(data)):
+                    self.blobs.create(key, data)
             except (Conflict, OutcomeUnknown):
                 if not self._stands(ref):
                     continue

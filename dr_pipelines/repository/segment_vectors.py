@@ -13,11 +13,11 @@ from dr_pipelines.model.recovery_point import (
     ObjectRef,
     SegmentRef,
 )
+from dr_pipelines.model.vector_encoding import VectorEncoding
 from dr_pipelines.repository.codec import MAX_DECODED_BYTES
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.vector_codec import (
     HEAD_BYTES,
-    VectorEncoding,
     decode_vectors,
     encode_vectors,
     encoding_of,
@@ -41,17 +41,16 @@ def vectors_key(key: str, number: int) -> str:
     )
 
 
-def write_vectors(
-    repository: Repository, key: str, vectors: pa.Table, *, encoding: VectorEncoding = "arrow"
-) -> tuple[ObjectRef, ...]:
-    """Store the vectors of the records of a segment, in as many objects as they need; none where
-    there is nothing. Raises `Refused` for more than a segment may have."""
+def write_vectors(repository: Repository, key: str, vectors: pa.Table) -> tuple[ObjectRef, ...]:
+    """Store the vectors of the records of a segment, encoded as the repository has it now, in as
+    many objects as they need; none where there is nothing. Raises `Refused` for more than a segment
+    may have."""
     if vectors.nbytes > MAX_DECODED_BYTES:
         raise Refused(
             f"{key}: {vectors.nbytes} bytes of vectors, more than a segment may have "
             f"({MAX_DECODED_BYTES}): cut the document into several, or into fewer records"
         )
-    refs = []
+    refs, encoding = [], repository.vectors.now().encoding
     for number, part in enumerate(_parts(vectors)):
         data = encode_vectors(part, encoding=encoding)
         refs.append(_encoded(repository.put(vectors_key(key, number), data), encoding))

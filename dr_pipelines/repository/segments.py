@@ -154,16 +154,16 @@ def read_segment(
     columns: list[str] | None = None,
 ) -> pa.Table:
     """The rows of a segment, or these columns of them, proven to be the bytes that were written;
-    vectors are only fetched where columns of theirs are wanted. Raises `Damaged`."""
-    wanted = segment_schema(spec).names if columns is None else columns
-    names = [name for name in wanted if name in vector_schema(spec).names]
+    vectors are only fetched where columns of theirs are selected. Raises `Damaged`."""
+    selected = segment_schema(spec).names if columns is None else columns
+    names = [name for name in selected if name in vector_schema(spec).names]
     if not names:
-        return _read_narrow(repository, ref, spec=spec, columns=wanted)
-    others = [name for name in wanted if name not in names]
+        return _read_narrow(repository, ref, spec=spec, columns=selected)
+    others = [name for name in selected if name not in names]
     narrow = _read_narrow(repository, ref, spec=spec, columns=_with_place(others))
     vectors = read_vectors(repository, ref, spec=spec, columns=names)
     _require_fit(narrow, ref)
-    return SegmentRows(narrow, vectors).joined(wanted)
+    return SegmentRows(narrow, vectors).joined(selected)
 
 
 def read_records(
@@ -175,7 +175,7 @@ def read_records(
     numbers: Numbers | None = None,
 ) -> pa.Table:
     """The records of a segment, or those with these row numbers, as `read_segment` reads them, but
-    vectors that are wanted whole and in order are not copied."""
+    vectors that are selected whole and in order are not copied."""
     names = [name for name in columns if name in vector_schema(spec).names]
     others = [name for name in columns if name not in names]
     narrow = _read_narrow(repository, ref, spec=spec, columns=_with_place(others))

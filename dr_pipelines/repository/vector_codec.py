@@ -3,8 +3,6 @@
 Uncompressed, a file can be mapped and searched as it lies; compressed, it is about a tenth smaller.
 """
 
-from typing import Literal
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,12 +10,12 @@ from pyarrow import ipc
 
 from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.recovery_point import ARROW_ZSTD, MAX_VECTORS_BYTES
+from dr_pipelines.model.vector_encoding import VectorEncoding
 from dr_pipelines.repository.arrow_file import layout_of
 from dr_pipelines.repository.flatbuffer import Malformed
 from dr_pipelines.repository.json_codec import first_line
 from dr_pipelines.repository.same_bits import same_table
 
-VectorEncoding = Literal["arrow", "arrow+zstd"]
 LEVEL = 1
 """Of zstd: three of a float's four bytes are noise, and higher levels find no more in them."""
 HEAD_BYTES = 1 << 16

@@ -59,6 +59,7 @@ from dr_pipelines.proof.points import record_proof
 from dr_pipelines.protocols import NativeFile, NativeVersion, Progress
 from dr_pipelines.repository import manifests, reachability
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.vector_storage import VectorStorage
 from dr_pipelines.sources.baseline import BaselinedSource
 from dr_pipelines.stores.shared.misfits import misfits_of, problem
 from dr_pipelines.testing.memory_store import MemoryVectorStore
@@ -355,6 +356,8 @@ def say_anew(source: ListedSource) -> None:
 def _shapes(world: World, store: Engine) -> None:
     """A log that begins with what a store held: every kind of field and vector, and odd values."""
     process = world.process()
+    compressed = replace(process.repository, vectors=VectorStorage("always"))
+    process = replace(process, repository=compressed)
     rows = [
         {"id": f"s{n}#000000", "document_id": f"s{n}", "chunk_index": 0, **row}
         for n, row in enumerate(ODD_SHAPES)

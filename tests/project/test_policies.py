@@ -185,8 +185,8 @@ def test_what_holds_no_secret_is_not_refused(text: str) -> None:
 def test_an_unknown_key_does_not_show_its_value(tmp_path: Path) -> None:
     messages = problems(tmp_path, COMPLETE.replace("version: 1", "version: 1\npassword: hunter2"))
     assert messages == [
-        "2:1: password: found an unknown key, expected one of: access, collections, embedders,"
-        " repository, state, stores, version"
+        "2:1: password: found an unknown key, expected one of: access, collections, compression,"
+        " embedders, repository, state, stores, version"
     ]
 
 

@@ -1,6 +1,7 @@
 """Vectors of a segment lie beside its rows: found by its reference, read where they are needed."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
 from dr_pipelines.model.record import narrow_schema, segment_schema, vector_schema
 from dr_pipelines.model.recovery_point import SegmentRef
-from dr_pipelines.repository import segment_vectors, vector_codec
+from dr_pipelines.model.vector_encoding import Compression, VectorEncoding
+from dr_pipelines.repository import segment_vectors
 from dr_pipelines.repository.codec import decode_table
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
@@ -25,6 +27,7 @@ from dr_pipelines.repository.segments import (
     with_vector_digests,
     write_segment,
 )
+from dr_pipelines.repository.vector_storage import VectorStorage
 from dr_pipelines.testing.blob_faults import Recording, flip_bit, remove
 from tests.repository.builders import SPEC, Version, gone, repository, rows_of
 
@@ -158,13 +161,11 @@ def test_more_vectors_than_a_segment_may_have_are_refused(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("encoding", ["arrow", "arrow+zstd"])
-def test_vectors_say_how_they_are_encoded(encoding: vector_codec.VectorEncoding) -> None:
-    home, names = repository(), ["embedding"]
-    refs = segment_vectors.write_vectors(
-        home, "books/segments/w/9.parquet", records_only(ROWS).select(names), encoding=encoding
-    )
-    assert [ref.encoding for ref in refs] == [None if encoding == "arrow" else encoding]
-    ref = written(home).model_copy(update={"vectors": refs})
+def test_vectors_say_how_they_are_encoded(encoding: VectorEncoding) -> None:
+    compression: Compression = "never" if encoding == "arrow" else "always"
+    home = replace(repository(), vectors=VectorStorage(compression))
+    ref = written(home)
+    assert [part.encoding for part in ref.vectors] == [None if encoding == "arrow" else encoding]
     assert read_segment(home, ref, spec=SPEC).equals(ROWS)
 
 

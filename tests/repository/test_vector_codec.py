@@ -16,10 +16,10 @@ from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
 from dr_pipelines.model.record import vector_schema
 from dr_pipelines.model.recovery_point import MAX_VECTORS_BYTES
+from dr_pipelines.model.vector_encoding import VectorEncoding
 from dr_pipelines.repository import vector_codec
 from dr_pipelines.repository.arrow_file import layout_of
 from dr_pipelines.repository.vector_codec import (
-    VectorEncoding,
     decode_vectors,
     encode_vectors,
     encoding_of,
@@ -103,8 +103,8 @@ def test_nothing_lies_behind_a_null() -> None:
         [column.cast(t) for column, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA
     )
     data = encoded(vectors=vectors)
-    kept = sum(pc.count(column, mode="only_valid").as_py() for column in vectors.columns)
-    assert kept == 6
+    present = sum(pc.count(column, mode="only_valid").as_py() for column in vectors.columns)
+    assert present == 6
     assert data.count(b"secret!!") * 8 < 3 * 6 * 8
     assert bits(decode_vectors(data, SCHEMA, what="here")) == bits(vectors)
     gone = pa.array([True] * 4)
@@ -204,9 +204,9 @@ NUMBERS = pa.record_batch({"embedding": pa.array(np.zeros(100_000, np.int64))})
 def with_length(length: int) -> bytes:
     """A compressed file whose largest buffer says that it is so long once it is decoded."""
     data = file_of(NUMBERS, compression="zstd")
-    said = struct.pack("<q", 800_000)
-    assert data.count(said) == 1
-    return data.replace(said, struct.pack("<q", length))
+    length_bytes = struct.pack("<q", 800_000)
+    assert data.count(length_bytes) == 1
+    return data.replace(length_bytes, struct.pack("<q", length))
 
 
 def footer_size(size: int) -> bytes:
