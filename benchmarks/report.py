@@ -11,7 +11,7 @@ What things cost, beside something that anyone can run on the same machine: `mak
 again and writes this page from [bench.json](results/bench.json), where every single lap is. Cases
 take turns within one run; a time is the median of its laps, a ratio is one median over another.
 Ratios tell more than times, which depend on the machine. What a case left behind is checked in the
-same run: that a restored collection is equal bit for bit, that a changed bit was found.
+same run: that a restored collection is equal bit for bit, that a changed bit is detected.
 
 To read: cores and memory are those of the machine; load is how many other processes wanted to run
 when the measurement began. `worked` is the median of the seconds that processors worked for a lap,
@@ -80,7 +80,7 @@ def _disturbed(laps: Mapping[str, Any]) -> str:
 
 def _ratios(ratios: list[Mapping[str, Any]]) -> str:
     rows = [f"| {r['what']} | {r['value']:.3g} | {_aim(r)} |" for r in ratios]
-    return "\n".join(["| ratio | found | aim |", "|---|---:|---|", *rows])
+    return "\n".join(["| ratio | measured | aim |", "|---|---:|---|", *rows])
 
 
 def _aim(ratio: Mapping[str, Any]) -> str:
