@@ -1,5 +1,7 @@
 """Ending processes at chosen calls: directories to copy, children to fork, what they were doing."""
 
+import hashlib
+import itertools
 import os
 import random
 import re
@@ -115,7 +117,22 @@ def kind_of(key: str) -> str:
     return re.sub(r"\d+", "", name) + beside
 
 
-def open_world(directory: Path) -> World:
+def numbered_ids() -> Callable[[], str]:
+    """Ids that are the same in each process that counts: for one of them alone."""
+    numbers = itertools.count()
+    return lambda: f"{next(numbers):032x}"
+
+
+def contents_of(directory: Path) -> str:
+    """A hash over the names and bytes of all files in a directory."""
+    whole = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        whole.update(f"{path.relative_to(directory)}\0{len(data)}\0".encode() + data)
+    return whole.hexdigest()
+
+
+def open_world(directory: Path, *, new_id: Callable[[], str] = lambda: str(uuid7())) -> World:
     """The world of a process on this machine; the same source for everybody."""
     return World(
         source=world_told(),
@@ -123,7 +140,7 @@ def open_world(directory: Path) -> World:
         store=duckdb_store(directory / "stores", wait_seconds=20),
         witness=FileWitness(directory / "heads"),
         lease=FileLease(directory / "leases", wait_seconds=20),
-        new_id=lambda: str(uuid7()),
+        new_id=new_id,
     )
 
 

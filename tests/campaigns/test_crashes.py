@@ -3,19 +3,24 @@
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from dr_pipelines.testing.world import Process
 from tests.campaigns.crashes import (
     CRASHED,
     VERBS,
     Outcome,
+    Site,
     Sites,
     build_base,
+    contents_of,
     copied,
     in_a_child,
+    numbered_ids,
     open_world,
     outcome,
     sites_to_end_at,
@@ -41,7 +46,9 @@ def base(directory: Path) -> Path:
 
 @pytest.mark.parametrize("name", VERBS)
 def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directory: Path) -> None:
-    verb, draw = VERBS[name], random.Random(SEED)
+    """In the short form, what another crash left byte for byte is completed once: reads change
+    nothing, so most crashes at them leave what the one before them did."""
+    verb, draw, states = VERBS[name], random.Random(SEED), set[str]()
     before = outcome(open_world(base))
     whole, sites = open_world(copied(base, directory / "whole")), Sites()
     verb(sites.layered(whole.process()))
@@ -50,11 +57,12 @@ def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directo
     assert len(chosen) > 10
     for site in chosen:
         crashed = copied(base, directory / "crashed")
-        status = in_a_child(
-            lambda c=crashed, s=site: verb(Sites(s).layered(open_world(c).process()))  # type: ignore[misc]
-        )
+        status = in_a_child(partial(_crash, verb, crashed, site))
         assert status == CRASHED, site
         done[f"{site.store}.{site.call}"] += 1
+        if contents_of(crashed) in states and not CAMPAIGN.long:
+            continue
+        states.add(contents_of(crashed))
         world = open_world(crashed)
         left = left_by(crashed, before, expected, name)
         if left != expected.kinds:
@@ -64,8 +72,17 @@ def test_the_next_run_completes_what_a_crash_left(name: str, base: Path, directo
         if CAMPAIGN.long:
             assert world.process().verify(2).findings == (), site
     record_result(
-        f"crashes-{name}", seed=SEED, crashes=len(chosen), calls=dict(sorted(done.items()))
+        f"crashes-{name}",
+        seed=SEED,
+        crashes=len(chosen),
+        states=len(states),
+        calls=dict(sorted(done.items())),
     )
+    assert len(states) > 4
+
+
+def _crash(verb: Callable[[Process], object], directory: Path, site: Site) -> None:
+    verb(Sites(site).layered(open_world(directory, new_id=numbered_ids()).process()))
 
 
 def left_by(crashed: Path, before: Outcome, expected: Outcome, name: str) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
 """The answer to a creating call is lost: one commit, never two, never a false failure."""
 
+import itertools
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,13 @@ from dr_pipelines.blobs.s3 import S3BlobStore
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.testing.blob_faults import Lost, LostAnswers, Recording
+from dr_pipelines.testing.memory_store import MemoryVectorStore
+from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import (
     START,
     Contents,
     ListedSource,
+    OneAtATime,
     Process,
     World,
     table_of,
@@ -28,6 +34,8 @@ from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.radosgw import Radosgw
 
 Verb = Callable[[Process], object]
+Prepared = tuple[World, Path]
+"""A world, and the directory of its repository."""
 
 
 def prepare(world: World, source: ListedSource) -> None:
@@ -67,14 +75,38 @@ def outcome(world: World) -> tuple[list[str], Contents, Contents]:
     return kinds, process.folded(), world.served()
 
 
-def run(
-    verb: Verb, blobs: BlobStore, layer: Callable[[BlobStore], BlobStore]
-) -> tuple[World, Recording]:
-    """Prepare, then run the verb with a layer between it and the blobs."""
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Nothing writes to it: each run has a copy."""
+    directory = tmp_path_factory.mktemp("lost") / "prepared"
     world, source = new_world()
-    world = replace(world, blobs=blobs)
+    world = replace(world, blobs=LocalBlobStore(directory))
     prepare(world, source)
-    recording = Recording(layer(blobs))
+    return world, directory
+
+
+def copied(prepared: Prepared, directory: Path) -> World:
+    """The same repository and store on another machine, whose ids are nobody else's."""
+    world, original = prepared
+    assert isinstance(world.store, MemoryVectorStore)
+    shutil.copytree(original, directory)
+    store = MemoryVectorStore()
+    store.held.update(world.store.held)
+    store.targets.update(world.store.targets)
+    return replace(
+        world,
+        blobs=LocalBlobStore(directory),
+        store=store,
+        witness=MemoryWitness(),
+        lease=OneAtATime(),
+    )
+
+
+def run(
+    verb: Verb, world: World, layer: Callable[[BlobStore], BlobStore]
+) -> tuple[World, Recording]:
+    """Run the verb with a layer between it and the blobs."""
+    recording = Recording(layer(world.blobs))
     process = world.process()
     verb(replace(process, repository=replace(process.repository, blobs=recording)))
     return world, recording
@@ -91,19 +123,21 @@ def nth(number: int) -> Callable[[str], bool]:
     return accept
 
 
-@pytest.mark.parametrize("how", Lost)
 @pytest.mark.parametrize("name", VERBS)
-def test_each_creating_call_may_lose_its_answer(name: str, how: Lost, tmp_path: Path) -> None:
-    world, recording = run(VERBS[name], LocalBlobStore(tmp_path / "whole"), lambda blobs: blobs)
+def test_each_creating_call_may_lose_its_answer(
+    name: str, prepared: Prepared, tmp_path: Path
+) -> None:
+    world, recording = run(VERBS[name], copied(prepared, tmp_path / "whole"), lambda blobs: blobs)
     expected, calls = outcome(world), recording.count("create")
+    before = outcome(copied(prepared, tmp_path / "before"))
     assert calls > 0
-    numbers = range(1, calls + 1)
-    for number in numbers if CAMPAIGN.long else {1, calls // 2 + 1, calls}:
-        blobs = LocalBlobStore(tmp_path / str(number))
+    assert before[0] == expected[0][: len(before[0])] != expected[0]
+    numbers = range(1, calls + 1) if CAMPAIGN.long else sorted({1, calls // 2 + 1, calls})
+    for how, number in itertools.product(Lost, numbers):
         world, recording = run(
             VERBS[name],
-            blobs,
-            lambda blobs, n=number: LostAnswers(blobs, keys=nth(n), how=how),  # type: ignore[misc]
+            copied(prepared, tmp_path / f"{how.name}-{number}"),
+            partial(LostAnswers, keys=nth(number), how=how),
         )
         assert outcome(world) == expected, (name, how, number)
         assert recording.count("create") == calls + (how is Lost.DROPPED)
