@@ -91,7 +91,7 @@ def copied(prepared: Prepared, directory: Path) -> World:
     assert isinstance(world.store, MemoryVectorStore)
     shutil.copytree(original, directory)
     store = MemoryVectorStore()
-    store.held.update(world.store.held)
+    store.tables.update(world.store.tables)
     store.targets.update(world.store.targets)
     return replace(
         world,
