@@ -248,6 +248,16 @@ class Definer(Protocol):
         ...
 
 
+@runtime_checkable
+class BulkLoad(Protocol):
+    """A store that fills an empty collection faster than by one write after the other."""
+
+    def takes_two_writers(self, name: str) -> bool:
+        """True if two writes at a time, of different records, take less time than in turn. Each is
+        a transaction of its own, as ever."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """Something in a store, by the engine's own name for it; `problem` says why it is no

@@ -4,6 +4,7 @@ A store without them is not one from which they were deleted: until the log says
 them, each counts as there.
 """
 
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,7 +60,8 @@ NOTHING_LEFT = Left(_SCHEMA.empty_table())
 
 @dataclass
 class Filling:
-    """Writes records into a collection and leaves out what its engine refuses."""
+    """Writes records into a collection and leaves out what its engine refuses. Several threads may
+    write different records."""
 
     store: VectorStore
     physical: str
@@ -68,6 +70,7 @@ class Filling:
     _tables: list[pa.Table] = field(default_factory=list)
     _unforeseen: int = 0
     _listed_bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, rows: pa.Table, *, replaces: list[str] | None = None) -> int:
         """Write some rows, whole documents; returns how many were written."""
@@ -97,9 +100,10 @@ class Filling:
                 half = rows.num_rows // 2
                 done = self._write(rows.slice(0, half), replaces)
                 return done + self._write(rows.slice(half), [])
-            self._unforeseen += 1
-            if rows.num_rows == 0 or self._unforeseen > MOST_UNFORESEEN:
-                raise
+            with self._lock:
+                self._unforeseen += 1
+                if rows.num_rows == 0 or self._unforeseen > MOST_UNFORESEEN:
+                    raise
             key = rows["id"][0].as_py()
             reason = str(error)
             self._leave_out(rows, {key: Misfit(record=key, column="", reason=reason)})
@@ -109,6 +113,10 @@ class Filling:
         return len(rows)
 
     def _leave_out(self, rows: pa.Table, named: dict[str, Misfit]) -> None:
+        with self._lock:
+            self._list(rows, named)
+
+    def _list(self, rows: pa.Table, named: dict[str, Misfit]) -> None:
         rows = rows.combine_chunks()
         fresh = pa.array([key not in self.refused for key in rows["id"].to_pylist()], pa.bool_())
         rows = rows.filter(fresh)

@@ -2,8 +2,10 @@
 files, indexed, read back and compared."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
 from dr_pipelines.live.left_out import (
@@ -20,6 +22,7 @@ from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.planning.recovery import left_as_it_is
 from dr_pipelines.protocols import (
+    BulkLoad,
     Definer,
     Progress,
     VectorStore,
@@ -29,7 +32,7 @@ from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.native_files import OpenKept, as_version, kept_for
 from dr_pipelines.repository.observation import Observed
-from dr_pipelines.repository.prefetch import prefetch
+from dr_pipelines.repository.prefetch import map_concurrently, prefetch
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, strings
 from dr_pipelines.repository.state import State
@@ -158,10 +161,8 @@ def _fill(state: State, filling: Filling) -> int:
     """Write what is not there yet; returns the rows written."""
     store, physical = filling.store, filling.physical
     if store.status(physical).records == 0:
-        written = 0
-        for rows in prefetch(newest_rows(state)):
-            written += filling.write(rows)
-        return written
+        with closing(prefetch(newest_rows(state))) as tables:
+            return sum(_written(filling, tables))
     scan = store.scan(physical, ordered=False)
     observation = observe_store(state, scan, store=store, physical=physical)
     documents = strings(observation.differences()["document_id"])
@@ -174,6 +175,15 @@ def _fill(state: State, filling: Filling) -> int:
     if extra:
         store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
     return written
+
+
+def _written(filling: Filling, tables: Iterator[pa.Table]) -> Iterator[int]:
+    """Write tables of different records, two at a time where the store gains from it; the rows
+    written of each."""
+    store = filling.store
+    if isinstance(store, BulkLoad) and store.takes_two_writers(filling.physical):
+        return map_concurrently(filling.write, tables)
+    return map(filling.write, tables)
 
 
 def _require_equal(

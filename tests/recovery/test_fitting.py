@@ -1,5 +1,6 @@
 """Changes of a collection in another engine are reported before a restore and compared after it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -198,13 +199,14 @@ def test_a_part_that_is_not_reported_is_shown_as_what_was_asked_for() -> None:
     }
 
 
-def adopted(store: MemoryVectorStore) -> Repository:
+def adopted(store: MemoryVectorStore, *, documents: Sequence[str] = ("a",)) -> Repository:
     """A repository that has backed up a collection that something else made."""
     schema = store_schema(SPEC)
-    row = {"id": "a", "document_id": "a", "chunk_index": 0, "embedding": [1.0, 0.0]}
+    row = {"chunk_index": 0, "embedding": [1.0, 0.0]}
+    rows = [row | {"id": name, "document_id": name} for name in documents]
     store.create(SPEC)
     store.promote("items@1", alias="items")
-    store.write("items@1", pa.Table.from_pylist([row], schema=schema))
+    store.write("items@1", pa.Table.from_pylist(rows, schema=schema))
     ids = iter(f"{n:032x}" for n in range(1000))
     repository = Repository.create(
         MemoryBlobStore(),

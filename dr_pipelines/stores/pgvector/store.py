@@ -8,6 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
+import psycopg
 import pyarrow as pa
 from psycopg import sql
 
@@ -28,6 +29,7 @@ from dr_pipelines.planning.parts import OWN_NAME
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.pgvector import (
     alias_views,
+    bulk,
     contents,
     indexing,
     reading,
@@ -291,6 +293,19 @@ class PgvectorStore:
             return remove(session, table)
 
     def write(self, name: str, batch: pa.Table, *, replaces: Sequence[str] = ()) -> None:
+        if name in self._made and not replaces:
+            try:
+                self._write(name, batch, replaces=(), adding=True)
+            except Conflict as error:
+                if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
+                    raise
+            else:
+                return
+        self._write(name, batch, replaces=replaces, adding=False)
+
+    def _write(self, name: str, batch: pa.Table, *, replaces: Sequence[str], adding: bool) -> None:
+        """With `adding`, a table that is being filled gets rows without a look for what they
+        replace: a key that is there already undoes it."""
         below = self._filled.pop(name, None)  # back only when it is known what was written
         with (
             self._connections.writing() as session,
@@ -305,9 +320,14 @@ class PgvectorStore:
                 below = None
             elif below is None:
                 below = contents.last(session, found.table, found.rows(session))
-            writing.write(session, found, new, replaces=replaces, below=below)
+            adding = adding and filling and bulk.refuses_at_once(session, table)
+            writing.write(session, found, new, replaces=replaces, below=below, adding=adding)
         if below is not None:
             self._filled[name] = max(below, *new.column("id").to_pylist(), key=str.encode)
+
+    def takes_two_writers(self, name: str) -> bool:
+        with self._connections.reading() as session:
+            return bulk.takes_two_writers(session, _own_table(session, name))
 
     def _is_consented(self, session: Session, table: Table, name: str) -> bool:
         """True if the code that a write runs was consented to: by whoever had the table created,

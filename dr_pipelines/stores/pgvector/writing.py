@@ -28,12 +28,14 @@ def write(
     *,
     replaces: Sequence[str],
     below: str | None = None,
+    adding: bool = False,
 ) -> None:
     """Replace by id and by document, then copy straight into the table: what was there under these
     ids is gone by then, so that no row goes through a temporary table first. Rows go through one
     where a type has to read texts itself, where ids are made of the rows, and where the schema
     belongs to others, so that the table is written by its number. All ids that are there are known
-    to be at most `below`, where that is given.
+    to be at most `below`, where that is given. With `adding` nothing is looked for: an id that is
+    there is an error of the table's key.
 
     Raises:
         InvalidRequest: the engine cannot keep a value; nothing was written.
@@ -42,7 +44,8 @@ def write(
     if not collection.ours:
         keys.require_keys(collection, batch)
     first = pc.min(batch.column("id")).as_py()
-    if replaces or below is None or (first is not None and first.encode() <= below.encode()):
+    above = below is not None and (first is None or first.encode() > below.encode())
+    if replaces or not (adding or above):
         _remove(session, collection, batch, replaces)
     if batch.num_rows == 0:
         return

@@ -9,14 +9,14 @@ from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import Definer, Progress, VectorStore
+from dr_pipelines.protocols import BulkLoad, Definer, Progress, VectorStore
 from dr_pipelines.stores.shared.naming import StoredNames
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class DefiningStore(VectorStore, Definer, Protocol):
+class DefiningStore(VectorStore, Definer, BulkLoad, Protocol):
     """A store whose collections are definitions."""
 
 
@@ -121,6 +121,7 @@ class RenamedDefiner(RenamedStore):
     def __init__(self, store: DefiningStore, names: Mapping[str, str]) -> None:
         super().__init__(store, names)
         self._definer: Definer = store
+        self._bulk: BulkLoad = store
 
     def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
         definitions = self._definer.definitions(self._with_name(spec), with_roles=with_roles)
@@ -134,3 +135,6 @@ class RenamedDefiner(RenamedStore):
 
     def remove(self, name: str) -> tuple[str, ...]:
         return self._definer.remove(self._inside(name))
+
+    def takes_two_writers(self, name: str) -> bool:
+        return self._bulk.takes_two_writers(self._inside(name))
