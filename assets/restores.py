@@ -219,6 +219,7 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "earlier_seconds": round(total_seconds(done.earlier), 3),
         "dropped_seconds": round(total_seconds(done.dropped), 3),
         "unrecorded": displayed(done.unrecorded or ""),
+        "chosen": displayed(", ".join(f"{name} {value}" for name, value in done.chosen)),
         "seconds": round(sum(phase.seconds for phase in done.phases), 3),
         **phases,
         **digest_metadata(done.digests),

@@ -257,6 +257,16 @@ class BulkLoad(Protocol):
         a transaction of its own, as ever."""
         ...
 
+    def build_beside_readers(self, name: str, *, progress: Progress | None = None) -> None:
+        """Build as much of what `build_index` builds as can be built while others read, none of
+        whom waits; `build_index` then does the rest."""
+        ...
+
+    def chosen(self, name: str) -> dict[str, str]:
+        """Settings that were chosen for the collection in this process, by what the server says of
+        itself, under the engine's names; empty before there are any."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:

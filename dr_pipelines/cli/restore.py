@@ -185,6 +185,7 @@ def _opened(project: "Project", request: "Request") -> "Resources":
 
 def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
     from dr_pipelines.recovery.report import (
+        chosen_lines,
         interruption_lines,
         recovery_head,
         recovery_lines,
@@ -209,7 +210,7 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
             rows = number(phase.rows) if phase.rows else ""
             phases.add_row(phase.name, seconds(phase.seconds), rows)
         console.print(phases)
-        for line in interruption_lines(done):
+        for line in [*chosen_lines(done), *interruption_lines(done)]:
             console.print(line)
         for line in recovery_lines(done):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)

@@ -189,7 +189,8 @@ class Recovery:
     stay in the recovery point. `same_model`: the vectors are those of the point, or were made
     again as those were. `earlier` are the phases of runs before it that were interrupted, the
     last of them in `interrupted`; `dropped` are those whose work was gone and was done again.
-    `unrecorded` is why this machine's record of phases may lack some.
+    `unrecorded` is why this machine's record of phases may lack some. `chosen` are settings that
+    were chosen for this run, under the engine's names.
     """
 
     plan: Plan
@@ -209,6 +210,7 @@ class Recovery:
     findings: tuple[PartFinding, ...] = ()
     left_out: int = 0
     refused: tuple[Misfit, ...] = ()
+    chosen: tuple[tuple[str, str], ...] = ()
 
     @property
     def missing(self) -> tuple[PartFinding, ...]:

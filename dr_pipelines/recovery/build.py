@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
 from dr_pipelines.live.left_out import (
     NOTHING_LEFT,
@@ -27,6 +25,7 @@ from dr_pipelines.protocols import (
     Progress,
     VectorStore,
 )
+from dr_pipelines.recovery.beside import building_beside
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.history import History
@@ -49,6 +48,8 @@ class Building:
     resources: Resources
     watch: Stopwatch
     left: Left = NOTHING_LEFT
+    two_writers: bool = False
+    indexed_beside: bool = False
 
     @property
     def store(self) -> VectorStore:
@@ -73,7 +74,11 @@ class Building:
             self.store.create(spec)
         with self.watch.phase("records") as rows, self._kept_whole():
             filling = Filling(self.store, self.plan.physical, self._spec())
-            rows[0] = _fill(state, filling)
+            if self.store.status(self.plan.physical).records:
+                rows[0] = _complete(state, filling)
+            else:
+                self.two_writers = _takes_two_writers(filling)
+                rows[0] = _fill(state, filling, two_writers=self.two_writers)
             self.left = filling.left_out()
             self._require_some()
 
@@ -135,6 +140,36 @@ class Building:
                 )
             self.left = read_left_out(self.repository, proven)
 
+    def proven(self, state: State, manifest: Manifest, progress: Progress | None) -> Observed:
+        """Build what searches need, nothing if it came with the files, and read every record back
+        and compare it: both at once where the engine lets readers go on, and nothing that indexes
+        call could change what was read already."""
+        beside = self._beside()
+        if beside is None:
+            self.index(progress)
+            return self.verified(state, manifest)
+        with building_beside(beside, self.plan.physical, progress) as wait:
+            observed = self.verified(state, manifest)
+            with self.watch.phase("index"):
+                wait()
+                self.store.build_index(self.plan.physical, progress=progress)
+        self.indexed_beside = True
+        return observed
+
+    def _beside(self) -> BulkLoad | None:
+        definitions = self.plan.definitions
+        calls = definitions is not None and bool(definitions.code or definitions.unread)
+        return self.store if isinstance(self.store, BulkLoad) and not calls else None
+
+    def chosen(self) -> tuple[tuple[str, str], ...]:
+        """How this run filled the collection, where the store had a choice."""
+        if not isinstance(self.store, BulkLoad):
+            return ()
+        settings = self.store.chosen(self.plan.physical)
+        settings |= {"writers": "2"} if self.two_writers else {}
+        settings |= {"index": "while records were read back"} if self.indexed_beside else {}
+        return tuple(sorted(settings.items()))
+
     def index(self, progress: Progress | None) -> None:
         """Build what searches need; nothing if it came with the files."""
         with self.watch.phase("index"):
@@ -157,12 +192,22 @@ class Building:
         return self.plan.spec.physical(self.plan.physical, origin=self.plan.origin)
 
 
-def _fill(state: State, filling: Filling) -> int:
+def _takes_two_writers(filling: Filling) -> bool:
+    store, name = filling.store, filling.physical
+    return isinstance(store, BulkLoad) and store.takes_two_writers(name)
+
+
+def _fill(state: State, filling: Filling, *, two_writers: bool) -> int:
+    """Write all records, into a collection that has none; returns the rows written."""
+    with closing(prefetch(newest_rows(state))) as tables:
+        if two_writers:
+            return sum(map_concurrently(filling.write, tables))
+        return sum(map(filling.write, tables))
+
+
+def _complete(state: State, filling: Filling) -> int:
     """Write what is not there yet; returns the rows written."""
     store, physical = filling.store, filling.physical
-    if store.status(physical).records == 0:
-        with closing(prefetch(newest_rows(state))) as tables:
-            return sum(_written(filling, tables))
     scan = store.scan(physical, ordered=False)
     observation = observe_store(state, scan, store=store, physical=physical)
     documents = strings(observation.differences()["document_id"])
@@ -175,15 +220,6 @@ def _fill(state: State, filling: Filling) -> int:
     if extra:
         store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
     return written
-
-
-def _written(filling: Filling, tables: Iterator[pa.Table]) -> Iterator[int]:
-    """Write tables of different records, two at a time where the store gains from it; the rows
-    written of each."""
-    store = filling.store
-    if isinstance(store, BulkLoad) and store.takes_two_writers(filling.physical):
-        return map_concurrently(filling.write, tables)
-    return map(filling.write, tables)
 
 
 def _require_equal(

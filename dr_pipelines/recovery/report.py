@@ -133,6 +133,13 @@ def _timed(phases: Sequence[Phase]) -> str:
     return ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in phases)
 
 
+def chosen_lines(done: Recovery) -> list[str]:
+    """Settings that were chosen for the run, in one line."""
+    if not done.chosen:
+        return []
+    return ["chosen: " + ", ".join(f"{name} {value}" for name, value in done.chosen)]
+
+
 def recovery_lines(done: Recovery) -> list[str]:
     """Differences from the recovery point: records that the engine refused, parts of the
     configuration."""
@@ -226,6 +233,7 @@ def recovery_value(done: Recovery) -> dict[str, Any]:
         "interrupted": done.interrupted,
         "dropped": [asdict(phase) for phase in done.dropped],
         "unrecorded": done.unrecorded,
+        "chosen": dict(done.chosen),
         "seconds": total_seconds(done.phases),
     }
 

@@ -80,8 +80,7 @@ class _Run:
         ) as expected:
             make = Building(self.point, self.plan, self.resources, self.watch)
             make.whole(expected.state)
-            make.index(self.progress)
-            observed = make.verified(expected.state, expected.manifest)
+            observed = make.proven(expected.state, expected.manifest, self.progress)
         described = _described(self.plan, store=self.resources.store)
         if make.open_up():
             described = _described(self.plan, store=self.resources.store)
@@ -138,6 +137,7 @@ class _Run:
             findings=compare_parts(plan.spec, described, engine=engine),
             left_out=make.left.total,
             refused=make.left.named,
+            chosen=make.chosen(),
         )
 
 

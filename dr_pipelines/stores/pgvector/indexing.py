@@ -123,14 +123,16 @@ def build(
     *,
     look: Callable[[Session], None],
     progress: Progress | None,
-) -> None:
+) -> dict[str, str]:
     """Build every index that is missing, each in a transaction of its own: what is there stays,
-    when one fails or the process ends. Before each comes a `look` at what is to be executed."""
+    when one fails or the process ends. Before each comes a `look` at what is to be executed.
+    Readers go on meanwhile. Returns the settings that were chosen for the last one."""
     with connections.reading() as session:
         wanted = all_wanted(session, collection)
+    chosen = dict[str, str]()
     for number, index in enumerate(wanted):
         with connections.writing() as session:
-            _prepare(session, collection, settings)
+            chosen = _prepare(session, collection, settings)
             look(session)
             _execute(
                 session,
@@ -142,6 +144,13 @@ def build(
             )
     if wanted and progress is not None:
         progress(len(wanted) * STEPS, len(wanted) * STEPS)
+    return chosen
+
+
+def finish(
+    connections: Connections, collection: Collection, *, look: Callable[[Session], None]
+) -> None:
+    """All that comes when the indexes are there; some of it waits for readers."""
     with connections.writing() as session:
         look(session)
         complete(session, collection)
@@ -182,7 +191,7 @@ def command(session: Session, index: Wanted, table: str) -> sql.Composed:
     )
 
 
-def _prepare(session: Session, collection: Collection, settings: dict[str, str]) -> None:
+def _prepare(session: Session, collection: Collection, settings: dict[str, str]) -> dict[str, str]:
     """Memory for the whole graph of an HNSW index, which is slow to build without, but no more than
     the server's own settings let one think that it has; and as many workers as it lets one
     operation have. The URL may say otherwise."""
@@ -200,6 +209,7 @@ def _prepare(session: Session, collection: Collection, settings: dict[str, str])
     for key, value in chosen.items():
         set_ = qualified("SELECT pg_catalog.set_config({}, {}, true)")
         session.run(set_.format(sql.Literal(key), sql.Literal(value)))
+    return chosen
 
 
 def _execute(

@@ -109,6 +109,8 @@ class PgvectorStore:
         """Collections of definitions that somebody accepted: until others have rights in them, what
         is in these runs as rows come."""
         self._consents = Consents()
+        self._chosen = dict[str, dict[str, str]]()
+        """The settings under which indexes were built."""
         self._filled = dict[str, str]()
         """Of those without a key, the highest id: to ask for it takes a look at every row."""
 
@@ -336,16 +338,30 @@ class PgvectorStore:
         begun = table.label is not None and not table.label.opened
         return name in self._made and begun and owner_of(session, table.id)[1]
 
-    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+    def build_beside_readers(self, name: str, *, progress: Progress | None = None) -> None:
+        self._build(name, progress=progress)
+
+    def chosen(self, name: str) -> dict[str, str]:
+        return dict(self._chosen.get(name, {}))
+
+    def _build(self, name: str, *, progress: Progress | None) -> Collection:
         with self._connections.reading() as session:
             found = _physical(session, name)
-        indexing.build(
+        settings = indexing.build(
             self._connections,
             found,
             dict(self._address.build),
-            look=lambda session: self._require_believed(session, found.table, outcome=BUILT),
+            look=partial(self._require_believed, table=found.table, outcome=BUILT),
             progress=progress,
         )
+        if settings:
+            self._chosen[name] = settings
+        return found
+
+    def build_index(self, name: str, *, progress: Progress | None = None) -> None:
+        found = self._build(name, progress=progress)
+        look = partial(self._require_believed, table=found.table, outcome=BUILT)
+        indexing.finish(self._connections, found, look=look)
         label = found.table.label
         if label is None:
             return

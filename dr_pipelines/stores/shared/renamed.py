@@ -138,3 +138,9 @@ class RenamedDefiner(RenamedStore):
 
     def takes_two_writers(self, name: str) -> bool:
         return self._bulk.takes_two_writers(self._inside(name))
+
+    def build_beside_readers(self, name: str, *, progress: Progress | None = None) -> None:
+        self._bulk.build_beside_readers(self._inside(name), progress=progress)
+
+    def chosen(self, name: str) -> dict[str, str]:
+        return self._bulk.chosen(self._inside(name))
