@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,13 @@ import pyarrow as pa
 from benchmarks import sample
 from benchmarks.full import restored
 from benchmarks.harness import Figure, Laps, Ratio, Scale, peaks_of, tell_peak
+from benchmarks.processors import seconds_of_ours
+from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.collection import VectorIndex
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.repository.codec import encode_table
-from dr_pipelines.repository.rows import observed_rows
+from dr_pipelines.repository.history import History
+from dr_pipelines.repository.rows import newest_rows, observed_rows
 from dr_pipelines.repository.segments import BASE_ROWS
 from dr_pipelines.repository.vector_codec import encode_vectors
 from dr_pipelines.stores.pgvector import open_store
@@ -56,6 +59,7 @@ def run(scale: Scale, directory: Path) -> Figure:
             facts |= _dumps(server, database, directory, laps)
             facts |= _ours(store, directory / f"lap-{number}", scale.rows, number, laps)
         facts["cpu_seconds_by_step"] = _steps(store, directory / "steps")
+        facts["restore_cpu_seconds"] = _restore_steps(store, directory / "restored")
         _indexes(server, database, store, scale.rows // INDEXED, laps)
         peaks = {
             action: peaks_of(
@@ -176,29 +180,69 @@ def _ours(store: VectorStore, place: Path, rows: int, number: int, laps: Laps) -
 def _steps(store: VectorStore, place: Path) -> dict[str, float]:
     """Processor seconds of this program for each step of a backup, one step at a time; the server's
     own are not in it. A backup does several at once."""
-    spent = dict[str, float]()
-
-    @contextmanager
-    def step(name: str) -> Iterator[None]:
-        begun = time.process_time()
-        yield
-        spent[name] = round(spent.get(name, 0.0) + time.process_time() - begun, 2)
-
+    steps = _Steps()
     repository, spec = sample.new_repository(place), store.describe(sample.PHYSICAL)
-    with step("scan and decode"):
+    with steps.step("scan and decode"):
         batches = list(store.scan(sample.PHYSICAL))
     whole = pa.Table.from_batches(batches)
     for start in range(0, whole.num_rows, BASE_ROWS):
-        with step("digests"):
+        with steps.step("digests"):
             rows = observed_rows(whole.slice(start, BASE_ROWS), spec=spec)
-        with step("segments: encode, decode again, compare"):
+        with steps.step("segments: encode, decode again, compare"):
             data = encode_table(rows.narrow)
             vectors = encode_vectors(rows.vectors)
-        with step("segments: hash, write, sync"):
+        with steps.step("segments: hash, write, sync"):
             repository.put(f"{sample.COLLECTION}/segments/{start}.parquet", data)
             repository.put(f"{sample.COLLECTION}/segments/{start}.vectors.arrow", vectors)
     shutil.rmtree(place)
-    return spent
+    return {name: here for name, (here, _) in steps.spent.items()}
+
+
+def _restore_steps(store: VectorStore, place: Path) -> dict[str, dict[str, float]]:
+    """Processor seconds for each step of a restore, one step at a time, of this program and of the
+    server. A restore does several at once."""
+    steps, name, repository = _Steps(), "sample@steps", sample.new_repository(place)
+    sample.backed_up(store, repository, place)
+    history = History(repository, sample.COLLECTION)
+    with ExitStack() as stack:
+        with steps.step("fold"):
+            state = stack.enter_context(history.fold(history.latest().manifest))
+        store.create(sample.described_spec(name))
+        tables = newest_rows(state)
+        while True:
+            with steps.step("segments: read, decode, put together"):
+                table = next(tables, None)
+            if table is None:
+                break
+            with steps.step("encode and write"):
+                store.write(name, table)
+        with steps.step("plain indexes"):
+            store.build_index(name)
+        with steps.step("read back, digests, compare"):
+            scan = store.scan(name, ordered=False)
+            observed = observe_store(state, scan, store=store, physical=name)
+            assert not observed.differences().num_rows
+    store.drop(name)
+    shutil.rmtree(place)
+    return {step: {"here": here, "server": there} for step, (here, there) in steps.spent.items()}
+
+
+class _Steps:
+    """Processor seconds by step: of this process, and of those that it started, which are the
+    server's."""
+
+    def __init__(self) -> None:
+        self.spent = dict[str, tuple[float, float]]()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Count what is done in the context."""
+        here, all_of_ours = time.process_time(), seconds_of_ours()
+        yield
+        here = time.process_time() - here
+        there = max(0.0, seconds_of_ours() - all_of_ours - here)
+        before = self.spent.get(name, (0.0, 0.0))
+        self.spent[name] = (round(before[0] + here, 2), round(before[1] + there, 2))
 
 
 def _indexes(server: Server, database: str, store: VectorStore, rows: int, laps: Laps) -> None:
