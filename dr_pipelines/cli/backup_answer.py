@@ -145,7 +145,7 @@ def _snapshot_value(done: "Backup", snapshot: "Snapshot") -> dict[str, Any]:
 
 
 def _grounds(snapshot: "Snapshot") -> str:
-    """What it rests on, and where that is less than reading all, when all was read."""
+    """The grounds of a snapshot, and where not all was read, when it last was."""
     if snapshot.whole_at == snapshot.began:
         return str(snapshot.assurance)
     return f"{snapshot.assurance}; every value was last read {snapshot.whole_at:%Y-%m-%d %H:%M} UTC"

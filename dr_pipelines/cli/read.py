@@ -220,13 +220,12 @@ def _points_answer(
 
 
 def _grounds(listed: "list[RecoveryPoint]") -> str:
-    """What snapshots rest on, those by name that rest on less than reading every value; empty where
-    there are none."""
+    """The grounds of snapshots, naming those that did not read every value; empty without any."""
     from dr_pipelines.model.assurance import Assurance
 
     rest = {point.number: assurance_of(point.entry) for point in listed}
     kinds = {
-        kind: ", ".join(f"log:{number}" for number, found in rest.items() if found == kind)
+        kind: ", ".join(f"log:{number}" for number, own in rest.items() if own == kind)
         for kind in Assurance
         if kind in rest.values()
     }
@@ -237,7 +236,7 @@ def _grounds(listed: "list[RecoveryPoint]") -> str:
 
 
 def assurance_of(entry: "LogEntry") -> "Assurance | None":
-    """What a snapshot rests on; None for an entry of another kind."""
+    """The grounds of a snapshot; None for an entry of another kind."""
     from dr_pipelines.model.details import SnapshotDetail
 
     detail = entry.body.detail

@@ -151,7 +151,7 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
 
 
 def _grounds(report: "Report") -> str:
-    """What the proven point rests on, and a newer one that rests on too little."""
+    """The grounds of the proven point, and a newer one that rests on too little."""
     if report.uncounted is None:
         return str(report.assurance)
     return (

@@ -160,7 +160,7 @@ class Objective(Policy):
 
     @property
     def required(self) -> Required:
-        """What a recovery point must rest on to count."""
+        """The grounds that a recovery point needs to count."""
         return Required(self.assurance, self.read_every)
 
 

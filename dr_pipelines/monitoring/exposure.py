@@ -118,8 +118,8 @@ def cached_status(
     """
     source = feed.source.change_token() if feed else ""  # first: see `of`
     head = history.head()
-    asked = [edited, required.least, required.read_every.total_seconds()]
-    of = sha256(canonical_json([__version__, source, head.sha256, *asked])).hexdigest()
+    terms = [edited, required.least, required.read_every.total_seconds()]
+    of = sha256(canonical_json([__version__, source, head.sha256, *terms])).hexdigest()
     if last is not None and last.of == of:
         return last
     status = protection_status(history, feed=feed, edited=edited, required=required)

@@ -137,9 +137,9 @@ def test_a_point_by_signs_of_change_does_not_meet_an_objective_that_wants_every_
     clock.forward(2 * HOUR)
     second = backed_up(process, SIGNS).taken
     assert verdict(process, SIGNS, clock) is Protection.WITHIN
-    for wanted in (USUAL_REQUIREMENT, FILES):
-        assert verdict(process, wanted, clock) is Protection.BREACHED
-        status = stands(process, wanted)
+    for required in (USUAL_REQUIREMENT, FILES):
+        assert verdict(process, required, clock) is Protection.BREACHED
+        status = stands(process, required)
         assert (status.proven, status.assurance) == (first.number, Assurance.EVERY_VALUE)
         assert status.uncounted == second.number
     status = stands(process, SIGNS)

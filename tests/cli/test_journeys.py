@@ -99,8 +99,8 @@ def test_what_a_point_rests_on_is_said_everywhere(protected: Workplace) -> None:
     assert lenient != text
     file.write_text(lenient)
     protected.dr("backup", "notes")  # the files are copies, which is a sign of change
-    said = protected.dr("backup", "notes")
-    words = " ".join(plain(said.out).split())
+    result = protected.dr("backup", "notes")
+    words = " ".join(plain(result.out).split())
     assert "; signs of change only; every value was last read TIME UTC" in words
     answer = protected.dr("backup", "notes", "--json").json
     assert (answer["assurance"], answer["equal"]) == ("signs of change only", True)
