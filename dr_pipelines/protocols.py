@@ -344,6 +344,28 @@ class NativeFiles(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class HashedPiece:
+    """Records that lie together in files that are never changed. `digest` is made of all bytes of
+    those files, as they were read just now, and of all else that their meaning depends on: equal
+    digests mean equal records at equal places. `live` are the places of those that are not deleted
+    (uint32, ascending); `read` gives these, in that order, in `store_schema`."""
+
+    digest: str
+    live: "pa.Array"
+    read: "Callable[[], Iterator[pa.RecordBatch]]"
+
+
+class HashedFiles(Protocol):
+    """An engine whose collections lie in files that are written once: hashed, they prove that the
+    records in them are those that were read before."""
+
+    def pieces(self, name: str) -> Iterator[HashedPiece] | None:
+        """All records of the newest version of a collection, piece by piece; None for one whose
+        files do not say all of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class SourcePartition:
     """A day's changes are those at positions in (after, through]; `anchor` identifies everything
     the source holds up to `through`. Partitions are contiguous and ascending."""

@@ -5,10 +5,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dr_pipelines.backup.hashed import Hashing, hashed_scan
+from dr_pipelines.backup.passing import Passing
 from dr_pipelines.errors import Refused
 from dr_pipelines.live.apply import SCAN_DOCUMENTS, scan_documents
 from dr_pipelines.live.left_out import (
@@ -19,7 +20,6 @@ from dr_pipelines.live.left_out import (
 from dr_pipelines.live.observe import observe_store
 from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import (
     LeftOut,
@@ -34,7 +34,7 @@ from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.misfit_tally import MisfitTally
-from dr_pipelines.repository.observation import Observation, Observed
+from dr_pipelines.repository.observation import Observation, Observed, observe_digests
 from dr_pipelines.repository.prefetch import map_concurrently, prefetch
 from dr_pipelines.repository.rows import (
     newest_rows,
@@ -44,7 +44,6 @@ from dr_pipelines.repository.rows import (
 from dr_pipelines.repository.segment_rows import SegmentRows
 from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
 from dr_pipelines.repository.state import State
-from dr_pipelines.repository.statistics import VectorTally
 
 FIRST_DOCUMENTS = 256
 """Read before anything is known of how long records are."""
@@ -88,41 +87,6 @@ class Inspection:
     left_out: LeftOut | None = None
 
 
-class _Passing:
-    """Looks at records while they pass by: statistics of vectors, what would not be taken, and the
-    edges of what would."""
-
-    def __init__(self, spec: CollectionSpec, store: VectorReader) -> None:
-        self._spec = spec
-        self._store = store
-        self._vectors = VectorTally(spec)
-        self._misfits = MisfitTally()
-        self._sample = EdgeSample(spec)
-
-    def through(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self._vectors.add(batch)
-            misfits = self._store.misfits(self._spec, batch)
-            self._misfits.add(misfits, batch.column("id"))
-            self._sample.add(_without(batch, misfits))
-            yield batch
-
-    def inspection(
-        self, observed: Observed, findings: Findings, delta: tuple[SegmentRef, ...]
-    ) -> Inspection:
-        return Inspection(
-            observed, findings, delta, self._vectors.result(), self._misfits, self._sample
-        )
-
-
-def _without(batch: pa.RecordBatch, misfits: Misfits) -> pa.RecordBatch:
-    if not len(misfits):
-        return batch
-    keep = np.ones(batch.num_rows, bool)
-    keep[misfits.rows] = False
-    return batch.filter(pa.array(keep))
-
-
 def inspect(
     manifest: Manifest,
     *,
@@ -130,30 +94,63 @@ def inspect(
     history: History,
     live: CollectionSpec,
     accept_absence: bool,
+    least: Assurance = Assurance.EVERY_VALUE,
+    hashing: Hashing | None = None,
 ) -> Inspection:
     """Scan the collection that a manifest's timeline is served from, and write what differs as
-    delta segments that no entry names yet. `live` is its specification as it is now.
+    delta segments that no entry names yet. `live` is its specification as it is now. With `hashing`
+    and where `least` is less than every value, files that never change are hashed instead.
 
     Raises `Refused` on mass absence, and when an empty log meets an empty collection.
     """
     if not manifest.segments:
-        passing = _Passing(live, store)
+        passing = Passing(live, store)
         whole = _first_inspection(manifest, passing, store=store, history=history)
         if whole is not None:
             return whole
-    passing = _Passing(live, store)
+    passing = Passing(live, store)
     physical, left = manifest.current.physical, read_left_out(history.repository, manifest)
     with history.fold(manifest) as state:
-        batches = passing.through(store.scan(physical, ordered=False))
-        observation = observe_store(state, batches, store=store, physical=physical)
+        observation, assurance = _observed(
+            state, passing, store=store, physical=physical, least=least, hashing=hashing
+        )
         observation.leave_out(left.table)
         findings = _findings(observation.differences(taken_over=manifest.taken_over))
         _require_presence(manifest, findings, observation.observed, accepted=accept_absence)
         observation.as_read(findings.recorded)
         delta = tuple(_record(manifest, findings, observation, store=store, history=history))
         left_out = still_left_out(observation, manifest, history=history)
-    inspection = passing.inspection(observation.observed, findings, delta)
-    return replace(inspection, left_out=left_out)
+    inspection = _inspection(passing, observation.observed, findings, delta)
+    return replace(inspection, left_out=left_out, assurance=assurance)
+
+
+def _observed(
+    state: State,
+    passing: Passing,
+    *,
+    store: VectorReader,
+    physical: str,
+    least: Assurance,
+    hashing: Hashing | None,
+) -> tuple[Observation, Assurance]:
+    """Every record beside the state, and the grounds on which it is known."""
+    if hashing is not None and store.vector_tolerance == 0:
+        whole = least is Assurance.EVERY_VALUE
+        scan = hashed_scan(hashing, physical, passing, about=store.engine, whole=whole)
+        if scan is not None:
+            observation = observe_digests(state, prefetch(scan.digests()))
+            return observation, scan.assurance
+    batches = passing.through(store.scan(physical, ordered=False))
+    observation = observe_store(state, batches, store=store, physical=physical)
+    return observation, Assurance.EVERY_VALUE
+
+
+def _inspection(
+    passing: Passing, observed: Observed, findings: Findings, delta: tuple[SegmentRef, ...]
+) -> Inspection:
+    return Inspection(
+        observed, findings, delta, passing.statistics, passing.misfits, passing.sample
+    )
 
 
 def _findings(plan: pa.Table) -> Findings:
@@ -240,7 +237,7 @@ def _versioned(stored: pa.Table, documents: pa.Array, state: State) -> SegmentRo
 
 
 def _first_inspection(
-    manifest: Manifest, passing: _Passing, *, store: VectorReader, history: History
+    manifest: Manifest, passing: Passing, *, store: VectorReader, history: History
 ) -> Inspection | None:
     """A collection that no entry describes yet, in one pass: everything is new.
 
@@ -261,7 +258,7 @@ def _first_inspection(
         content=combine(add=[ref.digests.content for ref in delta]),
         vectors=combine(add=[ref.digests.vectors for ref in delta]),
     )
-    return passing.inspection(observed, Findings(), tuple(delta))
+    return _inspection(passing, observed, Findings(), tuple(delta))
 
 
 def _base(manifest: Manifest, history: History, rows: SegmentRows | None) -> SegmentRef | None:

@@ -109,7 +109,11 @@ def _snapshot(plan: BackupPlan, resources: Resources) -> Snapshot:
         least=plan.assurance,
     )
     return verb.backup(
-        resources.history, live=resources.live, terms=terms, scratch=resources.scratch
+        resources.history,
+        live=resources.live,
+        terms=terms,
+        scratch=resources.scratch,
+        hashing=resources.hashing,
     )
 
 

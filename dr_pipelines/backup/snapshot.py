@@ -7,6 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from dr_pipelines.backup.commit import Comparison
+from dr_pipelines.backup.hashed import Hashing
 from dr_pipelines.backup.inspect import Inspection, inspect
 from dr_pipelines.backup.result import USUAL, Snapshot, Terms
 from dr_pipelines.backup.served import first_manifest, live_spec, parts_of
@@ -29,6 +30,7 @@ def backup(
     live: Live,
     terms: Terms = USUAL,
     scratch: Scratch = NOWHERE,
+    hashing: Hashing | None = None,
 ) -> Snapshot:
     """Finish what is pending, take a snapshot, and repair what a displaced writer left behind.
 
@@ -36,7 +38,9 @@ def backup(
     another schema; nothing is committed then.
     """
     live.follow(history)
-    snapshot = take_snapshot(history, store=live.store, terms=terms, scratch=scratch)
+    snapshot = take_snapshot(
+        history, store=live.store, terms=terms, scratch=scratch, hashing=hashing
+    )
     if snapshot.findings.stale:
         stale = pa.array(snapshot.findings.stale, pa.string())
         with live.leased():
@@ -50,6 +54,7 @@ def take_snapshot(
     store: VectorReader,
     terms: Terms = USUAL,
     scratch: Scratch = NOWHERE,
+    hashing: Hashing | None = None,
 ) -> Snapshot:
     """Compare every record of the live store with the log and commit what differs.
 
@@ -58,8 +63,8 @@ def take_snapshot(
     log. What is unread by the `terms` is not in here, and the entry says so.
 
     What would not come back into this engine is found on the way, tried in `scratch` where a trial
-    is due, and is part of the snapshot. `InvalidRequest` where the terms accept a loss that there
-    is not.
+    is due, and is part of the snapshot. By `hashing` files may stand for the records in them.
+    `InvalidRequest` where the terms accept a loss that there is not.
     """
     collection = history.collection
     began = history.repository.clock()  # first: an edit made during the scan may not have been seen
@@ -71,7 +76,13 @@ def take_snapshot(
     )  # before the scan: what comes later is not in it
     parts = parts_of(base.current.physical, store)
     inspection = inspect(
-        base, store=store, history=history, live=live, accept_absence=terms.accept_absence
+        base,
+        store=store,
+        history=history,
+        live=live,
+        accept_absence=terms.accept_absence,
+        least=terms.least,
+        hashing=hashing,
     )
     if tip.manifest is None and inspection.observed.rows == 0:
         raise Refused(

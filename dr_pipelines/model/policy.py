@@ -45,8 +45,9 @@ class Policies(Policy):
     )
     state: Annotated[Place, LOCAL] = Key(
         default=".dr/state",
-        description="A directory of this machine for locks, the log heads it has seen and scratch "
-        "space. Not shared, not backed up.",
+        description="A directory of this machine for locks, the log heads it has seen, scratch "
+        "space, and what it remembers of files that were hashed, some of their records among it. "
+        "Not shared, not backed up.",
         examples=[".dr/state"],
     )
     access: Literal["private", "group"] = Key(

@@ -3,9 +3,13 @@
 from typing import TYPE_CHECKING
 
 from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.assurance import Assurance
+from dr_pipelines.project import adapters
+from dr_pipelines.project.collection import ProtectedCollection
 from dr_pipelines.project.project import Project
 
 if TYPE_CHECKING:  # they bring Arrow, which reading a log does not need
+    from dr_pipelines.backup.hashed import Hashing
     from dr_pipelines.backup.resources import Resources
     from dr_pipelines.model.backup import BackupRequest
     from dr_pipelines.protocols import NativeFiles
@@ -29,7 +33,18 @@ def open_for_backup(project: Project, request: "BackupRequest", *, run: str = ""
         has_source=protected.policy.source is not None,
         scratch=protected.scratch(),
         required=protected.policy.objectives.required,
+        hashing=_hashing(project, protected),
     )
+
+
+def _hashing(project: Project, protected: ProtectedCollection) -> "Hashing | None":
+    """Files of the engine that prove what is in them, where the policy accepts that."""
+    from dr_pipelines.backup.hashed import Hashing
+
+    if not Assurance.FILES.meets(protected.policy.objectives.assurance):
+        return None
+    files = adapters.open_hashed(project.store(protected.policy.store))
+    return None if files is None else Hashing(files, project.machine.pieces(protected.name))
 
 
 def native_files(project: Project, collection: str) -> "NativeFiles":

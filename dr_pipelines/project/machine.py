@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dr_pipelines.host.permissions import Access
 
 if TYPE_CHECKING:
+    from dr_pipelines.backup.piece_cache import PieceCache
     from dr_pipelines.monitoring.exposure import CachedStatusFile
     from dr_pipelines.protocols import Lease
     from dr_pipelines.recovery.journal import FileJournal
@@ -68,6 +69,13 @@ class Machine:
 
         name = sha256(collection.encode()).hexdigest()[:16]
         return SourceMarks.at(self.state, name, trust=trust, access=self.access)
+
+    def pieces(self, collection: str) -> "PieceCache":
+        """Facts about records in files of the engine that never change."""
+        from dr_pipelines.backup.piece_cache import PieceCache
+
+        name = sha256(collection.encode()).hexdigest()[:16]
+        return PieceCache(self.state / "pieces" / name, access=self.access)
 
     def cached_status(self, collection: str) -> "CachedStatusFile":
         """The last observation of a collection's source and log."""

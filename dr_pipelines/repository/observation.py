@@ -203,9 +203,14 @@ def observe(state: State, batches: Iterable[pa.RecordBatch]) -> Observation:
     Raises:
         InvalidRequest: two records have one id, so that neither can be compared.
     """
+    return observe_digests(state, prefetch(digested(prefetch(batches), spec=state.spec)))
+
+
+def observe_digests(state: State, digests: Iterable[pa.Table]) -> Observation:
+    """The same, of what `digested` makes of records. Raises as `observe` does."""
     state.sql.execute(_SCHEMA)
     rows = content = vectors = 0
-    for narrow in prefetch(digested(prefetch(batches), spec=state.spec)):
+    for narrow in digests:
         insert(state.sql, "observed", narrow)
         rows += narrow.num_rows
         content += digest.total(narrow["content_digest"])

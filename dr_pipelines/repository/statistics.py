@@ -16,21 +16,34 @@ class VectorTally:
         self._rows = self._nulls = self._zeros = self._not_finite = 0
         self._low, self._high, self._sum = np.inf, 0.0, 0.0
 
-    def add(self, batch: pa.RecordBatch | pa.Table) -> None:
-        """Count a batch."""
+    def add(self, batch: pa.RecordBatch | pa.Table) -> pa.Array:
+        """Count a batch; returns the norms of its vectors, for `add_norms`."""
+        norms = self._norms_of(batch)
+        self.add_norms(norms)
+        return norms
+
+    def _norms_of(self, batch: pa.RecordBatch | pa.Table) -> pa.Array:
         if self._column is None:
-            self._rows += batch.num_rows
-            return
+            return pa.nulls(batch.num_rows, pa.float64())
         column = batch.column(self._column)
         array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        self._rows += len(array)
-        self._nulls += array.null_count
+        norms = np.zeros(len(array))
+        present = array.is_valid().to_numpy(zero_copy_only=False)
         values = array.drop_null()
-        if len(values) == 0:
-            return
         matrix = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
         with np.errstate(invalid="ignore"):
-            norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+            norms[present] = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+        return pa.array(norms, mask=~present)
+
+    def add_norms(self, of: pa.Array) -> None:
+        """Count vectors by their norms, null where a record has none."""
+        self._rows += len(of)
+        if self._column is None:
+            return
+        self._nulls += of.null_count
+        norms = of.drop_null().to_numpy(zero_copy_only=False)
+        if len(norms) == 0:
+            return
         finite = np.isfinite(norms)  # in double precision no finite float32 overflows
         self._not_finite += int(len(norms) - np.count_nonzero(finite))
         norms = norms[finite]

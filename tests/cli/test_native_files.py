@@ -45,3 +45,19 @@ def test_files_that_are_not_proven_equal_are_not_kept_and_that_is_said(
     refused = lance.dr("restore", "notes", "--route", "native")
     assert refused.code == 1
     assert "no files of lancedb were kept" in refused.err
+
+
+def test_files_that_were_hashed_before_are_not_read_where_the_policy_accepts_that(
+    lance: Workplace,
+) -> None:
+    file = lance.directory / "policies.yaml"
+    strict = [lance.dr("backup", "notes", "--json").json["assurance"] for _ in range(2)]
+    assert strict == ["every value read"] * 2
+    file.write_text(file.read_text().replace("rpo: 1h", "rpo: 1h, assurance: files hashed", 1))
+    lenient = [lance.dr("backup", "notes", "--json").json["assurance"] for _ in range(2)]
+    assert lenient == ["every value read", "files hashed"]
+    whole = lance.dr("backup", "notes", "--every-value", "--json").json
+    assert whole["assurance"] == "every value read"
+    remembered = [*lance.directory.rglob("pieces/*/*.arrow")]
+    assert remembered
+    assert {path.stat().st_mode & 0o077 for path in remembered} == {0}

@@ -19,6 +19,7 @@ from dr_pipelines.project.adapters.specs import (
 from dr_pipelines.project.adapters.stores import (
     is_embedded,
     open_catalog,
+    open_hashed,
     open_native,
     open_store,
     open_twin,
@@ -35,6 +36,7 @@ __all__ = [
     "open_catalog",
     "open_chunker",
     "open_embedder",
+    "open_hashed",
     "open_native",
     "open_source",
     "open_store",

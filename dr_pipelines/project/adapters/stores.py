@@ -14,7 +14,7 @@ from dr_pipelines.stores.shared.engine import Engine, Location, Scheme
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 
 if TYPE_CHECKING:
-    from dr_pipelines.protocols import Catalog, NativeFiles, VectorStore
+    from dr_pipelines.protocols import Catalog, HashedFiles, NativeFiles, VectorStore
 
 
 def store_directory(policy: StorePolicy, context: PolicyContext) -> Path | None:
@@ -80,6 +80,14 @@ def open_native(store: "VectorStore") -> "NativeFiles | None":
     if engine is None or engine.native_files is None:
         return None
     return engine.native_files(store)
+
+
+def open_hashed(store: "VectorStore") -> "HashedFiles | None":
+    """A store's collections as files that prove what is in them; None where it has none."""
+    engine = engines.engine_named(namespace(store.engine))
+    if engine is None or engine.hashed_files is None:
+        return None
+    return engine.hashed_files(store)
 
 
 def _stored_names(engine: Engine, scheme: Scheme, names: Mapping[str, str]) -> StoredNames:

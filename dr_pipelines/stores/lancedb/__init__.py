@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from dr_pipelines.stores.shared.engine import Engine, Location, Scheme, Served, opened_by, served_as
 
 if TYPE_CHECKING:
-    from dr_pipelines.protocols import NativeFiles, VectorStore
+    from dr_pipelines.protocols import HashedFiles, NativeFiles, VectorStore
 
 
 open_store = opened_by("dr_pipelines.stores.lancedb.connect")
@@ -16,6 +16,12 @@ def _native_files(store: "VectorStore") -> "NativeFiles | None":
     from dr_pipelines.stores.lancedb.native import native_files_of
 
     return native_files_of(store)
+
+
+def _hashed_files(store: "VectorStore") -> "HashedFiles":
+    from dr_pipelines.stores.lancedb.hashed import hashed_files_of
+
+    return hashed_files_of(store)
 
 
 def _read_alias(url: str, alias: str, base: Path) -> Served | None:
@@ -41,4 +47,5 @@ ENGINE = Engine(
     packages=("lance", "lancedb"),
     takes_names=True,
     native_files=_native_files,
+    hashed_files=_hashed_files,
 )

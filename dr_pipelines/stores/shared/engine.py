@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # they bring the models of specifications, which reading a UR
     from dr_pipelines.model.collection import CollectionSpec
     from dr_pipelines.model.compatibility import Note
     from dr_pipelines.model.recovery import NameRules
-    from dr_pipelines.protocols import Catalog, NativeFiles, VectorStore
+    from dr_pipelines.protocols import Catalog, HashedFiles, NativeFiles, VectorStore
 
 
 class OpenStore(Protocol):
@@ -129,7 +129,8 @@ class Engine:
     `title` is how its makers write it. `packages` are those that `extra` installs. With
     `takes_names` a store can be told what it calls a collection (`stored_as` in the policies).
     `catalog` gives the names in a store without loading the engine; `native_files` the collections
-    of one of its stores as files. `name_rules` says how a collection's name is freed by hand.
+    of one of its stores as files, `hashed_files` as files that prove what is in them. `name_rules`
+    says how a collection's name is freed by hand.
 
     What becomes of values is said by two engines: `values_elsewhere` by the one that made them, of
     a specification that has a section of it, for every other engine; `values_here` by the one that
@@ -145,6 +146,7 @@ class Engine:
     takes_names: bool = False
     catalog: "Callable[[Path], Catalog] | None" = None
     native_files: "Callable[[VectorStore], NativeFiles | None] | None" = None
+    hashed_files: "Callable[[VectorStore], HashedFiles] | None" = None
     name_rules: "Callable[[str], NameRules] | None" = None
     values_elsewhere: "NotesOnValues | None" = None
     values_here: "NotesOnValues | None" = None
