@@ -26,7 +26,8 @@ from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows
-from dr_pipelines.stores.duckdb import files, keywords, scan
+from dr_pipelines.stores.duckdb import index, memory
+from dr_pipelines.stores.duckdb import records as reading
 from dr_pipelines.stores.duckdb import store as driver
 from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.testing.world import OneAtATime
@@ -89,8 +90,8 @@ def test_segments_and_writes_of_long_records_have_fewer_rows(
     monkeypatch.setattr(inspect, "FIRST_DOCUMENTS", 3)
     monkeypatch.setattr(repository_rows, "WRITE_BYTES", LIMIT)
     monkeypatch.setattr("dr_pipelines.upkeep.compaction.BASE_BYTES", LIMIT)
-    monkeypatch.setattr(scan, "RANGE_BYTES", LIMIT)
-    monkeypatch.setattr(scan, "MARK_ROWS", 16)
+    monkeypatch.setattr(reading, "RANGE_BYTES", LIMIT)
+    monkeypatch.setattr(reading, "MARK_ROWS", 16)
     repository = new_repository()
     store.write(SPEC.name, records(text_bytes=TEXT_BYTES, documents=RECORDS))
     backed_up(store, repository, first=True)
@@ -116,8 +117,8 @@ def test_segments_and_writes_of_long_records_have_fewer_rows(
 def test_a_scan_of_long_records_fetches_few_at_once(
     store: VectorStore, monkeypatch: pytest.MonkeyPatch, mark_rows: int
 ) -> None:
-    monkeypatch.setattr(scan, "RANGE_BYTES", LIMIT)
-    monkeypatch.setattr(scan, "MARK_ROWS", mark_rows)
+    monkeypatch.setattr(reading, "RANGE_BYTES", LIMIT)
+    monkeypatch.setattr(reading, "MARK_ROWS", mark_rows)
     written = records(text_bytes=TEXT_BYTES, documents=RECORDS)
     store.write(SPEC.name, written)
     rows = list(store.scan(SPEC.name))
@@ -136,7 +137,7 @@ def test_a_scan_gets_the_memory_that_texts_need(
     """As where texts are short in the file, so that its size does not tell."""
     written = records(text_bytes=400_000, documents=100)
     store.write(SPEC.name, written)
-    monkeypatch.setattr(files, "ROOM", 0)
+    monkeypatch.setattr(memory, "ROOM", 0)
     little = duckdb_store(tmp_path / "store", memory_limit_mb=40)
     usual, restarts = driver.begin_again, list[object]()  # type: ignore[attr-defined]
 
@@ -165,10 +166,10 @@ def test_a_search_gets_the_memory_that_texts_need(
     store.build_index(SPEC.name)
     query = Query(vector=np.array([1, 0], np.float32))
     expected = store.search(SPEC.name, query, limit=100)
-    monkeypatch.setattr(files, "ROOM", 0)
-    usual, restarts = files.begin_again, list[object]()
+    monkeypatch.setattr(memory, "ROOM", 0)
+    usual, restarts = memory.begin_again, list[object]()
     monkeypatch.setattr(
-        files,
+        memory,
         "begin_again",
         lambda *arguments: (restarts.append(arguments), usual(*arguments)),  # type: ignore[func-returns-value]
     )
@@ -187,15 +188,15 @@ def test_long_texts_are_cut_into_terms_some_at_a_time(
     records_in = records(text_bytes=2, documents=60).set_column(
         store_schema(SPEC).get_field_index("text"), "text", pa.array(texts)
     )
-    postings, sizes, pieces = keywords.postings, list[int](), list[int]()  # type: ignore[attr-defined]
+    postings, sizes, pieces = index.postings, list[int](), list[int]()  # type: ignore[attr-defined]
 
     def noted(texts: pa.Array) -> pa.Table:
         sizes.append(texts.nbytes)
         pieces.append(pa.total_allocated_bytes())
         return postings(texts)
 
-    monkeypatch.setattr(keywords, "PIECE_BYTES", LIMIT)
-    monkeypatch.setattr(keywords, "postings", noted)
+    monkeypatch.setattr(index, "PIECE_BYTES", LIMIT)
+    monkeypatch.setattr(index, "postings", noted)
     store.create(spec)
     if built_first:
         store.build_index(spec.name)
@@ -226,15 +227,15 @@ def test_texts_of_every_length_are_indexed_whatever_was_deleted(
         store.write(spec.name, records_in.slice(start, 40))
     gone = [f"d{number:05d}" for number in (0, 1, 17, 18, 19, 59)]
     store.write(spec.name, records_in.slice(0, 0), replaces=gone)
-    postings = keywords.postings  # type: ignore[attr-defined]
+    postings = index.postings  # type: ignore[attr-defined]
 
     def noted(texts: pa.Array) -> pa.Table:
         sizes.append(texts.nbytes)
         return postings(texts)
 
-    monkeypatch.setattr(keywords, "PIECE_BYTES", LIMIT)
-    monkeypatch.setattr(keywords, "WINDOW_ROWS", 4)
-    monkeypatch.setattr(keywords, "postings", noted)
+    monkeypatch.setattr(index, "PIECE_BYTES", LIMIT)
+    monkeypatch.setattr(index, "WINDOW_ROWS", 4)
+    monkeypatch.setattr(index, "postings", noted)
     store.build_index(spec.name)
 
     assert max(sizes) < LIMIT + 2 * 30_000

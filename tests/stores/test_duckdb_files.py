@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from dr_pipelines.errors import Damaged
-from dr_pipelines.stores.duckdb.files import IDLE_ENGINES, CollectionFiles
+from dr_pipelines.stores.duckdb.connect import IDLE_ENGINES, CollectionFiles
 
 FIRST_BLOCK = 3 * 4096
 """Before it are the headers of a DuckDB file."""
@@ -167,7 +167,7 @@ def test_what_is_dropped_and_made_again_is_read_anew(files: CollectionFiles) -> 
 CHILD = """
 import os, sys
 from pathlib import Path
-from dr_pipelines.stores.duckdb.files import CollectionFiles
+from dr_pipelines.stores.duckdb.connect import CollectionFiles
 files = CollectionFiles(Path(sys.argv[1]), wait_seconds=5, memory_limit_mb=100)
 
 def read():

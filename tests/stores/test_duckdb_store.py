@@ -10,8 +10,8 @@ from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import CollectionSpec, Vector
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.duckdb.catalog import DuckDBCatalog
-from dr_pipelines.stores.duckdb.files import ROW_GROUP
+from dr_pipelines.stores.duckdb.connect import ROW_GROUP
+from dr_pipelines.stores.duckdb.names import DuckDBCatalog
 from dr_pipelines.stores.duckdb.store import duckdb_store
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.testing.store_contract import VectorStoreContract

@@ -20,13 +20,13 @@ def open_store(url: str, *, base: Path, names: StoredNames = NO_NAMES) -> "Vecto
 
 def _catalog(directory: Path) -> "Catalog":
     """The names in a directory, without the engine."""
-    from dr_pipelines.stores.duckdb.catalog import DuckDBCatalog
+    from dr_pipelines.stores.duckdb.names import DuckDBCatalog
 
     return DuckDBCatalog(directory)
 
 
 def _read_alias(url: str, alias: str, base: Path) -> Served | None:
-    from dr_pipelines.stores.duckdb.catalog import collection_file
+    from dr_pipelines.stores.duckdb.names import collection_file
     from dr_pipelines.stores.shared.pointers import Pointers
 
     directory = base / Path(url.partition(":")[2]).expanduser()

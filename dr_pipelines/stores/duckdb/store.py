@@ -1,6 +1,6 @@
 """The embedded engine: one DuckDB file for each collection, no server."""
 
-# ruff: noqa: S608  # names come from a CollectionSpec, whose patterns allow identifiers only;
+# names come from a CollectionSpec, whose patterns allow identifiers only;
 # values are parameters.
 
 import os
@@ -17,20 +17,19 @@ from dr_pipelines.errors import Damaged, NotFound, Unavailable
 from dr_pipelines.host.permissions import make_directory
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.query import Hit, reciprocal_rank_fusion
+from dr_pipelines.model.query import Hit
 from dr_pipelines.protocols import Listed, Progress
-from dr_pipelines.stores.duckdb import keywords, sql
-from dr_pipelines.stores.duckdb.files import (
-    ROW_GROUP,
-    CollectionFiles,
+from dr_pipelines.stores.duckdb import index, schema
+from dr_pipelines.stores.duckdb.connect import ROW_GROUP, CollectionFiles, transaction
+from dr_pipelines.stores.duckdb.foreign import others
+from dr_pipelines.stores.duckdb.memory import (
     Connection,
     OutOfMemory,
     begin_again,
     in_enough_memory,
-    transaction,
 )
-from dr_pipelines.stores.duckdb.others import others
-from dr_pipelines.stores.duckdb.scan import all_records, as_they_lie, records_of
+from dr_pipelines.stores.duckdb.records import all_records, as_they_lie, records_of
+from dr_pipelines.stores.duckdb.search import answered
 from dr_pipelines.stores.shared.batches import in_order_of_id
 from dr_pipelines.stores.shared.driver import Use, absent
 from dr_pipelines.stores.shared.driver_store import DriverStore
@@ -43,14 +42,12 @@ from dr_pipelines.stores.shared.pointers import (
     sync_directory,
     sync_file,
 )
-from dr_pipelines.stores.shared.requests import Request, VectorRequest
+from dr_pipelines.stores.shared.requests import Request
 
 DOOMED = """
     SELECT id FROM records WHERE id IN (SELECT id FROM incoming)
     UNION SELECT id FROM records WHERE document_id IN (SELECT document_id FROM replaced)
 """
-
-Ranking = list[tuple[str, float]]
 
 
 def duckdb_store(
@@ -139,7 +136,7 @@ class DuckDBDriver:
         try:
             with self.files.creating(temporary) as connection:
                 with transaction(connection):
-                    for statement in sql.create_tables(spec):
+                    for statement in schema.create_tables(spec):
                         connection.execute(statement)
                     label = encoded(Label(spec=spec))
                     connection.execute("INSERT INTO collection_label VALUES (?)", [label])
@@ -223,36 +220,36 @@ class DuckDBCollection:
                 again=self._again,
             )
         for piece in pieces:
-            yield from sql.from_stored(piece, self.contract).to_batches(max_chunksize=batch_rows)
+            yield from schema.from_stored(piece, self.contract).to_batches(max_chunksize=batch_rows)
 
     def unordered(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         pieces = as_they_lie(
             self._connection, columns, row_bytes=self._row_bytes(), again=self._again
         )
         for piece in pieces:
-            yield from sql.from_stored(piece, self.contract).to_batches()
+            yield from schema.from_stored(piece, self.contract).to_batches()
 
     def hits(self, request: Request) -> list[Hit] | None:
         """Exact, whatever is asked for: there is no index of vectors."""
-        return in_enough_memory(self._connection, partial(_answered, self._connection, request))
+        return in_enough_memory(self._connection, partial(answered, self._connection, request))
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         connection, new = self._connection, in_order_of_id(rows)  # a scan reads ranges of ids
-        connection.register("incoming", _in_pieces(sql.to_stored(new)))
-        connection.register("replaced", _strings("document_id", replaces))
+        connection.register("incoming", _in_pieces(schema.to_stored(new)))
+        connection.register("replaced", schema.strings("document_id", replaces))
         doomed = connection.sql(DOOMED).to_arrow_table()
         if len(doomed):
             connection.register("doomed", doomed)
             connection.execute("DELETE FROM records WHERE id IN (SELECT id FROM doomed)")
-            keywords.remove(connection, doomed)
+            index.remove(connection, doomed)
         connection.execute("INSERT INTO records SELECT * FROM incoming")
         if self.label.indexed:
-            keywords.add(connection, new.select(["id", "text"]))
+            index.add(connection, new.select(["id", "text"]))
 
     def build(self, progress: Progress | None) -> None:
         del progress  # a few statements, which say nothing while they run
         if self.contract.keyword_index and not self.label.indexed:
-            in_enough_memory(self._connection, partial(keywords.build, self._connection))
+            in_enough_memory(self._connection, partial(index.build, self._connection))
 
     def relabel(self, label: Label) -> None:
         self._connection.execute("UPDATE collection_label SET label = ?", [encoded(label)])
@@ -279,49 +276,9 @@ def _label(connection: Connection, name: str) -> Label:
     return decoded(rows[0][0], of=repr(name))
 
 
-def _answered(connection: Connection, request: Request) -> list[Hit]:
-    where, depth = sql.condition(request.filter), request.depth
-    rankings: list[Ranking] = []
-    if request.nearest is not None:
-        rankings.append(_nearest(connection, request.nearest, where, limit=depth))
-    if request.terms is not None:
-        rankings.append(keywords.ranking(connection, request.terms, where, limit=depth))
-    best = rankings[0]
-    if len(rankings) > 1:
-        best = reciprocal_rank_fusion([[key for key, _ in rank] for rank in rankings])
-    return _hits(connection, best[: request.limit])
-
-
-def _nearest(
-    connection: Connection, request: VectorRequest, where: sql.Condition, *, limit: int
-) -> Ranking:
-    score, query = sql.score(request)
-    condition, values = where
-    present = f"{sql.name(request.column.name)} IS NOT NULL"
-    rows = connection.execute(
-        f"SELECT id, {score} AS score FROM records WHERE {present} AND {condition} "
-        f"AND isfinite(score) ORDER BY score DESC, id LIMIT {limit}",
-        [*query, *values],
-    )
-    return [(key, float(scored)) for key, scored in rows.fetchall()]
-
-
-def _hits(connection: Connection, best: Ranking) -> list[Hit]:
-    connection.register("best", _strings("id", [key for key, _ in best]))
-    rows = connection.execute(
-        "SELECT id, document_id, text FROM records WHERE id IN (SELECT id FROM best)"
-    )
-    records = {key: (document, text) for key, document, text in rows.fetchall()}
-    return [Hit(key, records[key][0], score, records[key][1]) for key, score in best]
-
-
 def _in_pieces(batch: pa.Table) -> pa.Table:
     """In chunks of a row group: DuckDB's threads take a chunk each, so one keeps one busy."""
     return pa.Table.from_batches(batch.to_batches(max_chunksize=ROW_GROUP), batch.schema)
-
-
-def _strings(column: str, values: Sequence[str]) -> pa.Table:
-    return pa.table({column: pa.array(list(values), pa.string())})
 
 
 def _log_of(path: Path) -> Path:

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.errors import Unavailable
-from dr_pipelines.stores.duckdb.files import Connection, OutOfMemory
-from dr_pipelines.stores.duckdb.sql import name
+from dr_pipelines.stores.duckdb.memory import Connection, OutOfMemory
+from dr_pipelines.stores.duckdb.schema import name
 
 RANGE_ROWS = 8192
 RANGE_BYTES = 24 * 2**20

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dr_pipelines.stores.duckdb.files import Connection
-from dr_pipelines.stores.duckdb.sql import Condition
+from dr_pipelines.stores.duckdb.filters import Condition
+from dr_pipelines.stores.duckdb.memory import Connection
 from dr_pipelines.stores.shared.keywords import bm25, postings
 
 WINDOW_ROWS, MOST_ROWS = 64, 8192
@@ -108,4 +108,4 @@ def ranking(
         f"ORDER BY score DESC, id LIMIT {limit}",
         values,
     )
-    return [(found_id, score) for found_id, score in best.fetchall()]
+    return [(key, score) for key, score in best.fetchall()]

@@ -20,17 +20,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import duckdb
 
-from dr_pipelines.errors import (
-    Damaged,
-    DrError,
-    InvalidRequest,
-    Unavailable,
-)
-from dr_pipelines.stores.duckdb.catalog import collection_file, collection_names
+from dr_pipelines.errors import Unavailable
+from dr_pipelines.stores.duckdb.errors import translated, translation
+from dr_pipelines.stores.duckdb.memory import Connection, memory_mib
+from dr_pipelines.stores.duckdb.names import collection_file, collection_names
 from dr_pipelines.stores.shared.driver import absent
 from dr_pipelines.stores.shared.pointers import locked
 
@@ -39,32 +36,10 @@ POLL_SECONDS = 0.05
 THREADS = 2
 IDLE_ENGINES = 2
 BUSY = ("Could not set lock on file", "Unique file handle conflict")
-CORRUPT = "Corrupt database file"
-"""Begins what a wrong checksum says, which has no class of its own."""
-UNREADABLE = (
-    duckdb.IOException,
-    duckdb.SerializationException,
-    duckdb.FatalException,
-    duckdb.InternalException,
-    duckdb.CatalogException,  # a database without our tables
-)
-
 # Embeddings shrink by 15 % with the first two and take twice as long to write; with the others a
 # collection with texts of 500 bytes shrinks by 15 % and takes a quarter more CPU to write. As a
 # setting of `connect` this is silently ignored.
 SLOW_COMPRESSION = "SET GLOBAL disabled_compression_methods = 'alp,alprd,fsst,dict_fsst'"
-
-Connection = Any  # duckdb ships no types
-OutOfMemory: TypeAlias = duckdb.OutOfMemoryException
-T = TypeVar("T")
-MOST_MEMORY_MIB = 4096
-UNPACKED_ROWS = 2048
-ROOM = 16
-"""Times what records take packed: two threads, twice the memory, four times the length."""
-RECORDS = """
-    SELECT estimated_size FROM duckdb_tables()
-    WHERE database_name = 'collection' AND table_name = 'records'
-"""
 
 
 class _Engines:
@@ -285,7 +260,7 @@ class CollectionFiles:
         try:
             connection.execute(f"ATTACH '{quoted}' AS collection ({options})")
             connection.execute("USE collection")
-            memory = _memory_mib(connection, path.stat().st_size, usual=self._memory_mib)
+            memory = memory_mib(connection, path.stat().st_size, usual=self._memory_mib)
             connection.execute(f"SET memory_limit = '{memory}MiB'")
         except BaseException:
             self._engines.give_back(connection)
@@ -320,73 +295,3 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-
-
-def _memory_mib(connection: Connection, size_bytes: int, *, usual: int) -> int:
-    """More than usual where records are long: DuckDB unpacks the texts of 2,048 at once, in each
-    thread, into twice the memory that they take, which is several times what they take packed."""
-    row = connection.execute(RECORDS).fetchone()
-    if not row or not row[0]:
-        return usual
-    unpacked = size_bytes / row[0] * min(UNPACKED_ROWS, row[0]) * ROOM
-    return max(usual, min(MOST_MEMORY_MIB, int(unpacked / 2**20)))
-
-
-def in_enough_memory(connection: Connection, do: Callable[[], T]) -> T:
-    """Do all that a transaction does, again with more memory where it did not suffice."""
-    while True:
-        try:
-            return do()
-        except OutOfMemory as error:
-            begin_again(connection, error)
-
-
-def begin_again(connection: Connection, error: OutOfMemory) -> None:
-    """Start the transaction again, with twice the memory; the error itself where that is enough for
-    anything. Want of memory is known only when it is there, and then the transaction is lost."""
-    connection.execute("ROLLBACK")
-    limit = _limit_mib(connection)
-    if limit < MOST_MEMORY_MIB:
-        connection.execute(f"SET memory_limit = '{min(MOST_MEMORY_MIB, 2 * limit)}MiB'")
-    connection.execute("BEGIN TRANSACTION")
-    if limit >= MOST_MEMORY_MIB:
-        raise error
-
-
-def _limit_mib(connection: Connection) -> int:
-    """DuckDB says it as `256.0 MiB`."""
-    ((text,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
-    number, _, unit = str(text).partition(" ")
-    return round(float(number) * {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}[unit])
-
-
-@contextmanager
-def translated(name: str, path: Path) -> Iterator[None]:
-    """Raise this package's errors in place of DuckDB's."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise translation(error, name, path) from error
-
-
-def translation(error: duckdb.Error, name: str, path: Path) -> DrError | duckdb.Error:
-    """The error of the project for a DuckDB error; the error itself if it is a mistake of this
-    package."""
-    first = str(error).splitlines()[0]
-    where = f"collection {name!r} in {path}"
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return Unavailable(f"{where}: {first}; its records are too long for {MOST_MEMORY_MIB} MiB")
-    if isinstance(error, duckdb.TransactionException):
-        return Unavailable(f"{where}: somebody else wrote at the same time ({first}); try again")
-    if isinstance(error, duckdb.InvalidInputException | duckdb.ConversionException):
-        return InvalidRequest(f"{where}: DuckDB refused a value: {first}")
-    if "No space left" in str(error) or (isinstance(error, duckdb.IOException) and _is_full(path)):
-        return Unavailable(f"{where}: the disk is full; make room and try again")
-    if isinstance(error, UNREADABLE) or first.startswith(CORRUPT):
-        return Damaged(f"{where}: {first}; restore the collection from a recovery point")
-    return error
-
-
-def _is_full(path: Path) -> bool:
-    free = os.statvfs(path.parent)
-    return free.f_bavail * free.f_frsize < 2**20
