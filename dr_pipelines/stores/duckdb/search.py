@@ -26,6 +26,7 @@ Ranking = list[tuple[str, float]]
 
 
 def answered(connection: Connection, request: Request) -> list[Hit]:
+    """The hits of a query."""
     where, depth = condition(request.filter), request.depth
     rankings: list[Ranking] = []
     if request.nearest is not None:
