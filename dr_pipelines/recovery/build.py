@@ -126,10 +126,10 @@ class Building:
         """The engine's own files, laid out in one step; what is there is whole, but for what was
         left out before they were kept."""
         native, history = self.resources.native, History(self.repository, self.plan.collection)
-        kept = kept_for(history, self.point, engine=namespace(self.store.engine))
-        if native is None or kept is None:
+        files = kept_for(history, self.point, engine=namespace(self.store.engine))
+        if native is None or files is None:
             raise InvalidRequest(f"{self.plan.collection}: --route native needs the engine's files")
-        version, proven = kept
+        version, proven = files
         with self.watch.phase("files"):
             if self.plan.physical not in self.store.collections():
                 native.restore_native(
