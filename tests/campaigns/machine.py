@@ -90,6 +90,17 @@ def new_world() -> tuple[World, ListedSource]:
     return world, source
 
 
+def copied(world: World) -> World:
+    """The same repository and store on another machine, whose ids are nobody else's."""
+    original, blobs, store = world.store, MemoryBlobStore(), MemoryVectorStore()
+    assert isinstance(original, MemoryVectorStore)
+    for key in world.blobs.keys(""):
+        blobs.create(key, world.blobs.read(key))
+    store.tables.update(original.tables)
+    store.targets.update(original.targets)
+    return replace(world, blobs=blobs, store=store, witness=MemoryWitness(), lease=OneAtATime())
+
+
 @dataclass
 class Steps:
     """How much was done, of what; shared by all runs of a campaign."""

@@ -19,11 +19,13 @@ from dr_pipelines.testing.world import (
     World,
     expected_rows,
 )
-from tests.campaigns.machine import new_world
+from tests.campaigns.machine import copied, new_world
 from tests.campaigns.results import CAMPAIGN
 
+Told = tuple[World, ListedSource]
 
-def built() -> tuple[World, ListedSource]:
+
+def built() -> Told:
     """Three days; documents change twice a day, go, come back, and are late."""
     world, source = new_world()
     for hours, document, text in (
@@ -66,10 +68,18 @@ def problems(process: Process) -> list[str]:
     return [audit.summary for audit in examined if not audit.passed]
 
 
+@pytest.fixture(scope="module")
+def three_days() -> Told:
+    """Nothing writes to it: each test has a copy."""
+    return built()
+
+
 @pytest.mark.parametrize("route", [Route.LOAD, Route.REPLAY])
 @pytest.mark.parametrize("position", CAMPAIGN.pick(short=(2, 5), long=range(1, 9)))
-def test_ingestion_goes_on_from_the_middle_of_a_day(position: int, route: Route) -> None:
-    world, source = built()
+def test_ingestion_goes_on_from_the_middle_of_a_day(
+    three_days: Told, position: int, route: Route
+) -> None:
+    world, source = copied(three_days[0]), three_days[1]
     world.process().restore(f"seq:{position}", route=route, switch=True)
     assert world.served() == at(world, source, position)
     process = world.process()
@@ -91,18 +101,25 @@ def test_ingestion_goes_on_from_the_middle_of_a_day(position: int, route: Route)
             assert process.folded(f"seq:{earlier}") == at(world, source, earlier)
 
 
-@pytest.mark.parametrize("route", [Route.LOAD, Route.REPLAY])
-@pytest.mark.parametrize("cuts", [(3,), (2,), (4,), (2, 2), (4, 2), (1, 4), (4, 3, 3)])
-def test_a_day_that_was_ingested_in_two_goes_is_caught_up_with_from_anywhere(
-    cuts: tuple[int, ...], route: Route
-) -> None:
-    """A checkpoint that begins where the restore ended is there already, and must count again."""
+@pytest.fixture(scope="module")
+def two_goes() -> Told:
+    """A day that was ingested in two goes. Nothing writes to it: each test has a copy."""
     world, source = new_world()
     for goes in (("a", "b", "c"), ("a", "d")):
         for document in goes:
             at_hour = START + timedelta(hours=len(source.history))
             source.upsert(document, f"{document}, said at {at_hour:%H}", at=at_hour)
         world.process().ingest()
+    return world, source
+
+
+@pytest.mark.parametrize("route", [Route.LOAD, Route.REPLAY])
+@pytest.mark.parametrize("cuts", [(3,), (2,), (4,), (2, 2), (4, 2), (1, 4), (4, 3, 3)])
+def test_a_day_that_was_ingested_in_two_goes_is_caught_up_with_from_anywhere(
+    two_goes: Told, cuts: tuple[int, ...], route: Route
+) -> None:
+    """A checkpoint that begins where the restore ended is there already, and must count again."""
+    world, source = copied(two_goes[0]), two_goes[1]
     for position in cuts:
         process = world.process()
         process.restore(f"seq:{position}", route=route, switch=True)
