@@ -19,9 +19,9 @@ NAMED = 20
 LONGEST = 500
 
 
-def shortened(reason: str) -> str:
-    """A reason, of which an engine may make one as long as the value that it is about."""
-    return reason if len(reason) <= LONGEST else f"{reason[:LONGEST]}…"
+def shortened(text: str) -> str:
+    """An id, or a reason, of which an engine may make one as long as the value that it is about."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 class Misfit(Stored):
@@ -32,7 +32,7 @@ class Misfit(Stored):
     reason: Annotated[str, AfterValidator(shortened)]
 
     def __str__(self) -> str:
-        return f"record {self.record!r}: {self.reason}"
+        return f"record {shortened(self.record)!r}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

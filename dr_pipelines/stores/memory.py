@@ -181,5 +181,5 @@ class MemoryCollection:
             newest = self._driver.newest(label.spec.name)
             self._driver.tables[label.spec.name] = replace(newest, label=label)
 
-    def complete(self) -> None:
+    def complete(self, spec: CollectionSpec) -> None:
         """Nothing is left out."""

@@ -199,7 +199,7 @@ class Version:
             facts = newest.label.facts
             self._driver.publish(label.model_copy(update={"facts": facts}), newest.table())
 
-    def complete(self) -> None:
+    def complete(self, spec: CollectionSpec) -> None:
         """Nothing is left out: a version is published whole."""
 
     def table(self) -> pa.Table:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,11 @@ from dr_pipelines.model.compatibility import Outcome
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.pgvector import open_store
-from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.store import PgvectorStore
+from dr_pipelines.stores.pgvector import lookup, open_store
+from dr_pipelines.stores.pgvector.connections import Connections, Session
+from dr_pipelines.stores.pgvector.lookup import ViewAliases
+from dr_pipelines.stores.shared import driver_store
+from dr_pipelines.stores.shared.following import followed
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,
@@ -323,24 +326,49 @@ def test_a_reader_whom_replacements_outrun_looks_again_while_it_has_patience(
 ) -> None:
     store.create(_spec("n@0", 3, None))
     store.promote("n@0", alias="n")
-    numbers, look = iter(range(1, 20)), PgvectorStore._looked
+    numbers, target = iter(range(1, 20)), ViewAliases.target
 
-    def outrun(self: PgvectorStore, what: Callable[[Session], Any]) -> Any:
-        found, number = look(self, what), next(numbers, None)
+    def outrun(self: ViewAliases, alias: str) -> str | None:
+        found, number = target(self, alias), next(numbers, None) if alias == "n" else None
         if number is not None:
-            self.create(_spec(f"n@{number}", 3, None))
-            self.promote(f"n@{number}", alias="n")
-            self.drop(f"n@{number - 1}")
+            store.create(_spec(f"n@{number}", 3, None))
+            store.promote(f"n@{number}", alias="n")
+            store.drop(f"n@{number - 1}")
         return found
 
-    monkeypatch.setattr(PgvectorStore, "_looked", outrun)
-    monkeypatch.setattr("dr_pipelines.stores.pgvector.store.PATIENCE", patience)
+    monkeypatch.setattr(ViewAliases, "target", outrun)
+    monkeypatch.setattr(driver_store, "followed", partial(followed, patience_seconds=patience))
     if patience:
         assert store.status("n").records == 0
         assert next(numbers, None) is None
     else:
         with pytest.raises(Unavailable, match="'n' is replaced again and again"):
             store.status("n")
+
+
+@pytest.mark.parametrize("patience", [30.0, 0.0])
+def test_a_reader_whose_table_is_made_anew_before_it_is_locked_looks_again(
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    store.create(_spec("n", 3, None))
+    again, look = iter(range(5)), lookup.looked
+
+    def outrun(connections: Connections, what: Callable[[Session], Any]) -> Any:
+        seen = look(connections, what)
+        if isinstance(seen, tuple) and len(seen) == 3 and next(again, None) is not None:
+            store.drop("n")
+            store.create(_spec("n", 3, None))
+        return seen
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lookup, "looked", outrun)
+        patched.setattr(lookup, "PATIENCE", patience)
+        if patience:
+            assert store.status("n").records == 0
+            assert next(again, None) is None
+        else:
+            with pytest.raises(Unavailable, match="'n' is replaced again and again"):
+                store.status("n")
 
 
 def test_a_section_of_other_columns_makes_nothing(

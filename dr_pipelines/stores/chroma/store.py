@@ -199,7 +199,7 @@ class ChromaCollection:
         with self.engine.session() as session:
             session.set_metadata(self.model, labelled(self.model.metadata, label))
 
-    def complete(self) -> None:
+    def complete(self, spec: CollectionSpec) -> None:
         """Nothing is left out: one call makes a collection."""
 
     def _require_there(self) -> None:

@@ -254,7 +254,7 @@ class DuckDBCollection:
     def relabel(self, label: Label) -> None:
         self._connection.execute("UPDATE collection_label SET label = ?", [encoded(label)])
 
-    def complete(self) -> None:
+    def complete(self, spec: CollectionSpec) -> None:
         """Nothing is left out: a file is published whole."""
 
     def _again(self, error: OutOfMemory) -> None:

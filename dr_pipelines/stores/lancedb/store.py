@@ -252,7 +252,8 @@ class LanceCollection:
     def relabel(self, label: Label) -> None:
         self._collection.dataset.update_schema_metadata({LABEL: encoded(label)})
 
-    def complete(self) -> None:
+    def complete(self, spec: CollectionSpec) -> None:
+        del spec  # the label says more: what it was asked to be
         if self.label is not None:
             with self._place.alone():
                 configured(self._collection.dataset, self.label.spec)

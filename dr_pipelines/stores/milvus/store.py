@@ -224,7 +224,7 @@ class MilvusCollection:
 
     def build(self, progress: Progress | None) -> None:
         if self.label is not None:
-            self.complete()
+            self.complete(self.label.spec)
         building.build(self._connection, self._live.native, progress=progress)
 
     def relabel(self, label: Label) -> None:
@@ -234,7 +234,8 @@ class MilvusCollection:
         )
         self._connection.call("AlterCollection", request, repeat=True)
 
-    def complete(self) -> None:
+    def complete(self, spec: CollectionSpec) -> None:
+        del spec  # the label says more: what it was asked to be
         if self.label is None:  # it may look the same: Milvus does not report all that was asked
             raise AlreadyExists(
                 f"{self.contract.name!r} is a collection with another spec, which something else "

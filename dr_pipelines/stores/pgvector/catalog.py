@@ -102,7 +102,7 @@ ALIASES = qualified("""
         AND d.refclassid = 'pg_catalog.pg_class'::regclass::oid AND d.refobjid <> v.oid
     JOIN pg_class t ON t.oid = d.refobjid
     WHERE n.nspname = {schema} AND v.relkind = 'v' AND t.relkind IN ('r', 'p')
-        AND pg_catalog.obj_description(v.oid, 'pg_class') = {mark}
+        AND pg_catalog.obj_description(v.oid, 'pg_class') = {mark} AND {which}
     ORDER BY v.relname
 """)
 
@@ -170,10 +170,8 @@ class Table:
 
     @property
     def collection(self) -> str:
-        """The name as a collection. A table that was renamed has its label's name no more."""
-        if self.label is not None and table_name(self.label.spec.name) == self.name:
-            return self.label.spec.name
-        return collection_name(self.name)
+        """The name as a collection."""
+        return _collection(self.name, self.label)
 
     def attribute(self, number: int) -> Attribute:
         """The column of this number."""
@@ -182,17 +180,7 @@ class Table:
 
 def tables(session: Session, *, names: Sequence[str] | None = None) -> list[Table]:
     """Tables, ascending by name; with `names`, those of them."""
-    which: sql.Composable = sql.SQL("true")
-    if names is not None:
-        which = qualified("c.relname = ANY ({})").format(text_array(list(names)))
-    found = session.rows(
-        TABLES.format(
-            schema=sql.Literal(session.schema),
-            mark=sql.Literal(MARK),
-            limit=sql.Literal(MAX_CHARACTERS),
-            which=which,
-        )
-    )
+    found = _rows(session, names)
     ids = oids([row[0] for row in found])
     with session.definitions():
         attributes = _grouped(session.rows(ATTRIBUTES.format(tables=ids)))
@@ -215,6 +203,27 @@ def tables(session: Session, *, names: Sequence[str] | None = None) -> list[Tabl
     ]
 
 
+def _rows(session: Session, names: Sequence[str] | None) -> list[Row]:
+    which: sql.Composable = sql.SQL("true")
+    if names is not None:
+        which = qualified("c.relname = ANY ({})").format(text_array(list(names)))
+    return session.rows(
+        TABLES.format(
+            schema=sql.Literal(session.schema),
+            mark=sql.Literal(MARK),
+            limit=sql.Literal(MAX_CHARACTERS),
+            which=which,
+        )
+    )
+
+
+def _collection(table: str, label: Label | None) -> str:
+    """The name of a table as a collection. One that was renamed has its label's name no more."""
+    if label is not None and table_name(label.spec.name) == table:
+        return label.spec.name
+    return collection_name(table)
+
+
 def _label(comment: str | None, table: str) -> tuple[Label | None, Damaged | None]:
     """One label that cannot be read hides no other collection."""
     try:
@@ -234,12 +243,24 @@ def find_table(session: Session, collection: str) -> Table | None:
     return next(iter(tables(session, names=[collection])), None)
 
 
-def aliases(session: Session) -> dict[str, str]:
-    """Alias → name of the table that it stands for."""
+def aliases(session: Session, *, alias: str | None = None) -> dict[str, str]:
+    """Alias → name of the table that it stands for: of all, or of one, if it is one."""
+    which: sql.Composable = sql.SQL("true")
+    if alias is not None:
+        which = qualified("v.relname = {}").format(sql.Literal(alias))
     schema, mark = sql.Literal(session.schema), sql.Literal(ALIAS_MARK)
-    return {
-        name: table for name, _, table in session.rows(ALIASES.format(schema=schema, mark=mark))
-    }
+    query = ALIASES.format(schema=schema, mark=mark, which=which)
+    return {name: table for name, _, table in session.rows(query)}
+
+
+def served(session: Session, *, alias: str | None = None) -> dict[str, str]:
+    """The same with the name of the collection. Asks nothing that waits for a lock of a table."""
+    names = aliases(session, alias=alias)
+    if not names:
+        return {}
+    rows = _rows(session, list(names.values()))
+    collections = {row[1]: _collection(row[1], _label(row[-1], row[1])[0]) for row in rows}
+    return {alias: collections[table] for alias, table in names.items() if table in collections}
 
 
 def held_tables(session: Session, table: Table) -> frozenset[int]:

@@ -11,18 +11,21 @@ from collections.abc import Iterable
 from dr_pipelines.errors import Refused
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.definitions import Call, Definitions
+from dr_pipelines.planning.parts import OWN_NAME
 from dr_pipelines.stores.pgvector.analysis import analyse
 from dr_pipelines.stores.pgvector.called import made_calls
-from dr_pipelines.stores.pgvector.catalog import find_table
+from dr_pipelines.stores.pgvector.catalog import Table, find_table
 from dr_pipelines.stores.pgvector.connections import Session
-from dr_pipelines.stores.pgvector.making import as_described
+from dr_pipelines.stores.pgvector.making import ENGINE, as_described, section_of
+from dr_pipelines.stores.pgvector.rights import owner_of
 
 Callees = frozenset[tuple[str, str]]
 NOTHING_RAN = "Nothing of it was executed; run the command again"
 UNDONE = "This step is undone; run the command again"
 BUILT = "Indexes that were built before stay: drop the collection and run the command again"
-WAS_THERE = "It was there before: drop the collection and run the command again"
-MADE_BY_OTHERS = "It was made by another process: drop the collection and run the command again"
+STAYS = "It is there still: drop the collection and run the command again"
+AS_MADE = ("columns", "layout", OWN_NAME)
+"""What of a section a table was made of: nothing of it is executed again."""
 
 
 class Consents:
@@ -32,6 +35,58 @@ class Consents:
 
     def __init__(self) -> None:
         self._shown = dict[str, Callees]()
+        self._made = dict[str, CollectionSpec]()
+
+    def accept(self, spec: CollectionSpec) -> None:
+        """Somebody had a collection made of these definitions: until others have rights in it, what
+        is in them runs as rows come."""
+        self._made[spec.name] = spec
+
+    def is_accepted(self, name: str) -> bool:
+        """True if somebody had a collection of this name made."""
+        return name in self._made
+
+    def covers(self, session: Session, table: Table, name: str) -> bool:
+        """True if the code that a write runs was consented to: by whoever had the table created,
+        also if a killed process began it, while the table is this role's own and nobody else has
+        rights in it."""
+        begun = table.label is not None and not table.label.opened
+        return name in self._made and begun and owner_of(session, table.id)[1]
+
+    def require_believed(
+        self,
+        session: Session,
+        table: Table,
+        *,
+        parts: frozenset[str] | None = None,
+        outcome: str = NOTHING_RAN,
+    ) -> None:
+        """Look at definitions of a label right before they are executed. Refuse those that its
+        table's owner may have forged, where they call code: whoever owns a table may comment on its
+        key's index.
+
+        Raises:
+            Refused: names what would run.
+        """
+        label = table.label
+        if label is None:
+            return
+        section = section_of(label.spec)
+        executed = {key: part for key, part in section.items() if parts is None or key in parts}
+        if not executed.keys() - set(AS_MADE):
+            return
+        spec = label.spec.model_copy(update={"engine": {**label.spec.engine, ENGINE: executed}})
+        if label.spec == self._made.get(table.collection):
+            self.require_same(session, spec, outcome=outcome)
+            return
+        owner, ours = owner_of(session, table.id)
+        if ours:
+            return
+        if calls := analyse(session, spec).calls:
+            raise Refused(
+                f"table {table.name!r} belongs to {owner!r}, and its label has it made with what "
+                f"nobody consented to: {calls[0]}. Restore it from a recovery point"
+            )
 
     def forget(self, name: str) -> None:
         """Compare nothing before definitions of a collection are shown again."""

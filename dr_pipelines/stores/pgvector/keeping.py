@@ -6,40 +6,34 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec, FieldType
 from dr_pipelines.stores.pgvector.decoding import LAST_FOLDED
-from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, section_of
 from dr_pipelines.stores.pgvector.shapes import fronts, wrong_fronts
 from dr_pipelines.stores.pgvector.texts import escaped_column, has_nul
 from dr_pipelines.stores.shared.misfits import (
     Batch,
     Problem,
-    misfits_of,
     problem,
 )
 
 MAX_KEY_BYTES = 2_600
 """A third of a page: longer texts have no place in the index of a key."""
-NAMED = 200
-"""Characters of an id in a message."""
 FIRST_MOMENT = -210_866_803_200_000_000
 """4713 BC, in microseconds from 1970."""
 NUL = "holds the character NUL, which PostgreSQL does not keep"
 
 
-def kept_problems(
-    batch: Batch, spec: CollectionSpec, *, plain: frozenset[str] | None = None
-) -> Iterator[Problem]:
-    """Rows with a NUL in one of the `plain` texts, which are those of tables of others; with an id
+def kept_problems(batch: Batch, spec: CollectionSpec) -> Iterator[Problem]:
+    """Rows with a NUL in a text of a table of others: ours have texts escaped; with an id
     or a document's id that has no place in the index of a key of ours, where texts are compressed
     by nobody; with a moment that the engine does not have."""
     foreign = section_of(spec).get("layout") == AS_IT_WAS
-    texts = {f.name for f in batch.schema if f.type in (pa.string(), pa.list_(pa.string()))}
-    for name in sorted(texts if plain is None and foreign else (plain or frozenset()) & texts):
-        yield from _nul(batch, name)
-    if not foreign:
+    if foreign:
+        texts = {f.name for f in batch.schema if f.type in (pa.string(), pa.list_(pa.string()))}
+        for name in sorted(texts):
+            yield from _nul(batch, name)
+    else:
         for name in ("id", "document_id"):
             long = pc.greater(
                 pc.binary_length(escaped_column(_one(batch.column(name)))), MAX_KEY_BYTES
@@ -68,25 +62,6 @@ def _nul(batch: Batch, name: str) -> Iterator[Problem]:
     if lists:
         rows = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)[rows]
     yield Problem(name, rows.astype(np.int64), lambda _: f"{name} {NUL}")
-
-
-def require_kept(batch: pa.Table, collection: Collection) -> None:
-    """Refuse what the engine cannot keep.
-
-    Raises:
-        InvalidRequest: there is a problem; names the record.
-    """
-    columns = (collection.mapping.column(field.name) for field in batch.schema)
-    names = zip(batch.schema.names, columns, strict=True)
-    plain = frozenset(name for name, c in names if c is None or not c.any_text)
-    spec = collection.spec
-    if not collection.ours:  # a table that nobody labelled says it of itself
-        engine = {**spec.engine, "pgvector": {"layout": AS_IT_WAS}}
-        spec = spec.model_copy(update={"engine": engine})
-    for misfit in misfits_of(batch, kept_problems(batch, spec, plain=plain)):
-        key = misfit.record
-        named = repr(key if len(key) <= NAMED else f"{key[:NAMED]}…")
-        raise InvalidRequest(f"record {named}: {misfit.reason}; another engine may keep it")
 
 
 def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.making import (
@@ -44,6 +45,14 @@ def open_up(session: Session, collection: Collection) -> None:
         make_triggers(session, name, part)
     for name, part in reversed(parts):
         apply_owner(session, name, part)
+
+
+def forget_roles(session: Session, table: Table) -> None:
+    """Of a table that is served now: its roles are somebody's from here on, and not undone with
+    it."""
+    label = table.label
+    if label is not None and label.made:
+        write_key_label(session, table.name, replace(label, made={}))
 
 
 def without_rights(spec: CollectionSpec) -> CollectionSpec:

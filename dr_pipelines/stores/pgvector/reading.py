@@ -11,10 +11,14 @@ from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.keys import of_documents
 from dr_pipelines.stores.pgvector.planner import may_plan
 from dr_pipelines.stores.pgvector.shown import WHOLE
-from dr_pipelines.stores.pgvector.statements import qualified
+from dr_pipelines.stores.pgvector.statements import oid, qualified
 
 COUNT = qualified("SELECT count(*) FROM {}")
 LARGEST = qualified("SELECT max({})::int8 FROM {}")
+SIZE = qualified("SELECT pg_total_relation_size({})")
+SIZE_OF_TREE = qualified(
+    "SELECT sum(pg_total_relation_size(relid))::int8 FROM pg_partition_tree({})"
+)
 SMALLEST = qualified("SELECT min({})::int8 FROM {}")
 
 
@@ -61,3 +65,9 @@ def extreme(session: Session, collection: Collection, column: str, *, largest: b
     query = LARGEST if largest else SMALLEST
     found = session.one(query.format(sql.Identifier(column), collection.rows(session)))
     return None if found is None else int(found)
+
+
+def size_bytes(session: Session, collection: Collection) -> int:
+    """Bytes on disk: rows, what is kept beside them, indexes; of all partitions."""
+    query = SIZE_OF_TREE if collection.table.partitioned else SIZE
+    return int(session.one(query.format(oid(collection.table.id))) or 0)

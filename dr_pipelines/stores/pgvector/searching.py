@@ -8,7 +8,7 @@ from psycopg import sql
 
 from dr_pipelines.model.collection import Metric, Vector
 from dr_pipelines.model.query import Hit, fused_hits
-from dr_pipelines.stores.pgvector import contents, copied
+from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.copying import scanned
 from dr_pipelines.stores.pgvector.description import Collection
@@ -23,7 +23,7 @@ from dr_pipelines.stores.pgvector.vector_indexes import (
     own_type,
     searched,
 )
-from dr_pipelines.stores.shared.exact import Scan, search_exactly
+from dr_pipelines.stores.shared.exact import search_exactly
 from dr_pipelines.stores.shared.requests import Request, VectorRequest
 
 ITERATIVE = (0, 8)
@@ -32,26 +32,15 @@ MOST_EF, USUAL_EF = 1000, 40
 BATCH_ROWS = 4096
 
 
-def search(
-    session: Session, collection: Collection, request: Request, *, exact: bool, limit: int
-) -> list[Hit]:
-    """Hits, best first; exact ones also where no query of the table may be planned."""
+def search(session: Session, collection: Collection, request: Request) -> list[Hit] | None:
+    """Hits, best first; None where no query of the table may be planned."""
     if not may_plan(session, collection.table):
-        return search_exactly(_as_it_lies(session, collection), request, limit=limit)
-    hits = None if exact else approximately(session, collection, request, limit=limit)
-    return exactly(session, collection, request, limit=limit) if hits is None else hits
+        return None
+    hits = None if request.exact else approximately(session, collection, request)
+    return exactly(session, collection, request) if hits is None else hits
 
 
-def _as_it_lies(session: Session, collection: Collection) -> Scan:
-    """Every record; of a table without a key in order, in which equal rows get their numbers."""
-    if collection.table.key:
-        return lambda columns: copied.records(session, collection, columns)
-    return lambda columns: copied.scanned(
-        session, collection, columns, documents=None, batch_rows=BATCH_ROWS
-    )
-
-
-def exactly(session: Session, collection: Collection, request: Request, *, limit: int) -> list[Hit]:
+def exactly(session: Session, collection: Collection, request: Request) -> list[Hit]:
     """Every record is looked at; the server leaves out what a filter does, except under keywords,
     whose scores depend on all records."""
     where = condition(request.filter, collection.mapping)
@@ -63,12 +52,10 @@ def exactly(session: Session, collection: Collection, request: Request, *, limit
             session, collection, columns, where=where, batch_rows=BATCH_ROWS, ordered=False
         )
 
-    return search_exactly(records, request, limit=limit)
+    return search_exactly(records, request, limit=request.limit)
 
 
-def approximately(
-    session: Session, collection: Collection, request: Request, *, limit: int
-) -> list[Hit] | None:
+def approximately(session: Session, collection: Collection, request: Request) -> list[Hit] | None:
     """Hits that the engine computes by its own means; None if it has none for such a request."""
     if request.nearest is not None and not searched(request.nearest.column):
         return None
@@ -80,7 +67,7 @@ def approximately(
         rankings.append(_nearest(session, collection, request.nearest, where, limit=request.depth))
     if request.terms is not None:
         rankings.append(_matching(session, collection, request.terms, where, limit=request.depth))
-    return fused_hits(rankings, limit=limit)
+    return fused_hits(rankings, limit=request.limit)
 
 
 def _nearest(

@@ -12,7 +12,6 @@ from dr_pipelines.stores.pgvector.columns import Column, written
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.copying import load, load_texts
 from dr_pipelines.stores.pgvector.description import Collection
-from dr_pipelines.stores.pgvector.keeping import require_kept
 from dr_pipelines.stores.pgvector.making import section_of
 from dr_pipelines.stores.pgvector.statements import oid, qualified, text_array, verbatim
 from dr_pipelines.stores.pgvector.texts import escaped
@@ -40,7 +39,6 @@ def write(
     Raises:
         InvalidRequest: the engine cannot keep a value; nothing was written.
     """
-    require_kept(batch, collection)
     if not collection.ours:
         keys.require_keys(collection, batch)
     first = pc.min(batch.column("id")).as_py()

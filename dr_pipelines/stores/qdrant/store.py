@@ -219,7 +219,8 @@ class QdrantCollection:
         limits = schema.asked_config(label.spec).get("strict_mode_config")
         self._points.relabel(encoded(label), limits=limits)
 
-    def complete(self) -> None:
+    def complete(self, spec: CollectionSpec) -> None:
+        del spec  # the label says more: what it was asked to be
         if self.label is not None and not self.label.indexed:
             self._points.complete(schema.asked_config(self.label.spec))
 

@@ -100,9 +100,10 @@ class OpenCollection(Protocol):
         """Keep another label."""
         ...
 
-    def complete(self) -> None:
-        """Make what a run that was killed left out when it created the collection. `AlreadyExists`
-        where the engine does not tell what it would have to be."""
+    def complete(self, spec: CollectionSpec) -> None:
+        """Make what a run that was killed left out when it created the collection as `spec`, which
+        it was asked to be, or has become. `AlreadyExists` where the engine does not tell what it
+        would have to be, or where somebody else may have made it look so."""
         ...
 
 
@@ -173,6 +174,12 @@ class Driver(Protocol):
         """Make the alias stand for the collection, durably and in one step. Raises `NotFound` where
         that was dropped meanwhile."""
         ...
+
+
+def same(one: CollectionSpec, other: CollectionSpec) -> bool:
+    """True if a collection that is one is the other: aliases are the engine's to say, not part of
+    what a collection is made of."""
+    return one.model_copy(update={"aliases": ()}) == other.model_copy(update={"aliases": ()})
 
 
 def absent(name: str, names: Iterable[str]) -> NotFound:

@@ -12,7 +12,7 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.batches import checked_batch
-from dr_pipelines.stores.shared.driver import Driver, OpenCollection, Use, absent
+from dr_pipelines.stores.shared.driver import Driver, OpenCollection, Use, absent, same
 from dr_pipelines.stores.shared.exact import search_exactly
 from dr_pipelines.stores.shared.filters import Inexpressible
 from dr_pipelines.stores.shared.fitting import comes_back
@@ -128,15 +128,18 @@ class DriverStore(Generic[D]):
         if self._driver.aliases.target(spec.name) is not None:
             raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
         if not self._driver.exists(spec.name):
-            with suppress(AlreadyExists):  # somebody was faster: is it the same?
+            try:
                 self._driver.create(spec)
+            except AlreadyExists:
+                if not self._driver.exists(spec.name):  # something else has its name
+                    raise  # else somebody was faster: is it the same?
         with self._driver.opened(spec.name, Use.READ) as collection:
             if not _is(collection, spec):
                 raise AlreadyExists(
                     f"{spec.name!r} is a collection with another spec; choose another name or "
                     "drop it"
                 )
-            collection.complete()
+            collection.complete(spec)
 
     def drop(self, name: str) -> None:
         self._refuse_alias(name)
@@ -207,10 +210,5 @@ def _answered(collection: OpenCollection, *, query: Query, limit: int) -> list[H
 
 def _is(collection: OpenCollection, spec: CollectionSpec) -> bool:
     """True if a collection was created as this, or has become it."""
-    created = collection.label is not None and _same(collection.label.spec, spec)
-    return created or _same(collection.described(), spec)
-
-
-def _same(one: CollectionSpec, other: CollectionSpec) -> bool:
-    """Aliases are the engine's to say, not part of what a collection is made of."""
-    return one.model_copy(update={"aliases": ()}) == other.model_copy(update={"aliases": ()})
+    created = collection.label is not None and same(collection.label.spec, spec)
+    return created or same(collection.described(), spec)
