@@ -49,6 +49,7 @@ from dr_pipelines.testing.store_samples import (
     table,
 )
 from tests.servers.pgvector import Server, running_postgres
+from tests.stores.pgvector_tenants import just_before
 
 HNSW = VectorIndex(kind="hnsw", parameters={"m": 8, "ef_construction": 32})
 WAIT_SECONDS = 20
@@ -369,6 +370,36 @@ def test_a_reader_whose_table_is_made_anew_before_it_is_locked_looks_again(
         else:
             with pytest.raises(Unavailable, match="'n' is replaced again and again"):
                 store.status("n")
+
+
+def test_a_name_that_something_else_has_is_said_to_be_taken(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    native.execute("CREATE VIEW n AS SELECT 1")
+    with pytest.raises(AlreadyExists):
+        store.create(_spec("n", 3, None))
+    assert store.collections() == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [r"\s*SELECT DISTINCT v\.relname.* AND true\b", r"\s*DROP TABLE"],
+    ids=["before the look at aliases", "after it"],
+)
+def test_nobody_can_promote_what_is_being_dropped(
+    store: VectorStore, native: psycopg.Connection, statement: str
+) -> None:
+    store.create(_spec("n", 3, None))
+    native.execute("SET lock_timeout = '50ms'")
+
+    def promote() -> None:
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            native.execute("CREATE VIEW served AS TABLE n")
+
+    with just_before(promote, statement=statement) as done:
+        store.drop("n")
+    assert done
+    assert store.collections() == []
 
 
 def test_a_section_of_other_columns_makes_nothing(

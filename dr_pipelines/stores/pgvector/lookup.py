@@ -110,7 +110,7 @@ def table_of(session: Session, name: str) -> Table:
 
 
 def collection_in(session: Session, table: Table, name: str) -> Collection:
-    """What a table is as a collection.
+    """A table as a collection.
 
     Raises:
         Damaged: its label cannot be read.
