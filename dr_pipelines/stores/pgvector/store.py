@@ -47,9 +47,9 @@ ALONE = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
 
 
 class PgvectorStore(DriverStore["PgvectorDriver"]):
-    """Safe for any number of threads and processes. Its collections are definitions (`Definer`),
-    which no other engine's are, and it is filled by several at a time (`BulkLoad`): that is all that
-    it has beside the front of every engine."""
+    """Safe for any number of threads and processes. Beside the front of every engine it has only
+    what no other store has: its collections are definitions (`Definer`), and are filled by several
+    writers at a time (`BulkLoad`)."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(PgvectorDriver(address))
