@@ -18,7 +18,6 @@ NOT_YET_NAMED = frozenset(
     [
         "dr_pipelines/stores/pgvector",
         "tests/repository",
-        "tests/stores",
     ]
 )
 """Rooms whose names are still to be rewritten; this list only shrinks."""

@@ -55,7 +55,7 @@ class Names:
 
     statements: list[str] = field(default_factory=list)
 
-    def found(self, pattern: re.Pattern[str]) -> list[str]:
+    def matching(self, pattern: re.Pattern[str]) -> list[str]:
         return sorted({name for text in self.statements for name in pattern.findall(text)})
 
 
@@ -66,8 +66,8 @@ def recorded() -> Iterator[Names]:
 
     def recording(call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-            said = query.as_string(cursor) if isinstance(query, sql.Composable) else str(query)
-            names.statements.append(said)
+            statement = query.as_string(cursor) if isinstance(query, sql.Composable) else str(query)
+            names.statements.append(statement)
             return call(cursor, query, *args, **kwargs)
 
         return wrapped
@@ -85,8 +85,8 @@ def lay(native: psycopg.Connection, schema: str, names: Names) -> int:
     script = [f'SET check_function_bodies = off; SET search_path = "{schema}", pg_catalog, public;']
     script += [f"CREATE FUNCTION is_a_trap(text) RETURNS bool {BODY.format('a type')}"]
     script += functions + operators
-    script += [f'CREATE TABLE "{schema}".{name} ();' for name in names.found(CATALOG)]
-    for name in names.found(TYPE):
+    script += [f'CREATE TABLE "{schema}".{name} ();' for name in names.matching(CATALOG)]
+    for name in names.matching(TYPE):
         check = "CHECK (is_a_trap(VALUE::pg_catalog.text))"
         script.append(f'CREATE DOMAIN "{schema}".{name} AS pg_catalog.{name} {check};')
     native.execute("\n".join([*script, "RESET search_path; RESET check_function_bodies"]).encode())
@@ -95,13 +95,15 @@ def lay(native: psycopg.Connection, schema: str, names: Names) -> int:
 
 def _functions(native: psycopg.Connection, names: Names) -> Iterator[str]:
     done = set[str]()
-    for name, many, result, given in native.execute(OVERLOADS, [names.found(FUNCTION)]).fetchall():
+    for name, many, result, args in native.execute(
+        OVERLOADS, [names.matching(FUNCTION)]
+    ).fetchall():
         returns = (
             "text" if result.startswith("any") or result in ("trigger", "internal") else result
         )
         if result == "record":
             continue
-        for arguments in _arguments(given):
+        for arguments in _arguments(args):
             signature = f'"{name}"({", ".join(arguments)})'
             if signature not in done:
                 done.add(signature)
@@ -112,11 +114,11 @@ def _functions(native: psycopg.Connection, names: Names) -> Iterator[str]:
                 )
 
 
-def _arguments(given: list[str]) -> Iterator[tuple[str, ...]]:
+def _arguments(types: list[str]) -> Iterator[tuple[str, ...]]:
     """The arguments of an overload, and others that may fit better: those of each type in one
     place, of few types in two, and one or two more where any number is taken."""
     special = ("any", '"any"', "internal", "cstring")
-    plain = tuple("text" if g.startswith("any") or g in special else g for g in given)
+    plain = tuple("text" if g.startswith("any") or g in special else g for g in types)
     if not plain:
         return
     yield plain
@@ -124,15 +126,15 @@ def _arguments(given: list[str]) -> Iterator[tuple[str, ...]]:
         yield (*plain[:place], kind, *plain[place + 1 :])
     if len(plain) == 2:
         yield from itertools.product(FEW, FEW)
-    if given[-1] in special:
+    if types[-1] in special:
         for more in (1, 2):
             yield from ((*plain[:-1], *kinds) for kinds in itertools.product(FEW, repeat=more))
 
 
 def _operators(native: psycopg.Connection, names: Names) -> Iterator[str]:
-    wanted = sorted({*ALWAYS, *names.found(OPERATOR)})
-    pairs = {tuple(row) for row in native.execute(PAIRS, [wanted]).fetchall()}
-    pairs |= {(name, *kinds) for name in wanted for kinds in itertools.product(MANY, FEW)}
+    operators = sorted({*ALWAYS, *names.matching(OPERATOR)})
+    pairs = {tuple(row) for row in native.execute(PAIRS, [operators]).fetchall()}
+    pairs |= {(name, *kinds) for name in operators for kinds in itertools.product(MANY, FEW)}
     done = set[str]()
     for name, left, right in sorted(pairs):
         if left.startswith("any") or right.startswith("any"):

@@ -172,9 +172,9 @@ def native(postgres_of_both: Server, database: str) -> Iterator[psycopg.Connecti
 
 @pytest.fixture
 def store(postgres_of_both: Server, database: str) -> PgvectorStore:
-    found = open_store(postgres_of_both.url(database), base=Path())
-    assert isinstance(found, PgvectorStore)
-    return found
+    opened = open_store(postgres_of_both.url(database), base=Path())
+    assert isinstance(opened, PgvectorStore)
+    return opened
 
 
 def _ran(native: psycopg.Connection) -> bool:
@@ -186,7 +186,7 @@ def _rest(native: psycopg.Connection) -> None:
     native.execute("ALTER SEQUENCE ran RESTART")
 
 
-def _asked(store: PgvectorStore, spec: CollectionSpec) -> Definitions:
+def _defined(store: PgvectorStore, spec: CollectionSpec) -> Definitions:
     return store.definitions(spec.physical("t@1-ab", origin="here"), with_roles=False)
 
 
@@ -198,7 +198,7 @@ Case = tuple[str, str, str, str]
 def _rounds() -> list[list[Case]]:
     """The ways to call code: many on one table, under names of their own, where none is in the way
     of another."""
-    found, alone = list[list[Case]](), list[list[Case]]()
+    together, alone = list[list[Case]](), list[list[Case]]()
     for number, (kind, (made, caller, callee)) in enumerate(CALLING.items()):
         if kind in ARMED:
             alone.append([(kind, made, caller, callee)])
@@ -207,12 +207,12 @@ def _rounds() -> list[list[Case]]:
             made = made.replace(f"{word} {name} ", f"{word} {name}{number} ")
             if caller == f"{word.lower()} {name}":
                 caller += str(number)
-        free = (cases for cases in found if caller not in {other for _, _, other, _ in cases})
+        free = (cases for cases in together if caller not in {other for _, _, other, _ in cases})
         cases = next(free, None)
         if cases is None:
-            found.append(cases := [])
+            together.append(cases := [])
         cases.append((kind, made, caller, callee))
-    return [*found, *alone]
+    return [*together, *alone]
 
 
 def test_every_way_to_call_code_is_found_and_none_of_it_runs(
@@ -225,16 +225,16 @@ def test_every_way_to_call_code_is_found_and_none_of_it_runs(
         _rest(native)
         spec = store.describe("t")
         before = [n for n in store.compatibility("t") if n.outcome is Outcome.CODE]
-        found = _asked(store, spec)
+        definitions = _defined(store, spec)
         if _ran(native):
             executed += [kind for kind, *_ in cases]
         for kind, _, caller, callee in cases:
-            if not any(c.caller == caller and callee in c.callee for c in found.code):
-                missed.append(f"{kind}: {found.code}")
+            if not any(c.caller == caller and callee in c.callee for c in definitions.code):
+                missed.append(f"{kind}: {definitions.code}")
             part = f"engine.pgvector.code.{caller}"
             if not any(n.part == part and callee in n.consequence for n in before):
                 missed.append(f"{kind} at backup: {before}")
-        assert (found.statements == ()) == (found.unread is not None)
+        assert (definitions.statements == ()) == (definitions.unread is not None)
         native.execute(f"DROP TABLE t; {T}")
     assert (missed, executed) == ([], [])
     assert sum(map(len, _rounds())) == len(CALLING) == 25
@@ -246,10 +246,10 @@ def test_what_only_computes_needs_no_consent(
 ) -> None:
     native.execute("DROP OPERATOR === (text, text)")
     native.execute(HARMLESS.replace(", ADD CONSTRAINT one CHECK (s === 'a')", ""))
-    found = _asked(store, store.describe("t"))
-    assert (found.code, found.digest, found.unread) == ((), None, None)
+    definitions = _defined(store, store.describe("t"))
+    assert (definitions.code, definitions.digest, definitions.unread) == ((), None, None)
     assert Outcome.CODE not in {note.outcome for note in store.compatibility("t")}
-    steps = list(dict.fromkeys(statement.step for statement in found.statements))
+    steps = list(dict.fromkeys(statement.step for statement in definitions.statements))
     assert steps == ["table", "indexes", "rights"]
 
 
@@ -318,9 +318,9 @@ def test_a_function_of_an_extension_is_trusted_only_as_a_superuser_s(
         tenant.execute("CREATE FUNCTION mine(int) RETURNS bool LANGUAGE sql AS 'SELECT true'")
     native.execute("ALTER EXTENSION vector ADD FUNCTION mine(int)")
     native.execute("CREATE POLICY p ON t USING (mine(x))")
-    assert [c.callee for c in _asked(store, store.describe("t")).code] == ["public.mine(integer)"]
+    assert [c.callee for c in _defined(store, store.describe("t")).code] == ["public.mine(integer)"]
     native.execute("ALTER FUNCTION mine(int) OWNER TO postgres")
-    assert _asked(store, store.describe("t")).code == ()
+    assert _defined(store, store.describe("t")).code == ()
     native.execute("ALTER EXTENSION vector DROP FUNCTION mine(int)")
     native.execute("DROP TABLE t; DROP OWNED BY tenant_of_extension")
     native.execute("DROP ROLE tenant_of_extension")
@@ -442,8 +442,8 @@ def test_what_the_server_writes_is_read_and_stays_as_it_is(text: str) -> None:
 
 
 def test_expressions_of_a_list_are_its_calls_and_what_is_in_parentheses() -> None:
-    found = [piece.text for piece in elements_of("a, lower(b), (c + 1)") if piece.expression]
-    assert found == ["lower(b)", "c + 1"]
+    expressions = [piece.text for piece in elements_of("a, lower(b), (c + 1)") if piece.expression]
+    assert expressions == ["lower(b)", "c + 1"]
 
 
 @contextmanager
@@ -483,7 +483,7 @@ def test_a_trial_says_that_rights_are_not_tried(
     trial, why = _tried(store, postgres_of_both, database, native)
     assert why == ""
     assert trial is not None
-    assert [(found.part, found.outcome) for found in trial.findings] == [
+    assert [(finding.part, finding.outcome) for finding in trial.findings] == [
         ("trial.rights", Outcome.APPROXIMATED)
     ]
 
@@ -500,9 +500,9 @@ def test_a_table_by_a_name_of_the_policies_asks_for_the_same_consent(
     assert public - asked_by_its_own_names <= set(dir(named))
     assert isinstance(named, Definer)
     spec = named.describe("docs")
-    found = named.definitions(spec, with_roles=False)
-    assert [call.callee for call in found.code] == ["public.evil(integer)"]
-    assert found.spec.name == "docs"
+    definitions = named.definitions(spec, with_roles=False)
+    assert [call.callee for call in definitions.code] == ["public.evil(integer)"]
+    assert definitions.spec.name == "docs"
     native.execute('DROP TABLE "a b"')
     named.create(spec)
     named.build_index("docs")
@@ -523,10 +523,10 @@ def test_a_foreign_key_that_others_keep_from_being_rehearsed_is_said(
         spec = store.describe("t").physical("copy")
         assert store.definitions(spec, with_roles=False).notes == ()
         native.execute("LOCK TABLE other IN ACCESS EXCLUSIVE MODE")
-        found = store.definitions(spec, with_roles=False)
-    assert [(note.part, note.outcome) for note in found.notes] == [
+        definitions = store.definitions(spec, with_roles=False)
+    assert [(note.part, note.outcome) for note in definitions.notes] == [
         ("engine.pgvector.foreign_keys", Outcome.APPROXIMATED)
     ]
-    assert "not rehearsed" in found.notes[0].consequence
-    assert "FOREIGN KEY (id) REFERENCES other(id)" in found.notes[0].consequence
-    assert any("FOREIGN KEY" in statement.sql for statement in found.statements)
+    assert "not rehearsed" in definitions.notes[0].consequence
+    assert "FOREIGN KEY (id) REFERENCES other(id)" in definitions.notes[0].consequence
+    assert any("FOREIGN KEY" in statement.sql for statement in definitions.statements)

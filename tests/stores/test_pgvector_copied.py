@@ -159,9 +159,9 @@ def test_all_values_are_what_queries_give(
     request.getfixturevalue("unplanned")
     assert store.describe("t") == spec
     assert store.status("t").records == count == len(rows)
-    found = pa.Table.from_batches(store.scan("t", batch_rows=7))
-    assert found.schema == rows.schema
-    assert {name for name in rows.schema.names if _bits(found, name) != _bits(rows, name)} == set()
+    whole = pa.Table.from_batches(store.scan("t", batch_rows=7))
+    assert whole.schema == rows.schema
+    assert {name for name in rows.schema.names if _bits(whole, name) != _bits(rows, name)} == set()
     assert few.num_rows == len(some)
     assert pa.Table.from_batches(store.scan("t", documents=some)).column("id") == few.column("id")
     assert store.search("t", query, limit=5) == hits

@@ -330,12 +330,12 @@ def test_a_reader_whom_replacements_outrun_looks_again_while_it_has_patience(
     numbers, target = iter(range(1, 20)), ViewAliases.target
 
     def outrun(self: ViewAliases, alias: str) -> str | None:
-        found, number = target(self, alias), next(numbers, None) if alias == "n" else None
+        table_seen, number = target(self, alias), next(numbers, None) if alias == "n" else None
         if number is not None:
             store.create(_spec(f"n@{number}", 3, None))
             store.promote(f"n@{number}", alias="n")
             store.drop(f"n@{number - 1}")
-        return found
+        return table_seen
 
     monkeypatch.setattr(ViewAliases, "target", outrun)
     monkeypatch.setattr(driver_store, "followed", partial(followed, patience_seconds=patience))
@@ -529,19 +529,19 @@ def _recall(store: VectorStore, name: str, rows: pa.Table) -> float:
     """Recall@10 over 100 queries near records, against distances computed here."""
     matrix = rows.column("embedding").combine_chunks().flatten().to_numpy().reshape(-1, 32)
     queries = matrix[:100] + np.random.default_rng(6).normal(0, 0.5, (100, 32)).astype(np.float32)
-    found = 0
+    hits_of_both = 0
     for point in queries:
         truth = np.argsort(((matrix - point) ** 2).sum(axis=1))[:10]
         hits = store.search(name, Query(vector=point, exact=False), limit=10)
-        found += len({f"{n:06d}" for n in truth} & {hit.id for hit in hits})
-    return found / 1000
+        hits_of_both += len({f"{n:06d}" for n in truth} & {hit.id for hit in hits})
+    return hits_of_both / 1000
 
 
 def test_a_long_vector_is_indexed_in_half_precision(
     store: VectorStore, native: psycopg.Connection
 ) -> None:
-    asked = _spec("long", 3000)
-    fit = store.fit(asked)
+    spec = _spec("long", 3000)
+    fit = store.fit(spec)
     assert [(n.part, n.outcome) for n in fit.notes] == [
         ("vectors.embedding.index", Outcome.APPROXIMATED)
     ]
@@ -550,7 +550,7 @@ def test_a_long_vector_is_indexed_in_half_precision(
     store.write("long", rows)
     store.build_index("long")
     described = store.describe("long")
-    assert described.vectors == asked.vectors
+    assert described.vectors == spec.vectors
     assert described.engine["pgvector"]["quantization"] == {"embedding": "halfvec"}
     point = np.array(rows.column("embedding")[7].as_py(), np.float32)
     assert store.search("long", Query(vector=point, exact=False), limit=1)[0].id == "000007"
@@ -597,17 +597,17 @@ def test_sparse_vectors_are_native_and_exact(
         ),
     )
     many = {"indices": list(range(17_000)), "values": [0.5] * 17_000}
-    given = [
+    sparse = [
         {"indices": [1, 5], "values": [0.5, -2.0]},
         {"indices": [0, 5], "values": [0.0, 1.0]},
         many,
         None,
     ]
-    rows = [record("s", n) | {"words": words} for n, words in enumerate(given)]
+    rows = [record("s", n) | {"words": words} for n, words in enumerate(sparse)]
     store.create(spec)
     store.write("sparse", pa.Table.from_pylist(rows, schema=store_schema(spec)))
     read = pa.Table.from_batches(store.scan("sparse", columns=["words"]))
-    assert read.column("words").to_pylist() == given
+    assert read.column("words").to_pylist() == sparse
     assert native.execute('SELECT words::text FROM "sparse" ORDER BY id').fetchall() == [
         ("{2:0.5,6:-2}/30000",),
         ("{6:1}/30000",),

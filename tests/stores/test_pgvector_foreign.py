@@ -237,8 +237,8 @@ def test_a_table_beside_the_first_has_the_same_parts(
 
     _moved(store, store, name, f"{name}@12-ab")
 
-    found = compare_parts(before, store.describe(f"{name}@12-ab"), engine="pgvector")
-    lost = {".".join(f.part.split(".")[:3]) for f in found if not f.unreported}
+    findings = compare_parts(before, store.describe(f"{name}@12-ab"), engine="pgvector")
+    lost = {".".join(f.part.split(".")[:3]) for f in findings if not f.unreported}
     assert lost == set()
     assert store.describe(name) == before
     count = f'SELECT count(*) FROM (TABLE {name} EXCEPT TABLE "{name}@12-ab") d'

@@ -107,8 +107,8 @@ def test_all_that_the_parts_of_a_type_call_is_known(
     )
     calls = store.definitions(store.describe("t").physical("copy"), with_roles=False).code
     assert {call.callee for call in calls} == {f"public.{name}(integer)" for name in names}
-    said = " ".join(note.consequence for note in store.compatibility("t"))
-    assert all(f"public.{name}(" in said for name in names)
+    consequences = " ".join(note.consequence for note in store.compatibility("t"))
+    assert all(f"public.{name}(" in consequences for name in names)
 
 
 @pytest.mark.parametrize("label", ["foreign_keys", "indexes", "constraints"])

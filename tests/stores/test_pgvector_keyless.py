@@ -39,8 +39,8 @@ PARTITIONED = """
 
 @pytest.fixture(params=[16, 18])
 def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue("postgres" if request.param == 18 else "postgres16")
-    return found
+    opened: Server = request.getfixturevalue("postgres" if request.param == 18 else "postgres16")
+    return opened
 
 
 on_one_server = pytest.mark.parametrize("server", [18], indirect=True)
@@ -67,8 +67,8 @@ def rows_of(store: VectorStore, name: str = "t") -> pa.Table:
 
 
 def ids_of(store: VectorStore, name: str = "t") -> list[str]:
-    found: list[str] = rows_of(store, name).column("id").to_pylist()
-    return found
+    ids: list[str] = rows_of(store, name).column("id").to_pylist()
+    return ids
 
 
 def dumped(server: Server, database: str) -> list[str]:
@@ -84,7 +84,7 @@ def test_a_table_without_a_key_comes_back_with_its_equal_rows(
     server: Server, database: str, store: VectorStore, native: psycopg.Connection, made: str
 ) -> None:
     native.execute(made)
-    said = dumped(server, database)
+    dump = dumped(server, database)
     before, rows = store.describe("t"), rows_of(store)
     ids = rows.column("id").to_pylist()
     assert store.collections() == ["t"]
@@ -101,10 +101,10 @@ def test_a_table_without_a_key_comes_back_with_its_equal_rows(
 
     after = store.describe("t")
     assert after.origin == "12-ab"
-    found = compare_parts(before, after, engine="pgvector")
-    assert [part.part for part in found if not part.unreported] == []
+    findings = compare_parts(before, after, engine="pgvector")
+    assert [part.part for part in findings if not part.unreported] == []
     assert rows_of(store).equals(rows)
-    assert dumped(server, database) == said
+    assert dumped(server, database) == dump
     native.execute("ANALYZE t; ALTER TABLE t RENAME TO u")
     assert ids_of(store, "u") == ids
 
@@ -141,16 +141,16 @@ def test_a_write_that_is_repeated_by_another_process_doubles_nothing(
 @on_one_server
 def test_a_search_names_rows_as_a_scan_does(store: VectorStore, native: psycopg.Connection) -> None:
     native.execute(PLAIN)
-    wanted = {row["id"] for row in rows_of(store).to_pylist() if row["n"] == 3}
+    expected = {row["id"] for row in rows_of(store).to_pylist() if row["n"] == 3}
     for exact in (True, False):
         near = Query(vector=np.full(2, 3, np.float32), vector_name="e", exact=exact)
-        hits = store.search("t", near, limit=len(wanted))
-        assert {hit.id for hit in hits} == wanted
+        hits = store.search("t", near, limit=len(expected))
+        assert {hit.id for hit in hits} == expected
         filtered = Query(
             vector=np.zeros(2, np.float32), vector_name="e", exact=exact, filter=Equals("n", 3)
         )
-        assert {hit.id for hit in store.search("t", filtered, limit=99)} == wanted
-    one = sorted(wanted)[1]
+        assert {hit.id for hit in store.search("t", filtered, limit=99)} == expected
+    one = sorted(expected)[1]
     (batch,) = store.scan("t", documents=[one])
     assert batch.column("id").to_pylist() == [one]
 

@@ -38,5 +38,5 @@ def test_a_copy_under_a_long_name_has_all_that_was_there(postgres: Server) -> No
     copy = store.describe(LONG).physical(f"{LONG}@123-abcdef12", origin="log:123")
     store.create(copy)
     store.build_index(copy.name)
-    found = compare_parts(copy, store.describe(copy.name), engine="pgvector")
-    assert [finding.part for finding in found if not finding.unreported] == []
+    findings = compare_parts(copy, store.describe(copy.name), engine="pgvector")
+    assert [finding.part for finding in findings if not finding.unreported] == []

@@ -229,11 +229,11 @@ def test_default_privileges_widen_nothing_that_is_made(
     store.promote("copy", alias="served")
 
     assert store.describe("copy").engine == spec.engine
-    given = """
+    statement = """
         SELECT relname FROM pg_class c, aclexplode(relacl) a
         WHERE relnamespace = 'public'::regnamespace AND grantee <> relowner ORDER BY 1
     """
-    assert [name for (name,) in native.execute(given)] == ["copy", "served", "t"]
+    assert [name for (name,) in native.execute(statement)] == ["copy", "served", "t"]
     with psycopg.connect(native.info.dsn, user="guest", autocommit=True) as guest:
         assert guest.execute("TABLE served").fetchall() == []
     with psycopg.connect(native.info.dsn, user="few", autocommit=True) as few:

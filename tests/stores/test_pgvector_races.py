@@ -184,5 +184,5 @@ def test_what_a_foreign_key_refers_to_is_not_planned_for_others(
     (original,) = spec.engine["pgvector"]["foreign_keys"]
     unchecked = [f"{original['definition']} NOT VALID"]
     # before version 18 a partitioned table has no key that is not checked
-    wanted = unchecked if kind == "plain" or native.info.server_version >= 180_000 else []
-    assert [key["definition"] for key in keys] == wanted
+    expected = unchecked if kind == "plain" or native.info.server_version >= 180_000 else []
+    assert [key["definition"] for key in keys] == expected

@@ -43,10 +43,10 @@ ROLES = ("dr_backup", "dr_reader", "dr_restore", "app_owner")
 def _statements(title: str, *, database: str, schema: str) -> str:
     """The statements under a title of the documentation, for a database and a schema."""
     part = DOCS.read_text().partition(f"**{title}**")[2]
-    found = re.search(r"```sql\n(.*?)```", part, re.DOTALL)
-    assert found is not None, title
+    block = re.search(r"```sql\n(.*?)```", part, re.DOTALL)
+    assert block is not None, title
     return (
-        found[1]
+        block[1]
         .replace("DATABASE app", f'DATABASE "{database}"')
         .replace("SCHEMA public", f'SCHEMA "{schema}"')
     )

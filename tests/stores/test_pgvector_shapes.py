@@ -42,8 +42,8 @@ EMPTY = """
 
 @pytest.fixture(params=[pytest.param(16, marks=pytest.mark.long), 18])
 def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue("postgres" if request.param == 18 else "postgres16")
-    return found
+    opened: Server = request.getfixturevalue("postgres" if request.param == 18 else "postgres16")
+    return opened
 
 
 on_one_server = pytest.mark.parametrize("server", [18], indirect=True)
@@ -93,8 +93,8 @@ def lost_and_restored(
     after = store.describe(name)
     again = pa.Table.from_batches(store.scan(name), store_schema(after))
     assert repr(again.to_pylist()) == repr(rows.to_pylist()) != "[]"  # NaN is not equal to NaN
-    found = compare_parts(before, after, engine="pgvector")
-    return {finding.part for finding in found if not finding.unreported}
+    findings = compare_parts(before, after, engine="pgvector")
+    return {finding.part for finding in findings if not finding.unreported}
 
 
 EQUAL_INDEXES = {
@@ -559,8 +559,8 @@ def test_a_copy_beside_a_table_of_any_name_is_like_it(
     copy = store.describe(name).physical("copy@1")
     store.create(copy)
     store.build_index("copy@1")
-    found = compare_parts(copy, store.describe("copy@1"), engine="pgvector")
-    assert [part.part for part in found if not part.unreported] == []
+    findings = compare_parts(copy, store.describe("copy@1"), engine="pgvector")
+    assert [part.part for part in findings if not part.unreported] == []
 
 
 REASONS = {
@@ -620,8 +620,8 @@ def test_a_foreign_key_that_does_not_hold_any_more_is_for_new_rows(
     store.create(before)
     store.write("t", rows)
     store.build_index("t")
-    found = compare_parts(before, store.describe("t"), engine="pgvector")
-    assert {part.part for part in found if not part.unreported} == {
+    findings = compare_parts(before, store.describe("t"), engine="pgvector")
+    assert {part.part for part in findings if not part.unreported} == {
         "engine.pgvector.foreign_keys.holds"
     }
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
@@ -637,8 +637,8 @@ def test_a_copy_beside_keeps_nobody_from_deleting_what_it_refers_to(
     store.create(before.physical("t@2-ab"))
     store.write("t@2-ab", rows)
     store.build_index("t@2-ab")
-    found = compare_parts(before, store.describe("t@2-ab"), engine="pgvector")
-    assert {part.part for part in found if not part.unreported} == set()
+    findings = compare_parts(before, store.describe("t@2-ab"), engine="pgvector")
+    assert {part.part for part in findings if not part.unreported} == set()
     native.execute("DROP TABLE t")
     native.execute("DELETE FROM parents WHERE id = 1")
     native.execute("INSERT INTO parents VALUES (1)")
@@ -752,12 +752,12 @@ def test_a_name_is_freed_by_the_statements_that_the_plan_prints(
     native.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, e vector(2))".encode())
     before = store.describe(name)
     native.execute(rules.free_collection.encode())
-    (kept,) = store.collections()
-    assert kept.endswith("_replaced")
-    store.promote(kept, alias=name)
+    (replaced,) = store.collections()
+    assert replaced.endswith("_replaced")
+    store.promote(replaced, alias=name)
     native.execute(rules.free_alias.encode())
     store.create(before)
-    assert set(store.collections()) == {name, kept}
+    assert set(store.collections()) == {name, replaced}
 
 
 @on_one_server
@@ -790,9 +790,9 @@ def test_records_that_a_table_would_refuse_are_named_beforehand(
     for name, column in odd.items():
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, rows.schema.field(place), column)
-    found = store.misfits(store.describe("t"), rows)
-    assert found.rows.tolist() == [1, 3]
-    assert [(m.record, m.column) for m in found] == [("2", "at"), ("4", "tags")]
+    misfits = store.misfits(store.describe("t"), rows)
+    assert misfits.rows.tolist() == [1, 3]
+    assert [(m.record, m.column) for m in misfits] == [("2", "at"), ("4", "tags")]
     with pytest.raises(InvalidRequest, match="'2'"):
         store.write("t", rows)
     store.write("t", rows.take([0, 2, 4]))
@@ -815,8 +815,8 @@ def test_what_is_not_recorded_is_said_with_the_statements_that_make_up_for_it(
 ) -> None:
     native.execute(UNRECORDED)
     notes = [note for note in store.compatibility("t") if note.outcome is Outcome.APPROXIMATED]
-    said = {note.part.removeprefix("engine.pgvector."): note.consequence for note in notes}
-    assert set(said) == {
+    consequences = {note.part.removeprefix("engine.pgvector."): note.consequence for note in notes}
+    assert set(consequences) == {
         "attached.view public.v.rights",
         'attached.view public."W".rights',
         "statistics.st.owner",
@@ -824,7 +824,7 @@ def test_what_is_not_recorded_is_said_with_the_statements_that_make_up_for_it(
         "columns.empty.type",
         "columns.many.type",
     }
-    assert "more than 64 dimensions" in said["columns.many.type"]
+    assert "more than 64 dimensions" in consequences["columns.many.type"]
     query = """
         SELECT c.relname, c.relacl, c.relowner, a.attacl FROM pg_class c
         JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relname IN ('v', 'W') ORDER BY 1
@@ -835,7 +835,7 @@ def test_what_is_not_recorded_is_said_with_the_statements_that_make_up_for_it(
     for name in ("view public.v", 'view public."W"'):
         native.execute(made[name])
     for name in ("view public.v", 'view public."W"'):
-        native.execute(said[f"attached.{name}.rights"].partition("run: ")[2])
+        native.execute(consequences[f"attached.{name}.rights"].partition("run: ")[2])
     assert native.execute(query).fetchall() == before
     native.execute("DROP VIEW v CASCADE; DROP STATISTICS st")
     native.execute("ALTER TABLE t DROP empty, DROP many, DROP tags")

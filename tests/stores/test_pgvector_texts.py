@@ -61,20 +61,20 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def test_no_two_texts_become_one_and_their_order_stays() -> None:
-    kept = [escaped(text) for text in EVERY]
-    assert [unescaped(text) for text in kept] == EVERY
-    assert len(set(kept)) == len(EVERY)
-    assert not any("\0" in text for text in kept)
-    assert sorted(EVERY, key=str.encode) == [unescaped(t) for t in sorted(kept, key=str.encode)]
+    stored = [escaped(text) for text in EVERY]
+    assert [unescaped(text) for text in stored] == EVERY
+    assert len(set(stored)) == len(EVERY)
+    assert not any("\0" in text for text in stored)
+    assert sorted(EVERY, key=str.encode) == [unescaped(t) for t in sorted(stored, key=str.encode)]
     assert unescaped("a\1b\1") == "a\1b\1"  # not written by us
 
 
 def test_columns_become_what_their_texts_do() -> None:
     column = pa.array(["x\0", None, *EVERY, "", "\1y"])
     for part in (column, column.slice(2, 9), column.slice(1, 1), column.slice(0, 0)):
-        kept = escaped_column(part)
-        assert kept.to_pylist() == [t and escaped(t) for t in part.to_pylist()]
-        assert unescaped_column(kept).equals(part)
+        stored = escaped_column(part)
+        assert stored.to_pylist() == [t and escaped(t) for t in part.to_pylist()]
+        assert unescaped_column(stored).equals(part)
     plain = pa.array(["x\0", "a", "b"]).slice(1)
     assert escaped_column(plain) is plain
     lists = pa.array([["\1\1", None], None, [], ["\1\2", "b"]])
@@ -99,8 +99,8 @@ def test_every_text_comes_back_and_is_found(store: VectorStore) -> None:
         for exact in (True, False):
             query = Query(vector=vector(1, 1, 0), filter=condition, exact=exact)
             hits = {(h.id, h.document_id, h.text) for h in store.search(NAME, query, limit=99)}
-            wanted = other.search(NAME, Query(vector=vector(1, 1, 0), filter=condition), limit=99)
-            assert hits == {(h.id, h.document_id, h.text) for h in wanted}, condition
+            answers = other.search(NAME, Query(vector=vector(1, 1, 0), filter=condition), limit=99)
+            assert hits == {(h.id, h.document_id, h.text) for h in answers}, condition
         query = Query(text="wolf", mode=Mode.KEYWORD, exact=False)
         assert {h.text for h in store.search(NAME, query, limit=99)} == {r["text"] for r in rows}
 
@@ -112,8 +112,8 @@ def test_records_of_every_id_are_replaced_and_removed(store: VectorStore) -> Non
     store.write(NAME, table(*rows))
     changed = [row | {"year": 1} for row in rows[:2]]
     store.write(NAME, table(*changed), replaces=["\0", "a\1\1b"])
-    kept = [*changed, *(row for row in rows[2:] if row["id"] not in ("\0", "a\1\1b"))]
-    assert contents(store) == expected(*kept)
+    remaining = [*changed, *(row for row in rows[2:] if row["id"] not in ("\0", "a\1\1b"))]
+    assert contents(store) == expected(*remaining)
 
 
 def test_tables_of_others_say_which_record_they_do_not_keep(

@@ -58,8 +58,8 @@ DEFINED = """
 
 @pytest.fixture(params=["postgres16", "postgres"])
 def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(request.param)
-    return found
+    opened: Server = request.getfixturevalue(request.param)
+    return opened
 
 
 on_one_server = pytest.mark.parametrize("server", ["postgres"], indirect=True)
@@ -79,22 +79,22 @@ def native(server: Server, database: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def store(server: Server, database: str) -> PgvectorStore:
-    found = open_store(server.url(database), base=Path())
-    assert isinstance(found, PgvectorStore)
-    return found
+    opened = open_store(server.url(database), base=Path())
+    assert isinstance(opened, PgvectorStore)
+    return opened
 
 
 def _restored(store: PgvectorStore, spec: CollectionSpec, rows: pa.Table) -> CollectionSpec:
-    asked = store.definitions(spec.model_copy(update={"origin": "12-ab"}), with_roles=False).spec
-    store.create(asked)
+    agreed = store.definitions(spec.model_copy(update={"origin": "12-ab"}), with_roles=False).spec
+    store.create(agreed)
     store.write("t", rows)
     store.build_index("t")
     store.open_up("t")
-    return asked
+    return agreed
 
 
-def _lost(wanted: CollectionSpec, found: CollectionSpec) -> set[str]:
-    compared = compare_parts(wanted, found, engine="pgvector")
+def _lost(before: CollectionSpec, after: CollectionSpec) -> set[str]:
+    compared = compare_parts(before, after, engine="pgvector")
     return {finding.part for finding in compared if not finding.unreported}
 
 
@@ -119,8 +119,8 @@ def test_triggers_come_back_as_they_were_and_none_is_set_off(
     assert len(notes) == 7  # all but the engine's own function
     native.execute("DROP TABLE t")
 
-    asked = store.definitions(spec, with_roles=False)
-    assert {str(call).partition(",")[0] for call in asked.code} == {
+    definitions = store.definitions(spec, with_roles=False)
+    assert {str(call).partition(",")[0] for call in definitions.code} == {
         "trigger plain calls public.fired()",
         "trigger of WHEN ( calls public.odd(p_1 integer)".replace("p_1 ", ""),
         'trigger of WHEN ( calls other."Odd ""one"" two"()',
@@ -130,9 +130,9 @@ def test_triggers_come_back_as_they_were_and_none_is_set_off(
         "trigger late calls public.fired()",
         "trigger now calls public.fired()",
     }
-    made = [s.step for s in asked.statements if " TRIGGER " in s.sql]
+    made = [s.step for s in definitions.statements if " TRIGGER " in s.sql]
     assert made == ["rights"] * 12
-    assert "old.x > 1" in next(s.sql for s in asked.statements if "of WHEN" in s.sql)
+    assert "old.x > 1" in next(s.sql for s in definitions.statements if "of WHEN" in s.sql)
     _restored(store, spec, rows)
     assert not _ran(native)
     assert native.execute(DEFINED, ["t"]).fetchall() == before
@@ -206,7 +206,7 @@ def test_a_trigger_that_cannot_be_made_is_left_out_and_said_with_its_statement(
     spec = spec.model_copy(update={"engine": {"pgvector": section}})
     rows = _rows(whole, spec)
     before = {name for name, *_ in native.execute(DEFINED, ["t"])}
-    lost, said = MISSING[what]
+    lost, message = MISSING[what]
     native.execute("DROP TABLE t CASCADE")
     native.execute("DROP ROLE IF EXISTS modest")
     native.execute("CREATE ROLE modest LOGIN")
@@ -218,13 +218,13 @@ def test_a_trigger_that_cannot_be_made_is_left_out_and_said_with_its_statement(
         assert isinstance(store, PgvectorStore)
         notes = [note for note in store.fit(spec).notes if note.outcome is Outcome.REFUSED]
         out = {note.part.removeprefix("engine.pgvector.triggers.") for note in notes}
-        assert said in notes[0].consequence
+        assert message in notes[0].consequence
         assert "then run: CREATE " in notes[0].consequence
-        asked = _restored(store, spec, rows)
+        restored = _restored(store, spec, rows)
         there = {name for name, *_ in native.execute(DEFINED, ["t"])}
         assert (there, bool(out)) == (before - out, True)
         assert _lost(spec, store.describe("t")) == {f"engine.pgvector.triggers.{n}" for n in out}
-        assert _lost(asked, store.describe("t")) == set()
+        assert _lost(restored, store.describe("t")) == set()
     finally:
         native.execute("DROP OWNED BY modest; DROP ROLE modest")
 

@@ -166,8 +166,8 @@ TYPES = """
 
 @pytest.fixture(params=[16, 18])
 def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue("postgres" if request.param == 18 else "postgres16")
-    return found
+    opened: Server = request.getfixturevalue("postgres" if request.param == 18 else "postgres16")
+    return opened
 
 
 @pytest.fixture
@@ -202,8 +202,8 @@ def lost_and_restored(store: VectorStore, native: psycopg.Connection) -> None:
     store.create(spec)
     store.write("t", rows)
     store.build_index("t")
-    found = compare_parts(spec, store.describe("t"), engine="pgvector")
-    assert [part.part for part in found if not part.unreported] == []
+    findings = compare_parts(spec, store.describe("t"), engine="pgvector")
+    assert [part.part for part in findings if not part.unreported] == []
     assert shown(pa.Table.from_batches(store.scan("t"), rows.schema)) == shown(rows)
 
 
@@ -215,8 +215,8 @@ def dumped(server: Server, database: str) -> list[str]:
 
 
 def test_every_type_of_the_server_has_its_extremes_here(native: psycopg.Connection) -> None:
-    known = {name.partition("(")[0].strip('"') for name in EXTREMES} | {"varchar", "varbit"}
-    assert {row[0] for row in native.execute(TYPES)} - known == set()
+    covered = {name.partition("(")[0].strip('"') for name in EXTREMES} | {"varchar", "varbit"}
+    assert {row[0] for row in native.execute(TYPES)} - covered == set()
 
 
 def test_a_column_of_every_type_comes_back_bit_for_bit(
@@ -225,11 +225,11 @@ def test_a_column_of_every_type_comes_back_bit_for_bit(
     columns = ", ".join(f"c{place} {kind}" for place, kind in enumerate(EXTREMES))
     native.execute(f"CREATE TABLE t (id int PRIMARY KEY, e vector(2), {columns})".encode())
     for place, values in enumerate(zip_longest(*EXTREMES.values())):
-        given = sql.SQL(", ").join(
+        literals = sql.SQL(", ").join(
             sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(kind))
             for value, kind in zip(values, EXTREMES, strict=True)
         )
-        native.execute(sql.SQL("INSERT INTO t VALUES ({}, '[1,2]', {})").format(place, given))
+        native.execute(sql.SQL("INSERT INTO t VALUES ({}, '[1,2]', {})").format(place, literals))
     native.execute("INSERT INTO t VALUES (99)")
     before = dumped(server, database)
 
@@ -276,8 +276,8 @@ def test_arrays_of_any_shape_come_back_and_are_searched_by_what_they_hold(
     rows = pa.Table.from_batches(store.scan("t"))
     assert rows.column("tags")[2].as_py() == ["\0[1:2][1:2]=", "a", "b", None, "d"]
     for exact in (True, False):
-        asked = Query(vector=vector(1, 2), filter=Contains("tags", "a"), exact=exact)
-        assert {hit.id for hit in store.search("t", asked, limit=9)} == {"1", "2", "3"}
+        question = Query(vector=vector(1, 2), filter=Contains("tags", "a"), exact=exact)
+        assert {hit.id for hit in store.search("t", question, limit=9)} == {"1", "2", "3"}
 
 
 WRONG = [
@@ -302,9 +302,9 @@ def test_a_text_that_says_no_shape_is_a_misfit(
     right = rows.column("tags")[7].as_py()
     odd = pa.array([*([front] for front in WRONG), right], rows.schema.field(place).type)
     rows = rows.set_column(place, rows.schema.field(place), odd)
-    found = store.misfits(store.describe("t"), rows)
-    assert found.rows.tolist() == list(range(len(WRONG)))
-    assert {misfit.column for misfit in found} == {"tags"}
+    misfits = store.misfits(store.describe("t"), rows)
+    assert misfits.rows.tolist() == list(range(len(WRONG)))
+    assert {misfit.column for misfit in misfits} == {"tags"}
     for row in range(len(WRONG)):
         with pytest.raises(InvalidRequest, match=f"'{row}'"):
             store.write("t", rows.slice(row, 1))

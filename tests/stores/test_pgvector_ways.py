@@ -181,12 +181,12 @@ def test_no_way_round_the_look_before_a_write(
     rows = pa.Table.from_batches(writer.scan("t"))
     action = added(native, what) if what else lambda: None
     of_who_commits = native.info.server_version < OF_WHO_CAUSED
-    said = ENDS.get(way) or (DEFERRED[way] if of_who_commits else "")
-    ends = pytest.raises((Refused, Conflict), match=said) if said else nullcontext()
+    message = ENDS.get(way) or (DEFERRED[way] if of_who_commits else "")
+    ends = pytest.raises((Refused, Conflict), match=message) if message else nullcontext()
     with just_before(action, statement=f"CREATE TEMPORARY TABLE|{READING}") as done, ends:
         writer.write("t", rows, replaces=["1"])
     # what is refused by the look before the first statement that reads or writes
-    assert bool(done) is (not said or "meanwhile" in said)
+    assert bool(done) is (not message or "meanwhile" in message)
     assert not ran()
 
 
@@ -388,10 +388,10 @@ def test_no_constant_of_a_type_that_others_may_change_is_parsed(
     notes = [note for note in store.compatibility("t") if note.outcome is Outcome.CODE]
     assert any(f"who may {may} at any time" in note.consequence for note in notes)
     with just_before(added(native, what), statement=r"\s*CREATE TEMPORARY VIEW"):
-        found = store.definitions(spec, with_roles=False)
-    assert found.unread
+        plan = store.definitions(spec, with_roles=False)
+    assert plan.unread
     assert any(
-        call.reason == f"is a type of 'tenant', who may {may} at any time" for call in found.code
+        call.reason == f"is a type of 'tenant', who may {may} at any time" for call in plan.code
     )
     assert not ran()
 
