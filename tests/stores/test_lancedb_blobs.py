@@ -12,7 +12,7 @@ from lance.blob import Blob, blob_array, blob_field
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.protocols import NativeFile
 from dr_pipelines.stores.lancedb import native, open_store
-from dr_pipelines.stores.lancedb.places import open_place
+from dr_pipelines.stores.lancedb.address import open_place
 from dr_pipelines.stores.lancedb.store import LanceDriver, lancedb_store
 from dr_pipelines.stores.shared.driver_store import DriverStore
 

@@ -27,7 +27,7 @@ from dr_pipelines.model.query import Query
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.lancedb import open_store
 from dr_pipelines.stores.lancedb.errors import translated
-from dr_pipelines.stores.lancedb.places import physical_name, stored_name
+from dr_pipelines.stores.lancedb.names import physical_name, stored_name
 from dr_pipelines.testing.store_promises.given import of_vectors
 from dr_pipelines.testing.store_samples import (
     SPEC,

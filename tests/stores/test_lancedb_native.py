@@ -19,8 +19,8 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.model.query import Mode, Query
 from dr_pipelines.protocols import NativeVersion
+from dr_pipelines.stores.lancedb.address import LocalPlace, S3Place, open_place
 from dr_pipelines.stores.lancedb.native import LanceNativeFiles, native_files_of
-from dr_pipelines.stores.lancedb.places import LocalPlace, S3Place, open_place
 from dr_pipelines.stores.lancedb.store import LanceDriver, lancedb_store
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.testing.store_samples import contents

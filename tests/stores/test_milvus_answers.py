@@ -30,7 +30,7 @@ from dr_pipelines.stores.milvus import (
     placement,
     reading,
 )
-from dr_pipelines.stores.milvus.connection import Connection
+from dr_pipelines.stores.milvus.session import Connection
 from dr_pipelines.testing.store_samples import (
     SPEC,
     contents,

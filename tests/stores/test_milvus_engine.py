@@ -47,7 +47,7 @@ from dr_pipelines.stores.milvus import (
     open_store,
     writing,
 )
-from dr_pipelines.stores.milvus.connection import Connection
+from dr_pipelines.stores.milvus.session import Connection
 from dr_pipelines.stores.milvus.store import milvus_store
 from dr_pipelines.testing.store_samples import (
     SPEC,

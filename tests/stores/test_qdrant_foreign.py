@@ -29,7 +29,7 @@ from dr_pipelines.model.query import (
 )
 from dr_pipelines.protocols import VectorStore
 from dr_pipelines.stores.qdrant import open_store
-from dr_pipelines.stores.qdrant.foreign_records import ForeignRecords
+from dr_pipelines.stores.qdrant.foreign import ForeignRecords
 from dr_pipelines.stores.qdrant.records import NAMESPACE, point_id
 from dr_pipelines.stores.qdrant.variant import Page
 from dr_pipelines.testing.store_samples import (

@@ -25,7 +25,8 @@ def _hashed_files(store: "VectorStore") -> "HashedFiles":
 
 
 def _read_alias(url: str, alias: str, base: Path) -> Served | None:
-    from dr_pipelines.stores.lancedb.places import open_place, stored_name
+    from dr_pipelines.stores.lancedb.address import open_place
+    from dr_pipelines.stores.lancedb.names import stored_name
 
     return served_as(open_place(url, base=base).target(alias), stored_name)
 

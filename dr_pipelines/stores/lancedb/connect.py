@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from dr_pipelines.protocols import VectorStore
-from dr_pipelines.stores.lancedb.places import open_place
+from dr_pipelines.stores.lancedb.address import open_place
 from dr_pipelines.stores.lancedb.store import lancedb_store
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames, checked_as_file
 

@@ -14,8 +14,8 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.base import canonical_json
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import HashedPiece, VectorStore
+from dr_pipelines.stores.lancedb.address import LocalPlace
 from dr_pipelines.stores.lancedb.errors import translating
-from dr_pipelines.stores.lancedb.places import LocalPlace
 from dr_pipelines.stores.lancedb.scans import READ_BYTES
 from dr_pipelines.stores.lancedb.schema import Collection
 from dr_pipelines.stores.lancedb.store import LanceDriver

@@ -25,8 +25,7 @@ from dr_pipelines.protocols import (
     OpenFile,
     VectorStore,
 )
-from dr_pipelines.stores.lancedb.errors import translating
-from dr_pipelines.stores.lancedb.places import (
+from dr_pipelines.stores.lancedb.address import (
     MANIFEST,
     TABLE,
     VERSIONS,
@@ -34,6 +33,7 @@ from dr_pipelines.stores.lancedb.places import (
     S3Place,
     sync_tree,
 )
+from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.lancedb.records import LABEL
 from dr_pipelines.stores.lancedb.schema import ENGINE
 from dr_pipelines.stores.lancedb.store import LanceDriver

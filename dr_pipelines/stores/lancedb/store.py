@@ -12,11 +12,11 @@ from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec, Collect
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.query import Hit
 from dr_pipelines.protocols import Listed, Progress
+from dr_pipelines.stores.lancedb.address import LocalPlace, Place
 from dr_pipelines.stores.lancedb.capabilities import fitted
 from dr_pipelines.stores.lancedb.creation import configured, create_table
 from dr_pipelines.stores.lancedb.errors import translating
 from dr_pipelines.stores.lancedb.index import build_all
-from dr_pipelines.stores.lancedb.places import LocalPlace, Place
 from dr_pipelines.stores.lancedb.records import LABEL
 from dr_pipelines.stores.lancedb.scans import as_they_lie, ordered, unordered
 from dr_pipelines.stores.lancedb.schema import (

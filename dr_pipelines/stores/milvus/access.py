@@ -11,8 +11,8 @@ from typing import Any
 from pymilvus.grpc_gen import milvus_pb2
 
 from dr_pipelines.errors import Refused
-from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.errors import Unsupported
+from dr_pipelines.stores.milvus.session import Connection
 
 COLLECTION = "Collection"
 GRANT = milvus_pb2.OperatePrivilegeType.Grant

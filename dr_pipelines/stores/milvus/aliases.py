@@ -3,8 +3,8 @@
 from pymilvus.grpc_gen import milvus_pb2
 
 from dr_pipelines.errors import NotFound, Unavailable
-from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.names import from_native, to_native
+from dr_pipelines.stores.milvus.session import Connection
 
 
 def names_of(connection: Connection, *, of: str = "") -> list[str]:

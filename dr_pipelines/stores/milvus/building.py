@@ -9,7 +9,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 from dr_pipelines.errors import Damaged, Unavailable
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.milvus import errors, loading
-from dr_pipelines.stores.milvus.connection import Connection
+from dr_pipelines.stores.milvus.session import Connection
 from dr_pipelines.stores.milvus.writing import flush
 
 POLL_SECONDS = 1.0

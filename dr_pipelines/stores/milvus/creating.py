@@ -16,7 +16,6 @@ from dr_pipelines.stores.milvus.column import (
     T,
     of_json,
 )
-from dr_pipelines.stores.milvus.connection import LONG_CALL_SECONDS, Connection
 from dr_pipelines.stores.milvus.live import (
     INSERT_IDS,
     LABEL,
@@ -26,6 +25,7 @@ from dr_pipelines.stores.milvus.live import (
     look,
 )
 from dr_pipelines.stores.milvus.schema import ENGINE
+from dr_pipelines.stores.milvus.session import LONG_CALL_SECONDS, Connection
 from dr_pipelines.stores.shared.label import Label
 from dr_pipelines.stores.shared.layout import Layout, layout_of
 

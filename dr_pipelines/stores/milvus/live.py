@@ -10,7 +10,7 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.stores.milvus import errors
 from dr_pipelines.stores.milvus import index as indexes
 from dr_pipelines.stores.milvus.column import Column, of_message
-from dr_pipelines.stores.milvus.connection import Connection
+from dr_pipelines.stores.milvus.session import Connection
 from dr_pipelines.stores.milvus.unkept import unkept
 from dr_pipelines.stores.shared.label import MAX_BYTES, Label, decoded, encoded
 

@@ -10,7 +10,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from dr_pipelines.errors import InvalidRequest, NotFound, Unavailable
 from dr_pipelines.stores.milvus import errors
-from dr_pipelines.stores.milvus.connection import LONG_CALL_SECONDS, Connection
+from dr_pipelines.stores.milvus.session import LONG_CALL_SECONDS, Connection
 
 STRONG = common_pb2.ConsistencyLevel.Strong
 LOAD_POLLS = 600

@@ -12,8 +12,8 @@ from pymilvus.grpc_gen import milvus_pb2, rg_pb2
 
 from dr_pipelines.errors import DrError, InvalidRequest, Refused
 from dr_pipelines.stores.milvus import loading
-from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.errors import Unsupported
+from dr_pipelines.stores.milvus.session import Connection
 
 DEFAULT_GROUP = "__default_resource_group"
 Groups = dict[str, dict[str, Any]]

@@ -20,7 +20,6 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.milvus import errors, filters
 from dr_pipelines.stores.milvus.column import INTEGERS, Column
-from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.index import pairs
 from dr_pipelines.stores.milvus.layout import (
     LISTED_AT_ONCE,
@@ -31,6 +30,7 @@ from dr_pipelines.stores.milvus.layout import (
 )
 from dr_pipelines.stores.milvus.loading import STRONG, read
 from dr_pipelines.stores.milvus.messages import from_message
+from dr_pipelines.stores.milvus.session import Connection
 from dr_pipelines.stores.shared import sorting
 
 FIRST_ROWS, MOST_ROWS = 512, 16_384

@@ -14,10 +14,10 @@ from dr_pipelines.model.query import FloatArray, Hit, fused_hits
 from dr_pipelines.stores.milvus import filters, loading
 from dr_pipelines.stores.milvus import index as indexes
 from dr_pipelines.stores.milvus.column import Column, T
-from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.layout import RecordLayout, named
 from dr_pipelines.stores.milvus.live import Live
 from dr_pipelines.stores.milvus.messages import from_message, narrow_bytes
+from dr_pipelines.stores.milvus.session import Connection
 from dr_pipelines.stores.shared.requests import Request, VectorRequest
 
 MOST_HITS = 16_384

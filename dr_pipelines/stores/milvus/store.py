@@ -28,11 +28,11 @@ from dr_pipelines.stores.milvus import (
 from dr_pipelines.stores.milvus import index as indexes
 from dr_pipelines.stores.milvus.address import Address
 from dr_pipelines.stores.milvus.capabilities import fitted
-from dr_pipelines.stores.milvus.connection import Connection
 from dr_pipelines.stores.milvus.limits import foreign_problems
 from dr_pipelines.stores.milvus.live import LABEL, Live, label_text, look
 from dr_pipelines.stores.milvus.records import ManagedLayout
 from dr_pipelines.stores.milvus.schema import ENGINE, described, layout
+from dr_pipelines.stores.milvus.session import Connection
 from dr_pipelines.stores.shared.driver import OpenCollection, Use, absent
 from dr_pipelines.stores.shared.driver_store import DriverStore
 from dr_pipelines.stores.shared.label import Label

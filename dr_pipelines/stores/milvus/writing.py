@@ -8,7 +8,6 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from dr_pipelines.stores.milvus import loading, reading
 from dr_pipelines.stores.milvus.column import Column, T
-from dr_pipelines.stores.milvus.connection import LONG_CALL_SECONDS, Connection
 from dr_pipelines.stores.milvus.foreign import META
 from dr_pipelines.stores.milvus.layout import (
     LISTED_AT_ONCE,
@@ -17,6 +16,7 @@ from dr_pipelines.stores.milvus.layout import (
     key_of,
 )
 from dr_pipelines.stores.milvus.messages import to_message
+from dr_pipelines.stores.milvus.session import LONG_CALL_SECONDS, Connection
 from dr_pipelines.stores.shared.columns import whole
 
 REQUEST_ROWS = 2_000

@@ -24,7 +24,6 @@ from dr_pipelines.errors import (
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.qdrant.errors import translated
-from dr_pipelines.stores.qdrant.places import size_of
 from dr_pipelines.stores.qdrant.variant import (
     PAGE_ROWS,
     Json,
@@ -34,6 +33,7 @@ from dr_pipelines.stores.qdrant.variant import (
     State,
     canonical,
     named,
+    size_of,
 )
 from dr_pipelines.stores.shared.calls import repeated
 

@@ -28,7 +28,6 @@ from dr_pipelines.stores.qdrant import edge_values as values
 from dr_pipelines.stores.qdrant import numbers
 from dr_pipelines.stores.qdrant.edge_errors import vendor
 from dr_pipelines.stores.qdrant.edge_shards import Shards
-from dr_pipelines.stores.qdrant.places import size_of
 from dr_pipelines.stores.qdrant.variant import (
     PAGE_ROWS,
     Json,
@@ -40,6 +39,7 @@ from dr_pipelines.stores.qdrant.variant import (
     State,
     canonical,
     named,
+    size_of,
 )
 from dr_pipelines.stores.shared.driver import absent
 from dr_pipelines.stores.shared.label import MAX_BYTES

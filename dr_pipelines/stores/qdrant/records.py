@@ -24,7 +24,7 @@ from dr_pipelines.model.collection import CollectionSpec, FieldType, Vector
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.stores.qdrant import values
-from dr_pipelines.stores.qdrant.foreign_records import native_id
+from dr_pipelines.stores.qdrant.foreign import native_id
 from dr_pipelines.stores.qdrant.variant import (
     Json,
     Page,

@@ -16,7 +16,7 @@ from dr_pipelines.model.collection import (
 )
 from dr_pipelines.planning.parts import UNREPORTED
 from dr_pipelines.stores.qdrant import sections
-from dr_pipelines.stores.qdrant.foreign import Foreign, foreign_columns
+from dr_pipelines.stores.qdrant.columns import Foreign, foreign_columns
 from dr_pipelines.stores.qdrant.sections import ENGINE
 from dr_pipelines.stores.qdrant.variant import Json, State, Variant
 from dr_pipelines.stores.shared.label import Label, decoded

@@ -17,7 +17,7 @@ from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.qdrant import schema
 from dr_pipelines.stores.qdrant.capabilities import fit, rounding
 from dr_pipelines.stores.qdrant.filters import native_filter
-from dr_pipelines.stores.qdrant.foreign_records import ForeignRecords
+from dr_pipelines.stores.qdrant.foreign import ForeignRecords
 from dr_pipelines.stores.qdrant.named import NamedVariant
 from dr_pipelines.stores.qdrant.records import ManagedRecords
 from dr_pipelines.stores.qdrant.variant import Json, OpenPoints, Variant

@@ -5,10 +5,12 @@ process). Both speak the JSON of Qdrant's REST interface for configurations, pay
 filters, so that what one reports the other can be asked to make.
 """
 
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from dr_pipelines.model.query import FloatArray
@@ -211,3 +213,13 @@ def named(vector: Any) -> Json:
     if vector is None:
         return {}
     return vector if isinstance(vector, dict) else {"": vector}
+
+
+def size_of(directory: Path) -> int:
+    """Bytes on disk; files that vanish meanwhile do not count."""
+    total = 0
+    for folder, _, files in os.walk(directory):
+        for file in files:
+            with suppress(FileNotFoundError):
+                total += (Path(folder) / file).stat().st_blocks * 512
+    return total

@@ -17,6 +17,7 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.host.permissions import make_directory, temporary_directory
 from dr_pipelines.model.collection import NAME, PHYSICAL_NAME
 from dr_pipelines.stores.lancedb.errors import translating
+from dr_pipelines.stores.lancedb.names import physical_name, stored_name
 from dr_pipelines.stores.shared.address import Forms, directory, server
 from dr_pipelines.stores.shared.naming import NO_NAMES, StoredNames
 from dr_pipelines.stores.shared.pointers import (
@@ -298,15 +299,3 @@ def sync_tree(root: Path) -> None:
         with suppress(FileNotFoundError):
             sync_directory(Path(below))
     sync_directory(root.parent)
-
-
-def stored_name(physical: str) -> str:
-    """`handbook@12-5f` is the table `handbook.12-5f`: LanceDB allows no `@`, and a collection's
-    name has no `.` before it."""
-    return physical.replace("@", ".", 1)
-
-
-def physical_name(stored: str) -> str | None:
-    """The collection's name for a table's; None for a table whose name cannot be one."""
-    name = stored.replace(".", "@", 1)
-    return name if PHYSICAL_NAME.fullmatch(name) else None
