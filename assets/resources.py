@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from dr_pipelines.host.allocator import retain_memory
 from dr_pipelines.project.process import now
 from dr_pipelines.project.project import Project, open_project
 
@@ -28,6 +29,7 @@ class ProjectResource(dg.ConfigurableResource[None]):
 
     def open(self) -> Project:
         """Read the policies; raises `InvalidPolicy`."""
+        retain_memory(os.environ)
         return open_project(Path(self.policies), os.environ)
 
     def now(self) -> datetime:

@@ -10,6 +10,7 @@ import typer
 
 from dr_pipelines.cli.output import ExitCode, code_of, complain
 from dr_pipelines.errors import DrError
+from dr_pipelines.host.allocator import retain_memory
 from dr_pipelines.project.extras import missing_extra
 
 REPORT = "This is a defect in dr_pipelines: please report it with what --debug prints"
@@ -20,6 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out a command line and return its exit code; never raises."""
     from dr_pipelines.cli.app import app
 
+    retain_memory(os.environ)
     words = list(arguments)
     as_json, debug = "--json" in words, _debug(words)
     command = typer.main.get_command(app)

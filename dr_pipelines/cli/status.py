@@ -1,5 +1,7 @@
 """The command that shows how everything stands: status."""
 
+import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dr_pipelines.cli.fitness import fit_facts, fit_value, not_finite_phrase
@@ -7,6 +9,7 @@ from dr_pipelines.cli.options import POLICIES, Json, Policies
 from dr_pipelines.cli.output import Answer, ExitCode, give
 from dr_pipelines.cli.session import open_project
 from dr_pipelines.cli.unread import reading_value, unread_lines, unread_value
+from dr_pipelines.host.allocator import retain_memory
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from datetime import datetime, timedelta
@@ -55,6 +58,7 @@ def _status_answer(reports: "list[Report]", now: "datetime", *, warnings: list[s
         "at": now.isoformat(),
         "collections": [_value(report, now) for report in reports],
         "warnings": warnings,
+        "allocator": asdict(retain_memory(os.environ)),
     }
 
     def show(console: "Console") -> None:
