@@ -75,6 +75,19 @@ class BlobStore(Protocol):
         ...
 
 
+@runtime_checkable
+class MappedBlobs(Protocol):
+    """Objects that lie on this machine and can be looked at where they are."""
+
+    def map(self, key: str) -> memoryview:
+        """The object's bytes, read as they are looked at; raises as `read` does.
+
+        Whoever cuts the file short meanwhile ends this process (SIGBUS): it is for objects that are
+        searched again and again, and not for proving what may be damaged.
+        """
+        ...
+
+
 class Catalog(Protocol):
     """Which collections a store has, and which of them are served: all that a report gets."""
 

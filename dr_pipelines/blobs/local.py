@@ -13,6 +13,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from mmap import PROT_READ, mmap
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from uuid import uuid4
@@ -82,6 +83,14 @@ class OsFiles:
             file.seek(start)
             return file.read(max(0, stop - start))
 
+    def map(self, path: Path) -> memoryview:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            empty = os.fstat(handle).st_size == 0  # which cannot be mapped
+            return memoryview(b"" if empty else mmap(handle, 0, prot=PROT_READ))
+        finally:
+            os.close(handle)
+
     def entries(self, path: Path) -> list[tuple[str, bool]]:
         """(name, is a directory) of the regular files and directories in it."""
         with os.scandir(path) as listing:
@@ -146,6 +155,12 @@ class LocalBlobStore:
                 f"{self.url}: {key} ended early, after {start + len(data)} of {size} bytes"
             )
         return data
+
+    def map(self, key: str) -> memoryview:
+        path = self._path(key)
+        with self._translating(key, broken=Damaged):
+            self._files.size(path)  # first: refuses what is not an object
+            return self._files.map(path)
 
     def size(self, key: str) -> int:
         path = self._path(key)

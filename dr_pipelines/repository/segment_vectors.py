@@ -1,6 +1,6 @@
 """The objects of a segment beside its rows: their names, and the vectors of its records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -65,15 +65,37 @@ def read_vectors(
     columns: list[str] | None = None,
 ) -> pa.Table:
     """The vectors of a segment's records, in their order; raises `Damaged`."""
+    return _joined(repository.fetch, ref, spec=spec, columns=columns)
+
+
+def map_vectors(
+    repository: Repository,
+    ref: SegmentRef,
+    *,
+    spec: CollectionSpec,
+    columns: list[str] | None = None,
+) -> pa.Table:
+    """As `read_vectors`, to be searched again and again: what lies uncompressed on this machine is
+    not copied, but proven once and then read from its file as it is needed."""
+    return _joined(repository.map, ref, spec=spec, columns=columns)
+
+
+def _joined(
+    fetch: Callable[[ObjectRef], bytes | memoryview],
+    ref: SegmentRef,
+    *,
+    spec: CollectionSpec,
+    columns: list[str] | None,
+) -> pa.Table:
     schema, size = vector_schema(spec), 0
-    parts = [schema.empty_table()]
+    parts = list[pa.Table]()
     for part in ref.vectors:
-        data = repository.fetch(part)
+        data = fetch(part)
         parts.append(decode_vectors(data, schema, what=part.key, encoding=_encoding(part)))
         size += parts[-1].nbytes
         if size > MAX_DECODED_BYTES:
             raise Damaged(f"{ref.key}: more vectors than the limit of {MAX_DECODED_BYTES} bytes")
-    table = pa.concat_tables(parts)
+    table = pa.concat_tables(parts) if parts else schema.empty_table()
     if schema.names and table.num_rows != ref.records:
         raise Damaged(f"{ref.key}: {table.num_rows} vectors for {ref.records} records")
     return table if columns is None else table.select(columns)

@@ -9,7 +9,7 @@ from dr_pipelines.model.recovery_point import Manifest, SegmentList, SegmentRef
 from dr_pipelines.proof.verify import Verification, verify
 from dr_pipelines.repository.history import History, NextEntry
 from dr_pipelines.repository.segments import write_segment
-from dr_pipelines.testing.blob_faults import Recording
+from dr_pipelines.testing.blob_faults import Recording, flip_bit
 from tests.repository.builders import REFUSED, SPEC, Version, manifest, repository, rows_of
 
 ENTRIES = 5
@@ -81,3 +81,41 @@ def test_one_that_cannot_be_read_is_a_finding_of_each_entry_that_names_it(
     history.repository.blobs.delete(page)
     verification, _ = reads(history, 0)
     assert len(verification.findings) == 2 * ENTRIES + 1
+
+
+def test_every_object_is_read_once_where_rows_are_proven(setting: History) -> None:
+    """Those beside a segment with it, and not again on their own."""
+    blobs = setting.repository.blobs
+    assert isinstance(blobs, Recording)
+    blobs.calls.clear()
+    verify(setting, level=3)
+    counted = Counter(call.key for call in blobs.calls if call.name == "read")
+    vectors = {key: n for key, n in counted.items() if key.endswith(".arrow")}
+    rows = {key: counted[key.replace(".vectors.arrow", ".parquet")] for key in vectors}
+    assert list(vectors.values()) == list(rows.values()) == [1, 1]
+
+
+@pytest.mark.parametrize("end", [".parquet", ".vectors.arrow", ".index.parquet"])
+def test_what_lies_beside_a_damaged_segment_is_checked_too(setting: History, end: str) -> None:
+    blobs = setting.repository.blobs
+    keys = sorted(key for key in blobs.keys("books/segments/") if key.endswith(".vectors.arrow"))
+    vectors = keys[0]
+    broken = vectors.removesuffix(".vectors.arrow") + end
+    flip_bit(blobs, vectors, offset=blobs.size(vectors) // 2, bit=1)
+    if broken != vectors:
+        flip_bit(blobs, broken, offset=blobs.size(broken) // 2, bit=1)
+    findings = verify(setting, level=3).findings
+    assert {broken, vectors} <= {finding.key for finding in findings}
+
+
+@pytest.fixture
+def setting() -> History:
+    """Two segments with their vectors."""
+    history = History(repository(Recording(MemoryBlobStore())), "books")
+    rows = [rows_of([Version(name)]) for name in ("a", "b")]
+    refs = [
+        write_segment(history.repository, "books", each, spec=SPEC, kind="base") for each in rows
+    ]
+    entry = NextEntry(detail=REFUSED, manifest=manifest(segments=tuple(refs)))
+    history.append("evidence", lambda _: entry)
+    return history

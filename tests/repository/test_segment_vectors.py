@@ -1,12 +1,17 @@
 """Vectors of a segment lie beside its rows: found by its reference, read where they are needed."""
 
+import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Damaged, Refused
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
@@ -191,3 +196,62 @@ def test_rows_of_a_segment_are_sorted_with_their_vectors() -> None:
     mixed = ROWS.take(pa.array([5, 2, 0, 4, 1, 3]))
     assert sort_rows(mixed).equals(ROWS)
     assert count_records(mixed) == 3
+
+
+# Where they lie
+
+
+@pytest.mark.parametrize("compression", ["never", "always"])
+@pytest.mark.parametrize("spec", [SPEC, KINDS, BARE], ids=["dense", "every kind", "none"])
+@pytest.mark.parametrize("local", [True, False])
+def test_mapped_vectors_are_those_that_are_read(
+    tmp_path: Path, compression: Compression, spec: CollectionSpec, local: bool
+) -> None:
+    blobs = LocalBlobStore(tmp_path) if local else MemoryBlobStore()
+    home = replace(repository(blobs), vectors=VectorStorage(compression))
+    ref = written(home, rows_in(spec), spec)
+    mapped = segment_vectors.map_vectors(home, ref, spec=spec)
+    assert mapped.equals(segment_vectors.read_vectors(home, ref, spec=spec))
+
+
+def test_mapped_vectors_take_no_memory_and_are_in_the_file(tmp_path: Path) -> None:
+    home = repository(LocalBlobStore(tmp_path))
+    ref = written(home)
+    before = pa.total_allocated_bytes()
+    mapped = segment_vectors.map_vectors(home, ref, spec=SPEC)
+    assert pa.total_allocated_bytes() == before
+    assert mapped["embedding"].num_chunks == 1
+    address = mapped["embedding"].chunk(0).values.buffers()[1].address
+    ranges = [
+        [int(end, 16) for end in line.split(" ", 1)[0].split("-")]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if ref.vectors[0].key in line
+    ]
+    assert any(start <= address < end for start, end in ranges)
+
+
+@pytest.mark.parametrize("damage", [remove, partial(flip_bit, offset=70, bit=1)])
+def test_vectors_are_proven_before_they_are_mapped(
+    tmp_path: Path, damage: Callable[..., None]
+) -> None:
+    home = repository(LocalBlobStore(tmp_path))
+    ref = written(home)
+    damage(home.blobs, ref.vectors[0].key)
+    with pytest.raises(Damaged, match=re.escape(ref.vectors[0].key)):
+        segment_vectors.map_vectors(home, ref, spec=SPEC)
+
+
+def test_an_empty_object_and_a_link_are_no_mapped_vectors(tmp_path: Path) -> None:
+    home = repository(LocalBlobStore(tmp_path))
+    ref = written(home)
+    file = tmp_path / ref.vectors[0].key
+    data = file.read_bytes()
+    file.unlink()
+    file.write_bytes(b"")
+    with pytest.raises(Damaged, match="has 0 bytes, not"):
+        segment_vectors.map_vectors(home, ref, spec=SPEC)
+    file.unlink()
+    (tmp_path / "elsewhere").write_bytes(data)
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Damaged, match=r"not a regular file|symbolic link"):
+        segment_vectors.map_vectors(home, ref, spec=SPEC)
