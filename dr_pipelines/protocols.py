@@ -281,6 +281,16 @@ class BulkLoad(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsOpen(Protocol):
+    """A store to which opening a collection may be dear, and that opens it for each call."""
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        """While it lasts, the collection `name`, which need not exist yet, stays open once a call
+        has opened it. Calls of other threads come in between; other processes may have to wait."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """Something in a store, by the engine's own name for it; `problem` says why it is no

@@ -12,6 +12,7 @@ from dr_pipelines.backup.inspect import Inspection, inspect
 from dr_pipelines.backup.result import USUAL, Snapshot, Terms
 from dr_pipelines.backup.served import first_manifest, live_spec, parts_of
 from dr_pipelines.errors import InvalidRequest, Refused
+from dr_pipelines.live.keeping import kept_open
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.collection import CollectionSpec
@@ -70,20 +71,21 @@ def take_snapshot(
     began = history.repository.clock()  # first: an edit made during the scan may not have been seen
     tip = history.tip()
     base = tip.manifest or first_manifest(collection, terms.adopt, store)
-    live = live_spec(base, store, history)
-    change_token = store.change_token(
-        base.current.physical
-    )  # before the scan: what comes later is not in it
-    parts = parts_of(base.current.physical, store)
-    inspection = inspect(
-        base,
-        store=store,
-        history=history,
-        live=live,
-        accept_absence=terms.accept_absence,
-        least=terms.least,
-        hashing=hashing,
-    )
+    with kept_open(store, base.current.physical):
+        live = live_spec(base, store, history)
+        change_token = store.change_token(
+            base.current.physical
+        )  # before the scan: what comes later is not in it
+        parts = parts_of(base.current.physical, store)
+        inspection = inspect(
+            base,
+            store=store,
+            history=history,
+            live=live,
+            accept_absence=terms.accept_absence,
+            least=terms.least,
+            hashing=hashing,
+        )
     if tip.manifest is None and inspection.observed.rows == 0:
         raise Refused(
             f"{base.current.physical!r} is empty and nothing is known of it: there is nothing to "

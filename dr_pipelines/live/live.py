@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound
 from dr_pipelines.live.apply import Writing, scan_documents
+from dr_pipelines.live.keeping import kept_open
 from dr_pipelines.live.left_out import (
     Left,
     read_left_out,
@@ -95,8 +96,8 @@ class Live:
         manifest, pending = tip.manifest, tip.pending
         if manifest is None or not pending:
             return Applied()
-        writing = self._writing(history, manifest)
-        done = writing.until_equal(pending)
+        with kept_open(self.store, manifest.current.physical):
+            done = self._writing(history, manifest).until_equal(pending)
         entries = [history.log.read(number)[0] for number in pending]
         if any(entry.kind == "restore" for entry in entries):
             self.promote(manifest.current.physical)
@@ -124,8 +125,11 @@ class Live:
         if manifest is None or len(documents) == 0:
             return 0
         store, physical = self.store, manifest.current.physical
-        writing = Writing(history, store, manifest.current, store.describe(physical))
-        with history.fold(manifest, documents=documents) as state:
+        with (
+            kept_open(store, physical),
+            history.fold(manifest, documents=documents) as state,
+        ):
+            writing = Writing(history, store, manifest.current, store.describe(physical))
             stored = scan_documents(store, physical, documents)
             observation = observe_store(state, stored, store=store, physical=physical)
             observation.leave_out(read_left_out(history.repository, manifest).table)

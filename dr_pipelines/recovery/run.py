@@ -4,6 +4,7 @@ being served, and nothing is served that was not read back and found equal."""
 from dataclasses import dataclass, replace
 
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
+from dr_pipelines.live.keeping import kept_open
 from dr_pipelines.live.left_out import write_left_out
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery import Plan, Recovery, Request, Route
@@ -75,6 +76,10 @@ class _Run:
 
     def through(self) -> Recovery:
         """All phases, in order."""
+        with kept_open(self.resources.store, self.plan.physical):
+            return self._phases()
+
+    def _phases(self) -> Recovery:
         with expected_state(
             self.point, self.plan, self.resources, watch=self.watch, progress=self.progress
         ) as expected:

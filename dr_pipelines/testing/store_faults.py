@@ -1,6 +1,7 @@
 """A layer around any vector store that says what is being called, and may interfere."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from threading import Lock
 from typing import Literal, TypeVar
@@ -12,7 +13,7 @@ from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import Definer, Progress, VectorStore
+from dr_pipelines.protocols import Definer, KeepsOpen, Progress, VectorStore
 
 T = TypeVar("T")
 
@@ -95,6 +96,10 @@ class RecordingStore:
             ),
         )
         return self._batches(name, scan)
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        store = self._store  # nothing is asked of the engine
+        return store.keeping(name) if isinstance(store, KeepsOpen) else nullcontext()
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         return self._called("search", name, lambda: self._store.search(name, query, limit=limit))

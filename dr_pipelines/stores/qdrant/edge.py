@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,9 @@ class EdgeVariant:
             (self._directory / name).rename(gone)
             sync_directory(self._directory)
         shutil.rmtree(gone, ignore_errors=True)
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        return self._shards.keeping(name)
 
     @contextmanager
     def opened(self, name: str) -> Iterator[OpenPoints]:

@@ -1,7 +1,7 @@
 """A variant whose collections have names of their own (`stored_as`)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from dr_pipelines.stores.qdrant.variant import Json, OpenPoints, Variant
 from dr_pipelines.stores.shared.naming import StoredNames
@@ -58,6 +58,9 @@ class NamedVariant:
 
     def drop(self, name: str, *, unless_served: Callable[[], None]) -> None:
         self._variant.drop(self._native(name), unless_served=unless_served)
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        return self._variant.keeping(self._native(name))
 
     @contextmanager
     def opened(self, name: str) -> Iterator[OpenPoints]:

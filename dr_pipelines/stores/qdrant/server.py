@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -93,6 +93,10 @@ class ServerVariant:
         unless_served()
         calls.drop(self._client, name, where=self._of(name))
 
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        del name  # nothing is opened but a connection, which is there, or all of them at once
+        return nullcontext()
+
     @contextmanager
     def opened(self, name: str) -> Iterator[OpenPoints]:
         yield calls.ClientCollection(self._client, name, where=self._of(name))
@@ -148,6 +152,10 @@ class LocalVariant:
             with self._connected() as client:
                 unless_served()
                 calls.drop(client, name, where=self._of(name))
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        del name  # nothing is opened but a connection, which is there, or all of them at once
+        return nullcontext()
 
     @contextmanager
     def opened(self, name: str) -> Iterator[OpenPoints]:

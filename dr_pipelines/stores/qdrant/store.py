@@ -4,7 +4,7 @@ A write upserts, then deletes what it supersedes; both are idempotent.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 
 import pyarrow as pa
@@ -94,6 +94,9 @@ class QdrantDriver:
             points = stack.enter_context(self.variant.opened(name))
             done = stack.close if self.variant.exclusive and use is Use.SCAN else None
             yield QdrantCollection(self.variant, points, name, done=done)
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        return self.variant.keeping(name)
 
     def change_token(self, name: str) -> str | None:
         """None: neither a server nor a shard has a number that changes with every change of a

@@ -198,6 +198,11 @@ class Variant(Protocol):
         stands for it, or might; it is called where nobody can promote it any more."""
         ...
 
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        """As `KeepsOpen` has it; nothing where opening is cheap, or all collections open at
+        once."""
+        ...
+
     def opened(self, name: str) -> AbstractContextManager[OpenPoints]:
         """The collection; raises `NotFound`."""
         ...

@@ -8,7 +8,7 @@ who answers a search are decided once, in the front.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
@@ -173,6 +173,15 @@ class Driver(Protocol):
     def point(self, alias: str, name: str) -> None:
         """Make the alias stand for the collection, durably and in one step. Raises `NotFound` where
         that was dropped meanwhile."""
+        ...
+
+
+@runtime_checkable
+class KeepingDriver(Protocol):
+    """A driver whose collections take long to open."""
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        """As `KeepsOpen` has it."""
         ...
 
 

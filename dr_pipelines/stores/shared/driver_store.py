@@ -1,7 +1,7 @@
 """The front of every engine: a `VectorStore` over a `Driver`."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -12,7 +12,14 @@ from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.batches import checked_batch
-from dr_pipelines.stores.shared.driver import Driver, OpenCollection, Use, absent, same
+from dr_pipelines.stores.shared.driver import (
+    Driver,
+    KeepingDriver,
+    OpenCollection,
+    Use,
+    absent,
+    same,
+)
 from dr_pipelines.stores.shared.exact import search_exactly
 from dr_pipelines.stores.shared.filters import Inexpressible
 from dr_pipelines.stores.shared.fitting import comes_back
@@ -119,6 +126,10 @@ class DriverStore(Generic[D]):
             if first is not None:
                 yield first
                 yield from rest
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        driver: object = self._driver
+        return driver.keeping(name) if isinstance(driver, KeepingDriver) else nullcontext()
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         answer = partial(_answered, query=query, limit=limit)

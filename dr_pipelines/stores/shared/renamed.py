@@ -1,6 +1,7 @@
 """A store some of whose collections have another name here than the adapter gives them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,7 +10,7 @@ from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.misfit import Misfits
 from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import BulkLoad, Definer, Progress, VectorStore
+from dr_pipelines.protocols import BulkLoad, Definer, KeepsOpen, Progress, VectorStore
 from dr_pipelines.stores.shared.naming import StoredNames
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ class RenamedStore:
             batch_rows=batch_rows,
             ordered=ordered,
         )
+
+    def keeping(self, name: str) -> AbstractContextManager[None]:
+        store = self._store
+        return store.keeping(self._inside(name)) if isinstance(store, KeepsOpen) else nullcontext()
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         return self._store.search(self._inside(name), query, limit=limit)
