@@ -25,6 +25,7 @@ from dr_pipelines.model.recovery_point import (
     Manifest,
     ObjectRef,
     RecoveryPoint,
+    SegmentPageRef,
     SegmentRef,
 )
 from dr_pipelines.proof.listings import listings
@@ -32,6 +33,7 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.checkpoints import read_documents
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.joined import check_joined
 from dr_pipelines.repository.prefetch import map_concurrently
 from dr_pipelines.repository.reachability import attached, reachable
 from dr_pipelines.repository.repository import Repository
@@ -250,6 +252,8 @@ def check_rows(repository: Repository, ref: ObjectRef, spec: CollectionSpec) -> 
     """Parse an object and recompute every digest it holds; raises `Damaged`."""
     if isinstance(ref, SegmentRef):
         _check_segment(repository, ref, spec)
+    elif isinstance(ref, SegmentPageRef):
+        check_joined(repository, ref, spec=spec)
     elif isinstance(ref, CheckpointRef) and ref.stage == "documents":
         read_documents(repository, ref)
     elif isinstance(ref, CheckpointRef):
@@ -269,6 +273,8 @@ def _check_segment(repository: Repository, ref: SegmentRef, spec: CollectionSpec
     _require(ref.key, records["vector_digest"], digest.vector_digests(records, spec))
     if row_digests(rows) != ref.digests:
         raise Damaged(f"{ref.key}: its rows do not add up to the digests in the manifest")
+    if ref.index is None:
+        return
     index = read_index(repository, ref, spec=spec)
     if not index.equals(rows.select(index_schema(spec).names)):
         raise Damaged(f"{ref.index.key}: differs from the segment it belongs to")
@@ -276,6 +282,7 @@ def _check_segment(repository: Repository, ref: SegmentRef, spec: CollectionSpec
 
 def require_state(history: History, point: RecoveryPoint) -> None:
     """The fold gives the counts and digests that the manifest says; raises `Damaged`."""
+    history.days(point.manifest).require_sums()
     with history.fold_point(point) as state:
         if point.until is not None:
             return

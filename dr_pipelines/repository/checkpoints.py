@@ -41,6 +41,7 @@ from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segment_vectors import LABEL, adopted_vectors, index_key
 from dr_pipelines.repository.segments import (
     count_records,
+    has_index,
     read_records,
     records_only,
     row_digests,
@@ -311,9 +312,9 @@ def _adopted(
 ) -> SegmentRef | None:
     """A segment that nothing names yet; None unless its index and its vectors are those of its
     rows."""
-    index = _adopted_index(repository, ref, rows, spec)
+    index = _adopted_index(repository, ref, rows, spec) if has_index(ref.size_bytes) else None
     vectors = adopted_vectors(repository, ref.key, label=labels.get(LABEL))
-    if index is None or vectors is None:
+    if vectors is None or (index is None and has_index(ref.size_bytes)):
         return None
     segment = SegmentRef(
         **ref.model_dump(),

@@ -16,6 +16,9 @@ MAX_DECODED_BYTES = 1 << 31
 """Of a table in memory, by what an object says of itself before it is decoded."""
 MAX_COLUMNS = 4096
 ROW_GROUP_ROWS = 16_384
+SMALL_BYTES = 64 << 10
+"""Of a table in memory. A smaller one has no statistics, no dictionaries and not Arrow's schema:
+they would take more room than its rows."""
 THREADED_BYTES = 1 << 20
 WRITE_BATCH = 65_536  # values: by Arrow's default vectors take half as long again
 ENCODINGS = frozenset(
@@ -34,26 +37,28 @@ def encode_table(table: pa.Table, *, metadata: dict[str, str] | None = None) -> 
     memory made of the table never reaches the repository (`Damaged`). Labels given as `metadata`
     are sealed together with every other byte of the object (see `sealed_metadata`).
     """
-    tagged = table.replace_schema_metadata(metadata and {**metadata, SEAL: UNSEALED})
     floats = [path for path, kind in _leaves(table.schema) if kind == pa.float32()]
     digests = [f.name for f in table.schema if pa.types.is_fixed_size_binary(f.type)]
     plain = [*floats, *digests, "id", "text"]
     paths = [path for path, _ in _leaves(table.schema)]
+    small = table.nbytes < SMALL_BYTES and not any(_needs_arrow(f.type) for f in table.schema)
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        tagged,
+    with pq.ParquetWriter(
         sink,
+        table.schema.remove_metadata(),
         compression={path: "NONE" if path in digests else "ZSTD" for path in paths},
-        use_dictionary=[path for path in paths if path not in plain],
+        use_dictionary=not small and [path for path in paths if path not in plain],
         use_byte_stream_split=floats,
-        write_statistics=[path for path in paths if path not in floats],
-        row_group_size=ROW_GROUP_ROWS,
+        write_statistics=not small and [path for path in paths if path not in floats],
         write_batch_size=WRITE_BATCH,
         write_page_checksum=True,
-        store_schema=True,
-    )
+        store_schema=not small,
+    ) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        if metadata:
+            writer.add_key_value_metadata({**metadata, SEAL: UNSEALED})
     data = memoryview(sink.getvalue())
-    if not same_table(parse(data), table):
+    if not same_table(_retyped(parse(data), table.schema), table):
         raise Damaged("a table read back from its own encoding differs: nothing was written")
     return _sealed(bytes(data)) if metadata else data
 
@@ -77,7 +82,7 @@ def decode_table(
     expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
         require_bounded(data, what=what, rows=rows)
-        table = parse(data, columns)
+        table = _retyped(parse(data, columns), expected)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise Damaged(f"{what}: not readable as Parquet ({first_line(error)})") from error
     if not table.schema.remove_metadata().equals(expected):
@@ -185,6 +190,25 @@ def parse(data: bytes | memoryview, columns: list[str] | None = None) -> pa.Tabl
     file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
     table = file.read(columns=columns, use_threads=len(data) > THREADED_BYTES)
     return table if columns is None else table.select(columns)
+
+
+def _needs_arrow(kind: pa.DataType) -> bool:
+    """True for types that Parquet alone does not tell from others."""
+    if pa.types.is_list(kind):
+        return _needs_arrow(kind.value_type)
+    return bool(pa.types.is_nested(kind) or pa.types.is_duration(kind))
+
+
+def _retyped(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Strings as long ones, where a schema has those: Parquet has one kind of string."""
+    for place, field in enumerate(table.schema):
+        if place < len(schema) and (field.type, schema[place].type) == _STRINGS:
+            column = table.column(place).cast(pa.large_string())
+            table = table.set_column(place, field.with_type(pa.large_string()), column)
+    return table
+
+
+_STRINGS = (pa.string(), pa.large_string())
 
 
 def _leaves(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:

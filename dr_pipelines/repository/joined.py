@@ -65,6 +65,13 @@ def read_joined(repository: Repository, page: SegmentPageRef, *, spec: Collectio
     return rows
 
 
+def check_joined(repository: Repository, page: SegmentPageRef, *, spec: CollectionSpec) -> None:
+    """Raise `Damaged` where a page's index is not that of what is in it."""
+    inside = _within(repository, page, spec)
+    if page.index is not None and not read_joined(repository, page, spec=spec).equals(inside):
+        raise Damaged(f"{page.index.key}: differs from the indexes of the segments in {page.key}")
+
+
 def group_rows(repository: Repository, group: Group, *, spec: CollectionSpec) -> pa.Table:
     """Rows of a group in `joined_schema`, with the numbers of their segments. Raises `Damaged`."""
     if group.page is not None:

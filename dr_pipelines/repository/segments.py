@@ -41,6 +41,9 @@ backup takes 200 MiB more memory."""
 BASE_BYTES = 24 * 2**20
 """Of a base segment in memory, where rows are long: fewer rows then, but always whole documents. A
 segment at work is there about five times: read, digested, encoded, decoded again, written."""
+INDEX_FROM_BYTES = 32 << 10
+"""Of a segment's rows as they are stored. Below it an index would save a few kilobytes of reading,
+cost as many of writing, and an object."""
 SORT_COLUMNS = (
     "document_id",
     "epoch",
@@ -51,6 +54,11 @@ SORT_COLUMNS = (
     "sequence",
     "chunk_index",
 )
+
+
+def has_index(size_bytes: int) -> bool:
+    """True if a segment whose rows take so much has an index: a small one is read whole instead."""
+    return size_bytes >= INDEX_FROM_BYTES
 
 
 def sort_rows(rows: pa.Table) -> pa.Table:
@@ -122,11 +130,14 @@ def write_segment(
     narrow = stored.narrow
     require_schema(narrow, narrow_schema(spec), what="segment")
     key = key or f"{collection}/segments/{repository.new_name()}.parquet"
-    index = narrow.select(index_schema(spec).names)
-    index_ref = repository.put(index_key(key), encode_table(index))
     vectors = write_vectors(repository, key, stored.vectors)
     labels = metadata and {**metadata, LABEL: label_of(vectors)}
-    ref = repository.put(key, encode_table(narrow, metadata=labels))
+    data = encode_table(narrow, metadata=labels)
+    index_ref = None
+    if has_index(len(data)):
+        index = encode_table(narrow.select(index_schema(spec).names))
+        index_ref = repository.put(index_key(key), index)
+    ref = repository.put(key, data)
     documents = narrow["document_id"]
     return SegmentRef(
         **ref.model_dump(),
@@ -217,7 +228,9 @@ def _read_narrow(
 
 
 def read_index(repository: Repository, ref: SegmentRef, *, spec: CollectionSpec) -> pa.Table:
-    """The index of a segment, row for row; raises `Damaged`."""
+    """The index of a segment, row for row; of one without, made of its rows. Raises `Damaged`."""
+    if ref.index is None:
+        return _read_narrow(repository, ref, spec=spec, columns=index_schema(spec).names)
     data = repository.fetch(ref.index)
     return _expect_rows(
         decode_table(data, index_schema(spec), what=ref.index.key, rows=ref.rows), ref

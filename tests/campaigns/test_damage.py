@@ -22,7 +22,7 @@ from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import Body, ObjectRef, RecoveryPoint
 from dr_pipelines.proof.verify import verify
 from dr_pipelines.protocols import BlobStore
-from dr_pipelines.repository import manifests
+from dr_pipelines.repository import manifests, segments
 from dr_pipelines.repository.codec import encode_table
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
@@ -48,6 +48,7 @@ from dr_pipelines.testing.world import (
 )
 from tests.campaigns.machine import new_world
 from tests.campaigns.results import CAMPAIGN, record_result
+from tests.repository.builders import index_of
 
 Ref = TypeVar("Ref", bound=ObjectRef)
 KINDS = (
@@ -118,6 +119,7 @@ def kind_of(key: str, data: bytes) -> str:
 @pytest.fixture(scope="module")
 def setting() -> Kept:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "INDEX_FROM_BYTES", 0)
         for name in ("SEGMENTS", "DAYS"):  # so that a few segments and days fill pages
             few = dataclasses.replace(getattr(manifests, name), together=2)
             patch.setattr(manifests, name, few)
@@ -195,9 +197,9 @@ def _needs(process: Process) -> tuple[list[str], dict[str, tuple[str, Route]]]:
 def _indexes(segments: Segments) -> Iterator[str]:
     """The indexes that a fold reads of segments."""
     for group in segments.groups():
-        index = group.segment.index if group.segment else group.page and group.page.index
-        assert index is not None
-        yield index.key
+        of = group.page or group.segment
+        assert of is not None
+        yield (of.index or of).key
 
 
 def _require_found(setting: Kept, blobs: BlobStore, key: str, *, level: int) -> None:
@@ -353,7 +355,7 @@ def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
     changed = with_content_digests(changed, spec)
     segment = encode_table(changed.select(narrow_schema(spec).names))
     index = encode_table(changed.select(index_schema(spec).names))
-    update = {"digests": row_digests(changed), "index": _rehashed(ref.index, index)}  # type: ignore[arg-type]
+    update = {"digests": row_digests(changed), "index": _rehashed(index_of(ref), index)}  # type: ignore[arg-type]
     claimed = _rehashed(ref, segment).model_copy(update=update)  # type: ignore[arg-type]
     refs = tuple(claimed if r.key == ref.key else r for r in manifest.segments.tail)
     new = manifest.model_copy(
@@ -363,7 +365,7 @@ def _forged(process: Process, point: RecoveryPoint) -> dict[str, bytes]:
     body = body.model_copy(update={"manifest": _rehashed(body.manifest, new, key=FORGED)})
     entry = encode_entry(point.entry.model_copy(update={"body": body}))
     log_key = process.repository.log(process.collection).key(point.number)
-    return {ref.key: segment, ref.index.key: index, FORGED: new, log_key: entry}  # type: ignore[dict-item]
+    return {ref.key: segment, index_of(ref).key: index, FORGED: new, log_key: entry}  # type: ignore[dict-item]
 
 
 def _rehashed(ref: Ref, data: bytes, *, key: str | None = None) -> Ref:

@@ -57,7 +57,7 @@ from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.proof.points import record_proof
 from dr_pipelines.protocols import NativeFile, NativeVersion, Progress
-from dr_pipelines.repository import manifests, reachability
+from dr_pipelines.repository import manifests, reachability, segments
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.vector_storage import VectorStorage
 from dr_pipelines.sources.baseline import BaselinedSource
@@ -224,6 +224,7 @@ def make(directory: Path) -> None:
     source, store = Listed(), Engine()
     world = new_world(directory, source, store)
     with ExitStack() as patched:  # so that small lists are long, and nothing takes time
+        patched.enter_context(patch.object(segments, "INDEX_FROM_BYTES", 3_500))
         for name in ("SEGMENTS", "DAYS"):  # so that pages of every level are there
             few = replace(getattr(manifests, name), together=2)
             patched.enter_context(patch.object(manifests, name, few))

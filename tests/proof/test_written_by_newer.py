@@ -69,10 +69,7 @@ def with_newer_checkpoints(manifest: Manifest) -> Manifest:
         )
         for day, partition in manifest.coverage.tail.items()
     }
-    segments = tuple(
-        ref.model_copy(update={**NEWER, "index": ref.index.model_copy(update=NEWER)})
-        for ref in manifest.segments.tail
-    )
+    segments = tuple(ref.model_copy(update=NEWER) for ref in manifest.segments.tail)
     return manifest.model_copy(
         update={"coverage": Coverage.of(days), "segments": SegmentList.of(segments)}
     )

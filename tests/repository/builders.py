@@ -112,6 +112,12 @@ def log(
     )
 
 
+def index_of(ref: SegmentRef) -> ObjectRef:
+    """The index of a segment that has one."""
+    assert ref.index is not None
+    return ref.index
+
+
 def manifest(
     *,
     segments: Iterable[SegmentRef] = (),

@@ -40,6 +40,7 @@ from tests.repository.builders import (
     LONG,
     SPEC,
     Version,
+    index_of,
     repository,
     rows_of,
 )
@@ -314,20 +315,22 @@ def test_a_damaged_or_foreign_checkpoint_is_ignored(how: str) -> None:
         assert adopted(home, documents) == expected
 
 
+@pytest.mark.usefixtures("every_index")
 @pytest.mark.parametrize("how", sorted(DAMAGE.keys() - {"relabelled"}))
 def test_vectors_whose_index_is_damaged_are_ignored(how: str) -> None:
     home = repository()
     documents, _, segment = everything(home)
-    DAMAGE[how](home.blobs, segment.index.key)
+    DAMAGE[how](home.blobs, index_of(segment).key)
     assert adopted(home, documents) == (1, True, 0)
 
 
+@pytest.mark.usefixtures("every_index")
 def test_vectors_with_the_index_of_others_are_ignored() -> None:
     home = repository()
     chunks = write_chunks(home, write_documents(home))
     one = write_vectors(home, chunks)
     other = write_vectors(home, chunks, segment_rows(generation=2), piece=1)
-    swap(home.blobs, one.index.key, other.index.key)
+    swap(home.blobs, index_of(one).key, index_of(other).key)
     assert vectors_of(home) == {}
 
 

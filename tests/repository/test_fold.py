@@ -40,6 +40,7 @@ from tests.repository.builders import (
     Version,
     examples,
     gone,
+    index_of,
     manifest,
     repository,
     rows_of,
@@ -413,11 +414,12 @@ def test_records_without_a_document_row_are_damaged() -> None:
         pass
 
 
+@pytest.mark.usefixtures("every_index")
 def test_a_segment_whose_index_has_other_rows_is_damaged() -> None:
     home = repository()
     one, other = store(home, [Written(1, (OLD,)), Written(1, (Version("b"),))])
     mixed = one.model_copy(update={"index": other.index})
-    message = rf"{other.index.key}: 2 rows, not 3"
+    message = rf"{index_of(other).key}: 2 rows, not 3"
     with pytest.raises(Damaged, match=message), fold(home, manifest(segments=(mixed,))):
         pass
 

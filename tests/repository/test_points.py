@@ -31,6 +31,7 @@ from tests.repository.builders import (
     REFUSED,
     SPEC,
     Version,
+    index_of,
     manifest,
     repository,
     rows_of,
@@ -268,12 +269,13 @@ def test_versions_that_were_not_kept_still_move_the_sources_clock() -> None:
     assert [at(home, m) for m in (10, 25, 30, 40)] == [(1, 1), (1, 1), (3, 4), (3, 5)]
 
 
+@pytest.mark.usefixtures("every_index")
 def test_a_time_needs_an_intact_index_and_names_the_damaged_one() -> None:
     home = repository()
     ref = segment(home, versions_at(1, 2))
     commit(home, manifest(segments=(ref,), partitions=covered((0, 2))))
-    flip_bit(home.blobs, ref.index.key, offset=100)
-    with pytest.raises(Damaged, match=rf"{ref.index.key} has been altered"):
+    flip_bit(home.blobs, index_of(ref).key, offset=100)
+    with pytest.raises(Damaged, match=rf"{index_of(ref).key} has been altered"):
         at(home, 1)
     assert named(resolve(books(home), "seq:1")) == (1, 1)
 

@@ -69,6 +69,7 @@ def written(home: Repository, rows: pa.Table = ROWS, spec: CollectionSpec = SPEC
     return write_segment(home, "books", rows, spec=spec, kind="base", entry=1)
 
 
+@pytest.mark.usefixtures("every_index")
 def test_rows_lie_without_vectors_and_vectors_without_document_rows() -> None:
     home = repository()
     ref = written(home)
@@ -124,6 +125,7 @@ def fetched(home: Repository) -> Counter[str]:
     return Counter(key.partition(".")[2] for key in keys if "/segments/" in key)
 
 
+@pytest.mark.usefixtures("every_index")
 def test_vectors_are_fetched_where_they_are_wanted_alone() -> None:
     home = repository(Recording(MemoryBlobStore()))
     ref = written(home)

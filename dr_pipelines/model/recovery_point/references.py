@@ -119,15 +119,15 @@ class PositionRange:
 
 class SegmentRef(ObjectRef):
     """A segment: its rows without their vectors, its index, and its vectors, of all its records in
-    their order; none where it has no records or no vector columns. `entry` is the log number that
-    introduced it.
+    their order; none where it has no records or no vector columns. A small one has no index.
+    `entry` is the log number that introduced it.
 
     `input` names the piece of a chunks checkpoint that was embedded (see `piece_of`). With `until`,
     only rows from the source (edit 0) at or before that position count: a restore to the middle
     of a segment.
     """
 
-    index: ObjectRef
+    index: ObjectRef | None = Constraint(default=None, exclude_if=is_none)
     vectors: Annotated[tuple[ObjectRef, ...], Constraint(max_length=MAX_VECTOR_OBJECTS)] = (
         Constraint(default=(), exclude_if=is_empty)
     )
@@ -147,7 +147,7 @@ class SegmentRef(ObjectRef):
     @property
     def companions(self) -> tuple[ObjectRef, ...]:
         """The objects that belong to it, its own excepted."""
-        return (self.index, *self.vectors)
+        return (*((self.index,) if self.index else ()), *self.vectors)
 
     @property
     def stored_bytes(self) -> int:

@@ -1,0 +1,42 @@
+"""Verbs cost what changed, not how long the history is: requests are counted, never times."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.growth import Cost, Growing
+from dr_pipelines.blobs.memory import MemoryBlobStore
+from dr_pipelines.testing.world import Process
+
+DOCUMENTS = 5
+DAYS = 24
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> list[Cost]:
+    """The cost of each of some days, ingested one by one."""
+    growing = grown(tmp_path_factory.mktemp("days"), 2)
+    costs = []
+    for _ in range(DAYS):
+        growing.feed.add_days(1)
+        costs.append(growing.cost(Process.ingest))
+    return costs
+
+
+def grown(directory: Path, days: int) -> Growing:
+    growing = Growing(directory, "rewritten", blobs=MemoryBlobStore(), documents=DOCUMENTS)
+    growing.grow(days)
+    return growing
+
+
+def test_a_day_with_one_change_adds_few_and_small_objects(days: list[Cost]) -> None:
+    assert max(cost.requests.calls["create"] for cost in days) <= 10
+    assert max(cost.requests.written_bytes for cost in days) <= 32 << 10
+
+
+def test_days_cost_the_same_as_they_pass(days: list[Cost]) -> None:
+    """Some write a page; on the average a later day reads and writes no more than an early one."""
+    first, last = days[: DAYS // 3], days[-DAYS // 3 :]
+    for count in (lambda cost: cost.calls, lambda cost: cost.requests.written_bytes):
+        early, late = (sum(count(cost) for cost in part) for part in (first, last))
+        assert late <= 1.15 * early
