@@ -122,7 +122,7 @@ def test_a_sequence_of_changes_gives_what_plain_lists_give(
 
 
 class Model:
-    """What the lists of a manifest hold, as a list and a dict."""
+    """The lists of a manifest as a list and a dict."""
 
     def __init__(self) -> None:
         self.segments: list[SegmentRef] = []
