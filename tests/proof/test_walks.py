@@ -65,7 +65,7 @@ def test_they_are_read_once_for_each_state(history: History) -> None:
     key = page_key(history)
     verification, counted = reads(history, 0)
     assert verification.sound
-    objects = 2 * ENTRIES + 3 * SEGMENTS  # evidence, segments with index and vectors
+    objects = 2 * ENTRIES + 2 * SEGMENTS  # evidence, segments with their vectors
     assert (verification.points, verification.objects) == (2 * ENTRIES, objects + 2 + 2)
     assert counted.pop(key) == 1
     assert sorted(counted.values()) == [1, 1]
