@@ -15,7 +15,7 @@ from dr_pipelines.model.definitions import Call, Definitions
 from dr_pipelines.model.recovery import Request
 from dr_pipelines.protocols import Progress
 from dr_pipelines.recovery.plan import plan_recovery
-from dr_pipelines.recovery.report import recovery_value
+from dr_pipelines.recovery.report import chosen_lines, recovery_value
 from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository import rows
 from dr_pipelines.testing.memory_store import MemoryVectorStore
@@ -79,6 +79,8 @@ def test_records_are_written_two_tables_at_a_time_where_a_store_gains_from_it(
     beside = [("index", "while records were read back"), ("pairs", "some")]
     assert list(recovery.chosen) == [*beside, *writers]
     assert recovery_value(recovery)["chosen"] == dict(recovery.chosen)
+    (line,) = chosen_lines(recovery)
+    assert line.startswith("chosen: index while records were read back, pairs some")
 
 
 class Meeting(InPairs):

@@ -11,10 +11,11 @@ import pytest
 
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
+from dr_pipelines.planning.parts import compare_parts
 from dr_pipelines.protocols import BulkLoad, VectorStore
 from dr_pipelines.stores.pgvector import open_store
 from dr_pipelines.stores.pgvector.connections import Session, Statement
-from dr_pipelines.testing.store_samples import SPEC, record, table
+from dr_pipelines.testing.store_samples import SPEC, opened, record, table
 from tests.servers.pgvector import Server
 
 DOCUMENTS = [f"d{number:04d}" for number in range(120)]
@@ -37,14 +38,12 @@ def store(postgres: Server, database: str) -> VectorStore:
 
 
 @pytest.fixture
-def deletions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Statements that delete, as they are sent."""
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The first words of statements that are sent."""
     sent, run = list[str](), Session.run
 
     def noted(session: Session, command: Statement) -> None:
-        text = command.as_string()
-        if text.startswith("DELETE"):
-            sent.append(text)
+        sent.append(command.as_string().split()[0])
         run(session, command)
 
     monkeypatch.setattr(Session, "run", noted)
@@ -70,28 +69,28 @@ def test_two_writers_of_records_that_alternate_leave_all_of_them(store: VectorSt
 
 
 def test_rows_of_a_new_table_are_looked_for_only_where_one_is_there_already(
-    store: VectorStore, deletions: list[str]
+    store: VectorStore, commands: list[str]
 ) -> None:
     store.create(SPEC)
     store.write(SPEC.name, table(record("b", text="first")))
     store.write(SPEC.name, table(record("a")))
-    assert deletions == []
+    assert "DELETE" not in commands
     again = table(record("b", text="second"), record("c"))
     store.write(SPEC.name, again)
-    assert len(deletions) == 1
+    assert commands.count("DELETE") == 1
     assert pa.Table.from_batches(store.scan(SPEC.name)).equals(
         pa.concat_tables([table(record("a")), again])
     )
 
 
 def test_rows_of_a_table_that_is_built_are_looked_for(
-    store: VectorStore, deletions: list[str]
+    store: VectorStore, commands: list[str]
 ) -> None:
     store.create(SPEC)
     store.write(SPEC.name, table(record("b")))
     store.build_index(SPEC.name)
     store.write(SPEC.name, table(record("a")))
-    assert len(deletions) == 1
+    assert commands.count("DELETE") == 1
 
 
 @pytest.mark.parametrize("deferrable", ["NOT DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED"])
@@ -144,3 +143,80 @@ def test_a_table_whose_writers_may_wait_for_each_other_takes_one(
     native.execute("DO $$ BEGIN CREATE ROLE somebody; EXCEPTION WHEN duplicate_object THEN END $$")
     native.execute(made)
     assert not store.takes_two_writers("theirs")
+
+
+LATE = """
+    CREATE TABLE theirs (id int PRIMARY KEY, n int NOT NULL, body text, e vector(2));
+    CREATE UNIQUE INDEX by_n ON theirs (n);
+    CREATE INDEX graph ON theirs USING hnsw (e vector_l2_ops) WITH (m = 5);
+    CREATE INDEX words ON theirs (lower(body));
+    INSERT INTO theirs SELECT g, g, 'b' || g, ARRAY[g, 1]::vector FROM generate_series(1, 40) g;
+    ALTER TABLE theirs ADD CONSTRAINT few CHECK (n < 20) NOT VALID,
+        REPLICA IDENTITY USING INDEX by_n;
+    CREATE STATISTICS together ON n, body FROM theirs;
+    ALTER TABLE theirs CLUSTER ON words;
+"""
+
+
+def test_indexes_are_built_beside_a_reader_and_what_waits_for_readers_comes_later(
+    store: VectorStore, native: psycopg.Connection
+) -> None:
+    assert isinstance(store, BulkLoad)
+    native.execute(LATE)
+    described = store.describe("theirs")
+    spec, rows = _copied(store, "theirs")
+    store.write(spec.name, rows)
+    reader = store.scan(spec.name, batch_rows=7)
+    first = next(reader)  # its transaction is open until the end
+    store.build_beside_readers(spec.name)
+    indexes = "SELECT count(*) FROM pg_indexes WHERE tablename = 'copy'"
+    late = "SELECT count(*) FROM pg_constraint WHERE conrelid = 'copy'::regclass AND contype = 'c'"
+    assert native.execute(indexes).fetchone() == (4,)
+    assert native.execute(late).fetchone() == (0,)
+    assert not store.status(spec.name).indexed
+    assert pa.Table.from_batches([first, *reader]).equals(rows)
+    store.build_index(spec.name)
+    assert native.execute(late).fetchone() == (1,)
+    assert store.status(spec.name).indexed
+    found_out = """SELECT count(*) FROM pg_statistic_ext_data d JOIN pg_statistic_ext s
+        ON s.oid = d.stxoid WHERE s.stxrelid = 'copy'::regclass"""
+    assert native.execute(found_out).fetchone() == (1,)
+    opened(store, spec.name)
+    assert compare_parts(described, store.describe(spec.name), engine="pgvector") == ()
+    assert sorted(store.chosen(spec.name)) == [
+        "maintenance_work_mem",
+        "max_parallel_maintenance_workers",
+    ]
+    assert store.chosen("theirs") == {}
+
+
+def test_a_table_of_ours_is_looked_at_by_the_server_once(
+    store: VectorStore, commands: list[str]
+) -> None:
+    assert isinstance(store, BulkLoad)
+    store.create(SPEC)
+    store.write(SPEC.name, table(record("a")))
+    store.build_beside_readers(SPEC.name)
+    store.build_index(SPEC.name)
+    assert commands.count("ANALYZE") == 1
+    store.build_index(SPEC.name)
+    assert commands.count("ANALYZE") == 2
+
+
+def test_an_index_that_nobody_waits_for_any_more_is_not_built(store: VectorStore) -> None:
+    assert isinstance(store, BulkLoad)
+    store.create(SPEC)
+    store.write(SPEC.name, table(*map(record, DOCUMENTS)))
+
+    def stop(done: int, total: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        store.build_beside_readers(SPEC.name, progress=stop)
+    assert not store.status(SPEC.name).indexed
+    store.build_index(SPEC.name)
+    assert store.status(SPEC.name).indexed
+
+
+class Stopped(Exception):
+    """Somebody went away."""

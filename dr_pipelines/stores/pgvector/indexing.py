@@ -17,6 +17,7 @@ from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.description import (
     DOCUMENTS,
     KEYWORDS,
+    PENDING,
     Collection,
     default_index_name,
 )
@@ -33,6 +34,7 @@ GRAPH_FACTOR = 1.5
 MOST_MEMORY = 4 * 2**30
 SETTING_FACTOR = 4
 MOST_WORKERS = 7
+ANALYZE = sql.SQL("ANALYZE {}")
 MEMORY = qualified(
     "SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')), "
     "pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers'))"
@@ -147,14 +149,36 @@ def build(
     return chosen
 
 
-def finish(
+def analyse(
     connections: Connections, collection: Collection, *, look: Callable[[Session], None]
 ) -> None:
-    """All that comes when the indexes are there; some of it waits for readers."""
+    """Let the server look at the rows, also by the expressions of indexes; no reader waits."""
+    with connections.writing() as session:
+        look(session)
+        session.run(ANALYZE.format(collection.identifier(session)))
+
+
+def finish(
+    connections: Connections,
+    collection: Collection,
+    *,
+    look: Callable[[Session], None],
+    analysed: bool,
+) -> None:
+    """All that comes when the indexes are there; some of it waits for readers. What was `analysed`
+    before is again where anything is declared that may come now."""
     with connections.writing() as session:
         look(session)
         complete(session, collection)
-        session.run(sql.SQL("ANALYZE {}").format(collection.identifier(session)))
+        if not analysed or not _is_plain(collection):
+            session.run(ANALYZE.format(collection.identifier(session)))
+
+
+def _is_plain(collection: Collection) -> bool:
+    """True if a table of ours has nothing but its columns and indexes."""
+    label = collection.table.label
+    late = (*PENDING, "constraints", "replica_identity")
+    return collection.ours and label is not None and not section_of(label.spec).keys() & {*late}
 
 
 def all_wanted(session: Session, collection: Collection) -> list[Wanted]:

@@ -54,6 +54,8 @@ class Server:
     filling: Filling = field(default_factory=Filling)
     chosen: dict[str, dict[str, str]] = field(default_factory=dict)
     """The settings under which indexes of collections were built."""
+    analysed: dict[str, int] = field(default_factory=dict)
+    """Tables that are built but for what readers would wait for."""
 
 
 class OpenTable:
@@ -157,7 +159,13 @@ class OpenTable:
         return True
 
     def build_beside_readers(self, progress: Progress | None) -> None:
-        """Each index in a transaction of its own, after a look at what is executed."""
+        """Indexes, and what the server finds in the rows by them."""
+        self._build_indexes(progress)
+        indexing.analyse(self._server.connections, self._found, look=self._look())
+        self._server.analysed[self._name] = self._found.table.id
+
+    def _build_indexes(self, progress: Progress | None) -> None:
+        """Each in a transaction of its own, after a look at what is executed."""
         server = self._server
         settings = indexing.build(
             server.connections, self._found, server.build, look=self._look(), progress=progress
@@ -169,8 +177,10 @@ class OpenTable:
         """Indexes, then what waits for readers; in the last transaction sequences go on behind what
         the table holds."""
         consents = self._server.consents
-        self.build_beside_readers(progress)
-        indexing.finish(self._server.connections, self._found, look=self._look())
+        self._build_indexes(progress)
+        analysed = self._server.analysed.pop(self._name, None) == self._found.table.id
+        connections, look = self._server.connections, self._look()
+        indexing.finish(connections, self._found, look=look, analysed=analysed)
         if self._found.table.label is None:
             return
         with self._held() as (session, table):
