@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -93,15 +94,21 @@ class CachedStatus:
     protection_status: ProtectionStatus
 
     def text(self) -> str:
-        return TypeAdapter(CachedStatus).dump_json(self).decode()
+        return _adapter().dump_json(self).decode()
 
     @classmethod
     def parse(cls, text: str) -> "CachedStatus | None":
         """None for what another version has written."""
         try:
-            return TypeAdapter(cls).validate_json(text)
+            return _adapter().validate_json(text)
         except ValidationError:
             return None
+
+
+@cache
+def _adapter() -> "TypeAdapter[CachedStatus]":
+    """Built once: it takes longer than everything else that a quiet look does."""
+    return TypeAdapter(CachedStatus)
 
 
 def cached_status(

@@ -1,7 +1,9 @@
 """The RPO sensor, tick by tick, on real runs of an instance."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,6 +14,11 @@ from assets.runs import NEED_TAG
 from assets.tracked import COLLECTION_TAG
 from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.errors import TextTooLong
+from dr_pipelines.ingestion import by_stage
+from dr_pipelines.ingestion.commit import DayCommit, append_days
+from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.model.recovery_point import Head
+from dr_pipelines.monitoring import exposure
 from dr_pipelines.protocols import SourcePartition
 from dr_pipelines.sources.jsonl import JsonlSource
 from tests.assets.location import STORE_ONLY, FrozenProject, Location
@@ -97,6 +104,37 @@ def test_the_run_that_is_requested_brings_the_collection_up_to_date(location: Lo
 
     assert done.success
     assert requested(tick(location, datetime.now(UTC))) == []
+
+
+def test_days_that_a_killed_run_committed_stay_and_the_next_run_begins_after_them(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = list[str]()
+
+    def dies(lineage: Lineage, commits: Sequence[DayCommit], **more: Any) -> Head:
+        if len(days) == 2:
+            raise RuntimeError("killed")
+        days.extend(commit.day.name for commit in commits)
+        return append_days(lineage, commits, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(by_stage, "append_days", dies)
+        assert not location.run("ingest_notes", days=("2026-01-05", "2026-01-09")).success
+    assert days == ["2026-01-05", "2026-01-06"]
+    ((job, _, tags),) = requested(tick(location, LAST_CHANGE))
+
+    assert (tags[FIRST_DAY], tags[LAST_DAY]) == ("2026-01-08", "2026-01-09")
+    assert location.run(job or "", days=(tags[FIRST_DAY], tags[LAST_DAY])).success
+    assert location.log_kinds().count("ingest") == 4
+
+
+def test_a_quiet_look_builds_no_model_of_its_cursor_again(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cursor = tick(ingested, LAST_CHANGE).cursor
+    monkeypatch.setattr(exposure, "TypeAdapter", None)
+
+    assert tick(ingested, LAST_CHANGE, cursor=cursor).cursor == cursor
 
 
 def test_a_young_change_waits(ingested: Location) -> None:

@@ -24,6 +24,7 @@ CASES = {
     "embedding": {"encode", "fast", "reproducible"},
     "days": {"verbs", "dagster"},
     "growth": set(),
+    "location": {"location", "ticks", "behind", "plan", "asset page"},
     "startup": {"python", "dr --help", "dr status"},
     "pgvector": {
         *("backup", "restore", "scan", "write", "copy in", "copy out"),
