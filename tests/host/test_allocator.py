@@ -46,8 +46,8 @@ def test_memory_is_taken_again_without_page_faults() -> None:
 
 @pytest.mark.parametrize("variable", SET_BY_OTHERS)
 def test_whoever_set_the_allocator_is_not_overruled(variable: str) -> None:
-    found = retain_memory({variable: "1"})
-    assert (found.retained_bytes, found.reason) == (0, f"{variable} is set")
+    allocator = retain_memory({variable: "1"})
+    assert (allocator.retained_bytes, allocator.reason) == (0, f"{variable} is set")
 
 
 def test_what_was_chosen_is_returned() -> None:
