@@ -16,7 +16,6 @@ INTERFACE = frozenset([("dr_pipelines/model/parts.py", "found")])
 
 NOT_YET_NAMED = frozenset(
     [
-        "dr_pipelines/stores/pgvector",
         "tests/repository",
     ]
 )

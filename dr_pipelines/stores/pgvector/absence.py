@@ -6,7 +6,7 @@ from psycopg import sql
 
 from dr_pipelines.errors import NotFound
 from dr_pipelines.protocols import Listed
-from dr_pipelines.stores.pgvector.catalog import aliases
+from dr_pipelines.stores.pgvector.alias_names import aliases
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.names import collection_name, table_name
 from dr_pipelines.stores.pgvector.statements import qualified
@@ -42,11 +42,11 @@ RELATIONS = qualified("""
 def listed(session: Session, collections: Collection[str]) -> tuple[Listed, ...]:
     """Everything in the schema that holds rows, by its own name; `collections` are those that this
     package can read."""
-    found = session.rows(RELATIONS.format(schema=sql.Literal(session.schema)))
+    rows = session.rows(RELATIONS.format(schema=sql.Literal(session.schema)))
     pointing = aliases(session)
     return tuple(
         Listed(name, None if collection_name(name) in collections else lack(session, name))
-        for (name,) in found
+        for (name,) in rows
         if name not in pointing
     )
 
@@ -58,18 +58,18 @@ def lack(session: Session, name: str) -> str:
 
 def unknown(session: Session, name: str) -> NotFound:
     """There is no such collection: the reason, and the way out where there is one."""
-    found = session.rows(
+    relations = session.rows(
         RELATION.format(
             schema=sql.Literal(session.schema),
             name=sql.Literal(name),
             table=sql.Literal(table_name(name)),
         )
     )
-    if not found:
+    if not relations:
         return NotFound(
             f"no collection {name!r} here: no table of that name in schema {session.schema!r}"
         )
-    return NotFound(f"{name!r} is no collection: {_reason(*found[0])}")
+    return NotFound(f"{name!r} is no collection: {_reason(*relations[0])}")
 
 
 def _reason(kind: str, partition: bool, vectors: bool) -> str:

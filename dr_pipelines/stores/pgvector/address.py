@@ -52,8 +52,8 @@ def parsed(url: str) -> Address:
     if parts.scheme != "postgresql" or not database or strange:
         raise InvalidRequest(f"store URL: expected {EXPECTED}")
     if unknown:
-        known = ", ".join(sorted(LIBPQ | BUILD | {"schema"}))
-        raise InvalidRequest(f"store URL: an unknown parameter; there are {known}")
+        names = ", ".join(sorted(LIBPQ | BUILD | {"schema"}))
+        raise InvalidRequest(f"store URL: an unknown parameter; there are {names}")
     options: dict[str, str | int] = {"dbname": database, "connect_timeout": CONNECT_SECONDS}
     options |= {key: query[key] for key in LIBPQ if key in query}
     for key, value in (("host", parts.hostname), ("user", parts.username), ("port", port)):

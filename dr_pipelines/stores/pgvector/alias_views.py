@@ -6,7 +6,7 @@ as it is on the table.
 
 from psycopg import sql
 
-from dr_pipelines.stores.pgvector.catalog import ALIAS_MARK
+from dr_pipelines.stores.pgvector.alias_names import ALIAS_MARK
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.description import Collection
 from dr_pipelines.stores.pgvector.rights import revoke_defaults
@@ -46,11 +46,11 @@ def point(session: Session, alias: str, collection: Collection) -> None:
     view, table = session.table(alias), collection.identifier(session)
     session.run(LOCK.format(sql.Literal(f"{session.schema}.{alias}")))
     old, new = (_columns(session, name) for name in (alias, collection.table.name))
-    kept = bool(old) and old == new[: len(old)]
+    keeps_view = bool(old) and old == new[: len(old)]
     grants = list[Row]()
-    if not kept:
+    if not keeps_view:
         grants = _grants(session, view, columns=new) if old else _of_table(session, table, new)
-    if old and not kept:
+    if old and not keeps_view:
         session.run(sql.SQL("DROP VIEW {}").format(view))
     session.run(
         sql.SQL(
@@ -58,7 +58,7 @@ def point(session: Session, alias: str, collection: Collection) -> None:
         ).format(view, table)
     )
     session.run(sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal(ALIAS_MARK)))
-    if kept:
+    if keeps_view:
         return
     revoke_defaults(session, alias)
     for grant in grants:
@@ -72,9 +72,9 @@ def _columns(session: Session, name: str) -> list[Row]:
 def _grants(session: Session, relation: sql.Identifier, *, columns: list[Row]) -> list[Row]:
     """Grants to others on a relation, as a whole or on one of these columns. Its owner may do
     everything, and grant it."""
-    found = session.rows(GRANTS.format(relation=sql.Literal(relation.as_string())))
+    grants = session.rows(GRANTS.format(relation=sql.Literal(relation.as_string())))
     names = {None, *(column[0] for column in columns)}
-    return [grant for grant in found if grant[3] in names]
+    return [grant for grant in grants if grant[3] in names]
 
 
 def _of_table(session: Session, table: sql.Identifier, columns: list[Row]) -> list[Row]:

@@ -12,8 +12,6 @@ consent, a section that could read such a value is not parsed at all.
 """
 
 import copy
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +26,9 @@ from dr_pipelines.stores.pgvector import clauses
 from dr_pipelines.stores.pgvector.columns import own_columns
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.making import AS_IT_WAS, ENGINE, section_of
-from dr_pipelines.stores.pgvector.names import placed, table_of, with_table
+from dr_pipelines.stores.pgvector.names import table_of, with_table
+from dr_pipelines.stores.pgvector.slots import PIECES, Slot, require_shape, slots_of
 from dr_pipelines.stores.pgvector.statements import qualified, text_array, verbatim
-from dr_pipelines.stores.pgvector.triggers import function_of
 from dr_pipelines.stores.pgvector.trust import (
     Armed,
     armed_types,
@@ -62,38 +60,6 @@ TYPES = qualified("""
 PROCEDURE = qualified("SELECT pg_catalog.to_regprocedure({})::oid::int8")
 ROWS = sql.SQL("pg_temp.{table}")
 OLD_AND_NEW = sql.SQL("pg_temp.{table} AS old, pg_temp.{table} AS new")
-STORAGES = frozenset(["plain", "external", "main", "extended"])
-COMPRESSIONS = frozenset(["pglz", "lz4"])
-SERIALS = frozenset(["smallint", "integer", "bigint"])
-NAME = r'(?:[A-Za-z_][A-Za-z0-9_$]*|"(?:[^"]|"")+")'
-COLLATION = re.compile(rf"{NAME}(?:\.{NAME})?")
-CASTS = frozenset(["vector", "halfvec"])
-OBJECTS = (
-    ("constraints", "definition", "clause", "constraint"),
-    ("constraints", "using", "clause", "index"),
-    ("indexes", "using", "clause", "index"),
-    ("statistics", "columns", "elements", "statistics"),
-    ("foreign_keys", "definition", "clause", "constraint"),
-)
-PIECES = {"clause": clauses.pieces_of, "elements": clauses.elements_of}
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place in a section that has SQL, and which part of the table it is."""
-
-    holder: Any
-    key: Any
-    kind: str
-    caller: str
-
-    @property
-    def text(self) -> str:
-        """The SQL that stands there."""
-        found = self.holder[self.key]
-        if not isinstance(found, str):
-            raise InvalidRequest(f"{self.caller}: expected a text, not {found!r}")
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +83,9 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
     """
     section = copy.deepcopy(section_of(spec))
     name = table_of(spec.name, section.get(OWN_NAME))
-    slots = list(_slots(section, name))
+    slots = list(slots_of(section, name))
     for slot in slots:
-        _require_shape(slot)
+        require_shape(slot)
     if not slots:
         return Analysis((), spec, {})
     types = _types(session, slots)
@@ -135,72 +101,6 @@ def analyse(session: Session, spec: CollectionSpec, *, accepted: bool = False) -
             calls += parser.of_slot(slot)
     harmless = spec.model_copy(update={"engine": {**spec.engine, ENGINE: section}})
     return Analysis(tuple(dict.fromkeys(calls)), harmless if section else spec, replaced)
-
-
-def _slots(section: Section, table: str, partition: str = "") -> Iterator[Slot]:
-    """Every place of a section, and of its partitions, that has SQL of the server's."""
-    where = f" of partition {partition}" if partition else ""
-    yield from _of_columns(section, where)
-    yield from _of_objects(section, table, where)
-    parts = section if partition else section.get("partitions", {})
-    if "key" in parts and (partition or "partitions" in section):
-        yield Slot(parts, "key", "clause", f"partition key{where}")
-    for child in parts.get("tables", []):
-        name = placed(child["name"], table, taken=False)
-        yield Slot(child, "bound", "clause", f"bound of partition {name}")
-        yield from _slots(child, table, name)
-
-
-def _of_columns(section: Section, where: str) -> Iterator[Slot]:
-    for column in section.get("columns", []):
-        for kind in ("type", "collation", "storage", "compression"):
-            if kind in column:
-                yield Slot(column, kind, kind, f"column {column['name']}{where}")
-    defaults = section.get("defaults", {})
-    for column, text in defaults.items():
-        if text is not None:
-            yield Slot(defaults, column, "expression", f"default of column {column}{where}")
-    for column, how in section.get("generated", {}).items():
-        yield Slot(how, "expression", "expression", f"generated column {column}{where}")
-    for column, identity in section.get("identity", {}).items():
-        yield Slot(identity, "type", "serial", f"sequence of column {column}{where}")
-    casts = section.get("quantization", {})
-    for vector in casts:
-        yield Slot(casts, vector, "cast", f"index of vector {vector}")
-
-
-def _of_objects(section: Section, table: str, where: str) -> Iterator[Slot]:
-    for key, field, kind, what in OBJECTS:
-        for part in section.get(key, []):
-            if field in part:
-                name = placed(part["name"], table, taken=False)
-                yield Slot(part, field, kind, f"{what} {name}{where}")
-    for trigger in section.get("triggers", []):
-        for key in ("condition", "function"):
-            if key in trigger:
-                yield Slot(trigger, key, key, f"trigger {trigger['name']}{where}")
-    for rule in section.get("policies", {}).get("rules", []):
-        for key in ("using", "check"):
-            if key in rule:
-                yield Slot(rule, key, "expression", f"policy {rule['name']}{where}")
-
-
-def _require_shape(slot: Slot) -> None:
-    known = {"storage": STORAGES, "compression": COMPRESSIONS, "serial": SERIALS, "cast": CASTS}
-    words = known.get(slot.kind)
-    if words is not None and slot.text not in words:
-        raise InvalidRequest(f"{slot.caller}: expected one of {sorted(words)}, not {slot.text!r}")
-    if slot.kind == "collation" and not COLLATION.fullmatch(slot.text):
-        raise InvalidRequest(f"{slot.caller}: {slot.text!r} is not the name of a collation")
-    try:
-        if slot.kind in PIECES:
-            PIECES[slot.kind](slot.text)
-        elif slot.kind == "function":
-            function_of(slot.holder)
-        elif slot.kind in ("condition", "expression", "type"):
-            clauses.tree(slot.text)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"{slot.caller}: {error}") from None
 
 
 def _types(session: Session, slots: list[Slot]) -> dict[str, int | None]:
@@ -273,17 +173,17 @@ class _Parser:
             return calls
         if slot.kind not in PIECES:
             return []
-        pieces, found = list[clauses.Piece](), list[Call]()
+        pieces, calls_of_pieces = list[clauses.Piece](), list[Call]()
         for piece in PIECES[slot.kind](slot.text):
             if not piece.expression:
                 pieces.append(piece)
                 continue
             text, calls = self._of_expression(piece.text, slot.caller)
             pieces.append(clauses.Piece(text, expression=True))
-            found += calls
-        if found:
+            calls_of_pieces += calls
+        if calls_of_pieces:
             slot.holder[slot.key] = clauses.joined(pieces)
-        return found
+        return calls_of_pieces
 
     def _of_function(self, slot: Slot) -> list[Call]:
         ((number,),) = self.session.printed(PROCEDURE.format(sql.Literal(slot.text)))
@@ -296,10 +196,10 @@ class _Parser:
         self, text: str, caller: str, rows: sql.SQL = ROWS
     ) -> tuple[str, list[Call]]:
         tree, result = self._parsed(text, caller, rows)
-        found = callees(self.session, [tree])
-        if not found:
+        needing = callees(self.session, [tree])
+        if not needing:
             return text, []
-        calls = [Call(caller, callee.name, callee.reason) for callee in found]
+        calls = [Call(caller, callee.name, callee.reason) for callee in needing]
         number = len(self.replaced)
         instead = f"(CASE WHEN 'code {number}' IS NULL THEN NULL::{result} END)"
         self.replaced[instead] = (text, tuple(calls))
@@ -322,6 +222,6 @@ class _Parser:
             except psycopg.errors.InsufficientPrivilege:
                 raise
             except psycopg.Error as error:
-                said = error.diag.message_primary or str(error)
-                raise InvalidRequest(f"{caller}: no expression of this server: {said}") from None
+                message = error.diag.message_primary or str(error)
+                raise InvalidRequest(f"{caller}: no expression of this server: {message}") from None
         return tree, result

@@ -6,7 +6,8 @@ from typing import Any
 
 from psycopg import sql
 
-from dr_pipelines.stores.pgvector.catalog import ALIAS_MARK, Table
+from dr_pipelines.stores.pgvector.alias_names import ALIAS_MARK
+from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Session
 from dr_pipelines.stores.pgvector.names import derived
 from dr_pipelines.stores.pgvector.rights import partitions_of
@@ -226,8 +227,8 @@ def add_attached(session: Session, table: Table, section: Section) -> None:
         tree = session.rows(TREE.format(table=oid(table.id)))
         numbers = {derived(name, table.name): number for number, name in tree}
         for part in partitions_of(section):
-            if found := attached(session, numbers[part["name"]]):
-                part["attached"] = found
+            if hanging := attached(session, numbers[part["name"]]):
+                part["attached"] = hanging
 
 
 def attached(session: Session, relation: int) -> list[Section]:

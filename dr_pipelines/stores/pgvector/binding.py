@@ -45,8 +45,8 @@ def bind(session: Session, table: Table) -> sql.Identifier:
             sql.Identifier(NAME), sql.SQL(", ").join(columns), rows_of(session, table)
         )
     )
-    found = {row[0] for row in session.rows(OF.format(view=sql.Literal(VIEW.as_string())))}
-    if found != {table.id}:
+    tables = {row[0] for row in session.rows(OF.format(view=sql.Literal(VIEW.as_string())))}
+    if tables != {table.id}:
         raise Conflict(f"{table.name!r} was replaced while it was to be written; try again")
     if restricts(session.connection.info.server_version):
         session.run(VIEWS_READ)

@@ -114,10 +114,12 @@ def made_calls(session: Session, table: Table) -> list[Call]:
 
 def code_notes(session: Session, table: Table) -> Iterator[Note]:
     """A note for each definition of a table that calls what a restore asks consent for."""
-    found = dict[str, list[Call]]()
+    by_caller = dict[str, list[Call]]()
     for call in made_calls(session, table):
-        found.setdefault(call.caller, []).append(call)
-    for caller, calls in found.items():
+        by_caller.setdefault(call.caller, []).append(call)
+    for caller, calls in by_caller.items():
         what = "; ".join(dict.fromkeys(f"{call.callee}, which {call.reason}" for call in calls))
-        said = f"calls {what}. A restore asks for --accept-code; dr restore --plan shows it all"
-        yield Note(f"engine.{ENGINE}.code.{caller}", Outcome.CODE, said)
+        consequence = (
+            f"calls {what}. A restore asks for --accept-code; dr restore --plan shows it all"
+        )
+        yield Note(f"engine.{ENGINE}.code.{caller}", Outcome.CODE, consequence)

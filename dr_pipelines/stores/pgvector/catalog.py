@@ -1,5 +1,4 @@
-"""Tables with vectors, their columns and indexes, and aliases, as the engine's catalogs report
-them.
+"""Tables with vectors, their columns and indexes, as the engine's catalogs report them.
 
 A collection is a table of the schema, or the root of a tree of partitions, with at least one
 vector. Its key is one of columns that are not null; where it has none, rows are told apart by what
@@ -23,9 +22,6 @@ from dr_pipelines.stores.pgvector.statements import (
     qualified,
     text_array,
 )
-
-ALIAS_MARK = "dr-pipelines alias"
-"""The comment of a view that is an alias; what it stands for is what it reads."""
 
 TABLES = qualified("""
     SELECT c.oid::int8, c.relname, pg_catalog.quote_ident(c.relname), c.relkind::text,
@@ -92,18 +88,6 @@ INDEXES = qualified("""
     JOIN pg_am am ON am.oid = c.relam
     WHERE i.indrelid = ANY ({tables})
     ORDER BY c.relname COLLATE "C"
-""")
-ALIASES = qualified("""
-    SELECT DISTINCT v.relname, t.oid::int8, t.relname
-    FROM pg_class v
-    JOIN pg_namespace n ON n.oid = v.relnamespace
-    JOIN pg_rewrite r ON r.ev_class = v.oid
-    JOIN pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass::oid AND d.objid = r.oid
-        AND d.refclassid = 'pg_catalog.pg_class'::regclass::oid AND d.refobjid <> v.oid
-    JOIN pg_class t ON t.oid = d.refobjid
-    WHERE n.nspname = {schema} AND v.relkind = 'v' AND t.relkind IN ('r', 'p')
-        AND pg_catalog.obj_description(v.oid, 'pg_class') = {mark} AND {which}
-    ORDER BY v.relname
 """)
 
 
@@ -180,12 +164,12 @@ class Table:
 
 def tables(session: Session, *, names: Sequence[str] | None = None) -> list[Table]:
     """Tables, ascending by name; with `names`, those of them."""
-    found = _rows(session, names)
-    ids = oids([row[0] for row in found])
+    rows = _rows(session, names)
+    ids = oids([row[0] for row in rows])
     with session.definitions():
         attributes = _grouped(session.rows(ATTRIBUTES.format(tables=ids)))
         indexes = _grouped(session.rows(INDEXES.format(tables=ids)))
-    labels = {row[0]: _label(row[-1], row[1]) for row in found}
+    labels = {row[0]: _label(row[-1], row[1]) for row in rows}
     return [
         Table(
             id=number,
@@ -199,7 +183,7 @@ def tables(session: Session, *, names: Sequence[str] | None = None) -> list[Tabl
             attributes=tuple(Attribute(*row) for row in attributes.get(number, [])),
             indexes=tuple(_index(row) for row in indexes.get(number, [])),
         )
-        for number, name, quoted, kind, key, key_index, _ in found
+        for number, name, quoted, kind, key, key_index, _ in rows
     ]
 
 
@@ -243,24 +227,10 @@ def find_table(session: Session, collection: str) -> Table | None:
     return next(iter(tables(session, names=[collection])), None)
 
 
-def aliases(session: Session, *, alias: str | None = None) -> dict[str, str]:
-    """Alias → name of the table that it stands for: of all, or of one, if it is one."""
-    which: sql.Composable = sql.SQL("true")
-    if alias is not None:
-        which = qualified("v.relname = {}").format(sql.Literal(alias))
-    schema, mark = sql.Literal(session.schema), sql.Literal(ALIAS_MARK)
-    query = ALIASES.format(schema=schema, mark=mark, which=which)
-    return {name: table for name, _, table in session.rows(query)}
-
-
-def served(session: Session, *, alias: str | None = None) -> dict[str, str]:
-    """The same with the name of the collection. Asks nothing that waits for a lock of a table."""
-    names = aliases(session, alias=alias)
-    if not names:
-        return {}
-    rows = _rows(session, list(names.values()))
-    collections = {row[1]: _collection(row[1], _label(row[-1], row[1])[0]) for row in rows}
-    return {alias: collections[table] for alias, table in names.items() if table in collections}
+def names_of(session: Session, tables: Sequence[str]) -> dict[str, str]:
+    """Table → name of the collection. Asks nothing that waits for a lock of a table."""
+    rows = _rows(session, tables)
+    return {row[1]: _collection(row[1], _label(row[-1], row[1])[0]) for row in rows}
 
 
 def held_tables(session: Session, table: Table) -> frozenset[int]:
@@ -287,10 +257,10 @@ def taken(session: Session, name: str) -> bool:
 
 
 def _grouped(rows: Sequence[Row]) -> dict[int, list[Row]]:
-    found = dict[int, list[Row]]()
+    groups = dict[int, list[Row]]()
     for table, *values in rows:
-        found.setdefault(table, []).append(tuple(values))
-    return found
+        groups.setdefault(table, []).append(tuple(values))
+    return groups
 
 
 def _index(row: Row) -> Index:

@@ -126,7 +126,7 @@ def tokens(text: str) -> list[Token]:
         InvalidRequest: it has what the server never writes: a comment, the end of a statement,
             a dollar quote, an escaped quote, a character outside of quotes that no name has.
     """
-    found, place = list[Token](), 0
+    words, place = list[Token](), 0
     while place < len(text):
         match = TOKENS.match(text, place)
         if match is None or match.lastgroup is None:
@@ -134,12 +134,12 @@ def tokens(text: str) -> list[Token]:
         word = match.group()
         if match.lastgroup == "operator" and ("--" in word or "/*" in word):
             raise _refused(text, "it has a comment")
-        found.append(Token(match.lastgroup, word))
+        words.append(Token(match.lastgroup, word))
         place = match.end()
-    for before, after in pairwise(found):
+    for before, after in pairwise(words):
         if before.word == "U" and after.text.startswith("&"):
             raise _refused(text, "it has an escaped quote")
-    return found
+    return words
 
 
 def tree(text: str) -> "tuple[Token | Group, ...]":
@@ -171,13 +171,13 @@ def pieces_of(text: str) -> tuple[Piece, ...]:
         InvalidRequest: it is none of these, or more than one.
     """
     nodes = tree(text)
-    found, last, naming = list[Piece](), "", False
+    pieces, last, naming = list[Piece](), "", False
     for place, node in enumerate(nodes):
         if isinstance(node, Group):
-            found += _group(node, last, text)
+            pieces += _group(node, last, text)
             naming = False
             continue
-        found.append(Piece(node.text))
+        pieces.append(Piece(node.text))
         if node.kind == "space":
             continue
         if naming and (node.kind in ("name", "table") or node.text == "."):
@@ -185,12 +185,12 @@ def pieces_of(text: str) -> tuple[Piece, ...]:
             naming = node.text == "." or last == "INCLUDE"
         elif node.word == "WHERE" and nodes[0] == Token("name", "USING"):
             rest = written(nodes[place + 1 :]).strip()  # the last part, with parentheses or without
-            return (*found, Piece(" "), Piece(rest, expression=True))
+            return (*pieces, Piece(" "), Piece(rest, expression=True))
         elif node.word in KEYWORDS:
             last, naming = node.word, node.word in NAMING
         else:
             raise _refused(text, f"{node.text!r} has no place in it")
-    return tuple(found)
+    return tuple(pieces)
 
 
 def elements_of(text: str) -> tuple[Piece, ...]:
@@ -199,11 +199,11 @@ def elements_of(text: str) -> tuple[Piece, ...]:
     Raises:
         InvalidRequest: it is something else.
     """
-    found = list[Piece]()
+    pieces = list[Piece]()
     for number, element in enumerate(_split(tree(text))):
-        found.append(Piece(", " if number else ""))
-        found += _element(element, text)
-    return tuple(found)
+        pieces.append(Piece(", " if number else ""))
+        pieces += _element(element, text)
+    return tuple(pieces)
 
 
 def _group(node: Group, last: str, text: str) -> Iterator[Piece]:
@@ -280,26 +280,26 @@ def _require_plain(
     """Constants, and names where they have a place: nothing that is evaluated."""
     for node in nodes:
         signs = isinstance(node, Token) and (operators or node.text in ("-", "+", "="))
-        known = isinstance(node, Token) and (
+        is_plain = isinstance(node, Token) and (
             node.kind in ("string", "number", "space")
             or node.text in (",", ".")
             or (node.kind == "operator" and signs)
             or (node.kind == "name" and (names or node.word in IN_BOUNDS))
         )
-        if not known:
+        if not is_plain:
             raise _refused(text, f"{written([node])!r} has no place in it")
 
 
 def identifiers(text: str) -> frozenset[str]:
     """Names in a definition, as the catalogs have them, and its operators."""
-    found = set[str]()
+    names = set[str]()
     for token in tokens(text):
         if token.kind == "name":
             quoted = token.text[0] == '"'
-            found.add(token.text[1:-1].replace('""', '"') if quoted else token.text.lower())
+            names.add(token.text[1:-1].replace('""', '"') if quoted else token.text.lower())
         elif token.kind == "operator":
-            found.add(token.text)
-    return frozenset(found)
+            names.add(token.text)
+    return frozenset(names)
 
 
 def _refused(text: str, why: str) -> InvalidRequest:

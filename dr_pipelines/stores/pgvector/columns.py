@@ -232,7 +232,7 @@ def written(columns: Sequence[Column], batch: pa.Table) -> tuple[list[Column], p
     Raises:
         InvalidRequest: a record has two values for one column; names the record.
     """
-    found = [column for column in columns if not column.shared]
+    own = [column for column in columns if not column.shared]
     for native in dict.fromkeys(column.native for column in columns if column.shared):
         parts = [column for column in columns if column.shared and column.native == native]
         values = [batch.column(part.name).combine_chunks() for part in parts]
@@ -241,8 +241,8 @@ def written(columns: Sequence[Column], batch: pa.Table) -> tuple[list[Column], p
         whole = pa.StructArray.from_arrays(values, [part.name for part in parts])
         batch = batch.append_column(name, whole)
         encode = encoding.alternatives([part.encode for part in parts])
-        found.append(replace(parts[0], name=name, encode=encode, read=BARE))
-    return found, batch
+        own.append(replace(parts[0], name=name, encode=encode, read=BARE))
+    return own, batch
 
 
 def _require_one(batch: pa.Table, native: str, values: list[pa.Array]) -> None:

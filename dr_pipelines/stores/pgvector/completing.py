@@ -26,8 +26,8 @@ def complete(session: Session, collection: Collection) -> None:
     if label is None:
         return
     section = section_of(label.spec)
-    found = constraints_of(session, table.id, table.quoted, root=table.name, keys=True)
-    there = frozenset(part["name"] for part in found["constraints"])
+    existing = constraints_of(session, table.id, table.quoted, root=table.name, keys=True)
+    there = frozenset(part["name"] for part in existing["constraints"])
     _finish(session, section, there, root=table.name, table=table.name)
     if not is_beside(table.name):
         add_foreign_keys(session, table, section)
@@ -40,9 +40,9 @@ def _of_partitions(
     session: Session, section: Section, live: dict[str, LivePartition], *, root: str
 ) -> None:
     for part in section.get("tables", []):
-        if (found := live.get(part["name"])) is not None:
-            _finish(session, part, found.constraints, root=root, table=found.table)
-            _of_partitions(session, part, found.parts, root=root)
+        if (partition := live.get(part["name"])) is not None:
+            _finish(session, part, partition.constraints, root=root, table=partition.table)
+            _of_partitions(session, part, partition.parts, root=root)
 
 
 def _finish(

@@ -99,7 +99,7 @@ class Session:
     """True while the long path is set."""
     dimensions: dict[tuple[int, str], tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     """Table and column → a state of the table, and the dimensions of vectors in it then."""
-    held: frozenset[int] = frozenset()
+    locked: frozenset[int] = frozenset()
     """Tables that this transaction has locked: their names stand for nothing else until its end."""
     guarded: frozenset[int] = frozenset()
     """Those of them to which nobody can add code of his, and that were looked at since."""
@@ -112,8 +112,8 @@ class Session:
 
     def one(self, query: Statement) -> Any:
         """The first value of the first row; None without one."""
-        found = self.connection.execute(query, binary=True).fetchone()
-        return None if found is None else found[0]
+        row = self.connection.execute(query, binary=True).fetchone()
+        return None if row is None else row[0]
 
     def run(self, command: Statement) -> None:
         """Do one thing. Binary results keep the protocol to a single statement: a definition that
@@ -164,8 +164,8 @@ class Session:
             Refused: somebody put functions of his own in the place of its functions: the owner of
                 an extension and of its schema may.
         """
-        if self.extension is None and (found := self.rows(EXTENSION)):
-            schema, version, vector, strange = found[0]
+        if self.extension is None and (rows := self.rows(EXTENSION)):
+            schema, version, vector, strange = rows[0]
             if strange:
                 raise Refused(
                     f"{', '.join(strange)}: not pgvector's own, but written by somebody in its "
@@ -220,7 +220,7 @@ class Connections:
     def _session(self, begin: sql.SQL, *, locks: Statement | None = None) -> Iterator[Session]:
         with translated(self._address.shown):
             session = self._begun(begin)
-            session.held = session.guarded = frozenset()
+            session.locked = session.guarded = frozenset()
             session.bound = {}
             try:
                 if locks is not None:

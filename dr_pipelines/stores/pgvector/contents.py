@@ -57,9 +57,9 @@ def _names(table: Table) -> dict[str, sql.Identifier]:
 def digest(table: Table, columns: dict[str, sql.Composable] | None = None) -> sql.Composed:
     """The digest of a row as SQL; `columns` says how each is written, else by its name. What the
     table computes itself is left out, as it is of a record."""
-    given = columns or {}
+    sources = columns or {}
     written = [a.name for a in table.attributes if not a.generated]
-    parts = [given.get(name, sql.Identifier(name)) for name in written]
+    parts = [sources.get(name, sql.Identifier(name)) for name in written]
     return OF_ROW.format(sql.SQL(", ").join(parts))
 
 
@@ -82,23 +82,23 @@ def order(table: Table) -> sql.Composed:
 
 def among(table: Table, ids: Sequence[str]) -> sql.Composed:
     """A condition for those with one of these ids; the digests choose before any are numbered."""
-    kept = [key for key in ids if "\0" not in key]
-    digests = list(dict.fromkeys(key[:WIDTH] for key in kept))
+    texts = [key for key in ids if "\0" not in key]
+    digests = list(dict.fromkeys(key[:WIDTH] for key in texts))
     return qualified("({} = ANY ({}) AND {} = ANY ({}))").format(
-        _names(table)["digest"], text_array(digests), id_column(table), text_array(kept)
+        _names(table)["digest"], text_array(digests), id_column(table), text_array(texts)
     )
 
 
 def numbered_hits(hits: Sequence[Hit]) -> list[Hit]:
     """Hits that have a digest for an id: equal rows are as near, and each is any of them."""
     seen = Counter[str]()
-    found = list[Hit]()
+    numbered = list[Hit]()
     for hit in hits:
         seen[hit.id] += 1
         number = seen[hit.id]
         key = hit.id if number == 1 else f"{hit.id}-{number:0{DIGITS}}"
-        found.append(replace(hit, id=key, document_id=key))
-    return found
+        numbered.append(replace(hit, id=key, document_id=key))
+    return numbered
 
 
 def last(session: Session, table: Table, rows: sql.Composable) -> str:
@@ -137,9 +137,9 @@ def require_contents(
     Raises:
         InvalidRequest: one is of another row.
     """
-    found = session.one(OTHER.format(of_row=digest(table, written), **names))
-    if found is not None:
-        raise _other(table, found)
+    other = session.one(OTHER.format(of_row=digest(table, written), **names))
+    if other is not None:
+        raise _other(table, other)
 
 
 def _other(table: Table, key: str) -> InvalidRequest:

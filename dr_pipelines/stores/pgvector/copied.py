@@ -74,8 +74,8 @@ def scanned(
     keyless = not collection.table.key
     read = list(dict.fromkeys([*columns, "id"]))
     whole = pa.schema([store_schema(collection.spec).field(name) for name in read])
-    found = records(session, collection, read, documents=documents)
-    ordered = ascending(found, schema=whole, batch_rows=batch_rows)
+    batches = records(session, collection, read, documents=documents)
+    ordered = ascending(batches, schema=whole, batch_rows=batch_rows)
     if keyless:
         ordered = rows_as_text.numbered(ordered)
     for batch in ordered:
@@ -96,15 +96,15 @@ def records(
     equal rows equal ones."""
     require_whole(session, collection.table)
     keyless = not collection.table.key
-    wanted = None if documents is None else _array([d[:WIDTH] if keyless else d for d in documents])
-    read = list(columns) if wanted is None else list(dict.fromkeys([*columns, "document_id"]))
+    only = None if documents is None else _array([d[:WIDTH] if keyless else d for d in documents])
+    read = list(columns) if only is None else list(dict.fromkeys([*columns, "document_id"]))
     schema = store_schema(collection.spec)
     fields = pa.schema([schema.field(name) for name in read])
     sources = [_source(collection, name) for name in read]
     for piece in _pieces(session, collection.table, sources):
         batch = batch_of([source.make(piece) for source in sources], fields)
-        if wanted is not None:
-            batch = batch.filter(pc.is_in(batch.column("document_id"), value_set=wanted))
+        if only is not None:
+            batch = batch.filter(pc.is_in(batch.column("document_id"), value_set=only))
         yield batch.select(list(columns))
 
 
@@ -126,12 +126,12 @@ def extreme(session: Session, table: Table, attribute: Attribute, *, largest: bo
     """The largest or smallest whole number in a column; None where it has none. A type that does
     not send whole numbers may show them, as numeric does, or a domain: what its values show that no
     sequence counts is passed over."""
-    chosen, found = (pc.max if largest else pc.min), list[int]()
+    chosen, extremes = (pc.max if largest else pc.min), list[int]()
     for values in _whole_numbers(session, table, attribute):
         value = chosen(values).as_py()
         if value is not None:
-            found = [(max if largest else min)([*found, int(value)])]
-    return found[0] if found else None
+            extremes = [(max if largest else min)([*extremes, int(value)])]
+    return extremes[0] if extremes else None
 
 
 def _whole_numbers(session: Session, table: Table, attribute: Attribute) -> Iterator[pa.Array]:
@@ -243,10 +243,10 @@ def _texts(session: Session, table: Table, shown: Sequence[str]) -> Iterator[pa.
     every = [a.name for a in table.attributes if not a.generated]
     names = every if DIGEST in shown else list(shown)
     for columns in streams.copied_texts(session, table, names):
-        found = dict(zip(names, columns, strict=True))
+        by_name = dict(zip(names, columns, strict=True))
         if DIGEST in shown:
-            found[DIGEST] = rows_as_text.digests(columns)
-        yield pa.RecordBatch.from_arrays([found[name] for name in shown], list(shown))
+            by_name[DIGEST] = rows_as_text.digests(columns)
+        yield pa.RecordBatch.from_arrays([by_name[name] for name in shown], list(shown))
 
 
 def _spill(batches: Iterator[pa.RecordBatch], path: Path, names: Sequence[str]) -> None:
@@ -269,13 +269,13 @@ class _Beside:
 
     def next(self, size: int) -> pa.RecordBatch:
         """The next rows, as one batch."""
-        held = sum(batch.num_rows for batch in self._left)
-        while held < size:
+        ready = sum(batch.num_rows for batch in self._left)
+        while ready < size:
             batch = next(self._batches, None)
             if batch is None:
                 raise _uneven()
             self._left.append(batch)
-            held += batch.num_rows
+            ready += batch.num_rows
         whole = pa.concat_batches(self._left) if len(self._left) > 1 else self._left[0]
         self._left = [whole.slice(size)]
         return whole.slice(0, size)

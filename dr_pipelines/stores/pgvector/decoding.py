@@ -46,8 +46,8 @@ class Fields:
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = self.length >= 0
-        return found
+        present: npt.NDArray[np.bool_] = self.length >= 0
+        return present
 
     @property
     def end(self) -> Places:
@@ -56,17 +56,17 @@ class Fields:
 
     def numbers(self, kind: str, *, skip: int = 0) -> npt.NDArray[np.generic]:
         """The number that begins `skip` bytes into each field, which is long enough or null."""
-        wanted = np.dtype(kind)
-        return records(self.data, self._places(skip), wanted.itemsize).view(kind).ravel()
+        target = np.dtype(kind)
+        return records(self.data, self._places(skip), target.itemsize).view(kind).ravel()
 
     def matrix(self, kind: str, columns: int, *, skip: int = 0) -> npt.NDArray[np.generic]:
         """As many numbers of each field, which is long enough or null."""
         width = np.dtype(kind).itemsize * columns
         return records(self.data, self._places(skip), width).view(kind).reshape(-1, columns)
 
-    def where(self, kept: npt.NDArray[np.bool_]) -> "Fields":
+    def where(self, mask: npt.NDArray[np.bool_]) -> "Fields":
         """The same, with nulls for all that are not kept."""
-        return Fields(self.data, self.begin, np.where(kept, self.length, -1))
+        return Fields(self.data, self.begin, np.where(mask, self.length, -1))
 
     def or_else(self, others: "Fields") -> "Fields":
         """The same, with those of another column of the same rows in the places of nulls."""
@@ -142,16 +142,16 @@ def binaries(fields: Fields, type: pa.DataType | None = None) -> pa.Array:
     bounds[-1:] = len(fields.data)
     memory = [None, pa.py_buffer(bounds), pa.py_buffer(fields.data)]
     items = pa.Array.from_buffers(type or pa.binary(), len(bounds) - 1, memory)
-    wanted = np.arange(0, len(bounds) - 1, 2)
-    return items.take(pa.array(wanted, mask=None if fields.present.all() else ~fields.present))
+    places = np.arange(0, len(bounds) - 1, 2)
+    return items.take(pa.array(places, mask=None if fields.present.all() else ~fields.present))
 
 
 def numbers(kind: str, type: pa.DataType) -> Decoder:
     """Numbers of one width, such as `>i8`."""
 
     def decode(fields: Fields) -> pa.Array:
-        found = fields.numbers(kind).astype(np.dtype(kind).newbyteorder("="))
-        return pa.array(found, type, mask=_mask(fields))
+        values = fields.numbers(kind).astype(np.dtype(kind).newbyteorder("="))
+        return pa.array(values, type, mask=_mask(fields))
 
     return decode
 
@@ -164,12 +164,12 @@ def booleans(fields: Fields) -> pa.Array:
 def times(fields: Fields) -> pa.Array:
     """Moments in UTC. The engine's infinities are the ends of the range of Arrow's numbers; what
     these do not reach is folded."""
-    found = fields.numbers(">i8").astype(np.int64)
-    endless = (found == INFINITY) | (found == MINUS_INFINITY)
+    values = fields.numbers(">i8").astype(np.int64)
+    endless = (values == INFINITY) | (values == MINUS_INFINITY)
     with np.errstate(over="ignore"):
-        moved = np.where(endless, np.maximum(found, -INFINITY), found + EPOCH)
-        beyond = ~endless & (found >= INFINITY - EPOCH)
-        moved = np.where(beyond, found - (INFINITY - EPOCH) + FOLD, moved)
+        moved = np.where(endless, np.maximum(values, -INFINITY), values + EPOCH)
+        beyond = ~endless & (values >= INFINITY - EPOCH)
+        moved = np.where(beyond, values - (INFINITY - EPOCH) + FOLD, moved)
     return pa.array(moved, pa.int64(), mask=_mask(fields)).cast(pa.timestamp("us", tz="UTC"))
 
 
@@ -190,10 +190,10 @@ def vectors(dimension: int, *, kind: str = ">f4") -> Decoder:
 
 def native(matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     """The same numbers as this machine has them; of four bytes each, in the same memory."""
-    found = matrix
+    values = matrix
     if matrix.dtype.itemsize > 1 and not matrix.dtype.isnative:
-        found = matrix.byteswap(inplace=True).view(matrix.dtype.newbyteorder("="))
-    return found.astype(np.float32, copy=False)
+        values = matrix.byteswap(inplace=True).view(matrix.dtype.newbyteorder("="))
+    return values.astype(np.float32, copy=False)
 
 
 def bits(dimension: int) -> Decoder:
@@ -202,8 +202,8 @@ def bits(dimension: int) -> Decoder:
 
     def decode(fields: Fields) -> pa.Array:
         packed = fields.matrix("u1", size, skip=4)
-        found = np.unpackbits(packed.view(np.uint8), axis=1, count=dimension)
-        return dense_vectors(found.astype(np.float32), fields)
+        values = np.unpackbits(packed.view(np.uint8), axis=1, count=dimension)
+        return dense_vectors(values.astype(np.float32), fields)
 
     return decode
 

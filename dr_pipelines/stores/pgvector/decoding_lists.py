@@ -121,12 +121,12 @@ def _array_heads(fields: Fields) -> _Heads:
     shapes = None
     if odd.any():
         sizes = np.where(odd, 8 * dimensions, -1)
-        said = binaries(Fields(fields.data, fields.begin + 12, sizes)).dictionary_encode()
-        pairs = [np.frombuffer(head, ">i4")[::2] for head in said.dictionary.to_pylist()]
+        codes = binaries(Fields(fields.data, fields.begin + 12, sizes)).dictionary_encode()
+        pairs = [np.frombuffer(head, ">i4")[::2] for head in codes.dictionary.to_pylist()]
         whole = np.array([pair.prod(dtype=np.int64) for pair in pairs])
-        counts[odd] = whole[said.indices.drop_null().to_numpy()]
-        texts = pa.array([shape_text(head) for head in said.dictionary.to_pylist()], pa.string())
-        shapes = texts.take(said.indices)
+        counts[odd] = whole[codes.indices.drop_null().to_numpy()]
+        texts = pa.array([shape_text(head) for head in codes.dictionary.to_pylist()], pa.string())
+        shapes = texts.take(codes.indices)
     begin = 12 + 8 * dimensions
     length = np.where(filled, fields.length - begin, 0)
     return _Heads(counts, Fields(fields.data, fields.begin + begin, length), shapes)
@@ -134,8 +134,8 @@ def _array_heads(fields: Fields) -> _Heads:
 
 def _flat(fields: Fields) -> Bytes:
     """The bytes of all fields, one behind the other."""
-    found = binaries(fields)
-    data = found.buffers()[2]
+    values = binaries(fields)
+    data = values.buffers()[2]
     return np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
 
 

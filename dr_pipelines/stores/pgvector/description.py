@@ -88,7 +88,7 @@ class Collection:
     mapping: Mapping
     ours: bool
     """True if its layout is that of this package."""
-    found: Pairs[str, Found]
+    vector_indexes: Pairs[str, Found]
     """Vector → its index."""
     compared: frozenset[str]
     """Vectors of which an index says the metric."""
@@ -97,16 +97,16 @@ class Collection:
     def spec(self) -> CollectionSpec:
         """The contract and the indexes, and what the label keeps; without the engine's section."""
         label = self.table.label
-        kept = label.spec if label else None
+        labelled = label.spec if label else None
         return CollectionSpec(
             name=self.table.collection,
             vectors=tuple(self._indexed(vector) for vector in self.mapping.vectors),
             fields=self.mapping.fields,
-            keyword_index=kept.keyword_index if kept else _has_text_index(self),
-            shards=kept.shards if kept else None,
-            replicas=kept.replicas if kept else None,
-            engine={k: v for k, v in kept.engine.items() if k != ENGINE} if kept else {},
-            origin=kept.origin if kept else None,
+            keyword_index=labelled.keyword_index if labelled else _has_text_index(self),
+            shards=labelled.shards if labelled else None,
+            replicas=labelled.replicas if labelled else None,
+            engine={k: v for k, v in labelled.engine.items() if k != ENGINE} if labelled else {},
+            origin=labelled.origin if labelled else None,
         )
 
     @property
@@ -118,27 +118,27 @@ class Collection:
 
     def _indexed(self, vector: Vector) -> Vector:
         declared = self._declared(vector.name)
-        found = self.found.get(vector.name)
+        built = self.vector_indexes.get(vector.name)
         label = self.table.label
-        if found is None:
+        if built is None:
             pending = label is not None and not label.indexed
             return vector.model_copy(update={"index": declared if pending else None})
-        parameters: dict[str, Any] = dict(found.parameters)
+        parameters: dict[str, Any] = dict(built.parameters)
         if declared is not None:
-            session_ones = SEARCH.get(found.kind, {})
+            session_ones = SEARCH.get(built.kind, {})
             parameters |= {k: v for k, v in declared.parameters.items() if k in session_ones}
-        index = VectorIndex(kind=found.kind, parameters=parameters)
+        index = VectorIndex(kind=built.kind, parameters=parameters)
         return vector.model_copy(update={"index": index})
 
     def _declared(self, name: str) -> VectorIndex | None:
         label = self.table.label
-        known = label.spec.vectors if label else ()
-        return next((v.index for v in known if v.name == name), None)
+        declared = label.spec.vectors if label else ()
+        return next((v.index for v in declared if v.name == name), None)
 
     def _lost(self, spec: CollectionSpec) -> bool:
-        wanted = [v.name for v in spec.vectors if v.index is not None]
+        declared = [v.name for v in spec.vectors if v.index is not None]
         keywords = self.ours and spec.keyword_index and self.index(KEYWORDS) is None
-        return keywords or any(name not in self.found for name in wanted)
+        return keywords or any(name not in self.vector_indexes for name in declared)
 
     def index(self, using: str) -> Index | None:
         """An index with this definition."""
@@ -165,24 +165,24 @@ def collection_of(session: Session, table: Table, *, whole: bool = True) -> Coll
     mapping, ours = _mapping(session, table, whole=whole)
     if not mapping.vectors:
         return None
-    found, compared = dict[str, Found](), set[str]()
+    chosen, compared = dict[str, Found](), set[str]()
     vectors = list[Vector]()
     for vector in mapping.vectors:
         column = mapping.column(vector.name)
         attribute = next(a for a in table.attributes if column and a.name == column.native)
         candidates = [f for i in table.indexes if (f := found_index(i, attribute)) is not None]
-        said = {f.metric for f in candidates} or _metrics(
+        metrics = {f.metric for f in candidates} or _metrics(
             session, table, attribute, vector.dimension
         )
-        metric = _label_metric(table, vector.name) or min(said, default=Metric.COSINE)
-        if metric in said:
+        metric = _label_metric(table, vector.name) or min(metrics, default=Metric.COSINE)
+        if metric in metrics:
             compared.add(vector.name)
         vectors.append(vector.model_copy(update={"metric": metric}))
         fitting = [f for f in candidates if f.metric is metric]
         if fitting:
-            found[vector.name] = fitting[0]
+            chosen[vector.name] = fitting[0]
     seen = Mapping(mapping.fields, tuple(vectors), mapping.columns)
-    return Collection(table, seen, ours, found, frozenset(compared))
+    return Collection(table, seen, ours, chosen, frozenset(compared))
 
 
 def described(
@@ -218,21 +218,23 @@ def described(
     section[REMARKS] = remarks(table)
     section[OWN_NAME] = table.name if collection_name(table.name) != table.name else None
     names = {
-        f"vectors.{vector}.index": derived(found.name, table.name)
-        for vector, found in collection.found.items()
-        if derived(found.name, table.name) != default_index_name(vector)
+        f"vectors.{vector}.index": derived(index.name, table.name)
+        for vector, index in collection.vector_indexes.items()
+        if derived(index.name, table.name) != default_index_name(vector)
     }
     section["index_names"] = names
     section["quantization"] = {
-        vector: found.cast for vector, found in collection.found.items() if found.cast == "halfvec"
+        vector: index.cast
+        for vector, index in collection.vector_indexes.items()
+        if index.cast == "halfvec"
     }
     if not collection.ours:
         section["layout"] = AS_IT_WAS
     label = table.label
     if label is not None and not label.indexed:
-        kept = section_of(label.spec)
-        section |= {key: kept[key] for key in PENDING if key in kept}
-        later = [c for c in kept.get("constraints", []) if comes_after_rows(c)]
+        labelled = section_of(label.spec)
+        section |= {key: labelled[key] for key in PENDING if key in labelled}
+        later = [c for c in labelled.get("constraints", []) if comes_after_rows(c)]
         made = [c for c in section["constraints"] if not comes_after_rows(c)]
         section["constraints"] = by_name([*made, *later])
     waiting = dict[str, Any]()
@@ -267,9 +269,9 @@ def unreported(collection: Collection) -> list[str]:
     for vector in collection.spec.vectors:
         if vector.name not in collection.compared:
             parts.append(f"vectors.{vector.name}.metric")
-        known = SEARCH.get(vector.index.kind, {}) if vector.index else {}
-        given = vector.index.parameters if vector.index else {}
-        parts += [f"vectors.{vector.name}.index.{key}" for key in known if key in given]
+        session_ones = SEARCH.get(vector.index.kind, {}) if vector.index else {}
+        parameters = vector.index.parameters if vector.index else {}
+        parts += [f"vectors.{vector.name}.index.{key}" for key in session_ones if key in parameters]
     return parts
 
 
@@ -280,7 +282,7 @@ def default_index_name(vector: str) -> str:
 
 def _others(collection: Collection) -> list[Index]:
     """Indexes that neither the contract nor a constraint brings along."""
-    vectors = {found.name for found in collection.found.values()}
+    vectors = {each.name for each in collection.vector_indexes.values()}
     default = {DOCUMENTS, KEYWORDS} if collection.ours else set()
     return [
         index
@@ -309,10 +311,10 @@ def _mapping(session: Session, table: Table, *, whole: bool) -> tuple[Mapping, b
         for a in table.attributes
         if a.kind == "bit" and _label_name(label.spec, a) in recorded
     )
-    found = foreign_mapping(table, dimensions=sizes, bits=bits)
+    foreign = foreign_mapping(table, dimensions=sizes, bits=bits)
     places = {name: place for place, name in enumerate(recorded)}
-    vectors = sorted(found.vectors, key=lambda v: places.get(v.name, len(places)))
-    return replace(found, vectors=tuple(vectors)), False
+    vectors = sorted(foreign.vectors, key=lambda v: places.get(v.name, len(places)))
+    return replace(foreign, vectors=tuple(vectors)), False
 
 
 def _dimensions(session: Session, table: Table, *, whole: bool) -> dict[str, list[int]]:
@@ -321,15 +323,15 @@ def _dimensions(session: Session, table: Table, *, whole: bool) -> dict[str, lis
     undeclared = [
         a for a in table.attributes if a.modifier <= 0 and has_vectors(a) and not a.generated
     ]
-    found = dict[str, list[int]]()
+    dimensions_of = dict[str, list[int]]()
     for attribute in undeclared:
-        known = _label_dimensions(table.label.spec, attribute) if table.label else set[int]()
+        sizes_of = _label_dimensions(table.label.spec, attribute) if table.label else set[int]()
         if table.label is None or table.label.indexed:
             sizes = indexed(table, attribute)
             rows = dimensions(session, table, attribute, whole=whole) if sizes is None else [sizes]
-            known.update(rows)
-        found[attribute.name] = sorted(known)
-    return found
+            sizes_of.update(rows)
+        dimensions_of[attribute.name] = sorted(sizes_of)
+    return dimensions_of
 
 
 def _metrics(session: Session, table: Table, attribute: Attribute, size: int) -> set[Metric]:
@@ -361,8 +363,8 @@ def _label_name(spec: CollectionSpec, attribute: Attribute) -> str:
 
 
 def _label_metric(table: Table, name: str) -> Metric | None:
-    known = table.label.spec.vectors if table.label else ()
-    return next((v.metric for v in known if v.name == name), None)
+    declared = table.label.spec.vectors if table.label else ()
+    return next((v.metric for v in declared if v.name == name), None)
 
 
 def _has_text_index(collection: Collection) -> bool:

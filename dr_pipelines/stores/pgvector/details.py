@@ -46,13 +46,13 @@ NOT_NULLS = qualified("""
 def details(session: Session, relation: int, quoted: str, *, root: str, table: str) -> Section:
     """All that a table has, by its number and its name; `root` is the collection's table."""
     number = oid(relation)
-    found: Section = {
+    section: Section = {
         "statistics": [
             _statistics(row, quoted, root=root) for row in _all_statistics(session, number)
         ],
     }
     rows = session.rows(NOT_NULLS.format(table=number))
-    found["not_nulls"] = _not_nulls(rows, root=root, table=table)
+    section["not_nulls"] = _not_nulls(rows, root=root, table=table)
     comments, targets = Section(), Section()
     for name, comment, clustered, columns in session.rows(INDEXES.format(table=number)):
         place = derived(name, root)
@@ -61,8 +61,8 @@ def details(session: Session, relation: int, quoted: str, *, root: str, table: s
         if columns:
             targets[place] = dict(column.split(" ", 1) for column in columns)
         if clustered:
-            found["clustered"] = place
-    return found | {"index_comments": comments, "index_statistics": targets}
+            section["clustered"] = place
+    return section | {"index_comments": comments, "index_statistics": targets}
 
 
 def _all_statistics(session: Session, relation: sql.Composed) -> list[tuple[Any, ...]]:
@@ -83,7 +83,7 @@ def _statistics(row: tuple[Any, ...], quoted: str, *, root: str) -> Section:
 
 def _not_nulls(rows: list[tuple[Any, ...]], *, root: str, table: str) -> list[Section]:
     """Those of another kind or name than a plain NOT NULL of a column makes."""
-    found = list[Section]()
+    parts = list[Section]()
     for column, name, validated, alone, comment in rows:
         usual = name == default_name(table, column)
         part: Section = {"name": column}
@@ -92,8 +92,8 @@ def _not_nulls(rows: list[tuple[Any, ...]], *, root: str, table: str) -> list[Se
         part |= {"no_inherit": True} if alone else {}
         part |= {"comment": comment} if comment else {}
         if len(part) > 1:
-            found.append(part)
-    return found
+            parts.append(part)
+    return parts
 
 
 def default_name(table: str, column: str) -> str:
@@ -184,18 +184,18 @@ TAKEN = qualified("""
 
 def free_statistics(session: Session, name: str, root: str) -> str:
     """A name for a statistics object of a collection's table that none has yet."""
-    wanted = placed(name, root, taken=False)
-    query = TAKEN.format(schema=sql.Literal(session.schema), name=sql.Literal(wanted))
+    name_there = placed(name, root, taken=False)
+    query = TAKEN.format(schema=sql.Literal(session.schema), name=sql.Literal(name_there))
     return placed(name, root, taken=bool(session.one(query)))
 
 
 def _complete_not_nulls(session: Session, section: Section, *, root: str, table: str) -> None:
-    found = session.rows(NOT_NULLS.format(table=_oid(session, table)))
-    there = {row[0]: row[1] for row in found}
+    rows = session.rows(NOT_NULLS.format(table=_oid(session, table)))
+    there = {row[0]: row[1] for row in rows}
     for part in section.get("not_nulls", []):
         column, target = part["name"], session.table(table)
-        wanted = part.get("constraint", f"{{table}}_{column}_not_null")
-        name = there.get(column, placed(wanted, root, taken=False))
+        constraint = part.get("constraint", f"{{table}}_{column}_not_null")
+        name = there.get(column, placed(constraint, root, taken=False))
         if column not in there and part.get("validated") is False:
             add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} NOT NULL {} {} NOT VALID")
             alone = sql.SQL("NO INHERIT" if part.get("no_inherit") else "")

@@ -32,13 +32,13 @@ def dimensions(session: Session, table: Table, attribute: Attribute, *, whole: b
     if not whole:
         return _measured(session, table, attribute, limit=1)
     sign = change_token(session, table)
-    known = session.dimensions.get((table.id, attribute.name))
-    if known is not None and sign is not None and known[0] == sign:
-        return list(known[1])
-    found = _measured(session, table, attribute, limit=MOST + 1)
+    remembered = session.dimensions.get((table.id, attribute.name))
+    if remembered is not None and sign is not None and remembered[0] == sign:
+        return list(remembered[1])
+    measured = _measured(session, table, attribute, limit=MOST + 1)
     if sign is not None:
-        session.dimensions[table.id, attribute.name] = sign, tuple(found)
-    return found
+        session.dimensions[table.id, attribute.name] = sign, tuple(measured)
+    return measured
 
 
 def sizes(kind: str, fields: Fields) -> npt.NDArray[np.int64]:
@@ -51,13 +51,13 @@ class _Enough(Exception):
 
 
 def _copied(session: Session, table: Table, attribute: Attribute, *, limit: int) -> list[int]:
-    found = set[int]()
+    measured = set[int]()
     with suppress(_Enough), session.connection.transaction():  # which the end before the end undoes
         for (fields,) in copied(session, table, [attribute.name]):
-            found.update(sizes(attribute.kind, fields)[fields.present].tolist())
-            if len(found) >= limit:
+            measured.update(sizes(attribute.kind, fields)[fields.present].tolist())
+            if len(measured) >= limit:
                 raise _Enough
-    return sorted(found)[:limit]
+    return sorted(measured)[:limit]
 
 
 def _measured(session: Session, table: Table, attribute: Attribute, *, limit: int) -> list[int]:
@@ -68,8 +68,8 @@ def _measured(session: Session, table: Table, attribute: Attribute, *, limit: in
     query = "SELECT {} FROM {} WHERE {} IS NOT NULL LIMIT 1"
     if limit > 1:
         query = "SELECT DISTINCT {} FROM {} WHERE {} IS NOT NULL ORDER BY 1 LIMIT {}"
-    known = rows_of(session, table)
-    rows = session.rows(sql.SQL(query).format(measure, known, column, sql.Literal(limit)))
+    source = rows_of(session, table)
+    rows = session.rows(sql.SQL(query).format(measure, source, column, sql.Literal(limit)))
     return [int(row[0]) for row in rows]
 
 

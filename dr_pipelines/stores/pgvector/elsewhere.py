@@ -43,19 +43,19 @@ def _columns(spec: CollectionSpec, section: dict[str, Any]) -> Iterator[Note]:
     for column in section.get("columns", []):
         name, declared = column.get("as", column["name"]), column["type"]
         if name in fields and SIZE.sub("", declared) not in SAME:
-            said = f"{declared} in pgvector: a text here, compared and ordered as one"
-            yield Note(f"fields.{name}", Outcome.APPROXIMATED, said)
+            consequence = f"{declared} in pgvector: a text here, compared and ordered as one"
+            yield Note(f"fields.{name}", Outcome.APPROXIMATED, consequence)
 
 
 def _key(section: dict[str, Any]) -> str | None:
     """The type of a key that is no text; None of any other."""
     types = {column["name"]: column["type"] for column in section.get("columns", [])}
     for constraint in section.get("constraints", []):
-        found = PRIMARY.match(constraint.get("definition", ""))
-        if found is None:
+        match = PRIMARY.match(constraint.get("definition", ""))
+        if match is None:
             continue
-        declared = types.get(found["columns"].strip('"'))
+        declared = types.get(match["columns"].strip('"'))
         if declared is None:
-            return "a key of several columns" if ", " in found["columns"] else None
+            return "a key of several columns" if ", " in match["columns"] else None
         return None if SIZE.sub("", declared) in ("text", "character varying") else declared
     return None

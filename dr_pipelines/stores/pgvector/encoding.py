@@ -97,9 +97,9 @@ def _fixed(column: pa.Array, values: Bytes) -> list[Piece]:
         return [whole]
     present = column.is_valid().to_numpy(zero_copy_only=False)
     whole[~present, :4] = NULL
-    kept = np.where(present, 4 + width, 4)
+    sizes = np.where(present, 4 + width, 4)
     bounds = np.zeros(rows + 1, np.int32)
-    np.cumsum(kept, out=bounds[1:])
+    np.cumsum(sizes, out=bounds[1:])
     mask = np.zeros(whole.shape, bool)
     mask[:, :4] = True
     mask[present] = True
@@ -160,15 +160,15 @@ def numbers_in_text(kind: str) -> Encoder:
 
     def encode(column: pa.Array) -> list[Piece]:
         try:
-            found = column.cast(pa.int64())
+            values = column.cast(pa.int64())
         except pa.ArrowInvalid as error:
             raise InvalidRequest(f"expected a whole number: {error}") from None
         limits = np.iinfo(np.dtype(kind))
-        inside = pc.and_(pc.greater_equal(found, limits.min), pc.less_equal(found, limits.max))
+        inside = pc.and_(pc.greater_equal(values, limits.min), pc.less_equal(values, limits.max))
         if pc.all(inside).as_py() is False:
             row = pc.index(inside, False).as_py()
-            raise InvalidRequest(f"number {found[row].as_py()} does not fit its column")
-        return _fixed(column, matrix_of(_plain(found, kind), len(column)))
+            raise InvalidRequest(f"number {values[row].as_py()} does not fit its column")
+        return _fixed(column, matrix_of(_plain(values, kind), len(column)))
 
     return encode
 
@@ -198,13 +198,13 @@ def booleans(column: pa.Array) -> list[Piece]:
 
 def times(column: pa.Array) -> list[Piece]:
     """Moments in UTC that the engine has; the ends of the range are its infinities."""
-    found = _plain(column.cast(pa.int64()), "<i8").astype(np.int64)
+    values = _plain(column.cast(pa.int64()), "<i8").astype(np.int64)
     with np.errstate(over="ignore"):
-        moved = found - EPOCH
-        unfolded = found - FOLD + (INFINITY - EPOCH)
-    moved = np.where((found >= FOLD) & (found <= LAST_FOLDED), unfolded, moved)
-    moved = np.where(found == INFINITY, INFINITY, moved)
-    moved = np.where(found <= -INFINITY, MINUS_INFINITY, moved)
+        moved = values - EPOCH
+        unfolded = values - FOLD + (INFINITY - EPOCH)
+    moved = np.where((values >= FOLD) & (values <= LAST_FOLDED), unfolded, moved)
+    moved = np.where(values == INFINITY, INFINITY, moved)
+    moved = np.where(values <= -INFINITY, MINUS_INFINITY, moved)
     return _fixed(column, matrix_of(moved.astype(">i8"), len(column)))
 
 

@@ -41,14 +41,14 @@ def shaped_lists(element: int) -> Encoder:
     plain = string_lists(element)
 
     def encode(column: pa.Array) -> list[Piece]:
-        said, counts = fronts(column)
-        if said.null_count == len(said):
+        shapes, counts = fronts(column)
+        if shapes.null_count == len(shapes):
             return plain(column)
-        shaped = said.is_valid().to_numpy(zero_copy_only=False)
-        kept = np.ones(int(counts.sum()), bool)
-        kept[(np.cumsum(counts) - counts)[shaped]] = False
-        items = _items(strings(column.flatten().filter(pa.array(kept))))
-        return _arrays(column, items, element, counts=counts - shaped, heads=heads(said, element))
+        shaped = shapes.is_valid().to_numpy(zero_copy_only=False)
+        mask = np.ones(int(counts.sum()), bool)
+        mask[(np.cumsum(counts) - counts)[shaped]] = False
+        items = _items(strings(column.flatten().filter(pa.array(mask))))
+        return _arrays(column, items, element, counts=counts - shaped, heads=heads(shapes, element))
 
     return encode
 
@@ -133,8 +133,8 @@ def sparse_beyond(dimension: int) -> Encoder:
 def _beyond(column: pa.Array) -> npt.NDArray[np.bool_]:
     """Which sparse vectors hold a component that is 0, or too many."""
     values = pc.struct_field(column, "values")
-    found = pc.fill_null(pc.greater(pc.list_value_length(values), MAX_COMPONENTS), False)
-    beyond: npt.NDArray[np.bool_] = np.array(found.to_numpy(zero_copy_only=False))
+    exceeds = pc.fill_null(pc.greater(pc.list_value_length(values), MAX_COMPONENTS), False)
+    beyond: npt.NDArray[np.bool_] = np.array(exceeds.to_numpy(zero_copy_only=False))
     zeros = pc.equal(values.flatten(), 0)
     beyond[pc.list_parent_indices(values).filter(zeros).to_numpy()] = True
     return beyond
@@ -143,12 +143,12 @@ def _beyond(column: pa.Array) -> npt.NDArray[np.bool_]:
 def _without_zeros(column: pa.Array) -> pa.Array:
     """As near as the engine's type comes: without zeros; null where there are too many."""
     indices, values = (pc.struct_field(column, name) for name in ("indices", "values"))
-    kept = pc.not_equal(values.flatten(), 0)
-    owners = pc.list_parent_indices(values).filter(kept).to_numpy()
+    mask = pc.not_equal(values.flatten(), 0)
+    owners = pc.list_parent_indices(values).filter(mask).to_numpy()
     counts = np.bincount(owners, minlength=len(column))
     bounds = pa.array(np.concatenate([[0], counts.cumsum()]).astype(np.int32))
     parts = [
-        pa.ListArray.from_arrays(bounds, part.flatten().filter(kept)) for part in (indices, values)
+        pa.ListArray.from_arrays(bounds, part.flatten().filter(mask)) for part in (indices, values)
     ]
     gone = pc.or_(pa.array(counts > MAX_COMPONENTS), column.is_null())
     return pa.StructArray.from_arrays(parts, fields=list(column.type), mask=gone)
@@ -171,11 +171,11 @@ def _parts(
     column: pa.Array, index: str, value: str
 ) -> tuple[npt.NDArray[np.int64], list[pa.Array]]:
     """How many components each record has; the bytes of its indices, and of its values."""
-    found = list[pa.Array]()
+    parts = list[pa.Array]()
     counts = np.zeros(len(column), np.int64)
     for name, kind in (("indices", index), ("values", value)):
         lists = pc.struct_field(column, name)  # null where the struct is
         counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
         flat = lists.flatten().to_numpy(zero_copy_only=False).astype(kind)
-        found.append(_grouped(binary(matrix_of(flat, len(flat))), counts))
-    return counts, found
+        parts.append(_grouped(binary(matrix_of(flat, len(flat))), counts))
+    return counts, parts

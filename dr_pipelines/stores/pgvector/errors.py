@@ -79,7 +79,7 @@ def translation(error: psycopg.Error, place: str) -> DrError:
     if kind is None:
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         kind = Unavailable if lost or state else InvalidRequest
-    said = error.diag.message_primary or str(error).strip() or type(error).__name__
+    message = error.diag.message_primary or str(error).strip() or type(error).__name__
     detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
     hint = "; try again later" if kind is Unavailable else ""
     if inlined := INLINED.search(error.diag.context or ""):
@@ -87,4 +87,4 @@ def translation(error: psycopg.Error, place: str) -> DrError:
             f"; function {inlined[1]!r}, which an index of the table calls, names something "
             "without its schema. Nothing is found so: ALTER FUNCTION … SET search_path = …"
         )
-    return kind(f"{place}: {said}{detail}{hint}")
+    return kind(f"{place}: {message}{detail}{hint}")

@@ -51,8 +51,8 @@ def condition(filter: Filter | None, mapping: Mapping) -> sql.Composable:
             text = _text(value, field, mapping)
             if "\0" in text:
                 return NEVER
-            held = qualified("{}::text = ANY ({}::text[])")
-            return _true(held.format(sql.Literal(text), _column(field, mapping)))
+            contains = qualified("{}::text = ANY ({}::text[])")
+            return _true(contains.format(sql.Literal(text), _column(field, mapping)))
         case Range(field, gte, gt, lte, lt):
             bounds = ((">=", gte), (">", gt), ("<=", lte), ("<", lt))
             parts = [_compared(field, mark, v, mapping) for mark, v in bounds if v is not None]

@@ -72,17 +72,19 @@ def _vector_notes(vector: Vector) -> Iterator[Note]:
     if own is None and vector.kind is not VectorKind.MULTI:
         yield Note(part, Outcome.APPROXIMATED, "the engine has no type for it: kept, not searched")
     elif vector.kind is VectorKind.DENSE and not searched(vector):
-        said = f"the engine does not compare {own} by {vector.metric}: searches read every record"
-        yield Note(f"{part}.metric", Outcome.APPROXIMATED, said)
+        consequence = (
+            f"the engine does not compare {own} by {vector.metric}: searches read every record"
+        )
+        yield Note(f"{part}.metric", Outcome.APPROXIMATED, consequence)
     if vector.index is None:
         return
     built = indexed_as(vector, vector.index.kind)
     if built is None:
-        said = f"no {vector.index.kind} index here takes it: searches read every record"
-        yield Note(f"{part}.index", Outcome.APPROXIMATED, said)
+        consequence = f"no {vector.index.kind} index here takes it: searches read every record"
+        yield Note(f"{part}.index", Outcome.APPROXIMATED, consequence)
     elif built != (own or "").partition("(")[0]:
-        said = f"an index takes no more than half precision of {vector.dimension} components"
-        yield Note(f"{part}.index", Outcome.APPROXIMATED, said)
+        consequence = f"an index takes no more than half precision of {vector.dimension} components"
+        yield Note(f"{part}.index", Outcome.APPROXIMATED, consequence)
 
 
 def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
@@ -93,28 +95,32 @@ def _section_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     yield from _trigger_notes(session, f"engine.{ENGINE}", section, table, section)
     for remark in section.get(REMARKS, []):
         name = placed(remark["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
-        said = "INVALID, since it was never finished: not made. Build it anew where it is needed"
-        yield Note(f"engine.{ENGINE}.{REMARKS}.{name}", Outcome.APPROXIMATED, said)
+        consequence = (
+            "INVALID, since it was never finished: not made. Build it anew where it is needed"
+        )
+        yield Note(f"engine.{ENGINE}.{REMARKS}.{name}", Outcome.APPROXIMATED, consequence)
     for need in missing_needs(session, section):
         made = f"; make it first: {need['definition']}" if "definition" in need else ""
-        said = f"it is not in this database, and the table cannot be made without it{made}"
-        yield Note(f"engine.{ENGINE}.{NEEDS}.{need['name']}", Outcome.REFUSED, said)
+        consequence = f"it is not in this database, and the table cannot be made without it{made}"
+        yield Note(f"engine.{ENGINE}.{NEEDS}.{need['name']}", Outcome.REFUSED, consequence)
     yield from _attached_notes(f"engine.{ENGINE}", section)
     for part in partitions_of(section):
         name = placed(part["name"], table_of(spec.name, section.get(OWN_NAME)), taken=False)
-        for key, said in OF_PARTITIONS.items():
+        for key, consequence in OF_PARTITIONS.items():
             if part.get(key):
                 root = table_of(spec.name, section.get(OWN_NAME))
                 run = "; ".join(statements_of(session, name, part, key, root=root))
                 part_of = f"engine.{ENGINE}.partitions.{name}.{key}"
-                yield Note(part_of, Outcome.LOST, f"{said}. Run: {run}")
+                yield Note(part_of, Outcome.LOST, f"{consequence}. Run: {run}")
         place = f"engine.{ENGINE}.partitions.{name}"
         yield from _trigger_notes(session, place, part, session.table(name), section)
         yield from _attached_notes(place, part)
     missing = missing_roles(session, named_roles(section))
     if missing:
-        said = f"{', '.join(missing)} do not exist here: they are made, without login, or refused"
-        yield Note(f"engine.{ENGINE}.roles", Outcome.APPROXIMATED, said)
+        consequence = (
+            f"{', '.join(missing)} do not exist here: they are made, without login, or refused"
+        )
+        yield Note(f"engine.{ENGINE}.roles", Outcome.APPROXIMATED, consequence)
 
 
 def _trigger_notes(
@@ -122,8 +128,10 @@ def _trigger_notes(
 ) -> Iterator[Note]:
     for trigger in part.get("triggers", []):
         if (why := obstacles(session, trigger, section)) is not None:
-            said = f"{why}. Not made; then run: {trigger_command(trigger, table).as_string()}"
-            yield Note(f"{place}.triggers.{trigger['name']}", Outcome.REFUSED, said)
+            consequence = (
+                f"{why}. Not made; then run: {trigger_command(trigger, table).as_string()}"
+            )
+            yield Note(f"{place}.triggers.{trigger['name']}", Outcome.REFUSED, consequence)
 
 
 def without_obstacles(session: Session, section: Section) -> Section:
@@ -136,20 +144,22 @@ def without_obstacles(session: Session, section: Section) -> Section:
             for trigger in part.get("triggers", [])
             if obstacles(session, trigger, section) is None
         ]
-        found = {k: value for k, value in part.items() if k != "triggers"}
-        found |= {"triggers": possible} if possible else {}
-        return found | ({"tables": tables} if tables else {})
+        remaining = {k: value for k, value in part.items() if k != "triggers"}
+        remaining |= {"triggers": possible} if possible else {}
+        return remaining | ({"tables": tables} if tables else {})
 
-    found = makeable(section)
+    makes = makeable(section)
     if "partitions" in section:
-        found["partitions"] = makeable(section["partitions"])
-    return found
+        makes["partitions"] = makeable(section["partitions"])
+    return makes
 
 
 def _attached_notes(place: str, section: Section) -> Iterator[Note]:
     for hanging in section.get("attached", []):
-        said = f"not made; run: {hanging['definition']}" if "definition" in hanging else "not made"
-        yield Note(f"{place}.attached.{hanging['name']}", Outcome.LOST, said)
+        consequence = (
+            f"not made; run: {hanging['definition']}" if "definition" in hanging else "not made"
+        )
+        yield Note(f"{place}.attached.{hanging['name']}", Outcome.LOST, consequence)
 
 
 def key_notes(collection: Collection) -> Iterator[Note]:
@@ -157,19 +167,19 @@ def key_notes(collection: Collection) -> Iterator[Note]:
     attributes = [] if collection.ours else keys.key_attributes(collection)
     named = [f"{a.name} ({a.type})" for a in attributes if not keys.is_known(a)]
     if named:
-        said = (
+        consequence = (
             f"{', '.join(named)}: compared as text, not by an equality of its own, and without the "
             "index. A write that replaces records reads the table; a value that is equal to one "
             "there and written otherwise is refused as its duplicate"
         )
-        yield Note(f"engine.{ENGINE}.key", Outcome.APPROXIMATED, said)
+        yield Note(f"engine.{ENGINE}.key", Outcome.APPROXIMATED, consequence)
 
 
 def restorable_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     """Differences after a restore by this user through which nobody loses data: indexes that
     were never finished, parts that are not recorded, owners for whom this user may not act."""
-    found = find_table(session, spec.name)
-    if found is not None:  # else dropped since it was described
-        yield from unrecorded(session, found, spec)
+    table = find_table(session, spec.name)
+    if table is not None:  # else dropped since it was described
+        yield from unrecorded(session, table, spec)
     yield from (note for note in _section_notes(session, spec) if REMARKS in note.part.split("."))
     yield from owner_notes(session, spec)

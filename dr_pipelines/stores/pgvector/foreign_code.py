@@ -217,7 +217,7 @@ def require_writable(session: Session, table: Table) -> None:
     Raises:
         Refused: names them, and what to do.
     """
-    found = session.rows(
+    rows = session.rows(
         WRITING.format(
             tables=oids(sorted(held_tables(session, table))),
             table=oid(table.id),
@@ -229,15 +229,15 @@ def require_writable(session: Session, table: Table) -> None:
             deferred=sql.Literal(session.connection.info.server_version < OF_WHO_CAUSED),
         )
     )
-    if found:
+    if rows:
         user = str(session.one(qualified("SELECT pg_catalog.quote_ident(current_user)")))
-        raise _refused(table, found, user)
+        raise _refused(table, rows, user)
 
 
-def _refused(table: Table, found: list[Row], user: str) -> Refused:
+def _refused(table: Table, rows: list[Row], user: str) -> Refused:
     """The refusal for the first of the rows: the code that would run, and the ways out."""
-    place, what, owner, command = found[0]
-    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    place, what, owner, command = rows[0]
+    more = f", and {len(rows) - 1} more" if len(rows) > 1 else ""
     way = f"once it is read, run: {command}{user}" if command else "drop it"
     author = repr(owner) if owner else "whoever may make triggers of it"
     as_author = f"name {owner!r} as the user in the store's URL, or " if owner else ""

@@ -49,8 +49,8 @@ def add_foreign_keys(session: Session, table: Table, section: Section) -> None:
     hold. One that cannot be added, since what it refers to is not there, or is not whole, is left
     out, and where the query for all of them would run what others wrote it stays one for new rows;
     a description says which are there."""
-    found = constraints_of(session, table.id, table.quoted, root=table.name, keys=True)
-    there = {part["name"] for part in found["foreign_keys"]}
+    existing = constraints_of(session, table.id, table.quoted, root=table.name, keys=True)
+    there = {part["name"] for part in existing["foreign_keys"]}
     for part in section.get("foreign_keys", []):
         name = placed(part["name"], table.name, taken=False)
         if derived(name, table.name) not in there:
@@ -89,8 +89,8 @@ def _is_harmless(session: Session, table: Table, definition: str) -> bool:
         return False
     rows = session.printed(TREE.format(name=sql.Literal(referred[1])))
     tables = frozenset(row[0] for row in rows)
-    known = held_tables(session, table) | tables
-    return (alone or are_ours(session, tables)) and not is_called_by_plans(session, known)
+    allowed = held_tables(session, table) | tables
+    return (alone or are_ours(session, tables)) and not is_called_by_plans(session, allowed)
 
 
 def _tried(session: Session, command: sql.Composed) -> bool:

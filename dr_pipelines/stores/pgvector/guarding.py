@@ -39,18 +39,18 @@ def held_for_writing(session: Session, find: Callable[[], Table]) -> Iterator[Ta
     Raises:
         Conflict: its name stands for another one meanwhile.
     """
-    found = find()
-    mode = WRITTEN if are_ours(session, held_tables(session, found)) else ADDED_TO
-    chosen = mode if found.key else ALONE
+    unlocked = find()
+    mode = WRITTEN if are_ours(session, held_tables(session, unlocked)) else ADDED_TO
+    chosen = mode if unlocked.key else ALONE
     if belong_to_others(session, [session.schema]):
-        session.run(LOCK.format(sql.SQL(""), bind(session, found), chosen))  # and what it is of
+        session.run(LOCK.format(sql.SQL(""), bind(session, unlocked), chosen))  # and what it is of
     else:
-        only = sql.SQL("" if found.partitioned else "ONLY")
-        session.run(LOCK.format(only, session.table(found.name), chosen))
+        only = sql.SQL("" if unlocked.partitioned else "ONLY")
+        session.run(LOCK.format(only, session.table(unlocked.name), chosen))
     table = find()
-    if table.id != found.id:
-        raise Conflict(f"{found.name!r} was replaced while it was to be written; try again")
-    session.held |= held_tables(session, table)
+    if table.id != unlocked.id:
+        raise Conflict(f"{unlocked.name!r} was replaced while it was to be written; try again")
+    session.locked |= held_tables(session, table)
     yield table
     unbind(session)
 

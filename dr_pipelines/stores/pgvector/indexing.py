@@ -63,12 +63,12 @@ def wanted_indexes(collection: Collection) -> list[Wanted]:
     if label is None:
         return []
     spec, section = label.spec, section_of(label.spec)
-    wanted = list[Wanted]()
+    declared = list[Wanted]()
     if collection.ours:
-        wanted.append(Wanted("{table}_document_id_idx", DOCUMENTS))
+        declared.append(Wanted("{table}_document_id_idx", DOCUMENTS))
         if spec.keyword_index:
-            wanted.append(Wanted("{table}_text_idx", KEYWORDS))
-    wanted += [
+            declared.append(Wanted("{table}_text_idx", KEYWORDS))
+    declared += [
         Wanted(part["name"], with_table(part["using"], collection.table.quoted), part["unique"])
         for part in [*section.get("indexes", []), *section.get("constraints", [])]
         if "using" in part
@@ -78,18 +78,18 @@ def wanted_indexes(collection: Collection) -> list[Wanted]:
         for i in collection.table.indexes
         if i.valid and not i.constraint
     ]
-    missing = _without(wanted, there)
+    missing = _without(declared, there)
     return [*missing, *_vector_indexes(collection, spec.vectors, section)]
 
 
-def _without(wanted: list[Wanted], there: list[Wanted]) -> list[Wanted]:
+def _without(declared: list[Wanted], there: list[Wanted]) -> list[Wanted]:
     """Indexes that are not there. One that is there stands for one that is wanted and like it in
     everything: first under the same name, then under another, which it has where its own was
     taken. An index of a constraint stands for none."""
     unnamed = Counter((i.using, i.unique) for i in there)
-    unnamed.subtract((i.using, i.unique) for i in set(there).intersection(wanted))
+    unnamed.subtract((i.using, i.unique) for i in set(there).intersection(declared))
     missing = list[Wanted]()
-    for index in wanted:
+    for index in declared:
         if index in there:
             continue
         if unnamed[index.using, index.unique] > 0:
@@ -103,7 +103,7 @@ def _vector_indexes(
     collection: Collection, vectors: tuple[Vector, ...], section: dict[str, Any]
 ) -> Iterator[Wanted]:
     for vector in vectors:
-        if vector.index is None or vector.name in collection.found:
+        if vector.index is None or vector.name in collection.vector_indexes:
             continue
         column = collection.mapping.column(vector.name)
         attribute = next(
@@ -130,9 +130,9 @@ def build(
     when one fails or the process ends. Before each comes a `look` at what is to be executed.
     Readers go on meanwhile. Returns the settings that were chosen for the last one."""
     with connections.reading() as session:
-        wanted = all_wanted(session, collection)
+        pending = all_wanted(session, collection)
     chosen = dict[str, str]()
-    for number, index in enumerate(wanted):
+    for number, index in enumerate(pending):
         with connections.writing() as session:
             chosen = _prepare(session, collection, settings)
             look(session)
@@ -142,10 +142,10 @@ def build(
                 connections,
                 progress=progress,
                 done=number * STEPS,
-                total=len(wanted) * STEPS,
+                total=len(pending) * STEPS,
             )
-    if wanted and progress is not None:
-        progress(len(wanted) * STEPS, len(wanted) * STEPS)
+    if pending and progress is not None:
+        progress(len(pending) * STEPS, len(pending) * STEPS)
     return chosen
 
 
@@ -191,12 +191,12 @@ def _of_partitions(session: Session, collection: Collection) -> list[Wanted]:
     label, table = collection.table.label, collection.table
     if label is None or not table.partitioned:
         return []
-    wanted = section_of(label.spec).get("partitions", {}).get("tables", [])
-    return list(_missing(wanted, live_partitions(session, table, table.id)))
+    declared = section_of(label.spec).get("partitions", {}).get("tables", [])
+    return list(_missing(declared, live_partitions(session, table, table.id)))
 
 
-def _missing(wanted: list[dict[str, Any]], live: dict[str, LivePartition]) -> Iterator[Wanted]:
-    for part in wanted:
+def _missing(declared: list[dict[str, Any]], live: dict[str, LivePartition]) -> Iterator[Wanted]:
+    for part in declared:
         partition = live.get(part["name"])
         if partition is None:  # dropped since
             continue
@@ -222,8 +222,8 @@ def _prepare(session: Session, collection: Collection, settings: dict[str, str])
     size = qualified("SELECT pg_total_relation_size({})")
     size_bytes = int(session.one(size.format(oid(collection.table.id))))
     usual, buffers = (int(value) for value in session.rows(MEMORY)[0])
-    given = max(SETTING_FACTOR * usual, buffers)
-    memory = int(max(usual, min(MOST_MEMORY, given, size_bytes * GRAPH_FACTOR)))
+    most = max(SETTING_FACTOR * usual, buffers)
+    memory = int(max(usual, min(MOST_MEMORY, most, size_bytes * GRAPH_FACTOR)))
     limit = int(session.one(qualified("SELECT current_setting('max_parallel_workers')")))
     chosen = {
         "maintenance_work_mem": f"{memory // 1024}kB",
@@ -292,9 +292,9 @@ def _looks(running: "Future[None]", watcher: Session, pid: int) -> Iterator[int]
 
 
 def _part_done(watcher: Session, pid: int) -> int:
-    found = watcher.rows(HOW_FAR.format(sql.Literal(pid)))
-    if not found:
+    rows = watcher.rows(HOW_FAR.format(sql.Literal(pid)))
+    if not rows:
         return 0
-    blocks, all_blocks, tuples, all_tuples = (int(value or 0) for value in found[0])
+    blocks, all_blocks, tuples, all_tuples = (int(value or 0) for value in rows[0])
     done, total = (blocks, all_blocks) if all_blocks else (tuples, all_tuples)
     return min(STEPS, STEPS * done // total) if total else 0

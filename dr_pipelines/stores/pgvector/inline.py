@@ -43,12 +43,12 @@ def described_options(
     """Settings of a table of ours as its description has them: without the layout's own. One that
     somebody changed is said, and one that was taken away as well, as what the server does then."""
     own = inline_options(session, spec)
-    found = dict(options)
-    if own and OPTION not in found:
-        return found | {OPTION: str(_largest_row(int(session.one(BLOCK)), rows=USUAL))}
-    if own.get(OPTION) == found.get(OPTION):
-        found.pop(OPTION, None)
-    return found
+    remaining = dict(options)
+    if own and OPTION not in remaining:
+        return remaining | {OPTION: str(_largest_row(int(session.one(BLOCK)), rows=USUAL))}
+    if own.get(OPTION) == remaining.get(OPTION):
+        remaining.pop(OPTION, None)
+    return remaining
 
 
 def _width(vector: Vector) -> int | None:

@@ -52,13 +52,13 @@ def _nul(batch: Batch, name: str) -> Iterator[Problem]:
     values = column.flatten() if lists else column
     if not has_nul(values):
         return
-    found = np.array(pc.fill_null(pc.match_substring(values, "\0"), False))
+    mask = np.array(pc.fill_null(pc.match_substring(values, "\0"), False))
     if lists:  # of which one may say a shape in front
-        said, counts = fronts(column)
-        shaped = said.is_valid().to_numpy(zero_copy_only=False)
+        shapes, counts = fronts(column)
+        shaped = shapes.is_valid().to_numpy(zero_copy_only=False)
         first = (np.cumsum(counts) - counts)[shaped]
-        found[first] = wrong_fronts(said, counts)[shaped]
-    rows = np.flatnonzero(found)
+        mask[first] = wrong_fronts(shapes, counts)[shaped]
+    rows = np.flatnonzero(mask)
     if lists:
         rows = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)[rows]
     yield Problem(name, rows.astype(np.int64), lambda _: f"{name} {NUL}")

@@ -49,7 +49,7 @@ def key_texts(collection: Collection, ids: Sequence[str]) -> list[list[str]]:
     width = len(collection.table.key)
     if width == 1:
         return [list(ids)]
-    found = list[list[str]]()
+    columns = list[list[str]]()
     for key in ids:
         try:
             values = json.loads(key)
@@ -60,8 +60,8 @@ def key_texts(collection: Collection, ids: Sequence[str]) -> list[list[str]]:
                 f"record {key!r}: expected a JSON array of {width} texts, the key of "
                 f"{collection.table.name!r}"
             )
-        found.append(values)
-    return [list(column) for column in zip(*found, strict=True)] or [[] for _ in range(width)]
+        columns.append(values)
+    return [list(column) for column in zip(*columns, strict=True)] or [[] for _ in range(width)]
 
 
 def with_keys(session: Session, collection: Collection, ids: Sequence[str]) -> sql.Composable:
@@ -103,8 +103,8 @@ def with_texts(collection: Collection, ids: Sequence[str]) -> sql.Composable:
     """A condition for the records with these ids, whatever they are."""
     if not collection.table.key:
         return contents.among(collection.table, ids)
-    kept = [key for key in ids if "\0" not in key]
-    return qualified("{} = ANY ({})").format(key_column(collection), text_array(kept))
+    texts = [key for key in ids if "\0" not in key]
+    return qualified("{} = ANY ({})").format(key_column(collection), text_array(texts))
 
 
 def of_documents(collection: Collection, documents: Sequence[str] | None) -> sql.Composable:
@@ -113,8 +113,8 @@ def of_documents(collection: Collection, documents: Sequence[str] | None) -> sql
         return sql.SQL("true")
     if not collection.ours:
         return with_texts(collection, documents)
-    wanted = [escaped(document) for document in documents]
-    return qualified("document_id = ANY ({})").format(text_array(wanted))
+    texts = [escaped(document) for document in documents]
+    return qualified("document_id = ANY ({})").format(text_array(texts))
 
 
 def require_keys(collection: Collection, batch: pa.Table) -> None:

@@ -14,12 +14,12 @@ from psycopg import sql
 
 from dr_pipelines.errors import Conflict, NotFound, Refused, Unavailable
 from dr_pipelines.stores.pgvector.absence import unknown
+from dr_pipelines.stores.pgvector.alias_names import served
 from dr_pipelines.stores.pgvector.catalog import (
     Table,
     find_table,
     held_tables,
     rows_of,
-    served,
     tables,
 )
 from dr_pipelines.stores.pgvector.connections import Connections, Session
@@ -73,8 +73,8 @@ def holding(connections: Connections, name: str) -> Iterator[tuple[Session, Coll
             except NotFound:  # dropped in between
                 continue
             again = table_of(session, name)
-            session.held = held_tables(session, again)
-            if again.name == table.name and session.held <= tree:
+            session.locked = held_tables(session, again)
+            if again.name == table.name and session.locked <= tree:
                 yield session, collection_in(session, again, name)
                 return
             stack.close()

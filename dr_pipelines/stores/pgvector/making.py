@@ -51,8 +51,8 @@ def as_described(name: str) -> Iterator[None]:
 
 def section_of(spec: CollectionSpec) -> Section:
     """The engine's own section of a specification."""
-    found: Section = spec.engine.get(ENGINE, {})
-    return found
+    section: Section = spec.engine.get(ENGINE, {})
+    return section
 
 
 def require_extension(session: Session) -> sql.Composed | None:
@@ -219,8 +219,8 @@ def _sequences(session: Session, name: str, section: Section) -> None:
     for column, identity in section.get("identity", {}).items():
         if identity["generated"] != "serial":
             continue
-        wanted = placed(identity["name"], name, taken=False)
-        sequence = placed(identity["name"], name, taken=taken(session, wanted))
+        intended = placed(identity["name"], name, taken=False)
+        sequence = placed(identity["name"], name, taken=taken(session, intended))
         target, place = session.table(sequence), sql.Identifier(column)
         session.run(
             sql.SQL("CREATE SEQUENCE {} AS {} {}").format(
@@ -240,8 +240,8 @@ def _sequences(session: Session, name: str, section: Section) -> None:
 def _partitions(session: Session, root: str, parent: str, part: Section) -> None:
     """Make the partitions of a part, and those below them."""
     for child in part.get("tables", []):
-        wanted = placed(child["name"], root, taken=False)
-        name = placed(child["name"], root, taken=taken(session, wanted))
+        partition = placed(child["name"], root, taken=False)
+        name = placed(child["name"], root, taken=taken(session, partition))
         words: list[sql.Composable] = [
             sql.SQL("CREATE {} TABLE {} PARTITION OF {}").format(
                 sql.SQL("UNLOGGED" if child.get("unlogged") else ""),
@@ -301,8 +301,8 @@ def add_constraint(
     session: Session, name: str, constraint: Section, *, root: str, quoted: str
 ) -> None:
     """Add a constraint to a table, with its comment."""
-    wanted = placed(constraint["name"], root, taken=False)
-    label = placed(constraint["name"], root, taken=taken(session, wanted))
+    target = placed(constraint["name"], root, taken=False)
+    label = placed(constraint["name"], root, taken=taken(session, target))
     definition = verbatim(with_table(constraint["definition"], quoted))
     add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}")
     session.define(add.format(session.table(name), sql.Identifier(label), definition))
@@ -317,8 +317,8 @@ def _key_index(session: Session, name: str, section: Section) -> None:
     on."""
     key, quoted = section.get("key", []), quoted_name(session, name)
     for index in section.get("constraints", []):
-        found = tables(session, names=[name])
-        if found and [found[0].attribute(n).name for n in found[0].key] == key:
+        there = tables(session, names=[name])
+        if there and [there[0].attribute(n).name for n in there[0].key] == key:
             return
         if "using" in index:
             using = with_table(index["using"], quoted)
@@ -327,7 +327,7 @@ def _key_index(session: Session, name: str, section: Section) -> None:
 
 def index_command(
     session: Session,
-    wanted: str,
+    index: str,
     using: str,
     *,
     unique: bool,
@@ -336,8 +336,8 @@ def index_command(
 ) -> sql.Composed:
     """The statement that makes an index of a collection's table `root`, or of one of its
     partitions, under a name that is free."""
-    whole = placed(wanted, root, taken=False)
-    name = placed(wanted, root, taken=taken(session, whole))
+    whole = placed(index, root, taken=False)
+    name = placed(index, root, taken=taken(session, whole))
     return sql.SQL("CREATE {} INDEX {} ON {} {}").format(
         sql.SQL("UNIQUE" if unique else ""),
         sql.Identifier(name),
@@ -358,8 +358,8 @@ def _comments(session: Session, name: str, section: Section) -> None:
 
 def _replica_identity(session: Session, name: str, section: Section) -> None:
     """That of an index is set when the indexes are built: it may be one of them."""
-    known = {"full": sql.SQL("FULL"), "nothing": sql.SQL("NOTHING")}
-    word = known.get(section.get("replica_identity", {}).get("rows", ""))
+    words = {"full": sql.SQL("FULL"), "nothing": sql.SQL("NOTHING")}
+    word = words.get(section.get("replica_identity", {}).get("rows", ""))
     if word is not None:
         set_ = sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}")
         session.run(set_.format(session.table(name), word))
@@ -367,10 +367,10 @@ def _replica_identity(session: Session, name: str, section: Section) -> None:
 
 def write_key_label(session: Session, table: str, label: Label) -> None:
     """Set the label of a table: its key carries it, or what stands for one."""
-    (found,) = tables(session, names=[table])
-    index = next((i for i in found.indexes if i.id == found.key_index), None)
+    (labelled,) = tables(session, names=[table])
+    index = next((i for i in labelled.indexes if i.id == labelled.key_index), None)
     if index is not None:
         write_label(session, index.name, label)
         return
-    name = holder(session, found.id) or free_statistics(session, "{table}_label", table)
+    name = holder(session, labelled.id) or free_statistics(session, "{table}_label", table)
     write_statistics_label(session, table, name, label)

@@ -80,12 +80,12 @@ def foreign_mapping(
     compared = bits | indexed_bits(table)
     fields, vectors, columns = list[Field](), list[Vector](), list[Column]()
     for attribute in written:
-        found = _vectors(attribute, dimensions, taken, compared)
+        vectors_of_it = _vectors(attribute, dimensions, taken, compared)
         if attribute.name in roles:
             columns.append(_foreign_column(attribute, roles[attribute.name]))
-        elif found:
-            vectors += found
-            columns += _vector_columns(attribute, found)
+        elif vectors_of_it:
+            vectors += vectors_of_it
+            columns += _vector_columns(attribute, vectors_of_it)
         else:
             field = Field(name=_free(attribute.name, taken), type=_field_type(attribute))
             fields.append(field)
@@ -234,9 +234,9 @@ def _text_encoder(kind: str) -> Encoder | None:
 def own_mapping(table: Table, spec: CollectionSpec, *, vector_oid: int) -> Mapping | None:
     """The roles of the columns of a table of ours: as created, without those that are gone, and
     with those added since, read as in a table of others. None if a fixed column is gone."""
-    known = {c.native: c for c in own_columns(spec, vector_oid=vector_oid)}
+    declared = {c.native: c for c in own_columns(spec, vector_oid=vector_oid)}
     live = {a.name: a for a in table.attributes if not a.generated}
-    same = [c for c in known.values() if _is(live.get(c.native), c)]
+    same = [c for c in declared.values() if _is(live.get(c.native), c)]
     names = {c.name for c in same}
     if not names.issuperset(FIXED_COLUMNS):
         return None
@@ -244,12 +244,12 @@ def own_mapping(table: Table, spec: CollectionSpec, *, vector_oid: int) -> Mappi
     fields = [f for f in spec.fields if f.name in names]
     vectors = [v for v in spec.vectors if v.name in names]
     for attribute in live.values():
-        if attribute.name in known and known[attribute.name] in same:
+        if attribute.name in declared and declared[attribute.name] in same:
             continue
-        found = _vectors(attribute, {}, taken, indexed_bits(table))
-        if found:
-            vectors += found
-            same += _vector_columns(attribute, found)
+        vectors_of_it = _vectors(attribute, {}, taken, indexed_bits(table))
+        if vectors_of_it:
+            vectors += vectors_of_it
+            same += _vector_columns(attribute, vectors_of_it)
         else:
             field = Field(name=_free(attribute.name, taken), type=_field_type(attribute))
             fields.append(field)

@@ -59,8 +59,8 @@ def decided(session: Session, section: Section, *, with_roles: bool) -> Roles:
     """Which roles are made for a section here. Memberships only with `with_roles`, and only of
     roles that are made: who is in a role that exists is its database's own affair."""
     described = {role["name"]: role for role in section.get("roles", [])}
-    wanted = {*named_roles(section), *(described if with_roles else ())}
-    made = missing_roles(session, wanted)
+    names = {*named_roles(section), *(described if with_roles else ())}
+    made = missing_roles(session, names)
     if not with_roles:
         return Roles(tuple(made), absent=tuple(missing_roles(session, set(described) - set(made))))
     edges = list[Membership]()
@@ -69,12 +69,12 @@ def decided(session: Session, section: Section, *, with_roles: bool) -> Roles:
         edges += [(name, member) for member in described.get(name, {}).get("members", [])]
     edges = list(dict.fromkeys(edges))
     absent = missing_roles(session, {role for edge in edges for role in edge} - set(made))
-    known = [edge for edge in edges if not set(edge) & set(absent)]
-    mighty = _mighty(session, {role for role, _ in known})
+    possible = [edge for edge in edges if not set(edge) & set(absent)]
+    mighty = _mighty(session, {role for role, _ in possible})
     return Roles(
         tuple(made),
-        tuple(edge for edge in known if edge[0] not in mighty),
-        tuple((role, to, mighty[role]) for role, to in known if role in mighty),
+        tuple(edge for edge in possible if edge[0] not in mighty),
+        tuple((role, to, mighty[role]) for role, to in possible if role in mighty),
         tuple(absent),
     )
 
@@ -98,20 +98,20 @@ def bare_roles(section: Section, roles: Roles) -> list[str]:
 def without_others(section: Section, roles: Roles) -> Section:
     """A section with those memberships alone that are granted, for roles that are made; of roles
     that exist it says what it said."""
-    found = list[Section]()
+    roles_left = list[Section]()
     absent = set(roles.absent)
     for role in section.get("roles", []):
         name = role["name"]
         if name in absent:
             continue
         if name not in roles.made:
-            found.append(role)
+            roles_left.append(role)
             continue
         members = [to for of, to in roles.granted if of == name]
         role = {key: value for key, value in role.items() if key != "members"}
         role["member_of"] = [of for of, to in roles.granted if to == name]
-        found.append(role | ({"members": members} if members else {}))
-    return {**section, "roles": found} if "roles" in section else section
+        roles_left.append(role | ({"members": members} if members else {}))
+    return {**section, "roles": roles_left} if "roles" in section else section
 
 
 def make_roles(session: Session, section: Section) -> dict[str, int]:
@@ -124,8 +124,8 @@ def make_roles(session: Session, section: Section) -> dict[str, int]:
     """
     roles = decided(session, section, with_roles=True)
     if roles.refused:
-        said = "; ".join(f"{to} in {role}, which {why}" for role, to, why in roles.refused)
-        raise Refused(f"these memberships are never granted: {said}")
+        reasons = "; ".join(f"{to} in {role}, which {why}" for role, to, why in roles.refused)
+        raise Refused(f"these memberships are never granted: {reasons}")
     if not roles.made:
         return {}
     try:
@@ -146,13 +146,13 @@ def make_roles(session: Session, section: Section) -> dict[str, int]:
 def undo_roles(session: Session, made: dict[str, int]) -> tuple[str, ...]:
     """Remove roles that a restore made. One that has been made anew since is somebody's; one that
     has got something by now, or that this user may not remove, stays: these are returned."""
-    kept = list[str]()
+    remaining = list[str]()
     rows = session.rows(OIDS.format(names=text_array(list(made))))
-    found: dict[str, int] = dict(rows)
-    for name in sorted(name for name, number in made.items() if found.get(name) == number):
+    numbers: dict[str, int] = dict(rows)
+    for name in sorted(name for name, number in made.items() if numbers.get(name) == number):
         try:
             with session.connection.transaction():
                 session.run(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
         except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege):
-            kept.append(name)
-    return tuple(kept)
+            remaining.append(name)
+    return tuple(remaining)

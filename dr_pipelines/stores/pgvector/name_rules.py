@@ -12,7 +12,7 @@ ALIAS_LIMITS = (
 
 def name_rules(collection: str) -> NameRules:
     """Statements that take a collection's name from a view and from a table."""
-    kept = f"{collection[: MAX_BYTES - len('_replaced')]}_replaced"
+    replaced = f"{collection[: MAX_BYTES - len('_replaced')]}_replaced"
     aftermath = (
         "Views and foreign keys of others stay with a table that is renamed; what hangs on it is "
         "listed with statements"
@@ -20,6 +20,6 @@ def name_rules(collection: str) -> NameRules:
     return NameRules(
         alias_limits=ALIAS_LIMITS,
         free_alias=f'DROP VIEW "{collection}"',
-        free_collection=f'ALTER TABLE "{collection}" RENAME TO "{kept}"',
+        free_collection=f'ALTER TABLE "{collection}" RENAME TO "{replaced}"',
         aftermath=aftermath,
     )

@@ -104,5 +104,5 @@ def is_there(session: Session, need: Section) -> bool:
     finder = FINDERS.get(kind)
     if finder is None:
         return True
-    found = sql.SQL("SELECT {}::pg_catalog.int8").format(finder.format(sql.Literal(identity)))
-    return session.one(found) is not None
+    query = sql.SQL("SELECT {}::pg_catalog.int8").format(finder.format(sql.Literal(identity)))
+    return session.one(query) is not None

@@ -15,8 +15,9 @@ from dr_pipelines.model.compatibility import Note
 from dr_pipelines.model.query import Hit
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.pgvector import bulk, contents, indexing, reading, searching, writing
+from dr_pipelines.stores.pgvector.alias_names import aliases
 from dr_pipelines.stores.pgvector.called import code_notes
-from dr_pipelines.stores.pgvector.catalog import Table, aliases
+from dr_pipelines.stores.pgvector.catalog import Table
 from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.consents import BUILT, STAYS, Consents
 from dr_pipelines.stores.pgvector.description import Collection, described
@@ -67,54 +68,54 @@ class OpenTable:
         server: Server,
         session: Session,
         name: str,
-        found: Collection,
+        collection: Collection,
         *,
         below: str | None = None,
     ) -> None:
         self._server = server
         self._session = session
         self._name = name
-        self._found = found
+        self._collection = collection
         self._below = below
         self.highest: str | None = None
 
     @property
     def label(self) -> Label | None:
         """An index that was dropped since is to be built again."""
-        label = self._found.table.label
-        return None if label is None else Label(spec=label.spec, indexed=self._found.built)
+        label = self._collection.table.label
+        return None if label is None else Label(spec=label.spec, indexed=self._collection.built)
 
     @property
     def contract(self) -> CollectionSpec:
         """Of a table of others with its layout: another one keeps other values."""
-        spec = self._found.spec
-        if self._found.ours:
+        spec = self._collection.spec
+        if self._collection.ours:
             return spec
         return spec.model_copy(update={"engine": {**spec.engine, ENGINE: {"layout": AS_IT_WAS}}})
 
     def described(self) -> CollectionSpec:
         names = aliases(self._session).items()
-        pointing = sorted(alias for alias, to in names if to == self._found.table.name)
-        return described(self._session, self._found, aliases=tuple(pointing))
+        pointing = sorted(alias for alias, to in names if to == self._collection.table.name)
+        return described(self._session, self._collection, aliases=tuple(pointing))
 
     def status(self) -> CollectionStatus:
         return CollectionStatus(
-            records=reading.counted(self._session, self._found),
-            indexed=self._found.built,
-            size_bytes=reading.size_bytes(self._session, self._found),
+            records=reading.counted(self._session, self._collection),
+            indexed=self._collection.built,
+            size_bytes=reading.size_bytes(self._session, self._collection),
         )
 
     def notes(self) -> Iterable[Note]:
-        yield from key_notes(self._found)
+        yield from key_notes(self._collection)
         yield from restorable_notes(self._session, self.described())
-        yield from code_notes(self._session, self._found.table)
+        yield from code_notes(self._session, self._collection.table)
 
     def scan(
         self, columns: Sequence[str], *, documents: Sequence[str] | None, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         return reading.scanned(
             self._session,
-            self._found,
+            self._collection,
             columns,
             documents=documents,
             batch_rows=batch_rows,
@@ -124,7 +125,7 @@ class OpenTable:
     def unordered(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         return reading.scanned(
             self._session,
-            self._found,
+            self._collection,
             columns,
             documents=None,
             batch_rows=PIECE_ROWS,
@@ -132,19 +133,19 @@ class OpenTable:
         )
 
     def hits(self, request: Request) -> list[Hit] | None:
-        return searching.search(self._session, self._found, request)
+        return searching.search(self._session, self._collection, request)
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
-        session, found = self._session, self._found
+        session, collection = self._session, self._collection
         below = self._below
-        is_filled = self._server.consents.is_accepted(self._name) and not found.built
-        if found.table.key or not is_filled:
+        is_filled = self._server.consents.is_accepted(self._name) and not collection.built
+        if collection.table.key or not is_filled:
             below = None
         elif below is None:
-            below = contents.last(session, found.table, found.rows(session))
-        adds = is_filled and not replaces and bulk.refuses_at_once(session, found.table)
+            below = contents.last(session, collection.table, collection.rows(session))
+        adds = is_filled and not replaces and bulk.refuses_at_once(session, collection.table)
         if not (adds and self._added(rows)):
-            writing.write(session, found, rows, replaces=replaces, below=below)
+            writing.write(session, collection, rows, replaces=replaces, below=below)
         if below is not None:
             self.highest = max(below, *rows.column("id").to_pylist(), key=str.encode)
 
@@ -153,7 +154,7 @@ class OpenTable:
         key is there already."""
         try:
             with self._session.connection.transaction():  # in which this is a savepoint
-                writing.write(self._session, self._found, rows, replaces=(), adding=True)
+                writing.write(self._session, self._collection, rows, replaces=(), adding=True)
         except psycopg.errors.UniqueViolation:
             return False
         return True
@@ -161,14 +162,14 @@ class OpenTable:
     def build_beside_readers(self, progress: Progress | None) -> None:
         """Indexes, and what the server finds in the rows by them."""
         self._build_indexes(progress)
-        indexing.analyse(self._server.connections, self._found, look=self._look())
-        self._server.analysed[self._name] = self._found.table.id
+        indexing.analyse(self._server.connections, self._collection, look=self._look())
+        self._server.analysed[self._name] = self._collection.table.id
 
     def _build_indexes(self, progress: Progress | None) -> None:
         """Each in a transaction of its own, after a look at what is executed."""
         server = self._server
         settings = indexing.build(
-            server.connections, self._found, server.build, look=self._look(), progress=progress
+            server.connections, self._collection, server.build, look=self._look(), progress=progress
         )
         if settings:
             server.chosen[self._name] = settings
@@ -178,25 +179,25 @@ class OpenTable:
         the table holds."""
         consents = self._server.consents
         self._build_indexes(progress)
-        analysed = self._server.analysed.pop(self._name, None) == self._found.table.id
+        analysed = self._server.analysed.pop(self._name, None) == self._collection.table.id
         connections, look = self._server.connections, self._look()
-        indexing.finish(connections, self._found, look=look, analysed=analysed)
-        if self._found.table.label is None:
+        indexing.finish(connections, self._collection, look=look, analysed=analysed)
+        if self._collection.table.label is None:
             return
-        with self._held() as (session, table):
+        with self._locked_table() as (session, table):
             consents.require_made(session, self._name, outcome=BUILT)
             writing.move_sequences(session, collection_in(session, table, self._name))
 
     def relabel(self, label: Label) -> None:
         """In a transaction of its own."""
-        own = self._found.table.label
+        own = self._collection.table.label
         if own is not None:
-            with self._held() as (session, table):
+            with self._locked_table() as (session, table):
                 write_key_label(session, table.name, replace(own, indexed=label.indexed))
 
     def complete(self, spec: CollectionSpec) -> None:
         """A table is made whole. What is there already is looked at as what was made would be."""
-        table = self._found.table
+        table = self._collection.table
         if table.label is None or not same(table.label.spec, spec):
             raise AlreadyExists(
                 f"{spec.name!r} is a collection with another spec, or something else made it: who "
@@ -209,10 +210,10 @@ class OpenTable:
 
     def _look(self) -> Callable[[Session], None]:
         believed = self._server.consents.require_believed
-        return partial(believed, table=self._found.table, outcome=BUILT)
+        return partial(believed, table=self._collection.table, outcome=BUILT)
 
     @contextmanager
-    def _held(self) -> Iterator[tuple[Session, Table]]:
+    def _locked_table(self) -> Iterator[tuple[Session, Table]]:
         with (
             self._server.connections.writing() as session,
             held_for_writing(session, partial(table_of, session, self._name)) as table,

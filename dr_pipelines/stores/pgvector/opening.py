@@ -72,10 +72,10 @@ def _bare(part: Section) -> Section:
 def _below(
     part: Section, live: dict[str, LivePartition], owner: str | None
 ) -> list[tuple[str, Section]]:
-    found = list[tuple[str, Section]]()
+    parts = list[tuple[str, Section]]()
     for child in part.get("tables", []):
         here = live.get(child["name"])
         if here is not None:  # else dropped since
-            found.append((here.table, {**child, "owner": child.get("owner", owner)}))
-            found += _below(child, here.parts, owner)
-    return found
+            parts.append((here.table, {**child, "owner": child.get("owner", owner)}))
+            parts += _below(child, here.parts, owner)
+    return parts

@@ -64,7 +64,7 @@ def _grant_as(session: Session, owner: str, commands: list[sql.Composed]) -> Non
 def owner_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
     """A note for each owner for whom this user may not act, with the statements that give him his
     tables back, and this user what he is granted there."""
-    user, found = session.one(USER), dict[str, tuple[str, list[str]]]()
+    user, by_reason = session.one(USER), dict[str, tuple[str, list[str]]]()
     for place, name, part in _tables(spec):
         why = _obstacle(session, part.get("owner"), user)
         if why is None:
@@ -74,11 +74,11 @@ def owner_notes(session: Session, spec: CollectionSpec) -> Iterator[Note]:
             give.format(session.table(name), sql.Identifier(part["owner"])),
             *own_grants(session, name, part, user),
         ]
-        _, statements = found.setdefault(why, (place, []))
+        _, statements = by_reason.setdefault(why, (place, []))
         statements += [command.as_string(session.connection) for command in commands]
-    for why, (place, statements) in found.items():
-        said = f"{why}. Then run, as who may: {'; '.join(statements)}"
-        yield Note(place, Outcome.APPROXIMATED, said)
+    for why, (place, statements) in by_reason.items():
+        consequence = f"{why}. Then run, as who may: {'; '.join(statements)}"
+        yield Note(place, Outcome.APPROXIMATED, consequence)
 
 
 def _tables(spec: CollectionSpec) -> Iterator[tuple[str, str, Section]]:

@@ -42,7 +42,7 @@ def partitions(session: Session, table: Table) -> list[Section]:
 
 def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[Section]:
     above = {row[0]: row for row in session.printed(COLUMNS.format(table=oid(parent)))}
-    found = list[Section]()
+    parts = list[Section]()
     for number, name, quoted, bound, key in session.printed(PARTITIONS.format(table=oid(parent))):
         part: Section = {"name": derived(name, table.name), "bound": bound}
         part |= _relation(session, number, above, root=table.name)
@@ -54,15 +54,15 @@ def _below(session: Session, table: Table, parent: int, *, owner: str) -> list[S
         part |= _rights(session, number, quoted, owner=owner)
         if key is not None:
             part |= {"key": key, "tables": _below(session, table, number, owner=owner)}
-        found.append({key: value for key, value in part.items() if value})
-    return by_name(found)
+        parts.append({key: value for key, value in part.items() if value})
+    return by_name(parts)
 
 
 def _relation(session: Session, partition: int, above: dict[str, Row], *, root: str) -> Section:
     """Settings, comments, and what is another way in its columns than in those of its table."""
     relation = oid(partition)
-    found = session.printed(RELATION.format(table=relation))[0]
-    comment, persistence, options, toast, _, *identity = found
+    described = session.printed(RELATION.format(table=relation))[0]
+    comment, persistence, options, toast, _, *identity = described
     rows = session.printed(COLUMNS.format(table=relation))
     return {
         "options": options_of(options, toast),
@@ -99,11 +99,11 @@ def _defaults(session: Session, rows: list[Row], above: dict[str, Row], *, root:
 
 
 def _rights(session: Session, partition: int, quoted: str, *, owner: str) -> Section:
-    found = rights(session, partition, quoted)
-    if found["owner"] == owner:
-        del found["owner"]
-    grants = [grant for grant in found.get("grants", []) if "sequence" not in grant]
-    return found | {"grants": grants}
+    section = rights(session, partition, quoted)
+    if section["owner"] == owner:
+        del section["owner"]
+    grants = [grant for grant in section.get("grants", []) if "sequence" not in grant]
+    return section | {"grants": grants}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,8 @@ def live_partitions(session: Session, table: Table, parent: int) -> dict[str, Li
 
 
 def _names(session: Session, partition: int, quoted: str, root: str) -> frozenset[str]:
-    found = constraints_of(session, partition, quoted, root=root, keys=True)
-    return frozenset(part["name"] for part in found["constraints"])
+    constraints = constraints_of(session, partition, quoted, root=root, keys=True)
+    return frozenset(part["name"] for part in constraints["constraints"])
 
 
 LOCAL_INDEXES = qualified("""

@@ -47,7 +47,7 @@ def may_plan(session: Session, table: Table) -> bool:
     extension = [session.extension.schema] if session.extension else []
     if tables <= session.guarded:
         return not belong_to_others(session, extension)
-    if not tables <= session.held or not are_ours(session, tables):
+    if not tables <= session.locked or not are_ours(session, tables):
         return False
     if belong_to_others(session, [session.schema, *extension]):
         return False

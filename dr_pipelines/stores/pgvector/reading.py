@@ -63,8 +63,8 @@ def extreme(session: Session, collection: Collection, column: str, *, largest: b
     if not whole or not may_plan(session, collection.table):
         return copied.extreme(session, collection.table, attribute, largest=largest)
     query = LARGEST if largest else SMALLEST
-    found = session.one(query.format(sql.Identifier(column), collection.rows(session)))
-    return None if found is None else int(found)
+    number = session.one(query.format(sql.Identifier(column), collection.rows(session)))
+    return None if number is None else int(number)
 
 
 def size_bytes(session: Session, collection: Collection) -> int:

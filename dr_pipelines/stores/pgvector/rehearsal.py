@@ -92,15 +92,19 @@ def _rehearsed(session: Session, spec: CollectionSpec, *, with_roles: bool) -> D
         section = without_obstacles(session, without_others(section_of(spec), roles))
         spec = _with_section(spec, section)
         notes = tuple(_notes(roles, bare, with_roles=with_roles))
-        found = analyse(session, spec)
-        if found.unread:
+        analysis = analyse(session, spec)
+        if analysis.unread:
             return Definitions(
-                spec, code=found.calls, notes=notes, memberships=roles.granted, unread=found.unread
+                spec,
+                code=analysis.calls,
+                notes=notes,
+                memberships=roles.granted,
+                unread=analysis.unread,
             )
-        more, untried = _execute(session, found, executed)
+        more, untried = _execute(session, analysis, executed)
         notes = (*notes, *owner_notes(session, spec), *_untried(untried))
-    statements = tuple(_statement(step, text, found) for step, text in executed)
-    code = tuple(dict.fromkeys([*found.calls, *more]))
+    statements = tuple(_statement(step, text, analysis) for step, text in executed)
+    code = tuple(dict.fromkeys([*analysis.calls, *more]))
     return Definitions(spec, statements, code, notes, roles.granted)
 
 
@@ -111,24 +115,24 @@ def _with_section(spec: CollectionSpec, section: dict[str, object]) -> Collectio
 
 
 def _execute(
-    session: Session, found: Analysis, executed: list[tuple[str, str]]
+    session: Session, analysis: Analysis, executed: list[tuple[str, str]]
 ) -> tuple[list[Call], list[str]]:
     """Make the table without what needs consent, and keep what is `executed`; what the server says
     that this calls and the analysis did not, and what could not be tried."""
     rehearsal = Rehearsal(session.connection, session.schema, session.extension, executed=executed)
     rehearsal.run(PATIENCE)
-    make_table(rehearsal, found.harmless)
-    collection = _made(rehearsal, found.harmless)
+    make_table(rehearsal, analysis.harmless)
+    collection = _made(rehearsal, analysis.harmless)
     rehearsal.step = "indexes"
     for index in indexing.all_wanted(rehearsal, collection):
         rehearsal.define(indexing.command(rehearsal, index, collection.table.name))
     complete(rehearsal, collection)
     rehearsal.step = "rights"
-    open_up(rehearsal, _made(rehearsal, found.harmless))
+    open_up(rehearsal, _made(rehearsal, analysis.harmless))
     if is_beside(collection.table.name):
         rehearsal.step = "switch"
-        section = section_of(found.harmless)
-        add_foreign_keys(rehearsal, _made(rehearsal, found.harmless).table, section)
+        section = section_of(analysis.harmless)
+        add_foreign_keys(rehearsal, _made(rehearsal, analysis.harmless).table, section)
     return called(session, collection.table), rehearsal.untried
 
 
@@ -140,15 +144,15 @@ def _made(session: Session, spec: CollectionSpec) -> Collection:
     return collection
 
 
-def _statement(step: str, text: str, found: Analysis) -> Statement:
+def _statement(step: str, text: str, analysis: Analysis) -> Statement:
     """As it will be: with what was replaced for the rehearsal, and without the whole label."""
     calls = list[Call]()
     text = INDEX_LABEL.sub(r"\1…'", text)
-    if found.replaced:
-        places = re.compile("|".join(re.escape(instead) for instead in found.replaced))
+    if analysis.replaced:
+        places = re.compile("|".join(re.escape(instead) for instead in analysis.replaced))
 
         def original(match: re.Match[str]) -> str:
-            expression, called = found.replaced[match.group()]
+            expression, called = analysis.replaced[match.group()]
             calls.extend(called)
             return expression
 
@@ -158,23 +162,25 @@ def _statement(step: str, text: str, found: Analysis) -> Statement:
 
 def _notes(roles: Roles, bare: list[str], *, with_roles: bool) -> list[Note]:
     part = f"engine.{ENGINE}.roles"
-    found = [
+    notes = [
         Note(f"{part}.{to}", Outcome.LOST, f"never becomes a member of {role}, which {why}")
         for role, to, why in roles.refused
     ]
     if with_roles and roles.absent:
-        said = f"{', '.join(roles.absent)} do not exist here: their memberships are not made"
-        found.append(Note(part, Outcome.LOST, said))
+        consequence = f"{', '.join(roles.absent)} do not exist here: their memberships are not made"
+        notes.append(Note(part, Outcome.LOST, consequence))
     if bare:
-        said = f"{', '.join(bare)}: made without memberships; --with-roles grants them"
-        found.append(Note(f"{part}.members", Outcome.APPROXIMATED, said))
-    return found
+        consequence = f"{', '.join(bare)}: made without memberships; --with-roles grants them"
+        notes.append(Note(f"{part}.members", Outcome.APPROXIMATED, consequence))
+    return notes
 
 
 def _untried(commands: list[str]) -> list[Note]:
     part = f"engine.{ENGINE}.foreign_keys"
-    said = "not rehearsed, since others hold a lock that it waits for; the restore tries it: "
-    return [Note(part, Outcome.APPROXIMATED, said + command) for command in commands]
+    consequence = (
+        "not rehearsed, since others hold a lock that it waits for; the restore tries it: "
+    )
+    return [Note(part, Outcome.APPROXIMATED, consequence + command) for command in commands]
 
 
 def remove(session: Session, table: Table) -> tuple[str, ...]:

@@ -89,10 +89,10 @@ def rights(session: Session, relation: int, quoted: str) -> Section:
             "check": check and without_table(check, quoted),
         }
         policies["rules"].append({key: value for key, value in rule.items() if value is not None})
-    found: Section = {"owner": owner, "grants": grants}
+    section: Section = {"owner": owner, "grants": grants}
     if enabled or forced or policies["rules"]:
-        found["policies"] = policies
-    return {key: value for key, value in found.items() if value}
+        section["policies"] = policies
+    return {key: value for key, value in section.items() if value}
 
 
 def owner_of(session: Session, relation: int) -> tuple[str, bool]:
@@ -137,10 +137,10 @@ def revoke_defaults(session: Session, table: str) -> None:
     """Take back what default privileges gave to others on what was just made: a table or view, its
     partitions, its sequences."""
     quoted = sql.Literal(session.table(table).as_string())
-    found = session.rows(
+    grantees = session.rows(
         WIDENED.format(schema=sql.Literal(session.schema), table=sql.Literal(table), quoted=quoted)
     )
-    for name, kind, role in {(name, kind, role) for name, kind, role in found}:
+    for name, kind, role in {(name, kind, role) for name, kind, role in grantees}:
         session.run(
             sql.SQL("REVOKE ALL ON {} {} FROM {}").format(
                 sql.SQL("SEQUENCE" if kind == "S" else "TABLE"), session.table(name), _role(role)
@@ -174,26 +174,26 @@ def missing_roles(session: Session, names: Iterable[str]) -> list[str]:
 
 def _grants(rows: list[tuple[Any, ...]]) -> list[Section]:
     """One for each place and role: the table, a column, or the sequence of a column."""
-    found = dict[tuple[str, str, bool], Section]()
+    grants = dict[tuple[str, str, bool], Section]()
     for place, role, privilege, grantable in rows:
         kind, _, column = place.partition(" ")
-        said: Section = {"role": role, "privileges": []}
-        said |= {kind: column} if kind else {}
-        said |= {"grantable": True} if grantable else {}
-        found.setdefault((place, role, grantable), said)["privileges"].append(privilege)
-    return list(found.values())
+        grant: Section = {"role": role, "privileges": []}
+        grant |= {kind: column} if kind else {}
+        grant |= {"grantable": True} if grantable else {}
+        grants.setdefault((place, role, grantable), grant)["privileges"].append(privilege)
+    return list(grants.values())
 
 
 def described_roles(session: Session, names: list[str]) -> list[Section]:
     """Roles and who is in them. Passwords are nobody's to read, and no part."""
-    found = []
+    roles = []
     for name, login, inherit, bypass, members, parents in session.rows(
         ROLES.format(names=text_array(names))
     ):
         role = {"name": name, "login": login, "inherit": inherit, "member_of": parents}
         role |= {"members": members} if members else {}
-        found.append(role | ({"bypasses_policies": True} if bypass else {}))
-    return found
+        roles.append(role | ({"bypasses_policies": True} if bypass else {}))
+    return roles
 
 
 def _policy(rule: Section, target: sql.Identifier, quoted: str) -> sql.Composed:
@@ -253,7 +253,7 @@ def _role(name: str) -> sql.Composable:
     return sql.SQL("PUBLIC") if name == PUBLIC else sql.Identifier(name)
 
 
-def _word(word: str, known: Iterable[str]) -> str:
-    if word not in known:
-        raise InvalidRequest(f"{word!r}: expected one of {', '.join(known)}")
+def _word(word: str, words: Iterable[str]) -> str:
+    if word not in words:
+        raise InvalidRequest(f"{word!r}: expected one of {', '.join(words)}")
     return word

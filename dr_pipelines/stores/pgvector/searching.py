@@ -83,9 +83,9 @@ def _nearest(
     column = collection.mapping.column(vector.name)
     name = sql.Identifier(column.native if column else vector.name)
     compared, place = own_type(vector), sql.Composed([name])
-    found = collection.found.get(vector.name)
-    if found is not None and found.cast is not None:
-        compared, size = found.cast, sql.Literal(vector.dimension)
+    index = collection.vector_indexes.get(vector.name)
+    if index is not None and index.cast is not None:
+        compared, size = index.cast, sql.Literal(vector.dimension)
         place = sql.SQL("({}::{}({}))").format(name, _type(session, compared), size)
     shared = column is not None and column.shared
     if column is not None and column.shared:  # the others have no distance to it
@@ -102,8 +102,10 @@ def _nearest(
     )
     target = collection.rows(session)
     shown, most = _shown(collection), sql.Literal(limit)
-    held = place if shared else name
-    rows = session.rows(query.format(shown, distance, target, held, where, distance, most))
+    compared_place = place if shared else name
+    rows = session.rows(
+        query.format(shown, distance, target, compared_place, where, distance, most)
+    )
     hits = [_hit(collection, row[:3], _score(row[3], vector.metric)) for row in rows]
     if not collection.table.key:
         hits = contents.numbered_hits(hits)
@@ -143,8 +145,8 @@ def _tune(session: Session, vector: Vector, *, limit: int) -> None:
         settings["hnsw.ef_search"] = str(min(MOST_EF, max(ef, limit)))
         settings["hnsw.iterative_scan"] = "strict_order"
     elif vector.index is not None:
-        known = SEARCH.get(vector.index.kind, {})
-        settings |= {name: str(parameters[k]) for k, name in known.items() if k in parameters}
+        names = SEARCH.get(vector.index.kind, {})
+        settings |= {name: str(parameters[k]) for k, name in names.items() if k in parameters}
         settings["ivfflat.iterative_scan"] = "relaxed_order"
     old = session.extension is None or session.extension.version < ITERATIVE
     for name, value in settings.items():

@@ -36,10 +36,10 @@ def shape_of(text: str) -> list[tuple[int, int]] | None:
 
 def elements(pairs: list[tuple[int, int]]) -> int:
     """How many elements an array has."""
-    found = 1
+    count = 1
     for size, _ in pairs:
-        found *= size
-    return found
+        count *= size
+    return count
 
 
 def with_shapes(flat: pa.Array, counts: npt.NDArray[np.int64], shapes: pa.Array) -> pa.ListArray:
@@ -48,13 +48,13 @@ def with_shapes(flat: pa.Array, counts: npt.NDArray[np.int64], shapes: pa.Array)
     shaped = shapes.is_valid().to_numpy(zero_copy_only=False)
     bounds = np.zeros(len(counts) + 1, np.int32)
     np.cumsum(counts + shaped, out=bounds[1:])
-    said = shapes.drop_null()
+    texts = shapes.drop_null()
     front = np.zeros(int(bounds[-1]), bool)
     front[bounds[:-1][shaped]] = True
     places = np.empty(len(front), np.int64)
-    places[front] = len(flat) + np.arange(len(said))
+    places[front] = len(flat) + np.arange(len(texts))
     places[~front] = np.arange(len(flat))
-    items = pa.concat_arrays([flat, said]).take(pa.array(places))
+    items = pa.concat_arrays([flat, texts]).take(pa.array(places))
     return pa.ListArray.from_arrays(pa.array(bounds), items)
 
 
@@ -72,28 +72,28 @@ def fronts(column: pa.ListArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     return pc.if_else(begins, first, pa.scalar(None, pa.string())), counts
 
 
-def wrong_fronts(said: pa.Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def wrong_fronts(fronts_said: pa.Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which of them are no shape of as many texts as follow."""
-    wrong: npt.NDArray[np.bool_] = np.zeros(len(said), bool)
-    if said.null_count == len(said):
+    wrong: npt.NDArray[np.bool_] = np.zeros(len(fronts_said), bool)
+    if fronts_said.null_count == len(fronts_said):
         return wrong
-    codes = said.dictionary_encode()
-    places = np.flatnonzero(said.is_valid().to_numpy(zero_copy_only=False))
+    codes = fronts_said.dictionary_encode()
+    places = np.flatnonzero(fronts_said.is_valid().to_numpy(zero_copy_only=False))
     numbers = codes.indices.drop_null().to_numpy()
     sizes = [elements(shape_of(text) or []) for text in codes.dictionary.to_pylist()]
-    known = [shape_of(text) is not None for text in codes.dictionary.to_pylist()]
-    right = np.array(known)[numbers] & (np.array(sizes)[numbers] == counts[places] - 1)
+    readable = [shape_of(text) is not None for text in codes.dictionary.to_pylist()]
+    right = np.array(readable)[numbers] & (np.array(sizes)[numbers] == counts[places] - 1)
     wrong[places[~right]] = True
     return wrong
 
 
-def heads(said: pa.Array, element: int) -> pa.Array:
+def heads(fronts_said: pa.Array, element: int) -> pa.Array:
     """The first bytes of arrays of these shapes: dimensions, a flag, the type of elements; sizes
     and first places."""
-    codes = said.dictionary_encode()
-    found = list[bytes]()
+    codes = fronts_said.dictionary_encode()
+    written = list[bytes]()
     for text in codes.dictionary.to_pylist():
         pairs = shape_of(text) or []
         numbers = [len(pairs), 1, element, *(number for pair in pairs for number in pair)]
-        found.append(np.array(numbers, ">i4").tobytes())
-    return pa.array(found, pa.binary()).take(codes.indices)
+        written.append(np.array(numbers, ">i4").tobytes())
+    return pa.array(written, pa.binary()).take(codes.indices)

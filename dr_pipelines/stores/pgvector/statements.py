@@ -46,8 +46,8 @@ def qualified(text: LiteralString) -> sql.SQL:
         ValueError: a form of SQL whose operators cannot be given a schema.
     """
     whole = QUERY.sub("= ANY (SELECT", LIST.sub(r"= ANY (ARRAY[\1])", text))
-    if found := NAMELESS.search(LITERAL.sub("''", whole)):
-        raise ValueError(f"{found[0]!r} looks for an operator by its name alone")
+    if nameless := NAMELESS.search(LITERAL.sub("''", whole)):
+        raise ValueError(f"{nameless[0]!r} looks for an operator by its name alone")
     parts = LITERAL.split(whole.replace('COLLATE "C"', 'COLLATE pg_catalog."C"'))
     parts[::2] = [_qualified(part) for part in parts[::2]]
     return sql.SQL("".join(parts))

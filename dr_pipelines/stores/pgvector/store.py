@@ -16,8 +16,9 @@ from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.pgvector import alias_views, bulk, lookup
 from dr_pipelines.stores.pgvector.absence import listed
 from dr_pipelines.stores.pgvector.address import Address
+from dr_pipelines.stores.pgvector.alias_names import aliases
 from dr_pipelines.stores.pgvector.analysis import analyse
-from dr_pipelines.stores.pgvector.catalog import aliases, find_table, rows_of, taken
+from dr_pipelines.stores.pgvector.catalog import find_table, rows_of, taken
 from dr_pipelines.stores.pgvector.change_tokens import change_token
 from dr_pipelines.stores.pgvector.connections import Connections, Session
 from dr_pipelines.stores.pgvector.consents import AS_MADE
@@ -125,11 +126,11 @@ class PgvectorDriver:
                 yield table
         elif use is Use.BUILD:
             with self.connections.reading() as session:
-                found = lookup.physical(session, name)
-            yield OpenTable(self._server, session, name, found)
+                collection = lookup.physical(session, name)
+            yield OpenTable(self._server, session, name, collection)
         else:
-            with lookup.holding(self.connections, name) as (session, found):
-                yield OpenTable(self._server, session, name, found)
+            with lookup.holding(self.connections, name) as (session, collection):
+                yield OpenTable(self._server, session, name, collection)
 
     @contextmanager
     def _written(self, name: str) -> Iterator[OpenTable]:
@@ -140,8 +141,8 @@ class PgvectorDriver:
         ):
             if not self._consents.covers(session, table, name):
                 require_guarded(session, table)
-            found = lookup.collection_in(session, table, name)
-            opened = OpenTable(self._server, session, name, found, below=below)
+            collection = lookup.collection_in(session, table, name)
+            opened = OpenTable(self._server, session, name, collection, below=below)
             yield opened
         if opened.highest is not None:
             self._filling.highest[name] = opened.highest
@@ -156,8 +157,8 @@ class PgvectorDriver:
         return dict(self._server.chosen.get(name, {}))
 
     def change_token(self, name: str) -> str | None:
-        with lookup.holding(self.connections, name) as (session, found):
-            return change_token(session, found.table)
+        with lookup.holding(self.connections, name) as (session, collection):
+            return change_token(session, collection.table)
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         with self.connections.reading() as session:
@@ -209,38 +210,38 @@ class PgvectorDriver:
     def point(self, alias: str, name: str) -> None:
         """With the foreign keys that a copy beside what is served gets now."""
         with self.connections.writing() as session:
-            found = lookup.physical(session, name)
+            collection = lookup.physical(session, name)
             if not aliases(session, alias=alias) and taken(session, alias):
                 raise AlreadyExists(f"{alias!r} is a table or view; choose another alias")
-            if (label := found.table.label) is not None:
+            if (label := collection.table.label) is not None:
                 parts = frozenset([*AS_MADE, FOREIGN_KEYS])
-                self._consents.require_believed(session, found.table, parts=parts)
-                add_foreign_keys(session, found.table, section_of(label.spec))
+                self._consents.require_believed(session, collection.table, parts=parts)
+                add_foreign_keys(session, collection.table, section_of(label.spec))
                 self._consents.require_made(session, name)
-            alias_views.point(session, alias, found)
-            forget_roles(session, found.table)
+            alias_views.point(session, alias, collection)
+            forget_roles(session, collection.table)
         self._consents.forget(name)
 
     def definitions(self, spec: CollectionSpec, *, with_roles: bool) -> Definitions:
         """As `Definer` has it: analysed and rehearsed in a transaction that is undone."""
         self._consents.forget(spec.name)
         with self.connections.writing() as session:
-            known = session.extension
+            extension = session.extension
             try:
-                found = rehearsed(session, spec, with_roles=with_roles)
+                definitions = rehearsed(session, spec, with_roles=with_roles)
             finally:
-                session.extension = known  # one that the rehearsal made is gone
-        self._consents.show(spec.name, found)
-        return found
+                session.extension = extension  # one that the rehearsal made is gone
+        self._consents.show(spec.name, definitions)
+        return definitions
 
     def open_up(self, name: str) -> None:
         """As `Definer` has it: in one transaction, with the roles that are made for it."""
         with self.connections.writing() as session, as_described(name):
-            found = lookup.physical(session, name)
-            self._consents.require_believed(session, found.table)
-            open_up(session, found)
+            collection = lookup.physical(session, name)
+            self._consents.require_believed(session, collection.table)
+            open_up(session, collection)
             self._consents.require_made(session, name)
-        if not is_beside(found.table.name):
+        if not is_beside(collection.table.name):
             self._consents.forget(name)
 
 

@@ -139,9 +139,9 @@ def _parts(
     leaves = {table.id}
     if table.partitioned:
         leaves = {row[0] for row in session.rows(LEAVES.format(oid(table.id)))}
-    wanted = {"columns": text_array(list(columns)), "tables": oids([table.id, *leaves])}
-    found = session.rows(PARTS.format(**wanted))
-    for number, _, name, kind, hidden, permitted, is_heap, user in found:
+    places = {"columns": text_array(list(columns)), "tables": oids([table.id, *leaves])}
+    rows = session.rows(PARTS.format(**places))
+    for number, _, name, kind, hidden, permitted, is_heap, user in rows:
         if hidden:
             raise Refused(f"table {name!r}: policies for row-level security hide rows of {user!r}")
         if number in leaves and kind == "f":
@@ -152,7 +152,7 @@ def _parts(
             raise Refused(
                 f"table {name!r}: its access method promises no order of rows, {BY_QUERY}"
             )
-    return [sql.Identifier(schema, name) for number, schema, name, *_ in found if number in leaves]
+    return [sql.Identifier(schema, name) for number, schema, name, *_ in rows if number in leaves]
 
 
 def _require_stored(table: Table, columns: Sequence[str]) -> None:

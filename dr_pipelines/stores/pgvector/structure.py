@@ -64,33 +64,33 @@ RELATION = qualified("""
 def structure(session: Session, table: Table, *, whole: bool) -> Section:
     """All parts that are there; of partitions the key. Columns, defaults and keys only with
     `whole`: of a table of ours the contract says them."""
-    found: Section = {}
+    section: Section = {}
     relation = oid(table.id)
     comment, persistence, options, toast, key, *identity = session.printed(
         RELATION.format(table=relation)
     )[0]
     columns = session.printed(COLUMNS.format(table=relation))
     if whole:
-        found |= _columns(session, table, columns)
-    found["comments"] = comments_of(comment, columns)
-    found |= constraints_of(session, table.id, table.quoted, root=table.name, keys=whole)
+        section |= _columns(session, table, columns)
+    section["comments"] = comments_of(comment, columns)
+    section |= constraints_of(session, table.id, table.quoted, root=table.name, keys=whole)
     storage: Section = {"options": options_of(options, toast)}
     if persistence == "u":
         storage["unlogged"] = True
-    found["storage"] = {key: value for key, value in storage.items() if value}
-    found["triggers"] = triggers_of(session, table.id)
-    found["replica_identity"] = replica_identity(*identity, root=table.name)
+    section["storage"] = {key: value for key, value in storage.items() if value}
+    section["triggers"] = triggers_of(session, table.id)
+    section["replica_identity"] = replica_identity(*identity, root=table.name)
     if key is not None:
-        found["partitions"] = {"key": key}
-    return {key: value for key, value in found.items() if value}
+        section["partitions"] = {"key": key}
+    return {key: value for key, value in section.items() if value}
 
 
 def replica_identity(kind: str, index: str | None, *, root: str) -> Section:
     """The columns that identify rows for subscribers, if not the primary key."""
     if index is not None and kind == "i":
         return {"index": derived(index, root)}
-    known = {"f": "full", "n": "nothing"}
-    return {"rows": known[kind]} if kind in known else {}
+    words = {"f": "full", "n": "nothing"}
+    return {"rows": words[kind]} if kind in words else {}
 
 
 def _columns(session: Session, table: Table, rows: list[Row]) -> Section:
@@ -110,8 +110,8 @@ def _columns(session: Session, table: Table, rows: list[Row]) -> Section:
         }
         columns.append({key: value for key, value in column.items() if value})
         if kind:
-            said = without_table(expression, table.quoted)
-            generated[name] = {"expression": said, "stored": kind == "s"}
+            text = without_table(expression, table.quoted)
+            generated[name] = {"expression": text, "stored": kind == "s"}
         elif sequence is not None and (identified or "nextval(" in (expression or "")):
             identity[name] = sequence_of(session, table.name, sequence)
             identity[name]["generated"] = IDENTITY.get(identified, "serial")
@@ -152,9 +152,9 @@ def constraints_of(
 ) -> Section:
     """Constraints that a table has for itself; the primary key is one of them with `keys`."""
     rows = session.printed(CONSTRAINTS.format(table=oid(relation)))
-    kept, foreign = list[Section](), list[Section]()
+    constraints, foreign = list[Section](), list[Section]()
     for name, kind, definition, comment, validated, to_itself in rows:
-        said = {
+        part = {
             "name": derived(name, root),
             "definition": without_table(definition, quoted),
             **({"comment": comment} if comment else {}),
@@ -163,11 +163,11 @@ def constraints_of(
         if kind == "f":
             of_it, placed = f"REFERENCES {quoted}(", f"REFERENCES {PLACEHOLDER}("
             if to_itself:
-                said["definition"] = str(said["definition"]).replace(of_it, placed, 1)
-            foreign.append(said)
+                part["definition"] = str(part["definition"]).replace(of_it, placed, 1)
+            foreign.append(part)
         elif keys or kind != "p":
-            kept.append(said)
-    return {"constraints": by_name(kept), "foreign_keys": by_name(foreign)}
+            constraints.append(part)
+    return {"constraints": by_name(constraints), "foreign_keys": by_name(foreign)}
 
 
 def by_name(parts: list[Section]) -> list[Section]:

@@ -27,7 +27,7 @@ def escaped(text: str) -> str:
 
 def unescaped(text: str) -> str:
     """The text that was meant. A U+0001 that somebody else wrote stays what it is."""
-    return FORM.sub(lambda found: MEANINGS[found[0]], text) if MARK in text else text
+    return FORM.sub(lambda match: MEANINGS[match[0]], text) if MARK in text else text
 
 
 def escaped_column(column: pa.Array) -> pa.Array:

@@ -108,12 +108,12 @@ def function_of(trigger: Section) -> str:
     Raises:
         InvalidRequest: it is something else.
     """
-    found = FUNCTION.fullmatch(str(trigger["function"]))
-    if found is None:
+    match = FUNCTION.fullmatch(str(trigger["function"]))
+    if match is None:
         raise InvalidRequest(
             f"trigger {trigger['name']}: {trigger['function']!r} is no function of triggers"
         )
-    return found[1]
+    return match[1]
 
 
 def trigger_command(trigger: Section, target: sql.Identifier) -> sql.Composed:
@@ -134,9 +134,9 @@ def trigger_command(trigger: Section, target: sql.Identifier) -> sql.Composed:
     ]
     if "condition" in trigger:
         words.append(sql.SQL("WHEN ({})").format(verbatim(trigger["condition"])))
-    given = sql.SQL(", ").join(sql.Literal(str(text)) for text in trigger.get("arguments", []))
+    arguments = sql.SQL(", ").join(sql.Literal(str(text)) for text in trigger.get("arguments", []))
     called = verbatim(function_of(trigger))
-    words.append(sql.SQL("EXECUTE FUNCTION {}({})").format(called, given))
+    words.append(sql.SQL("EXECUTE FUNCTION {}({})").format(called, arguments))
     return sql.SQL(" ").join(words)
 
 
@@ -159,14 +159,14 @@ def _deferred(trigger: Section) -> Iterator[sql.Composable]:
 
 
 def _transitions(trigger: Section) -> Iterator[sql.Composable]:
-    known = (("old_rows", "OLD TABLE AS {}"), ("new_rows", "NEW TABLE AS {}"))
-    given = [
+    kinds = (("old_rows", "OLD TABLE AS {}"), ("new_rows", "NEW TABLE AS {}"))
+    clauses = [
         sql.SQL(words).format(sql.Identifier(trigger[key]))
-        for key, words in known
+        for key, words in kinds
         if key in trigger
     ]
-    if given:
-        yield sql.SQL("REFERENCING {}").format(sql.SQL(" ").join(given))
+    if clauses:
+        yield sql.SQL("REFERENCING {}").format(sql.SQL(" ").join(clauses))
 
 
 def make_triggers(session: Session, name: str, part: Section) -> None:
@@ -213,7 +213,7 @@ def obstacles(session: Session, trigger: Section, section: Section) -> str | Non
     return None if may else f"this user may not call function {trigger['function']}"
 
 
-def _word(word: str, known: Any) -> sql.Composable:
-    if word not in known:
-        raise InvalidRequest(f"a trigger: expected one of {', '.join(known)}, not {word!r}")
+def _word(word: str, words: Any) -> sql.Composable:
+    if word not in words:
+        raise InvalidRequest(f"a trigger: expected one of {', '.join(words)}, not {word!r}")
     return verbatim(word.upper())

@@ -85,20 +85,20 @@ def unrecorded(session: Session, table: Table, spec: CollectionSpec) -> Iterator
         if part["name"].startswith(kind)
     }
     for name, run in session.rows(RIGHTS.format(names=text_array(list(kinds)), table=number)):
-        said = f"its owner and grants are not recorded. After it is made, run: {run}"
-        yield Note(f"{place}.attached.{kinds[name]}.rights", Outcome.APPROXIMATED, said)
+        consequence = f"its owner and grants are not recorded. After it is made, run: {run}"
+        yield Note(f"{place}.attached.{kinds[name]}.rights", Outcome.APPROXIMATED, consequence)
     for name, run in session.rows(STATISTICS.format(table=number, mark=sql.Literal(MARK))):
         yield _note(f"statistics.{name}.owner", f"not recorded; run afterwards: {run}")
     for name, count, declared in session.rows(DECLARED.format(table=number)):
-        said = (
+        consequence = (
             f"declared with {count} dimensions, which the engine does not heed: made again as "
             f"{declared}, and its arrays are as they were"
         )
-        yield _note(f"columns.{name}.dimensions", said)
+        yield _note(f"columns.{name}.dimensions", consequence)
 
 
-def _note(part: str, said: str) -> Note:
-    return Note(f"engine.{ENGINE}.{part}", Outcome.APPROXIMATED, said)
+def _note(part: str, consequence: str) -> Note:
+    return Note(f"engine.{ENGINE}.{part}", Outcome.APPROXIMATED, consequence)
 
 
 def _texts(spec: CollectionSpec) -> Iterator[Note]:

@@ -127,9 +127,11 @@ def definition(vector: Vector, index: VectorIndex, column: str, *, cast: str | N
     unknown = sorted(set(index.parameters) - set(DEFAULTS[kind]) - set(SEARCH[kind]))
     if unknown:
         raise InvalidRequest(f"vector {vector.name!r}: {kind} has no parameters {unknown} here")
-    given = {key: int(index.parameters[key]) for key in DEFAULTS[kind] if key in index.parameters}
+    parameters = {
+        key: int(index.parameters[key]) for key in DEFAULTS[kind] if key in index.parameters
+    }
     cast_to = f"({column}::{built}({vector.dimension}))"
     key = cast_to if cast or built != own_type(vector) else column
-    options = ", ".join(f"{name}={value}" for name, value in given.items())
+    options = ", ".join(f"{name}={value}" for name, value in parameters.items())
     storage = f" WITH ({options})" if options else ""
     return f"USING {KINDS[kind]} ({key} {built}_{CLASSES[vector.metric]}){storage}"

@@ -104,8 +104,8 @@ def _remove(
     if replaces:
         session.run(delete.format(target, keys.of_documents(collection, replaces)))
     if ids and not _beyond(session, collection, batch):
-        known = qualified("id = ANY ({})").format(text_array([escaped(key) for key in ids]))
-        session.run(delete.format(target, known))
+        same_id = qualified("id = ANY ({})").format(text_array([escaped(key) for key in ids]))
+        session.run(delete.format(target, same_id))
 
 
 def _beyond(session: Session, collection: Collection, batch: pa.Table) -> bool:
