@@ -14,12 +14,14 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.backup import hashed
-from dr_pipelines.backup.hashed import Hashing, facts_of, misfits_of
+from dr_pipelines.backup.hashed import Hashing, facts_of, hashed_scan, misfits_of
+from dr_pipelines.backup.passing import Passing
 from dr_pipelines.backup.piece_cache import PieceCache
 from dr_pipelines.backup.plan import plan_backup
 from dr_pipelines.backup.resources import Resources
 from dr_pipelines.backup.result import Snapshot
 from dr_pipelines.backup.run import run_backup
+from dr_pipelines.backup.served import live_spec
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import DrError
 from dr_pipelines.model.assurance import Assurance, Required
@@ -206,6 +208,26 @@ def test_rows_that_are_back_from_an_older_version_are_read(bench: Bench) -> None
     lance.dataset(dataset.uri).checkout_version(before).restore()
     taken = bench.backup()
     assert taken.findings.recorded == ["d05"]
+
+
+def test_edges_of_records_that_are_gone_are_tried_all_the_same(bench: Bench) -> None:
+    def scanned() -> tuple[set[str], set[str]]:
+        """Documents that are there, and those of the sample."""
+        history = bench.process.history
+        manifest = history.latest().manifest
+        passing = Passing(live_spec(manifest, bench.store, history), bench.store)
+        hashing = Hashing(bench.files, PieceCache(bench.cache))
+        scan = hashed_scan(hashing, bench.physical, passing, about=bench.store.engine, whole=False)
+        assert scan is not None
+        there = {name for rows in scan.digests() for name in rows["document_id"].to_pylist()}
+        assert scan.assurance is Assurance.FILES
+        return there, set(passing.sample.table()["document_id"].to_pylist())
+
+    there, sample = scanned()
+    assert sample < there
+    gone = min(sample)
+    bench.store.write(bench.physical, bench.documents(gone).slice(0, 0), replaces=[gone])
+    assert scanned() == (there - {gone}, sample)
 
 
 def test_what_is_about_files_that_are_gone_is_removed(bench: Bench) -> None:
