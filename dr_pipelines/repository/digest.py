@@ -31,6 +31,9 @@ from dr_pipelines.model.collection import CollectionSpec
 
 MODULUS = 1 << 256
 HEAD_BYTES = 9
+JOINED_BYTES = 16 * 2**20
+"""Of rows that are joined to be hashed, on the average: a second copy of a segment's vectors, and
+not of all that a store returns at once."""
 DOCUMENT_COLUMNS = (
     "document_id",
     "epoch",
@@ -99,11 +102,18 @@ def _hash_columns(rows: Columns, names: Sequence[str], *, label: str) -> pa.Arra
 
 
 def _hash_rows(parts: Sequence[pa.Array]) -> pa.Array:
-    """SHA-256 of each row's parts, joined."""
+    """SHA-256 of each row's parts, joined; a block of rows at a time."""
+    rows, size = len(parts[0]), sum(int(_offsets(part)[-1] - _offsets(part)[0]) for part in parts)
+    step = max(1, rows * JOINED_BYTES // max(1, size))
+    blocks = [[part.slice(begin, step) for part in parts] for begin in range(0, rows, step)]
+    hashes = b"".join(itertools.chain.from_iterable(map(_hash_block, blocks)))
+    return pa.Array.from_buffers(pa.binary(32), rows, [None, pa.py_buffer(hashes)])
+
+
+def _hash_block(parts: Sequence[pa.Array]) -> list[bytes]:
     joined, sha256 = _join(parts), hashlib.sha256
     data, offsets = memoryview(joined.buffers()[2] or b""), _offsets(joined).tolist()
-    hashes = [sha256(data[a:b]).digest() for a, b in itertools.pairwise(offsets)]
-    return pa.Array.from_buffers(pa.binary(32), len(joined), [None, pa.py_buffer(b"".join(hashes))])
+    return [sha256(data[a:b]).digest() for a, b in itertools.pairwise(offsets)]
 
 
 def _join(parts: Sequence[pa.Array]) -> pa.Array:

@@ -686,6 +686,19 @@ def total(values: list[bytes | None]) -> int:
     return digest.total(pa.array(values, pa.binary(32)))
 
 
+@pytest.mark.parametrize("joined_bytes", [1, 100, 1_000])
+def test_rows_that_are_hashed_in_blocks_have_the_same_digests(
+    monkeypatch: pytest.MonkeyPatch, joined_bytes: int
+) -> None:
+    records = [{"text": "t" * (7 * n), "embedding": [float(n)] * 3} for n in range(40)]
+    rows = table(*({**record, "id": f"d#{n:06d}"} for n, record in enumerate(records)))
+    at_once = digest.content_digests(rows, SPEC), digest.vector_digests(rows, SPEC)
+    assert len(set(at_once[0].to_pylist())) == len(set(at_once[1].to_pylist())) == len(records)
+    monkeypatch.setattr(digest, "JOINED_BYTES", joined_bytes)
+    assert (digest.content_digests(rows, SPEC), digest.vector_digests(rows, SPEC)) == at_once
+    assert digest.content_digests(rows.slice(3, 5), SPEC).equals(at_once[0].slice(3, 5))
+
+
 @examples(60)
 @given(DIGESTS, st.randoms(use_true_random=False), st.integers(0, 6))
 def test_a_sum_depends_neither_on_order_nor_on_partition(
