@@ -43,6 +43,7 @@ from dr_pipelines.repository.segments import (
     read_index,
     read_segment,
     records_only,
+    require_fit,
     row_digests,
 )
 
@@ -267,6 +268,7 @@ def _check_segment(repository: Repository, ref: SegmentRef, spec: CollectionSpec
     rows = read_segment(repository, ref, spec=spec, columns=narrow_schema(spec).names)
     records = records_only(rows)
     _require(ref.key, records["content_digest"], digest.content_digests(records, spec))
+    require_fit(rows, ref)
     vectors = read_vectors(repository, ref, spec=spec)
     for field, column in zip(vectors.schema, vectors.columns, strict=True):
         records = records.append_column(field, column)

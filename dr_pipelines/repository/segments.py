@@ -173,7 +173,7 @@ def read_segment(
     others = [name for name in selected if name not in names]
     narrow = _read_narrow(repository, ref, spec=spec, columns=_with_place(others))
     vectors = read_vectors(repository, ref, spec=spec, columns=names)
-    _require_fit(narrow, ref)
+    require_fit(narrow, ref)
     return SegmentRows(narrow, vectors).joined(selected)
 
 
@@ -190,7 +190,7 @@ def read_records(
     names = [name for name in columns if name in vector_schema(spec).names]
     others = [name for name in columns if name not in names]
     narrow = _read_narrow(repository, ref, spec=spec, columns=_with_place(others))
-    _require_fit(narrow, ref)
+    require_fit(narrow, ref)
     is_record = record_rows(narrow)
     numbers = np.flatnonzero(is_record) if numbers is None else numbers
     records = take_rows(narrow, numbers)
@@ -208,7 +208,7 @@ def _with_place(columns: list[str]) -> list[str]:
     return columns if "chunk_index" in columns else [*columns, "chunk_index"]
 
 
-def _require_fit(narrow: pa.Table, ref: SegmentRef) -> None:
+def require_fit(narrow: pa.Table, ref: SegmentRef) -> None:
     """There are as many records as vectors beside them; raises `Damaged`."""
     records = count_records(narrow)
     if records != ref.records:

@@ -7,6 +7,7 @@ import pytest
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.model.recovery_point import Manifest, SegmentList, SegmentRef
 from dr_pipelines.proof.verify import Verification, verify
+from dr_pipelines.repository import segments
 from dr_pipelines.repository.history import History, NextEntry
 from dr_pipelines.repository.segments import write_segment
 from dr_pipelines.testing.blob_faults import Recording, flip_bit
@@ -109,8 +110,9 @@ def test_what_lies_beside_a_damaged_segment_is_checked_too(setting: History, end
 
 
 @pytest.fixture
-def setting() -> History:
-    """Two segments with their vectors."""
+def setting(monkeypatch: pytest.MonkeyPatch) -> History:
+    """Two segments with their vectors, and an index although they are small."""
+    monkeypatch.setattr(segments, "has_index", lambda size_bytes: size_bytes > 0)
     history = History(repository(Recording(MemoryBlobStore())), "books")
     rows = [rows_of([Version(name)]) for name in ("a", "b")]
     refs = [

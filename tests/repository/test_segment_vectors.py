@@ -18,6 +18,7 @@ from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
 from dr_pipelines.model.record import narrow_schema, segment_schema, vector_schema
 from dr_pipelines.model.recovery_point import SegmentRef
 from dr_pipelines.model.vector_encoding import Compression, VectorEncoding
+from dr_pipelines.proof.verify import check_rows
 from dr_pipelines.repository import segment_vectors
 from dr_pipelines.repository.codec import decode_table
 from dr_pipelines.repository.repository import Repository
@@ -257,3 +258,18 @@ def test_an_empty_object_and_a_link_are_no_mapped_vectors(tmp_path: Path) -> Non
     file.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Damaged, match=r"not a regular file|symbolic link"):
         segment_vectors.map_vectors(home, ref, spec=SPEC)
+
+
+@pytest.mark.parametrize("read", ["rows", "records", "check"])
+def test_rows_and_vectors_of_different_records_are_damaged(read: str) -> None:
+    """Whoever may write can put vectors of fewer records beside rows, and refer to them so."""
+    home = repository()
+    ref, other = written(home), written(home, rows_of([Version("z", texts=("one", "two"))]))
+    forged = ref.model_copy(update={"vectors": other.vectors, "records": other.records})
+    reads: dict[str, Callable[[], object]] = {
+        "rows": lambda: read_segment(home, forged, spec=SPEC),
+        "records": lambda: read_records(home, forged, spec=SPEC, columns=["embedding"]),
+        "check": lambda: check_rows(home, forged, SPEC),
+    }
+    with pytest.raises(Damaged, match="has 3 records, not 2"):
+        reads[read]()
