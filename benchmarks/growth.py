@@ -13,6 +13,7 @@ from benchmarks.harness import Figure, Laps, Ratio, Scale
 from dr_pipelines.backup.resources import Resources as BackupResources
 from dr_pipelines.backup.run import back_up
 from dr_pipelines.blobs.local import LocalBlobStore
+from dr_pipelines.cli.read import NEWEST_POINTS
 from dr_pipelines.contents.documents import stored_documents
 from dr_pipelines.ingestion.lineage import Feed
 from dr_pipelines.model.backup import BackupRequest
@@ -142,6 +143,7 @@ class Growing:
         """Ingest up to a number of days."""
         self.feed.add_days(days - self.feed.days)
         self.process().ingest()
+        _backup(self.process())  # as there is every day: a status looks back to the newest proof
 
     def process(self) -> Process:
         """One that starts: it has read nothing of the feed or the repository."""
@@ -178,7 +180,7 @@ def _restore(process: Process) -> None:
 
 
 def _points(process: Process) -> None:
-    list(points.points(process.history))
+    list(points.points(process.history, newest=NEWEST_POINTS))
 
 
 def _documents(process: Process) -> None:

@@ -45,16 +45,32 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.proof.verify import Verification
 
 
+NEWEST_POINTS = 200
+MAX_POINTS = 1_000_000
+"""Of a list of recovery points: each is an entry to read."""
+
+
 def points(
     collection: Collection,
+    newest: Annotated[
+        int,
+        typer.Option(
+            "--newest",
+            parser=a_number(1, MAX_POINTS),
+            metavar="N",
+            help=f"How many of the newest to list, 1 to {MAX_POINTS:,}.",
+        ),
+    ] = NEWEST_POINTS,
     expect_head: ExpectHead = None,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
-    """List the recovery points of a collection, oldest first. Any of them can be restored.
+    """List the newest recovery points of a collection, oldest first, and say how many are before
+    them. Any point of the log can be restored.
 
-    Example:
+    Examples:
       dr points handbook
+      dr points handbook --newest 2000
     """
     from dr_pipelines.project.process import now
     from dr_pipelines.project.recovery import clock_of
@@ -62,7 +78,7 @@ def points(
 
     project = open_project(policies, collection)
     require_head(project, collection, expect_head)
-    listed = list(of.points(project.collection(collection).history()))
+    listed = list(of.points(project.collection(collection).history(), newest=newest))
     if not listed:
         point_at(project, collection, "latest")  # raises: there is none yet
     by_log = clock_of(project.collection(collection).policy) == "log"
@@ -186,6 +202,7 @@ def _points_answer(
     """A table of recovery points; with `by_log`, a time in it is a way to ask for its point."""
     value = {
         "collection": collection,
+        "earlier": listed[0].number - 1,
         "points": [_point_value(point, now) for point in listed],
     }
 
@@ -213,6 +230,8 @@ def _points_answer(
             )
             shown.add_row(*row[: len(columns)])
         console.print(shown)
+        if earlier := listed[0].number - 1:
+            console.print(f"{number(earlier)} earlier points are not listed: --newest N lists more")
         if grounds := _grounds(listed):
             console.print(grounds)
 

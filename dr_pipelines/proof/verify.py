@@ -46,6 +46,7 @@ from dr_pipelines.repository.segments import (
     require_fit,
     row_digests,
 )
+from dr_pipelines.repository.state import State
 
 WAITING = 8
 """References that wait while two objects are checked: some take a tenth of the time of others."""
@@ -221,7 +222,9 @@ class _Walk:
         return check
 
     def check_state(self, point: RecoveryPoint) -> Finding | None:
-        return attempt(point.entry.body.manifest.key, partial(require_state, self.history, point))
+        key = point.entry.body.manifest.key
+        days = attempt(key, self.history.days(point.manifest).require_sums)
+        return days or attempt(key, partial(require_state, self.history, point))
 
 
 def attempt(key: str, check: Callable[[], object]) -> Finding | None:
@@ -282,10 +285,14 @@ def _check_segment(repository: Repository, ref: SegmentRef, spec: CollectionSpec
         raise Damaged(f"{ref.index.key}: differs from the segment it belongs to")
 
 
-def require_state(history: History, point: RecoveryPoint) -> None:
-    """The fold gives the counts and digests that the manifest says; raises `Damaged`."""
-    history.days(point.manifest).require_sums()
+def require_state(
+    history: History, point: RecoveryPoint, *, look: Callable[[State], None] | None = None
+) -> None:
+    """The fold gives the counts and digests that the manifest says, and may be looked at; raises
+    `Damaged`."""
     with history.fold_point(point) as state:
+        if look:
+            look(state)
         if point.until is not None:
             return
         counts, digests = state.counts(), state.digests()

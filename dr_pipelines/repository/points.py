@@ -63,10 +63,12 @@ def _at_position(history: History, newest: RecoveryPoint, position: int) -> Reco
     )
 
 
-def points(history: History) -> Iterator[RecoveryPoint]:
-    """Every recovery point, oldest first; the chain is proven on the way. Raises `Damaged`."""
+def points(history: History, *, newest: int | None = None) -> Iterator[RecoveryPoint]:
+    """Every recovery point, or so many of the `newest`, oldest first; the chain of their entries is
+    proven on the way. Raises `Damaged`."""
     cached: tuple[str, Manifest] | None = None
-    for entry, sha256 in history.log.entries():
+    first = 1 if newest is None else max(1, history.head().number - newest + 1)
+    for entry, sha256 in history.log.entries(first):
         ref = entry.body.manifest
         if cached is None or cached[0] != ref.sha256:
             cached = (ref.sha256, history.manifest_of(entry))
