@@ -37,15 +37,26 @@ def _compact_answer(collection: str, done: "Compacted") -> Answer:
         "segments_after": done.segments_after,
         "rows_before": done.rows_before,
         "rows_after": done.rows_after,
+        "objects_before": done.before.objects,
+        "objects_after": done.after.objects,
+        "size_bytes_before": done.before.size_bytes,
+        "size_bytes_after": done.after.size_bytes,
     }
 
     def show(console: "Console") -> None:
+        from dr_pipelines.cli.console import number, size
+
         if done.number is None:
             console.print(f"{collection}: nothing to compact")
             return
         console.print(
             f"{collection}: {done.segments_before} segments became {done.segments_after} "
             f"({done.rows_before} rows, now {done.rows_after}) at log:{done.number}"
+        )
+        console.print(
+            f"the newest point refers to {number(done.after.objects)} objects of "
+            f"{size(done.after.size_bytes)}, where it had {number(done.before.objects)} of "
+            f"{size(done.before.size_bytes)}; nothing was deleted, older points keep theirs"
         )
 
     return Answer(value, show)

@@ -18,12 +18,14 @@ from dr_pipelines.model.details import CompactDetail
 from dr_pipelines.model.record import segment_schema
 from dr_pipelines.model.recovery_point import (
     Coverage,
+    Head,
     Manifest,
     SegmentList,
     SegmentRef,
 )
 from dr_pipelines.repository.distinct import DistinctVersions
 from dr_pipelines.repository.history import History, NextEntry, Tip, require_timeline
+from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings
 from dr_pipelines.repository.segments import (
@@ -37,14 +39,34 @@ from dr_pipelines.repository.take_rows import Numbers
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """Objects that a recovery point refers to, manifest, pages and checkpoints included."""
+
+    objects: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, history: History, head: Head) -> "Reached":
+        """Those of a log's newest entry."""
+        entry, manifest = head.entry, history.manifest_at(head)
+        if entry is None or manifest is None:
+            return cls(0, 0)
+        refs = {ref.key: ref for ref in reachable(history.repository, entry, manifest)}
+        return cls(len(refs), sum(ref.size_bytes for ref in refs.values()))
+
+
+@dataclass(frozen=True, slots=True)
 class Compacted:
-    """The result of a compaction; `number` is None if there was nothing to do."""
+    """The result of a compaction; `number` is None if there was nothing to do. `before` and `after`
+    are everything that the newest point refers to. Nothing is deleted: older points keep theirs."""
 
     number: int | None
     segments_before: int
     segments_after: int
     rows_before: int
     rows_after: int
+    before: Reached
+    after: Reached
 
 
 def compact(history: History, *, live: Live) -> Compacted:
@@ -62,8 +84,9 @@ def compact(history: History, *, live: Live) -> Compacted:
         raise NotFound(f"{collection}: nothing is backed up yet, so nothing can be compacted")
     before = history.segments(manifest)
     rows = manifest.segments.rows
+    reached = Reached.of(history, tip.head)
     if len(before) <= 1:
-        return Compacted(None, len(before), len(before), rows, rows)
+        return Compacted(None, len(before), len(before), rows, rows, reached, reached)
     made = tuple(_rewrite(history, manifest))
     update = {
         "segments": SegmentList.of(made),
@@ -72,7 +95,8 @@ def compact(history: History, *, live: Live) -> Compacted:
     compacted = manifest.model_copy(update=update)
     _require_same_state(history, manifest, compacted)
     head = history.append("compact", _Fewer(compacted, tip).at).head
-    return Compacted(head.number, len(before), len(made), rows, sum(ref.rows for ref in made))
+    kept_rows, after = sum(ref.rows for ref in made), Reached.of(history, head)
+    return Compacted(head.number, len(before), len(made), rows, kept_rows, reached, after)
 
 
 @dataclass(frozen=True, slots=True)

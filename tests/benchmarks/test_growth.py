@@ -40,3 +40,25 @@ def test_days_cost_the_same_as_they_pass(days: list[Cost]) -> None:
     for count in (lambda cost: cost.calls, lambda cost: cost.requests.written_bytes):
         early, late = (sum(count(cost) for cost in part) for part in (first, last))
         assert late <= 1.15 * early
+
+
+def test_compaction_makes_the_newest_point_smaller_and_says_by_how_much(tmp_path: Path) -> None:
+    growing = grown(tmp_path, DAYS)
+    process = growing.process()
+    objects = set(growing.metered.keys(""))
+    before = process.point()
+    done = process.compact()
+    assert done.after.objects < done.before.objects
+    assert done.after.size_bytes < done.before.size_bytes
+    assert objects < set(growing.metered.keys(""))  # nothing was deleted
+    assert process.folded(f"log:{before.number}") == process.folded()
+    assert process.verify(level=3).findings == ()
+
+
+def test_a_verb_asks_for_no_more_after_twenty_days_than_after_two(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    few, many = (grown(tmp_path_factory.mktemp("verbs"), days).costs() for days in (9, 25))
+    for verb in ("nothing", "status", "day"):
+        assert many[verb].calls <= few[verb].calls + 4, verb
+    assert many["verify"].calls <= 3.5 * few["verify"].calls  # linear, where it was a square

@@ -132,6 +132,10 @@ def test_a_backup_reads_every_value_or_what_changed_and_not_both(protected: Work
 
 
 def test_points_are_listed_in_eighty_columns(protected: Workplace) -> None:
+    some = protected.dr("points", "notes", "--newest", "2", "--json").json
+    assert ([p["log"] for p in some["points"]], some["earlier"]) == ([7, 8], 6)
+    shown = " ".join(protected.dr("points", "notes", "--newest", "2").out.split())
+    assert shown.endswith("6 earlier points are not listed: --newest N lists more")
     result = protected.dr("points", "notes")
     assert max(len(line) for line in result.out.splitlines()) <= 80
     head, _, first, second, *_ = plain(result.out).splitlines()
@@ -286,7 +290,11 @@ def test_days_are_replayed_and_compacted_away(protected: Workplace) -> None:
         "refused": [],
     }
     compacted = protected.dr("compact", "notes")
-    assert compacted.out == ("notes: 5 segments became 1 (22 rows, now 12) at log:13\n")
+    shown = " ".join(compacted.out.split())
+    assert shown.startswith("notes: 5 segments became 1 (22 rows, now 12) at log:13 the newest")
+    assert re.search(
+        r"refers to \d+ objects of .*, where it had \d+ of .*; nothing was deleted", shown
+    )
     assert protected.dr("compact", "notes").out == "notes: nothing to compact\n"
     assert protected.dr("documents", "notes", "--json").json["digest"] == digest_of(DOCUMENTS)
 
