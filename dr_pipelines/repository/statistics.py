@@ -30,7 +30,8 @@ class VectorTally:
         norms = np.zeros(len(array))
         present = array.is_valid().to_numpy(zero_copy_only=False)
         values = array.drop_null()
-        matrix = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
+        width = array.type.list_size  # there may be no vector to tell it from
+        matrix = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), width)
         with np.errstate(invalid="ignore"):
             norms[present] = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
         return pa.array(norms, mask=~present)
