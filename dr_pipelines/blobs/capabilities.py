@@ -16,7 +16,7 @@ from dr_pipelines.errors import (
     NotFound,
     OutcomeUnknown,
 )
-from dr_pipelines.model.base import Count, Stored
+from dr_pipelines.model.base import Count, Stored, Time
 from dr_pipelines.protocols import BlobStore
 
 RACERS = 16
@@ -27,7 +27,7 @@ CONTENT = bytes(range(256)) * 16
 class Capabilities(Stored):
     """`winners` is the largest number of successful creates of one key, of `racers` at once."""
 
-    probed_at: datetime
+    probed_at: Time
     racers: Count
     winners: Count
     exclusive_create: bool

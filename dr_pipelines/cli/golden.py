@@ -69,7 +69,7 @@ def check(
         if texts:
             made = embedded_queries(
                 project,
-                answers.spec,
+                lambda: answers.spec,
                 collection,
                 texts,
                 None,

@@ -1,6 +1,6 @@
 """Vectors of what somebody asks, by the embedder of the policies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dr_pipelines.cli.output import Mistake
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # imported by the function that needs them
 
 def embedded_queries(
     project: "Project",
-    spec: "CollectionSpec",
+    describe: Callable[[], "CollectionSpec"],
     collection: str,
     texts: Sequence[str],
     named: str | None,
@@ -22,7 +22,8 @@ def embedded_queries(
     what: str = "TEXT",
     instead: str = "use --mode keyword, or --like ID",
 ) -> "QueryVectors":
-    """The vectors of queries to a collection, by a named embedder or the one of its policy.
+    """The vectors of queries to a collection, by a named embedder or the one of its policy. What is
+    asked is described only where there is an embedder.
 
     Raises:
         Mistake: the policies name nothing that makes vectors of this collection, or `what` is too
@@ -42,7 +43,7 @@ def embedded_queries(
         model = project.embedder(chosen)
     except NotFound as error:
         raise Mistake(str(error)) from error
-    _require_dimension(spec, collection, model.provenance.dimension, chosen)
+    _require_dimension(describe(), collection, model.provenance.dimension, chosen)
     try:
         manifest = project.collection(collection).history().manifest()
         repository = project.reading()

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -96,8 +97,8 @@ def search(
     embedded = None
     with _advised(project, collection):
         if like is None and mode != "keyword":
-            spec = _described(store, collection)
-            embedded = embedded_queries(project, spec, collection, [text or ""], embedder)
+            describe = partial(_described, store, collection)
+            embedded = embedded_queries(project, describe, collection, [text or ""], embedder)
         vector = embedded.vectors[0] if embedded else None
         if like is not None:
             vector = _stored_vector(store, collection, like)

@@ -22,7 +22,7 @@ class SourceReading:
         """All of it in a line."""
         read = f"{self.new:,} {self.unit} read"
         if self.before:
-            read = f"{self.before:,} {self.unit} of before {self.assurance}, {self.new:,} new"
+            read = f"{self.before:,} {self.unit} read before: {self.assurance}; {self.new:,} new"
         elif self.whole_because:
             read = f"all {self.new:,} {self.unit} read: {self.whole_because}"
         return f"{read}; no marks are kept: {self.not_kept}" if self.not_kept else read

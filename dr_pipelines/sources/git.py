@@ -153,7 +153,7 @@ class GitSource:
         history = read_history(self._repository, self._ref, earlier=earlier)
         before = len(earlier.commits) if earlier else 0
         if earlier and history.commits[:before] != earlier.commits:
-            before, walked, why_not = 0, Walked(), "its newest commit of before is not there now"
+            before, walked, why_not = 0, Walked(), "the newest commit read before is not there now"
         new = len(history.commits) - before
         reading = SourceReading(
             "commits", before, new, BY_ID if before else "", "" if before else why_not

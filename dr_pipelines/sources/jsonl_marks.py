@@ -79,7 +79,7 @@ class Marks:
         if status.st_size < self.end.offset:
             return None, "it is shorter than it was"
         taken_up = self.end.chain(file) if _tail(file, self.end.offset) == self.tail else None
-        return (taken_up, "") if taken_up else (None, "the last 64 KiB of before are others now")
+        return (taken_up, "") if taken_up else (None, "the last 64 KiB read before are others now")
 
 
 class Earlier:

@@ -76,10 +76,10 @@ def test_days_are_ingested_as_asked(fresh: Workplace) -> None:
 
 def test_a_backup_is_proven_and_says_so(protected: Workplace) -> None:
     result = protected.dr("backup", "notes")
-    assert (result.code, plain(result.out)) == (
+    assert (result.code, " ".join(plain(result.out).split())) == (
         0,
-        "notes: recovery point log:9, proven equal to the live store, bit for bit, fits \n"
-        "(tried SPAN ago): 3 documents, 3 records, source position 6; every value read\n",
+        "notes: recovery point log:9, proven equal to the live store, bit for bit, fits "
+        "(tried SPAN ago): 3 documents, 3 records, source position 6; every value read",
     )
     assert protected.dr("points", "notes", "--json").json["points"][-1]["kind"] == "evidence"
 

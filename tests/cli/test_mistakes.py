@@ -1,12 +1,11 @@
 """Every argument and option has a failing case, with what is said about it."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from dr_pipelines.cli.app import app
+from tests.cli.commands import commands
 from tests.cli.workplace import Workplace
 
 KNOWN = "known are: memories, notes"
@@ -30,6 +29,7 @@ TAKES_COLLECTION = (
     "compact notes",
     "search notes crow",
     "diff notes seq:2 latest",
+    "golden check notes",
 )
 EXISTS = "policies.yaml exists, and is left as it is: name another file with --policies FILE"
 USAGE: list[tuple[str, str]] = [
@@ -92,6 +92,21 @@ USAGE: list[tuple[str, str]] = [
     (
         "backup notes --reason because",
         "--accept-loss PART and --reason TEXT go together: say what, and why",
+    ),
+    ("backup notes --every-value=1", "dr: Option '--every-value' does not take a value."),
+    (
+        "points notes --newest 0",
+        "dr points: Invalid value for '--newest': expected a whole number from 1 to 1000000, not "
+        "'0'",
+    ),
+    (
+        "golden check notes --at latest --in x",
+        "--at asks a recovery point and --in the store: give only one",
+    ),
+    (
+        "golden check notes",
+        "'notes' has no golden queries: name their file in the policies (collections.notes.golden; "
+        "docs/golden.md says how one is written)",
     ),
     ("backup notes --if-changed=1", "dr: Option '--if-changed' does not take a value."),
     ("restore notes --accept-loss=1", "dr: Option '--accept-loss' does not take a value."),
@@ -303,15 +318,6 @@ def test_a_mistake_is_json_too_where_json_is_asked_for(protected: Workplace) -> 
     assert parsed.json["error"].startswith("dr restore: Invalid value for '--route'")
 
 
-def _commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command that does something, with the words that name it."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(command, f"{path}{name} ")
-        else:
-            yield f"{path}{name}", command
-
-
 def arguments_of(command: Any, words: list[str]) -> dict[str, str]:
     """The value of each parameter on a command line, in click's order of positions."""
     options = {opt: p for p in command.params for opt in p.opts if opt.startswith("-")}
@@ -341,11 +347,9 @@ def _blamed(command: Any, words: list[str], message: str) -> set[str]:
 
 
 def test_every_argument_and_option_has_a_failing_case_that_names_it() -> None:
-    import typer
-
     tried = {("search", "filter"), ("demo", "feed")}  # tested on their own above
     every = set()
-    for name, command in _commands(typer.main.get_command(app)):
+    for name, command in commands().items():
         every |= {(name, p.name) for p in command.params}
         for line, message in (*USAGE, *FAILING):
             if line.startswith(f"{name} ") or line == name:

@@ -34,7 +34,7 @@ def test_status_and_ingest_say_what_they_read_and_what_they_went_by(protected: W
     read = read_of(protected)
     assert (read["before"], read["new"], read["whole_because"]) == (size, new, "")
     shown = " ".join(protected.dr("status").out.split())
-    assert f"{size} bytes of before not read again (inode, size and the last 64 KiB" in shown
+    assert f"{size} bytes read before: not read again (inode, size and the last 64 KiB" in shown
     done = protected.dr("ingest", "notes", "--json").json
     assert (done["entries"], done["source_read"]["new"]) == ([9], 0)
     assert done["source_read"]["assurance"] == "proven by their hash"

@@ -125,7 +125,8 @@ def test_an_ingestion_reads_all_bytes_and_proves_those_of_before(feed: Path) -> 
 
     assert bytes_read() - before > size
     assert (
-        source.reading().sentence == f"{size:,} bytes of before proven by their hash, {new:,} new"
+        source.reading().sentence
+        == f"{size:,} bytes read before: proven by their hash; {new:,} new"
     )
 
 
@@ -160,7 +161,7 @@ def edited(feed: Path, *, at: int) -> None:
     [
         (replaced, "it is another file than before"),
         (truncated, "it is shorter than it was"),
-        (edited_at_its_end, "the last 64 KiB of before are others now"),
+        (edited_at_its_end, "the last 64 KiB read before are others now"),
     ],
     ids=("replaced", "truncated", "edited at its end"),
 )
@@ -382,7 +383,7 @@ def test_only_new_commits_are_walked(
 
     assert spans == [(2, 3)]
     assert source.reading().sentence == (
-        "2 commits of before the same by the id of their newest, 1 new"
+        "2 commits read before: the same by the id of their newest; 1 new"
     )
     assert same(source, repository)
 
@@ -408,7 +409,7 @@ def test_a_forced_push_is_walked_from_the_start(repository: Repository, gone: bo
         repository.git("gc", "-q", "--prune=now")
     source = seen(repository)
 
-    assert source.reading().whole_because == "its newest commit of before is not there now"
+    assert source.reading().whole_because == "the newest commit read before is not there now"
     assert same(source, repository)
 
 

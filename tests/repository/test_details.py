@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from dr_pipelines.blobs.capabilities import Capabilities
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import Refused
 from dr_pipelines.model.base import Stored, canonical_json
@@ -351,6 +352,11 @@ def subclasses(of: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 TIMES = dict(stored_times())
+
+
+def test_times_of_all_stored_values_are_looked_at() -> None:
+    assert f"{Capabilities.__name__}.probed_at" in TIMES  # of another room
+    assert len(TIMES) >= 12
 
 
 @pytest.mark.parametrize("name", TIMES)

@@ -119,7 +119,7 @@ WAITING = {
     "partitions": "CREATE TABLE theirs (id int PRIMARY KEY, e vector(2)) PARTITION BY HASH (id); "
     "CREATE TABLE part PARTITION OF theirs FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
     "of-another-role": "CREATE TABLE theirs (id int PRIMARY KEY, e vector(2)); "
-    "ALTER TABLE theirs OWNER TO somebody",
+    "ALTER TABLE theirs OWNER TO loader",
 }
 
 
@@ -140,7 +140,7 @@ def test_a_table_whose_writers_may_wait_for_each_other_takes_one(
     store: VectorStore, native: psycopg.Connection, made: str
 ) -> None:
     assert isinstance(store, BulkLoad)
-    native.execute("DO $$ BEGIN CREATE ROLE somebody; EXCEPTION WHEN duplicate_object THEN END $$")
+    native.execute("DO $$ BEGIN CREATE ROLE loader; EXCEPTION WHEN duplicate_object THEN END $$")
     native.execute(made)
     assert not store.takes_two_writers("theirs")
 
