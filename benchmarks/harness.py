@@ -123,7 +123,7 @@ class Laps:
         worked = seconds_of_ours() - ours_before
         others = seconds_of_all() - all_before - worked
         allowed = max(NOISE_SECONDS, DISTURBED * seconds * len(os.sched_getaffinity(0)))
-        lap = Lap(case, watch.own or seconds, worked, others > allowed)
+        lap = Lap(case, seconds if watch.own is None else watch.own, worked, others > allowed)
         if self._turn is None:
             self._count(lap)
         else:

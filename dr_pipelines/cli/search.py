@@ -29,6 +29,7 @@ from dr_pipelines.model.display import displayed_line
 if TYPE_CHECKING:  # imported by the commands that need them
     from collections.abc import Iterator
 
+    import pyarrow as pa
     from rich.console import Console
 
     from dr_pipelines.contents.query_vectors import QueryVectors
@@ -134,21 +135,23 @@ def _stored_vector(store: "VectorStore", collection: str, record: str) -> "Float
     """The vector that the store has of a record; raises `NotFound`, or `Mistake` where it has
     none."""
     import numpy as np
-    import pyarrow.compute as pc
 
-    try:
-        name = store.describe(collection).vectors[0].name
-        documents = sorted({record, record.rpartition("#")[0] or record})
-        for document_ids in (documents, None):  # a record of others may be of any document
-            for batch in store.scan(collection, columns=["id", name], documents=document_ids):
-                matching = batch.filter(pc.equal(batch["id"], record))
-                if matching.num_rows and not matching[name][0].is_valid:
-                    raise Mistake(f"{displayed_line(record)!r} has no vector to search by")
-                if matching.num_rows:
-                    return np.asarray(matching[name][0].as_py(), np.float32)
-    except NotFound as error:
-        raise _Gone(str(error)) from error
-    raise NotFound(f"{collection}: no record {displayed_line(record)!r} in the store")
+    from dr_pipelines.contents.record_vectors import stored_vector
+
+    columns = ["id", _described(store, collection).vectors[0].name]
+
+    def records(documents: list[str] | None) -> "Iterator[pa.RecordBatch]":
+        try:
+            yield from store.scan(collection, columns=columns, documents=documents)
+        except NotFound as error:
+            raise _Gone(str(error)) from error
+
+    value = stored_vector(record, records)
+    if value is None:
+        raise NotFound(f"{collection}: no record {displayed_line(record)!r} in the store")
+    if not value.is_valid:
+        raise Mistake(f"{displayed_line(record)!r} has no vector to search by")
+    return np.asarray(value.as_py(), np.float32)
 
 
 def _filter(store: "VectorStore", collection: str, text: str) -> "Filter":

@@ -4,13 +4,14 @@ restored anywhere."""
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dr_pipelines.contents.documents import DocumentRow, documents_of
+from dr_pipelines.contents.record_vectors import stored_vector
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.query import FloatArray, Hit, Query
 from dr_pipelines.model.record import store_schema
@@ -33,8 +34,8 @@ class Answers(Protocol):
         """The specification of what is asked."""
         ...
 
-    def hits(self, queries: Sequence[Query], *, limit: int) -> list[list[Hit]]:
-        """At most `limit` hits of each query, best first. Raises `InvalidRequest`."""
+    def hits(self, queries: Sequence[tuple[Query, int]]) -> list[list[Hit]]:
+        """The hits of queries, of each at most so many, best first. Raises `InvalidRequest`."""
         ...
 
     def vector(self, record: str) -> "FloatArray | None":
@@ -59,18 +60,13 @@ class StoreAnswers:
         """Raises `NotFound`."""
         return cls(store, name, store.describe(name))
 
-    def hits(self, queries: Sequence[Query], *, limit: int) -> list[list[Hit]]:
-        return [self.store.search(self.name, query, limit=limit) for query in queries]
+    def hits(self, queries: Sequence[tuple[Query, int]]) -> list[list[Hit]]:
+        return [self.store.search(self.name, query, limit=limit) for query, limit in queries]
 
     def vector(self, record: str) -> "FloatArray | None":
         columns = ["id", self.spec.vectors[0].name]
-        documents = sorted({record, record.rpartition("#")[0] or record})
-        for chosen in (documents, None):  # a record of others may be of any document
-            for batch in self.store.scan(self.name, columns=columns, documents=chosen):
-                matching = batch.filter(pc.equal(batch.column("id"), record))
-                if matching.num_rows:
-                    return _vector(matching.column(1)[0])
-        return None
+        scan = partial(self.store.scan, self.name, columns=columns)
+        return _vector(stored_vector(record, lambda documents: scan(documents=documents)))
 
     def documents(self, names: Sequence[str]) -> list[DocumentRow]:
         if not names:
@@ -87,29 +83,27 @@ class PointAnswers:
     state: State
     spec: CollectionSpec
 
-    def hits(self, queries: Sequence[Query], *, limit: int) -> list[list[Hit]]:
-        requests = [checked_query(query, self.spec, limit=limit, indexed=True) for query in queries]
-        return search_all_exactly(lambda columns: self._records(columns), requests)
+    def hits(self, queries: Sequence[tuple[Query, int]]) -> list[list[Hit]]:
+        requests = [
+            checked_query(query, self.spec, limit=limit, indexed=True) for query, limit in queries
+        ]
+        return search_all_exactly(self._records, requests)
 
     def vector(self, record: str) -> "FloatArray | None":
-        name = self.spec.vectors[0].name
-        for batch in self._records(["id", name]):
-            matching = batch.filter(pc.equal(batch.column("id"), record))
-            if matching.num_rows:
-                return _vector(matching.column(name)[0])
-        return None
+        columns = ["id", self.spec.vectors[0].name]
+        return _vector(stored_vector(record, lambda some: self._records(columns, documents=some)))
 
     def documents(self, names: Sequence[str]) -> list[DocumentRow]:
-        chosen = pa.array(sorted(set(names)), pa.string())
-        return list(documents_of(self._records(TEXTS, documents=chosen)))
+        return list(documents_of(self._records(TEXTS, documents=sorted(set(names)))))
 
     def _records(
-        self, columns: Sequence[str], *, documents: pa.Array | None = None
+        self, columns: Sequence[str], *, documents: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
         whole = store_schema(self.spec)
         read = dict.fromkeys([*columns, "document_id"])  # by which rows are cut
         schema = pa.schema([whole.field(name) for name in read])
-        for rows in newest_rows(self.state, documents=documents, schema=schema):
+        chosen = None if documents is None else pa.array(documents, pa.string())
+        for rows in newest_rows(self.state, documents=chosen, schema=schema):
             yield from rows.select(list(columns)).to_batches()
 
 
@@ -120,5 +114,5 @@ def answers_at(history: History, point: RecoveryPoint) -> Iterator[PointAnswers]
         yield PointAnswers(state, point.manifest.spec)
 
 
-def _vector(value: pa.Scalar) -> "FloatArray | None":
-    return np.asarray(value.as_py(), np.float32) if value.is_valid else None
+def _vector(value: pa.Scalar | None) -> "FloatArray | None":
+    return None if value is None or not value.is_valid else np.asarray(value.as_py(), np.float32)

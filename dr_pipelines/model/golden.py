@@ -5,9 +5,13 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, model_validator
 from pydantic import Field as Key
 
+from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.base import Sha256
+from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.components import Policy
+from dr_pipelines.model.filter_syntax import parse_filter
 from dr_pipelines.model.notation import Text
+from dr_pipelines.model.query import And, Contains, Equals, Filter
 
 MOST_QUERIES = 1_000
 MOST_HITS = 100
@@ -124,3 +128,32 @@ class GoldenSet(Policy):
     queries: Annotated[tuple[GoldenQuery, ...], AfterValidator(_apart)] = Key(
         min_length=1, max_length=MOST_QUERIES, description="The queries."
     )
+
+
+def scope(
+    spec: CollectionSpec,
+    *,
+    filter: str | None = None,
+    tenant: str | None = None,
+    principal: str | None = None,
+) -> Filter | None:
+    """The records that a query asks of: that a filter keeps, of a tenant, seen by a principal.
+
+    Raises:
+        InvalidRequest: the filter does not fit, or there is no field of that role.
+    """
+    parts = list[Filter]()
+    if tenant is not None:
+        parts.append(Equals(_with_role(spec, "tenant"), tenant))
+    if principal is not None:
+        parts.append(Contains(_with_role(spec, "principals"), principal))
+    if filter is not None:
+        parts.append(parse_filter(filter, spec))
+    return And(tuple(parts)) if len(parts) > 1 else next(iter(parts), None)
+
+
+def _with_role(spec: CollectionSpec, role: Literal["tenant", "principals"]) -> str:
+    field = spec.with_role(role)
+    if field is None:
+        raise InvalidRequest(f"the collection has no field of role {role}")
+    return field.name

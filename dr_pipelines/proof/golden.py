@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import ir_measures
 from ir_measures import R, nDCG
@@ -10,9 +9,8 @@ from ir_measures import R, nDCG
 from dr_pipelines.contents.answers import Answers
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.filter_syntax import parse_filter
-from dr_pipelines.model.golden import MOST_HITS, GoldenQuery, GoldenSet
-from dr_pipelines.model.query import And, Contains, Equals, Filter, FloatArray, Hit, Mode, Query
+from dr_pipelines.model.golden import GoldenQuery, GoldenSet, scope
+from dr_pipelines.model.query import Filter, FloatArray, Hit, Mode, Query
 
 RECORDS = 5
 """Asked for each document that counts: several of the best records may be of one document."""
@@ -63,15 +61,13 @@ def check_golden(
 ) -> GoldenReport:
     """Ask every query, and judge the answers. `vectors` has those of `texts_to_embed`.
 
-    Queries are queries of the engine's own index where there is one: as applications ask.
+    The engine's own index answers where there is one: so applications ask.
 
     Raises:
         InvalidRequest: a filter, tenant or record of a query does not fit the collection.
     """
-    queries = [_query(query, answers, vectors) for query in golden.queries]
-    most = min(RECORDS * max(query.limit for query in golden.queries), RECORDS * MOST_HITS)
-    hits = answers.hits(queries, limit=most)
-    pairs = zip(golden.queries, hits, strict=True)
+    queries = [(_query(query, answers, vectors), RECORDS * query.limit) for query in golden.queries]
+    pairs = zip(golden.queries, answers.hits(queries), strict=True)
     answered = tuple(_judged(query, _documents(query, ranking)) for query, ranking in pairs)
     changed, gone = _since(golden, answers)
     return GoldenReport(answered, changed, gone)
@@ -93,26 +89,10 @@ def _query(query: GoldenQuery, answers: Answers, vectors: Mapping[str, FloatArra
 
 
 def _filter(query: GoldenQuery, spec: CollectionSpec) -> Filter | None:
-    parts = list[Filter]()
-    if query.tenant is not None:
-        parts.append(Equals(_role(query, spec, "tenant"), query.tenant))
-    if query.principal is not None:
-        parts.append(Contains(_role(query, spec, "principals"), query.principal))
-    if query.filter is not None:
-        try:
-            parts.append(parse_filter(query.filter, spec))
-        except InvalidRequest as error:
-            raise InvalidRequest(f"golden query {query.id!r}: {error}") from error
-    return And(tuple(parts)) if len(parts) > 1 else next(iter(parts), None)
-
-
-def _role(query: GoldenQuery, spec: CollectionSpec, role: Literal["tenant", "principals"]) -> str:
-    field = spec.with_role(role)
-    if field is None:
-        raise InvalidRequest(
-            f"golden query {query.id!r}: the collection has no field of role {role}"
-        )
-    return field.name
+    try:
+        return scope(spec, filter=query.filter, tenant=query.tenant, principal=query.principal)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"golden query {query.id!r}: {error}") from error
 
 
 def _documents(query: GoldenQuery, hits: Sequence[Hit]) -> tuple[str, ...]:

@@ -51,22 +51,23 @@ def point(process: Process) -> Iterator[PointAnswers]:
         yield answers
 
 
-def queries(answers: StoreAnswers) -> list[Query]:
+def queries(answers: StoreAnswers) -> list[tuple[Query, int]]:
     vector = answers.vector("d1#000000")
     assert vector is not None
-    return [
+    every = [
         Query(Mode.VECTOR, vector=vector),
         Query(Mode.KEYWORD, text="river mill"),
         Query(Mode.HYBRID, text="the old river", vector=vector),
         Query(Mode.VECTOR, vector=np.zeros_like(vector), filter=Not(Equals("title", "d1"))),
     ]
+    return [(query, 3) for query in every]
 
 
 def test_answers_of_a_point_are_those_of_a_store_that_holds_it(
     stored: StoreAnswers, point: PointAnswers
 ) -> None:
     questions = queries(stored)
-    ours, theirs = point.hits(questions, limit=3), stored.hits(questions, limit=3)
+    ours, theirs = point.hits(questions), stored.hits(questions)
     assert [[hit.id for hit in hits] for hits in theirs] == [[h.id for h in hits] for hits in ours]
     assert scores(ours) == pytest.approx(scores(theirs))
     assert all(len(hits) >= 2 for hits in ours)
@@ -93,7 +94,7 @@ def test_vectors_and_documents_of_both_are_the_same(
 def test_an_older_point_answers_what_was_deleted_since(process: Process) -> None:
     earlier = at_position(process.history, 3)
     with answers_at(process.history, earlier) as answers:
-        [hits] = answers.hits([Query(Mode.KEYWORD, text="crow")], limit=5)
+        [hits] = answers.hits([(Query(Mode.KEYWORD, text="crow"), 5)])
     assert [hit.document_id for hit in hits] == ["d2"]
 
 
@@ -109,10 +110,10 @@ def test_several_queries_read_the_records_of_a_point_once(
     monkeypatch.setattr(process.repository.blobs, "read", counting)
     with answers_at(process.history, process.history.latest()) as answers:
         reads.clear()
-        answers.hits(queries(stored)[:1], limit=3)
+        answers.hits(queries(stored)[:1])
         once = list(reads)
         reads.clear()
-        answers.hits(queries(stored), limit=3)
+        answers.hits(queries(stored))
     assert once
     assert reads == once
 

@@ -5,15 +5,8 @@ from typing import TYPE_CHECKING
 
 from dr_pipelines.contents.documents import live_documents, states_digest
 from dr_pipelines.errors import NotFound
-from dr_pipelines.model.filter_syntax import parse_filter
-from dr_pipelines.model.query import (
-    And,
-    Contains,
-    Filter,
-    Hit,
-    Mode,
-    Query,
-)
+from dr_pipelines.model.golden import scope
+from dr_pipelines.model.query import Filter, Hit, Mode, Query
 from dr_pipelines.protocols import Embedder, VectorReader
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.observation import digested
@@ -99,14 +92,9 @@ def look(
 
 
 def _allowed(question: Question, spec: "CollectionSpec") -> Filter | None:
-    """The question's filter, and for a principal only what that may see."""
-    parts = list[Filter]()
-    if question.filter:
-        parts.append(parse_filter(question.filter, spec))
-    who = spec.with_role("principals")
-    if question.principal and who:
-        parts.append(Contains(who.name, question.principal))
-    return And(tuple(parts)) if parts else None
+    """The question's filter, and for a principal only what that may see, where fields say it."""
+    principal = question.principal if spec.with_role("principals") else None
+    return scope(spec, filter=question.filter, principal=principal)
 
 
 def failure(
