@@ -164,16 +164,16 @@ def facts_of(
     size = len(places)
     misfit = np.zeros(size, bool)
     misfit[misfits.rows] = True
-    columns, reasons = list[str | None]([None] * size), list[str | None]([None] * size)
-    for row, named in zip(misfits.rows.tolist(), misfits.named, strict=False):
-        columns[row], reasons[row] = named.column, named.reason
+    numbers = np.full(size, -1, np.int64)
+    numbers[misfits.rows[: len(misfits.named)]] = np.arange(len(misfits.named))
+    which = pa.array(numbers, mask=numbers < 0)
     arrays = [
         places,
         *(digests[name].combine_chunks() for name in DIGESTS),
         norms,
         pa.array(misfit),
-        pa.array(columns, pa.string()),
-        pa.array(reasons, pa.string()),
+        pa.array([named.column for named in misfits.named], pa.string()).take(which),
+        pa.array([named.reason for named in misfits.named], pa.string()).take(which),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=FACTS)
 

@@ -7,6 +7,7 @@ segment in the page and of its row there, and with the entry that brought it.
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -107,7 +108,7 @@ def numbered(index: pa.Table, ref: SegmentRef) -> pa.Table:
     rows = index.set_column(place, index.schema.field("sequence"), sequence)
     count = rows.num_rows
     rows = rows.append_column("segment", pa.repeat(pa.scalar(0, pa.int32()), count))
-    rows = rows.append_column("row", pa.array(range(count), pa.int64()))
+    rows = rows.append_column("row", pa.array(np.arange(count, dtype=np.int64)))
     return rows if ref.until is None else rows.filter(said_by(rows, ref.until))
 
 
