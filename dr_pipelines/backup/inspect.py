@@ -28,7 +28,7 @@ from dr_pipelines.model.recovery_point import (
     VectorStatistics,
 )
 from dr_pipelines.planning.serving import way_beside
-from dr_pipelines.planning.verdict import is_mass_absence
+from dr_pipelines.planning.plausibility import is_mass_absence
 from dr_pipelines.proof.sampling import EdgeSample
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.digest import combine

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from dr_pipelines.model.details import AppliedDetail, IngestDetail, RestoreDetail
 from dr_pipelines.model.record import Presence
 from dr_pipelines.model.recovery_point import LogEntry
-from dr_pipelines.planning.verdict import is_mass_absence
+from dr_pipelines.planning.plausibility import is_mass_absence
 from dr_pipelines.protocols import Embedder
 from dr_pipelines.testing.world import (
     Contents,
