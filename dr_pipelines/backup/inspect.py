@@ -27,8 +27,8 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     VectorStatistics,
 )
-from dr_pipelines.planning.serving import way_beside
 from dr_pipelines.planning.plausibility import is_mass_absence
+from dr_pipelines.planning.serving import way_beside
 from dr_pipelines.proof.sampling import EdgeSample
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.digest import combine
