@@ -27,6 +27,7 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.qdrant import edge_values as values
 from dr_pipelines.stores.qdrant import numbers
 from dr_pipelines.stores.qdrant.edge_errors import vendor
+from dr_pipelines.stores.qdrant.edge_pages import page_of
 from dr_pipelines.stores.qdrant.edge_shards import Shards
 from dr_pipelines.stores.qdrant.variant import (
     PAGE_ROWS,
@@ -38,7 +39,6 @@ from dr_pipelines.stores.qdrant.variant import (
     Scored,
     State,
     canonical,
-    named,
     size_of,
 )
 from dr_pipelines.stores.shared.driver import absent
@@ -248,11 +248,7 @@ class EdgeCollection:
                         with_vector=list(vectors) or False,
                     )
                 )
-                page = Page(
-                    ids=[canonical(record.id) for record in records],
-                    payloads=[record.payload or {} for record in records],
-                    vectors=[named(record.vector) for record in records],
-                )
+                page = page_of(records)
             if records:
                 yield page
             left = None if left is None else left - len(records)

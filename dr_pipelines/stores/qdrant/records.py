@@ -96,8 +96,10 @@ class ManagedRecords:
         document of one record, with its payload in `extra`."""
         schema = store_schema(self._spec)
         payloads = [
-            payload if "id" in payload and "document_id" in payload else _stray(point, payload)
-            for point, payload in zip(page.ids, page.payloads, strict=True)
+            payload
+            if "id" in payload and "document_id" in payload
+            else _stray(page.ids[place], payload)
+            for place, payload in enumerate(page.payloads)
         ]
         try:
             arrays = [

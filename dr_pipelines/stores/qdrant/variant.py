@@ -37,10 +37,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Points as they were found, column by column. A dense vector is a list of floats, several are
-    a list of those, a sparse one has `indices` and `values`."""
+    """Points as they were found, column by column. A dense vector is a list of floats, or the bytes
+    of as many float32; several are a list of lists, a sparse one has `indices` and `values`."""
 
-    ids: list[PointId]
+    ids: Sequence[PointId]
     payloads: list[Json]
     vectors: list[Json]
     shards: list[ShardKey | None] = field(default_factory=list)

@@ -21,6 +21,7 @@ from dr_pipelines.model.record import vector_type
 from dr_pipelines.stores.qdrant.lengths import UNIT, sent
 from dr_pipelines.stores.shared.columns import Mask, from_base64, of_rows, to_base64, valid
 
+FLOAT_BYTES = 4
 MOST_COMPONENTS = 2**20
 """Of all the vectors of one point under one name; the engine refuses more."""
 
@@ -133,18 +134,27 @@ def _found_dense(read: Sequence[Any], beside: Sequence[str | None], vector: Vect
     there = np.array(
         [v is not None or b is not None for v, b in zip(read, beside, strict=True)], bool
     )
-    zeros = [0.0] * width
-    flat = np.fromiter(
-        chain.from_iterable(zeros if v is None else v for v in read),
-        np.float32,
-        count=len(read) * width,
-    )
+    flat = _components(read, width)
     matrix = flat.reshape(len(read), width)
     for place, text in enumerate(beside):
         if text is not None:
             matrix[place] = from_base64(text)
     mask = None if there.all() else pa.array(~there)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), width, mask=mask)
+
+
+def _components(read: Sequence[Any], width: int) -> FloatArray:
+    """Components of dense vectors, one behind the other, zeros for one that is not there."""
+    packed, zeros = next((type(v) for v in read if v is not None), None) is bytes, [0.0] * width
+    if not packed:
+        rows = chain.from_iterable(zeros if v is None else v for v in read)
+        return np.fromiter(rows, np.float32, count=len(read) * width)
+    size = width * FLOAT_BYTES
+    if any(v is not None and len(v) != size for v in read):
+        raise ValueError(f"a vector that has not {width} components")
+    nothing = bytes(size)
+    whole = b"".join(nothing if v is None else v for v in read)
+    return np.frombuffer(bytearray(whole), np.float32)  # which may be written into
 
 
 def _found_several(read: Sequence[Any], beside: Sequence[str | None], vector: Vector) -> pa.Array:
