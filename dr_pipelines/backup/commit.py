@@ -76,7 +76,9 @@ class Comparison:
 
     def grown(self, manifest: Manifest, delta: Sequence[SegmentRef], *, entry: int) -> Manifest:
         """The manifest with the delta, and with all that the comparison says of the store."""
-        grown = advance(self.history.repository, manifest, delta, entry=entry)
+        all_of_it = tuple(delta) == self.inspection.delta
+        sums = self.inspection.first if all_of_it else None
+        grown = advance(self.history.repository, manifest, delta, entry=entry, sums=sums)
         return grown.model_copy(
             update={
                 "spec": self.live,

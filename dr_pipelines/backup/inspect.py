@@ -1,13 +1,12 @@
 """Looking at a live store against the log: every record is read, every digest recomputed."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dr_pipelines.backup.first import FirstContents, first_contents
 from dr_pipelines.backup.hashed import Hashing, hashed_scan
 from dr_pipelines.backup.passing import Passing
 from dr_pipelines.errors import Refused
@@ -31,18 +30,18 @@ from dr_pipelines.planning.plausibility import is_mass_absence
 from dr_pipelines.planning.serving import way_beside
 from dr_pipelines.proof.sampling import EdgeSample
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.digest import combine
+from dr_pipelines.repository.accounting import Sums
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.misfit_tally import MisfitTally
 from dr_pipelines.repository.observation import Observation, Observed, observe_digests
-from dr_pipelines.repository.prefetch import map_concurrently, prefetch
+from dr_pipelines.repository.prefetch import prefetch
 from dr_pipelines.repository.rows import (
     newest_rows,
     observed_rows,
     strings,
 )
 from dr_pipelines.repository.segment_rows import SegmentRows
-from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
+from dr_pipelines.repository.segments import BASE_BYTES, write_segment
 from dr_pipelines.repository.state import State
 
 FIRST_DOCUMENTS = 256
@@ -75,7 +74,8 @@ class Findings:
 class Inspection:
     """The result of reading the store: differences, the segments that record them, the records
     that the engine would refuse, a sample of those that it would accept, and the grounds on which
-    all that rests."""
+    all that rests. `first` is what the segments add up to where no entry describes the collection
+    yet."""
 
     observed: Observed
     findings: Findings
@@ -85,6 +85,7 @@ class Inspection:
     sample: EdgeSample
     assurance: Assurance = Assurance.EVERY_VALUE
     left_out: LeftOut | None = None
+    first: Sums | None = None
 
 
 def inspect(
@@ -105,9 +106,9 @@ def inspect(
     """
     if not manifest.segments:
         passing = Passing(live, store)
-        whole = _first_inspection(manifest, passing, store=store, history=history)
-        if whole is not None:
-            return whole
+        first = first_contents(manifest, passing, store=store, history=history)
+        if first is not None:
+            return _first_inspection(first, passing)
     passing = Passing(live, store)
     physical, left = manifest.current.physical, read_left_out(history.repository, manifest)
     with history.fold(manifest) as state:
@@ -143,6 +144,13 @@ def _observed(
     batches = passing.through(store.scan(physical, ordered=False))
     observation = observe_store(state, batches, store=store, physical=physical)
     return observation, Assurance.EVERY_VALUE
+
+
+def _first_inspection(first: FirstContents, passing: Passing) -> Inspection:
+    content, vectors = first.sums.digests.content, first.sums.digests.vectors
+    observed = Observed(first.sums.counts.records, content, vectors)
+    inspection = _inspection(passing, observed, Findings(), first.segments)
+    return replace(inspection, first=first.sums)
 
 
 def _inspection(
@@ -234,72 +242,3 @@ def _versioned(stored: pa.Table, documents: pa.Array, state: State) -> SegmentRo
     return observed_rows(
         stored, spec=state.spec, versions=versions, absent=documents.filter(pc.invert(present))
     )
-
-
-def _first_inspection(
-    manifest: Manifest, passing: Passing, *, store: VectorReader, history: History
-) -> Inspection | None:
-    """A collection that no entry describes yet, in one pass: everything is new.
-
-    None when its documents are not contiguous in the order of ids; what was written for it stays
-    behind, unnamed.
-    """
-    delta = list[SegmentRef]()
-    batches = passing.through(store.scan(manifest.current.physical))
-    with closing(prefetch(_contiguous(batches, manifest.spec))) as observed_ahead:
-        for ref in map_concurrently(partial(_base, manifest, history), observed_ahead):
-            if ref is None:
-                return None
-            delta.append(ref)
-    if not delta:
-        return None
-    observed = Observed(
-        rows=sum(ref.records for ref in delta),
-        content=combine(add=[ref.digests.content for ref in delta]),
-        vectors=combine(add=[ref.digests.vectors for ref in delta]),
-    )
-    return _inspection(passing, observed, Findings(), tuple(delta))
-
-
-def _base(manifest: Manifest, history: History, rows: SegmentRows | None) -> SegmentRef | None:
-    if rows is None:
-        return None
-    return write_segment(
-        history.repository, history.collection, rows, spec=manifest.spec, kind="base"
-    )
-
-
-def _contiguous(
-    batches: Iterator[pa.RecordBatch], spec: CollectionSpec
-) -> Iterator[SegmentRows | None]:
-    """Rows of new segments; None, and the end, where documents are not contiguous."""
-    last = ""
-    for rows in _by_document(batches, spec):
-        documents = strings(rows["document_id"])
-        if documents[0].as_py() <= last or not _ascending(documents):
-            yield None
-            return
-        last = documents[-1].as_py()
-        yield observed_rows(rows, spec=spec)
-
-
-def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Iterator[pa.Table]:
-    """Tables of about `BASE_ROWS` rows, or `BASE_BYTES` of long ones, that end with a document's
-    last row, if documents are contiguous."""
-    pending = store_schema(spec).empty_table()
-    for batch in batches:
-        pending = pa.concat_tables([pending, pa.Table.from_batches([batch])])
-        if pending.num_rows < BASE_ROWS and pending.nbytes < BASE_BYTES:
-            continue
-        last = pending["document_id"][-1]
-        end = pc.index(pending["document_id"], last).as_py()
-        if end:
-            yield pending.slice(0, end)
-            pending = pending.slice(end)
-    if pending.num_rows:
-        yield pending
-
-
-def _ascending(documents: pa.Array) -> bool:
-    steps = pc.less_equal(documents.slice(0, len(documents) - 1), documents.slice(1))
-    return bool(pc.all(steps).as_py() is not False)

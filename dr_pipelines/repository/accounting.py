@@ -1,10 +1,13 @@
 """A manifest's statistics of its state, updated in proportion to what an entry brings."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery_point import (
     Counts,
     Digests,
@@ -17,14 +20,56 @@ from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import read_index
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """How much a state holds, and its digests."""
+
+    counts: Counts
+    digests: Digests
+
+
+def sums_of(segments: Sequence[SegmentRef], *, tenants: Mapping[str, int]) -> Sums:
+    """Of a state that is these segments: each document in them once, and present. `tenants` are
+    those of all their records."""
+    records = sum(ref.records for ref in segments)
+    documents = sum(ref.rows - ref.records for ref in segments)
+    content, vectors, of_documents = (
+        combine(add=[getattr(ref.digests, name) for ref in segments])
+        for name in ("content", "vectors", "documents")
+    )
+    return Sums(
+        Counts(records=records, documents=documents, tenants=dict(sorted(tenants.items()))),
+        Digests(content=content, vectors=vectors, documents=of_documents),
+    )
+
+
+def tenants_of(records: pa.Table, spec: CollectionSpec) -> Counter[str]:
+    """How many records each tenant has, "" where it is null; of nobody without such a field."""
+    field = spec.with_role("tenant")
+    if field is None:
+        return Counter()
+    counted = pc.value_counts(records[field.name].cast(pa.string()).fill_null(""))
+    return Counter(
+        dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+    )
+
+
 def advance(
-    repository: Repository, manifest: Manifest, added: Sequence[SegmentRef], *, entry: int
+    repository: Repository,
+    manifest: Manifest,
+    added: Sequence[SegmentRef],
+    *,
+    entry: int,
+    sums: Sums | None = None,
 ) -> Manifest:
-    """The manifest after an entry added segments: folds only the documents they touch."""
+    """The manifest after an entry added segments: folds only the documents they touch, or nothing
+    where the `sums` of these segments are known and the manifest has no others."""
     numbered = tuple(ref.model_copy(update={"entry": entry}) for ref in added)
     grown = manifest.model_copy(update={"segments": manifest.segments.plus(numbered)})
     if not added:
         return grown
+    if sums is not None and not manifest.segments:
+        return grown.model_copy(update={"counts": sums.counts, "digests": sums.digests})
     if not manifest.segments:
         with fold(repository, grown) as state:
             return grown.model_copy(update={"counts": state.counts(), "digests": state.digests()})

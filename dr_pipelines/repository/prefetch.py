@@ -46,13 +46,17 @@ def map_concurrently(
 
     As many more as `waiting` are taken and wait their turn: where some work is much longer than
     other, the short one behind the long one would otherwise leave a thread idle. What `work` raises
-    is raised here, in its place, once what was taken has ended.
+    is raised here, in its place, once what was begun has ended; what only waits is not begun then.
     """
     with ThreadPoolExecutor(2, "side-by-side") as workers:
-        begun = deque[Future[Result]]()
-        for item in items:
-            begun.append(workers.submit(work, item))
-            if len(begun) == 2 + waiting:  # before the next is taken, which may be large
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+        taken = deque[Future[Result]]()
+        try:
+            for item in items:
+                taken.append(workers.submit(work, item))
+                if len(taken) == 2 + waiting:  # before the next is taken, which may be large
+                    yield taken.popleft().result()
+            while taken:
+                yield taken.popleft().result()
+        finally:
+            for future in taken:
+                future.cancel()

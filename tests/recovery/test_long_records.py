@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.backup import inspect
+from dr_pipelines.backup import first, inspect
 from dr_pipelines.backup.result import Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.errors import Unavailable
@@ -85,7 +85,7 @@ def require_small(repository: Repository, *, least: int) -> None:
 def test_segments_and_writes_of_long_records_have_fewer_rows(
     store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspect, "BASE_BYTES", LIMIT)
+    monkeypatch.setattr(first, "BASE_BYTES", LIMIT)
     monkeypatch.setattr(inspect, "DELTA_BYTES", LIMIT)
     monkeypatch.setattr(inspect, "FIRST_DOCUMENTS", 3)
     monkeypatch.setattr(repository_rows, "WRITE_BYTES", LIMIT)

@@ -1,6 +1,7 @@
 """Items made ahead are the same items, and what makes them is cleaned up."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -134,3 +135,29 @@ def test_short_work_behind_a_long_one_goes_on() -> None:
         return number
 
     assert list(map_concurrently(work, range(4), waiting=2)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("left_early", [True, False])
+def test_what_only_waits_is_not_begun_after_a_failure(left_early: bool) -> None:
+    begun, go_on = list[int](), threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number in (1, 2):
+            assert go_on.wait(30)
+        if number == 1 and not left_early:
+            raise ValueError("the second")
+        if number > 2:
+            time.sleep(0.3)  # the time there is to begin no more
+        return number
+
+    results = map_concurrently(work, range(9), waiting=4)
+    assert next(results) == 0
+    threading.Timer(0.2, go_on.set).start()
+    if left_early:
+        results.close()
+    else:
+        with pytest.raises(ValueError, match="the second"):
+            next(results)
+    assert max(begun) < (5 if left_early else 6)
+    assert not [t for t in threading.enumerate() if t.name.startswith("side-by-side")]
