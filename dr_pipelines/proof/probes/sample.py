@@ -1,0 +1,106 @@
+"""The records that probes look at one by one: drawn once, read once on either side."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.live.observe import within
+from dr_pipelines.model.collection import Vector
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.proof.probes.subject import Expected, Target
+from dr_pipelines.repository.drawn import draw_records
+from dr_pipelines.repository.rows import strings
+
+Mask = npt.NDArray[np.bool_]
+Matrix = npt.NDArray[np.float32]
+
+DRAWN = 500
+"""Records drawn from all: damage to 1 % of them is missed with a probability of 0.7 %."""
+OF_EACH_TENANT, TENANTS = 10, 50
+"""Besides so many of each tenant, of so many tenants: damage to one tenant alone is looked for
+where the tenant is small."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Records of the point, in the order in which they were drawn: `id, document_id, text` and
+    vectors. `drawn` of them were drawn from all `total`, the others for their tenants."""
+
+    rows: pa.Table
+    drawn: int
+    total: int
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        ids: list[str] = self.rows["id"].to_pylist()
+        return ids
+
+    def vectors(self, vector: Vector) -> tuple[Matrix, npt.NDArray[np.int64]]:
+        """The vectors that can ask, each a row, and the places of their records: those that are
+        neither null nor zero, and finite."""
+        column = self.rows[vector.name].combine_chunks()
+        places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        values = (
+            column.flatten().to_numpy(zero_copy_only=False).reshape(len(places), vector.dimension)
+        )
+        usable = np.isfinite(values).all(axis=1) & (values != 0).any(axis=1)
+        return values[usable], places[usable]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The sampled records as the collection has them: which are `there`, and which of those have
+    vectors that are `near` the point's, to the tolerance of the store."""
+
+    there: Mask
+    near: Mask
+
+
+def read_sample(expected: Expected, *, seed: int) -> Sample:
+    """Draw records, and read them from the repository."""
+    chosen = draw_records(
+        expected.state,
+        most=DRAWN,
+        each=OF_EACH_TENANT,
+        tenants=TENANTS,
+        seed=seed,
+        without=expected.left_out,
+    )
+    columns = ["id", "document_id", "text", *(v.name for v in expected.spec.vectors)]
+    ids = strings(chosen["id"])
+    documents = pc.unique(strings(chosen["document_id"]))
+    read = [
+        rows.filter(pc.is_in(rows["id"], value_set=ids))
+        for rows in expected.rows(columns, documents=documents)
+    ]
+    drawn = int(pc.sum(chosen["drawn"].cast(pa.int64())).as_py() or 0)
+    empty = pa.schema([store_schema(expected.spec).field(name) for name in columns]).empty_table()
+    rows = pa.concat_tables([empty, *read]).combine_chunks()
+    ordered = rows.take(pc.index_in(ids, value_set=strings(rows["id"])))
+    return Sample(ordered.combine_chunks(), drawn, expected.records)
+
+
+def read_stored(sample: Sample, target: Target) -> Stored:
+    """Read the sampled records from the collection, and compare their vectors."""
+    names = ["id", *(v.name for v in target.spec.vectors)]
+    ids = strings(sample.rows["id"])
+    documents = pc.unique(strings(sample.rows["document_id"])).to_pylist()
+    scan = target.store.scan(target.name, columns=names, documents=documents)
+    batches = [batch.filter(pc.is_in(batch["id"], value_set=ids)) for batch in scan]
+    there, near = np.zeros(len(sample), bool), np.zeros(len(sample), bool)
+    if not batches:
+        return Stored(there, near)
+    stored = pa.Table.from_batches(batches).combine_chunks()
+    places = pc.index_in(ids, value_set=strings(stored["id"]))
+    there = places.is_valid().to_numpy(zero_copy_only=False)
+    ours = stored.take(places.drop_null())
+    theirs = sample.rows.filter(pa.array(there)).combine_chunks()
+    near[there] = within(ours, theirs, target.spec, tolerance=target.store.vector_tolerance)
+    return Stored(there, near)

@@ -1,0 +1,71 @@
+"""The two sides of a probe: the contents that are expected, and the collection that is asked."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
+from dr_pipelines.model.record import store_schema
+from dr_pipelines.protocols import VectorReader
+from dr_pipelines.repository.rows import newest_rows
+from dr_pipelines.repository.state import State
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The contents of a recovery point, but for the records that the engine refused (their ids)."""
+
+    state: State
+    left_out: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+
+    @property
+    def spec(self) -> CollectionSpec:
+        return self.state.spec
+
+    @property
+    def records(self) -> int:
+        """How many records there must be."""
+        return self.state.counts().records - len(self.left_out)
+
+    def rows(
+        self, columns: Sequence[str], *, documents: pa.Array | None = None
+    ) -> Iterator[pa.Table]:
+        """The records in these columns of `store_schema`, or those of some documents, in bounded
+        memory; vectors are read only where they are asked for."""
+        whole, read = store_schema(self.spec), dict.fromkeys([*columns, "document_id"])
+        if len(self.left_out):
+            read["id"] = None
+        schema = pa.schema([whole.field(name) for name in read])
+        for rows in newest_rows(self.state, documents=documents, schema=schema):
+            if len(self.left_out):
+                rows = rows.filter(pc.invert(pc.is_in(rows["id"], value_set=self.left_out)))
+            yield rows.select(list(columns))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A collection that is asked, by its own name or an alias; `spec` is what its store reports."""
+
+    store: VectorReader
+    name: str
+    spec: CollectionSpec = field(repr=False)
+
+    @classmethod
+    def of(cls, store: VectorReader, name: str) -> "Target":
+        """Raises `NotFound`."""
+        return cls(store, name, store.describe(name))
+
+    @property
+    def searched(self) -> tuple[Vector, ...]:
+        """The vectors by which a query can ask."""
+        return tuple(v for v in self.spec.vectors if v.kind is VectorKind.DENSE)
+
+    @property
+    def unsearched(self) -> tuple[str, ...]:
+        """A sentence on the vectors by which only the engine's own clients can ask; else none."""
+        names = [v.name for v in self.spec.vectors if v.kind is not VectorKind.DENSE]
+        if not names:
+            return ()
+        return (f"only the engine's own clients ask by {', '.join(names)}: nothing is shown of it",)
