@@ -1,15 +1,19 @@
 """`restore`: a job with typed configuration. It is no asset: somebody asks for a recovery."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
+from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.display import displayed, displayed_values
-from dr_pipelines.model.recovery import Plan, Recovery, Request, Route
+from dr_pipelines.model.recovery import Plan, Recovery, Request, Route, Terms
+from dr_pipelines.model.verdict import Verdict
 from dr_pipelines.planning.refusals import require_possible
+from dr_pipelines.planning.terms import moment, terms_of
 from dr_pipelines.project.project import Project
 from dr_pipelines.project.recovery import clock_of, open_for, steps_after
 from dr_pipelines.recovery.plan import plan_recovery
@@ -28,8 +32,10 @@ from dr_pipelines.recovery.report import (
     vectors_phrase,
 )
 from dr_pipelines.recovery.run import run_recovery
+from dr_pipelines.recovery.stopped import Stopped
+from dr_pipelines.recovery.verdict_report import check_rows, verdict_head, verdict_lines
 
-from .failures import explained
+from .failures import explained, failure_of
 from .metadata import digest_metadata, head_metadata
 from .progress import TextReport
 from .resources import ProjectResource
@@ -78,6 +84,18 @@ class RestoreConfig(dg.Config):
         default=False,
         description="Only log what would be done, statement by statement; touch nothing.",
     )
+    go_on: list[str] = Field(
+        default=[],
+        description="Findings to go on in spite of, as the failure names them; needs `by` and "
+        "`reason`.",
+    )
+    by: str = Field(default="", description="Who goes on in spite of findings.")
+    reason: str = Field(default="", description="Why, for those who read it later.")
+    began: str = Field(
+        default="",
+        description="When the loss began, such as 2026-01-31T12:00:00Z: the recovery's time runs "
+        "from then; by default from the first start of the recovery.",
+    )
     switch: bool = Field(
         default=False,
         description="Serve it once it is proven. Without, it stays beside what is being served.",
@@ -102,7 +120,12 @@ def restore_collection(
         context.add_output_metadata(_plan_metadata(plan))
         return
     progress = TextReport(context.log, dr_project.elapsed).texts
-    done = run_recovery(plan, resources, progress=progress)
+    try:
+        done = run_recovery(plan, resources, progress=progress)
+    except Stopped as error:
+        failure = failure_of(error)
+        metadata = {**failure.metadata, **verdict_metadata(error.verdict, error.made_in)}
+        raise dg.Failure(failure.description, metadata, allow_retries=False) from None
     for line in interruption_lines(done):
         context.log.info(displayed(line))
     for line in recovery_lines(done):
@@ -131,11 +154,25 @@ def _not_as_it_was(done: Recovery) -> str:
 def _request(config: RestoreConfig, project: Project) -> Request:
     policy = project.collection(config.collection).policy
     return Request(
-        **config.model_dump(exclude={"plan_only", "store", "route"}),
+        **config.model_dump(
+            exclude={"plan_only", "store", "route", "go_on", "by", "reason", "began"}
+        ),
+        terms=_terms(config),
         store=config.store or policy.store,
         route="auto" if config.route == "auto" else Route(config.route),
         clock=clock_of(policy),
     )
+
+
+def _terms(config: RestoreConfig) -> Terms:
+    try:
+        began = moment(config.began) if config.began else None
+    except ValueError:
+        raise InvalidRequest(
+            f"began: expected a time such as 2026-01-31T12:00:00Z, not {config.began!r}"
+        ) from None
+    now = datetime.now(UTC)
+    return terms_of(config.go_on, by=config.by, reason=config.reason, began=began, now=now)
 
 
 def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:
@@ -221,6 +258,22 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "unrecorded": displayed(done.unrecorded or ""),
         "chosen": displayed(", ".join(f"{name} {value}" for name, value in done.chosen)),
         "seconds": round(sum(phase.seconds for phase in done.phases), 3),
+        **verdict_metadata(done.verdict, done.made_in),
         **phases,
         **digest_metadata(done.digests),
+    }
+
+
+def verdict_metadata(verdict: Verdict, made_in: Sequence[str]) -> dict[str, Any]:
+    """Metadata of a verdict: its outcome, its findings, and a table of its checks."""
+    columns = ("check", "phase", "looked_at", "result")
+    rows = [
+        dg.TableRecord(dict(zip(columns, map(displayed, row), strict=True)))
+        for row in check_rows(verdict, made_in)
+    ]
+    return {
+        "verdict": displayed(verdict_head(verdict)),
+        "outcome": verdict.outcome,
+        "checks": dg.MetadataValue.table(rows),
+        "found": displayed_values(list(verdict_lines(verdict))),
     }

@@ -1,5 +1,6 @@
 """The command that brings a collection back: restore."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +29,9 @@ from dr_pipelines.cli.session import (
     open_project,
     require_head,
 )
+from dr_pipelines.cli.terms import Began, By, GoOn, Reason, given_terms
 from dr_pipelines.errors import NotFound
+from dr_pipelines.model.display import displayed
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from collections.abc import Sequence
@@ -38,6 +41,7 @@ if TYPE_CHECKING:  # imported by the commands that need them
     from dr_pipelines.model.recovery import Recovery, Request
     from dr_pipelines.project.project import Project
     from dr_pipelines.recovery.resources import Resources
+    from dr_pipelines.recovery.stopped import Stopped
 
 
 def restore(
@@ -106,6 +110,10 @@ def restore(
             "--plan", help="Print what would be done, with the exact SQL; change nothing."
         ),
     ] = False,
+    go_on: GoOn = None,
+    by: By = None,
+    reason: Reason = None,
+    began: Began = None,
     expect_head: ExpectHead = None,
     policies: Policies = POLICIES,
     as_json: Json = False,
@@ -130,7 +138,11 @@ def restore(
       dr restore handbook --route native --switch
       dr restore handbook --plan
 
-    Exit code 3: it is restored, and some part of its configuration is not as it was.
+    What differs from the recovery point is a finding: the restore stops at the end of the phase,
+    and nothing is served. --go-on goes on in spite of one, by name.
+
+    Exit code 1: a finding refuses it. 3: it is restored, and some part of its configuration is not
+    as it was.
     """
     from dr_pipelines.cli.meter import metering
     from dr_pipelines.model.recovery import Request, Route
@@ -138,6 +150,7 @@ def restore(
     from dr_pipelines.project.recovery import clock_of, steps_after
     from dr_pipelines.recovery.plan import plan_recovery
     from dr_pipelines.recovery.run import run_recovery
+    from dr_pipelines.recovery.stopped import Stopped
 
     project = open_project(policies, collection)
     require_head(project, collection, expect_head)
@@ -153,6 +166,7 @@ def restore(
         accept_loss=accept_loss,
         accept_code=accept_code,
         with_roles=with_roles,
+        terms=given_terms(go_on, by=by, reason=reason, began=began),
     )
     resources = _opened(project, request)
     with asking():
@@ -164,8 +178,11 @@ def restore(
     tell(plan)
     require_runnable(plan)
     tell_estimate(plan)
-    with metering(f"restoring {collection}") as meter:
-        done = run_recovery(plan, resources, progress=meter.rows)
+    try:
+        with metering(f"restoring {collection}") as meter:
+            done = run_recovery(plan, resources, progress=meter.rows)
+    except Stopped as error:
+        return give(_stopped_answer(error), as_json=as_json)
     then = steps_after(project, done, policies=str(policies))
     return give(_restore_answer(done, then), as_json=as_json)
 
@@ -183,15 +200,29 @@ def _opened(project: "Project", request: "Request") -> "Resources":
         return open_for(project, request)
 
 
+def _stopped_answer(error: "Stopped") -> Answer:
+    """A recovery that its findings ended: the message is on standard error for everybody."""
+    from dr_pipelines.recovery.verdict_report import verdict_value
+
+    sys.stderr.write(f"{displayed(str(error))}\n")
+    value = {
+        "error": str(error),
+        "kind": type(error).__name__,
+        "verdict": verdict_value(error.verdict, error.made_in),
+    }
+    return Answer(value, lambda _: None, ExitCode.FAILED)
+
+
 def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
     from dr_pipelines.recovery.report import (
         chosen_lines,
+        compared_line,
         interruption_lines,
         recovery_head,
         recovery_lines,
         recovery_value,
-        vectors_phrase,
     )
+    from dr_pipelines.recovery.verdict_report import check_rows, verdict_head, verdict_lines
 
     def show(console: "Console") -> None:
         from dr_pipelines.cli.console import (
@@ -202,14 +233,19 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
         )
 
         console.print(recovery_head(done))
-        console.print(
-            f"read back and compared: text and fields equal, vectors {vectors_phrase(done)}"
-        )
+        console.print(compared_line(done))
         phases = table("phase", "time", "rows", right=("time", "rows"))
         for phase in done.phases:
             rows = number(phase.rows) if phase.rows else ""
             phases.add_row(phase.name, seconds(phase.seconds), rows)
         console.print(phases)
+        console.print(verdict_head(done.verdict))
+        checks = table("check", "phase", "looked at", "result", right=("looked at",))
+        for row in check_rows(done.verdict, done.made_in):
+            checks.add_row(*row)
+        console.print(checks)
+        for line in verdict_lines(done.verdict):
+            console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         for line in [*chosen_lines(done), *interruption_lines(done)]:
             console.print(line)
         for line in recovery_lines(done):

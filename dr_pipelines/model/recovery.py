@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from dr_pipelines.model.base import Stored
+from dr_pipelines.model.base import Stored, Time
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
@@ -14,6 +14,7 @@ from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.misfit import Misfit
 from dr_pipelines.model.parts import PartFinding
 from dr_pipelines.model.recovery_point import Digests, SourcePosition, Timeline
+from dr_pipelines.model.verdict import Override, Verdict
 
 OWNER = re.compile(r"engine\.[a-z]+\.owner")
 
@@ -25,6 +26,18 @@ class Route(StrEnum):
     LOAD = "load"
     REPLAY = "replay"
     NATIVE = "native"
+
+
+class Terms(Stored):
+    """On which terms a recovery is carried out, whatever it builds. `overrides` are findings that
+    somebody goes on in spite of. `began` is when the loss began, from where the time of the
+    recovery runs; by default it runs from the first start of the recovery."""
+
+    overrides: tuple[Override, ...] = ()
+    began: Time | None = None
+
+
+AS_USUAL = Terms()
 
 
 class Request(Stored):
@@ -44,6 +57,7 @@ class Request(Stored):
     accept_loss: bool = False
     accept_code: str | None = None
     with_roles: bool = False
+    terms: Terms = AS_USUAL
 
 
 class PointFacts(Stored):
@@ -155,6 +169,7 @@ class Plan(Stored):
     is new. `definitions` is what the engine will be told to execute, code of others included, where
     it takes statements. `misfits` counts the records that the backup knows this engine to refuse,
     of which some are `refused`: they will be left out. With `refusals` it is not carried out.
+    `terms` are those of the request.
     """
 
     collection: str
@@ -179,6 +194,7 @@ class Plan(Stored):
     misfits: int = 0
     refused: tuple[Misfit, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    terms: Terms = AS_USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +206,8 @@ class Recovery:
     again as those were. `earlier` are the phases of runs before it that were interrupted, the
     last of them in `interrupted`; `dropped` are those whose work was gone and was done again.
     `unrecorded` is why this machine's record of phases may lack some. `chosen` are settings that
-    were chosen for this run, under the engine's names.
+    were chosen for this run, under the engine's names. `verdict` is on what was restored, by the
+    checks of this run, each `made_in` a phase.
     """
 
     plan: Plan
@@ -201,6 +218,8 @@ class Recovery:
     bit_identical: bool
     switched: bool
     entry: int | None
+    verdict: Verdict
+    made_in: tuple[str, ...]
     embedded: int = 0
     same_model: bool = True
     earlier: tuple[Phase, ...] = ()
@@ -223,5 +242,6 @@ class Recovery:
 
     @property
     def whole(self) -> bool:
-        """True if every record and every part that can be looked at is as it was."""
-        return not self.missing and not self.left_out
+        """True if every record and every part that can be looked at is as it was, and nobody had to
+        go on in spite of a finding."""
+        return not self.missing and not self.left_out and not self.verdict.overrides

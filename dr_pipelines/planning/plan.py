@@ -95,6 +95,7 @@ def decide(request: Request, facts: Facts) -> Plan:
         misfits=fitness.misfits if fitness else 0,
         refused=fitness.named if fitness else (),
         refusals=tuple(refusal for refusal in refusals if refusal is not None),
+        terms=request.terms,
     )
 
 

@@ -1,11 +1,11 @@
 """A collection beside the one being served, phase by phase: made of rows or of an engine's own
 files, indexed, read back and compared."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from dr_pipelines.errors import Damaged, InvalidRequest, Refused
+from dr_pipelines.errors import InvalidRequest, Refused
 from dr_pipelines.live.left_out import (
     NOTHING_LEFT,
     Filling,
@@ -17,8 +17,8 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery import Plan, Route
 from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint
+from dr_pipelines.model.verdict import Check
 from dr_pipelines.planning.parts import namespace
-from dr_pipelines.planning.recovery import left_as_it_is
 from dr_pipelines.protocols import (
     BulkLoad,
     Definer,
@@ -26,6 +26,7 @@ from dr_pipelines.protocols import (
     VectorStore,
 )
 from dr_pipelines.recovery.beside import building_beside
+from dr_pipelines.recovery.equality import records_check
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.repository.history import History
@@ -35,8 +36,6 @@ from dr_pipelines.repository.prefetch import map_concurrently, prefetch
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import newest_rows, strings
 from dr_pipelines.repository.state import State
-
-NAMED = 5
 
 
 @dataclass
@@ -140,21 +139,31 @@ class Building:
                 )
             self.left = read_left_out(self.repository, proven)
 
-    def proven(self, state: State, manifest: Manifest, progress: Progress | None) -> Observed:
+    def proven(
+        self,
+        state: State,
+        manifest: Manifest,
+        *,
+        stops: Callable[[Check], bool],
+        progress: Progress | None,
+    ) -> tuple[Observed, Check]:
         """Build what searches need, nothing if it came with the files, and read every record back
         and compare it: both at once where the engine lets readers go on, and nothing that indexes
-        call could change what was read already."""
+        call could change what was read already. Then a check that `stops` the recovery ends the
+        building."""
         beside = self._beside()
         if beside is None:
             self.index(progress)
             return self.verified(state, manifest)
         with building_beside(beside, self.plan.physical, progress) as wait:
-            observed = self.verified(state, manifest)
+            observed, check = self.verified(state, manifest)
+            if stops(check):
+                return observed, check
             with self.watch.phase("index"):
                 wait()
                 self.store.build_index(self.plan.physical, progress=progress)
         self.indexed_beside = True
-        return observed
+        return observed, check
 
     def _beside(self) -> BulkLoad | None:
         definitions = self.plan.definitions
@@ -175,18 +184,14 @@ class Building:
         with self.watch.phase("index"):
             self.store.build_index(self.plan.physical, progress=progress)
 
-    def verified(self, state: State, manifest: Manifest) -> Observed:
+    def verified(self, state: State, manifest: Manifest) -> tuple[Observed, Check]:
         """Every record read back and compared."""
         with self.watch.phase("prove") as rows:
-            observed = _require_equal(
-                state,
-                manifest,
-                self.plan,
-                store=self.store,
-                left=self.left,
+            observed, check = records_check(
+                state, manifest, self.plan, store=self.store, left=self.left
             )
             rows[0] = observed.rows
-        return observed
+        return observed, check
 
     def _spec(self) -> CollectionSpec:
         return self.plan.spec.physical(self.plan.physical, origin=self.plan.origin)
@@ -220,33 +225,3 @@ def _complete(state: State, filling: Filling) -> int:
     if extra:
         store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)
     return written
-
-
-def _require_equal(
-    state: State,
-    manifest: Manifest,
-    plan: Plan,
-    *,
-    store: VectorStore,
-    left: Left,
-) -> Observed:
-    """Scan what was restored and compare it with the fold, record by record, and with the counts
-    and digests that a manifest says. What was left out must not be there, and counts as what the
-    fold has of it: all else is equal by itself."""
-    physical = plan.physical
-    scan = store.scan(physical, ordered=False)
-    observation = observe_store(state, scan, store=store, physical=physical)
-    observation.leave_out(left.table)
-    observed = observation.observed
-    differing = strings(observation.differences()["document_id"]).to_pylist()
-    if differing or not observed.agrees_with(manifest.digests):
-        raise Damaged(
-            f"{physical!r} does not read back as it was written: {len(differing)} documents "
-            f"differ, such as {differing[:NAMED]}. {left_as_it_is(plan)}"
-        )
-    expected = manifest.counts.records
-    if observed.rows + observed.omitted != expected:
-        raise Damaged(
-            f"{physical!r} holds {observed.rows} records, not {expected - observed.omitted}"
-        )
-    return observed

@@ -1,14 +1,17 @@
 """The phases of a recovery, timed one by one."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dr_pipelines.model.recovery import Phase, Plan, RunRecord
 from dr_pipelines.recovery.journal import Journal
 
-BESIDE_THE_STORE = ("embed", "compare")
-"""Phases whose work lies in the repository: it is there whatever became of the collection."""
+Timer = Callable[[], float]
+"""Seconds since some moment, which only go up."""
+
+BESIDE_THE_STORE = ("access", "embed", "fold", "compare")
+"""Phases whose work lies in the repository, or is done by every run: it is there whatever became of
+the collection."""
 CREATING = ("schema", "files")
 """Phases in which the collection appears: killed in one, there may be none yet."""
 
@@ -17,26 +20,46 @@ class Stopwatch:
     """Times the phases of a run, and records each as it begins and ends. `earlier` is the record of
     runs of the same plan that did not come to their end, without the phases `dropped`, whose work
     is not there any more. `unrecorded` is the first reason why a record could not be read or
-    kept."""
+    kept. `stopped` is the phase that an error ended."""
 
-    def __init__(self, plan: Plan, journal: Journal) -> None:
+    def __init__(self, plan: Plan, journal: Journal, timer: Timer) -> None:
         self.phases: list[Phase] = []
+        self.stopped: Phase | None = None
         record, self.unrecorded = journal.last(plan)
         self.earlier: RunRecord = _of_what_is_there(record, plan)
         there = self.earlier.phases
         self.dropped = tuple(phase for phase in record.phases if phase not in there)
         self._plan = plan
         self._journal = journal
+        self._timer = timer
+        self._began = timer()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[list[int]]:
-        """Time a phase; put the number of rows into the list that is yielded."""
+        """Time a phase, or more of one of this run; put the number of rows into the list that is
+        yielded."""
         self._record(name)
         rows = [0]
-        started = time.monotonic()
-        yield rows
-        self.phases.append(Phase(name, time.monotonic() - started, rows[0]))
+        started = self._timer()
+        try:
+            yield rows
+        except BaseException:
+            self.stopped = Phase(name, self._timer() - started, rows[0])
+            raise
+        self._add(Phase(name, self._timer() - started, rows[0]))
         self._record(None)
+
+    def _add(self, more: Phase) -> None:
+        for number, phase in enumerate(self.phases):
+            if phase.name == more.name:
+                seconds, rows = phase.seconds + more.seconds, phase.rows + more.rows
+                self.phases[number] = Phase(phase.name, seconds, rows)
+                return
+        self.phases.append(more)
+
+    def elapsed(self) -> float:
+        """Seconds since this run began."""
+        return self._timer() - self._began
 
     def seconds(self) -> dict[str, float]:
         """The seconds that each phase took, in all runs of the plan together."""

@@ -10,6 +10,7 @@ from dr_pipelines.model.parts import PartFinding, shown
 from dr_pipelines.model.recovery import Phase, Plan, Recovery
 from dr_pipelines.planning.recovery import least_first
 from dr_pipelines.planning.serving import way_back
+from dr_pipelines.recovery.verdict_report import verdict_value
 
 BESIDES = (
     "the rows, by COPY; privileges that defaults granted to others are revoked; progress is "
@@ -106,8 +107,21 @@ def recovery_head(done: Recovery) -> str:
     )
 
 
+def compared_line(done: Recovery) -> str:
+    """The result of reading it back, in one sentence."""
+    if _unequal(done):
+        return "read back and compared: NOT equal, and somebody went on in spite of that"
+    return f"read back and compared: text and fields equal, vectors {vectors_phrase(done)}"
+
+
+def _unequal(done: Recovery) -> bool:
+    return any(finding.check == "digests" for finding in done.verdict.findings)
+
+
 def vectors_phrase(done: Recovery) -> str:
     """How close the vectors are to those of the point."""
+    if _unequal(done):
+        return "not compared: not all is equal"
     if done.bit_identical:
         return "equal bit for bit"
     return "equal within tolerance" if done.same_model else "made by another model"
@@ -234,6 +248,7 @@ def recovery_value(done: Recovery) -> dict[str, Any]:
         "dropped": [asdict(phase) for phase in done.dropped],
         "unrecorded": done.unrecorded,
         "chosen": dict(done.chosen),
+        "verdict": verdict_value(done.verdict, done.made_in),
         "seconds": total_seconds(done.phases),
     }
 

@@ -1,10 +1,12 @@
 """Everything that a recovery works with, opened."""
 
+import time
 from dataclasses import dataclass
 
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.protocols import Lease, NativeFiles, VectorStore
 from dr_pipelines.recovery.journal import Journal, NoJournal
+from dr_pipelines.recovery.phases import Timer
 from dr_pipelines.repository.repository import Repository
 
 NOT_RECORDED = NoJournal()
@@ -14,7 +16,7 @@ NOT_RECORDED = NoJournal()
 class Resources:
     """Where a recovery reads, and where it builds. A `lineage` is for route `replay` alone,
     `native` for `native`; the repository may be one that cannot be written, unless vectors are made
-    again or the plan switches. `journal` records phases on this machine."""
+    again or the plan switches. `journal` records phases on this machine, `timer` times them."""
 
     repository: Repository
     store: VectorStore
@@ -23,3 +25,4 @@ class Resources:
     lineage: Lineage | None = None
     native: NativeFiles | None = None
     journal: Journal = NOT_RECORDED
+    timer: Timer = time.monotonic

@@ -1,24 +1,22 @@
 """A plan carried out: build beside, prove, then switch. Nothing is ever restored over a collection
 being served, and nothing is served that was not read back and found equal."""
 
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
 
-from dr_pipelines.errors import Damaged, InvalidRequest, Refused
+from dr_pipelines.errors import InvalidRequest, Refused
 from dr_pipelines.live.keeping import kept_open
-from dr_pipelines.live.left_out import write_left_out
-from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery import Plan, Recovery, Request, Route
-from dr_pipelines.model.recovery_point import Manifest, RecoveryPoint
+from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.planning.parts import compare_parts, namespace
-from dr_pipelines.planning.recovery import left_as_it_is
 from dr_pipelines.planning.refusals import require_runnable
-from dr_pipelines.protocols import Progress, VectorStore
+from dr_pipelines.protocols import Progress
 from dr_pipelines.recovery.build import Building
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.resources import Resources
-from dr_pipelines.recovery.state import Expected, expected_state, planned_point
-from dr_pipelines.recovery.switch import require_unserved, switch
+from dr_pipelines.recovery.state import expected_state, manifest_at, planned_point
+from dr_pipelines.recovery.steps import STEPS, Run
+from dr_pipelines.recovery.switch import require_unserved
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.observation import Observed
 
@@ -33,19 +31,33 @@ def recover(
 def run_recovery(plan: Plan, resources: Resources, *, progress: Progress | None = None) -> Recovery:
     """Carry out a plan; after a kill the same plan goes on where it stopped.
 
-    Raises the first of its refusals before anything is touched, and `Damaged` when an object is not
-    what was written, or when what was restored does not read back equal: the collection is left
-    aside, unserved, or where its name is what is served.
+    Raises:
+        DrError: the first of its refusals, before anything is touched.
+        Damaged: an object is not what was written.
+        Stopped: a phase ended with findings that nobody goes on in spite of: what was restored is
+            left aside, unserved, or where its name is what is served.
     """
     require_runnable(plan)
     _require_planned(plan, resources)
-    with resources.lease(plan.physical):  # two restores of one point build under one name
-        require_unserved(plan, resources)
-        point = planned_point(plan, resources.repository)
-        watch = Stopwatch(plan, resources.journal)
-        recovery = _Run(plan, resources, point, progress, watch).through()
+    watch = Stopwatch(plan, resources.journal, resources.timer)
+    with ExitStack() as stack:
+        with watch.phase("access"):
+            stack.enter_context(resources.lease(plan.physical))  # two of one point: one name
+            require_unserved(plan, resources)
+            point = planned_point(plan, resources.repository)
+            manifest = manifest_at(History(resources.repository, plan.collection), point)
+            stack.enter_context(kept_open(resources.store, plan.physical))
+        state = expected_state(
+            point, plan, resources, manifest=manifest, watch=watch, progress=progress
+        )
+        expected = stack.enter_context(state)
+        building = Building(point, plan, resources, watch)
+        run = Run(plan, resources, point, expected, building, plan.spec, progress)
+        for step in STEPS:
+            step(run)
+            run.require_accepted()
         watch.end()
-        return replace(recovery, unrecorded=watch.unrecorded)
+        return recovered(run)
 
 
 def _require_planned(plan: Plan, resources: Resources) -> None:
@@ -64,95 +76,36 @@ def _require_planned(plan: Plan, resources: Resources) -> None:
         )
 
 
-@dataclass
-class _Run:
-    """One run of a plan, phase by phase."""
-
-    plan: Plan
-    resources: Resources
-    point: RecoveryPoint
-    progress: Progress | None
-    watch: Stopwatch
-
-    def through(self) -> Recovery:
-        """All phases, in order."""
-        with kept_open(self.resources.store, self.plan.physical):
-            return self._phases()
-
-    def _phases(self) -> Recovery:
-        with expected_state(
-            self.point, self.plan, self.resources, watch=self.watch, progress=self.progress
-        ) as expected:
-            make = Building(self.point, self.plan, self.resources, self.watch)
-            make.whole(expected.state)
-            observed = make.proven(expected.state, expected.manifest, self.progress)
-        described = _described(self.plan, store=self.resources.store)
-        if make.open_up():
-            described = _described(self.plan, store=self.resources.store)
-        entry = self.switch(expected.manifest, described, make) if self.plan.switch else None
-        if self.plan.switch:  # what waits for its place is there by now
-            described = _described(self.plan, store=self.resources.store)
-        return self.recovery(expected, observed, make, entry=entry, described=described)
-
-    def switch(self, manifest: Manifest, described: CollectionSpec, make: Building) -> int:
-        """Commit the new timeline and serve it; returns its log number."""
-        history = History(self.resources.repository, self.plan.collection)
-        update = {
-            "spec": described,
-            "engine": self.resources.store.engine,
-            "fitness": None,  # what fits is for the next snapshot to say
-            "accepted_losses": (),
-            "left_out": write_left_out(history, make.left),
-        }
-        with self.watch.phase("switch"):
-            return switch(
-                self.point,
-                manifest.model_copy(update=update),
-                self.plan,
-                self.resources,
-                seconds=self.watch.seconds(),
-            )
-
-    def recovery(
-        self,
-        expected: Expected,
-        observed: Observed,
-        make: Building,
-        *,
-        entry: int | None,
-        described: CollectionSpec,
-    ) -> Recovery:
-        """The result, with its differences from the recovery point."""
-        plan, counts = self.plan, expected.manifest.counts
-        engine = namespace(self.resources.store.engine)
-        return Recovery(
-            plan=plan,
-            phases=tuple(self.watch.phases),
-            records=counts.records,
-            documents=counts.documents,
-            digests=expected.manifest.digests,
-            bit_identical=expected.identical and observed.rounded == 0,
-            switched=plan.switch,
-            entry=entry,
-            embedded=expected.embedded,
-            earlier=self.watch.earlier.phases,
-            interrupted=self.watch.earlier.running,
-            dropped=self.watch.dropped,
-            same_model=expected.manifest.provenance == self.point.manifest.provenance,
-            findings=compare_parts(plan.spec, described, engine=engine),
-            left_out=make.left.total,
-            refused=make.left.named,
-            chosen=make.chosen(),
-        )
+def recovered(run: Run) -> Recovery:
+    """The result of a run, with its differences from the recovery point."""
+    plan, watch, manifest = run.plan, run.watch, run.expected.manifest
+    verdict, observed = run.verdict(), run.observed
+    differs = any(finding.check == "digests" for finding in verdict.findings)
+    return Recovery(
+        plan=plan,
+        phases=tuple(watch.phases),
+        records=observed.rows + observed.omitted,
+        documents=manifest.counts.documents,
+        digests=_read(manifest.digests, observed),
+        bit_identical=run.expected.identical and observed.rounded == 0 and not differs,
+        switched=plan.switch,
+        entry=run.entry,
+        verdict=verdict,
+        made_in=run.made_in(),
+        embedded=run.expected.embedded,
+        earlier=watch.earlier.phases,
+        interrupted=watch.earlier.running,
+        dropped=watch.dropped,
+        unrecorded=watch.unrecorded,
+        same_model=manifest.provenance == run.point.manifest.provenance,
+        findings=compare_parts(plan.spec, run.described, engine=namespace(run.store.engine)),
+        left_out=run.building.left.total,
+        refused=run.building.left.named,
+        chosen=run.building.chosen(),
+    )
 
 
-def _described(plan: Plan, *, store: VectorStore) -> CollectionSpec:
-    """The specification that the store reports for what was built, under the collection's name.
-    Raises `Damaged` if its columns are not the specified ones."""
-    described = store.describe(plan.physical)
-    if not described.same_contract(plan.spec):
-        raise Damaged(
-            f"{plan.physical!r} has other columns than were asked for. {left_as_it_is(plan)}"
-        )
-    named = described.physical(plan.collection)
-    return named.model_copy(update={"aliases": plan.spec.aliases})
+def _read(expected: Digests, observed: Observed) -> Digests:
+    """The digests of what was read back."""
+    update = {"content": observed.content, "vectors": observed.vectors}
+    return expected.model_copy(update=update)

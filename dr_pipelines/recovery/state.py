@@ -1,7 +1,7 @@
 """The state that a recovery builds: of the point, cut or made again, and proven by its digests."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from dr_pipelines.errors import Damaged, Refused
@@ -61,26 +61,29 @@ def expected_state(
     plan: Plan,
     resources: Resources,
     *,
+    manifest: Manifest,
     watch: Stopwatch,
     progress: Progress | None,
 ) -> Iterator[Expected]:
-    """The state that a plan builds, while the context lasts; the route `replay` embeds its vectors
-    again.
+    """The state that a plan builds, from the manifest at its point (`manifest_at`), while the
+    context lasts; the route `replay` embeds its vectors again.
 
     Raises `Damaged` where it does not add up to what the point says.
     """
     repository, lineage, embedded = resources.repository, resources.lineage, 0
     history = History(repository, point.collection)
-    manifest = _manifest_at(history, point)
     if plan.route is Route.REPLAY and lineage is not None:
         with watch.phase("embed") as rows:
             made = reembed(point, lineage, repository=repository, progress=progress)
             rows[0] = embedded = made.embedded
-        canaries = canaries_for(lineage, history=history, manifest=manifest)
-        manifest = _replayed_manifest(manifest, made.segments, lineage, point, canaries)
-    with history.fold(manifest) as state:
-        counts, digests = state.counts(), state.digests()
-        identical = _require_expected(point, digests, history=history, route=plan.route)
+            canaries = canaries_for(lineage, history=history, manifest=manifest)
+            manifest = _replayed_manifest(manifest, made.segments, lineage, point, canaries)
+    with ExitStack() as stack:
+        with watch.phase("fold") as rows:
+            state = stack.enter_context(history.fold(manifest))
+            counts, digests = state.counts(), state.digests()
+            identical = _require_expected(point, digests, history=history, route=plan.route)
+            rows[0] = counts.records
         if not identical and lineage and manifest.provenance == point.manifest.provenance:
             with watch.phase("compare"):
                 require_reproduced(
@@ -105,7 +108,7 @@ def recounted(repository: Repository, manifest: Manifest, cut: SourcePosition) -
     return manifest.model_copy(update={"coverage": Coverage.of({**days, **partitions})})
 
 
-def _manifest_at(history: History, point: RecoveryPoint) -> Manifest:
+def manifest_at(history: History, point: RecoveryPoint) -> Manifest:
     """The manifest of a point, cut where the point is."""
     cut = point.until
     if cut is None:

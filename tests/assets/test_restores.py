@@ -80,7 +80,37 @@ def test_each_phase_of_a_restore_is_timed(ingested: Location) -> None:
 
     (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
     timed = {name for name in output.metadata if name.startswith("seconds_")}
-    assert timed == {"seconds_schema", "seconds_records", "seconds_index", "seconds_prove"}
+    phases = ("access", "fold", "schema", "records", "index", "prove")
+    assert timed == {f"seconds_{phase}" for phase in phases}
+
+
+def test_a_verdict_is_a_table_of_checks_and_a_refusal_fails_the_step(
+    ingested: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = DriverStore.scan
+
+    def shorter(self: Any, name: str, **options: Any) -> Any:
+        return (batch.slice(1) for batch in scan(self, name, **options))
+
+    served = ingested.project.collection("notes").store().aliases()
+    monkeypatch.setattr(DriverStore, "scan", shorter)
+    done = ingested.run("restore", config=config(switch=True))
+
+    (failed,) = [e.step_failure_data for e in done.all_events if e.is_step_failure]
+    assert failed.user_failure_data
+    assert "--go-on digests:missing" in str(failed.user_failure_data.description)
+    metadata = failed.user_failure_data.metadata
+    assert metadata["outcome"].value == "refused"
+    table: Any = metadata["checks"]
+    checks = [record.data for record in table.records]
+    assert [(row["check"], row["phase"]) for row in checks] == [
+        ("digests", "prove"),
+        ("parts", "prove"),
+    ]
+    monkeypatch.undo()
+    assert ingested.project.collection("notes").store().aliases() == served
+    done = ingested.run("restore", config=config(by="me"))
+    assert "--by NAME and --reason TEXT go together" in failure_of(done)
 
 
 def test_a_plan_alone_touches_nothing(ingested: Location) -> None:

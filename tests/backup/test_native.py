@@ -81,7 +81,8 @@ def test_a_collection_comes_back_as_its_files_with_its_indexes(process: Process)
     query = Query(vector=process.lineage.embedder.embed(["some words 7"])[0], exact=False)
     before, served = process.store.search("notes", query, limit=5), contents(process.store, "notes")
     done = brought_back(process)
-    assert [phase.name for phase in done.phases] == ["files", "index", "prove", "switch"]
+    phases = [phase.name for phase in done.phases]
+    assert phases == ["access", "fold", "files", "index", "prove", "switch"]
     assert (done.bit_identical, done.missing) == (True, ())
     assert process.store.aliases()["notes"] == done.plan.physical
     assert process.store.search("notes", query, limit=5) == before

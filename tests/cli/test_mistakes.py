@@ -141,6 +141,20 @@ USAGE: list[tuple[str, str]] = [
     ),
     ("restore notes --store x", "no store 'x' in the policies; known are: local, other"),
     ("restore notes --switch=1", "dr: Option '--switch' does not take a value."),
+    (
+        "restore notes --go-on digests:missing --by me",
+        "--go-on FINDING, --by NAME and --reason TEXT go together",
+    ),
+    (
+        "restore notes --reason why",
+        "--go-on FINDING, --by NAME and --reason TEXT go together",
+    ),
+    (
+        "restore notes --began soon",
+        "dr restore: Invalid value for '--began': expected a time such as 2026-01-31T12:00:00Z, "
+        "not 'soon'",
+    ),
+    ("restore notes --began 9999-01-01", "--began 9999-01-01T00:00:00+00:00 is in the future"),
     ("restore notes --plan=1", "dr: Option '--plan' does not take a value."),
     ("restore notes --with-roles=1", "dr: Option '--with-roles' does not take a value."),
     (

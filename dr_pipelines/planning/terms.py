@@ -1,0 +1,34 @@
+"""On which terms a recovery is carried out: findings to go on in spite of, and since when somebody
+waits for it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.recovery import Terms
+from dr_pipelines.model.verdict import Override
+
+
+def moment(text: str) -> datetime:
+    """A time; without a zone it is in UTC. Raises `ValueError`."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def terms_of(
+    go_on: Sequence[str], *, by: str, reason: str, began: datetime | None, now: datetime
+) -> Terms:
+    """The terms that somebody asks for.
+
+    Raises:
+        InvalidRequest: one of three that go together is absent, or the loss began in the future.
+    """
+    if began is not None and began > now:
+        raise InvalidRequest(f"--began {began.isoformat()} is in the future")
+    by, reason = by.strip(), reason.strip()
+    if len({bool(go_on), bool(by), bool(reason)}) > 1:
+        raise InvalidRequest("--go-on FINDING, --by NAME and --reason TEXT go together")
+    overrides = (
+        Override(finding=finding, by=by, reason=reason, at=now) for finding in dict.fromkeys(go_on)
+    )
+    return Terms(overrides=tuple(overrides), began=began)

@@ -1,0 +1,153 @@
+"""The phases of a recovery once its state is there, each a small function of the run that they
+share; `run` takes them in order, and stops after one that has findings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dr_pipelines.live.left_out import write_left_out
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.recovery import Plan
+from dr_pipelines.model.recovery_point import RecoveryPoint
+from dr_pipelines.model.verdict import Check, Override, Verdict
+from dr_pipelines.planning.verdict import judge
+from dr_pipelines.protocols import Definer, Progress, VectorStore
+from dr_pipelines.recovery.build import Building
+from dr_pipelines.recovery.equality import parts_check
+from dr_pipelines.recovery.phases import Stopwatch
+from dr_pipelines.recovery.resources import Resources
+from dr_pipelines.recovery.state import Expected
+from dr_pipelines.recovery.stopped import stopped
+from dr_pipelines.recovery.switch import switch
+from dr_pipelines.repository.history import History
+from dr_pipelines.repository.observation import Observed
+
+NOTHING_READ = Observed(0, "", "")
+
+
+@dataclass
+class Run:
+    """One run of a plan: the state that it builds, and what its phases have made so far. `checks`
+    are by phase; `observed` is what was read back, `described` what the store last reported of the
+    collection, `entry` the log entry that serves it."""
+
+    plan: Plan
+    resources: Resources
+    point: RecoveryPoint
+    expected: Expected
+    building: Building
+    described: CollectionSpec
+    progress: Progress | None = None
+    checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
+    observed: Observed = NOTHING_READ
+    entry: int | None = None
+
+    @property
+    def store(self) -> VectorStore:
+        return self.resources.store
+
+    @property
+    def watch(self) -> Stopwatch:
+        return self.building.watch
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """Findings that somebody goes on in spite of."""
+        return self.plan.terms.overrides
+
+    def every_check(self) -> tuple[Check, ...]:
+        """The checks of all phases, in order."""
+        return tuple(check for checks in self.checks.values() for check in checks)
+
+    def made_in(self) -> tuple[str, ...]:
+        """For each of them, its phase."""
+        return tuple(phase for phase, checks in self.checks.items() for _ in checks)
+
+    def verdict(self) -> Verdict:
+        """The verdict so far: overrides of what later phases may find do not count yet."""
+        checks = self.every_check()
+        there = {f.id for check in checks for f in check.every_finding if f.gate == "refuses"}
+        return judge(checks, [one for one in self.overrides if one.finding in there])
+
+    def require_accepted(self) -> None:
+        """Raise `Stopped` where there are findings that nobody goes on in spite of."""
+        if self.checks and (verdict := self.verdict()).in_the_way:
+            raise stopped(self.plan, verdict, self.made_in())
+
+    def stops(self, check: Check) -> bool:
+        """True if a check will end the recovery at the end of its phase."""
+        accepted = {override.finding for override in self.overrides}
+        return any(f.gate == "refuses" and f.id not in accepted for f in check.every_finding)
+
+
+Step = Callable[[Run], None]
+
+
+def build(run: Run) -> None:
+    """Everything but its index: the engine's own files, or schema and records."""
+    run.building.whole(run.expected.state)
+
+
+def prove(run: Run) -> None:
+    """The index is built, every record read back and compared, and every part of the specification
+    but for the rights of others, which are not given yet."""
+    observed, records = run.building.proven(
+        run.expected.state, run.expected.manifest, stops=run.stops, progress=run.progress
+    )
+    run.observed = observed
+    spec = run.plan.spec
+    expected = run.store.before_rights(spec) if isinstance(run.store, Definer) else spec
+    with run.watch.phase("prove"):
+        run.checks["prove"] = (records, _parts(run, expected))
+
+
+def rights(run: Run) -> None:
+    """The rights of others, where the engine has such, and how they were kept."""
+    if run.building.open_up():
+        with run.watch.phase("rights"):
+            run.checks["rights"] = (_parts(run, run.plan.spec),)
+
+
+def require_findings(run: Run) -> None:
+    """Nobody goes on in spite of something that was not found: raises `InvalidRequest`."""
+    judge(run.every_check(), run.overrides)
+
+
+def serve(run: Run) -> None:
+    """Commit the new timeline and serve it."""
+    if not run.plan.switch:
+        return
+    history = History(run.resources.repository, run.plan.collection)
+    with run.watch.phase("switch"):
+        update = {
+            "spec": _named(run),
+            "engine": run.store.engine,
+            "fitness": None,  # what fits is for the next snapshot to say
+            "accepted_losses": (),
+            "left_out": write_left_out(history, run.building.left),
+        }
+        run.entry = switch(
+            run.point,
+            run.expected.manifest.model_copy(update=update),
+            run.plan,
+            run.resources,
+            seconds=run.watch.seconds(),
+        )
+        _parts(run, run.plan.spec)  # what waits for its place is there by now
+
+
+STEPS: tuple[Step, ...] = (build, prove, rights, require_findings, serve)
+"""All that is done once the state at the point is there, in order."""
+
+
+def _parts(run: Run, expected: CollectionSpec) -> Check:
+    """The parts of what was built; the specification that the store reports is that of the run."""
+    run.described = run.store.describe(run.plan.physical)
+    return parts_check(
+        expected, run.described, engine=run.store.engine, collection=run.plan.collection
+    )
+
+
+def _named(run: Run) -> CollectionSpec:
+    """The specification that the store reports for what was built, under the collection's name."""
+    named = run.described.physical(run.plan.collection)
+    return named.model_copy(update={"aliases": run.plan.spec.aliases})
