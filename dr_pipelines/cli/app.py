@@ -11,6 +11,7 @@ from dr_pipelines.cli import (
     compact,
     diff,
     golden,
+    golden_record,
     ingest,
     init,
     read,
@@ -96,3 +97,4 @@ golden_queries = typer.Typer(
 )
 app.add_typer(golden_queries, name="golden")
 golden_queries.command(help=help_of(golden.check.__doc__ or ""))(golden.check)
+golden_queries.command(help=help_of(golden_record.record.__doc__ or ""))(golden_record.record)

@@ -14,7 +14,7 @@ from dr_pipelines.model.display import displayed_line
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
 
-    from dr_pipelines.contents.answers import Answers
+    from dr_pipelines.contents.answers import PointAnswers, StoreAnswers
     from dr_pipelines.model.golden import GoldenSet
     from dr_pipelines.project.project import Project
     from dr_pipelines.proof.golden import Answered, GoldenReport
@@ -64,7 +64,7 @@ def check(
     golden = _golden(project, collection)
     texts = texts_to_embed(golden)
     with ExitStack() as stack:
-        answers = _answers(project, collection, at=at, into=into, stack=stack)
+        answers = asked_of(project, collection, at=at, into=into, stack=stack)
         vectors = {}
         if texts:
             made = embedded_queries(
@@ -95,9 +95,11 @@ def _golden(project: "Project", collection: str) -> "GoldenSet":
     return load_golden(project.context.path(path))
 
 
-def _answers(
+def asked_of(
     project: "Project", collection: str, *, at: str | None, into: str | None, stack: ExitStack
-) -> "Answers":
+) -> "StoreAnswers | PointAnswers":
+    """Who answers: the live store, a collection `into` of it, or a recovery point, until `stack`
+    ends."""
     from dr_pipelines.contents.answers import StoreAnswers, answers_at
 
     if at is None:
@@ -123,11 +125,7 @@ def _answer(collection: str, where: str, report: "GoldenReport") -> Answer:
             f"{len(report.failed)} do not hold",
             soft_wrap=True,
         )
-        for answered in report.failed:
-            must = " (nothing may be served while it fails)" if answered.query.must_hold else ""
-            console.print(f"  {answered.query.id}{must}", soft_wrap=True)
-            for failure in answered.failures:
-                console.print(f"    {displayed_line(failure)}", soft_wrap=True)
+        shown_failures(console, report)
         for documents, what in (
             (report.changed, "have another text since somebody judged them"),
             (report.gone, "are not in the collection"),
@@ -136,6 +134,15 @@ def _answer(collection: str, where: str, report: "GoldenReport") -> Answer:
                 console.print(f"  {_some(documents)}: {what}", soft_wrap=True)
 
     return Answer(value, show, _code(report))
+
+
+def shown_failures(console: "Console", report: "GoldenReport") -> None:
+    """Every query that does not hold, and what must be otherwise."""
+    for answered in report.failed:
+        must = " (nothing may be served while it fails)" if answered.query.must_hold else ""
+        console.print(f"  {answered.query.id}{must}", soft_wrap=True)
+        for failure in answered.failures:
+            console.print(f"    {displayed_line(failure)}", soft_wrap=True)
 
 
 def _code(report: "GoldenReport") -> ExitCode:

@@ -71,8 +71,13 @@ class StoreAnswers:
     def documents(self, names: Sequence[str]) -> list[DocumentRow]:
         if not names:
             return []
-        records = self.store.scan(self.name, columns=TEXTS, documents=sorted(set(names)))
-        return list(documents_of(records))
+        return list(documents_of(self.records(TEXTS, documents=sorted(set(names)))))
+
+    def records(
+        self, columns: Sequence[str], *, documents: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """All records, or those of some documents (ascending), in any order."""
+        yield from self.store.scan(self.name, columns=columns, documents=documents, ordered=False)
 
 
 @dataclass(frozen=True)
@@ -87,18 +92,19 @@ class PointAnswers:
         requests = [
             checked_query(query, self.spec, limit=limit, indexed=True) for query, limit in queries
         ]
-        return search_all_exactly(self._records, requests)
+        return search_all_exactly(self.records, requests)
 
     def vector(self, record: str) -> "FloatArray | None":
         columns = ["id", self.spec.vectors[0].name]
-        return _vector(stored_vector(record, lambda some: self._records(columns, documents=some)))
+        return _vector(stored_vector(record, lambda some: self.records(columns, documents=some)))
 
     def documents(self, names: Sequence[str]) -> list[DocumentRow]:
-        return list(documents_of(self._records(TEXTS, documents=sorted(set(names)))))
+        return list(documents_of(self.records(TEXTS, documents=sorted(set(names)))))
 
-    def _records(
+    def records(
         self, columns: Sequence[str], *, documents: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
+        """All records, or those of some documents (ascending), in any order."""
         whole = store_schema(self.spec)
         read = dict.fromkeys([*columns, "document_id"])  # by which rows are cut
         schema = pa.schema([whole.field(name) for name in read])

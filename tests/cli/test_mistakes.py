@@ -30,6 +30,7 @@ TAKES_COLLECTION = (
     "search notes crow",
     "diff notes seq:2 latest",
     "golden check notes",
+    "golden record notes",
 )
 EXISTS = "policies.yaml exists, and is left as it is: name another file with --policies FILE"
 USAGE: list[tuple[str, str]] = [
@@ -107,6 +108,16 @@ USAGE: list[tuple[str, str]] = [
         "golden check notes",
         "'notes' has no golden queries: name their file in the policies (collections.notes.golden; "
         "docs/golden.md says how one is written)",
+    ),
+    (
+        "golden record notes --clusters 0",
+        "dr golden record: Invalid value for '--clusters': expected a whole number from 1 to 200, "
+        "not '0'",
+    ),
+    ("golden record notes --at soon", f"'soon' names no recovery point: {AT}"),
+    (
+        "golden record notes --to policies.yaml",
+        "policies.yaml exists, and is left as it is: name another file with --to",
     ),
     ("backup notes --if-changed=1", "dr: Option '--if-changed' does not take a value."),
     ("restore notes --accept-loss=1", "dr: Option '--accept-loss' does not take a value."),

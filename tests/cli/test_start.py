@@ -101,6 +101,7 @@ def test_every_command_has_help_with_an_example() -> None:
         "drop",
         "demo",
         "golden check",
+        "golden record",
     ]
     for name, command in commands().items():
         assert f"  dr {name}" in (command.help or ""), name
