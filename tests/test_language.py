@@ -14,13 +14,6 @@ TREES = ("assets", "benchmarks", "dr_pipelines", "examples", "tests")
 INTERFACE = frozenset([("dr_pipelines/model/parts.py", "found")])
 """Names that are keys of the JSON which commands print."""
 
-NOT_YET_NAMED = frozenset(
-    [
-        "tests/repository",
-    ]
-)
-"""Rooms whose names are still to be rewritten; this list only shrinks."""
-
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -44,11 +37,6 @@ def _offences(path: Path) -> Offences:
     return Offences(participles(name, tree), indirect_docstrings(name, tree))
 
 
-def _room(path: str) -> str:
-    """The package of a file, down to an engine's."""
-    return path.rpartition("/")[0]
-
-
 def participles(path: str, tree: ast.Module) -> list[str]:
     """Places where a module binds a name in dialect."""
     return [
@@ -70,14 +58,7 @@ def indirect_docstrings(path: str, tree: ast.Module) -> list[str]:
 
 
 def test_names_say_what_a_value_is(offences: dict[str, Offences]) -> None:
-    left = {_room(path) for path, places in offences.items() if places.names}
-    assert [
-        place
-        for path, places in offences.items()
-        for place in places.names
-        if _room(path) not in NOT_YET_NAMED
-    ] == []
-    assert left == NOT_YET_NAMED, "these rooms are done: take them from the list"
+    assert [place for places in offences.values() for place in places.names] == []
 
 
 def test_no_docstring_begins_with_a_question_word(offences: dict[str, Offences]) -> None:

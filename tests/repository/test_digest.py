@@ -459,7 +459,7 @@ def test_the_bytes_of_a_sparse_vector_and_of_several_are_these() -> None:
 
 COMPONENTS = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, -1e-45])
 WORDS = st.dictionaries(st.integers(0, 2**63 - 1), COMPONENTS, max_size=4).map(
-    lambda found: {"indices": sorted(found), "values": [found[key] for key in sorted(found)]}
+    lambda words: {"indices": sorted(words), "values": [words[key] for key in sorted(words)]}
 )
 TOKENS = st.lists(st.lists(st.none() | COMPONENTS, min_size=2, max_size=2), max_size=3)
 KIND_RECORDS = st.fixed_dictionaries(

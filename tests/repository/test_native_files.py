@@ -37,15 +37,15 @@ def state(history: History, value: Manifest) -> int:
 
 
 def keep(history: History, snapshot: int, *, engine: str = "memory") -> None:
-    kept = KeptVersion(
+    files = KeptVersion(
         engine=engine, physical="books@1", version=f"of {snapshot}", snapshot=snapshot, files=()
     )
     home = history.repository
-    listing = home.put(f"books/evidence/native/{home.new_name('-')}.json", kept.canonical())
+    listing = home.put(f"books/evidence/native/{home.new_name('-')}.json", files.canonical())
     detail = NativeEvidence(
         engine=engine,
         physical="books@1",
-        version=kept.version,
+        version=files.version,
         snapshot=snapshot,
         listing=listing.key,
         files_total=0,
@@ -87,9 +87,9 @@ def test_files_that_cannot_be_read_are_passed_over_for_older_ones(
 ) -> None:
     point = history.point(1)
     state(history, manifest())
-    assert files_for(history, point) == kept(history, 4)
+    assert files_for(history, point) == retained(history, 4)
     spoil(history, blobs)
-    assert files_for(history, point) == kept(history, 2)
+    assert files_for(history, point) == retained(history, 2)
     assert files_kept_before(history, "books@1") == ()
 
 
@@ -98,7 +98,7 @@ def files_for(history: History, point: RecoveryPoint) -> KeptVersion | None:
     return None if chosen is None else chosen[0]
 
 
-def kept(history: History, number: int) -> KeptVersion:
+def retained(history: History, number: int) -> KeptVersion:
     listing = history.log.read(number)[0].body.objects[0]
     return KeptVersion.model_validate_json(history.repository.fetch(listing))
 

@@ -287,13 +287,13 @@ def test_in_the_logs_clock_a_time_is_the_newest_entry_at_or_before_it() -> None:
     entries = [entry for entry, _ in home.log("books").entries()]
     second = timedelta(seconds=1)
 
-    def found(time: datetime) -> int:
+    def number_at(time: datetime) -> int:
         return resolve(books(home), time.isoformat(), clock="log").number
 
-    assert [found(entry.at) for entry in entries] == [1, 2, 3]
-    assert [found(entry.at + second / 2) for entry in entries] == [1, 2, 3]
+    assert [number_at(entry.at) for entry in entries] == [1, 2, 3]
+    assert [number_at(entry.at + second / 2) for entry in entries] == [1, 2, 3]
     with pytest.raises(NotFound, match=f"the first entry is of {entries[0].at.isoformat()[:19]}"):
-        found(entries[0].at - second / 2)
+        number_at(entries[0].at - second / 2)
     with pytest.raises(NotFound, match=r"nothing is backed up yet"):
         resolve(books(repository()), "2026-01-01", clock="log")
 
