@@ -7,10 +7,13 @@ import random
 import re
 import shutil
 import signal
+import subprocess
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from uuid6 import uuid7
@@ -80,12 +83,18 @@ class Site:
 
 
 class Sites:
-    """Hears of every call of both stores, in one count; may end the process at one of them."""
+    """Hears of every call of both stores, in one count, and does something at chosen ones.
 
-    def __init__(self, end: Site | None = None) -> None:
-        self.end = end
+    Calls of other threads wait meanwhile, so nothing that depends on a call happens before its
+    `after`.
+    """
+
+    def __init__(self, *chosen: Site, at: Callable[[Site], object] = lambda _: None) -> None:
         self.seen: list[Site] = []
+        self._left = list(chosen)
+        self._at = at
         self._calls = 0
+        self._lock = threading.Lock()
 
     def layered(self, process: Process) -> Process:
         blobs = Recording(process.repository.blobs, hook=self._blobs)
@@ -101,11 +110,14 @@ class Sites:
         self._hear("store", call, "", moment)
 
     def _hear(self, store: str, call: str, kind: str, moment: str) -> None:
-        self._calls += moment == "before"
-        self.seen.append(Site(store, call, kind, moment, self._calls))
-        # at the call, or at the next one where threads overtook each other
-        if self.end and self._calls >= self.end.number and moment == self.end.moment:
-            os._exit(CRASHED)
+        with self._lock:
+            self._calls += moment == "before"
+            self.seen.append(Site(store, call, kind, moment, self._calls))
+            # at the call, or at the next one where threads overtook each other
+            here = [s for s in self._left if self._calls >= s.number and moment == s.moment]
+            for site in here:
+                self._left.remove(site)
+                self._at(site)
 
 
 def kind_of(key: str) -> str:
@@ -207,6 +219,46 @@ def in_a_child(work: Callable[[], object]) -> int:
     _, status = os.waitpid(child, 0)
     assert not os.WIFSIGNALED(status), signal.Signals(os.WTERMSIG(status))
     return os.WEXITSTATUS(status)
+
+
+def crashes(
+    verb: Callable[[Process], object],
+    base: Path,
+    target: Path,
+    chosen: Sequence[Site],
+    *,
+    ended: Collection[Site],
+) -> Iterator[tuple[Site, Path]]:
+    """A directory for each site, as a process that ends there leaves it; gone at the next step.
+
+    At sites in `ended` a process of its own ends. At the others the directory is copied while one
+    process runs: the end of a process changes no file and a copy has none of its locks, so both are
+    the same. Raises `AssertionError` for a site that was not reached.
+    """
+    copies = target.with_name(f"{target.name}-copies")
+    copied(base, target)
+    numbers = {site: str(number) for number, site in enumerate(chosen) if site not in ended}
+    sites = Sites(*numbers, at=lambda site: _copied_aside(target, copies / numbers[site]))
+    if numbers:
+        verb(sites.layered(open_world(target, new_id=numbered_ids()).process()))
+    for site in chosen:
+        if site in ended:
+            assert in_a_child(partial(_end_at, site, verb, copied(base, target))) == CRASHED, site
+        else:
+            shutil.rmtree(target)
+            (copies / numbers[site]).rename(target)
+        yield site, target
+
+
+def _end_at(site: Site, verb: Callable[[Process], object], directory: Path) -> None:
+    sites = Sites(site, at=lambda _: os._exit(CRASHED))
+    verb(sites.layered(open_world(directory, new_id=numbered_ids()).process()))
+
+
+def _copied_aside(directory: Path, copy: Path) -> None:
+    """Copied by another process: closing a file here would end this process's locks on it."""
+    copy.parent.mkdir(exist_ok=True)
+    subprocess.run(["cp", "--recursive", directory, copy], check=True)
 
 
 @dataclass(frozen=True)
