@@ -12,10 +12,17 @@ import duckdb
 import pytest
 
 from dr_pipelines.errors import Damaged
-from dr_pipelines.stores.duckdb.connect import IDLE_ENGINES, CollectionFiles
+from dr_pipelines.stores.duckdb.connect import CollectionFiles
+from dr_pipelines.stores.duckdb.idle import ENGINES, IDLE_ENGINES
 
 FIRST_BLOCK = 3 * 4096
 """Before it are the headers of a DuckDB file."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_waits() -> None:
+    """Engines are the process's, so other tests leave some."""
+    ENGINES.close()
 
 
 @pytest.fixture
@@ -76,6 +83,30 @@ def test_memory_is_as_usual_for_the_next_one(files: CollectionFiles) -> None:
     assert limit == "200.0 MiB"
 
 
+def test_an_engine_of_one_store_serves_the_next_by_its_own_settings(
+    files: CollectionFiles, started: list[int], tmp_path: Path
+) -> None:
+    directory = tmp_path / "another's"
+    directory.mkdir()
+    other = CollectionFiles(directory, wait_seconds=5, memory_limit_mb=300)
+    for number in (1, 2):
+        with other.creating(other.path("a")) as connection:
+            connection.execute(f"CREATE TABLE others_{number} (value INTEGER)")
+        assert tables(other, "a") == [f"others_{number}"]
+        assert settings(other, "a") == ("300.0 MiB", str(directory / ".spill"))
+        assert tables(files, "a") == ["only_a"]
+        assert settings(files, "a") == ("200.0 MiB", str(tmp_path / ".spill"))
+        other.path("a").unlink()
+    assert started == []
+
+
+def settings(files: CollectionFiles, name: str) -> tuple[str, str]:
+    query = "SELECT current_setting('memory_limit'), current_setting('temp_directory')"
+    with files.reading(name) as connection:
+        ((limit, directory),) = connection.execute(query).fetchall()
+    return limit, directory
+
+
 def test_an_engine_that_cannot_let_go_is_given_up(
     files: CollectionFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +117,7 @@ def test_an_engine_that_cannot_let_go_is_given_up(
         return engines[-1]
 
     monkeypatch.setattr(duckdb, "connect", remembered)
+    ENGINES.close()
     new = CollectionFiles(tmp_path, wait_seconds=0, memory_limit_mb=200)
     with new.reading("a"):
         engines[0].close()

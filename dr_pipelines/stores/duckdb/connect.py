@@ -12,20 +12,18 @@ rewrites the last row group at every append, with its default of 122,880 rows th
 the loading time.
 """
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.stores.duckdb.errors import translated, translation
+from dr_pipelines.stores.duckdb.idle import ENGINES
 from dr_pipelines.stores.duckdb.memory import Connection, memory_mib
 from dr_pipelines.stores.duckdb.names import collection_file, collection_names
 from dr_pipelines.stores.shared.driver import absent
@@ -33,76 +31,7 @@ from dr_pipelines.stores.shared.pointers import locked
 
 ROW_GROUP = 8192
 POLL_SECONDS = 0.05
-THREADS = 2
-IDLE_ENGINES = 2
 BUSY = ("Could not set lock on file", "Unique file handle conflict")
-# Embeddings shrink by 15 % with the first two and take twice as long to write; with the others a
-# collection with texts of 500 bytes shrinks by 15 % and takes a quarter more CPU to write. As a
-# setting of `connect` this is silently ignored.
-SLOW_COMPRESSION = "SET GLOBAL disabled_compression_methods = 'alp,alprd,fsst,dict_fsst'"
-
-
-class _Engines:
-    """Engines that wait for a file: to start one takes 15 ms, more than most searches take, and to
-    attach a file takes 1 ms. Thread-safe.
-
-    What is attached or set for one file must not reach the next: `give_back` resets all that is
-    ever set for a whole engine. A fork would leave a child with engines whose threads it does not
-    have, and which it could never end: before one, all that wait are closed.
-    """
-
-    def __init__(self, settings: dict[str, Any], *, memory_mib: int) -> None:
-        temporary = str(settings["temp_directory"]).replace("'", "''")
-        self._settings = settings
-        self._as_new = f"SET memory_limit = '{memory_mib}MiB'; SET temp_directory = '{temporary}'"
-        self._idle = list[Connection]()
-        self._lock = threading.Lock()
-        _WAITING.add(self)
-
-    def take(self) -> Connection:
-        """An engine, for one file."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        connection = duckdb.connect(":memory:", config=self._settings)
-        connection.execute(SLOW_COMPRESSION)
-        return connection
-
-    def give_back(self, connection: Connection) -> None:
-        """Close the file. An engine that fails to is closed itself, and so is one that has spilled:
-        it would take its temporary directory to be there for ever, and refuses to be given one."""
-        try:
-            connection.execute("USE memory; DETACH DATABASE IF EXISTS collection")
-            connection.execute(self._as_new)
-        except duckdb.Error:
-            connection.close()
-            return
-        except BaseException:  # an interrupt
-            connection.close()
-            raise
-        with self._lock:
-            if len(self._idle) < IDLE_ENGINES:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def close(self) -> None:
-        """Let go of all that wait."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-
-
-_WAITING = weakref.WeakSet[_Engines]()
-
-
-def _close_all() -> None:
-    for engines in list(_WAITING):
-        engines.close()
-
-
-os.register_at_fork(before=_close_all)
 
 
 @dataclass
@@ -119,14 +48,6 @@ class CollectionFiles:
         self._directory = directory
         self._wait_seconds = wait_seconds
         self._memory_mib = memory_limit_mb
-        settings = {
-            "memory_limit": f"{memory_limit_mb}MiB",
-            "threads": THREADS,
-            "async_threads": 1,  # of eight, in an engine that mostly waits
-            "temp_directory": str(directory / ".spill"),
-            "python_enable_replacements": False,  # only tables that are registered
-        }
-        self._engines = _Engines(settings, memory_mib=memory_limit_mb)
         self._changed = threading.Condition()
         self._open: dict[str, _Open] = {}
         self._writers: dict[str, threading.Lock] = {}
@@ -178,7 +99,7 @@ class CollectionFiles:
             try:
                 yield opened.connection
             finally:
-                self._engines.give_back(opened.connection)
+                ENGINES.give_back(opened.connection)
 
     @contextmanager
     def _connected(self, name: str, attempt: Callable[[str], _Open | str]) -> Iterator[Connection]:
@@ -211,7 +132,7 @@ class CollectionFiles:
             try:
                 if opened.users == 0:
                     del self._open[name]
-                    self._engines.give_back(opened.connection)
+                    ENGINES.give_back(opened.connection)
             finally:
                 self._changed.notify_all()
 
@@ -254,7 +175,8 @@ class CollectionFiles:
         return opened
 
     def _attached(self, path: Path, *, read_only: bool) -> _Open:
-        connection = self._engines.take()
+        spill = self._directory / ".spill"
+        connection = ENGINES.take(memory_mib=self._memory_mib, spill=spill)
         options = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {ROW_GROUP}"
         quoted = str(path).replace("'", "''")
         try:
@@ -263,7 +185,7 @@ class CollectionFiles:
             memory = memory_mib(connection, path.stat().st_size, usual=self._memory_mib)
             connection.execute(f"SET memory_limit = '{memory}MiB'")
         except BaseException:
-            self._engines.give_back(connection)
+            ENGINES.give_back(connection)
             raise
         return _Open(connection, read_only)
 
