@@ -3,12 +3,16 @@
 import gc
 import itertools
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 gc.disable()  # until everything is imported: pytest_collection
+# Hundreds of processes are started: each reads what another compiled, a quarter of a second's work.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Threads of models that have nothing to do sleep: two processes of tests share the processors.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
