@@ -4,7 +4,9 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,17 @@ READ = frozenset(
 """Endings of what a model is loaded from: weights, tokenizer, vocabulary, configuration."""
 OTHER_RUNTIMES = frozenset(["onnx", "openvino", "coreml"])
 MOST_FILES = 1000
+_OFFLINE = ContextVar("_OFFLINE", default=False)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Context in which no model is downloaded: one that is not on this machine is not there."""
+    token = _OFFLINE.set(True)
+    try:
+        yield
+    finally:
+        _OFFLINE.reset(token)
 
 
 def locate(model: str | Path, *, revision: str | None = None) -> Path:
@@ -62,7 +75,12 @@ def _of_hub(name: str, revision: str | None) -> Path:
     )
 
     try:
-        directory = snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES))
+        directory = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(HUB_FILES),
+            local_files_only=_OFFLINE.get(),
+        )
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise NotFound(
             f"no model {name!r}: expected a directory, package:NAME or a hub name"

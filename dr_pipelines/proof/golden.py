@@ -69,7 +69,7 @@ def check_golden(
     queries = [(_query(query, answers, vectors), RECORDS * query.limit) for query in golden.queries]
     pairs = zip(golden.queries, answers.hits(queries), strict=True)
     answered = tuple(_judged(query, _documents(query, ranking)) for query, ranking in pairs)
-    changed, gone = _since(golden, answers)
+    changed, gone = outdated(golden, answers)
     return GoldenReport(answered, changed, gone)
 
 
@@ -141,7 +141,7 @@ def _measured(
     return float(values[ndcg]), float(values[recall]), judged
 
 
-def _since(golden: GoldenSet, answers: Answers) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def outdated(golden: GoldenSet, answers: Answers) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Judged documents that have another text by now, and those that are gone."""
     noted = {j.document: j.sha256 for query in golden.queries for j in query.relevant}
     expected = {*noted, *(name for query in golden.queries for name in query.must)}

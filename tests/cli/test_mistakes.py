@@ -32,8 +32,60 @@ TAKES_COLLECTION = (
     "golden check notes",
     "golden record notes",
 )
+KINDS = (
+    "collection, documents, store, repository-site, corruption-since, bad-batch, wrong-embeddings "
+    "or wrong-schema"
+)
+PLAN: list[tuple[str, str]] = [
+    ("plan nodes", NODES),
+    (
+        "plan --incident flood",
+        f"dr plan: Invalid value for '--incident': expected {KINDS}, not 'flood'",
+    ),
+    ("plan --incident store", "--incident store needs --store STORE"),
+    ("plan --store local", "--store STORE says nothing to --incident collection"),
+    ("plan --incident store --store lokal", LOKAL),
+    ("plan --into lokal", LOKAL),
+    ("plan --incident corruption-since", "--incident corruption-since needs --since TIME"),
+    (
+        "plan --since soon",
+        "dr plan: Invalid value for '--since': expected a time such as 2026-05-31T10:00:00Z, not "
+        "'soon'",
+    ),
+    ("plan notes --incident bad-batch", "--incident bad-batch needs --entry N"),
+    (
+        "plan notes --incident bad-batch --entry 0",
+        "dr plan: Invalid value for '--entry': expected a whole number from 1, not '0'",
+    ),
+    ("plan notes --incident documents", "--incident documents needs --document ID"),
+    (
+        "plan --at log:2",
+        "--document, --entry and --at are about one collection: name it",
+    ),
+    ("plan notes --at soon", f"'soon' names no recovery point: {AT}"),
+    ("plan --accept-loss=1", "dr: Option '--accept-loss' does not take a value."),
+    (
+        "plan --accept-code yes",
+        "dr plan: Invalid value for '--accept-code': expected 64 hexadecimal digits, not 'yes'",
+    ),
+    (
+        "plan --facts feed.jsonl",
+        "--facts feed.jsonl holds no facts of this version: name another file, or remove it",
+    ),
+    (
+        "plan --out no/where.json",
+        "--out no/where.json cannot be written: No such file or directory",
+    ),
+    (
+        "plan --check --into other",
+        "--check looks at what would stand in the way: use it without the others",
+    ),
+    ("plan --policies nowhere.yaml", NO_FILE),
+    ("plan --json=1", "dr: Option '--json' does not take a value."),
+]
 EXISTS = "policies.yaml exists, and is left as it is: name another file with --policies FILE"
 USAGE: list[tuple[str, str]] = [
+    *PLAN,
     ("init", "dr init: Missing argument 'WHAT'."),
     ("init feed.jsonl", EXISTS),
     (

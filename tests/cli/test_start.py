@@ -91,6 +91,7 @@ def test_every_command_has_help_with_an_example() -> None:
         "points",
         "documents",
         "verify",
+        "plan",
         "restore",
         "replay",
         "compact",

@@ -1,0 +1,232 @@
+"""The plan for an incident: which point and route, and what is promised."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dr_pipelines.model.incident import (
+    Candidate,
+    CollectionFact,
+    DocumentFact,
+    Incident,
+    IncidentKind,
+    SavedFacts,
+    SourceFact,
+)
+from dr_pipelines.model.recovery_plan import CollectionPlan
+from dr_pipelines.planning.plan_page import page
+from dr_pipelines.planning.recovery_plan import plan_incident
+from tests.planning.plan_samples import NOON, collection, measured, restore_facts, saved, state
+
+SINCE = NOON - timedelta(hours=50, minutes=30)
+"""Between log:49 and log:50."""
+
+
+def only(facts: SavedFacts) -> CollectionPlan:
+    (plan,) = plan_incident(facts).collections
+    return plan
+
+
+def at(number: int, fact: CollectionFact) -> CollectionFact:
+    """With what a restore of a point depends on."""
+    candidate = Candidate(number=number, store="local", direct=restore_facts(fact.name, number))
+    return fact.model_copy(update={"candidates": (candidate,)})
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    kind=st.sampled_from(["collection", "store", "wrong-embeddings", "repository-site"]),
+    seconds=st.floats(0.1, 1_000),
+    measurements=st.integers(0, 6),
+    order=st.permutations(["c0", "c1", "c2"]),
+)
+def test_equal_facts_give_equal_bytes(
+    kind: IncidentKind, seconds: float, measurements: int, order: list[str]
+) -> None:
+    incident = Incident(kind=kind)
+    facts = [
+        collection(name, points=12, seconds=seconds, measurements=measurements) for name in order
+    ]
+    first = saved(*facts, incident=incident)
+    again = SavedFacts.model_validate_json(first.canonical())
+    plan = plan_incident(first)
+    assert plan.canonical() == plan_incident(again).canonical()
+    assert page(plan) == page(plan_incident(again))
+    assert [c.collection for c in plan.collections] == ["c0", "c1", "c2"], "not as they came"
+    assert json.loads(plan.canonical())["facts"] == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("incident", "number", "excluded"),
+    [
+        (Incident(kind="collection"), 99, []),
+        (Incident(kind="store", store="local"), 99, []),
+        (Incident(kind="corruption-since", since=SINCE), 49, [(50, 99)]),
+        (Incident(kind="bad-batch", collections=("c0",), entries=(70, 60)), 59, [(60, 99)]),
+        (Incident(kind="wrong-schema", since=SINCE), 49, [(50, 99)]),
+        (Incident(kind="documents", collections=("c0",), documents=("a",)), 30, [(31, 99)]),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Incident) else None,
+)
+def test_the_newest_point_that_the_incident_has_not_reached(
+    incident: Incident, number: int, excluded: list[tuple[int, int]]
+) -> None:
+    fact = at(number, collection()).model_copy(
+        update={"documents": (DocumentFact(id="a", number=30),)}
+    )
+    plan = only(saved(fact, incident=incident))
+    assert plan.point is not None
+    assert plan.point.number == number
+    assert [(e.first, e.last) for e in plan.excluded] == excluded
+    assert all(e.reason for e in plan.excluded)
+    assert plan.request is not None
+    assert (plan.request.at, plan.request.switch) == (
+        f"log:{number}",
+        incident.kind != "documents",
+    )
+
+
+def test_without_a_time_a_wrong_schema_ends_where_it_began() -> None:
+    fact = at(40, collection())
+    states = tuple(
+        state(n, spec="spec" if n <= 40 else "other") for n in range(1, len(fact.states) + 1)
+    )
+    fact = fact.model_copy(update={"states": states})
+    plan = only(saved(fact, incident=Incident(kind="wrong-schema")))
+    assert plan.point is not None
+    assert plan.point.number == 40
+
+
+def test_a_damaged_point_is_passed_over_by_name() -> None:
+    fact = at(98, collection())
+    broken = Candidate(number=99, store="local", damage="1 objects are not there: x")
+    fact = fact.model_copy(update={"candidates": (broken, *fact.candidates)})
+    plan = only(saved(fact))
+    assert plan.point is not None
+    assert plan.point.number == 98
+    assert [(e.first, e.reason) for e in plan.excluded] == [
+        (99, "damaged: 1 objects are not there: x")
+    ]
+
+
+def test_every_point_damaged_is_no_plan() -> None:
+    fact = collection(points=1)
+    broken = Candidate(number=1, store="local", damage="gone")
+    made = plan_incident(saved(fact.model_copy(update={"candidates": (broken,)})))
+    (plan,) = made.collections
+    assert (plan.point, plan.request, made.feasible) == (None, None, False)
+    assert plan.route == "reingest", "the source can still be read"
+
+
+def test_an_objective_is_promised_only_where_the_upper_bound_is_within_it() -> None:
+    fact = collection(seconds=45.0)
+    plan = only(saved(fact))
+    assert plan.ready is not None
+    assert plan.ready.expected < 60 < plan.ready.high, "the case that is to be decided"
+    _, rto = plan.objectives
+    assert (rto.outlook, bool(rto.would_meet)) == ("not met", True)
+    _, rto = only(saved(collection(seconds=10.0))).objectives
+    assert rto.outlook == "will be met"
+
+
+@pytest.mark.parametrize("measurements", range(3))
+def test_fewer_than_three_measurements_are_not_measured(measurements: int) -> None:
+    plan = only(saved(collection(measurements=measurements)))
+    assert (plan.span, plan.ready, plan.measurements) == (None, None, measurements)
+    _, rto = plan.objectives
+    assert rto.outlook == "not measured"
+    assert f"{3 - measurements} more restores" in rto.would_meet
+
+
+def test_recoveries_of_another_route_engine_or_dimension_are_no_measurements() -> None:
+    others = [
+        measured("c0", 1_000, 1.0, route="replay"),
+        measured("c0", 1_000, 1.0).model_copy(update={"engine": "pgvector"}),
+    ]
+    wider = measured("c1", 1_000, 1.0).model_copy(update={"dimension": 384})
+    fact = collection(measurements=2)
+    fact = fact.model_copy(update={"measurements": (*fact.measurements, *others * 3)})
+    far = collection("c1").model_copy(update={"measurements": (wider,) * 5})
+    made = plan_incident(saved(fact, far))
+    assert made.collections[0].measurements == 2
+
+
+def test_each_collection_is_ready_after_those_before_it() -> None:
+    first = collection("c1").model_copy(update={"priority": 1})
+    made = plan_incident(saved(collection("c0", measurements=0), first))
+    one, two = made.collections
+    assert (one.collection, two.collection) == ("c1", "c0")
+    assert one.ready is not None
+    assert two.ready is not None, "measured by those of the other, which are alike"
+    assert two.span is not None
+    assert two.ready.high == pytest.approx(one.ready.high + two.span.high)
+
+
+def test_a_store_alone_loses_what_came_after_its_point() -> None:
+    fact = collection().model_copy(update={"authority": "store", "source": None, "model": None})
+    loss = only(saved(fact)).loss
+    assert (loss.seconds, loss.documents) == (3_600.0, None)
+    assert only(saved(fact)).objectives[0].outlook == "will be met"
+    late = fact.model_copy(update={"rpo_seconds": 60.0})
+    rpo, _ = only(saved(late)).objectives
+    assert (rpo.outlook, rpo.would_meet) == ("not met", "a backup at least every 60 s")
+
+
+def test_a_source_that_was_rewritten_is_not_counted_on() -> None:
+    gone = SourceFact(same=False, problem="the source ends before position 99")
+    plan = only(saved(collection().model_copy(update={"source": gone})))
+    assert plan.loss.seconds == 3_600.0
+    (reingest,) = [route for route in plan.routes if route.route == "reingest"]
+    assert (reingest.feasible, reingest.reason) == (False, "the source ends before position 99")
+
+
+def test_days_after_the_point_come_from_the_source() -> None:
+    incident = Incident(kind="bad-batch", collections=("c0",), entries=(60,))
+    plan = only(saved(at(59, collection()), incident=incident))
+    assert [(p.days, p.route) for p in plan.partitions] == [(59, "load"), (40, "reingest")]
+
+
+def test_the_site_of_the_repository_lost_is_said_honestly() -> None:
+    made = plan_incident(saved(collection(), incident=Incident(kind="repository-site")))
+    (plan,) = made.collections
+    assert (made.feasible, plan.point, plan.request) == (False, None, None)
+    assert plan.route == "reingest"
+    assert any("no copy of this repository" in remark for remark in plan.remarks)
+
+
+def test_the_fastest_route_is_taken_once_all_are_measured() -> None:
+    direct = restore_facts("c0", 99, files=True)
+    fact = collection().model_copy(
+        update={"candidates": (Candidate(number=99, store="local", direct=direct),)}
+    )
+    assert only(saved(fact)).route == "native", "by its kind"
+    slow = tuple(measured("c0", 1_000, 500.0, route="native") for _ in range(3))
+    fact = fact.model_copy(update={"measurements": (*fact.measurements, *slow)})
+    plan = only(saved(fact))
+    assert (plan.route, plan.reason) == (
+        "load",
+        "the fastest of those that can be taken, as measured",
+    )
+
+
+def test_planning_looks_at_each_point_a_bounded_number_of_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Work counted, not time: twice the points are at most twice the work."""
+    looks = list[int]()
+    original = CollectionFact.candidate
+
+    def counted(self: CollectionFact, number: int, store: str) -> Candidate | None:
+        looks.append(number)
+        return original(self, number, store)
+
+    monkeypatch.setattr(CollectionFact, "candidate", counted)
+    counts = []
+    for points in (50, 100):
+        looks.clear()
+        plan_incident(saved(*(collection(f"c{n}", points=points) for n in range(5))))
+        counts.append(len(looks))
+    assert counts[1] <= 2 * counts[0]
