@@ -16,8 +16,8 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.record_places import record_places
 from dr_pipelines.repository.rows import strings, text_hashes
-from dr_pipelines.repository.segments import read_segment
 from dr_pipelines.repository.state import State
 from dr_pipelines.repository.texts import in_order_of_documents, with_hashes
 
@@ -102,12 +102,10 @@ def documents_of(records: Iterable[pa.RecordBatch]) -> Iterator[DocumentRow]:
 
 
 def _hashes(state: State) -> Iterator[pa.Table]:
-    """Hashes of the joined texts of each segment's newest documents, which are whole in it."""
+    """Hashes of the joined texts of the newest documents, each of which lies whole in one place."""
     columns = ["document_id", "chunk_index", "text"]
-    for number, numbers in state.rows_by_segment():
-        ref = state.segments[number]
-        rows = read_segment(state.repository, ref, spec=state.spec, columns=columns)
-        rows = rows.take(pa.array(numbers))
+    for places in record_places(state):
+        rows = places.read(columns)
         runs = pc.run_end_encode(strings(rows["document_id"]))
         ends = runs.run_ends.to_numpy().astype(np.int64)
         hashes = text_hashes(rows["text"], ends)

@@ -14,6 +14,7 @@ from dr_pipelines.proof.verify import (
 )
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.reachability import reachable
+from dr_pipelines.repository.record_places import record_places
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.state import State
 
@@ -36,9 +37,8 @@ def check_restorable(history: History, point: RecoveryPoint, *, proven: int = 0)
     of_state = dict[str, ObjectRef]()
 
     def note(state: State) -> None:
-        for number, _ in state.rows_by_segment():
-            segment = state.segments[number]
-            of_state.update({ref.key: ref for ref in (segment, *segment.companions)})
+        for places in record_places(state):
+            of_state.update({ref.key: ref for ref in places.objects})
 
     key = point.entry.body.manifest.key
     folded = attempt(key, partial(require_state, history, point, look=note))

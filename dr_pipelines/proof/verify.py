@@ -33,7 +33,7 @@ from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
 from dr_pipelines.repository.checkpoints import read_documents
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.joined import check_joined
+from dr_pipelines.repository.packed import check_page
 from dr_pipelines.repository.prefetch import map_concurrently
 from dr_pipelines.repository.reachability import attached, reachable
 from dr_pipelines.repository.repository import Repository
@@ -192,19 +192,19 @@ class _Walk:
                 self.findings.append(finding)
 
     def to_check(self) -> list[ObjectRef]:
-        """Objects that were noted; where rows are read, those beside a segment belong to it."""
+        """Objects that were noted; where rows are read, those beside a segment, or a page of
+        segments, belong to it."""
         if self.level < 3:
             return list(self.seen.values())
-        segments = [ref for ref in self.seen.values() if isinstance(ref, SegmentRef)]
-        beside = {part.key for ref in segments for part in ref.companions}
+        beside = {part.key for ref in self.seen.values() for part in _companions(ref)}
         return [ref for ref in self.seen.values() if ref.key not in beside]
 
     def check_object(self, ref: ObjectRef) -> list[Finding]:
-        """Findings about an object; about a segment that cannot be proven, also those about each of
-        the objects beside it."""
+        """Findings about an object; about one that cannot be proven, also those about each of the
+        objects beside it."""
         findings = [attempt(ref.key, self.check_of(ref))]
-        if findings[0] and self.level >= 3 and isinstance(ref, SegmentRef):
-            for part in ref.companions:
+        if findings[0] and self.level >= 3:
+            for part in _companions(ref):
                 whole = partial(require_whole, self.repository, part)
                 findings.append(attempt(part.key, whole))
         return [finding for finding in findings if finding]
@@ -225,6 +225,10 @@ class _Walk:
         key = point.entry.body.manifest.key
         days = attempt(key, self.history.days(point.manifest).require_sums)
         return days or attempt(key, partial(require_state, self.history, point))
+
+
+def _companions(ref: ObjectRef) -> tuple[ObjectRef, ...]:
+    return ref.companions if isinstance(ref, SegmentRef | SegmentPageRef) else ()
 
 
 def attempt(key: str, check: Callable[[], object]) -> Finding | None:
@@ -257,7 +261,7 @@ def check_rows(repository: Repository, ref: ObjectRef, spec: CollectionSpec) -> 
     if isinstance(ref, SegmentRef):
         _check_segment(repository, ref, spec)
     elif isinstance(ref, SegmentPageRef):
-        check_joined(repository, ref, spec=spec)
+        check_page(repository, ref, spec=spec)
     elif isinstance(ref, CheckpointRef) and ref.stage == "documents":
         read_documents(repository, ref)
     elif isinstance(ref, CheckpointRef):

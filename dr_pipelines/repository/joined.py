@@ -1,7 +1,8 @@
 """Indexes of many segments as one table: what a fold reads where segments are small.
 
 Its rows are those of the indexes, in the order of the segments, with the number of each row's
-segment in the page and of its row there, and with the entry that brought it.
+segment in the page and of its row there, and with the entry that brought it. They come from an
+object of their own, or from the packed rows of the page, which have their columns among others.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,14 +14,14 @@ import pyarrow.compute as pc
 
 from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import CollectionSpec
-from dr_pipelines.model.record import index_schema
+from dr_pipelines.model.record import index_schema, narrow_schema
 from dr_pipelines.model.recovery_point import (
     ObjectRef,
     SegmentPageRef,
     SegmentRef,
     SourcePosition,
 )
-from dr_pipelines.repository.codec import decode_table, encode_table
+from dr_pipelines.repository.codec import decode_table
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segment_list import Group, Range, Segments
 from dr_pipelines.repository.segments import read_index
@@ -37,40 +38,49 @@ def joined_schema(spec: CollectionSpec) -> pa.Schema:
     return schema.append(pa.field("segment", pa.int32())).append(pa.field("row", pa.int64()))
 
 
+def packed_schema(spec: CollectionSpec) -> pa.Schema:
+    """Of the rows of many segments, without their vectors."""
+    schema: pa.Schema = narrow_schema(spec)
+    return schema.append(pa.field("segment", pa.int32())).append(pa.field("row", pa.int64()))
+
+
 def is_joined(page: SegmentPageRef) -> bool:
     """True if the segments of a page are small enough for one index."""
     return page.rows <= min(ROWS_TOGETHER, ROWS_EACH * page.count)
 
 
-def write_joined(
-    repository: Repository, collection: str, page: SegmentPageRef, *, spec: CollectionSpec
-) -> ObjectRef:
-    """Store the index of a page, made of those of the pages in it, or of its segments."""
-    rows = _within(repository, page, spec)
-    key = f"{collection}/manifests/{repository.new_name()}.index.parquet"
-    return repository.put(key, encode_table(rows))
+def joined_index(repository: Repository, page: SegmentPageRef, *, spec: CollectionSpec) -> pa.Table:
+    """Rows of everything in a page, in `joined_schema`; those of a page below it from what that has
+    beside it, if anything. What the page itself has is left aside. Raises `Damaged`."""
+    inside = Segments.within(repository, page)
+    tables = [read() for read in group_reads(repository, inside, spec=spec)]
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def read_joined(repository: Repository, page: SegmentPageRef, *, spec: CollectionSpec) -> pa.Table:
-    """The index of a page that has one. Raises `Damaged`."""
+    """The index of a page that has one, or packed rows. Raises `Damaged`."""
+    if page.packed is not None:
+        return read_beside(repository, page, page.packed, packed_schema(spec), joined_schema(spec))
     if page.index is None:
         raise Damaged(f"{page.key}: has no index")
-    what = page.index.key
-    rows = decode_table(repository.fetch(page.index), joined_schema(spec), what=what)
+    return read_beside(repository, page, page.index, joined_schema(spec), joined_schema(spec))
+
+
+def read_beside(
+    repository: Repository, page: SegmentPageRef, ref: ObjectRef, schema: pa.Schema, part: pa.Schema
+) -> pa.Table:
+    """A part of the columns of a page's index or of its packed rows. Raises `Damaged` where they
+    cannot be those of the page."""
+    what = ref.key
+    rows = decode_table(repository.fetch(ref), schema, what=what, columns=part.names)
     numbers = rows["segment"]
     bounds = pc.min_max(numbers).as_py()
-    if rows.num_rows > page.rows or numbers.null_count or rows["sequence"].null_count:
+    unnumbered = "sequence" in part.names and rows["sequence"].null_count
+    if rows.num_rows > page.rows or numbers.null_count or unnumbered:
         raise Damaged(f"{what}: is not the index of {page.key}")
     if rows.num_rows and not 0 <= bounds["min"] <= bounds["max"] < page.count:
         raise Damaged(f"{what}: names segments that {page.key} does not have")
     return rows
-
-
-def check_joined(repository: Repository, page: SegmentPageRef, *, spec: CollectionSpec) -> None:
-    """Raise `Damaged` where a page's index is not that of what is in it."""
-    inside = _within(repository, page, spec)
-    if page.index is not None and not read_joined(repository, page, spec=spec).equals(inside):
-        raise Damaged(f"{page.index.key}: differs from the indexes of the segments in {page.key}")
 
 
 def group_rows(repository: Repository, group: Group, *, spec: CollectionSpec) -> pa.Table:
@@ -125,10 +135,3 @@ def shifted(rows: pa.Table, first: int) -> pa.Table:
     place = rows.column_names.index("segment")
     numbers = pc.add(rows["segment"], pa.scalar(first, pa.int32()))
     return rows.set_column(place, rows.schema.field("segment"), numbers)
-
-
-def _within(repository: Repository, page: SegmentPageRef, spec: CollectionSpec) -> pa.Table:
-    """Rows of everything in a page; those of a page below it from its index, if it has one."""
-    inside = Segments.within(repository, page)
-    tables = [read() for read in group_reads(repository, inside, spec=spec)]
-    return pa.concat_tables(tables).combine_chunks()

@@ -61,18 +61,16 @@ def _short_segments(repository: Repository, manifest: Manifest) -> SegmentList:
     listed = manifest.segments
     pages, tail = paged(repository, manifest.collection, SEGMENTS, listed.pages, listed.tail)
     before = {page.key for page in listed.pages}
-    indexed = (p if p.key in before else _with_index(repository, manifest, p) for p in pages)
+    indexed = (p if p.key in before else _joined(repository, manifest, p) for p in pages)
     return SegmentList(pages=tuple(indexed), tail=tuple(tail))
 
 
-def _with_index(repository: Repository, manifest: Manifest, page: SegmentPageRef) -> SegmentPageRef:
-    """A new page with one index for all of its segments, where they are small."""
-    from dr_pipelines.repository.joined import is_joined, write_joined  # who reads needs no Arrow
+def _joined(repository: Repository, manifest: Manifest, page: SegmentPageRef) -> SegmentPageRef:
+    """A new page with the rows of its segments, or their indexes, in one object, where they are
+    small."""
+    from dr_pipelines.repository.packed import with_joined  # who reads needs no Arrow
 
-    if not is_joined(page):
-        return page
-    index = write_joined(repository, manifest.collection, page, spec=manifest.spec)
-    return page.model_copy(update={"index": index})
+    return with_joined(repository, manifest.collection, page, spec=manifest.spec)
 
 
 def _short_coverage(repository: Repository, manifest: Manifest) -> Coverage:

@@ -265,7 +265,7 @@ def _require_same(
         made = summed(_object(page), contents) if contents else None
     except ValidationError:
         made = None
-    update = {"index": getattr(page, "index", None)}
+    update = {name: getattr(page, name, None) for name in ("index", "packed")}
     if made is None or made.model_copy(update=update).model_dump() != page.model_dump():
         raise Damaged(f"{page.key}: does not hold what its reference says of it")
 

@@ -97,13 +97,11 @@ def named_object(entry: LogEntry, key: str) -> ObjectRef:
 
 
 def _with_parts(refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
-    """References, with the index and the vectors of each segment, and the index of each page."""
+    """References, with the objects beside each segment and each page of segments."""
     for ref in refs:
         yield ref
-        if isinstance(ref, SegmentRef):
+        if isinstance(ref, SegmentRef | SegmentPageRef):
             yield from ref.companions
-        elif isinstance(ref, SegmentPageRef) and ref.index is not None:
-            yield ref.index
 
 
 def _read_list(repository: Repository, ref: ObjectRef) -> tuple[ObjectRef, ...]:

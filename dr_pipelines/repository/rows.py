@@ -18,11 +18,11 @@ from dr_pipelines.model.record import (
     vector_schema,
 )
 from dr_pipelines.repository import digest
+from dr_pipelines.repository.record_places import record_places
 from dr_pipelines.repository.segment_rows import SegmentRows
 from dr_pipelines.repository.segments import (
     BASE_BYTES,
     BASE_ROWS,
-    read_records,
     rows_within,
 )
 from dr_pipelines.repository.state import State
@@ -44,11 +44,8 @@ def newest_rows(
     and vectors are only fetched where it has columns of theirs."""
     schema = schema or store_schema(state.spec)
     pending, count, size = list[pa.Table](), 0, 0
-    for number, numbers in state.rows_by_segment(documents=documents):
-        ref = state.segments[number]
-        rows = read_records(
-            state.repository, ref, spec=state.spec, columns=schema.names, numbers=numbers
-        )
+    for places in record_places(state, documents=documents):
+        rows = places.read(schema.names)
         pending.append(rows.cast(schema))
         count, size = count + rows.num_rows, size + pending[-1].nbytes
         if count >= ENOUGH_ROWS or size >= WRITE_BYTES:

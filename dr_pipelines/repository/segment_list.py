@@ -23,12 +23,19 @@ Range = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Segments from the number `first` on: all of a page whose indexes are in one object, or one
-    segment alone."""
+    """Segments from the number `first` on: all of a page whose rows, or their indexes, are in one
+    object, or one segment alone."""
 
     first: int
     page: SegmentPageRef | None
     segment: SegmentRef | None = None
+
+    @property
+    def only(self) -> SegmentRef:
+        """The segment that it is; raises `Damaged` for a page."""
+        if self.segment is None:
+            raise Damaged(f"{self.page.key if self.page else 'a list'}: is no segment")
+        return self.segment
 
 
 class Segments(Sequence[SegmentRef]):
@@ -85,6 +92,25 @@ class Segments(Sequence[SegmentRef]):
                 yield Group(first, None, ref)
             first += 1
 
+    def holder(self, number: int) -> Group:
+        """The segment of this number, with all of the largest page that is packed and has it."""
+        place = bisect_right(self._ends, number)
+        first = self._ends[place - 1] if place else 0
+        if place == len(self._ends):
+            return Group(number, None, self.listed.tail[number - first])
+        page = self.listed.pages[place]
+        while page.packed is None and page.level:
+            for below in self._pages.below(page):
+                if number < first + below.count:
+                    page = below
+                    break
+                first += below.count
+            else:
+                raise Damaged(f"{page.key}: lacks items")
+        if page.packed is not None:
+            return Group(first, page)
+        return Group(number, None, self._pages.items(page)[number - first])
+
     def walk(self, walked: set[ObjectRef]) -> Iterator[SegmentPageRef | SegmentRef]:
         """Every page and every segment, but for pages that are `walked` and what is in them."""
         yield from self._pages.walk(walked)
@@ -92,8 +118,9 @@ class Segments(Sequence[SegmentRef]):
 
     @classmethod
     def within(cls, repository: Repository, page: SegmentPageRef) -> "Segments":
-        """The segments of a page alone, numbered from 0. Its own index is left aside."""
-        bare = page.model_copy(update={"index": None})
+        """The segments of a page alone, numbered from 0. Objects of its own beside it are left
+        aside."""
+        bare = page.model_copy(update={"index": None, "packed": None})
         return cls(repository, SegmentList(pages=(bare,)))
 
     @cached_property
@@ -126,7 +153,7 @@ class Segments(Sequence[SegmentRef]):
     def _groups(self, page: SegmentPageRef, first: int, documents: Range | None) -> Iterator[Group]:
         if not meets(page, documents):
             return
-        if page.index is not None:
+        if page.joined is not None:
             yield Group(first, page)
         elif page.level:
             for below in self._pages.below(page):

@@ -11,6 +11,7 @@ from dr_pipelines.model.recovery_point import (
     MAX_VECTOR_OBJECTS,
     MAX_VECTORS_BYTES,
     ObjectRef,
+    PackedRef,
     SegmentRef,
 )
 from dr_pipelines.model.vector_encoding import VectorEncoding
@@ -65,7 +66,21 @@ def read_vectors(
     columns: list[str] | None = None,
 ) -> pa.Table:
     """The vectors of a segment's records, in their order; raises `Damaged`."""
-    return _joined(repository.fetch, ref, spec=spec, columns=columns)
+    return _joined(
+        repository.fetch, ref.vectors, ref.records, what=ref.key, spec=spec, columns=columns
+    )
+
+
+def read_packed_vectors(
+    repository: Repository,
+    ref: PackedRef,
+    *,
+    records: int,
+    spec: CollectionSpec,
+    columns: list[str] | None = None,
+) -> pa.Table:
+    """The vectors of packed records, of which there are so many; raises `Damaged`."""
+    return _joined(repository.fetch, ref.vectors, records, what=ref.key, spec=spec, columns=columns)
 
 
 def map_vectors(
@@ -77,27 +92,31 @@ def map_vectors(
 ) -> pa.Table:
     """As `read_vectors`, to be searched again and again: what lies uncompressed on this machine is
     not copied, but proven once and then read from its file as it is needed."""
-    return _joined(repository.map, ref, spec=spec, columns=columns)
+    return _joined(
+        repository.map, ref.vectors, ref.records, what=ref.key, spec=spec, columns=columns
+    )
 
 
 def _joined(
     fetch: Callable[[ObjectRef], bytes | memoryview],
-    ref: SegmentRef,
+    refs: Sequence[ObjectRef],
+    records: int,
     *,
+    what: str,
     spec: CollectionSpec,
     columns: list[str] | None,
 ) -> pa.Table:
     schema, size = vector_schema(spec), 0
     parts = list[pa.Table]()
-    for part in ref.vectors:
+    for part in refs:
         data = fetch(part)
         parts.append(decode_vectors(data, schema, what=part.key, encoding=_encoding(part)))
         size += parts[-1].nbytes
         if size > MAX_DECODED_BYTES:
-            raise Damaged(f"{ref.key}: more vectors than the limit of {MAX_DECODED_BYTES} bytes")
+            raise Damaged(f"{what}: more vectors than the limit of {MAX_DECODED_BYTES} bytes")
     table = pa.concat_tables(parts) if parts else schema.empty_table()
-    if schema.names and table.num_rows != ref.records:
-        raise Damaged(f"{ref.key}: {table.num_rows} vectors for {ref.records} records")
+    if schema.names and table.num_rows != records:
+        raise Damaged(f"{what}: {table.num_rows} vectors for {records} records")
     return table if columns is None else table.select(columns)
 
 

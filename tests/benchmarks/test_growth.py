@@ -60,5 +60,5 @@ def test_a_verb_asks_for_no_more_after_twenty_days_than_after_two(
 ) -> None:
     few, many = (grown(tmp_path_factory.mktemp("verbs"), days).costs() for days in (9, 25))
     for verb in ("nothing", "status", "day", "backup", "documents", "restore"):
-        assert many[verb].calls <= 1.2 * few[verb].calls, verb
+        assert many[verb].calls <= 1.2 * few[verb].calls + 3, verb  # a page or two more
     assert many["verify"].calls <= 3.5 * few["verify"].calls  # linear, where it was a square

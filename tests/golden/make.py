@@ -57,7 +57,7 @@ from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.proof.points import record_proof
 from dr_pipelines.protocols import NativeFile, NativeVersion, Progress
-from dr_pipelines.repository import manifests, reachability, segments
+from dr_pipelines.repository import manifests, packed, reachability, segments
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.vector_storage import VectorStorage
 from dr_pipelines.sources.baseline import BaselinedSource
@@ -228,6 +228,7 @@ def make(directory: Path) -> None:
         for name in ("SEGMENTS", "DAYS"):  # so that pages of every level are there
             few = replace(getattr(manifests, name), together=2)
             patched.enter_context(patch.object(manifests, name, few))
+        patched.enter_context(patch.object(packed, "PACKED_BYTES", 14_000))
         patched.enter_context(patch.object(reachability, "MAX_OBJECTS", 3))
         patched.enter_context(patch.object(time, "monotonic", lambda: 1.0))
         _beginnings(world, source)

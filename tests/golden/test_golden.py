@@ -56,6 +56,8 @@ PLACES = {
     "manifests",
     "manifests (page)",
     "manifests (index)",
+    "manifests (packed)",
+    "manifests (vectors)",
     "segments",
     "segments (index)",
     "segments (vectors)",
@@ -178,6 +180,8 @@ def place_of(key: str, data: bytes) -> str:
         return f"{kind} (index)"
     if key.endswith(".arrow"):
         return f"{kind} (vectors)"
+    if kind == "manifests" and key.endswith(".parquet"):
+        return f"{kind} (packed)"
     page = kind == "manifests" and not data.startswith(b'{"accepted')
     return f"{kind} (page)" if page else kind
 
@@ -244,7 +248,7 @@ PAGE = TypeAdapter[Any](
 )
 WITHOUT_MODEL = {
     # tables
-    "manifests (index)",
+    *("manifests (index)", "manifests (packed)", "manifests (vectors)"),
     *("segments", "segments (index)", "checkpoints/documents", "checkpoints/chunks"),
     *("checkpoints/embeddings", "checkpoints/embeddings (index)"),
     *("segments (vectors)", "checkpoints/embeddings (vectors)"),
@@ -261,6 +265,7 @@ SILENT = {
     *("ObjectRef.crypto", "CanariesRef.crypto", "CheckpointRef.crypto", "SegmentRef.crypto"),
     *(f"{kind}PageRef.{name}" for kind in ("Segment", "Day") for name in ("crypto", "encoding")),
     *("CanariesRef.encoding", "CheckpointRef.encoding", "SegmentRef.encoding"),
+    *("PackedRef.crypto", "PackedRef.encoding"),
     # of models, sources and engines that the package's own stand-ins are not
     *(f"EmbedderProvenance.{name}" for name in ("endpoint", "files", "max_tokens", "pooling")),
     *(f"EmbedderProvenance.{name}" for name in ("prompt", "query_prompt", "revision")),

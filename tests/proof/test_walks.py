@@ -67,7 +67,8 @@ def test_they_are_read_once_for_each_state(history: History) -> None:
     verification, counted = reads(history, 0)
     assert verification.sound
     objects = 2 * ENTRIES + 2 * SEGMENTS  # evidence, segments with their vectors
-    assert (verification.points, verification.objects) == (2 * ENTRIES, objects + 2 + 2)
+    beside = 2 + 3  # manifests; the page, its packed rows and their vectors
+    assert (verification.points, verification.objects) == (2 * ENTRIES, objects + beside)
     assert counted.pop(key) == 1
     assert sorted(counted.values()) == [1, 1]
 
@@ -94,6 +95,22 @@ def test_every_object_is_read_once_where_rows_are_proven(setting: History) -> No
     vectors = {key: n for key, n in counted.items() if key.endswith(".arrow")}
     rows = {key: counted[key.replace(".vectors.arrow", ".parquet")] for key in vectors}
     assert list(vectors.values()) == list(rows.values()) == [1, 1]
+
+
+def test_packed_rows_are_read_once_for_the_page_that_they_belong_to(history: History) -> None:
+    """And once more by the fold, which needs no vectors."""
+    _, counted = reads(history, 3)
+    packed = {key: n for key, n in counted.items() if key.endswith((".parquet", ".arrow"))}
+    assert sorted(packed.values()) == [1, 2]
+
+
+def test_damage_to_packed_rows_is_named_for_each_object(history: History) -> None:
+    blobs = history.repository.blobs
+    keys = [k for k in blobs.keys("books/manifests/") if k.endswith((".parquet", ".arrow"))]
+    for key in keys:
+        flip_bit(blobs, key, offset=blobs.size(key) // 2, bit=1)
+    findings = verify(history, level=3).findings
+    assert {*keys, page_key(history)} <= {finding.key for finding in findings}
 
 
 @pytest.mark.parametrize("end", [".parquet", ".vectors.arrow", ".index.parquet"])

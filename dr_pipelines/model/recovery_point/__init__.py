@@ -13,6 +13,7 @@ from dr_pipelines.model.recovery_point.entry import (
 from dr_pipelines.model.recovery_point.lists import (
     Coverage,
     DayPageRef,
+    PackedRef,
     PageRef,
     SegmentList,
     SegmentPageRef,
@@ -88,6 +89,7 @@ __all__ = [
     "Made",
     "Manifest",
     "ObjectRef",
+    "PackedRef",
     "PageRef",
     "Partition",
     "PositionRange",

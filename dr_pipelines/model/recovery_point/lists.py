@@ -18,6 +18,7 @@ from dr_pipelines.model.recovery_point.partition import (
     sum_of_marks,
 )
 from dr_pipelines.model.recovery_point.references import (
+    MAX_VECTOR_OBJECTS,
     ZERO,
     ObjectRef,
     SegmentRef,
@@ -39,11 +40,20 @@ class PageRef(ObjectRef):
     count: Annotated[int, Constraint(ge=1, le=MAX_ITEMS)]
 
 
+class PackedRef(ObjectRef):
+    """The rows of many small segments in one object, and beside it the vectors of their records."""
+
+    vectors: Annotated[tuple[ObjectRef, ...], Constraint(max_length=MAX_VECTOR_OBJECTS)] = (
+        Constraint(default=(), exclude_if=is_empty)
+    )
+
+
 class SegmentPageRef(PageRef):
     """A page of segments: sums over them, the range of their documents, bytewise, and that of their
     days; left out where none is of a day.
 
-    `index` is the rows of all their indexes in one object; left out where segments are large.
+    `packed` is their rows in one object, left out where they are long; `index` then is the rows of
+    all their indexes, left out where segments are large.
     """
 
     rows: Count
@@ -54,6 +64,18 @@ class SegmentPageRef(PageRef):
     first_day: Day | None = Constraint(default=None, exclude_if=is_none)
     last_day: Day | None = Constraint(default=None, exclude_if=is_none)
     index: ObjectRef | None = Constraint(default=None, exclude_if=is_none)
+    packed: PackedRef | None = Constraint(default=None, exclude_if=is_none)
+
+    @property
+    def joined(self) -> ObjectRef | None:
+        """The object that has the rows of all indexes, among other columns or alone."""
+        return self.packed or self.index
+
+    @property
+    def companions(self) -> tuple[ObjectRef, ...]:
+        """The objects beside it that repeat what is in its segments."""
+        packed = (self.packed, *self.packed.vectors) if self.packed else ()
+        return (*((self.index,) if self.index else ()), *packed)
 
 
 class DayPageRef(PageRef):
