@@ -37,6 +37,7 @@ def day_metadata(done: DayDone, *, seconds: float) -> Metadata:
         facts["reused"] = done.reused
     if done.head:
         facts |= head_metadata(done.head.number, done.head.sha256)
+    facts |= encoding_metadata(done.vectors)
     return facts | (digest_metadata(done.digests) if done.digests else {})
 
 

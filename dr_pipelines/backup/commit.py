@@ -164,7 +164,7 @@ class Comparison:
             fitness=self.fitness,
             accepted=grown.accepted_losses,
             not_finite=self.inspection.statistics.not_finite,
-            vectors=self.history.repository.vectors.now() if delta else None,
+            vectors=self.history.repository.vectors.of(delta),
         )
 
     def reconfigured(self) -> tuple[PartFinding, ...]:

@@ -1,6 +1,7 @@
 """Answers of `dr ingest`: what there is to do, and what was done."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dr_pipelines.cli.fitness import refused_lines
@@ -92,6 +93,7 @@ def ingest_answer(collection: str, report: "Ingested") -> Answer:
         "unread": unread_value(report.unread),
         "source_read": reading_value(report.reading),
         "unapplied": report.unapplied,
+        "vectors": report.vectors and asdict(report.vectors),
     }
 
     def show(console: "Console") -> None:
@@ -111,6 +113,8 @@ def _lines(collection: str, report: "Ingested") -> Iterator[str]:
             f"{number(report.empty)} of the documents read gave no chunk, such as one without "
             "text: no search finds them"
         )
+    if report.vectors and report.vectors.encoding != "arrow":
+        yield f"vectors are compressed: {report.vectors.reason}"
     yield from applied_lines(report.applied)
     yield from unread_lines(report.unread)
     if any(line.sha256 for line in report.unread.lines):

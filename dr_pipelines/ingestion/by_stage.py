@@ -49,6 +49,7 @@ from dr_pipelines.protocols import (
 )
 from dr_pipelines.repository.checkpoints import Embedded
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.vector_storage import VectorsStored
 
 
 class Outcome(StrEnum):
@@ -64,7 +65,7 @@ class Outcome(StrEnum):
 class DayDone:
     """The result of a step for a day. `rows` and `size_bytes` count what it left or found;
     `reused` counts objects that an earlier run had left; `head` is the entry that committed the
-    day."""
+    day; `vectors` says how those are encoded that it stored."""
 
     name: str
     outcome: Outcome
@@ -76,6 +77,7 @@ class DayDone:
     reused: int = 0
     digests: Digests | None = None
     head: Head | None = None
+    vectors: VectorsStored | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,9 @@ def embed_days(
                 again=not read.fresh,
                 progress=progress,
             )
-            done.append(_embedded(day, read, [embedded.segment for embedded in made]))
+            done.append(
+                _embedded(day, read, [embedded.segment for embedded in made], history=history)
+            )
         on_day(done[-1])
     return tuple(done)
 
@@ -272,7 +276,9 @@ def _counted(
     )
 
 
-def _embedded(day: Day, read: DocumentsRead, made: Sequence[SegmentRef]) -> DayDone:
+def _embedded(
+    day: Day, read: DocumentsRead, made: Sequence[SegmentRef], *, history: History
+) -> DayDone:
     return DayDone(
         day.name,
         Outcome.MADE if read.fresh else Outcome.AGAIN,
@@ -280,6 +286,7 @@ def _embedded(day: Day, read: DocumentsRead, made: Sequence[SegmentRef]) -> DayD
         size_bytes=sum(ref.stored_bytes for ref in made),
         records=sum(ref.records for ref in made),
         quarantined=day.quarantined,
+        vectors=history.repository.vectors.of(made),
     )
 
 

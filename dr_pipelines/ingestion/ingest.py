@@ -19,10 +19,12 @@ from dr_pipelines.ingestion.days import (
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.ingestion.quarantine import open_lines
 from dr_pipelines.live.live import Applied, Live
+from dr_pipelines.model.recovery_point import SegmentRef
 from dr_pipelines.model.source_reading import NOTHING_READ, SourceReading
 from dr_pipelines.model.unread import NOTHING_UNREAD, Unread
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.history import History
+from dr_pipelines.repository.vector_storage import VectorsStored
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Ingested:
     """The result of an ingestion. `empty` versions gave no chunk, so no search finds them.
     `unread` lines of the source wait for somebody; `reading` says how much of it was read.
     `unapplied` is the reason if the live store could not be updated: what was ingested is safe in
-    the log."""
+    the log. `vectors` says how those are encoded that were logged, if any were."""
 
     days: tuple[str, ...] = ()
     records: int = 0
@@ -40,6 +42,7 @@ class Ingested:
     entries: tuple[int, ...] = ()
     applied: Applied = field(default_factory=Applied)
     unapplied: str | None = None
+    vectors: VectorsStored | None = None
 
 
 def ingest(
@@ -66,6 +69,7 @@ def ingest(
     require_same_source(lineage, reading)
     waiting = [partition for partition in source if not reading.covers(partition)]
     done, total = 0, sum(partition.changes for partition in waiting)
+    segments = list[SegmentRef]()
     for partition in waiting:
         if on_changes:
             on_changes(done, total)
@@ -80,6 +84,7 @@ def ingest(
             on_day(day.name)
         commit = prepare_day(lineage, day, history=history, progress=progress)
         head = append_days(lineage, [commit], history=history, bound=bound)
+        segments += commit.segments
         report = replace(
             report,
             days=(*report.days, day.name),
@@ -91,7 +96,12 @@ def ingest(
     if on_changes:
         on_changes(done, total)
     unread = open_lines(history.repository, history.manifest(), lineage.source.unread())
-    return replace(report, unread=unread, reading=lineage.source.reading())
+    return replace(
+        report,
+        unread=unread,
+        reading=lineage.source.reading(),
+        vectors=history.repository.vectors.of(segments),
+    )
 
 
 def _followed(report: Ingested, history: History, live: Live) -> Ingested:

@@ -81,6 +81,7 @@ class Reread:
             reading=self.lineage.source.reading(),
             entries=(head.number,),
             applied=applied,
+            vectors=self.history.repository.vectors.of(self.segments()),
         )
 
 

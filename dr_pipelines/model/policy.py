@@ -62,8 +62,9 @@ class Policies(Policy):
         description="How vectors are stored in the repository. `never`: as they are, which is "
         "fastest, and they can be searched where they lie. `always`: compressed with zstd, about a "
         "tenth smaller for several times the work. `auto`: compressed where the repository is not "
-        "on this machine and the first 16 MiB that a run sent left at less than 55 MB/s; `dr "
-        "backup --json` says what was chosen and why. Both are read the same.",
+        "on this machine and objects left for it at less than 55 MB/s: by the run's own measure "
+        "once it has sent 16 MiB, before by that of an earlier run of this machine; `dr backup "
+        "--json` and `dr ingest --json` say what was chosen and why. Both are read the same.",
         examples=["always"],
     )
     stores: dict[Name, StorePolicy] = Key(description="Vector stores, by name.", min_length=1)

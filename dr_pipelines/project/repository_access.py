@@ -5,12 +5,13 @@ place, such as a mount point without its disk, is not taken for a new one.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dr_pipelines.errors import Damaged, NotFound, Unavailable
-from dr_pipelines.host.permissions import make_directory
+from dr_pipelines.host.permissions import Access, make_directory
 from dr_pipelines.project.machine import Machine
 from dr_pipelines.project.process import new_id, new_writer, now
 
@@ -32,7 +33,7 @@ def open_repository(
     Raises `Damaged` where this machine remembers one that is gone, or another one.
     """
     from dr_pipelines.repository.repository import Repository
-    from dr_pipelines.repository.vector_storage import VectorStorage
+    from dr_pipelines.repository.vector_storage import UploadRate, VectorStorage
 
     memory = RepositoryMemory(blobs.url, machine)
     remembered = memory.read()
@@ -52,7 +53,8 @@ def open_repository(
         )
     memory.write(repository.identity.id)
     remote = not blobs.url.startswith(HERE)
-    return replace(repository, vectors=VectorStorage(compression, remote=remote))
+    rate = UploadRate(memory=RememberedRate(blobs.url, machine))
+    return replace(repository, vectors=VectorStorage(compression, remote=remote, rate=rate))
 
 
 def is_there(blobs: "BlobStore", machine: Machine) -> bool:
@@ -97,11 +99,39 @@ class RepositoryMemory:
         if self.path.exists():
             return
         make_directory(self.path.parent, self._access)
-        whole = self.path.with_suffix(f".{new_id()}.tmp")
-        whole.touch(0o600)
-        whole.chmod(self._access.file_mode)
-        whole.write_text(json.dumps({"id": identity, "url": self._url}))
-        whole.replace(self.path)  # in one step: half of it would stop every command
+        _put_in_place(self.path, json.dumps({"id": identity, "url": self._url}), self._access)
+
+
+class RememberedRate:
+    """How fast this machine sent objects to the repository at a URL, the last time that it sent
+    many. A file that is absent or damaged costs measuring again."""
+
+    def __init__(self, url: str, machine: Machine) -> None:
+        self.path: Path = machine.repository(url) / "upload-rate.json"
+        self._access = machine.access
+
+    def read(self) -> float | None:
+        """Bytes a second; None where none is known."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            rate = float(json.loads(self.path.read_text())["bytes_per_second"])
+            return rate if 0 < rate < float("inf") else None
+        return None
+
+    def write(self, bytes_per_second: float) -> None:
+        """Remember a rate."""
+        with suppress(OSError):
+            make_directory(self.path.parent, self._access)
+            _put_in_place(
+                self.path, json.dumps({"bytes_per_second": bytes_per_second}), self._access
+            )
+
+
+def _put_in_place(path: Path, text: str, access: Access) -> None:
+    whole = path.with_suffix(f".{new_id()}.tmp")
+    whole.touch(0o600)
+    whole.chmod(access.file_mode)
+    whole.write_text(text)
+    whole.replace(path)  # in one step: half of it would be damage
 
 
 def _exists(blobs: "BlobStore", memory: RepositoryMemory, remembered: str | None) -> bool:

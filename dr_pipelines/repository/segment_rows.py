@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import DOCUMENT_ROW, narrow_schema, segment_schema, vector_schema
 from dr_pipelines.repository.codec import require_schema
-from dr_pipelines.repository.take_rows import Numbers, spread, take_rows
+from dr_pipelines.repository.take_rows import Numbers, order_of, spread, take_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,36 @@ class SegmentRows:
         vectors, _ = records_of(rows, vector_schema(spec).names)
         return cls(rows.select(narrow_schema(spec).names), vectors)
 
+    @classmethod
+    def joined_up(cls, parts: "Sequence[SegmentRows]") -> "SegmentRows":
+        """Rows of several, one behind the other."""
+        tables = [[part.narrow for part in parts], [part.vectors for part in parts]]
+        return cls(*map(pa.concat_tables, tables))
+
     @property
     def num_rows(self) -> int:
         """Of documents and records."""
         return int(self.narrow.num_rows)
+
+    def taken(self, numbers: Numbers) -> "SegmentRows":
+        """The rows with these numbers, in this order."""
+        is_record = record_rows(self.narrow)
+        places = np.cumsum(is_record, dtype=np.int64)[numbers] - 1
+        vectors = take_rows(self.vectors, places[is_record[numbers]])
+        return SegmentRows(take_rows(self.narrow, numbers), vectors)
+
+    def in_order(self, names: Sequence[str]) -> "SegmentRows":
+        """The rows ascending by these columns, earlier ones first."""
+        order = order_of(self.narrow, names)
+        return self if order is None else self.taken(order)
+
+    def cut(self, count: int) -> "tuple[SegmentRows, SegmentRows]":
+        """The first rows, so many, and the others; nothing is copied."""
+        records = int(np.count_nonzero(record_rows(self.narrow.slice(0, count))))
+        return (
+            SegmentRows(self.narrow.slice(0, count), self.vectors.slice(0, records)),
+            SegmentRows(self.narrow.slice(count), self.vectors.slice(records)),
+        )
 
     def joined(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of both, row by row; document rows have no vectors."""

@@ -203,6 +203,14 @@ def read_records(
     return records.select(columns)
 
 
+def read_rows(repository: Repository, ref: SegmentRef, *, spec: CollectionSpec) -> SegmentRows:
+    """The rows of a segment as they are stored: nothing is joined. Raises `Damaged`."""
+    names = narrow_schema(spec).names
+    narrow = _read_narrow(repository, ref, spec=spec, columns=names)
+    require_fit(narrow, ref)
+    return SegmentRows(narrow, read_vectors(repository, ref, spec=spec))
+
+
 def _with_place(columns: list[str]) -> list[str]:
     """Columns, and the one that tells document rows from records."""
     return columns if "chunk_index" in columns else [*columns, "chunk_index"]

@@ -22,9 +22,16 @@ def take_rows(rows: pa.Table, numbers: Numbers) -> pa.Table:
 
 def in_order(rows: pa.Table, names: Sequence[str]) -> pa.Table:
     """The rows ascending by these columns, earlier ones first."""
+    order = order_of(rows, names)
+    return rows if order is None else take_rows(rows, order)
+
+
+def order_of(rows: pa.Table, names: Sequence[str]) -> Numbers | None:
+    """The numbers of rows ascending by these columns, earlier ones first; None where they are so
+    already."""
     keys = [(name, "ascending") for name in names]
     order: Numbers = pc.sort_indices(rows, sort_keys=keys).to_numpy().astype(np.int64)
-    return rows if (np.diff(order) == 1).all() else take_rows(rows, order)
+    return None if (np.diff(order) == 1).all() else order
 
 
 def spread(values: pa.ChunkedArray, filled: npt.NDArray[np.bool_]) -> pa.Array:

@@ -2,10 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from dr_pipelines.model.recovery_point import SegmentRef
 from dr_pipelines.model.vector_encoding import Compression, VectorEncoding
 
 SLOW_BYTES_PER_SECOND = 55_000_000
@@ -25,11 +27,39 @@ class VectorsStored:
     reason: str
 
 
-class UploadRate:
-    """Bytes a second while any object is sent; several may be at a time."""
+class RateMemory(Protocol):
+    """The rate that earlier processes measured."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def read(self) -> float | None:
+        """Bytes a second; None where none is known."""
+        ...
+
+    def write(self, bytes_per_second: float) -> None:
+        """Remember a rate; where that is not possible, the next process measures anew."""
+        ...
+
+
+class NoMemory:
+    """Nothing is remembered."""
+
+    def read(self) -> float | None:
+        return None
+
+    def write(self, bytes_per_second: float) -> None:
+        del bytes_per_second
+
+
+class UploadRate:
+    """Bytes a second while any object is sent; several may be at a time. What this process measures
+    goes to a memory each time that twice as much was sent."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, memory: RateMemory | None = None
+    ) -> None:
         self._clock = clock
+        self._memory = memory or NoMemory()
+        self._remembered: list[float | None] = []
+        self._remember_at = MEASURED_BYTES
         self._lock = threading.Lock()
         self._running = 0
         self._since = self._seconds = 0.0
@@ -54,12 +84,26 @@ class UploadRate:
                 self._seconds, self._since = self._seconds + now - self._since, now
                 self._running -= 1
                 self._sent += sent
+            self._remember()
 
     def bytes_per_second(self) -> float | None:
-        """None before enough was sent."""
+        """As this process measured it; None before enough was sent."""
         with self._lock:
             enough = self._sent >= MEASURED_BYTES and self._seconds > 0
             return self._sent / self._seconds if enough else None
+
+    def remembered(self) -> float | None:
+        """As an earlier process measured it; None where none has."""
+        if not self._remembered:  # asked once: it is of use until this process has measured
+            self._remembered.append(self._memory.read())
+        return self._remembered[0]
+
+    def _remember(self) -> None:
+        measured = self.bytes_per_second()
+        if measured is None or self._sent < self._remember_at:
+            return
+        self._remember_at = 2 * self._sent
+        self._memory.write(measured)
 
 
 @dataclass(frozen=True)
@@ -81,10 +125,30 @@ class VectorStorage:
         return self._measured()
 
     def _measured(self) -> VectorsStored:
-        measured = self.rate.bytes_per_second()
+        measured, when = self.rate.bytes_per_second(), ""
+        if measured is None:
+            measured, when = self.rate.remembered(), " by an earlier process"
         if measured is None:
             needed = MEASURED_BYTES // 2**20
             return VectorsStored("arrow", f"less than {needed} MiB were sent: no rate is known")
-        rate = f"{measured / 1e6:.0f} MB/s were measured, the limit is"
+        rate = f"{measured / 1e6:.0f} MB/s were measured{when}, the limit is"
         reason = f"{rate} {SLOW_BYTES_PER_SECOND / 1e6:.0f} MB/s"
         return VectorsStored("arrow+zstd" if measured < SLOW_BYTES_PER_SECOND else "arrow", reason)
+
+    def of(self, segments: Iterable[SegmentRef]) -> VectorsStored | None:
+        """How the vectors of some segments were stored; None where they have none. `now` may say
+        otherwise of the next ones."""
+        encodings: set[VectorEncoding] = {
+            "arrow+zstd" if ref.encoding == "arrow+zstd" else "arrow"
+            for segment in segments
+            for ref in segment.vectors
+        }
+        if not encodings:
+            return None
+        now = self.now()
+        earlier = sorted(encodings - {now.encoding})
+        if not earlier:
+            return now
+        reason = f"{now.reason}; {earlier[0]} where that was not known yet"
+        encoding = now.encoding if now.encoding in encodings else encodings.pop()
+        return replace(now, encoding=encoding, reason=reason)

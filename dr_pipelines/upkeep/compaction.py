@@ -5,7 +5,7 @@ replay's repetition of what stands already. State and tombstones must have the s
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +15,6 @@ from dr_pipelines.errors import Conflict, Damaged, NotFound
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.details import CompactDetail
-from dr_pipelines.model.record import segment_schema
 from dr_pipelines.model.recovery_point import (
     Coverage,
     Head,
@@ -28,11 +27,12 @@ from dr_pipelines.repository.history import History, NextEntry, Tip, require_tim
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings
+from dr_pipelines.repository.segment_rows import SegmentRows
 from dr_pipelines.repository.segments import (
     BASE_BYTES,
     BASE_ROWS,
-    read_segment,
-    sort_rows,
+    SORT_COLUMNS,
+    read_rows,
     write_segment,
 )
 from dr_pipelines.repository.take_rows import Numbers
@@ -150,11 +150,11 @@ def _rewrite(history: History, manifest: Manifest) -> Iterator[SegmentRef]:
         ]
         for bound in _bounds(versions):
             parts = [cursor.up_to(bound) for cursor in cursors]
-            rows = pa.concat_tables([part for part in parts if part.num_rows])
+            rows = SegmentRows.joined_up([part for part in parts if part is not None])
             yield write_segment(
                 history.repository,
                 history.collection,
-                sort_rows(rows).combine_chunks(),
+                rows.in_order(SORT_COLUMNS),
                 spec=manifest.spec,
                 kind="base",
             )
@@ -192,27 +192,27 @@ class _Cursor:
     ) -> None:
         self._repository = repository
         self._ref = ref
-        self._schema = segment_schema(spec)
         self._spec = spec
         self._rows, self._sequences = rows, sequences
-        self._rest: pa.Table | None = None
+        self._rest: SegmentRows | None = None
 
-    def up_to(self, bound: str) -> pa.Table:
-        """Kept rows of documents up to and including one, which no earlier call returned."""
+    def up_to(self, bound: str) -> SegmentRows | None:
+        """Kept rows of documents up to and including one, which no earlier call returned; None
+        where there are none."""
         if not len(self._rows) or self._ref.first_document.encode() > bound.encode():
-            return self._schema.empty_table()
+            return None
         if self._rest is None:
             self._rest = self._load()
-        within = pc.less_equal(strings(self._rest["document_id"]), bound)
-        count = pc.sum(within).as_py() or 0
-        part, self._rest = self._rest.slice(0, count), self._rest.slice(count)
+        within = pc.less_equal(strings(self._rest.narrow["document_id"]), bound)
+        part, self._rest = self._rest.cut(pc.sum(within).as_py() or 0)
         if self._rest.num_rows == 0:
             self._rows, self._rest = self._rows[:0], None
-        return part
+        return part if part.num_rows else None
 
-    def _load(self) -> pa.Table:
-        rows = read_segment(self._repository, self._ref, spec=self._spec).take(pa.array(self._rows))
-        place = self._schema.get_field_index("sequence")
-        return rows.set_column(
-            place, self._schema.field("sequence"), pa.array(self._sequences, pa.int64())
+    def _load(self) -> SegmentRows:
+        rows = read_rows(self._repository, self._ref, spec=self._spec).taken(self._rows)
+        place = rows.narrow.column_names.index("sequence")
+        narrow = rows.narrow.set_column(
+            place, rows.narrow.schema.field("sequence"), pa.array(self._sequences, pa.int64())
         )
+        return replace(rows, narrow=narrow)

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.stores.duckdb.store import duckdb_store
-from tests.cli.workplace import Workplace
+from tests.cli.workplace import CHANGES, Workplace, feed_lines
 
 
 def edit(place: Workplace, text: str) -> None:
@@ -37,3 +37,20 @@ def test_a_backup_says_how_vectors_are_stored(
     mentioned = f"vectors are compressed: {reason}" in protected.dr("backup", "notes").out
     assert mentioned == (encoding == "arrow+zstd")
     assert protected.dr("verify", "notes", "--level", "3").code == 0
+
+
+def test_an_ingestion_says_how_vectors_are_stored(protected: Workplace) -> None:
+    file = protected.directory / "policies.yaml"
+    file.write_text(f"{file.read_text()}\ncompression: always\n")
+    new = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "Elm", "text": "Old."}
+    protected.write_feed(feed_lines([*CHANGES, new]))
+    answer = protected.dr("ingest", "notes", "--json").json
+    assert answer["days"] == ["2026-01-08"]
+    assert answer["vectors"] == {
+        "encoding": "arrow+zstd",
+        "reason": "the policy says compressed",
+    }
+    assert protected.dr("ingest", "notes", "--json").json["vectors"] is None  # none were stored
+    newer = new | {"ts": "2026-01-09T08:00:00Z", "text": "Very old."}
+    protected.write_feed(feed_lines([*CHANGES, new, newer]))
+    assert "vectors are compressed: the policy says" in protected.dr("ingest", "notes").out

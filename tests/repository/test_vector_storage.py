@@ -18,6 +18,7 @@ from dr_pipelines.repository.vector_storage import (
 )
 from tests.repository.builders import SPEC, Version, repository, rows_of
 
+COMPRESSIONS: tuple[Compression, ...] = ("auto", "always", "never")
 ROWS = rows_of([Version("a", texts=("one", "two")), Version("b")])
 
 
@@ -56,6 +57,52 @@ def test_what_is_sent_at_a_time_shares_the_time() -> None:
         clock.seconds += 1
     clock.seconds += 50
     assert rate.bytes_per_second() == MEASURED_BYTES / 2
+
+
+class Memory:
+    """Rates as they were written, and how often somebody asked."""
+
+    def __init__(self, rate: float | None = None) -> None:
+        self.rate = rate
+        self.written: list[float] = []
+        self.reads = 0
+
+    def read(self) -> float | None:
+        self.reads += 1
+        return self.rate
+
+    def write(self, bytes_per_second: float) -> None:
+        self.written.append(bytes_per_second)
+
+
+def test_a_rate_is_remembered_each_time_that_twice_as_much_was_sent() -> None:
+    clock, memory = Clock(), Memory()
+    rate = UploadRate(clock, memory=memory)
+    sent(rate, clock, size_bytes=MEASURED_BYTES - 1, seconds=1)
+    assert memory.written == []
+    sent(rate, clock, size_bytes=MEASURED_BYTES + 1, seconds=1)
+    sent(rate, clock, size_bytes=MEASURED_BYTES, seconds=4)
+    sent(rate, clock, size_bytes=MEASURED_BYTES, seconds=2)
+    assert memory.written == [MEASURED_BYTES, MEASURED_BYTES / 2]
+
+
+def test_the_rate_of_an_earlier_process_counts_until_this_one_has_measured() -> None:
+    clock, memory = Clock(), Memory(12_000_000)
+    storage = VectorStorage(remote=True, rate=UploadRate(clock, memory=memory))
+    stored = storage.now()
+    assert stored.encoding == "arrow+zstd"
+    assert stored.reason == "12 MB/s were measured by an earlier process, the limit is 55 MB/s"
+    sent(storage.rate, clock, size_bytes=1 << 30, seconds=(1 << 30) / 80_000_000)
+    stored = storage.now()
+    assert (stored.encoding, memory.reads) == ("arrow", 1)
+    assert stored.reason == "80 MB/s were measured, the limit is 55 MB/s"
+
+
+def test_a_policy_that_decides_asks_for_no_memory() -> None:
+    memory = Memory(1.0)
+    for compression in COMPRESSIONS:
+        VectorStorage(compression, rate=UploadRate(memory=memory)).now()
+    assert memory.reads == 0
 
 
 class LosingBlobStore(MemoryBlobStore):
@@ -132,6 +179,15 @@ def test_segments_are_compressed_once_a_slow_store_is_known_to_be() -> None:
     for ref in (first, later):
         assert read_segment(home, ref, spec=SPEC).equals(ROWS)
         check_rows(home, ref, SPEC)
+    said = [storage.of(refs) for refs in ((), (first,), (later,), (first, later))]
+    assert [stored and stored.encoding for stored in said] == [
+        None,
+        "arrow",
+        "arrow+zstd",
+        "arrow+zstd",
+    ]
+    known, unknown = storage.now().reason, "; arrow where that was not known yet"
+    assert [stored.reason for stored in said if stored] == [known + unknown, known, known + unknown]
 
 
 def test_a_repository_in_memory_is_no_remote_one() -> None:

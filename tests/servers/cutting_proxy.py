@@ -7,6 +7,7 @@ where one begins, its method, and where its body ends.
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -60,6 +61,8 @@ class CuttingProxy:
         self._stopping = threading.Event()
         self.cut_next_put = False
         self.cut_next_get_after: int | None = None
+        self.pause_seconds = 0.0
+        """After each piece of a request: a link on which little fits."""
         self.methods: list[str] = []
         """Methods of all requests that were passed on, in order."""
 
@@ -113,6 +116,7 @@ class CuttingProxy:
         self.methods += requests.methods[before:]
         if data:
             upstream.sendall(data)
+            time.sleep(self.pause_seconds)
         return bool(data)
 
     def _answer(self, upstream: socket.socket, client: socket.socket, requests: _Requests) -> bool:
