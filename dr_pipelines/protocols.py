@@ -21,7 +21,7 @@ from dr_pipelines.model.lineage import (
     SourceProvenance,
 )
 from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.model.query import FloatArray, Hit, Query
+from dr_pipelines.model.query import Filter, FloatArray, Hit, Query
 from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Quarantined, Unread
 
@@ -226,6 +226,17 @@ class VectorStore(VectorReader, Protocol):
     def promote(self, name: str, *, alias: str) -> None:
         """Point the alias at the collection; durable when it returns. In one step: readers through
         the alias see the old collection or the new one, never none."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A store whose engine counts records by its own filters."""
+
+    def count(self, name: str, filter: Filter) -> int | None:
+        """Records that a filter keeps, by the engine's own filters and the indexes that it has for
+        them; None where it has no words for the filter, or may not be asked. Raises
+        `InvalidRequest` for a filter that does not fit the collection."""
         ...
 
 

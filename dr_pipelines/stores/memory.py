@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import AlreadyExists
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.query import Hit
+from dr_pipelines.model.query import Filter, Hit
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.driver import OpenCollection, Use, absent
 from dr_pipelines.stores.shared.driver_store import DriverStore
+from dr_pipelines.stores.shared.exact import matches
 from dr_pipelines.stores.shared.fitting import fit_exact
 from dr_pipelines.stores.shared.label import Label
 from dr_pipelines.stores.shared.misfits import Batch, Problem, value_problems
@@ -161,6 +162,10 @@ class MemoryCollection:
     def hits(self, request: Request) -> list[Hit] | None:
         del request
         return None
+
+    def counted(self, filter: Filter) -> int:
+        batches = self._state.table.to_batches()
+        return sum(int(matches(filter, batch).sum()) for batch in batches)
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         with self._driver.lock:

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator
 from dr_pipelines.live.keeping import kept_open
 from dr_pipelines.model.verdict import Check
 from dr_pipelines.proof.probes.coverage import check_coverage
+from dr_pipelines.proof.probes.filters import check_filters, check_tenants
 from dr_pipelines.proof.probes.sample import read_sample, read_stored
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.proof.probes.vectors import check_vectors
 from dr_pipelines.protocols import Progress
+from dr_pipelines.repository.field_values import field_values, filterable
 
 __all__ = ["Expected", "Target", "probe"]
 
@@ -42,10 +44,14 @@ def probe(
 def _timed(
     expected: Expected, target: Target, *, seed: int, progress: Progress | None
 ) -> Iterator[Check]:
-    sample = read_sample(expected, seed=seed)
-    stored = read_stored(sample, target)
-    yield timed(lambda: check_coverage(sample, stored, target, progress=progress))
-    yield timed(lambda: check_vectors(expected, sample, stored, target))
+    columns = ["id", *(field.name for field in filterable(expected.spec))]
+    with field_values(expected.rows(columns), expected.spec) as values:
+        sample = read_sample(expected, values, seed=seed)
+        stored = read_stored(sample, target)
+        yield timed(lambda: check_coverage(sample, stored, target, progress=progress))
+        yield timed(lambda: check_vectors(expected, sample, stored, target))
+        yield timed(lambda: check_filters(values, target, seed=seed))
+        yield timed(lambda: check_tenants(values, target, seed=seed))
 
 
 def timed(check: Callable[[], Check]) -> Check:

@@ -13,6 +13,7 @@ from dr_pipelines.model.collection import Vector
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.repository.drawn import draw_records
+from dr_pipelines.repository.field_values import FieldValues
 from dr_pipelines.repository.rows import strings
 
 Mask = npt.NDArray[np.bool_]
@@ -24,11 +25,14 @@ OF_EACH_TENANT, TENANTS = 10, 50
 """Besides so many of each tenant, of so many tenants: damage to one tenant alone is looked for
 where the tenant is small."""
 
+OF_EACH_VALUE, VALUES = 2, 10
+"""And of each of the most frequent values of a field: damage may follow a value."""
+
 
 @dataclass(frozen=True)
 class Sample:
     """Records of the point, in the order in which they were drawn: `id, document_id, text` and
-    vectors. `drawn` of them were drawn from all `total`, the others for their tenants."""
+    vectors. `drawn` of them were drawn from all `total`, others for their tenants and values."""
 
     rows: pa.Table
     drawn: int
@@ -63,7 +67,7 @@ class Stored:
     near: Mask
 
 
-def read_sample(expected: Expected, *, seed: int) -> Sample:
+def read_sample(expected: Expected, values: FieldValues, *, seed: int) -> Sample:
     """Draw records, and read them from the repository."""
     chosen = draw_records(
         expected.state,
@@ -72,6 +76,7 @@ def read_sample(expected: Expected, *, seed: int) -> Sample:
         tenants=TENANTS,
         seed=seed,
         without=expected.left_out,
+        besides=_of_values(values, seed=seed),
     )
     columns = ["id", "document_id", "text", *(v.name for v in expected.spec.vectors)]
     ids = strings(chosen["id"])
@@ -85,6 +90,16 @@ def read_sample(expected: Expected, *, seed: int) -> Sample:
     rows = pa.concat_tables([empty, *read]).combine_chunks()
     ordered = rows.take(pc.index_in(ids, value_set=strings(rows["id"])))
     return Sample(ordered.combine_chunks(), drawn, expected.records)
+
+
+def _of_values(values: FieldValues, *, seed: int) -> pa.Array:
+    """Records of frequent values of every field."""
+    ids = [pa.array([], pa.string())]
+    for field in values.fields:
+        frequent = values.counts(field, most=VALUES, some=0, seed=seed).values
+        chosen = [value for value, _ in frequent]
+        ids.append(values.examples(field, chosen, each=OF_EACH_VALUE, seed=seed))
+    return pa.concat_arrays(ids)
 
 
 def read_stored(sample: Sample, target: Target) -> Stored:

@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 from dr_pipelines.errors import InvalidRequest, NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.query import Hit
+from dr_pipelines.model.query import Filter, Hit
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.chroma import foreign
 from dr_pipelines.stores.chroma import records as managed
 from dr_pipelines.stores.chroma.capabilities import fitted
+from dr_pipelines.stores.chroma.filters import to_where
 from dr_pipelines.stores.chroma.names import is_reserved, to_engine, to_physical
 from dr_pipelines.stores.chroma.pages import ids_of, records
 from dr_pipelines.stores.chroma.schema import (
@@ -179,6 +180,13 @@ class ChromaCollection:
         if hits is not None and len(hits) < request.limit:
             self._require_there()
         return hits
+
+    def counted(self, filter: Filter) -> int | None:
+        where = to_where(filter, self.spec)
+        if where is None or isinstance(where, bool):
+            return None if where is None else where * self.status().records
+        with self.engine.session() as session:
+            return len(session.get(self.model, where=where)["ids"])
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         encoded = self._driver.encoded(rows, self.spec)

@@ -17,10 +17,11 @@ from dr_pipelines.errors import Damaged, NotFound, Unavailable
 from dr_pipelines.host.permissions import make_directory
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.query import Hit
+from dr_pipelines.model.query import Filter, Hit
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.duckdb import index, schema
 from dr_pipelines.stores.duckdb.connect import ROW_GROUP, CollectionFiles, transaction
+from dr_pipelines.stores.duckdb.filters import condition
 from dr_pipelines.stores.duckdb.foreign import others
 from dr_pipelines.stores.duckdb.memory import (
     Connection,
@@ -232,6 +233,11 @@ class DuckDBCollection:
     def hits(self, request: Request) -> list[Hit] | None:
         """Exact, whatever is asked for: there is no index of vectors."""
         return in_enough_memory(self._connection, partial(answered, self._connection, request))
+
+    def counted(self, filter: Filter) -> int:
+        where, values = condition(filter)
+        query = f"SELECT count(*) FROM records WHERE {where}"  # noqa: S608 - of names of columns
+        return int(self._connection.execute(query, values).fetchall()[0][0])
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         connection, new = self._connection, in_order_of_id(rows)  # a scan reads ranges of ids

@@ -10,12 +10,13 @@ import pyarrow as pa
 from dr_pipelines.errors import AlreadyExists, InvalidRequest, NotFound
 from dr_pipelines.model.collection import PHYSICAL_NAME, CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.query import Hit
+from dr_pipelines.model.query import Filter, Hit
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.lancedb.address import LocalPlace, Place
 from dr_pipelines.stores.lancedb.capabilities import fitted
 from dr_pipelines.stores.lancedb.creation import configured, create_table
 from dr_pipelines.stores.lancedb.errors import translating
+from dr_pipelines.stores.lancedb.filters import condition
 from dr_pipelines.stores.lancedb.index import build_all
 from dr_pipelines.stores.lancedb.records import LABEL
 from dr_pipelines.stores.lancedb.scans import as_they_lie, ordered, unordered
@@ -235,6 +236,11 @@ class LanceCollection:
         if request.exact or not answers_natively(self._collection, request):
             return None
         return search_natively(self._collection, request)
+
+    def counted(self, filter: Filter) -> int | None:
+        if not self._collection.layout.understands(filter):
+            return None
+        return int(self._collection.dataset.count_rows(filter=condition(filter)))
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         new = in_order_of_id(rows)

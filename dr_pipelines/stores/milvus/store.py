@@ -11,13 +11,14 @@ from pymilvus.grpc_gen import milvus_pb2
 from dr_pipelines.errors import AlreadyExists, NotFound, Unavailable
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note, Outcome
-from dr_pipelines.model.query import Hit
+from dr_pipelines.model.query import Filter, Hit
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.milvus import (
     access,
     aliases,
     building,
     creating,
+    filters,
     loading,
     names,
     placement,
@@ -209,6 +210,12 @@ class MilvusCollection:
         if request.exact or not search.can(self._live, lies, request):
             return None
         return search.search(self._connection, self._live, lies, request)
+
+    def counted(self, filter: Filter) -> int:
+        condition = filters.expression(filter, layout(self._live, self.contract))
+        if condition is False:
+            return 0
+        return reading.count(self._connection, self._live.native, condition=condition)
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         live, is_lite = self._live, self._connection.is_lite

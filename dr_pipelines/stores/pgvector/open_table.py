@@ -12,7 +12,7 @@ import pyarrow as pa
 from dr_pipelines.errors import AlreadyExists
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import Note
-from dr_pipelines.model.query import Hit
+from dr_pipelines.model.query import Filter, Hit
 from dr_pipelines.protocols import Progress
 from dr_pipelines.stores.pgvector import bulk, contents, indexing, reading, searching, writing
 from dr_pipelines.stores.pgvector.alias_names import aliases
@@ -134,6 +134,9 @@ class OpenTable:
 
     def hits(self, request: Request) -> list[Hit] | None:
         return searching.search(self._session, self._collection, request)
+
+    def counted(self, filter: Filter) -> int | None:
+        return searching.counted(self._session, self._collection, filter)
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         session, collection = self._session, self._collection

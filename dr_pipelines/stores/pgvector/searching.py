@@ -7,7 +7,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from dr_pipelines.model.collection import Metric, Vector
-from dr_pipelines.model.query import Hit, fused_hits
+from dr_pipelines.model.query import Filter, Hit, fused_hits
 from dr_pipelines.stores.pgvector import contents
 from dr_pipelines.stores.pgvector.connections import Row, Session
 from dr_pipelines.stores.pgvector.copying import scanned
@@ -38,6 +38,15 @@ def search(session: Session, collection: Collection, request: Request) -> list[H
         return None
     hits = None if request.exact else approximately(session, collection, request)
     return exactly(session, collection, request) if hits is None else hits
+
+
+def counted(session: Session, collection: Collection, filter: Filter) -> int | None:
+    """Records that a filter keeps; None where no query of the table may be planned."""
+    if not may_plan(session, collection.table):
+        return None
+    where = condition(filter, collection.mapping)
+    query = qualified("SELECT count(*) FROM {} WHERE {}")
+    return int(session.one(query.format(collection.rows(session), where)))
 
 
 def exactly(session: Session, collection: Collection, request: Request) -> list[Hit]:

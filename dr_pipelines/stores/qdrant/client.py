@@ -135,8 +135,9 @@ class ClientCollection:
             schema = models.CreateFieldIndex(field_name=key, field_schema=parameters).field_schema
         self._client.create_payload_index(self._name, key, field_schema=schema, wait=True)
 
-    def count(self) -> int:
-        return int(self._call(lambda: self._client.count(self._name, exact=True)).count)
+    def count(self, filter: Json | None = None) -> int:
+        counted = partial(self._client.count, self._name, _filter(filter), exact=True)
+        return int(self._call(counted).count)
 
     def size_bytes(self) -> int:
         """An estimate: a server does not say how large a collection is; its vectors are counted."""

@@ -220,9 +220,9 @@ class EdgeCollection:
                     made = values.edge_index(parameters)
                     self._update(edge.UpdateOperation.create_field_index(key, made))
 
-    def count(self) -> int:
+    def count(self, filter: Json | None = None) -> int:
         with vendor(self._where):
-            return int(self._shard.count(edge.CountRequest(exact=True)))
+            return int(self._shard.count(edge.CountRequest(exact=True, filter=_filter(filter))))
 
     def size_bytes(self) -> int:
         return size_of(self._path)

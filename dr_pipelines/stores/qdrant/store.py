@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus, Metric
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.query import Hit, fused_hits
+from dr_pipelines.model.query import Filter, Hit, fused_hits
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.qdrant import schema
@@ -202,6 +202,9 @@ class QdrantCollection:
         if request.terms is not None:
             rankings.append(self._matching(request.text, condition, limit=request.depth))
         return fused_hits(rankings, limit=request.limit)
+
+    def counted(self, filter: Filter) -> int:
+        return self._points.count(native_filter(filter, self.contract))
 
     def write(self, rows: pa.Table, *, replaces: Sequence[str]) -> None:
         self._records.check(rows)

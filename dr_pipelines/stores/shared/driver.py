@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from dr_pipelines.errors import NotFound
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
-from dr_pipelines.model.query import Hit
+from dr_pipelines.model.query import Filter, Hit
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.label import Label
 from dr_pipelines.stores.shared.misfits import Batch, Problem
@@ -182,6 +182,16 @@ class KeepingDriver(Protocol):
 
     def keeping(self, name: str) -> AbstractContextManager[None]:
         """As `KeepsOpen` has it."""
+        ...
+
+
+@runtime_checkable
+class CountingCollection(Protocol):
+    """A collection whose engine counts records by its own filters."""
+
+    def counted(self, filter: Filter) -> int | None:
+        """Records that a checked filter keeps. None, or `Inexpressible`, where the engine has no
+        words for it."""
         ...
 
 

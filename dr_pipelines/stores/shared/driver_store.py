@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from dr_pipelines.errors import AlreadyExists, NotFound, Refused
 from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
+from dr_pipelines.model.filter_check import checked_filter
 from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.model.query import Filter, Hit, Query
 from dr_pipelines.protocols import Listed, Progress
 from dr_pipelines.stores.shared.batches import checked_batch
 from dr_pipelines.stores.shared.driver import (
+    CountingCollection,
     Driver,
     KeepingDriver,
     OpenCollection,
@@ -135,6 +137,9 @@ class DriverStore(Generic[D]):
         answer = partial(_answered, query=query, limit=limit)
         return self._followed(name, answer, use=Use.SEARCH)
 
+    def count(self, name: str, filter: Filter) -> int | None:
+        return self._followed(name, partial(_counted, filter=filter), use=Use.SEARCH)
+
     def create(self, spec: CollectionSpec) -> None:
         if self._driver.aliases.target(spec.name) is not None:
             raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
@@ -217,6 +222,15 @@ def _answered(collection: OpenCollection, *, query: Query, limit: int) -> list[H
         if hits is not None:
             return hits
     return search_exactly(collection.unordered, request, limit=limit)
+
+
+def _counted(collection: OpenCollection, *, filter: Filter) -> int | None:
+    """By the engine alone: reading every record would say nothing of its indexes."""
+    condition, counting = checked_filter(filter, collection.contract), collection
+    if isinstance(counting, CountingCollection):
+        with suppress(Inexpressible):
+            return counting.counted(condition)
+    return None
 
 
 def _is(collection: OpenCollection, spec: CollectionSpec) -> bool:

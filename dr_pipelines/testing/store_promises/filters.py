@@ -19,7 +19,7 @@ from dr_pipelines.model.query import (
     Query,
     Range,
 )
-from dr_pipelines.protocols import VectorStore
+from dr_pipelines.protocols import Counts, VectorStore
 from dr_pipelines.testing.store_promises.given import NAME, filled
 from dr_pipelines.testing.store_samples import (
     FILTERED,
@@ -103,7 +103,7 @@ class Filters:
         present = {row["chunk_index"] for row in rows}
         filled(store, *rows)
         store.build_index(NAME)
-        wrong = {}
+        wrong = dict[tuple[str, str], object]()
         for condition, meant in MEANT:
             for mode in Mode:
                 query = Query(
@@ -112,6 +112,9 @@ class Filters:
                 hits = {int(hit.id[-6:]) for hit in store.search(NAME, query, limit=10)}
                 if hits != meant & present:
                     wrong[str(mode), str(condition)] = (hits, meant & present)
+            count = store.count(NAME, condition) if isinstance(store, Counts) else None
+            if count not in (None, len(meant & present)):
+                wrong["count", str(condition)] = (count, meant & present)
         assert not wrong
 
     def _refused(self, store: VectorStore, wrong: Filter) -> bool:
