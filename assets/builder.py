@@ -14,6 +14,7 @@ from .collections import build_collection
 from .documents import build_documents
 from .embeddings import build_embeddings
 from .jobs import ingest_job, snapshot_job
+from .readiness import build_readiness, readiness_job, readiness_schedule
 from .resources import PROJECT, ProjectResource, policies_path, project_resource
 from .restores import build_restore_job
 from .sensors import build_rpo_sensor
@@ -71,9 +72,11 @@ def collection_definitions(tracked: Tracked) -> dg.Definitions:
     proven = [snapshot, build_recovery_point(tracked, proving=blocking)]
     daily = [build(tracked) for build in DAILY] if tracked.has_source else []
     jobs = [*([ingest_job(tracked)] if tracked.has_source else []), snapshot_job(tracked)]
+    readiness = readiness_job(tracked)
     return dg.Definitions(
         assets=[*daily, *proven],
-        asset_checks=checks,
-        jobs=jobs,
+        asset_checks=[*checks, build_readiness(tracked)],
+        jobs=[*jobs, readiness],
+        schedules=[readiness_schedule(tracked, readiness)],
         sensors=[build_rpo_sensor(tracked, jobs)],
     )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from .readiness import readiness_key
 from .tracked import COLLECTION_TAG, Tracked
 
 if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
@@ -27,10 +28,12 @@ def ingest_job(tracked: Tracked) -> "UnresolvedAssetJobDefinition":
 
 
 def snapshot_job(tracked: Tracked) -> "UnresolvedAssetJobDefinition":
-    """A snapshot, its checks, and the recovery point that they prove."""
+    """A snapshot, its checks, and the recovery point that they prove; without the daily check of
+    that, which no snapshot waits for."""
     return dg.define_asset_job(
         tracked.named("snapshot"),
-        selection=dg.AssetSelection.assets(*(tracked.key(name) for name in PROOF)),
+        selection=dg.AssetSelection.assets(*(tracked.key(name) for name in PROOF))
+        - dg.AssetSelection.checks(readiness_key(tracked)),
         description=f"Compare {tracked.name} with its log, and prove a recovery point.",
         tags={COLLECTION_TAG: tracked.name},
         executor_def=dg.in_process_executor,

@@ -13,7 +13,7 @@ from dr_pipelines.model.incident import (
 )
 from dr_pipelines.model.recovery import Facts, Plan, Route
 from dr_pipelines.model.recovery_plan import Obstacle
-from dr_pipelines.planning.plan_routes import planned
+from dr_pipelines.planning.plan_routes import planned, under_own_name
 
 ROOM = 2
 """Times its size in the repository: what is built, and what its index and its proof need beside."""
@@ -39,6 +39,8 @@ WAYS_OUT: dict[TroubleKind, str] = {
     "with --accept-loss",
     "unknown": "read the message; if it is a defect of dr_pipelines, please report it",
 }
+LOST = ("collection", "store")
+"""Incidents after which a collection's own name is free in its store."""
 ABOUT: dict[str, TroubleKind] = {"name": "alias", "loss": "fit", "code": "code", "route": "engine"}
 """Obstacles by what a refusal is about."""
 
@@ -86,7 +88,8 @@ def _about_point(
         return
     yield from _owner(facts)
     plan = planned(incident, fact, facts, route=route or Route.LOAD)
-    yield from _refusals(plan)
+    lost = incident.kind in LOST and under_own_name(incident, fact)
+    yield from _refusals(plan, name_is_free=lost)
     if not incident.accept_loss:
         yield from _misfits(fact, point)
 
@@ -114,8 +117,10 @@ def _owner(facts: Facts) -> Iterator[Trouble]:
         yield Trouble(kind="alias", place=name, message=message)
 
 
-def _refusals(plan: Plan) -> Iterator[Trouble]:
+def _refusals(plan: Plan, *, name_is_free: bool) -> Iterator[Trouble]:
     for refusal in plan.refusals:
+        if refusal.about == "name" and name_is_free:
+            continue  # it is there, and the incident is that it will not be
         place = plan.physical or plan.collection
         yield Trouble(kind=ABOUT[refusal.about], place=place, message=refusal.message)
 

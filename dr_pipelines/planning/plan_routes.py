@@ -30,8 +30,7 @@ def request_for(incident: Incident, fact: CollectionFact, *, number: int, route:
     """The restore that takes a route from a point. Documents are restored beside what is served:
     the rest of it is sound. A collection that its clients ask for by the engine's own name comes
     back under that name."""
-    chosen = incident.at != "latest"
-    own = fact.physical == fact.name and incident.kind != "documents"
+    chosen, own = incident.at != "latest", under_own_name(incident, fact)
     return Request(
         collection=fact.name,
         store=incident.into or fact.store,
@@ -42,6 +41,11 @@ def request_for(incident: Incident, fact: CollectionFact, *, number: int, route:
         switch=incident.kind != "documents" and not own,
         accept_loss=incident.accept_loss,
     )
+
+
+def under_own_name(incident: Incident, fact: CollectionFact) -> bool:
+    """True if it is restored under the name by which its clients open it in the engine."""
+    return fact.physical == fact.name and incident.kind != "documents"
 
 
 def planned(incident: Incident, fact: CollectionFact, facts: Facts, *, route: Route) -> Plan:

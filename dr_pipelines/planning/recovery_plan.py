@@ -32,6 +32,7 @@ from dr_pipelines.planning.plan_routes import (
     outlooks,
     partition_routes,
     request_for,
+    under_own_name,
     with_consent,
 )
 
@@ -102,7 +103,7 @@ def _collection(
             rto_outlook(fact, route=route, span=span, ready=ready, measurements=len(measurements)),
         ),
         commands=tuple(_commands(incident, fact, point, route)),
-        remarks=tuple(_remarks(incident, fact)),
+        remarks=tuple(_remarks(incident, fact, saved)),
     )
     return plan, obstacles_of(incident, fact, point, saved, route=carried_out)
 
@@ -158,8 +159,14 @@ def _commands(
     return [f"dr ingest {fact.name}", f"dr backup {fact.name}"]
 
 
-def _remarks(incident: Incident, fact: CollectionFact) -> list[str]:
+def _remarks(incident: Incident, fact: CollectionFact, saved: SavedFacts) -> list[str]:
     remarks = list[str]()
+    there = fact.name in saved.place(incident.into or fact.store).serves
+    if there and under_own_name(incident, fact):
+        remarks.append(
+            f"{fact.name} is still in the store under this very name: the restore is refused until "
+            "it is gone, or renamed"
+        )
     if incident.kind == "bad-batch" and fact.source is not None:
         remarks.append(
             "the source may still say what the bad batch said: dr ingest would bring it again. "

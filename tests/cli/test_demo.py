@@ -29,6 +29,8 @@ def test_a_feed_of_ones_own_is_lost_and_comes_back(fresh: Workplace) -> None:
     name = answer["collection"]
     assert fresh.dr("backup", name, "--json", *policies).json["equal"] is True
     assert fresh.dr("status", *policies).code == 0
+    healthy = fresh.dr("plan", "--check", *policies)
+    assert (healthy.code, healthy.out) == (0, f"Nothing stands in the way of a recovery: {name}\n")
 
 
 def test_the_example_corpus_is_the_default_and_days_may_be_few(fresh: Workplace) -> None:
