@@ -13,7 +13,7 @@ from dr_pipelines.repository.field_values import FieldValues, ValueCounts
 
 MOST_FREQUENT, DRAWN = 20, 10
 """Values of a field that are counted: the most frequent, and some drawn from the others."""
-LISTED = 1_000
+AT_ONCE = 1_000
 """Values that one filter lists, to count the records that have none of them."""
 PIVOTS: dict[FieldType, Scalar] = {
     FieldType.STRING: "m",
@@ -105,8 +105,8 @@ def _complements(field: Field, values: FieldValues, counts: ValueCounts) -> dict
         filters["null"] = Not(Or((Range(field.name, gte=pivot), Range(field.name, lt=pivot))))
     if field.type is FieldType.BOOLEAN:
         filters["null"] = Not(In(field.name, (True, False)))
-    if counts.distinct <= LISTED:
-        every = values.counts(field, most=LISTED, some=0, seed=0).values
+    if counts.distinct <= AT_ONCE:
+        every = values.counts(field, most=AT_ONCE, some=0, seed=0).values
         filters["other"] = Not(has_any(field, [value for value, _ in every]))
     return filters
 

@@ -118,7 +118,7 @@ def test_of_many_values_the_most_frequent_and_some_drawn_are_counted_and_it_is_s
 def test_more_values_than_a_filter_lists_are_counted_by_an_order(
     monkeypatch: pytest.MonkeyPatch, values: FieldValues
 ) -> None:
-    monkeypatch.setattr("dr_pipelines.proof.probes.filters.LISTED", 3)
+    monkeypatch.setattr("dr_pipelines.proof.probes.filters.AT_ONCE", 3)
     target = points.restored(MemoryVectorStore(), ROWS)
     check = check_filters(values, target, seed=1)
     assert check.every_finding == ()
