@@ -17,6 +17,7 @@ from dr_pipelines.errors import (
     OutcomeUnknown,
     Refused,
     Unavailable,
+    in_words,
 )
 from dr_pipelines.model.display import displayed
 from dr_pipelines.project.extras import missing_extra
@@ -61,5 +62,5 @@ def failure_of(error: DrError) -> dg.Failure:
     then = next((text for kind, text in NEXT if isinstance(error, kind)), "")
     facts = {"error": type(error).__name__} | ({"next": then} if then else {})
     return dg.Failure(
-        displayed(str(error)), metadata=facts, allow_retries=isinstance(error, REPEATABLE)
+        displayed(in_words(error)), metadata=facts, allow_retries=isinstance(error, REPEATABLE)
     )

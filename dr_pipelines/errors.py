@@ -10,6 +10,11 @@ class DrError(Exception):
     """Anything this package raises on purpose; its text is written for the person who reads it."""
 
 
+def in_words(error: BaseException) -> str:
+    """The message of an error, with what was noted beside it."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+
 class InvalidRequest(DrError):
     """Ask for something else: the request itself is wrong (a policy, an argument, a filter)."""
 

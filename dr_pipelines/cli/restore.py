@@ -29,12 +29,13 @@ from dr_pipelines.cli.session import (
     open_project,
     require_head,
 )
-from dr_pipelines.cli.terms import Began, By, GoOn, Reason, given_terms
-from dr_pipelines.errors import NotFound
+from dr_pipelines.cli.terms import Began, By, EvidenceDirectory, GoOn, Reason, given_terms
+from dr_pipelines.errors import NotFound, in_words
 from dr_pipelines.model.display import displayed
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from collections.abc import Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -114,6 +115,7 @@ def restore(
     by: By = None,
     reason: Reason = None,
     began: Began = None,
+    evidence: EvidenceDirectory = None,
     expect_head: ExpectHead = None,
     policies: Policies = POLICIES,
     as_json: Json = False,
@@ -168,7 +170,7 @@ def restore(
         with_roles=with_roles,
         terms=given_terms(go_on, by=by, reason=reason, began=began),
     )
-    resources = _opened(project, request)
+    resources = _opened(project, request, evidence=evidence)
     with asking():
         plan = plan_recovery(request, resources)
     if plan_only:
@@ -187,7 +189,7 @@ def restore(
     return give(_restore_answer(done, then), as_json=as_json)
 
 
-def _opened(project: "Project", request: "Request") -> "Resources":
+def _opened(project: "Project", request: "Request", *, evidence: "Path | None") -> "Resources":
     """The parts that the request names; raises `Mistake` for an unknown embedder."""
     from dr_pipelines.project.recovery import open_for
 
@@ -197,16 +199,16 @@ def _opened(project: "Project", request: "Request") -> "Resources":
         except NotFound as error:
             raise Mistake(str(error)) from error
     with asking():
-        return open_for(project, request)
+        return open_for(project, request, evidence=evidence)
 
 
 def _stopped_answer(error: "Stopped") -> Answer:
     """A recovery that its findings ended: the message is on standard error for everybody."""
     from dr_pipelines.recovery.verdict_report import verdict_value
 
-    sys.stderr.write(f"{displayed(str(error))}\n")
+    sys.stderr.write(f"{displayed(in_words(error))}\n")
     value = {
-        "error": str(error),
+        "error": in_words(error),
         "kind": type(error).__name__,
         "verdict": verdict_value(error.verdict, error.made_in),
     }
@@ -217,6 +219,7 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
     from dr_pipelines.recovery.report import (
         chosen_lines,
         compared_line,
+        evidence_lines,
         interruption_lines,
         recovery_head,
         recovery_lines,
@@ -246,7 +249,11 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
         console.print(checks)
         for line in verdict_lines(done.verdict):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
-        for line in [*chosen_lines(done), *interruption_lines(done)]:
+        for line in [
+            *chosen_lines(done),
+            *interruption_lines(done),
+            *evidence_lines(done.evidence),
+        ]:
             console.print(line)
         for line in recovery_lines(done):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)

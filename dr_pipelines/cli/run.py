@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from dr_pipelines.cli.output import ExitCode, code_of, complain
-from dr_pipelines.errors import DrError
+from dr_pipelines.errors import DrError, in_words
 from dr_pipelines.host.allocator import retain_memory
 from dr_pipelines.project.extras import missing_extra
 
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
 def _complained(error: DrError, *, debug: bool, as_json: bool) -> int:
     if debug:
         traceback.print_exc()
-    complain(str(error), kind=type(error).__name__, as_json=as_json)
+    complain(in_words(error), kind=type(error).__name__, as_json=as_json)
     return code_of(error)
 
 

@@ -1,6 +1,7 @@
 """Options of a recovery's terms: findings to go on in spite of, and since when it is waited for."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,6 +48,15 @@ Began = Annotated[
         metavar="TIME",
         help="When the loss began: the recovery's time runs from then; by default from the first "
         "start of the recovery.",
+    ),
+]
+EvidenceDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--evidence",
+        metavar="DIR",
+        help="Write the report of the recovery there, as JSON and as a page; by default under the "
+        "state directory of this machine.",
     ),
 ]
 

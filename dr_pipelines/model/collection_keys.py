@@ -138,6 +138,12 @@ class Objective(Policy):
         description="Recovery time objective: how long a recovery may take, until it is served.",
         examples=["30m"],
     )
+    allowance: Duration | None = Key(
+        default=None,
+        description="Of the RTO, the time that people need: until somebody notices and decides, "
+        "and until users are told. It is added to what a recovery took; the sum is held to `rto`.",
+        examples=["10m"],
+    )
     assurance: Assurance = Key(
         default=Assurance.EVERY_VALUE,
         description="The least that a recovery point must rest on to count for `rpo`. `every value "

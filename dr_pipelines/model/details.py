@@ -228,6 +228,22 @@ class AcceptedEvidence(EvidenceDetail):
     by: str
 
 
+class RecoveryEvidence(EvidenceDetail):
+    """A recovery of the point `point` into `physical` ended; the object `report` says everything of
+    it. `entry` is the log entry since which it is served, `overridden` are findings that somebody
+    went on in spite of."""
+
+    kind: Literal["recovery"] = "recovery"
+    outcome: str
+    point: str
+    physical: str
+    store: str
+    report: Key
+    seconds: float
+    overridden: Mentioned = NONE_MENTIONED
+    entry: Count | None = None
+
+
 DETAILS: Mapping[str, type[Detail]] = {
     "ingest": IngestDetail,
     "applied": AppliedDetail,
@@ -245,6 +261,7 @@ EVIDENCE: Mapping[str, type[EvidenceDetail]] = {
     "refusal": RefusalEvidence,
     "canaries": CanariesEvidence,
     "accepted-quarantine": AcceptedEvidence,
+    "recovery": RecoveryEvidence,
 }
 """Of every kind of evidence that this version writes."""
 

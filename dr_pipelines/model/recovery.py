@@ -140,9 +140,11 @@ class Phase:
 
 class RunRecord(Stored):
     """This machine's record of runs of a plan that did not finish: the phases that ended, oldest
-    first, and the one that was `running`. `origin` is the plan's."""
+    first, and the one that was `running`. `origin` is the plan's, `started` when the first of them
+    began."""
 
     origin: str
+    started: Time | None = None
     phases: tuple[Phase, ...] = ()
     running: str | None = None
 
@@ -198,6 +200,16 @@ class Plan(Stored):
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where the evidence of a recovery is: the log entry, the files; and why it is not there."""
+
+    entry: int | None = None
+    not_logged: str | None = None
+    files: tuple[str, ...] = ()
+    not_written: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recovery:
     """The result of a recovery. `digests` were computed by scanning the restored collection.
     `findings` are parts of the specification that the store reports differently, or not at all.
@@ -207,7 +219,7 @@ class Recovery:
     last of them in `interrupted`; `dropped` are those whose work was gone and was done again.
     `unrecorded` is why this machine's record of phases may lack some. `chosen` are settings that
     were chosen for this run, under the engine's names. `verdict` is on what was restored, by the
-    checks of this run, each `made_in` a phase.
+    checks of this run, each `made_in` a phase. `evidence` is where the report of it is.
     """
 
     plan: Plan
@@ -220,6 +232,7 @@ class Recovery:
     entry: int | None
     verdict: Verdict
     made_in: tuple[str, ...]
+    evidence: Evidence
     embedded: int = 0
     same_model: bool = True
     earlier: tuple[Phase, ...] = ()

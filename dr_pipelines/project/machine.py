@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dr_pipelines.backup.piece_cache import PieceCache
     from dr_pipelines.monitoring.exposure import CachedStatusFile
     from dr_pipelines.protocols import Lease
+    from dr_pipelines.recovery.evidence import EvidenceFiles
     from dr_pipelines.recovery.journal import FileJournal
     from dr_pipelines.repository.witness import FileWitness
     from dr_pipelines.sources.marks_file import SourceMarks, Trust
@@ -62,6 +63,12 @@ class Machine:
         from dr_pipelines.recovery.journal import FileJournal
 
         return FileJournal(self.state / "recoveries", self.access)
+
+    def evidence(self, directory: Path | None = None) -> "EvidenceFiles":
+        """Reports of recoveries, in a directory of somebody's or in this machine's own."""
+        from dr_pipelines.recovery.evidence import EvidenceFiles
+
+        return EvidenceFiles(directory or self.state / "evidence", self.access)
 
     def marks(self, collection: str, trust: "Trust") -> "SourceMarks":
         """Marks that readings of a collection's source left here, believed by signs or by proof."""

@@ -1,5 +1,6 @@
 """The parts of a recovery, opened as the policies name them."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dr_pipelines.errors import NotFound
@@ -23,9 +24,11 @@ def require_begun(project: Project, collection: str) -> None:
         raise NotFound(f"{collection}: nothing is backed up yet. Run: dr backup {collection}")
 
 
-def open_for(project: Project, request: "Request", *, run: str = "") -> "Resources":
+def open_for(
+    project: Project, request: "Request", *, run: str = "", evidence: Path | None = None
+) -> "Resources":
     """Everything that a recovery needs and nothing else: no model but for a replay. `run` labels
-    what is written.
+    what is written, `evidence` is a directory for reports other than the machine's.
 
     Raises `NotFound` where nothing is backed up yet, `InvalidRequest` for what the policies do not
     name, or for a replay of a collection that has no source.
@@ -46,6 +49,8 @@ def open_for(project: Project, request: "Request", *, run: str = "") -> "Resourc
         lineage=lineage,
         native=project.native(request.store) if wants_files else None,
         journal=project.machine.journal,
+        evidence=project.machine.evidence(evidence),
+        objective=project.collection(request.collection).policy.objectives,
     )
 
 

@@ -6,11 +6,17 @@ from functools import partial
 from dr_pipelines.errors import Damaged
 from dr_pipelines.ingestion.quarantine import accepted_lines
 from dr_pipelines.live.left_out import read_left_out
-from dr_pipelines.model.details import AcceptedEvidence, CanariesEvidence, NativeEvidence
+from dr_pipelines.model.details import (
+    AcceptedEvidence,
+    CanariesEvidence,
+    NativeEvidence,
+    RecoveryEvidence,
+)
 from dr_pipelines.model.recovery_point import LogEntry, Manifest
 from dr_pipelines.repository.canary_objects import read_canaries
 from dr_pipelines.repository.native_files import kept_version
 from dr_pipelines.repository.reachability import named_object
+from dr_pipelines.repository.recovery_reports import read_report
 from dr_pipelines.repository.repository import Repository
 
 
@@ -28,6 +34,9 @@ def listings(
     if isinstance(detail, CanariesEvidence):
         reference = named_object(entry, detail.canaries)
         yield reference.key, partial(read_canaries, repository, reference)
+    if isinstance(detail, RecoveryEvidence):
+        reference = named_object(entry, detail.report)
+        yield reference.key, partial(read_report, repository, reference)
     if manifest.canaries is not None:
         yield manifest.canaries.key, partial(read_canaries, repository, manifest.canaries)
     if manifest.left_out is not None:

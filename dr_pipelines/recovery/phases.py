@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from dr_pipelines.model.recovery import Phase, Plan, RunRecord
 from dr_pipelines.recovery.journal import Journal
@@ -20,9 +21,10 @@ class Stopwatch:
     """Times the phases of a run, and records each as it begins and ends. `earlier` is the record of
     runs of the same plan that did not come to their end, without the phases `dropped`, whose work
     is not there any more. `unrecorded` is the first reason why a record could not be read or
-    kept. `stopped` is the phase that an error ended."""
+    kept. `stopped` is the phase that an error ended. This run
+    `started` `now`, the first of the same plan at `first_started`."""
 
-    def __init__(self, plan: Plan, journal: Journal, timer: Timer) -> None:
+    def __init__(self, plan: Plan, journal: Journal, timer: Timer, *, now: datetime) -> None:
         self.phases: list[Phase] = []
         self.stopped: Phase | None = None
         record, self.unrecorded = journal.last(plan)
@@ -33,6 +35,8 @@ class Stopwatch:
         self._journal = journal
         self._timer = timer
         self._began = timer()
+        self.started = now
+        self.first_started = record.started or now
 
     @contextmanager
     def phase(self, name: str) -> Iterator[list[int]]:
@@ -75,7 +79,9 @@ class Stopwatch:
 
     def _record(self, running: str | None) -> None:
         phases = (*self.earlier.phases, *self.phases)
-        record = RunRecord(origin=self._plan.origin, phases=phases, running=running)
+        record = RunRecord(
+            origin=self._plan.origin, started=self.first_started, phases=phases, running=running
+        )
         reason = self._journal.keep(self._plan, record)
         self.unrecorded = self.unrecorded or reason
 
@@ -88,4 +94,4 @@ def _of_what_is_there(record: RunRecord, plan: Plan) -> RunRecord:
     phases = tuple(phase for phase in record.phases if phase.name in BESIDE_THE_STORE)
     at_its_place = record.running in (*BESIDE_THE_STORE, *CREATING)
     running = record.running if at_its_place and len(phases) == len(record.phases) else None
-    return RunRecord(origin=record.origin, phases=phases, running=running)
+    return record.model_copy(update={"phases": phases, "running": running})

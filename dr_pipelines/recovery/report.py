@@ -7,7 +7,7 @@ from typing import Any
 from dr_pipelines.model.compatibility import AS_IT_WAS, Note
 from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.parts import PartFinding, shown
-from dr_pipelines.model.recovery import Phase, Plan, Recovery
+from dr_pipelines.model.recovery import Evidence, Phase, Plan, Recovery
 from dr_pipelines.planning.recovery import least_first
 from dr_pipelines.planning.serving import way_back
 from dr_pipelines.recovery.verdict_report import verdict_value
@@ -147,6 +147,18 @@ def _timed(phases: Sequence[Phase]) -> str:
     return ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in phases)
 
 
+def evidence_lines(evidence: Evidence) -> list[str]:
+    """Where the evidence of a recovery is, and why it is not there."""
+    places = [f"log:{evidence.entry}"] if evidence.entry is not None else []
+    places += evidence.files
+    lines = [f"evidence: {', '.join(places)}"] if places else []
+    if evidence.not_logged:
+        lines.append(f"evidence is NOT in the log: {evidence.not_logged}")
+    if evidence.not_written:
+        lines.append(f"evidence is NOT on this machine: {evidence.not_written}")
+    return lines
+
+
 def chosen_lines(done: Recovery) -> list[str]:
     """Settings that were chosen for the run, in one line."""
     if not done.chosen:
@@ -249,6 +261,7 @@ def recovery_value(done: Recovery) -> dict[str, Any]:
         "unrecorded": done.unrecorded,
         "chosen": dict(done.chosen),
         "verdict": verdict_value(done.verdict, done.made_in),
+        "evidence": asdict(done.evidence),
         "seconds": total_seconds(done.phases),
     }
 

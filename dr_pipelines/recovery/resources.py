@@ -4,19 +4,23 @@ import time
 from dataclasses import dataclass
 
 from dr_pipelines.ingestion.lineage import Lineage
+from dr_pipelines.model.collection_keys import Objective
 from dr_pipelines.protocols import Lease, NativeFiles, VectorStore
+from dr_pipelines.recovery.evidence import EvidencePlace, NoEvidence
 from dr_pipelines.recovery.journal import Journal, NoJournal
 from dr_pipelines.recovery.phases import Timer
 from dr_pipelines.repository.repository import Repository
 
 NOT_RECORDED = NoJournal()
+NO_FILES = NoEvidence()
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
     """Where a recovery reads, and where it builds. A `lineage` is for route `replay` alone,
     `native` for `native`; the repository may be one that cannot be written, unless vectors are made
-    again or the plan switches. `journal` records phases on this machine, `timer` times them."""
+    again or the plan switches. `journal` records phases on this machine, `timer` times
+    them; `evidence` is where reports go, `objective` what the time of a recovery is held to."""
 
     repository: Repository
     store: VectorStore
@@ -26,3 +30,5 @@ class Resources:
     native: NativeFiles | None = None
     journal: Journal = NOT_RECORDED
     timer: Timer = time.monotonic
+    evidence: EvidencePlace = NO_FILES
+    objective: Objective | None = None

@@ -2,23 +2,25 @@
 being served, and nothing is served that was not read back and found equal."""
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from dr_pipelines.errors import InvalidRequest, Refused
 from dr_pipelines.live.keeping import kept_open
-from dr_pipelines.model.recovery import Plan, Recovery, Request, Route
-from dr_pipelines.model.recovery_point import Digests
+from dr_pipelines.model.recovery import Evidence, Plan, Recovery, Request, Route
 from dr_pipelines.planning.parts import compare_parts, namespace
 from dr_pipelines.planning.refusals import require_runnable
 from dr_pipelines.protocols import Progress
 from dr_pipelines.recovery.build import Building
+from dr_pipelines.recovery.ending import report_of
+from dr_pipelines.recovery.evidence import keep_evidence
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.report import evidence_lines
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.state import expected_state, manifest_at, planned_point
 from dr_pipelines.recovery.steps import STEPS, Run
 from dr_pipelines.recovery.switch import require_unserved
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.observation import Observed
 
 
 def recover(
@@ -39,25 +41,61 @@ def run_recovery(plan: Plan, resources: Resources, *, progress: Progress | None 
     """
     require_runnable(plan)
     _require_planned(plan, resources)
-    watch = Stopwatch(plan, resources.journal, resources.timer)
+    now = resources.repository.clock()
+    watch = Stopwatch(plan, resources.journal, resources.timer, now=now)
     with ExitStack() as stack:
-        with watch.phase("access"):
-            stack.enter_context(resources.lease(plan.physical))  # two of one point: one name
-            require_unserved(plan, resources)
-            point = planned_point(plan, resources.repository)
-            manifest = manifest_at(History(resources.repository, plan.collection), point)
-            stack.enter_context(kept_open(resources.store, plan.physical))
-        state = expected_state(
-            point, plan, resources, manifest=manifest, watch=watch, progress=progress
-        )
-        expected = stack.enter_context(state)
-        building = Building(point, plan, resources, watch)
-        run = Run(plan, resources, point, expected, building, plan.spec, progress)
-        for step in STEPS:
-            step(run)
-            run.require_accepted()
+        with watch.phase("access"):  # two of one point build under one name
+            stack.enter_context(resources.lease(plan.physical))
+        attempt = Attempt(plan, resources, watch)
+        try:
+            run = attempt.run = _begun(attempt, stack, progress)
+            for step in STEPS:
+                step(run)
+                run.require_accepted()
+        except Exception as error:
+            _keep(attempt, error)
+            raise
         watch.end()
-        return recovered(run)
+        return recovered(run, _keep(attempt, None))
+
+
+@dataclass
+class Attempt:
+    """A recovery from the moment that it may touch something; `run` once its state is there."""
+
+    plan: Plan
+    resources: Resources
+    watch: Stopwatch
+    run: Run | None = None
+
+
+def _begun(attempt: Attempt, stack: ExitStack, progress: Progress | None) -> Run:
+    """The run, when log and store answered and the state at the point is there."""
+    plan, resources, watch = attempt.plan, attempt.resources, attempt.watch
+    with watch.phase("access"):
+        require_unserved(plan, resources)
+        point = planned_point(plan, resources.repository)
+        manifest = manifest_at(History(resources.repository, plan.collection), point)
+        stack.enter_context(kept_open(resources.store, plan.physical))
+    state = expected_state(
+        point, plan, resources, manifest=manifest, watch=watch, progress=progress
+    )
+    expected = stack.enter_context(state)
+    building = Building(point, plan, resources, watch)
+    return Run(plan, resources, point, expected, building, plan.spec, progress)
+
+
+def _keep(attempt: Attempt, error: Exception | None) -> Evidence:
+    """Record how it ended; where an error ended it, the error says where that is recorded."""
+    plan, resources = attempt.plan, attempt.resources
+    report = report_of(plan, resources, attempt.watch, attempt.run, error=error)
+    evidence = keep_evidence(
+        History(resources.repository, plan.collection), report, resources.evidence
+    )
+    if error is not None:
+        for line in evidence_lines(evidence):
+            error.add_note(line)
+    return evidence
 
 
 def _require_planned(plan: Plan, resources: Resources) -> None:
@@ -76,7 +114,7 @@ def _require_planned(plan: Plan, resources: Resources) -> None:
         )
 
 
-def recovered(run: Run) -> Recovery:
+def recovered(run: Run, evidence: Evidence) -> Recovery:
     """The result of a run, with its differences from the recovery point."""
     plan, watch, manifest = run.plan, run.watch, run.expected.manifest
     verdict, observed = run.verdict(), run.observed
@@ -86,12 +124,13 @@ def recovered(run: Run) -> Recovery:
         phases=tuple(watch.phases),
         records=observed.rows + observed.omitted,
         documents=manifest.counts.documents,
-        digests=_read(manifest.digests, observed),
+        digests=run.read_back(),
         bit_identical=run.expected.identical and observed.rounded == 0 and not differs,
         switched=plan.switch,
         entry=run.entry,
         verdict=verdict,
         made_in=run.made_in(),
+        evidence=evidence,
         embedded=run.expected.embedded,
         earlier=watch.earlier.phases,
         interrupted=watch.earlier.running,
@@ -103,9 +142,3 @@ def recovered(run: Run) -> Recovery:
         refused=run.building.left.named,
         chosen=run.building.chosen(),
     )
-
-
-def _read(expected: Digests, observed: Observed) -> Digests:
-    """The digests of what was read back."""
-    update = {"content": observed.content, "vectors": observed.vectors}
-    return expected.model_copy(update=update)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from dr_pipelines.live.left_out import write_left_out
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery import Plan
-from dr_pipelines.model.recovery_point import RecoveryPoint
+from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.verdict import Check, Override, Verdict
 from dr_pipelines.planning.verdict import judge
 from dr_pipelines.protocols import Definer, Progress, VectorStore
@@ -53,6 +53,11 @@ class Run:
     def overrides(self) -> tuple[Override, ...]:
         """Findings that somebody goes on in spite of."""
         return self.plan.terms.overrides
+
+    def read_back(self) -> Digests:
+        """The digests of what was read back."""
+        update = {"content": self.observed.content, "vectors": self.observed.vectors}
+        return self.expected.manifest.digests.model_copy(update=update)
 
     def every_check(self) -> tuple[Check, ...]:
         """The checks of all phases, in order."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from dr_pipelines.errors import InvalidRequest, NotFound
+from dr_pipelines.model.details import RecoveryEvidence
 from dr_pipelines.model.recovery_point import Head, Manifest, RecoveryPoint, SourcePosition
 from dr_pipelines.repository.history import History
 
@@ -26,13 +27,22 @@ def resolve(history: History, at: str, *, clock: PointClock = "source") -> Recov
     reach that far, or was not read without a gap up to that source position.
     """
     if at == "latest":
-        return history.latest()
+        return newest_point(history)
     if match := re.fullmatch(r"log:(\d{1,18})", at):
         return _at_number(history, int(match[1]))
     if match := re.fullmatch(r"seq:(\d{1,18})", at):
         return at_position(history, int(match[1]))
     find = _at_time if clock == "source" else _logged_by
     return find(history, _parse_time(at))
+
+
+def newest_point(history: History) -> RecoveryPoint:
+    """The newest entry but for evidence of recoveries: what one has left behind is for the same
+    command to find, which asks for the same point. Raises `NotFound` for an empty log."""
+    for entry in history.entries_back(history.head()):
+        if not isinstance(entry.body.detail, RecoveryEvidence):
+            return history.point(entry.i)
+    return history.latest()
 
 
 def at_position(history: History, position: int) -> RecoveryPoint:

@@ -70,6 +70,7 @@ PLACES = {
     "evidence/native",
     "evidence/accepted-quarantine",
     "evidence/left-out",
+    "evidence/recovery",
     "evidence/references",
     "native",
 }
@@ -254,10 +255,13 @@ WITHOUT_MODEL = {
     *("segments (vectors)", "checkpoints/embeddings (vectors)"),
     # lists of references, whose fields manifests and entries have too, and of records
     *("manifests (page)", "evidence/references", "evidence/left-out"),
+    # a report, which no state depends on
+    "evidence/recovery",
     # bytes of an engine
     "native",
 }
 SILENT = {
+    "RecoveryEvidence.overridden",  # nobody went on in spite of a finding
     # reserved: written by later versions
     *("Body.features", "Body.followers", "LogEntry.signature"),
     *("Manifest.features", "Manifest.excluded", "Manifest.erased", "Manifest.externals"),

@@ -14,6 +14,7 @@ from dr_pipelines.model.details import (
     NativeEvidence,
     PreimageEvidence,
     ProofEvidence,
+    RecoveryEvidence,
     RestoreDetail,
     SnapshotDetail,
     SourceUnread,
@@ -141,6 +142,19 @@ EXAMPLES: tuple[tuple[str, Detail], ...] = (
             lines=1,
             reason="a test",
             by="a@b",
+        ),
+    ),
+    (
+        "evidence",
+        RecoveryEvidence(
+            outcome="overridden",
+            point="4-aaaaaaaa",
+            physical="books@4-aaaaaaaa",
+            store="local",
+            report="books/evidence/recovery/w-3.json",
+            seconds=1.5,
+            overridden=Mentioned.of(["digests:content"]),
+            entry=5,
         ),
     ),
 )
