@@ -3,10 +3,11 @@
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import mean, median
 from typing import Any, Literal, get_args
 
 from benchmarks.harness import Figure, Laps, Ratio, Scale
@@ -21,6 +22,7 @@ from dr_pipelines.monitoring.exposure import protection_status
 from dr_pipelines.protocols import BlobStore
 from dr_pipelines.repository import points
 from dr_pipelines.sources.jsonl import JsonlSource
+from dr_pipelines.sources.marks_file import MarksFile
 from dr_pipelines.testing.blob_faults import CallName, Recording
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
@@ -29,12 +31,13 @@ from dr_pipelines.testing.world import Process, World
 WHAT = """\
 A feed of one line a day, by the hashing embedder, in one process, from a directory into a store in
 memory. In `rewritten` 200 documents get a new text in turn, all of them on the first day; in `new`
-each day brings another document. Each verb runs at every number of days, as a process that starts:
-CPU seconds and requests of objects. `day` is the ingestion of one new day and `nothing` one that
-finds none; `documents` lists the state at the newest point. A verb that follows what changed costs
-the same at the last number of days as at 100; but in `rewritten` each document lies in a segment of
-its own from day 200 on, and until then what reads or proves all of the state has more of them to
-ask for from day to day. `verify` looks at every object of every point."""
+each day brings another document, up to day 500. Each verb runs at every number of days, as a
+process that starts on a machine that knows the feed: CPU seconds and requests of objects. Pages of
+lists fill up and are joined in cycles of 7, 8, 49 and 64 days, so that each figure is of five days,
+13 days apart: the median of CPU seconds, the mean of requests. `day` is the ingestion of one new
+day and `nothing` one that finds none; `documents` lists the state at the newest point. A verb that
+follows what changed costs the same at the last number of days as at 100. `verify` looks at every
+object of every point, once for each number of days."""
 BEFORE: Mapping[str, Mapping[str, Any]] = {
     "CPU seconds": {
         "day": {50: 0.2, 100: 0.28, 500: 0.57},
@@ -68,7 +71,12 @@ FIRST_DAY = datetime(2019, 1, 1, tzinfo=UTC)
 Case = Literal["rewritten", "new"]
 KINDS: tuple[CallName, ...] = ("create", "read", "size", "keys")
 CASES: tuple[Case, ...] = get_args(Case)
+LAP_DAYS = 13
+NEW_DAYS = 500
+"""Of `new`, where a state grows with its days, and what reads all of it with that."""
 FLAT = ("nothing", "day", "status", "points", "documents", "backup", "restore")
+ONCE = ("verify",)
+"""Of the verbs: it is linear in the history."""
 AIM = 1.5
 
 
@@ -160,6 +168,7 @@ class Growing:
     ) -> None:
         self.feed = DailyFeed(directory / "feed.jsonl", case, documents=documents)
         self.metered = Metered(blobs or LocalBlobStore(directory / "repository"))
+        self.marks = MarksFile(directory / "marks" / "feed", directory)
         ids = itertools.count()
         self.world = World(
             source=JsonlSource(self.feed.path),
@@ -176,8 +185,9 @@ class Growing:
         _backup(self.process())  # as there is every day: a status looks back to the newest proof
 
     def process(self) -> Process:
-        """One that starts: it has read nothing of the feed or the repository."""
-        return replace(self.world, source=JsonlSource(self.feed.path)).process()
+        """One that starts: it has read nothing of the repository, and of the feed the machine has
+        the marks that the process before left."""
+        return replace(self.world, source=JsonlSource(self.feed.path, marks=self.marks)).process()
 
     def cost(self, work: Callable[[Process], object]) -> Cost:
         """Of some work, by a new process."""
@@ -187,9 +197,9 @@ class Growing:
         work(process)
         return Cost(time.process_time() - started, self.metered.taken())
 
-    def costs(self) -> dict[str, Cost]:
+    def costs(self, *, without: Container[str] = ()) -> dict[str, Cost]:
         """Every verb's, where the collection stands; a day more is there afterwards."""
-        costs_at = {name: self.cost(work) for name, work in VERBS.items()}
+        costs_at = {name: self.cost(work) for name, work in VERBS.items() if name not in without}
         self.feed.add_days(1)
         return {"day": self.cost(Process.ingest), **costs_at}
 
@@ -235,52 +245,75 @@ def run(scale: Scale, directory: Path) -> Figure:
     for case in CASES:
         place = directory / case
         place.mkdir()
-        costs_at = measure(Growing(place, case), scale.growth_days)
+        days = [d for d in scale.growth_days if case == "rewritten" or d <= NEW_DAYS]
+        costs_at = measure(Growing(place, case), days, laps=scale.repeats)
         facts |= {f"{case}, {name}": rows for name, rows in _tables(costs_at).items()}
         if case == "rewritten":
             ratios += _ratios(costs_at)
     return Figure("growth", WHAT, "warm: a directory", Laps(), facts, tuple(ratios))
 
 
-def measure(growing: Growing, days: Iterable[int]) -> dict[int, dict[str, Cost]]:
-    """Costs of every verb by number of days."""
-    costs_at = {}
+def measure(
+    growing: Growing, days: Iterable[int], *, laps: int
+) -> dict[int, dict[str, list[Cost]]]:
+    """Costs of every verb by number of days, of a few days from there on."""
+    costs_at = dict[int, dict[str, list[Cost]]]()
     for count in days:
-        growing.grow(count)
-        costs_at[count] = growing.costs()
+        costs_at[count] = {}
+        for lap in range(laps):
+            growing.grow(count + lap * LAP_DAYS)
+            costs = growing.costs(without=ONCE if lap else ())
+            for name, cost in costs.items():
+                costs_at[count].setdefault(name, []).append(cost)
     return costs_at
 
 
-def _tables(costs_at: Mapping[int, Mapping[str, Cost]]) -> dict[str, dict[str, dict[int, float]]]:
+def _cpu_seconds(costs: Sequence[Cost]) -> float:
+    return median(cost.cpu_seconds for cost in costs)
+
+
+def _calls(costs: Sequence[Cost]) -> float:
+    return mean(cost.calls for cost in costs)
+
+
+def _tables(
+    costs_at: Mapping[int, Mapping[str, Sequence[Cost]]],
+) -> dict[str, dict[str, dict[int, float]]]:
     first = next(iter(costs_at.values()))
     by_verb = {name: {days: costs[name] for days, costs in costs_at.items()} for name in first}
+    written = {days: [c.requests for c in costs] for days, costs in by_verb["day"].items()}
     return {
         "CPU seconds": {
-            name: {days: round(cost.cpu_seconds, 2) for days, cost in costs.items()}
-            for name, costs in by_verb.items()
+            name: {days: round(_cpu_seconds(costs), 3) for days, costs in by_days.items()}
+            for name, by_days in by_verb.items()
         },
         "requests": {
-            name: {days: cost.calls for days, cost in costs.items()}
-            for name, costs in by_verb.items()
+            name: {days: round(_calls(costs), 1) for days, costs in by_days.items()}
+            for name, by_days in by_verb.items()
         },
         "one day more": {
-            "objects": {d: c.requests.calls["create"] for d, c in by_verb["day"].items()},
-            "bytes": {d: c.requests.written_bytes for d, c in by_verb["day"].items()},
+            "objects": {
+                d: round(mean(r.calls["create"] for r in w), 1) for d, w in written.items()
+            },
+            "bytes": {d: round(mean(r.written_bytes for r in w)) for d, w in written.items()},
+            "bytes at most": {d: max(r.written_bytes for r in w) for d, w in written.items()},
         },
     }
 
 
-def _ratios(costs_at: Mapping[int, Mapping[str, Cost]]) -> list[Ratio]:
+def _ratios(costs_at: Mapping[int, Mapping[str, Sequence[Cost]]]) -> list[Ratio]:
     last = max(costs_at)
     base = 100 if 100 in costs_at else min(costs_at)
-    pairs = [(name, costs_at[last][name], costs_at[base][name]) for name in FLAT]
+    figures: Mapping[str, Callable[[Sequence[Cost]], float]] = {
+        "CPU": _cpu_seconds,
+        "requests": _calls,
+    }
     return [
-        *(
-            Ratio(f"{name}, CPU: {last} days : {base}", after.cpu_seconds / before.cpu_seconds, AIM)
-            for name, after, before in pairs
-        ),
-        *(
-            Ratio(f"{name}, requests: {last} days : {base}", after.calls / before.calls, AIM)
-            for name, after, before in pairs
-        ),
+        Ratio(
+            f"{name}, {what}: {last} days : {base}",
+            figure(costs_at[last][name]) / figure(costs_at[base][name]),
+            AIM,
+        )
+        for what, figure in figures.items()
+        for name in FLAT
     ]

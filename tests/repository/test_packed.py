@@ -35,7 +35,7 @@ def written(home: Repository, versions: Sequence[Version], **more: object) -> Se
     return ref.model_copy(update=more)
 
 
-def said(number: int, *, documents: int = 1_000) -> list[Version]:
+def day_of_feed(number: int, *, documents: int = 1_000) -> list[Version]:
     """A day of a feed: a document with one or two records, sometimes a deletion beside it."""
     texts = tuple(f"text {number}.{piece}" for piece in range(1 + number % 2))
     one = Version(f"document {number % documents:03d}", number, texts, vector=(number, 1.0))
@@ -79,7 +79,7 @@ def first_page(state: Manifest) -> tuple[SegmentPageRef, PackedRef]:
 @pytest.mark.parametrize("documents", [7, 1_000])
 def test_packed_rows_are_those_of_the_segments(documents: int) -> None:
     home = recorded()
-    refs = [written(home, said(n, documents=documents)) for n in range(1, 78)]
+    refs = [written(home, day_of_feed(n, documents=documents)) for n in range(1, 78)]
     refs[3] = written(
         home,
         [Version("cut", 1, ("early", "late")), Version("cut", 8, ("beyond", "it", "all"))],
@@ -96,7 +96,7 @@ def test_packed_rows_are_those_of_the_segments(documents: int) -> None:
 
 def test_a_state_in_many_segments_is_read_in_few_requests() -> None:
     home = recorded()
-    refs = [written(home, said(n)) for n in range(1, 194)]
+    refs = [written(home, day_of_feed(n)) for n in range(1, 194)]
     costs = []
     for count in (65, 193):
         state = grown(home, refs[:count])
@@ -112,7 +112,7 @@ def test_a_state_in_many_segments_is_read_in_few_requests() -> None:
 
 def test_rows_are_read_without_vectors_where_no_column_of_theirs_is_asked_for() -> None:
     home = recorded()
-    with fold(home, grown(home, [written(home, said(n)) for n in range(8)])) as folded:
+    with fold(home, grown(home, [written(home, day_of_feed(n)) for n in range(8)])) as folded:
         reads(home)
         (place,) = record_places(folded)
         assert place.read(["document_id", "text"]).column_names == ["document_id", "text"]
@@ -121,7 +121,7 @@ def test_rows_are_read_without_vectors_where_no_column_of_theirs_is_asked_for() 
 
 def test_long_segments_are_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     home = repository()
-    refs = [written(home, said(n)) for n in range(8)]
+    refs = [written(home, day_of_feed(n)) for n in range(8)]
     monkeypatch.setattr(packed, "PACKED_BYTES", sum(ref.stored_bytes for ref in refs) - 1)
     page = grown(home, refs).segments.pages[0]
     assert page.packed is None
@@ -131,7 +131,7 @@ def test_long_segments_are_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("which", ["rows", "vectors"])
 def test_packed_rows_that_are_missing_are_damage(which: str) -> None:
     home = repository()
-    state = grown(home, [written(home, said(n)) for n in range(8)])
+    state = grown(home, [written(home, day_of_feed(n)) for n in range(8)])
     _, beside = first_page(state)
     remove(home.blobs, beside.key if which == "rows" else beside.vectors[0].key)
     with pytest.raises(Damaged, match="is missing"):
@@ -163,7 +163,7 @@ def test_packed_rows_that_are_missing_are_damage(which: str) -> None:
 )
 def test_packed_rows_that_are_not_those_of_the_segments_are_found(change: object) -> None:
     home = repository()
-    state = grown(home, [written(home, said(n)) for n in range(8)])
+    state = grown(home, [written(home, day_of_feed(n)) for n in range(8)])
     page, beside = first_page(state)
     rows = decode_table(home.fetch(beside), packed_schema(SPEC), what="packed")
     assert callable(change)
@@ -177,7 +177,7 @@ def test_packed_rows_that_are_not_those_of_the_segments_are_found(change: object
 @pytest.mark.parametrize("count", [0, 3])
 def test_a_read_of_rows_that_are_not_packed_is_damage(count: int) -> None:
     home = repository()
-    page, beside = first_page(grown(home, [written(home, said(n)) for n in range(8)]))
+    page, beside = first_page(grown(home, [written(home, day_of_feed(n)) for n in range(8)]))
     rows = decode_table(home.fetch(beside), packed_schema(SPEC), what="packed").slice(0, count)
     forged = home.put("books/manifests/forger/0.parquet", encode_table(rows))
     update = {**forged.model_dump(include={"key", "sha256", "size_bytes"})}
