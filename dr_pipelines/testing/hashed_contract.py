@@ -32,7 +32,7 @@ from dr_pipelines.protocols import HashedFiles, HashedPiece, VectorStore
 from dr_pipelines.testing.store_samples import SPEC, contents, document, record, table
 
 NAME = SPEC.name
-Known = dict[str, dict[int, dict[str, Any]]]
+Facts = dict[str, dict[int, dict[str, Any]]]
 """For the digest of each piece the records at its places."""
 ROWS = [*document("a", chunks=3), *document("b", chunks=2), *document("c", chunks=4)]
 EDITED = [record("b", 0, text="edited", embedding=[0.5, 0.5, 0.25]), record("b", 1)]
@@ -51,16 +51,16 @@ def looked_at(files: HashedFiles, name: str = NAME) -> list[HashedPiece]:
     return list(pieces)
 
 
-def known(pieces: list[HashedPiece]) -> Known:
-    """What digests stand for; a place in two records or a digest in two pieces fails."""
-    facts: Known = {}
+def by_digest(pieces: list[HashedPiece]) -> Facts:
+    """The records that digests stand for; a digest of two pieces fails."""
+    facts: Facts = {}
     for piece in pieces:
         assert piece.digest not in facts, "two pieces have one digest"
         facts[piece.digest] = dict(zip(piece.live.to_pylist(), read(piece), strict=True))
     return facts
 
 
-def require_agreement(before: Known, after: Known) -> None:
+def require_agreement(before: Facts, after: Facts) -> None:
     """Raise `AssertionError` where one digest stands for two records at one place."""
     for digest in before.keys() & after.keys():
         for place in before[digest].keys() & after[digest].keys():
@@ -139,10 +139,10 @@ class HashedFilesContract:
 
     def test_files_that_stay_have_the_digests_that_they_had(self, store: VectorStore) -> None:
         files = self.filled(store)
-        before = known(looked_at(files))
-        assert known(looked_at(files)) == known(looked_at(self.files(store))) == before
+        before = by_digest(looked_at(files))
+        assert by_digest(looked_at(files)) == by_digest(looked_at(self.files(store))) == before
         store.write(NAME, table(*document("d", chunks=1)))
-        after = known(looked_at(files))
+        after = by_digest(looked_at(files))
         assert before.keys() & after.keys(), "no file was written once"
         require_agreement(before, after)
 
@@ -150,16 +150,16 @@ class HashedFilesContract:
         self, store: VectorStore
     ) -> None:
         files = self.filled(store)
-        versions = [known(looked_at(files))]
+        versions = [by_digest(looked_at(files))]
         again = [record("c", chunk, text="the last ones, as many") for chunk in range(4)]
         store.write(NAME, table(*again), replaces=["c"])
-        versions.append(known(looked_at(files)))
+        versions.append(by_digest(looked_at(files)))
         store.write(NAME, table(*EDITED), replaces=["b"])
-        versions.append(known(looked_at(files)))
+        versions.append(by_digest(looked_at(files)))
         store.write(NAME, table(record("c", 1, text="edited too")))
-        versions.append(known(looked_at(files)))
+        versions.append(by_digest(looked_at(files)))
         store.build_index(NAME)
-        versions.append(known(looked_at(files)))
+        versions.append(by_digest(looked_at(files)))
         for number, after in enumerate(versions):
             for before in versions[:number]:
                 require_agreement(before, after)
@@ -168,9 +168,9 @@ class HashedFilesContract:
         store.create(SPEC)
         store.write(NAME, table(*ROWS))
         files = self.files(store)
-        before = known(looked_at(files))
+        before = by_digest(looked_at(files))
         self.remove(store, "a")
-        after = known(looked_at(files))
+        after = by_digest(looked_at(files))
         require_agreement(before, after)
         gone = [row["id"] for facts in after.values() for row in facts.values()]
         assert not any(key.startswith("a#") for key in gone)
@@ -204,16 +204,16 @@ class HashedFilesContract:
         for each in (files, self.files(store)):
             try:
                 digests = {piece.digest for piece in looked_at(each)}
-            except DrError:  # it does not even open: that is found, too
+            except DrError:  # it does not even open: that is listed, too
                 continue
             if digests == whole:
                 return False
         return True
 
     def test_another_meaning_of_the_same_bytes_is_another_digest(self, store: VectorStore) -> None:
-        before = known(looked_at(self.filled(store)))
+        before = by_digest(looked_at(self.filled(store)))
         self.reinterpret(store, NAME)
-        require_agreement(before, known(looked_at(self.files(store))))
+        require_agreement(before, by_digest(looked_at(self.files(store))))
 
     def test_a_collection_without_records_has_none_in_its_pieces(self, store: VectorStore) -> None:
         store.create(SPEC)

@@ -179,15 +179,19 @@ def test_segments_are_compressed_once_a_slow_store_is_known_to_be() -> None:
     for ref in (first, later):
         assert read_segment(home, ref, spec=SPEC).equals(ROWS)
         check_rows(home, ref, SPEC)
-    said = [storage.of(refs) for refs in ((), (first,), (later,), (first, later))]
-    assert [stored and stored.encoding for stored in said] == [
+    stored_as = [storage.of(refs) for refs in ((), (first,), (later,), (first, later))]
+    assert [stored and stored.encoding for stored in stored_as] == [
         None,
         "arrow",
         "arrow+zstd",
         "arrow+zstd",
     ]
-    known, unknown = storage.now().reason, "; arrow where that was not known yet"
-    assert [stored.reason for stored in said if stored] == [known + unknown, known, known + unknown]
+    measured, unmeasured = storage.now().reason, "; arrow where that was not known yet"
+    assert [stored.reason for stored in stored_as if stored] == [
+        measured + unmeasured,
+        measured,
+        measured + unmeasured,
+    ]
 
 
 def test_a_repository_in_memory_is_no_remote_one() -> None:

@@ -41,28 +41,28 @@ class Broken:
 
     def pieces(self, name: str) -> Pieces | None:
         pieces = self.files.pieces(name)
-        return None if pieces is None else self.given(name, pieces)
+        return None if pieces is None else self.broken_pieces(name, pieces)
 
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         return pieces
 
 
 class OneDigest(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         return (replace(piece, digest="0" * 64) for piece in pieces)
 
 
 class NewDigests(Broken):
     numbers = itertools.count()
 
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         return (replace(piece, digest=f"{next(self.numbers):064x}") for piece in pieces)
 
 
 class DigestOfPlaces(Broken):
     """By the number of rows, and whatever they are."""
 
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         for number, piece in enumerate(pieces):
             digest = hashlib.sha256(f"{number} {len(piece.live)}".encode()).hexdigest()
             yield replace(piece, digest=digest)
@@ -71,38 +71,38 @@ class DigestOfPlaces(Broken):
 class RemembersDigests(Broken):
     """Those of the first look stand for files of the same size."""
 
-    def given(self, name: str, pieces: Pieces) -> Pieces:
-        found = list(pieces)
-        first = self.first.setdefault(name, found)
-        if len(first) == len(found):
-            found = [replace(p, digest=f.digest) for p, f in zip(found, first, strict=True)]
-        yield from found
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
+        listed = list(pieces)
+        first = self.first.setdefault(name, listed)
+        if len(first) == len(listed):
+            listed = [replace(p, digest=f.digest) for p, f in zip(listed, first, strict=True)]
+        yield from listed
 
 
 class SameVersionForEver(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         return iter(self.first.setdefault(name, list(pieces)))
 
 
 class WithoutLast(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         return iter(list(pieces)[:-1])
 
 
 class LastTwice(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
-        found = list(pieces)
-        return iter([*found, replace(found[-1], digest="1" * 64)])
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
+        listed = list(pieces)
+        return iter([*listed, replace(listed[-1], digest="1" * 64)])
 
 
 class NeverEmpty(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         nothing = HashedPiece("2" * 64, pa.array([0], pa.uint32()), lambda: iter(()))
         return iter(list(pieces) or [nothing])
 
 
 class CountsDeleted(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         for piece in pieces:
             last = piece.live[-1].as_py() if len(piece.live) else -1
             yield replace(piece, live=pa.array(range(last + 1), pa.uint32()))
@@ -111,20 +111,20 @@ class CountsDeleted(Broken):
 class PlacesAnew(Broken):
     """Of the live records, numbered from 0."""
 
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         for piece in pieces:
             yield replace(piece, live=pa.array(range(len(piece.live)), pa.uint32()))
 
 
 class LongPlaces(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         return (replace(piece, live=piece.live.cast(pa.int64())) for piece in pieces)
 
 
 class Backwards(Broken):
     """Records come last to first; places do not."""
 
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         for piece in pieces:
             yield replace(piece, read=lambda piece=piece: _reversed(piece))  # type: ignore[misc]
 
@@ -135,7 +135,7 @@ def _reversed(piece: HashedPiece) -> Iterator[pa.RecordBatch]:
 
 
 class FewColumns(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         for piece in pieces:
             yield replace(piece, read=_few(piece.read))
 
@@ -145,7 +145,7 @@ def _few(read: Callable[[], Iterator[pa.RecordBatch]]) -> Callable[[], Iterator[
 
 
 class ReadOnce(Broken):
-    def given(self, name: str, pieces: Pieces) -> Pieces:
+    def broken_pieces(self, name: str, pieces: Pieces) -> Pieces:
         for piece in pieces:
             batches = piece.read()
             yield replace(piece, read=lambda batches=batches: batches)  # type: ignore[misc]
