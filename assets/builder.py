@@ -15,6 +15,7 @@ from .documents import build_documents
 from .embeddings import build_embeddings
 from .jobs import ingest_job, snapshot_job
 from .readiness import build_readiness, readiness_job, readiness_schedule
+from .recoveries import build_recovery_job
 from .resources import PROJECT, ProjectResource, policies_path, project_resource
 from .restores import build_restore_job
 from .sensors import build_rpo_sensor
@@ -57,7 +58,7 @@ def build_defs(
     return dg.Definitions.merge(
         *(collection_definitions(each) for each in tracked),
         dg.Definitions(
-            jobs=[build_restore_job(name_prefix)],
+            jobs=[build_restore_job(name_prefix), build_recovery_job(name_prefix)],
             resources={PROJECT: project or project_resource(str(path))},
             executor=executor,
         ),

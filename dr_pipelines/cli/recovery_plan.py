@@ -9,6 +9,7 @@ import typer
 from dr_pipelines.cli.options import POLICIES, Json, Policies, a_hash, a_number, one_of
 from dr_pipelines.cli.output import Answer, ExitCode, Mistake, asking, give
 from dr_pipelines.cli.session import open_project, stores_asked_for
+from dr_pipelines.cli.terms import a_time
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.console import Console
@@ -26,19 +27,6 @@ KINDS = (
     "wrong-embeddings",
     "wrong-schema",
 )
-
-
-def a_moment(text: str) -> datetime:
-    """A time with its zone; one without is UTC."""
-    from datetime import UTC
-
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"expected a time such as 2026-05-31T10:00:00Z, not {text!r}"
-        ) from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def plan(
@@ -69,7 +57,7 @@ def plan(
         datetime | None,
         typer.Option(
             "--since",
-            parser=a_moment,
+            parser=a_time,
             metavar="TIME",
             help="When the damage began, by the clocks of those who wrote the log.",
         ),

@@ -49,7 +49,7 @@ PLAN: list[tuple[str, str]] = [
     ("plan --incident corruption-since", "--incident corruption-since needs --since TIME"),
     (
         "plan --since soon",
-        "dr plan: Invalid value for '--since': expected a time such as 2026-05-31T10:00:00Z, not "
+        "dr plan: Invalid value for '--since': expected a time such as 2026-01-31T12:00:00Z, not "
         "'soon'",
     ),
     ("plan notes --incident bad-batch", "--incident bad-batch needs --entry N"),
@@ -81,6 +81,30 @@ PLAN: list[tuple[str, str]] = [
         "--check looks at what would stand in the way: use it without the others",
     ),
     ("plan --policies nowhere.yaml", NO_FILE),
+    ("recover", "dr recover: Missing option '--plan'."),
+    (
+        "recover --plan nowhere.json",
+        "--plan nowhere.json cannot be read: No such file or directory",
+    ),
+    ("recover nodes --plan plan.json", NODES),
+    ("recover --plan plan.json --policies nowhere.yaml", NO_FILE),
+    *(
+        (
+            f"recover --plan plan.json {words}",
+            "--go-on FINDING, --by NAME and --reason TEXT go together",
+        )
+        for words in ("--go-on digests:content", "--by me", "--reason why")
+    ),
+    ("recover --plan feed.jsonl --json=1", "dr: Option '--json' does not take a value."),
+    (
+        "recover --plan feed.jsonl",
+        "--plan feed.jsonl holds no plan of this version: make one with dr plan",
+    ),
+    (
+        "recover --plan plan.json --began soon",
+        "dr recover: Invalid value for '--began': expected a time such as 2026-01-31T12:00:00Z, "
+        "not 'soon'",
+    ),
     ("plan --json=1", "dr: Option '--json' does not take a value."),
 ]
 EXISTS = "policies.yaml exists, and is left as it is: name another file with --policies FILE"
@@ -302,7 +326,7 @@ USAGE: list[tuple[str, str]] = [
         "dr demo: Invalid value for '--embedder': expected minilm or hashing, not 'elmo'",
     ),
     ("status notes", "dr status: Got unexpected extra argument(s) (notes)"),
-    ("recover notes", "dr: No such command 'recover'."),
+    ("recuperate notes", "dr: No such command 'recuperate'."),
     *(
         (f"{words} --policies nowhere.yaml", NO_FILE)
         for words in (*TAKES_COLLECTION, "status", "stores", "drop notes@1")

@@ -92,6 +92,7 @@ def test_every_command_has_help_with_an_example() -> None:
         "documents",
         "verify",
         "plan",
+        "recover",
         "restore",
         "replay",
         "compact",

@@ -1,0 +1,47 @@
+"""The job that carries out a plan of recovery."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from dr_pipelines.model.incident import Incident
+from dr_pipelines.planning.recovery_plan import plan_incident
+from dr_pipelines.project.facts import gather_facts
+from dr_pipelines.project.process import now
+from tests.assets.location import Location, failure_of
+
+
+def planned(location: Location) -> Path:
+    incident = Incident(kind="collection", collections=("notes",))
+    file = location.directory / "plan.json"
+    plan = plan_incident(gather_facts(location.project, incident, now=now()))
+    file.write_bytes(plan.canonical())
+    return file
+
+
+def carried_out(location: Location, plan: Path) -> dg.ExecuteInProcessResult:
+    config: dict[str, Any] = {"ops": {"carry_out_plan": {"config": {"plan": str(plan)}}}}
+    return location.run("recover", config=config)
+
+
+def test_a_plan_is_carried_out_and_again_is_done_already(ingested: Location) -> None:
+    plan, before = planned(ingested), ingested.state()
+    shutil.rmtree(ingested.directory / "stores")
+    assert carried_out(ingested, plan).success
+    assert ingested.state() == before
+    kinds = ingested.log_kinds()
+    assert carried_out(ingested, plan).success
+    assert ingested.log_kinds() == kinds
+
+
+def test_a_plan_whose_facts_changed_fails_the_run_and_does_nothing(ingested: Location) -> None:
+    plan = planned(ingested)
+    ingested.say(7, "2026-01-09T10:00:00Z", "e", "the only text of e")
+    ingested.ingest_without_dagster()
+    kinds = ingested.log_kinds()
+    result = carried_out(ingested, plan)
+    assert not result.success
+    assert "facts that have changed: notes" in failure_of(result)
+    assert ingested.log_kinds() == kinds
