@@ -75,24 +75,25 @@ class FieldValues:
         parameters = {"seed": f":{seed}", "chosen": list(values)}
         return self._sql.sql(query, params=parameters).to_arrow_table()["id"].combine_chunks()
 
-    def together(self, one: Field, other: Field, *, most: int, seed: int) -> pa.Table:
-        """`most` pairs of values of two fields that records have together, drawn: `one, other,
-        records`."""
-        query = f"""
-            SELECT a.value AS one, b.value AS other, count(*) AS records
-            FROM {self._values(one)} a JOIN {self._values(other)} b USING (id)
-            GROUP BY ALL ORDER BY md5(one::VARCHAR || other::VARCHAR || $seed), one, other
-            LIMIT {most:d}
-        """
-        return self._sql.sql(query, params={"seed": f":{seed}"}).to_arrow_table()
+    def having(self, ids: Sequence[str], parts: Sequence[tuple[Field, Scalar]]) -> set[str]:
+        """Those of some ids whose records have each of some values in its field."""
+        joins, parameters = self._joins(parts)
+        query = f"SELECT id FROM (SELECT unnest($ids) AS id) {joins}"
+        rows = self._sql.sql(query, params=parameters | {"ids": list(ids)}).fetchall()
+        return {row[0] for row in rows}
 
-    def without(self, field: Field, *, most: int, seed: int) -> pa.Array:
-        """Ids of at most so many records of which a field is null, drawn."""
-        query = f"""
-            SELECT id FROM fields WHERE {self._columns[field.name]} IS NULL
-            ORDER BY md5(id || $seed), id LIMIT {most:d}
-        """
-        return self._sql.sql(query, params={"seed": f":{seed}"}).to_arrow_table()["id"]
+    def number(self, parts: Sequence[tuple[Field, Scalar]]) -> int:
+        """How many records have each of some values in its field."""
+        joins, parameters = self._joins(parts)
+        query = f"SELECT count(*) FROM fields {joins}"
+        return int(self._sql.sql(query, params=parameters).fetchall()[0][0])
+
+    def _joins(self, parts: Sequence[tuple[Field, Scalar]]) -> tuple[str, dict[str, object]]:
+        joins = (
+            f"SEMI JOIN (SELECT id FROM {self._values(field)} WHERE value = $v{number}) USING (id)"
+            for number, (field, _) in enumerate(parts)
+        )
+        return " ".join(joins), {f"v{number}": value for number, (_, value) in enumerate(parts)}
 
     def _values(self, field: Field) -> str:
         """SQL: every value of the field that a filter can name, once a record, with the id."""

@@ -174,7 +174,7 @@ class State:
         with beside(self.sql, "chosen", pa.table({"document_id": documents})):
             query = "SELECT segment, row FROM records SEMI JOIN chosen USING (document_id)"
             chosen = self.sql.sql(f"{query} ORDER BY ALL").to_arrow_table()
-        yield from _grouped([chosen])
+        yield from grouped([chosen])
 
     def version_rows_by_segment(self) -> Iterator[tuple[int, Numbers]]:
         """Segments, each with the rows of it that belong to newest versions or, once it was made,
@@ -182,7 +182,7 @@ class State:
         return self._by_segment(_VERSION_PLACES)
 
     def _by_segment(self, query: str) -> Iterator[tuple[int, Numbers]]:
-        return _grouped(self.batches(f"{query} ORDER BY ALL"))
+        return grouped(self.batches(f"{query} ORDER BY ALL"))
 
     def document_ids(self, *, rows: int = BATCH_ROWS) -> Iterator[pa.ChunkedArray]:
         """Every document that has a version, gone ones included, ascending, at most `rows` at a
@@ -220,7 +220,7 @@ class State:
                 yield pa.Table.from_batches([batch])
 
 
-def _grouped(places: Iterable[pa.Table]) -> Iterator[tuple[int, Numbers]]:
+def grouped(places: Iterable[pa.Table]) -> Iterator[tuple[int, Numbers]]:
     """Rows of each segment, of tables of `segment` and `row` that ascend by both."""
     current, parts = -1, list[Numbers]()
     for batch in places:

@@ -17,6 +17,7 @@ from dr_pipelines.live.keeping import kept_open
 from dr_pipelines.model.verdict import Check
 from dr_pipelines.proof.probes.coverage import check_coverage
 from dr_pipelines.proof.probes.filters import check_filters, check_tenants
+from dr_pipelines.proof.probes.permissions import check_permissions
 from dr_pipelines.proof.probes.sample import read_sample, read_stored
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.proof.probes.vectors import check_vectors
@@ -52,6 +53,7 @@ def _timed(
         yield timed(lambda: check_vectors(expected, sample, stored, target))
         yield timed(lambda: check_filters(values, target, seed=seed))
         yield timed(lambda: check_tenants(values, target, seed=seed))
+        yield timed(lambda: check_permissions(expected, values, sample, stored, target, seed=seed))
 
 
 def timed(check: Callable[[], Check]) -> Check:

@@ -49,13 +49,7 @@ class Sample:
     def vectors(self, vector: Vector) -> tuple[Matrix, npt.NDArray[np.int64]]:
         """The vectors that can ask, each a row, and the places of their records: those that are
         neither null nor zero, and finite."""
-        column = self.rows[vector.name].combine_chunks()
-        places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-        values = (
-            column.flatten().to_numpy(zero_copy_only=False).reshape(len(places), vector.dimension)
-        )
-        usable = np.isfinite(values).all(axis=1) & (values != 0).any(axis=1)
-        return values[usable], places[usable]
+        return askable(self.rows[vector.name], vector)
 
 
 @dataclass(frozen=True)
@@ -90,6 +84,15 @@ def read_sample(expected: Expected, values: FieldValues, *, seed: int) -> Sample
     rows = pa.concat_tables([empty, *read]).combine_chunks()
     ordered = rows.take(pc.index_in(ids, value_set=strings(rows["id"])))
     return Sample(ordered.combine_chunks(), drawn, expected.records)
+
+
+def askable(column: pa.ChunkedArray, vector: Vector) -> tuple[Matrix, npt.NDArray[np.int64]]:
+    """The vectors of a column that can ask, and the places of their rows."""
+    array = column.combine_chunks()
+    places = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
+    values = array.flatten().to_numpy(zero_copy_only=False).reshape(len(places), vector.dimension)
+    usable = np.isfinite(values).all(axis=1) & (values != 0).any(axis=1)
+    return values[usable], places[usable]
 
 
 def _of_values(values: FieldValues, *, seed: int) -> pa.Array:

@@ -78,12 +78,19 @@ def records(count: int = 160, *, seed: int = 1, spec: CollectionSpec = SPEC) -> 
 
 
 @contextmanager
-def point(*tables: pa.Table, spec: CollectionSpec = SPEC) -> Iterator[State]:
-    """The state after some tables were logged, each as an edit after the one before."""
-    where, segments = repository(), []
-    for entry, rows in enumerate(tables):
-        stored = observed_rows(rows, spec=spec)
-        segments.append(write_segment(where, "books", stored, spec=spec, kind="base", entry=entry))
+def point(
+    rows: pa.Table, *, deleting: Sequence[str] = (), spec: CollectionSpec = SPEC
+) -> Iterator[State]:
+    """The state after records were logged, and then that some of their documents are gone."""
+    where = repository()
+    logged = [observed_rows(rows, spec=spec)]
+    if deleting:
+        absent = pa.array(deleting, pa.string())
+        logged.append(observed_rows(rows.slice(0, 0), spec=spec, absent=absent))
+    segments = [
+        write_segment(where, "books", stored, spec=spec, kind="base", entry=entry)
+        for entry, stored in enumerate(logged)
+    ]
     with fold(where, manifest(segments=segments, spec=spec)) as state:
         yield state
 
