@@ -9,7 +9,7 @@ import typer
 from dr_pipelines.cli.options import POLICIES, Json, Policies
 from dr_pipelines.cli.output import Answer, ExitCode, Mistake, asking, give
 from dr_pipelines.cli.session import open_project
-from dr_pipelines.cli.terms import Began, By, GoOn, Reason, given_terms
+from dr_pipelines.cli.terms import Began, By, EvidenceDirectory, GoOn, Reason, given_terms
 from dr_pipelines.model.display import displayed
 
 if TYPE_CHECKING:  # imported by the commands that need them
@@ -35,6 +35,7 @@ def recover(
     by: By = None,
     reason: Reason = None,
     began: Began = None,
+    evidence: EvidenceDirectory = None,
     policies: Policies = POLICIES,
     as_json: Json = False,
 ) -> int:
@@ -65,7 +66,9 @@ def recover(
     outcomes = list["Outcome"]()
     for step in steps:
         with metering(f"recovering {step.planned.collection}") as meter:
-            outcomes.append(take(project, step, terms=terms, progress=meter.rows))
+            outcomes.append(
+                take(project, step, terms=terms, progress=meter.rows, evidence=evidence)
+            )
         if outcomes[-1].status in ("failed", "unknown"):
             sys.stderr.write(f"{displayed(outcomes[-1].message)}\n")
     return give(_answer(made, outcomes), as_json=as_json)
@@ -128,7 +131,7 @@ def _value(outcome: "Outcome") -> dict[str, Any]:
 def _show_time(console: "Console", made: "RecoveryPlan", outcomes: "list[Outcome]") -> None:
     """Measured against expected, where both are there, and what follows."""
     from dr_pipelines.cli.console import seconds
-    from dr_pipelines.recovery.report import total_seconds
+    from dr_pipelines.recovery.report import evidence_lines, total_seconds
 
     by_name = {outcome.collection: outcome for outcome in outcomes}
     for planned in made.collections:
@@ -141,5 +144,7 @@ def _show_time(console: "Console", made: "RecoveryPlan", outcomes: "list[Outcome
             expected = f"expected {seconds(planned.span.expected)}, at most "
             expected += seconds(planned.span.high)
         console.print(f"{planned.collection}: {took} ({expected})", soft_wrap=True)
+        for line in evidence_lines(outcome.recovery.evidence):
+            console.print(f"  {line}", soft_wrap=True)
         if planned.commands:
             console.print(f"  then: {'; '.join(planned.commands)}", soft_wrap=True)

@@ -168,7 +168,8 @@ class Candidate(Stored):
 class CollectionFact(Stored):
     """A collection: its policy as far as a plan depends on it, its points oldest first, of which
     the `earlier` ones were not looked at, and what can be done with them now. `targets` are points
-    by the name that somebody gave them."""
+    by the name that somebody gave them; `unread_reports` counts those of earlier recoveries that
+    could not be read. Of the RTO people need `allowance_seconds`."""
 
     name: str
     owner: str
@@ -178,6 +179,7 @@ class CollectionFact(Stored):
     store: str
     rpo_seconds: float
     rto_seconds: float
+    allowance_seconds: float = 0.0
     physical: str = ""
     head: Count = 0
     head_sha256: str = ""
@@ -185,6 +187,7 @@ class CollectionFact(Stored):
     points: tuple[PointFact, ...] = ()
     earlier: Count = 0
     measurements: tuple[Measurement, ...] = ()
+    unread_reports: Count = 0
     source: SourceFact | None = None
     model: ModelFact | None = None
     documents: tuple[DocumentFact, ...] = ()

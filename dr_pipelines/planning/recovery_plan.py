@@ -167,6 +167,11 @@ def _remarks(incident: Incident, fact: CollectionFact, saved: SavedFacts) -> lis
             f"{fact.name} is still in the store under this very name: the restore is refused until "
             "it is gone, or renamed"
         )
+    if fact.unread_reports:
+        remarks.append(
+            f"{fact.unread_reports} reports of earlier recoveries could not be read: what they "
+            "measured is left out"
+        )
     if incident.kind == "bad-batch" and fact.source is not None:
         remarks.append(
             "the source may still say what the bad batch said: dr ingest would bring it again. "

@@ -3,10 +3,11 @@ has come, so that the same command goes on after a kill."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from dr_pipelines.errors import DrError, InvalidRequest, NotFound, OutcomeUnknown, Refused
-from dr_pipelines.model.recovery import AS_USUAL, Recovery, Terms
+from dr_pipelines.model.recovery import AS_USUAL, Recovery, Request, Terms
 from dr_pipelines.model.recovery_plan import CollectionPlan, RecoveryPlan
 from dr_pipelines.planning.refusals import require_runnable
 from dr_pipelines.planning.standing import Standing, by_hand, standing
@@ -14,6 +15,7 @@ from dr_pipelines.project.project import Project
 from dr_pipelines.project.recovery import open_for
 from dr_pipelines.protocols import Progress
 from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import run_recovery
 
 
@@ -83,9 +85,10 @@ def take(
     terms: Terms = AS_USUAL,
     progress: Progress | None = None,
     run: str = "",
+    evidence: Path | None = None,
 ) -> Outcome:
     """Recover one collection, or finish what an earlier run did of it. An error is an outcome: the
-    others are recovered all the same."""
+    others are recovered all the same. `evidence` is a directory for its report."""
     planned = step.planned
     try:
         if step.standing.state == "done":
@@ -93,7 +96,9 @@ def take(
             return Outcome(planned.collection, "done", step.standing.reason)
         if planned.request is None:
             return Outcome(planned.collection, "by hand", _by_hand(planned))
-        return _recovered(project, planned, terms=terms, progress=progress, run=run)
+        request = planned.request.model_copy(update={"terms": terms})
+        resources = open_for(project, request, run=run, evidence=evidence)
+        return _recovered(planned, request, resources, progress=progress)
     except OutcomeUnknown as error:
         return Outcome(planned.collection, "unknown", str(error))
     except DrError as error:
@@ -110,17 +115,14 @@ def _finished(project: Project, planned: CollectionPlan) -> None:
 
 
 def _recovered(
-    project: Project,
     planned: CollectionPlan,
+    request: Request,
+    resources: Resources,
     *,
-    terms: Terms,
     progress: Progress | None,
-    run: str,
 ) -> Outcome:
-    if planned.request is None or planned.point is None:
+    if planned.point is None:
         raise NotFound(f"{planned.collection}: the plan has no point to restore")
-    request = planned.request.model_copy(update={"terms": terms})
-    resources = open_for(project, request, run=run)
     plan = plan_recovery(request, resources)
     if plan.sha256 != planned.point.sha256:
         raise Refused(

@@ -87,6 +87,7 @@ PLAN: list[tuple[str, str]] = [
         "--plan nowhere.json cannot be read: No such file or directory",
     ),
     ("recover nodes --plan plan.json", NODES),
+    ("recover --plan plan.json --evidence", "dr: Option '--evidence' requires an argument."),
     ("recover --plan plan.json --policies nowhere.yaml", NO_FILE),
     *(
         (

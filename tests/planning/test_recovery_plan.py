@@ -132,6 +132,12 @@ def test_an_objective_is_promised_only_where_the_upper_bound_is_within_it() -> N
     assert rto.outlook == "will be met"
 
 
+def test_people_need_their_share_of_the_objective() -> None:
+    fact = collection(seconds=10.0).model_copy(update={"allowance_seconds": 50.0})
+    _, rto = only(saved(fact)).objectives
+    assert (rto.outlook, "people need 50 s" in rto.reason) == ("not met", True)
+
+
 @pytest.mark.parametrize("measurements", range(3))
 def test_fewer_than_three_measurements_are_not_measured(measurements: int) -> None:
     plan = only(saved(collection(measurements=measurements)))

@@ -73,6 +73,7 @@ def _collection(
         store=policy.store,
         rpo_seconds=policy.objectives.rpo.total_seconds(),
         rto_seconds=policy.objectives.rto.total_seconds(),
+        allowance_seconds=(policy.objectives.allowance or timedelta(0)).total_seconds(),
     )
     if incident.kind != "repository-site":  # nobody waits for what is lost
         fact = _with_log(project, fact, troubles, incident=incident, now=now)
@@ -115,6 +116,7 @@ def _with_log(
                 "states": tuple(log.states),
                 "earlier": log.earlier,
                 "measurements": log.measurements,
+                "unread_reports": log.unread_reports,
                 "documents": documents,
             }
         )

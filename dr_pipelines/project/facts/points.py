@@ -1,19 +1,22 @@
 """Facts of a log: its points, what proves them, and how long earlier recoveries took."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dr_pipelines.model.details import IngestDetail, ProofEvidence, SnapshotDetail
+from dr_pipelines.model.details import (
+    IngestDetail,
+    ProofEvidence,
+    RecoveryEvidence,
+    SnapshotDetail,
+)
 from dr_pipelines.model.fitness import unaccepted
 from dr_pipelines.model.incident import (
     Measurement,
-    PlannedRoute,
     PointFact,
     StateFact,
     Trouble,
 )
-from dr_pipelines.model.recovery_point import Digests, Manifest, RecoveryPoint
-from dr_pipelines.planning.parts import namespace
+from dr_pipelines.model.recovery_point import Digests, Manifest, ObjectRef, RecoveryPoint
+from dr_pipelines.project.facts.measurements import ingestion, measured
 from dr_pipelines.project.facts.troubles import noted
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.points import points
@@ -22,7 +25,6 @@ MOST_POINTS = 500
 """The newest points, which are looked at; how many are earlier is said."""
 MOST_INGESTIONS = 20
 """The newest ingestions that are taken for measurements."""
-ROUTES: dict[str, PlannedRoute] = {"load": "load", "replay": "replay", "native": "native"}
 
 
 @dataclass
@@ -32,6 +34,7 @@ class LogFacts:
     points: list[PointFact] = field(default_factory=list)
     states: list[StateFact] = field(default_factory=list)
     measurements: tuple[Measurement, ...] = ()
+    unread_reports: int = 0
     newest: RecoveryPoint | None = None
     head: int = 0
     head_sha256: str = ""
@@ -57,8 +60,10 @@ def log_facts(history: History, troubles: list[Trouble]) -> LogFacts:
             facts.newest = point
     facts.points, facts.states = walk.finished(), walk.states
     if facts.newest is not None:
+        of_recoveries = measured(history.repository, facts.newest.manifest, walk.reports)
         ingestions = walk.ingestions[-MOST_INGESTIONS:]
-        facts.measurements = (*_restores(facts.newest.manifest), *ingestions)
+        facts.measurements = (*of_recoveries.measurements, *ingestions)
+        facts.unread_reports = of_recoveries.unread
     return facts
 
 
@@ -77,6 +82,7 @@ class _Walk:
     def __init__(self) -> None:
         self.states: list[StateFact] = []
         self.ingestions: list[Measurement] = []
+        self.reports: list[ObjectRef] = []
         self._points: list[PointFact] = []
         self._proofs: dict[int, int] = {}
         self._numbers: dict[tuple[StateFact, Digests], int] = {}
@@ -86,9 +92,11 @@ class _Walk:
         detail = point.entry.body.detail
         if isinstance(detail, ProofEvidence):
             self._proofs[detail.number] = point.number
+        if isinstance(detail, RecoveryEvidence):
+            self.reports += [o for o in point.entry.body.objects if o.key == detail.report]
         snapshot = detail if isinstance(detail, SnapshotDetail) else None
         if isinstance(detail, IngestDetail) and detail.seconds and detail.records:
-            self.ingestions.append(_ingestion(point.manifest, detail))
+            self.ingestions.append(ingestion(point.manifest, detail))
         self._points.append(
             PointFact(
                 number=point.number,
@@ -128,34 +136,4 @@ def _state(manifest: Manifest) -> StateFact:
         chunks=tuple(sorted(manifest.coverage.chunks)),
         stored_bytes=manifest.segments.stored_bytes,
         unfit=tuple(f"{loss.part}: {loss.consequence}" for loss in losses),
-    )
-
-
-def dimension_of(manifest: Manifest) -> int:
-    """Components of the first dense vector; 0 without one."""
-    return next((v.dimension for v in manifest.spec.vectors if v.dimension), 0)
-
-
-def _restores(manifest: Manifest) -> Iterator[Measurement]:
-    for timeline in manifest.timelines:
-        made = timeline.made
-        if made is not None and made.route in ROUTES:
-            yield Measurement(
-                collection=manifest.collection,
-                engine=made.engine,
-                route=ROUTES[made.route],
-                records=made.records,
-                dimension=dimension_of(manifest),
-                phases=made.phases,
-            )
-
-
-def _ingestion(manifest: Manifest, detail: IngestDetail) -> Measurement:
-    return Measurement(
-        collection=manifest.collection,
-        engine=namespace(manifest.engine),
-        route="reingest",
-        records=detail.records,
-        dimension=dimension_of(manifest),
-        phases={"embed": detail.seconds or 0.0},
     )
