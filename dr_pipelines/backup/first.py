@@ -20,7 +20,7 @@ from dr_pipelines.model.recovery_point import Manifest, SegmentRef
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.accounting import Sums, sums_of, tenants_of
 from dr_pipelines.repository.history import History
-from dr_pipelines.repository.prefetch import map_concurrently, prefetch
+from dr_pipelines.repository.prefetch import ending, map_concurrently, prefetch
 from dr_pipelines.repository.rows import observed_rows, strings
 from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
 
@@ -84,15 +84,16 @@ def _by_document(batches: Iterator[pa.RecordBatch], spec: CollectionSpec) -> Ite
     """Tables of about `BASE_ROWS` rows, or `BASE_BYTES` of long ones, that end with a document's
     last row, if documents are contiguous."""
     pending = store_schema(spec).empty_table()
-    for batch in batches:
-        pending = pa.concat_tables([pending, pa.Table.from_batches([batch])])
-        if pending.num_rows < BASE_ROWS and pending.nbytes < BASE_BYTES:
-            continue
-        last = pending["document_id"][-1]
-        end = pc.index(pending["document_id"], last).as_py()
-        if end:
-            yield pending.slice(0, end)
-            pending = pending.slice(end)
+    with ending(batches):
+        for batch in batches:
+            pending = pa.concat_tables([pending, pa.Table.from_batches([batch])])
+            if pending.num_rows < BASE_ROWS and pending.nbytes < BASE_BYTES:
+                continue
+            last = pending["document_id"][-1]
+            end = pc.index(pending["document_id"], last).as_py()
+            if end:
+                yield pending.slice(0, end)
+                pending = pending.slice(end)
     if pending.num_rows:
         yield pending
 

@@ -1,6 +1,7 @@
 """Looking at a live store against the log: every record is read, every digest recomputed."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -139,8 +140,8 @@ def _observed(
         whole = least is Assurance.EVERY_VALUE
         scan = hashed_scan(hashing, physical, passing, about=store.engine, whole=whole)
         if scan is not None:
-            observation = observe_digests(state, prefetch(scan.digests()))
-            return observation, scan.assurance
+            with closing(prefetch(scan.digests())) as digests:
+                return observe_digests(state, digests), scan.assurance
     batches = passing.through(store.scan(physical, ordered=False))
     observation = observe_store(state, batches, store=store, physical=physical)
     return observation, Assurance.EVERY_VALUE

@@ -12,6 +12,7 @@ from dr_pipelines.model.recovery_point import VectorStatistics
 from dr_pipelines.proof.sampling import EdgeSample
 from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.misfit_tally import MisfitTally
+from dr_pipelines.repository.prefetch import ending
 from dr_pipelines.repository.statistics import VectorTally
 
 
@@ -27,9 +28,10 @@ class Passing:
 
     def through(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The same batches, each looked at before it is passed on."""
-        for batch in batches:
-            self.look(batch, sample=self.sample)
-            yield batch
+        with ending(batches):
+            for batch in batches:
+                self.look(batch, sample=self.sample)
+                yield batch
 
     def look(self, batch: pa.RecordBatch, *, sample: EdgeSample) -> tuple[pa.Array, Misfits]:
         """Count a batch, and sample its edges; returns the norms of its vectors and its misfits."""

@@ -11,6 +11,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -183,11 +184,11 @@ class _Walk:
             folded = point if self.level >= 3 else None
             state = beside.submit(self.check_state, folded) if folded else None
             refs = self.to_check()
-            results = map_concurrently(self.check_object, refs, waiting=WAITING)
-            for done, findings in enumerate(results, start=1):
-                self.findings += findings
-                if self.progress:
-                    self.progress(done, len(refs))
+            with closing(map_concurrently(self.check_object, refs, waiting=WAITING)) as results:
+                for done, findings in enumerate(results, start=1):
+                    self.findings += findings
+                    if self.progress:
+                        self.progress(done, len(refs))
             if state and (finding := state.result()):
                 self.findings.append(finding)
 

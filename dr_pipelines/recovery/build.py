@@ -217,10 +217,11 @@ def _complete(state: State, filling: Filling) -> int:
     observation = observe_store(state, scan, store=store, physical=physical)
     documents = strings(observation.differences()["document_id"])
     written, written_before = 0, set[str]()
-    for rows in prefetch(newest_rows(state, documents=documents)):
-        present = rows["document_id"].unique().to_pylist()
-        written += filling.write(rows, replaces=present)
-        written_before.update(present)
+    with closing(prefetch(newest_rows(state, documents=documents))) as tables:
+        for rows in tables:
+            present = rows["document_id"].unique().to_pylist()
+            written += filling.write(rows, replaces=present)
+            written_before.update(present)
     extra = [document for document in documents.to_pylist() if document not in written_before]
     if extra:
         store.write(physical, store_schema(state.spec).empty_table(), replaces=extra)

@@ -5,6 +5,7 @@ the empty value. Digests are always recomputed from the values that were read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.recovery_point import Digests
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.prefetch import prefetch
+from dr_pipelines.repository.prefetch import ending, prefetch
 from dr_pipelines.repository.scratch import beside, insert
 from dr_pipelines.repository.state import VALUE, State, differing
 
@@ -203,7 +204,8 @@ def observe(state: State, batches: Iterable[pa.RecordBatch]) -> Observation:
     Raises:
         InvalidRequest: two records have one id, so that neither can be compared.
     """
-    return observe_digests(state, prefetch(digested(prefetch(batches), spec=state.spec)))
+    with closing(prefetch(digested(prefetch(batches), spec=state.spec))) as digests:
+        return observe_digests(state, digests)
 
 
 def observe_digests(state: State, digests: Iterable[pa.Table]) -> Observation:
@@ -231,13 +233,14 @@ def _require_unique(state: State) -> None:
 
 def digested(batches: Iterable[pa.RecordBatch], *, spec: CollectionSpec) -> Iterator[pa.Table]:
     """Ids, documents and digests of records, a table per batch that is not empty."""
-    for batch in batches:
-        if batch.num_rows:
-            yield pa.table(
-                {
-                    "id": batch.column("id"),
-                    "document_id": batch.column("document_id"),
-                    "content_digest": digest.content_digests(batch, spec),
-                    "vector_digest": digest.vector_digests(batch, spec),
-                }
-            )
+    with ending(batches):
+        for batch in batches:
+            if batch.num_rows:
+                yield pa.table(
+                    {
+                        "id": batch.column("id"),
+                        "document_id": batch.column("document_id"),
+                        "content_digest": digest.content_digests(batch, spec),
+                        "vector_digest": digest.vector_digests(batch, spec),
+                    }
+                )

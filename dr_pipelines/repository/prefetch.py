@@ -4,6 +4,7 @@ stages of a pipeline keep two cores busy."""
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -34,7 +35,22 @@ def _next(iterator: Iterator[Item]) -> tuple[Item] | None:
 def _close(iterator: Iterator[Item], coming: "Future[tuple[Item] | None]") -> None:
     """Give back what is held; a failure that nobody waited for ended the iterator already."""
     coming.exception()
-    close = getattr(iterator, "close", None)
+    _end(iterator)
+
+
+@contextmanager
+def ending(items: Iterable[Item]) -> Iterator[Iterable[Item]]:
+    """The same items, which end with the context: for who reads them within a generator that may
+    be closed early. A generator that somebody else refers to, such as a traceback, would go on to
+    hold what it has open."""
+    try:
+        yield items
+    finally:
+        _end(items)
+
+
+def _end(items: Iterable[Item]) -> None:
+    close = getattr(items, "close", None)
     if close:
         close()
 

@@ -1,6 +1,7 @@
 """Segments: immutable rows, each with a narrow index that is all a fold needs."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -123,20 +124,23 @@ def write_segment(
     index.
 
     `key` is a fresh name (default: under segments/); `entry` is the log number that will introduce
-    the segment, set again by the committer. The index and the vectors are written first: a segment
-    that lacks one of them is never referred to.
+    the segment, set again by the committer. The rows are written last: a segment that lacks its
+    index or its vectors is never referred to. Vectors are sent, and synced, while the rows are
+    encoded.
     """
     stored = rows if isinstance(rows, SegmentRows) else SegmentRows.of(rows, spec)
     narrow = stored.narrow
     require_schema(narrow, narrow_schema(spec), what="segment")
     key = key or f"{collection}/segments/{repository.new_name()}.parquet"
-    vectors = write_vectors(repository, key, stored.vectors)
-    labels = metadata and {**metadata, LABEL: label_of(vectors)}
-    data = encode_table(narrow, metadata=labels)
-    index_ref = None
-    if has_index(len(data)):
-        index = encode_table(narrow.select(index_schema(spec).names))
-        index_ref = repository.put(index_key(key), index)
+    with ThreadPoolExecutor(1, "vectors") as beside:
+        sent = beside.submit(write_vectors, repository, key, stored.vectors)
+        labels = metadata and {**metadata, LABEL: label_of(sent.result())}
+        data = encode_table(narrow, metadata=labels)
+        index_ref = None
+        if has_index(len(data)):
+            index = encode_table(narrow.select(index_schema(spec).names))
+            index_ref = repository.put(index_key(key), index)
+        vectors = sent.result()
     ref = repository.put(key, data)
     documents = narrow["document_id"]
     return SegmentRef(

@@ -12,7 +12,7 @@ from dr_pipelines.backup import first
 from dr_pipelines.backup.result import Snapshot, Terms
 from dr_pipelines.backup.snapshot import backup
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.errors import NotFound, Unavailable
+from dr_pipelines.errors import Damaged, NotFound, Unavailable
 from dr_pipelines.live.live import Live
 from dr_pipelines.model.collection import CollectionSpec, Field, FieldType, Vector
 from dr_pipelines.model.record import store_schema
@@ -183,4 +183,40 @@ def test_a_scan_that_fails_leaves_no_entry_and_no_thread(number: int) -> None:
 def require_nothing_left(history: History, before: set[threading.Thread]) -> None:
     with pytest.raises(NotFound):
         history.latest()
+    assert set(threading.enumerate()) == before
+
+
+def test_a_scan_of_a_known_collection_that_cannot_be_digested_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history, store = history_in(MemoryBlobStore()), filled(spec())
+    taken(history, store)
+    store.closed.clear()
+    before = set(threading.enumerate())
+
+    def broken(*_: object) -> pa.Array:
+        raise Damaged("no such vectors")
+
+    monkeypatch.setattr("dr_pipelines.repository.digest.vector_digests", broken)
+    with pytest.raises(Damaged, match="no such vectors"):
+        taken(history, store)
+    assert store.closed == ["items@1"]
+    assert set(threading.enumerate()) == before
+
+
+def test_a_scan_of_a_known_collection_that_cannot_be_compared_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history, store = history_in(MemoryBlobStore()), filled(spec(), 400)
+    taken(history, store)
+    store.closed.clear()
+    before = set(threading.enumerate())
+
+    def broken(*_: object) -> None:
+        raise Unavailable("no room")
+
+    monkeypatch.setattr("dr_pipelines.repository.observation.insert", broken)
+    with pytest.raises(Unavailable, match="no room"):
+        taken(history, store)
+    assert store.closed == ["items@1"]
     assert set(threading.enumerate()) == before

@@ -1,6 +1,7 @@
 """Vectors of a segment lie beside its rows: found by its reference, read where they are needed."""
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,13 +14,13 @@ import pytest
 
 from dr_pipelines.blobs.local import LocalBlobStore
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.errors import Damaged, Refused
+from dr_pipelines.errors import Damaged, Refused, Unavailable
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
 from dr_pipelines.model.record import narrow_schema, segment_schema, vector_schema
 from dr_pipelines.model.recovery_point import SegmentRef
 from dr_pipelines.model.vector_encoding import Compression, VectorEncoding
 from dr_pipelines.proof.verify import check_rows
-from dr_pipelines.repository import segment_vectors
+from dr_pipelines.repository import segment_vectors, segments
 from dr_pipelines.repository.codec import decode_table
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
@@ -115,6 +116,63 @@ def test_tombstones_alone_have_no_object_of_vectors() -> None:
     assert ref.vectors == ()
     assert "vectors" not in ref.model_dump(mode="json")
     assert read_segment(home, ref, spec=SPEC).equals(rows)
+
+
+def calling(hook: Callable[[str], None]) -> Repository:
+    """Calls a hook with the kind of each object of a segment that is about to be written."""
+
+    def before(call: str, key: str, moment: str, n: int) -> None:
+        if call == "create" and moment == "before" and "/segments/" in key:
+            hook(key.partition(".")[2])
+
+    return repository(Recording(MemoryBlobStore(), hook=before))
+
+
+def test_vectors_are_sent_while_rows_are_encoded_and_rows_are_written_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(segments, "INDEX_FROM_BYTES", 0)
+    encoded, ended = threading.Event(), list[str]()
+
+    def hook(kind: str) -> None:
+        if kind == "vectors.arrow":
+            assert encoded.wait(30)
+        if kind == "index.parquet":
+            encoded.set()
+        ended.append(kind)
+
+    written(calling(hook))
+    assert ended[-1] == "parquet"
+    assert sorted(ended) == ["index.parquet", "parquet", "vectors.arrow"]
+
+
+@pytest.mark.parametrize("kind", ["vectors.arrow", "index.parquet", "parquet"])
+def test_a_segment_that_fails_is_not_written_and_leaves_no_thread(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "INDEX_FROM_BYTES", 0)
+    before, begun = set(threading.enumerate()), list[str]()
+
+    def hook(each: str) -> None:
+        begun.append(each)
+        if each == kind:
+            raise Unavailable("the disk is gone")
+
+    with pytest.raises(Unavailable, match="the disk is gone"):
+        written(calling(hook))
+    assert ("parquet" in begun) == (kind == "parquet")
+    assert set(threading.enumerate()) == before
+
+
+def test_rows_that_cannot_be_encoded_leave_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> bytes:
+        raise Damaged("read back differently")
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(segments, "encode_table", broken)
+    with pytest.raises(Damaged, match="read back differently"):
+        written(repository())
+    assert set(threading.enumerate()) == before
 
 
 def fetched(home: Repository) -> Counter[str]:
