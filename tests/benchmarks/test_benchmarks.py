@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import capacity, harness, ladder, report
+from benchmarks import capacity, harness, ladder, planner, report
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.corpora import ROOT
 from benchmarks.harness import SMALL, Figure, Laps, Ratio
@@ -26,6 +26,10 @@ CASES = {
     "growth": set(),
     "location": {"location", "ticks", "behind", "plan", "asset page"},
     "startup": {"python", "dr --help", "dr status"},
+    "planner": {
+        "plan",
+        *(f"{engine}, {route}" for engine in planner.ENGINES for route in planner.ROUTES),
+    },
     "pgvector": {
         *("backup", "restore", "scan", "write", "copy in", "copy out"),
         *("pg_dump -Z0", "pg_dump -Z1", "pg_restore -j2", "index", "index, defaults"),
