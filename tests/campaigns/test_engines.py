@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
+from dr_pipelines.live.keeping import kept_open
 from dr_pipelines.model.query import (
     And,
     Contains,
@@ -55,11 +56,12 @@ def process_of(store: VectorStore) -> Process:
 def answers(store: VectorStore, *, exact: bool) -> list[list[Hit]]:
     """To three queries under every filter; all that match, so that no index decides which."""
     random = np.random.default_rng(5).normal(size=(3, DIMENSION)).astype(np.float32)
-    return [
-        store.search("notes", Query(vector=vector, filter=documents, exact=exact), limit=100)
-        for vector in random
-        for documents in FILTERS
-    ]
+    with kept_open(store, store.aliases()["notes"]):
+        return [
+            store.search("notes", Query(vector=vector, filter=documents, exact=exact), limit=100)
+            for vector in random
+            for documents in FILTERS
+        ]
 
 
 def require_same_answers(
