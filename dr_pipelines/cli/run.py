@@ -4,7 +4,9 @@ code."""
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import typer
 
@@ -19,14 +21,11 @@ INTERRUPTED = "interrupted; run the same command again to go on"
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command line and return its exit code; never raises."""
-    from dr_pipelines.cli.app import app
-
     retain_memory(os.environ)
     words = list(arguments)
     as_json, debug = "--json" in words, _debug(words)
-    command = typer.main.get_command(app)
     try:
-        code = command.main(words, prog_name="dr", standalone_mode=False)
+        code = _main()(words, prog_name="dr", standalone_mode=False)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except DrError as error:
@@ -49,6 +48,14 @@ def run(arguments: Sequence[str]) -> int:
     if code == ExitCode.INTERRUPTED:
         complain(INTERRUPTED, kind="Interrupted", as_json=as_json)
     return int(code or 0)
+
+
+@cache
+def _main() -> Callable[..., Any]:
+    """The parser of command lines, which carries them out; made once for all that a process runs."""
+    from dr_pipelines.cli.app import app
+
+    return typer.main.get_command(app).main
 
 
 def _complained(error: DrError, *, debug: bool, as_json: bool) -> int:

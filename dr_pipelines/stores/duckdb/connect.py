@@ -183,7 +183,8 @@ class CollectionFiles:
             connection.execute(f"ATTACH '{quoted}' AS collection ({options})")
             connection.execute("USE collection")
             memory = memory_mib(connection, path.stat().st_size, usual=self._memory_mib)
-            connection.execute(f"SET memory_limit = '{memory}MiB'")
+            if memory != self._memory_mib:
+                connection.execute(f"SET memory_limit = '{memory}MiB'")
         except BaseException:
             ENGINES.give_back(connection)
             raise

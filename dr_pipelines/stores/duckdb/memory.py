@@ -22,6 +22,8 @@ RECORDS = """
 def memory_mib(connection: Connection, size_bytes: int, *, usual: int) -> int:
     """More than usual where records are long: DuckDB unpacks the texts of 2,048 at once, in each
     thread, into twice the memory that they take, which is several times what they take packed."""
+    if size_bytes * ROOM <= usual * 2**20:
+        return usual  # of however many records
     row = connection.execute(RECORDS).fetchone()
     if not row or not row[0]:
         return usual
