@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
 
 @cache
 def _main() -> Callable[..., Any]:
-    """The parser of command lines, which carries them out; made once for all that a process runs."""
+    """The parser of command lines, which carries them out; made once for a process."""
     from dr_pipelines.cli.app import app
 
     return typer.main.get_command(app).main

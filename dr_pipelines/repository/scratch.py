@@ -43,8 +43,7 @@ def beside(sql: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> Iterato
 
 def insert(sql: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
     """Append rows to a table, whose columns they have in its order."""
-    with beside(sql, "incoming", rows):
-        sql.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - a table of ours
+    sql.from_arrow(rows).insert_into(table)
 
 
 class _Engine:
