@@ -133,12 +133,14 @@ class SourceFact(Stored):
 class ModelFact(Stored):
     """The embedder of the policy as it can be had without a network. `provenance` is the
     fingerprint of the whole way from source to vectors, `chunks` that of the way to chunks;
-    `differences` are those of the newest point's provenance."""
+    `differences` are those of the newest point's provenance. One that is `hosted` elsewhere was not
+    asked."""
 
     name: str
     provenance: Sha256 | None = None
     chunks: Sha256 | None = None
     differences: tuple[str, ...] = ()
+    hosted: bool = False
     problem: str = ""
 
 
@@ -217,12 +219,13 @@ class CollectionFact(Stored):
 class StorePlace(Stored):
     """A store: its engine, empty where it could not be opened, the names that are served there
     now, and the bytes that are free where it keeps its files; None where that cannot be seen from
-    here."""
+    here. `trouble` is why it could not be asked."""
 
     name: str
     engine: str = ""
     serves: tuple[str, ...] = ()
     free_bytes: Count | None = None
+    trouble: Trouble | None = None
 
 
 class SavedFacts(Stored):

@@ -66,6 +66,9 @@ def obstacles_of(
 ) -> tuple[Obstacle, ...]:
     """Everything in the way of one collection, in the order of their kinds."""
     troubles = [*fact.troubles, *_about_point(incident, fact, point, saved, route=route)]
+    place = saved.place(incident.into or fact.store)
+    if place.trouble is not None and all(t.place != place.trouble.place for t in troubles):
+        troubles.append(place.trouble)
     unique = dict.fromkeys(obstacle(trouble, fact.name) for trouble in troubles)
     order = list(WAYS_OUT)
     return tuple(sorted(unique, key=lambda each: (order.index(each.kind), each.place)))

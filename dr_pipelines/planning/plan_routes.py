@@ -10,6 +10,7 @@ from dr_pipelines.model.incident import (
     Incident,
     PlannedRoute,
     PointFact,
+    StorePlace,
 )
 from dr_pipelines.model.recovery import Facts, Plan, Request, Route
 from dr_pipelines.model.recovery_plan import PartitionRoute, RouteOutlook, Span
@@ -23,6 +24,7 @@ CARRIED_OUT: dict[PlannedRoute, Route] = {
     "load": Route.LOAD,
     "replay": Route.REPLAY,
 }
+OF_STORES = ("store", "secret", "engine", "server", "unknown")
 NO_FACTS = "nothing of the point could be gathered for this store"
 
 
@@ -62,18 +64,31 @@ def with_consent(request: Request, facts: Facts, incident: Incident) -> Request:
 
 
 def outlooks(
-    incident: Incident, fact: CollectionFact, point: PointFact | None
+    incident: Incident, fact: CollectionFact, point: PointFact | None, *, store: StorePlace
 ) -> tuple[RouteOutlook, ...]:
     """Every route, cheapest first, and why it can or cannot be taken now."""
     candidate = None
     if point is not None:
         candidate = fact.candidate(point.number, incident.into or fact.store)
-    return (
+    routes = (
         _native(incident, fact, candidate),
         _load(incident, fact, candidate),
         _replay(incident, fact, candidate),
         _reingest(fact),
     )
+    if not (problem := _store_problem(fact, candidate, store)):
+        return routes
+    return tuple(_outlook(outlook.route, problem, "") for outlook in routes)
+
+
+def _store_problem(fact: CollectionFact, candidate: Candidate | None, store: StorePlace) -> str:
+    """Why nothing can be built in the store now, on any route; empty where it can."""
+    if store.trouble is not None:
+        return store.trouble.message
+    if candidate is None or candidate.direct is not None or candidate.damage:
+        return ""
+    messages = (t.message for t in fact.troubles if t.kind in OF_STORES)
+    return next(messages, NO_FACTS)
 
 
 def _outlook(route: PlannedRoute, problem: str, reason: str) -> RouteOutlook:
@@ -111,7 +126,9 @@ def _replay(incident: Incident, fact: CollectionFact, candidate: Candidate | Non
         if remade is not None:
             problem = _in_the_way(planned(incident, fact, remade, route=Route.REPLAY))
     model = fact.model
-    reason = "its chunks were kept, and the model is here"
+    hosted = model is not None and model.hosted
+    reason = "its chunks were kept, and the model is "
+    reason += "behind HTTP, where it was not asked," if hosted else "here"
     if model is not None and not model.differences:
         reason += " with the digests that were recorded"
     return _outlook("replay", problem, reason)

@@ -69,7 +69,7 @@ def _collection(
     records = fact.state_of(point).records if point else 0
     measured = {route: measured_alike(fact, saved, route=route, engine=engine) for route in ORDER}
     expectations = {route: expected_phases(ms, records) for route, (ms, _) in measured.items()}
-    routes = outlooks(incident, fact, point)
+    routes = outlooks(incident, fact, point, store=saved.place(store))
     spans: dict[PlannedRoute, Span | None] = {r: span for r, (_, span) in expectations.items()}
     route, reason = cheapest(incident, routes, spans)
     phases, span = expectations[route] if route else ((), None)

@@ -28,6 +28,9 @@ def standing(
 ) -> Standing:
     """How a collection's plan stands, by the head of its log, the hash of the entry that was the
     head when the facts were gathered (None where there is none any more), and those since."""
+    if plan.request is not None and plan.request.collection != plan.collection:
+        other = plan.request.collection
+        return Standing("changed", f"the plan's request is of {other!r}: somebody edited it")
     if planned_sha256 != plan.head_sha256:
         return Standing("changed", _another_log(plan, head))
     for entry in since:

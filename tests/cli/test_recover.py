@@ -164,6 +164,15 @@ def test_another_log_is_refused(protected: Workplace) -> None:
     assert (result.code, "is another entry than when the facts" in result.err) == (1, True)
 
 
+def test_a_plan_that_restores_another_collection_is_refused(two: Workplace) -> None:
+    planned(two, "notes")
+    plan = json.loads(Path("plan.json").read_bytes())
+    plan["collections"][0]["request"]["collection"] = "other"
+    Path("plan.json").write_text(json.dumps(plan))
+    result = two.dr("recover", "--plan", "plan.json")
+    assert (result.code, "request is of 'other': somebody edited it" in result.err) == (1, True)
+
+
 def test_one_that_fails_keeps_no_other_from_being_recovered(
     two: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

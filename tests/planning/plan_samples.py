@@ -19,11 +19,28 @@ from dr_pipelines.model.incident import (
     StateFact,
     StorePlace,
 )
-from dr_pipelines.model.recovery import Facts, PointFacts, StoreFacts
+from dr_pipelines.model.lineage import (
+    ChunkerProvenance,
+    EmbedderProvenance,
+    Provenance,
+    SourceProvenance,
+)
+from dr_pipelines.model.recovery import Facts, MakerFacts, PointFacts, StoreFacts
 from dr_pipelines.model.recovery_point import Timeline
 
 NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
 SPEC = CollectionSpec(name="c0", vectors=(Vector(name="embedding", dimension=8),))
+
+
+MAKER = MakerFacts(
+    provenance=Provenance(
+        source=SourceProvenance(connector="jsonl"),
+        chunker=ChunkerProvenance(name="document"),
+        embedder=EmbedderProvenance(name="m", dimension=8, normalized=True),
+    ),
+    chunks=sha256(b"chunks").hexdigest(),
+    spec=SPEC,
+)
 
 
 def digest(text: str) -> str:

@@ -13,13 +13,24 @@ from dr_pipelines.model.incident import (
     DocumentFact,
     Incident,
     IncidentKind,
+    ModelFact,
     SavedFacts,
     SourceFact,
+    StorePlace,
+    Trouble,
 )
 from dr_pipelines.model.recovery_plan import CollectionPlan
 from dr_pipelines.planning.plan_page import page
 from dr_pipelines.planning.recovery_plan import plan_incident
-from tests.planning.plan_samples import NOON, collection, measured, restore_facts, saved, state
+from tests.planning.plan_samples import (
+    MAKER,
+    NOON,
+    collection,
+    measured,
+    restore_facts,
+    saved,
+    state,
+)
 
 SINCE = NOON - timedelta(hours=50, minutes=30)
 """Between log:49 and log:50."""
@@ -187,6 +198,35 @@ def test_a_source_that_was_rewritten_is_not_counted_on() -> None:
     assert plan.loss.seconds == 3_600.0
     (reingest,) = [route for route in plan.routes if route.route == "reingest"]
     assert (reingest.feasible, reingest.reason) == (False, "the source ends before position 99")
+
+
+def test_nothing_can_be_taken_into_a_store_that_is_down() -> None:
+    """Reading the source anew needs the store, too."""
+    trouble = Trouble(kind="store", place="store local", message="connection refused")
+    down = StorePlace(name="local", trouble=trouble)
+    made = plan_incident(saved(collection()).model_copy(update={"stores": (down,)}))
+    (plan,) = made.collections
+    assert (plan.route, plan.request, made.feasible) == (None, None, False)
+    assert {route.reason for route in plan.routes} == {"connection refused"}
+    assert [(o.kind, o.collection) for o in made.obstacles] == [("store", "c0")]
+    assert "--into STORE" in made.obstacles[0].way_out
+
+
+def test_a_model_behind_http_is_said_not_to_have_been_asked() -> None:
+    fact = collection()
+    hosted = fact.model_copy(
+        update={
+            "model": ModelFact(name="m", hosted=True),
+            "candidates": tuple(
+                c.model_copy(
+                    update={"remade": c.direct and c.direct.model_copy(update={"maker": MAKER})}
+                )
+                for c in fact.candidates
+            ),
+        }
+    )
+    (replay,) = [r for r in only(saved(hosted)).routes if r.route == "replay"]
+    assert (replay.feasible, "where it was not asked" in replay.reason) == (True, True)
 
 
 def test_days_after_the_point_come_from_the_source() -> None:

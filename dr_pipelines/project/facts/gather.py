@@ -159,8 +159,8 @@ def _place(project: Project, name: str, facts: tuple[CollectionFact, ...]) -> St
         "",
     )
     directory, serves = None, set[str]()
-    unheard = list[Trouble]()  # the restores that were looked at have them already
-    with noted(unheard, default="store", place=name):
+    troubles = list[Trouble]()
+    with noted(troubles, default="store", place=f"store {name}"):
         directory = store_directory(project.store_policy(name), project.context)
         catalog = project.catalog(name)
         serves = {*catalog.collections(), *catalog.aliases()}
@@ -169,6 +169,7 @@ def _place(project: Project, name: str, facts: tuple[CollectionFact, ...]) -> St
         engine=engine,
         serves=tuple(sorted(serves)),
         free_bytes=_free(directory) if directory else None,
+        trouble=next(iter(troubles), None),
     )
 
 

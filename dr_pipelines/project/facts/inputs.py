@@ -69,6 +69,7 @@ def model_fact(
             provenance=provenance.fingerprint,
             chunks=lineage.chunks_fingerprint,
             differences=differences,
+            hosted=provenance.embedder.endpoint is not None,
         )
     return ModelFact(name=name, problem=troubles[before].message)
 
