@@ -76,8 +76,9 @@ class Comparison:
 
     def grown(self, manifest: Manifest, delta: Sequence[SegmentRef], *, entry: int) -> Manifest:
         """The manifest with the delta, and with all that the comparison says of the store."""
-        all_of_it = tuple(delta) == self.inspection.delta
-        sums = self.inspection.first if all_of_it else None
+        as_compared = manifest.segments == self.base.segments
+        whole = as_compared and tuple(delta) == self.inspection.delta
+        sums = self.inspection.sums if whole else None
         grown = advance(self.history.repository, manifest, delta, entry=entry, sums=sums)
         return grown.model_copy(
             update={

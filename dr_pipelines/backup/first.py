@@ -4,7 +4,6 @@ It is one pass. The store is read on one thread, while two others digest, encode
 write and sync a segment each: four segments of the records are in memory at a time.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,13 +17,11 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import Manifest, SegmentRef
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.accounting import Sums, sums_of, tenants_of
+from dr_pipelines.repository.accounting import Sums, added_up, sums_of
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.prefetch import ending, map_concurrently, prefetch
 from dr_pipelines.repository.rows import observed_rows, strings
 from dr_pipelines.repository.segments import BASE_BYTES, BASE_ROWS, write_segment
-
-Written = tuple[SegmentRef, Counter[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +40,28 @@ def first_contents(
     None where there are none, or where documents are not contiguous in the order of ids; what was
     written for it stays behind, unnamed.
     """
-    segments, tenants = list[SegmentRef](), Counter[str]()
+    written = list[tuple[SegmentRef, Sums]]()
     batches = passing.through(store.scan(manifest.current.physical))
     with closing(prefetch(_contiguous(batches, manifest.spec))) as read_ahead:
-        for written in map_concurrently(partial(_written, manifest, history), read_ahead):
-            if written is None:
+        for segment in map_concurrently(partial(_written, manifest, history), read_ahead):
+            if segment is None:
                 return None
-            segments.append(written[0])
-            tenants += written[1]
-    if not segments:
+            written.append(segment)
+    if not written:
         return None
-    return FirstContents(tuple(segments), sums_of(segments, tenants=tenants))
+    return FirstContents(tuple(ref for ref, _ in written), added_up(sums for _, sums in written))
 
 
-def _written(manifest: Manifest, history: History, stored: pa.Table | None) -> Written | None:
-    """One segment, with the tenants of its records."""
+def _written(
+    manifest: Manifest, history: History, stored: pa.Table | None
+) -> tuple[SegmentRef, Sums] | None:
+    """One segment, and its sums."""
     if stored is None:
         return None
     spec = manifest.spec
     rows = observed_rows(stored, spec=spec)
     ref = write_segment(history.repository, history.collection, rows, spec=spec, kind="base")
-    return ref, tenants_of(stored, spec)
+    return ref, sums_of(ref, rows.narrow, spec)
 
 
 def _contiguous(

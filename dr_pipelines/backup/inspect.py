@@ -1,6 +1,6 @@
 """Looking at a live store against the log: every record is read, every digest recomputed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -31,7 +31,7 @@ from dr_pipelines.planning.plausibility import is_mass_absence
 from dr_pipelines.planning.serving import way_beside
 from dr_pipelines.proof.sampling import EdgeSample
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.accounting import Sums
+from dr_pipelines.repository.accounting import Sums, added_up, replaced, sums_of
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.misfit_tally import MisfitTally
 from dr_pipelines.repository.observation import Observation, Observed, observe_digests
@@ -75,8 +75,8 @@ class Findings:
 class Inspection:
     """The result of reading the store: differences, the segments that record them, the records
     that the engine would refuse, a sample of those that it would accept, and the grounds on which
-    all that rests. `first` is what the segments add up to where no entry describes the collection
-    yet."""
+    all that rests. `sums` are those of the state that the manifest and these segments make; None
+    where nothing differs."""
 
     observed: Observed
     findings: Findings
@@ -86,7 +86,7 @@ class Inspection:
     sample: EdgeSample
     assurance: Assurance = Assurance.EVERY_VALUE
     left_out: LeftOut | None = None
-    first: Sums | None = None
+    sums: Sums | None = None
 
 
 def inspect(
@@ -120,10 +120,12 @@ def inspect(
         findings = _findings(observation.differences(taken_over=manifest.taken_over))
         _require_presence(manifest, findings, observation.observed, accepted=accept_absence)
         observation.as_read(findings.recorded)
-        delta = tuple(_record(manifest, findings, observation, store=store, history=history))
+        written = tuple(_record(manifest, findings, observation, store=store, history=history))
+        sums = _sums(manifest, findings, state, written)
         left_out = still_left_out(observation, manifest, history=history)
+    delta = tuple(ref for ref, _ in written)
     inspection = _inspection(passing, observation.observed, findings, delta)
-    return replace(inspection, left_out=left_out, assurance=assurance)
+    return replace(inspection, left_out=left_out, assurance=assurance, sums=sums)
 
 
 def _observed(
@@ -151,7 +153,7 @@ def _first_inspection(first: FirstContents, passing: Passing) -> Inspection:
     content, vectors = first.sums.digests.content, first.sums.digests.vectors
     observed = Observed(first.sums.counts.records, content, vectors)
     inspection = _inspection(passing, observed, Findings(), first.segments)
-    return replace(inspection, first=first.sums)
+    return replace(inspection, sums=first.sums)
 
 
 def _inspection(
@@ -192,15 +194,31 @@ def _record(
     *,
     store: VectorReader,
     history: History,
-) -> Iterator[SegmentRef]:
-    """Delta segments with every record of each differing document; versions come from the log."""
+) -> Iterator[tuple[SegmentRef, Sums]]:
+    """Delta segments with every record of each differing document, and the sums of each; versions
+    come from the log."""
     documents = pa.array(findings.recorded, pa.string())
     for piece, stored in _in_pieces(documents, manifest, store):
         stored = _whole(stored, piece, observation)
         rows = _versioned(stored, piece, observation.state)
-        yield write_segment(
+        ref = write_segment(
             history.repository, history.collection, rows, spec=manifest.spec, kind="delta"
         )
+        yield ref, sums_of(ref, rows.narrow, manifest.spec)
+
+
+def _sums(
+    manifest: Manifest,
+    findings: Findings,
+    state: State,
+    written: Sequence[tuple[SegmentRef, Sums]],
+) -> Sums | None:
+    """Of the state once the differing documents are as they were written."""
+    if not written:
+        return None
+    before = Sums(*state.sums_of(pa.array(findings.recorded, pa.string())))
+    whole = Sums(manifest.counts, manifest.digests)
+    return replaced(whole, by=added_up(sums for _, sums in written), before=before)
 
 
 def _whole(stored: pa.Table, documents: pa.Array, observation: Observation) -> pa.Table:

@@ -1,13 +1,13 @@
 """A manifest's statistics of its state, updated in proportion to what an entry brings."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.record import Presence
 from dr_pipelines.model.recovery_point import (
     Counts,
     Digests,
@@ -17,6 +17,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.fold import fold
 from dr_pipelines.repository.repository import Repository
+from dr_pipelines.repository.segment_rows import record_rows
 from dr_pipelines.repository.segments import read_index
 
 
@@ -28,29 +29,44 @@ class Sums:
     digests: Digests
 
 
-def sums_of(segments: Sequence[SegmentRef], *, tenants: Mapping[str, int]) -> Sums:
-    """Of a state that is these segments: each document in them once, and present. `tenants` are
-    those of all their records."""
-    records = sum(ref.records for ref in segments)
-    documents = sum(ref.rows - ref.records for ref in segments)
-    content, vectors, of_documents = (
-        combine(add=[getattr(ref.digests, name) for ref in segments])
-        for name in ("content", "vectors", "documents")
-    )
-    return Sums(
-        Counts(records=records, documents=documents, tenants=dict(sorted(tenants.items()))),
-        Digests(content=content, vectors=vectors, documents=of_documents),
-    )
+NOTHING = Sums(Counts(), Digests())
 
 
-def tenants_of(records: pa.Table, spec: CollectionSpec) -> Counter[str]:
+def sums_of(ref: SegmentRef, rows: pa.Table, spec: CollectionSpec) -> Sums:
+    """Of a segment that has each of its documents once, by its rows without vectors."""
+    present = pc.sum(pc.equal(rows["presence"], Presence.PRESENT)).as_py() or 0
+    counts = Counts(
+        records=ref.records,
+        documents=present,
+        deleted=ref.rows - ref.records - present,
+        tenants=_tenants_of(rows, spec),
+    )
+    return Sums(counts, ref.digests)
+
+
+def _tenants_of(rows: pa.Table, spec: CollectionSpec) -> dict[str, int]:
     """How many records each tenant has, "" where it is null; of nobody without such a field."""
     field = spec.with_role("tenant")
     if field is None:
-        return Counter()
-    counted = pc.value_counts(records[field.name].cast(pa.string()).fill_null(""))
-    return Counter(
-        dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+        return {}
+    tenants = rows.filter(record_rows(rows))[field.name].cast(pa.string()).fill_null("")
+    counted = pc.value_counts(tenants)
+    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+
+
+def added_up(parts: Iterable[Sums]) -> Sums:
+    """Of several parts of a state together."""
+    whole = NOTHING
+    for part in parts:
+        whole = replaced(whole, by=part)
+    return whole
+
+
+def replaced(whole: Sums, *, by: Sums, before: Sums = NOTHING) -> Sums:
+    """Of a state in which some documents are `by` now what they were `before`."""
+    return Sums(
+        _moved(whole.counts, before.counts, by.counts),
+        _moved_digests(whole.digests, before.digests, by.digests),
     )
 
 
@@ -63,12 +79,12 @@ def advance(
     sums: Sums | None = None,
 ) -> Manifest:
     """The manifest after an entry added segments: folds only the documents they touch, or nothing
-    where the `sums` of these segments are known and the manifest has no others."""
+    where the `sums` of that state are known."""
     numbered = tuple(ref.model_copy(update={"entry": entry}) for ref in added)
     grown = manifest.model_copy(update={"segments": manifest.segments.plus(numbered)})
     if not added:
         return grown
-    if sums is not None and not manifest.segments:
+    if sums is not None:
         return grown.model_copy(update={"counts": sums.counts, "digests": sums.digests})
     if not manifest.segments:
         with fold(repository, grown) as state:

@@ -83,6 +83,10 @@ SELECT segment, row FROM (
     UNION ALL SELECT segment, row FROM beneath
     UNION ALL SELECT p.segment, p.row FROM pieces p SEMI JOIN beneath USING (version))
 """
+_CHOSEN = """
+CREATE OR REPLACE TABLE chosen_documents AS FROM documents SEMI JOIN chosen USING (document_id);
+CREATE OR REPLACE TABLE chosen_records AS FROM records SEMI JOIN chosen USING (document_id);
+"""
 _IDS = "SELECT document_id FROM documents ORDER BY document_id"
 _IDS_OF_SOURCE = f"""
 WITH source AS (
@@ -132,24 +136,37 @@ class State:
 
     def counts(self) -> Counts:
         """Records, documents present, documents gone, records by tenant."""
+        return self._counts("documents", "records")
+
+    def digests(self) -> Digests:
+        """The sums of what is newest, tombstones included in `documents`."""
+        return self._digests("documents", "records")
+
+    def sums_of(self, documents: pa.Array) -> tuple[Counts, Digests]:
+        """The same of some documents alone."""
+        with beside(self.sql, "chosen", pa.table({"document_id": documents})):
+            self.sql.execute(_CHOSEN)
+        tables = ("chosen_documents", "chosen_records")
+        return self._counts(*tables), self._digests(*tables)
+
+    def _counts(self, documents: str, records: str) -> Counts:
+        counted = "SELECT count(*) FILTER (presence = ?), count(*) FILTER (presence <> ?)"
         present, gone = self.sql.execute(
-            "SELECT count(*) FILTER (presence = ?), count(*) FILTER (presence <> ?) FROM documents",
-            [Presence.PRESENT, Presence.PRESENT],
+            f"{counted} FROM {documents}", [Presence.PRESENT, Presence.PRESENT]
         ).fetchone() or (0, 0)
         by_tenant = self.sql.execute(
-            "SELECT coalesce(tenant, ''), count(*) FROM records GROUP BY 1 ORDER BY 1"
+            f"SELECT coalesce(tenant, ''), count(*) FROM {records} GROUP BY 1 ORDER BY 1"  # noqa: S608 - a table of ours
         ).fetchall()
         tenants = dict(by_tenant) if self.spec.with_role("tenant") else {}
         records = sum(count for _, count in by_tenant)
         return Counts(records=records, documents=present, deleted=gone, tenants=tenants)
 
-    def digests(self) -> Digests:
-        """The sums of what is newest, tombstones included in `documents`."""
+    def _digests(self, documents_in: str, records_in: str) -> Digests:
         content = vectors = documents = 0
-        for batch in self.batches("SELECT content_digest, vector_digest FROM records"):
+        for batch in self.batches(f"SELECT content_digest, vector_digest FROM {records_in}"):  # noqa: S608 - a table of ours
             content += digest.total(_fixed(batch["content_digest"]))
             vectors += digest.total(_fixed(batch["vector_digest"]))
-        for batch in self.batches("FROM documents"):  # a sum: in any order
+        for batch in self.batches(f"FROM {documents_in}"):  # a sum: in any order
             documents += digest.total(digest.document_digests(_fixed_in(batch, "document_sha256")))
         return Digests(
             content=digest.to_hex(content),

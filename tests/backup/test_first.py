@@ -107,6 +107,32 @@ def test_it_reads_nothing_of_what_it_wrote() -> None:
     ] == []
 
 
+@pytest.mark.parametrize("role", ["tenant", None])
+def test_sums_of_later_ones_are_those_of_a_fold_that_is_made_once(
+    role: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = spec(team=role) if role else spec()
+    history, store = history_in(MemoryBlobStore()), filled(of)
+    taken(history, store)
+    changed = pa.Table.from_batches(store.scan("items@1", documents=["d003", "d040"]))
+    texts = pa.array([f"edited {n}" for n in range(changed.num_rows)])
+    changed = changed.set_column(changed.schema.get_field_index("text"), "text", texts)
+    store.write("items@1", changed)
+    store.write("items@1", changed.slice(0, 0), replaces=["d007", "d020"])
+    new = filled(of, DOCUMENTS + 3).scan("items@1", documents=[f"d{DOCUMENTS + 1:03d}"])
+    store.write("items@1", pa.Table.from_batches(new))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dr_pipelines.repository.accounting.fold", None)  # no other
+        findings = taken(history, store).findings
+    kinds = (findings.changed, findings.absent, findings.added)
+    assert kinds == (("d003", "d040"), ("d007", "d020"), ("d049",))
+    manifest = history.latest().manifest
+    with history.fold(manifest) as state:
+        assert (manifest.counts, manifest.digests) == (state.counts(), state.digests())
+    assert (manifest.counts.documents, manifest.counts.deleted) == (DOCUMENTS - 1, 2)
+
+
 def test_segments_come_in_order_whichever_is_written_first() -> None:
     started, both = list[str](), threading.Barrier(2, timeout=30)
 
