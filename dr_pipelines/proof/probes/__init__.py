@@ -6,57 +6,105 @@
     verdict = judge(checks)                            # planning.verdict
 
 They only read, and need nothing but the point and the collection. Whoever restores calls them after
-every record was read back and before the switch, and again on the final state. Each is described
-in docs/verdict.md.
+every record was read back and before the switch, and again on the final state; `only` makes some of
+them, such as `("coverage",)` through the served alias. Each is described in docs/verdict.md.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 from dr_pipelines.live.keeping import kept_open
-from dr_pipelines.model.verdict import Check
+from dr_pipelines.model.verdict import CHECKS, Check, CheckName
+from dr_pipelines.planning.recall import Null
 from dr_pipelines.proof.probes.coverage import check_coverage
 from dr_pipelines.proof.probes.filters import check_filters, check_tenants
 from dr_pipelines.proof.probes.permissions import check_permissions
-from dr_pipelines.proof.probes.sample import read_sample, read_stored
+from dr_pipelines.proof.probes.ranked import Answers, answers_of
+from dr_pipelines.proof.probes.recall import check_overlap, check_recall
+from dr_pipelines.proof.probes.sample import Sample, Stored, read_sample, read_stored
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.proof.probes.vectors import check_vectors
 from dr_pipelines.protocols import Progress
-from dr_pipelines.repository.field_values import field_values, filterable
+from dr_pipelines.repository.field_values import FieldValues, field_values, filterable
 
-__all__ = ["Expected", "Target", "probe"]
+__all__ = ["Expected", "Null", "Target", "probe"]
+
+UNMEASURED = Null()
 
 
 def probe(
-    expected: Expected, target: Target, *, seed: int, progress: Progress | None = None
+    expected: Expected,
+    target: Target,
+    *,
+    seed: int,
+    only: Collection[CheckName] = CHECKS,
+    null: Null = UNMEASURED,
+    progress: Progress | None = None,
 ) -> tuple[Check, ...]:
-    """Every check that applies, each with the time that it took. The same state, collection and
-    seed give the same checks, but for times.
+    """Every check that probes can make, or `only` some, each with the time that it took. The same
+    state, collection and seed give the same checks, but for times.
+
+    `null` is the recall of sound rebuilds.
 
     Raises:
         NotFound: the collection is gone.
         Unavailable: the store cannot be reached.
         Damaged: an object of the repository is not what was written.
     """
-    with kept_open(target.store, target.name):
-        return tuple(_timed(expected, target, seed=seed, progress=progress))
-
-
-def _timed(
-    expected: Expected, target: Target, *, seed: int, progress: Progress | None
-) -> Iterator[Check]:
     columns = ["id", *(field.name for field in filterable(expected.spec))]
-    with field_values(expected.rows(columns), expected.spec) as values:
-        sample = read_sample(expected, values, seed=seed)
-        stored = read_stored(sample, target)
-        yield timed(lambda: check_coverage(sample, stored, target, progress=progress))
-        yield timed(lambda: check_vectors(expected, sample, stored, target))
-        yield timed(lambda: check_filters(values, target, seed=seed))
-        yield timed(lambda: check_tenants(values, target, seed=seed))
-        yield timed(lambda: check_permissions(expected, values, sample, stored, target, seed=seed))
+    rows = expected.rows(columns)
+    with kept_open(target.store, target.name), field_values(rows, expected.spec) as values:
+        probes = _Probes(expected, target, values, seed, null, progress)
+        return tuple(_made(probes.checks(), only))
 
 
-def timed(check: Callable[[], Check]) -> Check:
-    """A check, and how long it took."""
-    began = time.perf_counter()
-    return check().model_copy(update={"seconds": round(time.perf_counter() - began, 3)})
+def _made(
+    checks: Mapping[CheckName, Callable[[], Check]], only: Collection[str]
+) -> Iterator[Check]:
+    for name, check in checks.items():
+        if name in only:
+            began = time.perf_counter()
+            made = check()
+            yield made.model_copy(update={"seconds": round(time.perf_counter() - began, 3)})
+
+
+@dataclass
+class _Probes:
+    """Probes with what several of them need, each read when it is needed first."""
+
+    expected: Expected
+    target: Target
+    values: FieldValues
+    seed: int
+    null: Null
+    progress: Progress | None
+
+    @cached_property
+    def sample(self) -> Sample:
+        return read_sample(self.expected, self.values, seed=self.seed)
+
+    @cached_property
+    def stored(self) -> Stored:
+        return read_stored(self.sample, self.target)
+
+    @cached_property
+    def answers(self) -> list[Answers]:
+        return answers_of(self.expected, self.target, seed=self.seed)
+
+    def checks(self) -> dict[CheckName, Callable[[], Check]]:
+        """In the order in which they are made: those that explain others come first."""
+        return {
+            "coverage": lambda: check_coverage(
+                self.sample, self.stored, self.target, progress=self.progress
+            ),
+            "vectors": lambda: check_vectors(self.expected, self.sample, self.stored, self.target),
+            "recall": lambda: check_recall(self.answers, self.null, records=self.expected.records),
+            "overlap": lambda: check_overlap(self.answers, records=self.expected.records),
+            "filters": lambda: check_filters(self.values, self.target, seed=self.seed),
+            "tenants": lambda: check_tenants(self.values, self.target, seed=self.seed),
+            "permissions": lambda: check_permissions(
+                self.expected, self.values, self.sample, self.stored, self.target, seed=self.seed
+            ),
+        }

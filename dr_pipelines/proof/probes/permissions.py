@@ -42,8 +42,8 @@ class Scope:
 
 @dataclass
 class Sight:
-    """What scopes see by searching: records that they must not are `leaked`. The positive controls
-    are questions by a record of the scope's own, some of which got an answer."""
+    """The sight of scopes by searching: records that they must not see are `leaked`. The positive
+    controls are questions by a record of the scope's own, some of which got an answer."""
 
     target: Target
     vector: Vector

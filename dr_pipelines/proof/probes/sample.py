@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from dr_pipelines.live.observe import within
 from dr_pipelines.model.collection import Vector
-from dr_pipelines.model.record import store_schema
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.repository.drawn import draw_records
 from dr_pipelines.repository.field_values import FieldValues
@@ -73,17 +72,9 @@ def read_sample(expected: Expected, values: FieldValues, *, seed: int) -> Sample
         besides=_of_values(values, seed=seed),
     )
     columns = ["id", "document_id", "text", *(v.name for v in expected.spec.vectors)]
-    ids = strings(chosen["id"])
-    documents = pc.unique(strings(chosen["document_id"]))
-    read = [
-        rows.filter(pc.is_in(rows["id"], value_set=ids))
-        for rows in expected.rows(columns, documents=documents)
-    ]
+    rows = expected.of(strings(chosen["id"]), strings(chosen["document_id"]), columns)
     drawn = int(pc.sum(chosen["drawn"].cast(pa.int64())).as_py() or 0)
-    empty = pa.schema([store_schema(expected.spec).field(name) for name in columns]).empty_table()
-    rows = pa.concat_tables([empty, *read]).combine_chunks()
-    ordered = rows.take(pc.index_in(ids, value_set=strings(rows["id"])))
-    return Sample(ordered.combine_chunks(), drawn, expected.records)
+    return Sample(rows, drawn, expected.records)
 
 
 def askable(column: pa.ChunkedArray, vector: Vector) -> tuple[Matrix, npt.NDArray[np.int64]]:

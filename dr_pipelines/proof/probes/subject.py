@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.protocols import VectorReader
-from dr_pipelines.repository.rows import newest_rows
+from dr_pipelines.repository.rows import newest_rows, strings
 from dr_pipelines.repository.state import State
 
 
@@ -28,6 +28,16 @@ class Expected:
     def records(self) -> int:
         """How many records there must be."""
         return self.state.counts().records - len(self.left_out)
+
+    def of(self, ids: pa.Array, documents: pa.Array, columns: Sequence[str]) -> pa.Table:
+        """The records with some ids, in their order, in these columns, `id` among them; in memory.
+        `documents` has the document of each."""
+        whole = store_schema(self.spec)
+        read = [pa.schema([whole.field(name) for name in columns]).empty_table()]
+        for rows in self.rows(columns, documents=pc.unique(documents)):
+            read.append(rows.filter(pc.is_in(rows["id"], value_set=ids)))
+        rows = pa.concat_tables(read).combine_chunks()
+        return rows.take(pc.index_in(ids, value_set=strings(rows["id"]))).combine_chunks()
 
     def rows(
         self, columns: Sequence[str], *, documents: pa.Array | None = None

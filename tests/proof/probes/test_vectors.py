@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.model.verdict import CheckName
 from dr_pipelines.planning.verdict import judge
 from dr_pipelines.proof.probes import Expected, Target, probe
 from dr_pipelines.proof.probes.sample import read_sample
@@ -17,6 +18,7 @@ from tests.engines import OpenStore
 from tests.proof.probes import points
 
 ROWS = points.records()
+ONLY: tuple[CheckName, ...] = ("coverage", "vectors")
 FIELDS = [field.name for field in filterable(points.SPEC)]
 
 
@@ -95,20 +97,25 @@ def test_damaged_vectors_are_a_finding(
     state: State, open_store: OpenStore, engine: str, damage: points.Damage, finding: str
 ) -> None:
     target = points.restored(open_store(engine), damage(ROWS))
-    assert finding in points.probed(state, target).ids()
+    assert finding in points.probed(state, target, only=ONLY).ids()
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "lancedb", "qdrant", "memory"])
+@pytest.mark.parametrize("engine", ["duckdb", "lancedb", "qdrant"])
 def test_a_sound_collection_raises_no_alarm(
     state: State, open_store: OpenStore, engine: str
 ) -> None:
-    probes = points.probed(state, points.restored(open_store(engine), ROWS))
+    probes = points.probed(state, points.restored(open_store(engine), ROWS), only=ONLY)
+    assert probes.ids() == []
+    assert probes.named("coverage").looked_at == len(ROWS)
+    assert probes.named("vectors").looked_at == len(ROWS)
+
+
+def test_every_check_of_a_sound_collection_passes(state: State) -> None:
+    probes = points.probed(state, points.restored(MemoryVectorStore(), ROWS))
     assert probes.ids() == []
     assert judge(probes.checks).outcome == "passed"
-    assert probes.named("coverage").looked_at == len(ROWS)
     assert probes.named("filters").looked_at > 50
-    assert probes.named("tenants").looked_at >= 4
-    assert probes.named("vectors").looked_at == len(ROWS)
+    assert probes.named("tenants").looked_at == 5
 
 
 class Blind(MemoryVectorStore):
@@ -126,7 +133,7 @@ def test_an_index_without_some_of_the_rows_is_a_finding(state: State, share: flo
     store = Blind()
     target = points.restored(store, ROWS)
     store.hidden = frozenset(ROWS["id"].to_pylist()[: int(share * len(ROWS))])
-    probes = points.probed(state, target)
+    probes = points.probed(state, target, only=ONLY)
     assert probes.ids()[0] == "coverage:embedding"
     assert judge(probes.checks).outcome == "refused"
 
@@ -136,7 +143,7 @@ def test_a_node_that_a_graph_does_not_reach_is_no_alarm() -> None:
     target = points.restored(store, rows)
     store.hidden = frozenset(rows["id"].to_pylist()[:2])
     with points.point(rows) as folded:
-        assert points.probed(folded, target).ids() == []
+        assert points.probed(folded, target, only=ONLY).ids() == []
 
 
 def test_records_of_equal_vectors_stand_for_each_other(open_store: OpenStore) -> None:
@@ -144,7 +151,7 @@ def test_records_of_equal_vectors_stand_for_each_other(open_store: OpenStore) ->
     vectors[:30] = vectors[0]
     rows = points.with_vectors(ROWS, vectors)
     with points.point(rows) as folded:
-        probes = points.probed(folded, points.restored(open_store("memory"), rows))
+        probes = points.probed(folded, points.restored(open_store("memory"), rows), only=ONLY)
     assert probes.ids() == []
     assert probes.named("coverage").figures["ties"] == 20
 
@@ -154,7 +161,7 @@ def test_records_that_an_engine_refused_are_not_expected(
 ) -> None:
     target = points.restored(open_store("memory"), ROWS.slice(7))
     expected = Expected(state, left_out=ROWS["id"].slice(0, 7).combine_chunks())
-    checks = probe(expected, target, seed=7)
+    checks = probe(expected, target, seed=7, only=ONLY)
     assert [finding for check in checks for finding in check.every_finding] == []
 
 
@@ -184,7 +191,7 @@ def test_a_collection_without_records_is_no_empty_success(
     state: State, open_store: OpenStore
 ) -> None:
     target = points.restored(open_store("memory"), ROWS.slice(0, 0))
-    ids = points.probed(state, target).ids()
+    ids = points.probed(state, target, only=ONLY).ids()
     assert {"vectors:nothing-looked-at", "vectors:records", "coverage:embedding/records"} <= {*ids}
 
 
@@ -192,4 +199,4 @@ def test_target_of_an_alias_is_probed_too(state: State, open_store: OpenStore) -
     store = open_store("memory")
     points.restored(store, ROWS)
     store.promote("notes@1", alias="notes")
-    assert points.probed(state, Target.of(store, "notes")).ids() == []
+    assert points.probed(state, Target.of(store, "notes"), only=ONLY).ids() == []
