@@ -18,6 +18,7 @@ from dr_pipelines.project.project import Project
 from dr_pipelines.project.recovery import clock_of, open_for, steps_after
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.report import (
+    evidence_lines,
     finding_lines,
     interruption_lines,
     membership_lines,
@@ -127,6 +128,8 @@ def restore_collection(
         metadata = {**failure.metadata, **verdict_metadata(error.verdict, error.made_in)}
         raise dg.Failure(failure.description, metadata, allow_retries=False) from None
     for line in interruption_lines(done):
+        context.log.info(displayed(line))
+    for line in evidence_lines(done.evidence):
         context.log.info(displayed(line))
     for line in recovery_lines(done):
         context.log.warning(displayed(line))
@@ -258,6 +261,7 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "unrecorded": displayed(done.unrecorded or ""),
         "chosen": displayed(", ".join(f"{name} {value}" for name, value in done.chosen)),
         "seconds": round(sum(phase.seconds for phase in done.phases), 3),
+        "evidence": displayed_values(evidence_lines(done.evidence)),
         **verdict_metadata(done.verdict, done.made_in),
         **phases,
         **digest_metadata(done.digests),

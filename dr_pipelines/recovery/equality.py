@@ -106,3 +106,20 @@ def _of_part(part: PartFinding, collection: str) -> Finding:
         f"{shown(part.found, collection=collection)}: {part.consequence}"
     )
     return Finding(check="parts", place=part.part, gate="warns", message=message)
+
+
+def aliases_check(plan: Plan, store: VectorStore) -> Check:
+    """The names that the collection is asked for by lead to what was restored; another alias that
+    somebody took meanwhile is theirs, which is a warning."""
+    aliases, names = store.aliases(), [plan.collection, *plan.spec.aliases]
+    findings = [
+        Finding(
+            check="aliases",
+            place=name,
+            gate="refuses" if name == plan.collection else "warns",
+            message=f"it stands for {aliases.get(name) or 'nothing'}, not for {plan.physical}",
+        )
+        for name in names
+        if name != plan.physical and aliases.get(name) != plan.physical
+    ]
+    return Check(name="aliases", looked_at=len(names), findings=tuple(findings))

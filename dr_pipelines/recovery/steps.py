@@ -10,9 +10,12 @@ from dr_pipelines.model.recovery import Plan
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.verdict import Check, Override, Verdict
 from dr_pipelines.planning.verdict import judge
+from dr_pipelines.proof import probes as proof_probes
+from dr_pipelines.proof.probes import Expected as Wanted
+from dr_pipelines.proof.probes import Target, again
 from dr_pipelines.protocols import Definer, Progress, VectorStore
 from dr_pipelines.recovery.build import Building
-from dr_pipelines.recovery.equality import parts_check
+from dr_pipelines.recovery.equality import aliases_check, parts_check
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.state import Expected
@@ -20,6 +23,7 @@ from dr_pipelines.recovery.stopped import stopped
 from dr_pipelines.recovery.switch import switch
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.observation import Observed
+from dr_pipelines.repository.rows import strings
 
 NOTHING_READ = Observed(0, "", "")
 
@@ -59,6 +63,10 @@ class Run:
         update = {"content": self.observed.content, "vectors": self.observed.vectors}
         return self.expected.manifest.digests.model_copy(update=update)
 
+    def asked_for(self) -> Wanted:
+        """The contents that queries must find: all but what the engine refused."""
+        return Wanted(self.expected.state, strings(self.building.left.table["id"]))
+
     def every_check(self) -> tuple[Check, ...]:
         """The checks of all phases, in order."""
         return tuple(check for checks in self.checks.values() for check in checks)
@@ -76,7 +84,7 @@ class Run:
     def require_accepted(self) -> None:
         """Raise `Stopped` where there are findings that nobody goes on in spite of."""
         if self.checks and (verdict := self.verdict()).in_the_way:
-            raise stopped(self.plan, verdict, self.made_in())
+            raise stopped(self.plan, verdict, self.made_in(), entry=self.entry)
 
     def stops(self, check: Check) -> bool:
         """True if a check will end the recovery at the end of its phase."""
@@ -112,6 +120,22 @@ def rights(run: Run) -> None:
             run.checks["rights"] = (_parts(run, run.plan.spec),)
 
 
+def probe(run: Run) -> None:
+    """The collection answers as the recovery point does: queries, filters, tenants."""
+    with run.watch.phase("probe"):
+        target = Target.of(run.store, run.plan.physical)
+        run.checks["probe"] = proof_probes.probe(
+            run.asked_for(), target, seed=run.plan.number, progress=run.progress
+        )
+
+
+def warm(run: Run) -> None:
+    """The engine has read its index once before users ask."""
+    with run.watch.phase("warm") as rows:
+        target = Target.of(run.store, run.plan.physical)
+        rows[0] = again.warm(run.asked_for(), target, seed=run.plan.number)
+
+
 def require_findings(run: Run) -> None:
     """Nobody goes on in spite of something that was not found: raises `InvalidRequest`."""
     judge(run.every_check(), run.overrides)
@@ -140,7 +164,28 @@ def serve(run: Run) -> None:
         _parts(run, run.plan.spec)  # what waits for its place is there by now
 
 
-STEPS: tuple[Step, ...] = (build, prove, rights, require_findings, serve)
+def confirm(run: Run) -> None:
+    """It is served: the name leads to it, and answers as the recovery point does."""
+    if not run.plan.switch:
+        return
+    with run.watch.phase("confirm"):
+        aliases = aliases_check(run.plan, run.store)
+        served = not aliases.findings
+        target = Target.of(run.store, run.plan.collection) if served else None
+        asked = again.probe_served(run.asked_for(), target, seed=run.plan.number) if target else ()
+        run.checks["confirm"] = (aliases, *asked)
+
+
+STEPS: tuple[Step, ...] = (
+    build,
+    prove,
+    rights,
+    probe,
+    warm,
+    require_findings,
+    serve,
+    confirm,
+)
 """All that is done once the state at the point is there, in order."""
 
 

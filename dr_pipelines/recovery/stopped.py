@@ -28,16 +28,28 @@ class VerdictRefused(Stopped, Refused):
     """Stop: what was restored does not answer as it did, and nobody went on in spite of that."""
 
 
-def stopped(plan: Plan, verdict: Verdict, made_in: tuple[str, ...]) -> Stopped:
-    """The error of a recovery that its verdict ends."""
+def stopped(
+    plan: Plan, verdict: Verdict, made_in: tuple[str, ...], *, entry: int | None
+) -> Stopped:
+    """The error of a recovery that its verdict ends; `entry` serves it already."""
     findings = verdict.in_the_way
     names = {finding.check for finding in findings}
-    if names <= {"digests", "parts"}:
-        error: Stopped = Unequal(_unequal(plan, findings))
+    if entry is not None:
+        error: Stopped = VerdictRefused(_served(plan, findings, entry))
+    elif names <= {"digests", "parts"}:
+        error = Unequal(_unequal(plan, findings))
     else:
         error = VerdictRefused(_refused(plan, findings))
     error.verdict, error.made_in = verdict, made_in
     return error
+
+
+def _served(plan: Plan, findings: Sequence[Finding], entry: int) -> str:
+    return (
+        f"{plan.collection} is served from {plan.physical} since log:{entry}, and does not answer "
+        f"as it did.{_listed(findings)}\nTo serve what was there before: "
+        f"dr restore {plan.collection} --at log:{entry - 1} --switch"
+    )
 
 
 def _unequal(plan: Plan, findings: Sequence[Finding]) -> str:
@@ -52,7 +64,7 @@ def _unequal(plan: Plan, findings: Sequence[Finding]) -> str:
 
 def _refused(plan: Plan, findings: Sequence[Finding]) -> str:
     return (
-        f"{plan.physical!r} was not switched to: it does not answer as the collection did. "
+        f"{plan.physical!r} does not answer as the collection did. "
         f"{left_as_it_is(plan)}.{_listed(findings)}{_way_on(findings)}"
     )
 

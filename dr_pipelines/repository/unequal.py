@@ -44,7 +44,7 @@ class Unequal:
 def unequal_records(state: State) -> Iterator[Unequal]:
     """The differences between a state and the store that was observed beside it; one record may
     differ in more than one way."""
-    row = state.sql.execute(_SUMMED).fetchone() or ()
+    (row,) = state.sql.execute(_SUMMED).fetchall()
     values = iter(row)
     for kind in get_args(Kind):
         records, documents, such_as = next(values), next(values), next(values)

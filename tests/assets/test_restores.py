@@ -50,7 +50,7 @@ def test_a_restored_collection_is_proven_and_served(ingested: Location, route: s
     assert store.status("notes").records == 3
     assert store.aliases()["notes"].startswith("notes@8-")
     assert ingested.state() == before
-    assert ingested.log_kinds()[-2:] == ["restore", "applied"]
+    assert ingested.log_kinds()[-3:] == ["restore", "applied", "evidence"]
 
 
 def test_without_switch_a_restore_stays_beside_what_is_served(ingested: Location) -> None:
@@ -80,7 +80,7 @@ def test_each_phase_of_a_restore_is_timed(ingested: Location) -> None:
 
     (output,) = [e.step_output_data for e in done.all_events if e.is_successful_output]
     timed = {name for name in output.metadata if name.startswith("seconds_")}
-    phases = ("access", "fold", "schema", "records", "index", "prove")
+    phases = ("access", "fold", "schema", "records", "index", "prove", "probe", "warm")
     assert timed == {f"seconds_{phase}" for phase in phases}
 
 
@@ -107,6 +107,7 @@ def test_a_verdict_is_a_table_of_checks_and_a_refusal_fails_the_step(
         ("digests", "prove"),
         ("parts", "prove"),
     ]
+    assert ingested.log_kinds()[-1] == "evidence"
     monkeypatch.undo()
     assert ingested.project.collection("notes").store().aliases() == served
     done = ingested.run("restore", config=config(by="me"))

@@ -21,8 +21,15 @@ from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
 from dr_pipelines.testing.world import START, ListedSource, Process, World
 
-PHASES = ["access", "fold", "schema", "records", "index", "prove", "switch"]
-CALLS = {"schema": "create", "records": "write", "index": "build_index", "prove": "scan"}
+BUILDING = ["access", "fold", "schema", "records", "index", "prove", "probe", "warm"]
+PHASES = [*BUILDING, "switch", "confirm"]
+CALLS = {
+    "schema": "create",
+    "records": "write",
+    "index": "build_index",
+    "prove": "scan",
+    "probe": "search",
+}
 
 
 class Killed(BaseException):
@@ -97,8 +104,8 @@ def test_what_an_interrupted_run_did_is_known_to_the_next(
     assert [phase.name for phase in done.phases] == PHASES
     made = process.point().manifest.current.made
     assert made is not None
-    assert sorted(made.phases) == sorted(PHASES[:-1])
-    for phase in (*done.earlier, *done.phases[:-1]):
+    assert sorted(made.phases) == sorted(BUILDING)
+    for phase in (*done.earlier, *done.phases[: len(BUILDING)]):
         assert made.phases[phase.name] >= phase.seconds
     assert list(place.iterdir()) == []
 
@@ -126,7 +133,7 @@ def test_the_time_of_what_was_dropped_since_is_not_counted(
     assert [phase["name"] for phase in recovery_value(done)["dropped"]] == PHASES[2:5]
     made = process.point().manifest.current.made
     assert made is not None
-    again = {phase.name: phase.seconds for phase in done.phases[2:-1]}
+    again = {phase.name: phase.seconds for phase in done.phases[2:-2]}
     assert {name: made.phases[name] for name in again} == again
 
 
@@ -210,4 +217,4 @@ def test_a_recovery_that_does_not_switch_writes_nothing_to_the_repository(
     resources = replace(process.resources(), journal=FileJournal(tmp_path))
     done = run_recovery(plan_recovery(process.request(), resources), resources)
     assert (done.bit_identical, done.switched) == (True, False)
-    assert [phase.name for phase in done.phases] == PHASES[:-1]
+    assert [phase.name for phase in done.phases] == BUILDING

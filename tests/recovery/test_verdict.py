@@ -7,12 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dr_pipelines.errors import Damaged, InvalidRequest
+from dr_pipelines.errors import Damaged, InvalidRequest, Refused
+from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.recovery import Recovery, Request, Terms
 from dr_pipelines.model.verdict import Override
 from dr_pipelines.recovery.report import compared_line, recovery_value
 from dr_pipelines.recovery.run import recover
-from dr_pipelines.recovery.stopped import Stopped, Unequal
+from dr_pipelines.recovery.stopped import Stopped, Unequal, VerdictRefused
 from dr_pipelines.recovery.verdict_report import verdict_lines
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
@@ -25,7 +26,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class Returning(MemoryVectorStore):
-    """Returns other records than it was given."""
+    """Returns other records than it was given, where all columns are read."""
 
     def __init__(self, damage: Damage) -> None:
         super().__init__()
@@ -33,6 +34,9 @@ class Returning(MemoryVectorStore):
 
     def scan(self, name: str, **options: Any) -> Iterator[pa.RecordBatch]:
         batches = list(super().scan(name, **options))
+        if "columns" in options:
+            yield from batches
+            return
         rows = [row for batch in batches for row in batch.to_pylist()]
         yield from pa.Table.from_pylist(self.damage(rows), schema=batches[0].schema).to_batches()
 
@@ -118,7 +122,7 @@ def test_somebody_goes_on_by_name_and_only_in_spite_of_everything_that_was_found
     assert "went on in spite of digests:vectors: me: a test" in lines
     value = recovery_value(done)["verdict"]
     assert {one["finding"] for one in value["overrides"]} == findings
-    assert [check["phase"] for check in value["checks"]] == ["prove", "prove"]
+    assert [check["phase"] for check in value["checks"]][:2] == ["prove", "prove"]
 
 
 def test_nobody_goes_on_in_spite_of_what_was_not_found(repository: Repository) -> None:
@@ -128,8 +132,70 @@ def test_nobody_goes_on_in_spite_of_what_was_not_found(repository: Repository) -
 
 def test_an_equal_collection_passes_by_counts_of_what_was_looked_at() -> None:
     done = recovered(adopted(MemoryVectorStore(), documents="abc"), lambda rows: rows)
-    records, parts = done.verdict.checks
+    records, parts, *asked = done.verdict.checks
     assert (records.name, records.looked_at, records.total) == ("digests", 3, 3)
     assert (parts.name, parts.findings) == ("parts", ())
     assert parts.looked_at > 0
+    phases = dict.fromkeys(done.made_in)
+    assert list(phases) == ["prove", "probe", "confirm"]
+    assert {"coverage", "vectors", "aliases"} <= {check.name for check in asked}
     assert (done.verdict.outcome, done.bit_identical, done.whole) == ("passed", True, True)
+
+
+class Deaf(MemoryVectorStore):
+    """Its index finds nothing under some names, although every record is there."""
+
+    def __init__(self, *deaf: str) -> None:
+        super().__init__()
+        self.deaf = deaf
+
+    def search(self, name: str, query: Query, *, limit: int = 10) -> list[Hit]:
+        found = super().search(name, query, limit=limit)
+        return [] if name.startswith(self.deaf) else found
+
+
+def asked(repository: Repository, store: Deaf, *go_on: str, switch: bool = True) -> Recovery:
+    overrides = tuple(Override(finding=f, by="me", reason="a test", at=NOW) for f in go_on)
+    request = Request(
+        collection="items",
+        store="second",
+        accept_loss=True,
+        switch=switch,
+        terms=Terms(overrides=overrides),
+    )
+    return recover(request, into(store, repository, "second"))
+
+
+@pytest.mark.parametrize("switch", [True, False], ids=["switch", "beside"])
+def test_a_collection_that_does_not_answer_is_not_served_until_somebody_goes_on(
+    switch: bool,
+) -> None:
+    repository, store = adopted(MemoryVectorStore(), documents="abc"), Deaf("items@")
+    with pytest.raises(VerdictRefused, match="does not answer as the collection did") as stopped:
+        asked(repository, store, switch=switch)
+    findings = [finding.id for finding in stopped.value.verdict.in_the_way]
+    assert "coverage:embedding" in findings
+    assert store.aliases() == {}
+    assert isinstance(stopped.value, Refused)
+
+    done = asked(repository, store, *findings, switch=switch)
+
+    assert (done.plan.resumed, done.switched) == (True, switch)
+    assert done.verdict.outcome == "overridden"
+    assert set(store.aliases()) == ({"items"} if switch else set())
+
+
+def test_what_does_not_answer_through_the_name_is_said_with_the_way_back() -> None:
+    repository, store = adopted(MemoryVectorStore(), documents="abc"), Deaf("items")
+    store.deaf = ("items_",)  # nothing yet
+
+    def promote(physical: str, *, alias: str) -> None:
+        MemoryVectorStore.promote(store, physical, alias=alias)
+        store.deaf = ("items",)
+
+    store.promote = promote  # type: ignore[method-assign]
+    with pytest.raises(VerdictRefused, match=r"is served from .* since log:2") as stopped:
+        asked(repository, store)
+    assert "before: dr restore items --at log:1 --switch" in str(stopped.value)
+    assert stopped.value.made_in[-1] == "confirm"
+    assert next(f.id for f in stopped.value.verdict.in_the_way) == "coverage:embedding"

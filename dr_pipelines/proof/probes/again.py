@@ -1,0 +1,52 @@
+"""Queries beside the probes: some that read an index once before it is served, and some of what is
+served, asked as applications ask, through the name."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dr_pipelines.live.keeping import kept_open
+from dr_pipelines.model.query import Query
+from dr_pipelines.model.verdict import Check
+from dr_pipelines.proof.probes.coverage import HITS, check_coverage
+from dr_pipelines.proof.probes.sample import read_sample, read_stored
+from dr_pipelines.proof.probes.subject import Expected, Target
+from dr_pipelines.repository.drawn import draw_records
+from dr_pipelines.repository.field_values import FieldValues
+from dr_pipelines.repository.rows import strings
+
+WARMING = 16
+"""Records whose vectors are asked for: what an index reads for each is read for any other too."""
+
+
+def probe_served(expected: Expected, target: Target, *, seed: int) -> tuple[Check, ...]:
+    """Sampled vectors find themselves through the name that users query. Raises as `probe`."""
+    with kept_open(target.store, target.name):
+        sample = read_sample(expected, FieldValues(expected.state.sql, ()), seed=seed)
+        return (check_coverage(sample, read_stored(sample, target), target),)
+
+
+def warm(expected: Expected, target: Target, *, seed: int) -> int:
+    """Ask a few queries, so that the first users do not wait for an index to be read; returns how
+    many. Raises as `probe`."""
+    chosen = draw_records(
+        expected.state,
+        most=WARMING,
+        each=0,
+        tenants=0,
+        seed=seed,
+        without=expected.left_out,
+        besides=pa.array([], pa.string()),
+    )
+    ids, documents = strings(chosen["id"]), pc.unique(strings(chosen["document_id"]))
+    count = 0
+    for vector in target.searched:
+        for rows in expected.rows(["id", vector.name], documents=documents):
+            column = rows.filter(pc.is_in(rows["id"], value_set=ids))[vector.name].drop_null()
+            for values in column.to_pylist():  # a few
+                query = Query(
+                    vector=np.asarray(values, np.float32), vector_name=vector.name, exact=False
+                )
+                target.store.search(target.name, query, limit=HITS)
+                count += 1
+    return count
