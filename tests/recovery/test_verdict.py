@@ -193,7 +193,7 @@ def test_what_does_not_answer_through_the_name_is_said_with_the_way_back() -> No
         MemoryVectorStore.promote(store, physical, alias=alias)
         store.deaf = ("items",)
 
-    store.promote = promote  # type: ignore[method-assign]
+    store.promote = promote  # type: ignore[assignment, method-assign]
     with pytest.raises(VerdictRefused, match=r"is served from .* since log:2") as stopped:
         asked(repository, store)
     assert "before: dr restore items --at log:1 --switch" in str(stopped.value)
