@@ -1,10 +1,10 @@
 """Objects small in a repository and huge in memory are refused before they are decoded."""
 
 import json
-import resource
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,46 +99,64 @@ BOMBS = {
     "odd quotes": (odd_quotes_bomb, None, "brackets without a partner"),
 }
 
-DECODE = """
-    import resource, sys
+DECODER = """
+    import json, os, resource, sys
     from pathlib import Path
     import pyarrow as pa
     from dr_pipelines.errors import Damaged
     from dr_pipelines.repository.codec import decode_table
-    from dr_pipelines.repository.json_codec import decode_json, seal_json
+    from dr_pipelines.repository.json_codec import decode_json
 
-    data = Path(sys.argv[1]).read_bytes()
     schema = {"t": pa.schema([("t", pa.string())]), "n": pa.schema([("n", pa.int64())])}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try:
-        if sys.argv[2] == "json":
-            decode_json(data, what="here", limit_bytes=64 << 20)
-        else:
-            decode_table(data, schema[sys.argv[2]], what="here")
-    except Damaged as error:
-        print(error)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    print((after.ru_maxrss - before) // 1024)
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+    def decode(path, kind):
+        data, message = Path(path).read_bytes(), ""
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            if kind == "json":
+                decode_json(data, what="here", limit_bytes=64 << 20)
+            else:
+                decode_table(data, schema[kind], what="here")
+        except Damaged as error:
+            message = str(error)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps([message, (after - before) // 1024]), flush=True)
+
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            decode(*json.loads(line))
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit("a bomb went off")
 """
 
 
+@pytest.fixture(scope="module")
+def decoder() -> "Iterator[subprocess.Popen[str]]":
+    """A process that decodes each file it is told of in one of its own, and says how that grew."""
+    command = [sys.executable, "-c", textwrap.dedent(DECODER)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+
+
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_refused_before_it_goes_off(bomb: str, tmp_path: Path) -> None:
+def test_a_bomb_is_refused_before_it_goes_off(
+    bomb: str, tmp_path: Path, decoder: "subprocess.Popen[str]"
+) -> None:
     make, schema, says = BOMBS[bomb]
     path = tmp_path / "bomb"
     path.write_bytes(make())
     kind = "json" if schema is None else schema.names[0]
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(DECODE), str(path), kind],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)),
-    )
-    message, grown = done.stdout.splitlines()
+    assert decoder.stdin
+    assert decoder.stdout
+    print(json.dumps([str(path), kind]), file=decoder.stdin, flush=True)
+    message, grown = json.loads(decoder.stdout.readline())
     assert says in message
-    assert int(grown) < ALLOWED_MIB
+    assert grown < ALLOWED_MIB
 
 
 def test_what_repeats_is_no_bomb() -> None:
