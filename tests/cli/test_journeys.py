@@ -37,6 +37,7 @@ def test_a_feed_is_ingested_once(fresh: Workplace) -> None:
     answer = first.json
     assert first.code == 0
     assert answer.pop("source_read")["new"] == (fresh.directory / "feed.jsonl").stat().st_size
+    assert answer.pop("vectors")["encoding"] == "arrow"
     assert answer == {
         "collection": "notes",
         "days": ["2026-01-05", "2026-01-06", "2026-01-07"],
@@ -238,6 +239,8 @@ def test_a_lost_collection_comes_back_and_goes_on(protected: Workplace) -> None:
         True,
     )
     assert [phase["name"] for phase in answer["phases"]] == [
+        "access",
+        "fold",
         "schema",
         "records",
         "index",
