@@ -27,6 +27,7 @@ from benchmarks import (
     startup,
     vdf,
     verification,
+    watch,
 )
 from benchmarks.corpora import ROOT
 from benchmarks.harness import SMALL, Benchmark, Scale, machine
@@ -45,6 +46,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "location": location.run,
     "startup": startup.run,
     "planner": planner.run,
+    "watch": watch.run,
     "pgvector": pgvector.run,
     "ladder": ladder.run,
     "engines": engines.run,

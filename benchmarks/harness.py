@@ -35,6 +35,7 @@ class Scale:
     documents: int = 100
     days: int | None = None
     growth_days: tuple[int, ...] = (50, 100, 500, 2_000)
+    feed_bytes: int = 2**30
     ladder: tuple[int, ...] = (10_000, 50_000, 200_000, 1_000_000, 5_000_000)
     repeats: int = 5
 
@@ -45,6 +46,7 @@ SMALL = Scale(
     documents=3,
     days=3,
     growth_days=(1, 3),
+    feed_bytes=2**21,
     ladder=(1_000, 2_000),
     repeats=1,
 )
@@ -138,6 +140,10 @@ class Laps:
     def median(self, case: str) -> float:
         """The median of a case, in seconds."""
         return statistics.median(self.seconds[case])
+
+    def worked_median(self, case: str) -> float:
+        """The median of the seconds that processors worked for a case."""
+        return statistics.median(self.worked[case])
 
     def ratio(
         self,

@@ -44,7 +44,7 @@ def run(scale: Scale, directory: Path) -> Figure:
         head = "".join(itertools.islice(lines, days[-1].through))
     (place / "feed.jsonl").write_text(head)
     dr = [sys.executable, "-m", "dr_pipelines"]
-    _call([*dr, "ingest", "handbook"], place)
+    call([*dr, "ingest", "handbook"], place)
     cases = {
         "python": [sys.executable, "-c", "pass"],
         "dr --help": [*dr, "--help"],
@@ -54,14 +54,18 @@ def run(scale: Scale, directory: Path) -> Figure:
     for _ in laps.turns(scale.repeats):
         for case, command in cases.items():
             with laps.lap(case):
-                _call(command, place)
+                call(command, place)
     return Figure("startup", WHAT, sample.WARM, laps)
 
 
-def _call(command: list[str], place: Path) -> None:
+def call(
+    command: list[str], place: Path, *, codes: tuple[int, ...] = (0,)
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, which must be with one of these exit codes."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=place, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode:
+    if done.returncode not in codes:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
+    return done

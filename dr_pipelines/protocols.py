@@ -453,6 +453,16 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class TimedChanges(Protocol):
+    """A source that says when changes were made without making rows of them."""
+
+    def first_times(self, after: int, through: int) -> tuple[datetime, datetime] | None:
+        """`updated_at` of the first change that `changes` would give, and the earliest in its first
+        batch; None where there is none."""
+        ...
+
+
 class Chunker(Protocol):
     """Cuts documents into consecutive pieces: joined in order they are the text again."""
 

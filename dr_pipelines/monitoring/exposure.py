@@ -35,7 +35,7 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.planning.freshness import DayRange, ProtectionStatus, exposure, next_range
 from dr_pipelines.proof.points import newest_proof
-from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.protocols import Source, SourcePartition, TimedChanges
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
 
@@ -261,7 +261,14 @@ def _times_of(feed: Feed, day: Day) -> tuple[datetime | None, datetime | None]:
     if day.fresh is None:
         return None, None
     began = datetime.combine(datetime.fromisoformat(day.name), time(), UTC)
-    for batch in feed.source.changes(day.fresh.after, day.fresh.through):
+    times = _first_times(feed.source, day.fresh.after, day.fresh.through)
+    return (began, None) if times is None else (max(times[0], began), times[1])
+
+
+def _first_times(source: Source, after: int, through: int) -> tuple[datetime, datetime] | None:
+    if isinstance(source, TimedChanges):
+        return source.first_times(after, through)
+    for batch in source.changes(after, through):
         times: list[datetime] = batch["updated_at"].to_pylist()
-        return max(times[0], began), min(times)
-    return began, None
+        return times[0], min(times)
+    return None

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from dr_pipelines.model.lineage import SourceProvenance
 from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Quarantined, Unread
-from dr_pipelines.protocols import Source, SourcePartition
+from dr_pipelines.protocols import Source, SourcePartition, TimedChanges
+from dr_pipelines.sources.changes import first_times_of
 from dr_pipelines.sources.marks_file import MarksFile
 
 if TYPE_CHECKING:  # Arrow is imported where there is a baseline
@@ -73,6 +74,11 @@ class BaselinedSource:
             yield from self._stood(after, min(through, end))
         if through > end:
             yield from self._source.changes(max(after, end), through)
+
+    def first_times(self, after: int, through: int) -> tuple[datetime, datetime] | None:
+        if after >= self.baseline and isinstance(self._source, TimedChanges):
+            return self._source.first_times(after, through)
+        return first_times_of(self.changes(after, through))
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
         return self._source.quarantined(after, through)

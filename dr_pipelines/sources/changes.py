@@ -108,16 +108,35 @@ def encoded(text: str, what: str) -> bytes:
 
 def in_batches(changes: Iterable[Change]) -> "Iterator[pa.RecordBatch]":
     """Batches of at most `BATCH_ROWS` rows that end when they reach `BATCH_BYTES`."""
+    return map(_batch, _together(changes))
+
+
+def first_times(changes: Iterable[Change]) -> tuple[datetime, datetime] | None:
+    """The time of the first change, and the earliest of those that would be the first batch."""
+    for rows in _together(changes):
+        return time_of(rows[0].updated_at), time_of(min(row.updated_at for row in rows))
+    return None
+
+
+def first_times_of(batches: "Iterable[pa.RecordBatch]") -> tuple[datetime, datetime] | None:
+    """The same of batches, which have a row each."""
+    for batch in batches:
+        times: list[datetime] = batch["updated_at"].to_pylist()
+        return times[0], min(times)
+    return None
+
+
+def _together(changes: Iterable[Change]) -> Iterator[list[Change]]:
     rows: list[Change] = []
     size = 0
     for change in changes:
         rows.append(change)
         size += change.size_bytes
         if len(rows) >= BATCH_ROWS or size >= BATCH_BYTES:
-            yield _batch(rows)
+            yield rows
             rows, size = [], 0
     if rows:
-        yield _batch(rows)
+        yield rows
 
 
 def _batch(rows: list[Change]) -> "pa.RecordBatch":

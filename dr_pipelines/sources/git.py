@@ -4,6 +4,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from dr_pipelines.sources.changes import (
     BEFORE_ALL_TIMES,
     Change,
     Unreadable,
+    first_times,
     in_batches,
     readable_id,
     time_of,
@@ -120,11 +122,17 @@ class GitSource:
         return commits[position - 1] if 1 <= position <= len(commits) else None
 
     def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
+        return in_batches(self._changes(after, through))
+
+    def first_times(self, after: int, through: int) -> tuple[datetime, datetime] | None:
+        return first_times(self._changes(after, through))
+
+    def _changes(self, after: int, through: int) -> Iterator[Change]:
         index = self._index
         seen = bisect_right(index.positions, after)
         newest = index.newest[seen - 1] if seen else BEFORE_ALL_TIMES
         steps = self._walk(index.history, after, through, newest)
-        return in_batches(change for _, change in steps if isinstance(change, Change))
+        return (change for _, change in steps if isinstance(change, Change))
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
         return self._index.quarantined(after, through)

@@ -4,6 +4,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from dr_pipelines.model.lineage import SourceProvenance
 from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.protocols import SourcePartition
-from dr_pipelines.sources.changes import Change, in_batches
+from dr_pipelines.sources.changes import Change, first_times, in_batches
 from dr_pipelines.sources.jsonl_index import Index, read_index
 from dr_pipelines.sources.jsonl_marks import Marks
 from dr_pipelines.sources.jsonl_reading import (
@@ -88,11 +89,15 @@ class JsonlSource:
         return None
 
     def changes(self, after: int, through: int) -> "Iterator[pa.RecordBatch]":
-        return in_batches(
-            step.result
-            for step in self._between(after, through)
-            if isinstance(step.result, Change) and step.result.position > after
-        )
+        return in_batches(self._changes(after, through))
+
+    def first_times(self, after: int, through: int) -> tuple[datetime, datetime] | None:
+        return first_times(self._changes(after, through))
+
+    def _changes(self, after: int, through: int) -> Iterator[Change]:
+        for step in self._between(after, through):
+            if isinstance(step.result, Change) and step.result.position > after:
+                yield step.result
 
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
         return self._index.quarantined(after, through)

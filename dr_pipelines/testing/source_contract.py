@@ -18,7 +18,7 @@ import pytest
 
 from dr_pipelines.ingestion.rows import check_changes
 from dr_pipelines.model.record import CHANGE_SCHEMA
-from dr_pipelines.protocols import Source
+from dr_pipelines.protocols import Source, TimedChanges
 
 FOR_EVER = 2**62
 
@@ -94,6 +94,17 @@ class SourceContract:
         anchors = {source.anchor(position) for position in positions}
         assert None not in anchors
         assert len(anchors) == len(positions)
+
+    def test_times_without_rows_are_those_of_the_rows(self, source: Source) -> None:
+        """Of a source that says them."""
+        if not isinstance(source, TimedChanges):
+            return
+        ends = [(p.after, p.through) for p in source.partitions()]
+        for after, through in [*ends, (0, FOR_EVER), (ends[-1][1], FOR_EVER)]:
+            batch = next(source.changes(after, through), None)
+            times = None if batch is None else batch["updated_at"].to_pylist()
+            expected = None if times is None else (times[0], min(times))
+            assert source.first_times(after, through) == expected
 
     def test_there_is_no_anchor_outside_the_history(self, source: Source) -> None:
         head = source.partitions()[-1].through

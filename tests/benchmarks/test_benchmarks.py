@@ -30,6 +30,7 @@ CASES = {
         "plan",
         *(f"{engine}, {route}" for engine in planner.ENGINES for route in planner.ROUTES),
     },
+    "watch": {"whole", "grown", "same"},
     "pgvector": {
         *("backup", "restore", "scan", "write", "copy in", "copy out"),
         *("pg_dump -Z0", "pg_dump -Z1", "pg_restore -j2", "index", "index, defaults"),

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.cli.commands import commands
-from tests.cli.workplace import Workplace
+from tests.cli.workplace import CHANGES, Workplace, feed_lines
 
 HEAVY = {"torch", "transformers", "sentence_transformers", "dagster", "boto3", "pandera", "pandas"}
 ENGINES = {"pyarrow", "numpy", "duckdb"}
@@ -42,6 +42,12 @@ def test_what_only_reads_the_log_needs_no_engine(protected: Workplace, output: s
     points = loaded("points", "notes", *options)
     assert status & points >= MODELS
     assert (status | points) & (HEAVY | ENGINES) == set()
+
+
+def test_a_look_at_a_feed_that_has_grown_needs_no_engine(protected: Workplace) -> None:
+    new = {"ts": "2026-01-08T08:00:00Z", "op": "upsert", "id": "e", "title": "Elm", "text": "Old."}
+    protected.write_feed(feed_lines([*CHANGES, new]))
+    assert loaded("status", code=PARTLY) & (HEAVY | ENGINES) == set()
 
 
 @pytest.mark.parametrize(

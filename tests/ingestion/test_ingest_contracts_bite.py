@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ class Miscounts(JsonlSource):
         return [replace(p, changes=p.changes + 1) for p in super().partitions()]
 
 
+class TimesOfAnotherRange(JsonlSource):
+    def first_times(self, after: int, through: int) -> tuple[datetime, datetime] | None:
+        return super().first_times(0, through)
+
+
 class ForgetsTheQuarantine(JsonlSource):
     def quarantined(self, after: int, through: int) -> list[Quarantined]:
         return super().quarantined(after, through) if after == 0 and through > 100 else []
@@ -111,6 +117,7 @@ class Exhausted(JsonlSource):
         (LeavesAGap, "test_partitions_are_contiguous_from_the_start_to_the_head"),
         (StopsBeforeTheHead, "test_partitions_are_contiguous_from_the_start_to_the_head"),
         (Miscounts, "test_a_partition_holds_the_changes_of_its_day"),
+        (TimesOfAnotherRange, "test_times_without_rows_are_those_of_the_rows"),
         (ForgetsTheQuarantine, "test_what_is_quarantined_belongs_to_one_partition"),
         (GlancesAtAClock, "test_a_glance_at_an_unchanged_source_is_equal"),
         (Exhausted, "test_reading_twice_gives_the_same"),
