@@ -1,4 +1,4 @@
-"""What it costs to look at a large feed that has grown by a little."""
+"""The cost of a look at a large feed that has grown by a little."""
 
 import itertools
 import json

@@ -67,7 +67,7 @@ class _Inputs:
 
 
 def _folded(history: History, point: RecoveryPoint) -> tuple[_Inputs, Finding | None]:
-    """What the fold names, which has read its input, and what is wrong with it."""
+    """The objects that the fold names, which has read its input, and its finding."""
     of_state = dict[str, ObjectRef]()
 
     def note(state: State) -> None:

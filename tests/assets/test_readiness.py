@@ -1,4 +1,4 @@
-"""What would stand in the way of a recovery is looked at once a day."""
+"""Obstacles to a recovery are looked for once a day."""
 
 import dagster as dg
 import pytest
