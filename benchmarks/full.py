@@ -17,7 +17,7 @@ from dr_pipelines.stores.duckdb.store import duckdb_store
 
 WHAT = """\
 `backup` of a DuckDB collection that no log knows yet: scan, digests, segments (encoded, decoded
-again and compared, hashed, synced), fold, commit. `restore` by load into a new collection: fold,
+again and compared, hashed, synced), commit. `restore` by load into a new collection: fold,
 read, write, scan what was written and compare every record. No keyword index is built, except in
 the last case. `copy` is `pyarrow.parquet.write_table` of the same table from memory and
 `read_table` back into memory, with pyarrow's defaults: not synced, not compared, no store.

@@ -29,7 +29,7 @@ from tests.servers.pgvector import Server, running_postgres
 
 WHAT = """\
 A table of our layout with five fields beside text and vector, on PostgreSQL 18 that syncs.
-`backup` is a first full backup into a local repository: scan, digests, segments, fold, commit.
+`backup` is a first full backup into a local repository: scan, digests, segments, commit.
 `restore` loads it into a new table, builds its plain indexes, scans it and compares every record.
 `pg_dump -Fc` writes the same table to a file and `pg_restore -j2` brings it back into an empty
 database, neither compared with anything. `copy out` and `copy in` are the client library's binary
