@@ -16,6 +16,7 @@ from dr_pipelines.planning.refusals import require_possible
 from dr_pipelines.planning.terms import moment, terms_of
 from dr_pipelines.project.project import Project
 from dr_pipelines.project.recovery import clock_of, open_for, steps_after
+from dr_pipelines.recovery.line_report import behind_lines, line_lines
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.report import (
     evidence_lines,
@@ -81,6 +82,11 @@ class RestoreConfig(dg.Config):
         default=False,
         description="Grant roles that are made again the memberships that they had.",
     )
+    catch_up: bool = Field(
+        default=False,
+        description="With an older point and `switch`: bring what was logged since, before it is "
+        "served. The newest point always does; without, it is left behind and listed.",
+    )
     plan_only: bool = Field(
         default=False,
         description="Only log what would be done, statement by statement; touch nothing.",
@@ -131,7 +137,7 @@ def restore_collection(
         context.log.info(displayed(line))
     for line in evidence_lines(done.evidence):
         context.log.info(displayed(line))
-    for line in recovery_lines(done):
+    for line in [*line_lines(done), *recovery_lines(done)]:
         context.log.warning(displayed(line))
     steps = steps_after(opened, done, policies=Path(dr_project.policies).name)
     for step in steps:
@@ -211,6 +217,7 @@ def _log_plan(context: dg.OpExecutionContext, plan: Plan) -> None:
 def _plan_warnings(plan: Plan) -> Iterator[str]:
     """Warnings of a plan that need somebody's consent or action."""
     yield from misfit_lines(plan)
+    yield from behind_lines(plan)
     yield from membership_lines(plan)
     for call in plan.definitions.code if plan.definitions else ():
         yield f"code: {call}"
@@ -255,6 +262,8 @@ def recovery_metadata(done: Recovery) -> dict[str, Any]:
         "left_out": done.left_out,
         "refused": displayed_values([str(misfit) for misfit in done.refused]),
         "switched": done.switched,
+        "caught_up": done.caught_up or 0,
+        "left_behind": displayed_values(line_lines(done)),
         "interrupted": done.interrupted or "",
         "earlier_seconds": round(total_seconds(done.earlier), 3),
         "dropped_seconds": round(total_seconds(done.dropped), 3),

@@ -105,6 +105,15 @@ def restore(
             "rights beyond using data.",
         ),
     ] = False,
+    catch_up: Annotated[
+        bool,
+        typer.Option(
+            "--catch-up",
+            help="With --at and --switch: before it is served, bring everything that was logged "
+            "since that point, as a restore of the newest point does. Without, that is left behind "
+            "and listed.",
+        ),
+    ] = False,
     plan_only: Annotated[
         bool,
         typer.Option(
@@ -123,9 +132,10 @@ def restore(
     """Build a collection beside the one being served, prove it by reading it back, and with
     --switch serve it.
 
-    Nothing is restored over a collection that is being served. After a crash the same command
-    goes on where it stopped. Into a store of another engine, what becomes of each part is said
-    first.
+    Nothing is restored over a collection that is being served, which goes on accepting writes:
+    what is logged meanwhile is caught up before the switch, unless an older point was asked for.
+    After a crash the same command goes on where it stopped. Into a store of another engine, what
+    becomes of each part is said first.
 
     What an engine's own clients had made, and ask for by its own name, comes back under that name
     by --into COLLECTION, if nothing has the name any more: they see it while it is built. Without,
@@ -168,6 +178,7 @@ def restore(
         accept_loss=accept_loss,
         accept_code=accept_code,
         with_roles=with_roles,
+        catch_up=catch_up,
         terms=given_terms(go_on, by=by, reason=reason, began=began),
     )
     resources = _opened(project, request, evidence=evidence)
@@ -216,6 +227,7 @@ def _stopped_answer(error: "Stopped") -> Answer:
 
 
 def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
+    from dr_pipelines.recovery.line_report import line_lines
     from dr_pipelines.recovery.report import (
         chosen_lines,
         compared_line,
@@ -255,6 +267,8 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
             *evidence_lines(done.evidence),
         ]:
             console.print(line)
+        for line in line_lines(done):
+            console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         for line in recovery_lines(done):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         console.print(" ".join(then))

@@ -10,12 +10,14 @@ from dr_pipelines.cli.output import Answer, ExitCode, give
 from dr_pipelines.cli.session import open_project
 from dr_pipelines.cli.unread import reading_value, unread_lines, unread_value
 from dr_pipelines.host.allocator import retain_memory
+from dr_pipelines.model.display import displayed_line
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from datetime import datetime, timedelta
 
     from rich.console import Console
 
+    from dr_pipelines.model.recovery_point import Follower
     from dr_pipelines.monitoring.status import Report
 
 
@@ -98,6 +100,7 @@ def _value(report: "Report", now: "datetime") -> dict[str, Any]:
         "versions_without_chunks": report.empty,
         "vectors_not_finite": report.not_finite,
         "pending": list(report.pending),
+        "candidates": [follower.model_dump(mode="json") for follower in report.candidates],
         "days_behind": report.behind,
         "refused": _refusal(report),
         "unread": None if report.unread is None else unread_value(report.unread),
@@ -143,6 +146,7 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
         lines.append(("vectors", not_finite_phrase(report.not_finite)))
     if report.pending:
         lines.append(("not in store", f"{len(report.pending)} log entries; dr ingest applies them"))
+    lines += [("candidate", _candidate(each, report.timeline)) for each in report.candidates]
     lines.append(("exposed", _exposed(report)))
     if report.unread is not None:
         lines += [("unread", line) for line in unread_lines(report.unread)]
@@ -152,6 +156,21 @@ def _lines(report: "Report", now: "datetime") -> list[tuple[str, str]]:
     lines.append(("owner", f"{report.owner}; call {report.escalation}"))
     lines += [("problem", problem) for problem in report.problems]
     return lines
+
+
+def _candidate(follower: "Follower", served: int | None) -> str:
+    """A collection that a recovery builds, how far it has come, and the ways out."""
+    name = displayed_line(follower.physical)
+    if follower.timeline != served:
+        return (
+            f"{name} in store {follower.store} follows a line that is not served any more: it "
+            f"never will be. dr drop {name} closes it"
+        )
+    reached = f"read back at log:{follower.position}" if follower.position else "not read back yet"
+    return (
+        f"{name} in store {follower.store}, begun in log:{follower.began}, {reached}; not served. "
+        f"The same dr restore goes on with it; dr drop {name} closes it"
+    )
 
 
 def _grounds(report: "Report") -> str:

@@ -54,7 +54,8 @@ def drop(
     as_json: Json = False,
 ) -> int:
     """Remove a collection that a restore or an ingestion left in a store. What is served, or was
-    made by something else, is never removed.
+    made by something else, is never removed. A candidate of a recovery is closed in the log first;
+    where its collection is gone already, name its store.
 
     Examples:
       dr drop handbook@12-520d2a36
@@ -74,10 +75,20 @@ def drop(
         lease=project.lease,
     )
     roles = list(done.kept_roles)
-    value = {"name": name, "store": chosen, "was": _value(done.was), "kept_roles": roles}
+    value = {
+        "name": name,
+        "store": chosen,
+        "was": _value(done.was),
+        "closed": done.closed,
+        "removed": done.removed,
+        "kept_roles": roles,
+    }
 
     def show(console: "Console") -> None:
-        console.print(f"{name} was removed from store {chosen}: {_described(done.was)}")
+        if done.removed:
+            console.print(f"{name} was removed from store {chosen}: {_described(done.was)}")
+        if done.closed is not None:
+            console.print(f"it is closed in the log of {done.closed}: no run goes on with it")
         if roles:
             console.print(
                 "roles that a restore created for it are kept: "
@@ -172,6 +183,7 @@ def _described(stored: "Stored") -> str:
     words = {
         "served": f"served{through}",
         "replaced": "replaced by a restore",
+        "candidate": "a candidate of a recovery, not served",
         "restored": "restored beside, not served",
         "unfinished": "unfinished",
         "foreign": "made by something else",

@@ -16,12 +16,12 @@ from dr_pipelines.errors import (
     Refused,
     Unavailable,
 )
-from dr_pipelines.model.details import CanariesEvidence, RefusalEvidence, short_reason
+from dr_pipelines.model.details import BESIDE, CanariesEvidence, RefusalEvidence, short_reason
 from dr_pipelines.model.recovery_point import Head, LogEntry
 from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
 
-PASSED = frozenset({"applied", "snapshot", "evidence"})
+PASSED = frozenset({"applied", "snapshot"}) | BESIDE
 """Entries that leave a refusal as it is; any other one was made after something was embedded."""
 LOOK_BACK = 64
 """Entries that are looked at, each read from the repository. The next try says it again."""

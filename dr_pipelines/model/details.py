@@ -14,9 +14,13 @@ REASON_CHARACTERS = 4_000
 MENTIONED = 10
 MENTIONED_CHARACTERS = 200
 
-Kind = Literal["ingest", "applied", "snapshot", "restore", "compact", "evidence"]
+Kind = Literal[
+    "ingest", "applied", "snapshot", "restore", "compact", "evidence", "begin", "follow", "end"
+]
 """Kinds of entries that this version writes."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
+BESIDE: frozenset[str] = frozenset({"evidence", "begin", "follow", "end"})
+"""Kinds that leave the state, and what is served, as they are."""
 KNOWN_FEATURES: frozenset[str] = frozenset()
 """Features that this version understands."""
 
@@ -138,13 +142,33 @@ class SnapshotDetail(Detail):
     source: SourceUnread | None = None
 
 
+class LeftBehind(DetailPart):
+    """Differences of the line that was served until now, at the entry `last`, from the recovery
+    point that is served from now on: documents that only the former has, that it has otherwise, and
+    that it has no more; parts of the configuration. `problem` is why they could not be compared."""
+
+    first: Count
+    last: Count
+    added: Mentioned = NONE_MENTIONED
+    changed: Mentioned = NONE_MENTIONED
+    removed: Mentioned = NONE_MENTIONED
+    reconfigured: Mentioned = NONE_MENTIONED
+    problem: Reason | None = None
+
+
 class RestoreDetail(Detail):
     """A timeline begins in the collection `physical`: restored from the recovery point `point` on a
-    route, or, on the route `schema`, built for a changed schema from `days_total` days."""
+    route, or, on the route `schema`, built for a changed schema from `days_total` days. `follower`
+    is the candidate that it was until now; `left_behind` is what the former line has beyond the
+    point. None of that, and nothing else, says what was changed in the former store after the
+    snapshot `unseen_since` (0: there was none)."""
 
     route: str
     physical: str
     point: str | None = None
+    follower: str | None = None
+    left_behind: LeftBehind | None = None
+    unseen_since: Count | None = None
     epoch: EpochBegun | None = None
     days_total: Count | None = None
     canaries: CanaryReading | None = None
@@ -157,6 +181,33 @@ class CompactDetail(Detail):
     segments_after: Count
     rows_before: Count
     rows_after: Count
+
+
+class BeginDetail(Detail):
+    """A store begins to follow the log: a candidate that catches up before a switch. `follower` is
+    its name in the body's `followers`. Begun again, it goes on in the same place, and who began it
+    before does not."""
+
+    follower: str
+    point: str | None = None
+    route: str | None = None
+
+
+class FollowDetail(Detail):
+    """A follower was brought to the entry `position` of its timeline, and read back: `records` were
+    equal, after `written` documents were written."""
+
+    follower: str
+    position: Count
+    written: Count
+    records: Count
+
+
+class EndDetail(Detail):
+    """A follower was closed: no run goes on with it, and none of its beginnings is served."""
+
+    follower: str
+    reason: Reason
 
 
 class EvidenceDetail(Detail):
@@ -251,6 +302,9 @@ DETAILS: Mapping[str, type[Detail]] = {
     "restore": RestoreDetail,
     "compact": CompactDetail,
     "evidence": EvidenceDetail,
+    "begin": BeginDetail,
+    "follow": FollowDetail,
+    "end": EndDetail,
 }
 """Of every kind of entry that this version writes."""
 

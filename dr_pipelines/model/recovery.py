@@ -9,6 +9,7 @@ from dr_pipelines.model.base import Stored, Time
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
+from dr_pipelines.model.details import LeftBehind
 from dr_pipelines.model.fitness import Fitness
 from dr_pipelines.model.lineage import Provenance
 from dr_pipelines.model.misfit import Misfit
@@ -43,8 +44,9 @@ AS_USUAL = Terms()
 class Request(Stored):
     """A recovery as somebody asks for it. `at` names the point, a time by `clock`; `into` is a name
     of its own for what is built, `embedder` another one than the collection's, for a replay. Route
-    `auto` is `native` where the engine's files were kept for the point, else `load`. A loss, and
-    code of others by its digest, are accepted here and nowhere else."""
+    `auto` is `native` where the engine's files were kept for the point, else `load`. The newest
+    point catches up with what is logged meanwhile before it is served; `catch_up`: any other does.
+    A loss, and code of others by its digest, are accepted here and nowhere else."""
 
     collection: str
     store: str
@@ -58,6 +60,7 @@ class Request(Stored):
     accept_code: str | None = None
     with_roles: bool = False
     terms: Terms = AS_USUAL
+    catch_up: bool = False
 
 
 class PointFacts(Stored):
@@ -111,7 +114,9 @@ class Facts(Stored):
     """Everything that a plan depends on, read before it is decided. `fitted` is what the store
     makes of the point's specification, `values` what becomes of values in another engine; `files`:
     the engine's own files were kept for the point, and the store can lay them out. `definitions`
-    are those of what the plan builds, from a store that executes definitions."""
+    are those of what the plan builds, from a store that executes definitions. `behind` is the
+    newest entry, where its state is another one than the point's. `candidates` are open in the
+    store, with the timeline that each follows."""
 
     point: PointFacts
     timelines: tuple[Timeline, ...]
@@ -122,6 +127,8 @@ class Facts(Stored):
     fitted: CompatibilityReport
     values: tuple[Note, ...] = ()
     definitions: Definitions | None = None
+    behind: int | None = None
+    candidates: dict[str, int] = {}
 
     @property
     def current(self) -> Timeline:
@@ -170,7 +177,10 @@ class Plan(Stored):
     none. `begins` is the timeline that a name begins which an earlier one had; None for a name that
     is new. `definitions` is what the engine will be told to execute, code of others included, where
     it takes statements. `misfits` counts the records that the backup knows this engine to refuse,
-    of which some are `refused`: they will be left out. With `refusals` it is not carried out.
+    of which some are `refused`: they will be left out. `timeline` is the one that is served: a plan
+    that switches is not carried out once another is. With `catch_up`, what that one is told
+    meanwhile is caught up before the switch; `behind` is the newest entry where it has told other
+    things than the point and is not. With `refusals` it is not carried out.
     `terms` are those of the request.
     """
 
@@ -195,6 +205,9 @@ class Plan(Stored):
     definitions: Definitions | None = None
     misfits: int = 0
     refused: tuple[Misfit, ...] = ()
+    timeline: int
+    catch_up: bool = False
+    behind: int | None = None
     refusals: tuple[Refusal, ...] = ()
     terms: Terms = AS_USUAL
 
@@ -219,7 +232,10 @@ class Recovery:
     last of them in `interrupted`; `dropped` are those whose work was gone and was done again.
     `unrecorded` is why this machine's record of phases may lack some. `chosen` are settings that
     were chosen for this run, under the engine's names. `verdict` is on what was restored, by the
-    checks of this run, each `made_in` a phase. `evidence` is where the report of it is.
+    checks of this run, each `made_in` a phase. `evidence` is where the report of it is. `caught_up`
+    is the entry whose state it is, where that is not the point's. Of one that was switched to,
+    `left_behind` is what the former line has beyond it; what was changed in the former store after
+    the entry `unseen_since` was not looked at (0: never; None: not for long).
     """
 
     plan: Plan
@@ -243,6 +259,9 @@ class Recovery:
     left_out: int = 0
     refused: tuple[Misfit, ...] = ()
     chosen: tuple[tuple[str, str], ...] = ()
+    caught_up: int | None = None
+    left_behind: LeftBehind | None = None
+    unseen_since: int | None = None
 
     @property
     def missing(self) -> tuple[PartFinding, ...]:

@@ -38,15 +38,6 @@ class Replaced(DetailPart):
     manifest: Key
 
 
-class BeginDetail(Detail):
-    """A store begins to follow the log: a candidate that catches up before a switch, or a standby.
-    `follower` is its name in the body's `followers`."""
-
-    follower: str
-    point: str | None = None
-    route: str | None = None
-
-
 class ExcludeDetail(Detail):
     """Entries, or source positions, that no longer count."""
 
@@ -145,7 +136,6 @@ class BarrierEvidence(EvidenceDetail):
 
 
 RESERVED: Mapping[str, type[Detail]] = {
-    "begin": BeginDetail,
     "exclude": ExcludeDetail,
     "erase": EraseDetail,
     "expire": ExpireDetail,

@@ -9,7 +9,7 @@ from dr_pipelines.errors import DrError
 from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.model.fitness import Acceptance, Fitness
-from dr_pipelines.model.recovery_point import Head, Manifest
+from dr_pipelines.model.recovery_point import Follower, Head, Manifest
 from dr_pipelines.model.source_reading import SourceReading
 from dr_pipelines.model.unread import Unread
 from dr_pipelines.planning.freshness import (
@@ -31,6 +31,7 @@ class Report:
 
     `exposed` is the age of the oldest change that no recovery point covers; `met` says whether it
     is younger than the objective, and the point can be restored except for accepted losses.
+    `candidates` are what recoveries build that go on with the log, none of it served.
     `assurance` is what the proven point rests on, `uncounted` a newer one that rests on less than
     the objective accepts.
     `fitness` is what the newest snapshot found. Where the store was not `looked_at`,
@@ -57,6 +58,8 @@ class Report:
     empty: int | None = None
     not_finite: int | None = None
     pending: tuple[int, ...] = ()
+    timeline: int | None = None
+    candidates: tuple[Follower, ...] = ()
     behind: int | None = None
     unread: Unread | None = None
     reading: SourceReading | None = None
@@ -124,6 +127,8 @@ def report(
         empty=manifest.coverage.empty if manifest else None,
         not_finite=manifest.vectors.not_finite if manifest else None,
         pending=entry.body.pending if entry else (),
+        timeline=manifest.timeline if manifest else None,
+        candidates=tuple(head.followers.values()) if head else (),
         behind=protection.behind if protection else None,
         unread=protection.unread if protection else None,
         reading=protection.reading if protection else None,

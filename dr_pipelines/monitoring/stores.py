@@ -32,10 +32,14 @@ class Stored:
 
 def known_collection(history: History, *, store: str) -> Known:
     """A collection of the policies, by its log, which may be empty; `store` is the policy's."""
-    manifest = history.manifest()
+    head = history.head()
+    manifest = history.manifest_at(head)
     if manifest is None:
         return Known(history.collection, store, None)
-    return Known(history.collection, store, manifest.current, manifest.timelines)
+    followers = tuple(head.followers.values())
+    return Known(
+        history.collection, store, manifest.current, manifest.timelines, followers=followers
+    )
 
 
 def stored(

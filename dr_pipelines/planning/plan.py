@@ -15,6 +15,7 @@ from dr_pipelines.model.recovery import (
     Request,
     Route,
 )
+from dr_pipelines.planning.candidate import catches_up, others_candidates, require_not_open
 from dr_pipelines.planning.estimate import estimated
 from dr_pipelines.planning.parts import contract_parts, namespace
 from dr_pipelines.planning.recovery import (
@@ -26,6 +27,7 @@ from dr_pipelines.planning.recovery import (
     target_of,
 )
 from dr_pipelines.planning.refusals import (
+    catch_up_refusal,
     code_refusal,
     loss_refusal,
     refusal_of,
@@ -49,14 +51,16 @@ def decide(request: Request, facts: Facts) -> Plan:
         current=facts.current,
     )
     switch = request.switch or target.served
+    catching = switch and catches_up(request, facts, route)
     made_by = _made_by(point, facts.maker, route)
     provenance = made_by.fingerprint if made_by else None
     origin = origin_of(point.id, route, provenance, begins=target.begins)
-    physical, taken = _name(request, facts, route=route, origin=origin)
+    physical, taken = _name(request, facts, route=route, origin=origin, catching=catching)
     report = _report(request, facts, route=route, target=target, switch=switch)
     fitness = _fitness_there(facts, route)
     refusals = [
         route_refusal(request, facts, route),
+        catch_up_refusal(request, facts, route),
         _switch_refusal(facts, request, target=target, switch=switch),
         taken,
         loss_refusal(report, store=facts.store.name, accept_loss=request.accept_loss),
@@ -94,6 +98,9 @@ def decide(request: Request, facts: Facts) -> Plan:
         definitions=facts.definitions,
         misfits=fitness.misfits if fitness else 0,
         refused=fitness.named if fitness else (),
+        timeline=facts.timeline,
+        catch_up=catching,
+        behind=facts.behind if switch and not catching else None,
         refusals=tuple(refusal for refusal in refusals if refusal is not None),
         terms=request.terms,
     )
@@ -120,11 +127,13 @@ def _made_by(point: PointFacts, maker: MakerFacts | None, route: Route) -> Prove
 
 
 def _name(
-    request: Request, facts: Facts, *, route: Route, origin: str
+    request: Request, facts: Facts, *, route: Route, origin: str, catching: bool
 ) -> tuple[str, Refusal | None]:
     """The name to build under, or the one that cannot be had, and why."""
     store, point = facts.store, facts.point
+    others = others_candidates(facts.candidates, line=facts.timeline, catching=catching)
     try:
+        require_not_open(request.into, others)
         name = choose_physical(
             request.collection,
             point=point.id if route is Route.LOAD else f"{point.id}-{route}",
@@ -132,7 +141,7 @@ def _name(
             into=request.into,
             origins=store.origins,
             aliases=store.aliases,
-            taken=_known_names(facts),
+            taken=_known_names(facts) | others,
         )
     except (AlreadyExists, InvalidRequest, Refused) as error:
         return request.into or "", refusal_of("name", error)

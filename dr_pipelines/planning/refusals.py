@@ -6,6 +6,7 @@ from dr_pipelines.errors import AlreadyExists, DrError, InvalidRequest, Refused
 from dr_pipelines.model.compatibility import CompatibilityReport
 from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.recovery import Facts, Plan, Refusal, Request, Route
+from dr_pipelines.planning.candidate import catches_up
 from dr_pipelines.planning.parts import namespace
 
 CONSENT = ("loss", "code")
@@ -49,6 +50,18 @@ def route_refusal(request: Request, facts: Facts, route: Route) -> Refusal | Non
     """A route needs what it is made of: an embedder and chunks that were kept, or files."""
     error = _route_error(request, facts, route)
     return None if error is None else refusal_of("route", error)
+
+
+def catch_up_refusal(request: Request, facts: Facts, route: Route) -> Refusal | None:
+    """Catching up goes on from a whole state, with the vectors that were kept."""
+    if not request.catch_up or catches_up(request, facts, route):
+        return None
+    reason = (
+        f"{request.at} is a position within what was read: what follows it is the newest point"
+        if facts.point.until is not None
+        else "--route replay makes the vectors again, and what is logged meanwhile has others"
+    )
+    return refusal_of("route", InvalidRequest(f"--catch-up: {reason}"))
 
 
 def _route_error(request: Request, facts: Facts, route: Route) -> DrError | None:

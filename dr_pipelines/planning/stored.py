@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dr_pipelines.errors import Refused
-from dr_pipelines.model.recovery_point import Timeline
+from dr_pipelines.model.recovery_point import Follower, Timeline
 from dr_pipelines.planning.recovery import ORIGIN
 
 NEW = "new"
@@ -14,11 +14,13 @@ NEW = "new"
 
 class Part(StrEnum):
     """`served`: readers ask for it, or may. `replaced`: it was served before a restore was switched
-    to. `restored`: a restore built it beside, whole, and nothing was switched. `unfinished`: a
-    restore or a first ingestion was interrupted. `foreign`: something else made it."""
+    to. `candidate`: a recovery builds it, and brings what is logged meanwhile. `restored`: a
+    restore built it beside, whole, and nothing was switched. `unfinished`: a restore or a first
+    ingestion was interrupted. `foreign`: something else made it."""
 
     SERVED = "served"
     REPLACED = "replaced"
+    CANDIDATE = "candidate"
     RESTORED = "restored"
     UNFINISHED = "unfinished"
     FOREIGN = "foreign"
@@ -27,14 +29,15 @@ class Part(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Known:
     """A collection of the policies, by its log: `store` and `timelines` are where it is and was
-    served; `points` are records of its recovery points by their short ids, as far as they were
-    looked up, None where nobody counted them."""
+    served, `followers` its open candidates; `points` are records of its recovery points by their
+    short ids, as far as they were looked up, None where nobody counted them."""
 
     name: str
     store: str
     current: Timeline | None
     timelines: tuple[Timeline, ...] = ()
     points: Mapping[str, int | None] = field(default_factory=dict)
+    followers: tuple[Follower, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,9 @@ def part_of(
             return Part.SERVED, each.name
     if physical.aliases:
         return Part.SERVED, None
+    for each in collections:
+        if any((f.physical, f.store) == (physical.name, store) for f in each.followers):
+            return Part.CANDIDATE, each.name
     for each in collections:
         if any((t.physical, t.store) == (physical.name, store) for t in each.timelines):
             # what was only adopted may have users that no restore has moved

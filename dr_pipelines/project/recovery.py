@@ -56,6 +56,7 @@ def open_for(
 
 def steps_after(project: Project, done: "Recovery", *, policies: str) -> list[str]:
     """Sentences on what to do after a recovery. `policies` is what they call the file."""
+    from dr_pipelines.recovery.line_report import unseen_step
     from dr_pipelines.recovery.report import next_steps
 
     plan, policy = done.plan, project.collection(done.plan.collection).policy
@@ -67,4 +68,18 @@ def steps_after(project: Project, done: "Recovery", *, policies: str) -> list[st
         has_source=policy.source is not None,
         name_taken=taken,
     )
-    return list(steps)
+    unseen = (
+        [unseen_step(done)] if policy.authority != "source" and _replaced(project, done) else []
+    )
+    return [*steps, *unseen]
+
+
+def _replaced(project: Project, done: "Recovery") -> bool:
+    """True if what was served before is still there, in one of the stores."""
+    manifest = project.collection(done.plan.collection).history().manifest()
+    if not done.switched or manifest is None or len(manifest.timelines) < 2:
+        return False
+    former = manifest.timelines[-2]
+    return former.physical != done.plan.physical and (
+        former.physical in project.store(former.store).collections()
+    )

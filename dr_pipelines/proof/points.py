@@ -12,7 +12,7 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.model.assurance import Assurance, Required
-from dr_pipelines.model.details import ProofEvidence, SnapshotDetail
+from dr_pipelines.model.details import BESIDE, ProofEvidence, SnapshotDetail
 from dr_pipelines.model.recovery_point import (
     Head,
     LogEntry,
@@ -24,7 +24,7 @@ from dr_pipelines.repository.history import History
 
 ANY = Required(Assurance.SIGNS, timedelta.max)
 """Whatever a snapshot rests on."""
-UNCHANGING = frozenset({"applied", "snapshot", "evidence"})
+UNCHANGING = frozenset({"applied", "snapshot"}) | BESIDE
 """Entries after which nothing new has to be proven."""
 LOOK_BACK = 512
 """Entries that are looked at for the newest proof, each read from the repository. An older proof

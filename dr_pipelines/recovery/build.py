@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from dr_pipelines.errors import InvalidRequest, Refused
 from dr_pipelines.live.left_out import (
     NOTHING_LEFT,
@@ -80,6 +82,13 @@ class Building:
                 rows[0] = _fill(state, filling, two_writers=self.two_writers)
             self.left = filling.left_out()
             self._require_some()
+
+    def bring(self, state: State, documents: pa.Array) -> int:
+        """Write the newest version of some documents; returns the rows written."""
+        filling = Filling(self.store, self.plan.physical, self._spec())
+        written = _write(state, filling, documents)
+        self.left += filling.left_out()
+        return written
 
     def _require_some(self) -> None:
         """An engine that refuses every record is no place to restore into."""
@@ -184,9 +193,11 @@ class Building:
         with self.watch.phase("index"):
             self.store.build_index(self.plan.physical, progress=progress)
 
-    def verified(self, state: State, manifest: Manifest) -> tuple[Observed, Check]:
+    def verified(
+        self, state: State, manifest: Manifest, *, phase: str = "prove"
+    ) -> tuple[Observed, Check]:
         """Every record read back and compared."""
-        with self.watch.phase("prove") as rows:
+        with self.watch.phase(phase) as rows:
             observed, check = records_check(
                 state, manifest, self.plan, store=self.store, left=self.left
             )
@@ -216,6 +227,12 @@ def _complete(state: State, filling: Filling) -> int:
     scan = store.scan(physical, ordered=False)
     observation = observe_store(state, scan, store=store, physical=physical)
     documents = strings(observation.differences()["document_id"])
+    return _write(state, filling, documents)
+
+
+def _write(state: State, filling: Filling, documents: pa.Array) -> int:
+    """Write the newest version of some documents, and remove those that have no records."""
+    store, physical = filling.store, filling.physical
     written, written_before = 0, set[str]()
     with closing(prefetch(newest_rows(state, documents=documents))) as tables:
         for rows in tables:

@@ -2,6 +2,7 @@
 
 from dr_pipelines.errors import UNREADABLE
 from dr_pipelines.model.compatibility import CompatibilityReport
+from dr_pipelines.model.details import BeginDetail
 from dr_pipelines.model.recovery import (
     Facts,
     MakerFacts,
@@ -11,7 +12,8 @@ from dr_pipelines.model.recovery import (
     Route,
     StoreFacts,
 )
-from dr_pipelines.model.recovery_point import RecoveryPoint
+from dr_pipelines.model.recovery_point import Head, Manifest, RecoveryPoint
+from dr_pipelines.planning.candidate import is_of
 from dr_pipelines.planning.parts import namespace
 from dr_pipelines.planning.plan import decide, spec_for
 from dr_pipelines.planning.refusals import impossible
@@ -44,8 +46,9 @@ def gather(request: Request, resources: Resources) -> Facts:
     """
     store = resources.store
     history = History(resources.repository, request.collection)
-    point = resolve(history, request.at, clock=request.clock)
-    newest = None if request.at == "latest" else history.manifest()
+    head = history.head()
+    point = _begun(history, head, request) or resolve(history, request.at, clock=request.clock)
+    newest = None if point.number == head.number else history.manifest_at(head)
     latest = newest or point.manifest
     point_facts, maker = _point_facts(point), _maker_facts(request, resources)
     facts = Facts(
@@ -56,9 +59,37 @@ def gather(request: Request, resources: Resources) -> Facts:
         maker=maker,
         files=_files_kept(request, resources, history, point),
         fitted=_fitted(point_facts, maker, store),
+        behind=None if _same_state(point, latest) else head.number,
+        candidates={
+            follower.physical: follower.timeline
+            for follower in head.followers.values()
+            if follower.store == resources.store_name
+        },
     )
     values = engines.notes_on_values(facts.fitted.spec, into=namespace(store.engine))
     return _with_definitions(request, facts.model_copy(update={"values": values}), store)
+
+
+def _begun(history: History, head: Head, request: Request) -> RecoveryPoint | None:
+    """The point from which a candidate was begun that catches up: where the newest one is asked
+    for, the same command goes on with it."""
+    if request.at != "latest" or not head.followers:
+        return None
+    served = history.tip().existing().timeline
+    for follower in sorted(head.followers.values(), key=lambda f: f.began, reverse=True):
+        if (follower.store, follower.timeline) != (request.store, served):
+            continue
+        detail = history.log.read(follower.began)[0].body.detail
+        if isinstance(detail, BeginDetail) and is_of(detail, request, follower.physical):
+            point = history.point(int((detail.point or "").partition("-")[0]))
+            if point.id == detail.point:
+                return point
+    return None
+
+
+def _same_state(point: RecoveryPoint, latest: Manifest) -> bool:
+    was = point.manifest
+    return point.until is None and (was.digests, was.spec) == (latest.digests, latest.spec)
 
 
 def _with_definitions(request: Request, facts: Facts, store: VectorStore) -> Facts:

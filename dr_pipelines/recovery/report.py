@@ -10,6 +10,7 @@ from dr_pipelines.model.parts import PartFinding, shown
 from dr_pipelines.model.recovery import Evidence, Phase, Plan, Recovery
 from dr_pipelines.planning.recovery import least_first
 from dr_pipelines.planning.serving import way_back
+from dr_pipelines.recovery.line_report import behind_lines, line_value
 from dr_pipelines.recovery.verdict_report import verdict_value
 
 BESIDES = (
@@ -32,7 +33,8 @@ def plan_head(plan: Plan) -> str:
 
 def outlook_lines(plan: Plan) -> list[str]:
     """Forecasts for parts, records that will be left out, and new members of roles."""
-    return [*note_lines(plan.notes), *misfit_lines(plan), *membership_lines(plan)]
+    lines = [*note_lines(plan.notes), *misfit_lines(plan), *membership_lines(plan)]
+    return [*lines, *behind_lines(plan)]
 
 
 def note_lines(notes: Sequence[Note]) -> list[str]:
@@ -248,6 +250,7 @@ def recovery_value(done: Recovery) -> dict[str, Any]:
         "vectors": vectors_phrase(done),
         "digests": done.digests.model_dump(),
         "switched": done.switched,
+        **line_value(done),
         "log": done.entry,
         "notes": [asdict(note) for note in plan.notes],
         "findings": [asdict(finding) for finding in done.findings],

@@ -80,9 +80,10 @@ def _begun(attempt: Attempt, stack: ExitStack, progress: Progress | None) -> Run
     state = expected_state(
         point, plan, resources, manifest=manifest, watch=watch, progress=progress
     )
-    expected = stack.enter_context(state)
+    states = stack.enter_context(ExitStack())
+    expected = states.enter_context(state)
     building = Building(point, plan, resources, watch)
-    return Run(plan, resources, point, expected, building, plan.spec, progress)
+    return Run(plan, resources, point, expected, building, plan.spec, states, progress)
 
 
 def _keep(attempt: Attempt, error: Exception | None) -> Evidence:
@@ -141,4 +142,7 @@ def recovered(run: Run, evidence: Evidence) -> Recovery:
         left_out=run.building.left.total,
         refused=run.building.left.named,
         chosen=run.building.chosen(),
+        caught_up=None if run.point.number == plan.number else run.point.number,
+        left_behind=run.served.left_behind if run.served else None,
+        unseen_since=run.served.unseen_since if run.served else None,
     )

@@ -2,10 +2,13 @@
 share; `run` takes them in order, and stops after one that has findings."""
 
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dr_pipelines.live.left_out import write_left_out
 from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.details import RestoreDetail
 from dr_pipelines.model.recovery import Plan
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.verdict import Check, Override, Verdict
@@ -15,12 +18,13 @@ from dr_pipelines.proof.probes import Expected as Wanted
 from dr_pipelines.proof.probes import Target, again
 from dr_pipelines.protocols import Definer, Progress, VectorStore
 from dr_pipelines.recovery.build import Building
+from dr_pipelines.recovery.catch_up import CatchUp
 from dr_pipelines.recovery.equality import aliases_check, parts_check
 from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.resources import Resources
-from dr_pipelines.recovery.state import Expected
+from dr_pipelines.recovery.state import Expected, expected_state
 from dr_pipelines.recovery.stopped import stopped
-from dr_pipelines.recovery.switch import switch
+from dr_pipelines.recovery.switch import Moved, switch
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.observation import Observed
 from dr_pipelines.repository.rows import strings
@@ -32,7 +36,8 @@ NOTHING_READ = Observed(0, "", "")
 class Run:
     """One run of a plan: the state that it builds, and what its phases have made so far. `checks`
     are by phase; `observed` is what was read back, `described` what the store last reported of the
-    collection, `entry` the log entry that serves it."""
+    collection, `entry` the log entry that serves it, and `served` its detail. `states` keeps the
+    state open; catching up puts a newer point and its state in the place of the plan's."""
 
     plan: Plan
     resources: Resources
@@ -40,10 +45,21 @@ class Run:
     expected: Expected
     building: Building
     described: CollectionSpec
+    states: ExitStack
     progress: Progress | None = None
     checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
     observed: Observed = NOTHING_READ
     entry: int | None = None
+    served: RestoreDetail | None = None
+
+    @cached_property
+    def catching(self) -> CatchUp:
+        """Follows the served line, where the plan says so."""
+        return CatchUp(self.history, self.plan, self.building)
+
+    @property
+    def history(self) -> History:
+        return History(self.resources.repository, self.plan.collection)
 
     @property
     def store(self) -> VectorStore:
@@ -86,6 +102,19 @@ class Run:
         if self.checks and (verdict := self.verdict()).in_the_way:
             raise stopped(self.plan, verdict, self.made_in(), entry=self.entry)
 
+    def move_to(self, point: RecoveryPoint) -> None:
+        """Expect the state of another point from now on."""
+        self.states.close()
+        state = expected_state(
+            point,
+            self.plan,
+            self.resources,
+            manifest=point.manifest,
+            watch=self.watch,
+            progress=self.progress,
+        )
+        self.point, self.expected = point, self.states.enter_context(state)
+
     def stops(self, check: Check) -> bool:
         """True if a check will end the recovery at the end of its phase."""
         accepted = {override.finding for override in self.overrides}
@@ -97,6 +126,7 @@ Step = Callable[[Run], None]
 
 def build(run: Run) -> None:
     """Everything but its index: the engine's own files, or schema and records."""
+    run.catching.resume()
     run.building.whole(run.expected.state)
 
 
@@ -113,6 +143,22 @@ def prove(run: Run) -> None:
         run.checks["prove"] = (records, _parts(run, expected))
 
 
+def catch_up(run: Run) -> None:
+    """The served line's entries since the point, written and read back, until there are none: the
+    verdict is about what will be served."""
+    while (newer := run.catching.newer(run.point)) is not None:
+        with run.catching.following(run.point, newer) as entries:
+            run.move_to(newer)
+            entries.bring(run.expected.state)
+            run.building.index(run.progress)
+            run.observed, records = run.building.verified(
+                run.expected.state, run.expected.manifest, phase="prove-again"
+            )
+            run.checks["prove-again"] = (records,)
+            run.require_accepted()
+            entries.records = run.observed.rows
+
+
 def rights(run: Run) -> None:
     """The rights of others, where the engine has such, and how they were kept."""
     if run.building.open_up():
@@ -120,11 +166,11 @@ def rights(run: Run) -> None:
             run.checks["rights"] = (_parts(run, run.plan.spec),)
 
 
-def probe(run: Run) -> None:
+def probe(run: Run, *, phase: str = "probe") -> None:
     """The collection answers as the recovery point does: queries, filters, tenants."""
-    with run.watch.phase("probe"):
+    with run.watch.phase(phase):
         target = Target.of(run.store, run.plan.physical)
-        run.checks["probe"] = proof_probes.probe(
+        run.checks[phase] = proof_probes.probe(
             run.asked_for(), target, seed=run.plan.number, progress=run.progress
         )
 
@@ -142,25 +188,35 @@ def require_findings(run: Run) -> None:
 
 
 def serve(run: Run) -> None:
-    """Commit the new timeline and serve it."""
-    if not run.plan.switch:
-        return
-    history = History(run.resources.repository, run.plan.collection)
+    """Commit the new timeline and serve it; where the served line has grown meanwhile, catch up and
+    ask again: the verdict is about what will be served."""
+    while run.plan.switch and run.entry is None:
+        with suppress(Moved):
+            _switch(run)
+            return
+        catch_up(run)
+        probe(run, phase="probe-again")
+        run.require_accepted()
+
+
+def _switch(run: Run) -> None:
     with run.watch.phase("switch"):
         update = {
             "spec": _named(run),
             "engine": run.store.engine,
             "fitness": None,  # what fits is for the next snapshot to say
             "accepted_losses": (),
-            "left_out": write_left_out(history, run.building.left),
+            "left_out": write_left_out(run.history, run.building.left),
         }
-        run.entry = switch(
+        committed = switch(
             run.point,
             run.expected.manifest.model_copy(update=update),
             run.plan,
             run.resources,
             seconds=run.watch.seconds(),
+            candidate=run.catching.candidate,
         )
+        run.entry, run.served = committed.head.number, committed.entry.detail
         _parts(run, run.plan.spec)  # what waits for its place is there by now
 
 
@@ -179,6 +235,7 @@ def confirm(run: Run) -> None:
 STEPS: tuple[Step, ...] = (
     build,
     prove,
+    catch_up,
     rights,
     probe,
     warm,

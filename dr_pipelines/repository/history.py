@@ -1,6 +1,6 @@
 """One collection's history: its log, and the states that the log describes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +10,7 @@ from dr_pipelines.errors import Conflict, NotFound, TimelineClosed
 from dr_pipelines.model.details import Detail, Kind
 from dr_pipelines.model.recovery_point import (
     Body,
+    Follower,
     Head,
     LogEntry,
     Manifest,
@@ -165,7 +166,11 @@ class History:
         if head.entry is not None:
             timeline = head.entry.timeline if manifest is None else manifest.timeline
             body = head.entry.body.following(
-                entry.detail, objects=entry.objects, manifest=ref, pending=entry.pending
+                entry.detail,
+                objects=entry.objects,
+                manifest=ref,
+                pending=entry.pending,
+                followers=entry.followers,
             )
             return Draft(timeline, body)
         if manifest is None or ref is None:
@@ -220,12 +225,13 @@ class Tip:
 
 @dataclass(frozen=True, kw_only=True)
 class NextEntry:
-    """The content of the next entry. None leaves the state, or what is pending, as it is;
-    `objects` are those that the entry keeps beside its manifest."""
+    """The content of the next entry. None leaves the state, what is pending, or who follows, as it
+    is; `objects` are those that the entry keeps beside its manifest."""
 
     detail: Detail
     manifest: Manifest | None = None
     pending: tuple[int, ...] | None = None
+    followers: Mapping[str, Follower] | None = None
     objects: Sequence[ObjectRef] = ()
 
 

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
 from dr_pipelines.errors import NotFound, Refused
-from dr_pipelines.model.details import PreimageEvidence
+from dr_pipelines.model.details import PreimageEvidence, RecoveryEvidence
 from dr_pipelines.model.record import DOCUMENT_ROW, store_schema
 from dr_pipelines.model.recovery import Route
 from dr_pipelines.model.recovery_point import LogEntry
@@ -52,9 +52,10 @@ WHO = st.sampled_from([0, 0, 1, 1, 2])
 CRASHES = st.one_of(st.none(), st.none(), st.tuples(st.integers(1, 90), st.booleans()))
 
 
-def names_preimage(entry: LogEntry) -> bool:
-    """An entry that comes before a direct edit is overwritten; how many do is not foretold."""
-    return isinstance(entry.body.detail, PreimageEvidence)
+def is_unforetold(entry: LogEntry) -> bool:
+    """An entry that comes before a direct edit is overwritten, of which there may be any number, or
+    the report of a recovery, which one that fails leaves too."""
+    return isinstance(entry.body.detail, PreimageEvidence | RecoveryEvidence)
 
 
 class Crashed(BaseException):
@@ -413,14 +414,14 @@ class Collections(RuleBasedStateMachine):
 
     def kinds(self, after: int) -> list[str]:
         log = self.processes[0].repository.log(self.world.collection)
-        return [entry.kind for entry, _ in log.entries(after + 1) if not names_preimage(entry)]
+        return [entry.kind for entry, _ in log.entries(after + 1) if not is_unforetold(entry)]
 
     def follow(self, expected: list[str] | None, *, switched: bool = False) -> None:
         """Take in what is new in the log."""
         log = self.processes[0].repository.log(self.world.collection)
         new = [entry for entry, _ in log.entries(self.model.at.number + 1)]
         if expected is not None:
-            assert [entry.kind for entry in new if not names_preimage(entry)] == expected
+            assert [entry.kind for entry in new if not is_unforetold(entry)] == expected
         if self.model.alias is None and not self.lost:
             self.model.alias = self.world.store.aliases().get(self.world.collection)
         for entry in new:

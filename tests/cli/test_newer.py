@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 
-from dr_pipelines.model.recovery_point import Body, Follower, LogEntry
+from dr_pipelines.model.recovery_point import Body, LogEntry
 from dr_pipelines.project.project import open_project
 from dr_pipelines.repository.log import encode_entry
 from tests.cli.workplace import Workplace
-
-FOLLOWER = Follower(timeline=2, store="standby", physical="notes@2", position=1)
 
 
 def newer(place: Workplace, *, kind: str = "evidence", **body: Any) -> None:
@@ -30,9 +28,8 @@ def newer(place: Workplace, *, kind: str = "evidence", **body: Any) -> None:
     [
         ({"kind": "erase"}, "erase"),
         ({"features": ("pages",)}, "pages"),
-        ({"followers": {"standby": FOLLOWER}}, "followers"),
     ],
-    ids=["kind", "feature", "followers"],
+    ids=["kind", "feature"],
 )
 def test_status_says_so_and_everything_else_is_as_it_was(
     protected: Workplace, change: dict[str, Any], named: str

@@ -98,6 +98,7 @@ def test_what_becomes_of_parts_is_said_in_whole_words_and_what_is_lost_first(
         switch=False,
         records=0,
         resumed=False,
+        timeline=1,
         spec=_any_spec(),
         notes=tuple(notes),
     )

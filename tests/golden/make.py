@@ -57,6 +57,9 @@ from dr_pipelines.model.recovery_point import Timeline
 from dr_pipelines.model.unread import Quarantined, Unread
 from dr_pipelines.proof.points import record_proof
 from dr_pipelines.protocols import NativeFile, NativeVersion, Progress
+from dr_pipelines.recovery.candidate import begin, close
+from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository import manifests, packed, reachability, segments
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.vector_storage import VectorStorage
@@ -64,6 +67,7 @@ from dr_pipelines.sources.baseline import BaselinedSource
 from dr_pipelines.stores.shared.misfits import misfits_of, problem
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
+from dr_pipelines.testing.store_faults import RecordingStore
 from dr_pipelines.testing.world import (
     DIMENSION,
     SPEC,
@@ -235,6 +239,7 @@ def make(directory: Path) -> None:
         _by_hand(world, source)
         _refusals(world, source)
         _restored(world, source, store)
+        _candidates(world, source, store)
         _rewritten(world, source)
     _shapes(world, store)
 
@@ -327,6 +332,29 @@ def _restored(world: World, source: ListedSource, store: Engine) -> None:
     rows = pa.Table.from_batches(process.store.scan(physical, documents=["c"]))
     process.store.write(physical, rows.slice(0, 0), replaces=["c"])
     process.backup()
+
+
+def _candidates(world: World, source: ListedSource, store: Engine) -> None:
+    """A recovery that catches up with what was read meanwhile, one that was given up, and one that
+    goes back behind what it lists."""
+    waiting = [_day(6)]
+
+    def meanwhile(call: str, name: str, moment: str, number: int) -> None:
+        if (call, moment) == ("build_index", "before") and waiting:
+            source.upsert("late", "read while it was built", at=waiting.pop())
+            world.process().ingest()
+
+    process = world.process(store=RecordingStore(store, meanwhile))
+    recover(process.request(switch=True), process.resources())
+    process = world.process()
+    plan = plan_recovery(process.request(switch=True), process.resources())
+    begin(process.history, plan)
+    close(process.history, f"{plan.store}/{plan.physical}", reason="not needed any more")
+    source.upsert("a", "a bad import", at=_day(7), team="red")
+    source.delete("late", at=_day(7))
+    source.upsert("worse", "a bad import too", at=_day(7))
+    world.process().ingest()
+    world.process().restore(f"log:{plan.number}", switch=True)
 
 
 def _rewritten(world: World, source: ListedSource) -> None:

@@ -263,7 +263,7 @@ WITHOUT_MODEL = {
 SILENT = {
     "RecoveryEvidence.overridden",  # nobody went on in spite of a finding
     # reserved: written by later versions
-    *("Body.features", "Body.followers", "LogEntry.signature"),
+    *("Body.features", "Follower.pending", "LogEntry.signature"),
     *("Manifest.features", "Manifest.excluded", "Manifest.erased", "Manifest.externals"),
     *("Manifest.barrier", "Manifest.repository_epoch", "Identity.features"),
     *("ObjectRef.crypto", "CanariesRef.crypto", "CheckpointRef.crypto", "SegmentRef.crypto"),
@@ -277,7 +277,7 @@ SILENT = {
     *("Environment.instruction_set", "Environment.libraries", "SourceProvenance.settings"),
     *("Canaries.tolerance", "Tolerance.component", "Tolerance.cosine", "CanaryReading.left_out"),
     *("Fitness.tolerance", "Fitness.trial", "Partition.quarantined", "CollectionSpec.origin"),
-    "AppliedDetail.retained",
+    *("AppliedDetail.retained", "LeftBehind.problem", "LeftBehind.reconfigured"),
 }
 """Fields that are as they are by default wherever they are in it."""
 

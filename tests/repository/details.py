@@ -4,12 +4,16 @@ from dr_pipelines.model.assurance import Assurance
 from dr_pipelines.model.details import (
     AcceptedEvidence,
     AppliedDetail,
+    BeginDetail,
     CanariesEvidence,
     CanaryReading,
     CompactDetail,
     Detail,
+    EndDetail,
     EpochBegun,
+    FollowDetail,
     IngestDetail,
+    LeftBehind,
     Mentioned,
     NativeEvidence,
     PreimageEvidence,
@@ -21,7 +25,6 @@ from dr_pipelines.model.details import (
 )
 from dr_pipelines.model.reserved import (
     BarrierEvidence,
-    BeginDetail,
     CondemnDetail,
     EntryRange,
     EraseDetail,
@@ -101,8 +104,22 @@ EXAMPLES: tuple[tuple[str, Detail], ...] = (
             epoch=EPOCH,
             days_total=2,
             canaries=READING,
+            follower="default/books@2",
+            left_behind=LeftBehind(
+                first=2,
+                last=4,
+                added=MENTIONED,
+                changed=MENTIONED,
+                removed=MENTIONED,
+                reconfigured=MENTIONED,
+                problem="cannot be read",
+            ),
+            unseen_since=3,
         ),
     ),
+    ("begin", BeginDetail(follower="default/books@2", point="1-aaaaaaaa", route="load")),
+    ("follow", FollowDetail(follower="default/books@2", position=4, written=1, records=3)),
+    ("end", EndDetail(follower="default/books@2", reason="a test")),
     (
         "compact",
         CompactDetail(segments_before=3, segments_after=1, rows_before=9, rows_after=8),
@@ -162,7 +179,6 @@ EXAMPLES: tuple[tuple[str, Detail], ...] = (
 RANGES = (EntryRange(first=1, last=4),)
 WHY = {"reason": "a test", "by": "a@b"}
 LATER: tuple[tuple[str, Detail], ...] = (
-    ("begin", BeginDetail(follower="candidate", point="1-aaaaaaaa", route="replay")),
     (
         "exclude",
         ExcludeDetail(entries=RANGES, positions=(SourceRange(epoch=1, after=2, through=3),), **WHY),

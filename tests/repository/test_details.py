@@ -205,10 +205,14 @@ def test_what_is_said_beside_a_state_is_kept() -> None:
     assert not set(plain) & {"features", "excluded", "erased", "externals", "barrier"}
 
 
-def test_a_log_that_another_store_follows_is_only_read() -> None:
-    follower = Follower(timeline=2, store="standby", physical="books@2", position=1)
-    value = stored("evidence", REFUSED, followers={"standby": follower.model_dump(mode="json")})
-    assert read(value).needs() == {"followers"}
+def test_followers_stay_in_every_entry_until_one_says_otherwise() -> None:
+    follower = Follower(began=1, timeline=1, store="default", physical="books@2", position=1)
+    value = stored("evidence", REFUSED, followers={"a": follower.model_dump(mode="json")})
+    entry = read(value)
+    assert entry.needs() == set()
+    assert entry.body.following(REFUSED).followers == {"a": follower}
+    ended = entry.body.following(REFUSED, followers={})
+    assert "followers" not in json.loads(canonical_json(ended.model_dump(mode="json")))
 
 
 # Objects
@@ -325,7 +329,11 @@ def _with_every_reference() -> tuple[Manifest, set[str]]:
                 if _names_reference(what, kind) and key != "pages":
                     place[key] = [ref(kind)] if what.get("type") == "array" else ref(kind)
     holders = {name for name, what in schema["$defs"].items() if _names_reference(what)}
-    elsewhere = {"SegmentRef", "SegmentPageRef"}  # what their index is, is seen with pages
+    elsewhere = {
+        "SegmentRef",
+        "SegmentPageRef",
+        "PackedRef",
+    }  # what their index is, is seen with pages
     assert holders <= {*places, *elsewhere}, "a part of a manifest that the test does not fill"
     return Manifest.model_validate(value), named
 

@@ -1,6 +1,6 @@
 """An entry of the log, what its body names, and the recovery point that it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -33,10 +33,11 @@ class Writer(Stored):
 
 
 class Follower(Stored):
-    """Reserved: a store that follows the log beside the one that is served, such as a warm standby
-    or a candidate that catches up before a switch. It holds the timeline up to the entry
-    `position`, but for those `pending`."""
+    """A store that follows the log beside the one that is served: a candidate that catches up
+    before a switch. The entry `began` is its identity, `timeline` the line that it follows. It
+    holds that line up to the entry `position`, but for those `pending`."""
 
+    began: Annotated[int, Constraint(ge=1)]
     timeline: Count
     store: str
     physical: str
@@ -66,6 +67,7 @@ class Body(Stored):
         objects: Sequence[ObjectRef] = (),
         manifest: ObjectRef | None = None,
         pending: tuple[int, ...] | None = None,
+        followers: Mapping[str, Follower] | None = None,
     ) -> "Body":
         """The body of the next entry: a copy with these changes."""
         update: dict[str, object] = {"detail": detail, "objects": tuple(objects)}
@@ -73,6 +75,8 @@ class Body(Stored):
             update["manifest"] = manifest
         if pending is not None:
             update["pending"] = pending
+        if followers is not None:
+            update["followers"] = dict(followers)
         return self.model_copy(update=update)
 
 
@@ -114,8 +118,6 @@ class LogEntry(Stored):
         unknown = set(self.body.features) - KNOWN_FEATURES
         if self.kind not in KINDS:
             unknown.add(self.kind)
-        if self.body.followers:
-            unknown.add("followers")
         return unknown
 
 
@@ -131,6 +133,11 @@ class Head:
     def pending(self) -> tuple[int, ...]:
         """Entries that the live store has not followed yet."""
         return self.entry.body.pending if self.entry else ()
+
+    @property
+    def followers(self) -> Mapping[str, Follower]:
+        """Stores that follow the log beside the one that is served, by name."""
+        return self.entry.body.followers if self.entry else {}
 
 
 @dataclass(frozen=True, slots=True)
