@@ -16,7 +16,7 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.query import FloatArray, Hit, Query
 from dr_pipelines.model.record import store_schema
 from dr_pipelines.model.recovery_point import RecoveryPoint
-from dr_pipelines.protocols import VectorStore
+from dr_pipelines.protocols import VectorReader
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.rows import newest_rows
 from dr_pipelines.repository.state import State
@@ -51,12 +51,12 @@ class Answers(Protocol):
 class StoreAnswers:
     """A collection that a store serves, by its own name or an alias."""
 
-    store: VectorStore
+    store: VectorReader
     name: str
     spec: CollectionSpec
 
     @classmethod
-    def of(cls, store: VectorStore, name: str) -> "StoreAnswers":
+    def of(cls, store: VectorReader, name: str) -> "StoreAnswers":
         """Raises `NotFound`."""
         return cls(store, name, store.describe(name))
 

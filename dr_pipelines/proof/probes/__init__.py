@@ -12,26 +12,53 @@ them, such as `("coverage",)` through the served alias. Each is described in doc
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from dr_pipelines.live.keeping import kept_open
+from dr_pipelines.model.collection import CollectionSpec
+from dr_pipelines.model.golden import GoldenSet
+from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.verdict import CHECKS, Check, CheckName
 from dr_pipelines.planning.recall import Null
+from dr_pipelines.proof.probes.configuration import check_aliases, check_index
 from dr_pipelines.proof.probes.coverage import check_coverage
 from dr_pipelines.proof.probes.filters import check_filters, check_tenants
+from dr_pipelines.proof.probes.golden import check_golden_set
+from dr_pipelines.proof.probes.latency import check_latency
+from dr_pipelines.proof.probes.model import Model, check_canaries
 from dr_pipelines.proof.probes.permissions import check_permissions
 from dr_pipelines.proof.probes.ranked import Answers, answers_of
 from dr_pipelines.proof.probes.recall import check_overlap, check_recall
 from dr_pipelines.proof.probes.sample import Sample, Stored, read_sample, read_stored
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.proof.probes.vectors import check_vectors
+from dr_pipelines.proof.probes.words import Word, check_hybrid, check_keyword, rare_words
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository.field_values import FieldValues, field_values, filterable
 
-__all__ = ["Expected", "Null", "Target", "probe"]
+__all__ = ["Beside", "Expected", "Model", "Null", "Target", "probe"]
 
-UNMEASURED = Null()
+
+@dataclass(frozen=True)
+class Beside:
+    """All that probes use beside point and collection. Each may be missing: the check that needs it
+    says so. `spec` is the specification that the collection was made of, where that is not the
+    point's (another engine); `vectors` are those of the texts of golden queries; `live` is a served
+    collection to be as fast as, `latency_ratio` how much slower is refused; `aliases` are names
+    that must stand for the collection; `null` is the recall of sound rebuilds."""
+
+    spec: CollectionSpec | None = None
+    golden: GoldenSet | None = None
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
+    model: Model | None = None
+    live: Target | None = None
+    latency_ratio: float | None = None
+    aliases: tuple[str, ...] = ()
+    null: Null = field(default_factory=Null)
+
+
+NOTHING = Beside()
 
 
 def probe(
@@ -40,23 +67,21 @@ def probe(
     *,
     seed: int,
     only: Collection[CheckName] = CHECKS,
-    null: Null = UNMEASURED,
+    beside: Beside = NOTHING,
     progress: Progress | None = None,
 ) -> tuple[Check, ...]:
     """Every check that probes can make, or `only` some, each with the time that it took. The same
     state, collection and seed give the same checks, but for times.
-
-    `null` is the recall of sound rebuilds.
 
     Raises:
         NotFound: the collection is gone.
         Unavailable: the store cannot be reached.
         Damaged: an object of the repository is not what was written.
     """
-    columns = ["id", *(field.name for field in filterable(expected.spec))]
+    columns = ["id", *(each.name for each in filterable(expected.spec))]
     rows = expected.rows(columns)
     with kept_open(target.store, target.name), field_values(rows, expected.spec) as values:
-        probes = _Probes(expected, target, values, seed, null, progress)
+        probes = _Probes(expected, target, values, seed, beside, progress)
         return tuple(_made(probes.checks(), only))
 
 
@@ -78,7 +103,7 @@ class _Probes:
     target: Target
     values: FieldValues
     seed: int
-    null: Null
+    beside: Beside
     progress: Progress | None
 
     @cached_property
@@ -93,6 +118,11 @@ class _Probes:
     def answers(self) -> list[Answers]:
         return answers_of(self.expected, self.target, seed=self.seed)
 
+    @cached_property
+    def words(self) -> list[Word]:
+        indexed = self.target.spec.keyword_index
+        return rare_words(self.expected, self.sample) if indexed else []
+
     def checks(self) -> dict[CheckName, Callable[[], Check]]:
         """In the order in which they are made: those that explain others come first."""
         return {
@@ -100,11 +130,28 @@ class _Probes:
                 self.sample, self.stored, self.target, progress=self.progress
             ),
             "vectors": lambda: check_vectors(self.expected, self.sample, self.stored, self.target),
-            "recall": lambda: check_recall(self.answers, self.null, records=self.expected.records),
+            "recall": lambda: check_recall(
+                self.answers, self.beside.null, records=self.expected.records
+            ),
             "overlap": lambda: check_overlap(self.answers, records=self.expected.records),
             "filters": lambda: check_filters(self.values, self.target, seed=self.seed),
             "tenants": lambda: check_tenants(self.values, self.target, seed=self.seed),
             "permissions": lambda: check_permissions(
                 self.expected, self.values, self.sample, self.stored, self.target, seed=self.seed
+            ),
+            "keyword": lambda: check_keyword(
+                self.words, self.target, records=self.expected.records
+            ),
+            "hybrid": lambda: check_hybrid(
+                self.words, self.sample, self.target, records=self.expected.records
+            ),
+            "golden": lambda: check_golden_set(
+                self.beside.golden, self.target, vectors=self.beside.vectors
+            ),
+            "canaries": lambda: check_canaries(self.beside.model, self.sample, self.target),
+            "index": lambda: check_index(self.beside.spec or self.expected.spec, self.target),
+            "aliases": lambda: check_aliases(self.beside.aliases, self.target),
+            "latency": lambda: check_latency(
+                self.sample, self.target, self.beside.live, most=self.beside.latency_ratio
             ),
         }

@@ -9,6 +9,7 @@ from dr_pipelines.model.collection import Metric
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.verdict import CheckName
 from dr_pipelines.planning.recall import Null
+from dr_pipelines.proof.probes import Beside
 from dr_pipelines.proof.probes.nearest import Ranking, nearest
 from dr_pipelines.proof.probes.recall import jaccard, rank_biased_overlap
 from dr_pipelines.repository.state import State
@@ -77,7 +78,9 @@ class Uneven(MemoryVectorStore):
 
 def test_a_recall_that_cannot_be_told_from_too_little_is_a_finding(state: State) -> None:
     null = Null(recall=0.9 + 1e-9, tolerance=1e-9, measured=20)
-    probes = points.probed(state, points.restored(Uneven(), ROWS), only=("recall",), null=null)
+    probes = points.probed(
+        state, points.restored(Uneven(), ROWS), only=("recall",), beside=Beside(null=null)
+    )
     assert probes.ids() == ["recall:embedding/undecided"]
     assert null.source in probes.named("recall").limits[0]
 

@@ -1,0 +1,65 @@
+"""Do golden queries hold? The set that somebody wrote, as a check."""
+
+from collections.abc import Iterator, Mapping
+from statistics import fmean
+
+from dr_pipelines.contents.answers import StoreAnswers
+from dr_pipelines.errors import InvalidRequest
+from dr_pipelines.model.golden import GoldenSet
+from dr_pipelines.model.query import FloatArray
+from dr_pipelines.model.verdict import Check, Finding
+from dr_pipelines.proof.golden import GoldenReport, check_golden, texts_to_embed
+from dr_pipelines.proof.probes.naming import few
+from dr_pipelines.proof.probes.subject import Target
+
+
+def check_golden_set(
+    golden: GoldenSet | None, target: Target, *, vectors: Mapping[str, FloatArray]
+) -> Check:
+    """Ask every golden query whose text has a vector. A query that must hold and does not refuses,
+    another one warns."""
+    if golden is None:
+        return Check(name="golden", skipped="there is no golden set")
+    without = {text for text in texts_to_embed(golden) if text not in vectors}
+    usable = tuple(q for q in golden.queries if q.mode == "keyword" or q.text not in without)
+    if not usable:
+        return Check(name="golden", skipped="there is no model to embed the queries with")
+    answers = StoreAnswers(target.store, target.name, target.spec)
+    try:
+        report = check_golden(GoldenSet(v=1, queries=usable), answers, vectors=vectors)
+    except InvalidRequest as error:
+        broken = Finding(check="golden", place="set", message=str(error)[:2_000])
+        return Check(name="golden", looked_at=len(usable), findings=(broken,))
+    left = len(golden.queries) - len(usable)
+    return Check(
+        name="golden",
+        looked_at=len(usable),
+        total=len(golden.queries),
+        findings=tuple(_findings(report)),
+        limits=(f"{left:,} queries need a model, and none was there",) if left else (),
+        figures=dict(_figures(report)),
+    )
+
+
+def _findings(report: GoldenReport) -> Iterator[Finding]:
+    for answer in report.failed:
+        yield Finding(
+            check="golden",
+            place=answer.query.id,
+            gate="refuses" if answer.query.must_hold else "warns",
+            message="; ".join(answer.failures)[:2_000],
+        )
+    for place, names, words in (
+        ("changed", report.changed, "have another text since they were judged"),
+        ("gone", report.gone, "are not in the collection"),
+    ):
+        if names:
+            message = f"{len(names):,} judged documents {words}: {few(names)}"
+            yield Finding(check="golden", place=place, gate="warns", message=message)
+
+
+def _figures(report: GoldenReport) -> Iterator[tuple[str, float]]:
+    for name in ("recall", "ndcg", "judged"):
+        values = [v for a in report.answered if (v := getattr(a, name)) is not None]
+        if values:
+            yield name, fmean(values)
