@@ -26,6 +26,7 @@ from dr_pipelines.model.notation import (
     MODEL,
     EmbedderName,
     FieldName,
+    Name,
     Place,
     StoreName,
     Text,
@@ -147,6 +148,12 @@ class CollectionPolicy(Policy):
     )
     priority: Annotated[int, Key(ge=1, le=1000)] = Key(
         default=100, description="Order of recovery, 1 first, then by name.", examples=[1]
+    )
+    depends_on: tuple[Name, ...] = Key(
+        default=(),
+        description="Collections without which it is of no use: a recovery brings them back first, "
+        "whatever their priority.",
+        examples=[["permissions"]],
     )
     objectives: Objective = Key(description="What may be lost.")
     golden: Annotated[Place, LOCAL] | None = Key(

@@ -177,6 +177,7 @@ class CollectionFact(Stored):
     owner: str
     escalation: str
     priority: Count
+    depends_on: tuple[str, ...] = ()
     authority: Literal["source", "store", "mixed"]
     store: str
     rpo_seconds: float

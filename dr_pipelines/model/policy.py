@@ -20,10 +20,13 @@ from dr_pipelines.model.notation import (
     Name,
     Place,
     Surroundings,
+    did_you_mean,
     form,
     one_of,
     surroundings,
 )
+from dr_pipelines.model.recovery_order import Place as RecoveryPlace
+from dr_pipelines.model.recovery_order import recovery_order
 from dr_pipelines.model.vector_encoding import Compression
 
 REPOSITORY = form(
@@ -85,7 +88,9 @@ class Policies(Policy):
 
     def in_order(self) -> list[str]:
         """Names of the collections in the order of recovery."""
-        return sorted(self.collections, key=lambda name: (self.collections[name].priority, name))
+        return recovery_order(
+            {name: RecoveryPlace(p.priority, p.depends_on) for name, p in self.collections.items()}
+        )
 
     def stored_names(self, store: str) -> dict[str, str]:
         """Collection → what a store calls it, for those that it calls otherwise; raises
@@ -99,11 +104,22 @@ class Policies(Policy):
             raise ValueError(f"expected one collection of {store!r} that is stored as {twice[0]!r}")
         return names
 
+    def _require_dependencies(self) -> None:
+        for name, policy in self.collections.items():
+            for other in policy.depends_on:
+                if other not in self.collections:
+                    raise ValueError(
+                        f"expected collections of this file in depends_on of {name!r}, not "
+                        f"{other!r}{did_you_mean(other, self.collections)}"
+                    )
+        self.in_order()
+
     @model_validator(mode="after")
     def _names_are_declared(self, info: ValidationInfo) -> Self:
         """Policies made in code are checked here, those of a file where each name stands."""
         for store in self.stores:
             self.stored_names(store)
+        self._require_dependencies()
         if surroundings(info) is None:
             kinds = {name: embedder.kind for name, embedder in self.embedders.items()}
             around = Surroundings(stores=tuple(self.stores), embedders=kinds)

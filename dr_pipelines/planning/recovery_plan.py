@@ -8,6 +8,7 @@ from dr_pipelines.model.incident import (
     SavedFacts,
 )
 from dr_pipelines.model.recovery import Request
+from dr_pipelines.model.recovery_order import Place, recovery_order
 from dr_pipelines.model.recovery_plan import (
     CollectionPlan,
     Obstacle,
@@ -40,11 +41,14 @@ AT_ONCE = Span(expected=0.0, low=0.0, high=0.0)
 
 
 def plan_incident(saved: SavedFacts) -> RecoveryPlan:
-    """The plan for the incident that the facts were gathered for. Collections come by priority,
-    then by name; each is ready after those before it."""
+    """The plan for the incident that the facts were gathered for. Collections come after those
+    they depend on, by priority, then by name; each is ready after those before it."""
     plans, obstacles = list[CollectionPlan](), list[Obstacle]()
     before: Span | None = AT_ONCE
-    for fact in sorted(saved.collections, key=lambda fact: (fact.priority, fact.name)):
+    facts = {fact.name: fact for fact in saved.collections}
+    places = {name: Place(fact.priority, fact.depends_on) for name, fact in facts.items()}
+    for name in recovery_order(places):
+        fact = facts[name]
         plan, in_the_way = _collection(saved.incident, fact, saved, before=before)
         plans.append(plan)
         obstacles += in_the_way
@@ -161,6 +165,10 @@ def _commands(
 
 def _remarks(incident: Incident, fact: CollectionFact, saved: SavedFacts) -> list[str]:
     remarks = list[str]()
+    planned = {other.name for other in saved.collections}
+    for name in fact.depends_on:
+        if name not in planned:
+            remarks.append(f"it depends on {name}, which is not part of this plan")
     there = fact.name in saved.place(incident.into or fact.store).serves
     if there and under_own_name(incident, fact):
         remarks.append(

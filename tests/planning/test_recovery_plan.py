@@ -182,6 +182,13 @@ def test_each_collection_is_ready_after_those_before_it() -> None:
     assert two.ready.high == pytest.approx(one.ready.high + two.span.high)
 
 
+def test_a_collection_comes_after_those_it_depends_on_whatever_its_priority() -> None:
+    first = collection("c0").model_copy(update={"priority": 1, "depends_on": ("c1", "c9")})
+    made = plan_incident(saved(first, collection("c1")))
+    assert [plan.collection for plan in made.collections] == ["c1", "c0"]
+    assert "it depends on c9, which is not part of this plan" in made.collections[1].remarks
+
+
 def test_a_store_alone_loses_what_came_after_its_point() -> None:
     fact = collection().model_copy(update={"authority": "store", "source": None, "model": None})
     loss = only(saved(fact)).loss

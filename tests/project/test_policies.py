@@ -222,6 +222,34 @@ def test_what_is_no_policies_file_is_refused_kindly(
     assert any(line.startswith(message) for line in lines), lines
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            "[handbok]",
+            "expected collections of this file in depends_on of 'memories', not 'handbok'; did you "
+            "mean 'handbook'?",
+        ),
+        ("[memories]", "expected no circle in depends_on, and there is one among: memories"),
+    ],
+)
+def test_dependencies_are_collections_and_go_in_no_circle(
+    names: str, message: str, tmp_path: Path
+) -> None:
+    (problem,) = problems(tmp_path, COMPLETE.replace("on: [handbook]", f"on: {names}"))
+    assert message in problem
+
+
+def test_a_collection_is_recovered_after_those_it_depends_on(tmp_path: Path) -> None:
+    path = tmp_path / "policies.yaml"
+    path.write_text(COMPLETE.replace("depends_on: [handbook]", "depends_on: [notes, guides]"))
+    order = load_policies(path, ENVIRON).in_order()
+    assert order == ["handbook", "guides", "notes", "memories"]
+    first = COMPLETE.replace("    depends_on: [handbook]\n", "")
+    path.write_text(first.replace("    priority: 1\n", "    depends_on: [memories]\n", 1))
+    assert load_policies(path, ENVIRON).in_order() == ["guides", "memories", "handbook", "notes"]
+
+
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "none.yaml"
     with pytest.raises(InvalidPolicy) as caught:

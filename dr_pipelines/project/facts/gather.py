@@ -69,6 +69,7 @@ def _collection(
         owner=policy.owner,
         escalation=policy.escalation or policy.owner,
         priority=policy.priority,
+        depends_on=policy.depends_on,
         authority=policy.authority,
         store=policy.store,
         rpo_seconds=policy.objectives.rpo.total_seconds(),
