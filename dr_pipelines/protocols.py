@@ -241,6 +241,25 @@ class Counts(Protocol):
 
 
 @runtime_checkable
+class AnswersItself(Protocol):
+    """A store that tells whether its engine answers a query by itself."""
+
+    def answers(self, name: str, query: Query) -> bool:
+        """True if the engine answers such a query; where it does not, `search` reads every record
+        for each."""
+        ...
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """A store that says how it would make a collection of another engine's."""
+
+    def fit(self, spec: CollectionSpec) -> CompatibilityReport:
+        """As `VectorStore` has it."""
+        ...
+
+
+@runtime_checkable
 class Definer(Protocol):
     """A store whose collections are definitions that its engine executes: code may be in them, and
     rights of others."""

@@ -20,7 +20,9 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.golden import GoldenSet
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.verdict import CHECKS, Check, CheckName
+from dr_pipelines.planning.parts import namespace
 from dr_pipelines.planning.recall import Null
+from dr_pipelines.planning.way_back import taken_up
 from dr_pipelines.proof.probes.configuration import check_aliases, check_index
 from dr_pipelines.proof.probes.coverage import check_coverage
 from dr_pipelines.proof.probes.filters import check_filters, check_tenants
@@ -34,7 +36,7 @@ from dr_pipelines.proof.probes.sample import Sample, Stored, read_sample, read_s
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.proof.probes.vectors import check_vectors
 from dr_pipelines.proof.probes.words import Word, check_hybrid, check_keyword, rare_words
-from dr_pipelines.protocols import Progress
+from dr_pipelines.protocols import Fits, Progress
 from dr_pipelines.repository.field_values import FieldValues, field_values, filterable
 
 __all__ = ["Beside", "Expected", "Model", "Null", "Target", "probe"]
@@ -118,6 +120,17 @@ class _Probes:
     def answers(self) -> list[Answers]:
         return answers_of(self.expected, self.target, seed=self.seed)
 
+    @property
+    def spec(self) -> CollectionSpec:
+        """The specification that the collection was made of: what its store makes of the point's,
+        where nobody says more."""
+        spec, store = self.expected.spec, self.target.store
+        if self.beside.spec is not None:
+            return self.beside.spec
+        if not isinstance(store, Fits):
+            return spec
+        return store.fit(taken_up(spec, engine=namespace(store.engine))).spec
+
     @cached_property
     def words(self) -> list[Word]:
         indexed = self.target.spec.keyword_index
@@ -149,7 +162,7 @@ class _Probes:
                 self.beside.golden, self.target, vectors=self.beside.vectors
             ),
             "canaries": lambda: check_canaries(self.beside.model, self.sample, self.target),
-            "index": lambda: check_index(self.beside.spec or self.expected.spec, self.target),
+            "index": lambda: check_index(self.spec, self.target),
             "aliases": lambda: check_aliases(self.beside.aliases, self.target),
             "latency": lambda: check_latency(
                 self.sample, self.target, self.beside.live, most=self.beside.latency_ratio

@@ -27,9 +27,12 @@ def check_coverage(
 ) -> Check:
     """Ask for sampled vectors by the engine's own index. A record is reached where it is among the
     best, or where the last of them scores as well as itself: equal vectors have other ids."""
-    looked_at, ties, findings = 0, 0, list[Finding]()
+    looked_at, ties, findings, limits = 0, 0, list[Finding](), list[str]()
     for vector in target.searched:
         matrix, places = sample.vectors(vector)
+        most = target.most_queries(by_vector(vector, matrix[0]), len(matrix)) if len(matrix) else 0
+        limits += cut(vector.name, most, len(matrix))
+        matrix, places = matrix[:most], places[:most]
         missing = list[int]()
         for number, (query, place) in enumerate(zip(matrix, places.tolist(), strict=True), start=1):
             hits = _hits(target, vector, query)
@@ -48,14 +51,24 @@ def check_coverage(
         findings=tuple(findings),
         skipped=None if looked_at or len(sample) == 0 else "no record has a vector to ask by",
         least=min(1, len(sample)),
-        limits=target.unsearched,
+        limits=(*target.unsearched, *limits),
         figures={"drawn": float(sample.drawn), "ties": float(ties)},
     )
 
 
 def _hits(target: Target, vector: Vector, query: FloatArray) -> list[Hit]:
-    by_vector = Query(vector=query, vector_name=vector.name, exact=False)
-    return target.store.search(target.name, by_vector, limit=HITS)
+    return target.store.search(target.name, by_vector(vector, query), limit=HITS)
+
+
+def by_vector(vector: Vector, query: FloatArray) -> Query:
+    """A query by the engine's own index."""
+    return Query(vector=query, vector_name=vector.name, exact=False)
+
+
+def cut(name: str, most: int, of: int) -> Iterator[str]:
+    """A sentence where fewer queries were asked than there are."""
+    if most < of:
+        yield (f"{name}: {most:,} of {of:,} queries, since this engine reads every record for each")
 
 
 def _ties(hits: Sequence[Hit], query: FloatArray, vector: Vector) -> bool:

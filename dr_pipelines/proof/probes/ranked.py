@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dr_pipelines.model.collection import Vector
-from dr_pipelines.model.query import Hit, Query
+from dr_pipelines.model.query import Hit
+from dr_pipelines.planning.recall import SIZES
+from dr_pipelines.proof.probes.coverage import by_vector
 from dr_pipelines.proof.probes.nearest import Ranking, nearest
 from dr_pipelines.proof.probes.sample import Matrix, askable
 from dr_pipelines.proof.probes.subject import Expected, Target
@@ -32,11 +34,15 @@ class Answers:
     exact: list[Ranking] = field(default_factory=list)
     hits: list[list[Hit]] = field(default_factory=list)
     drawn: int = 0
+    most: int = SIZES[-1]
 
     def grow(self, queries: int) -> bool:
         """Ask up to so many queries: every other one is a stored vector, the next the same one
         moved. False if there is no other record to ask by."""
         matrix = self._stored(queries // 2)[self.drawn :]
+        if len(matrix) and not self.hits:
+            self.most = self.target.most_queries(by_vector(self.vector, matrix[0]), self.most)
+        matrix = matrix[: max(0, self.most // 2 - self.drawn)]
         if not len(matrix):
             return False
         both = np.empty((2 * len(matrix), matrix.shape[1]), np.float32)
@@ -60,8 +66,8 @@ class Answers:
         ]
 
     def _ask(self, query: Matrix) -> list[Hit]:
-        by_vector = Query(vector=query, vector_name=self.vector.name, exact=False)
-        return self.target.store.search(self.target.name, by_vector, limit=HITS)
+        query_by = by_vector(self.vector, query)
+        return self.target.store.search(self.target.name, query_by, limit=HITS)
 
     def _stored(self, records: int) -> Matrix:
         """Vectors of records drawn from all, in the order of the draw: more begin with the same."""

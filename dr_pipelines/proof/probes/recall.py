@@ -8,6 +8,7 @@ from dr_pipelines.model.collection import Vector
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.verdict import Check, Finding
 from dr_pipelines.planning.recall import SIZES, Loss, Null, loss_of
+from dr_pipelines.proof.probes.coverage import cut
 from dr_pipelines.proof.probes.nearest import Ranking
 from dr_pipelines.proof.probes.ranked import HITS, Answers
 from dr_pipelines.proof.probes.subject import Target
@@ -41,9 +42,14 @@ def check_recall(answers: Sequence[Answers], null: Null, *, records: int) -> Che
         findings=tuple(findings),
         skipped=None if asked_by or not records else "no record has a vector to ask by",
         least=min(1, records),
-        limits=(f"against {null.source}",),
+        limits=(f"against {null.source}", *_limits(answers)),
         figures=figures,
     )
+
+
+def _limits(answers: Sequence[Answers]) -> Iterator[str]:
+    for each in answers:
+        yield from cut(each.vector.name, each.most, SIZES[-1])
 
 
 def _decided(answers: Answers, null: Null) -> Loss | None:

@@ -7,10 +7,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.model.collection import CollectionSpec, Vector, VectorKind
+from dr_pipelines.model.query import Query
 from dr_pipelines.model.record import store_schema
-from dr_pipelines.protocols import VectorReader
+from dr_pipelines.protocols import AnswersItself, VectorReader
 from dr_pipelines.repository.rows import newest_rows, strings
 from dr_pipelines.repository.state import State
+
+READ, FEWEST = 2_000_000, 10
+"""Records that may be read for queries that the engine does not answer by itself, and queries that
+are asked of any number of records."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,15 @@ class Target:
     def of(cls, store: VectorReader, name: str) -> "Target":
         """Raises `NotFound`."""
         return cls(store, name, store.describe(name))
+
+    def most_queries(self, query: Query, most: int) -> int:
+        """How many queries such as one may be asked: where the engine does not answer them and
+        every record is read for each, no more than read `READ` records together."""
+        store = self.store
+        if not isinstance(store, AnswersItself) or store.answers(self.name, query):
+            return most
+        records = max(1, store.status(self.name).records)
+        return min(most, max(FEWEST, READ // records))
 
     @property
     def searched(self) -> tuple[Vector, ...]:

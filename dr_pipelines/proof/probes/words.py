@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from dr_pipelines.model.query import FloatArray, Hit, Mode, Query
 from dr_pipelines.model.verdict import Check, CheckName, Finding
+from dr_pipelines.proof.probes.coverage import cut
 from dr_pipelines.proof.probes.naming import few
 from dr_pipelines.proof.probes.sample import Sample
 from dr_pipelines.proof.probes.subject import Expected, Target
@@ -20,6 +21,7 @@ RARE = 10
 SPACES = r"\s+"
 PLAIN = r"^[a-z]{4,20}[0-9]{0,8}$"
 """Words that every engine's analyser takes as one, where blanks are around them."""
+PLAIN_ONLY = "words of Latin letters between blanks, of which every analyser makes one term"
 NO_INDEX = "the collection has no keyword index"
 
 
@@ -102,6 +104,9 @@ def _checked(
     if not target.spec.keyword_index or not usable:
         reason = "no sampled record has a rare word" if target.spec.keyword_index else NO_INDEX
         return Check(name=name, skipped=reason)
+    most = target.most_queries(_query(usable[0], vectors.get(usable[0].record)), len(usable))
+    fewer = tuple(cut(name, most, len(usable)))
+    usable = usable[:most]
     missing, more = list[str](), 0
     for word in usable:
         hits = {hit.id for hit in _hits(target, word, vectors.get(word.record))}
@@ -120,12 +125,15 @@ def _checked(
         looked_at=len(usable),
         total=records,
         findings=tuple(findings),
-        limits=("words of Latin letters between blanks, of which every analyser makes one term",),
+        limits=(PLAIN_ONLY, *fewer),
         figures={"others": float(more)} if name == "keyword" else {},
     )
 
 
 def _hits(target: Target, word: Word, vector: "FloatArray | None") -> list[Hit]:
+    return target.store.search(target.name, _query(word, vector), limit=2 * RARE)
+
+
+def _query(word: Word, vector: "FloatArray | None") -> Query:
     mode = Mode.KEYWORD if vector is None else Mode.HYBRID
-    query = Query(mode, word.word, vector, exact=False)
-    return target.store.search(target.name, query, limit=2 * RARE)
+    return Query(mode, word.word, vector, exact=False)

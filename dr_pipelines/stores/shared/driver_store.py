@@ -140,6 +140,9 @@ class DriverStore(Generic[D]):
     def count(self, name: str, filter: Filter) -> int | None:
         return self._followed(name, partial(_counted, filter=filter), use=Use.SEARCH)
 
+    def answers(self, name: str, query: Query) -> bool:
+        return self._followed(name, partial(_answers, query=query), use=Use.SEARCH)
+
     def create(self, spec: CollectionSpec) -> None:
         if self._driver.aliases.target(spec.name) is not None:
             raise AlreadyExists(f"{spec.name!r} is an alias; choose another name")
@@ -222,6 +225,15 @@ def _answered(collection: OpenCollection, *, query: Query, limit: int) -> list[H
         if hits is not None:
             return hits
     return search_exactly(collection.unordered, request, limit=limit)
+
+
+def _answers(collection: OpenCollection, *, query: Query) -> bool:
+    """Found out by one hit: whether an engine has words for a query depends on its parts."""
+    indexed = collection.label is None or collection.label.indexed
+    request = checked_query(query, collection.contract, limit=1, indexed=indexed)
+    with suppress(Inexpressible):
+        return collection.hits(request) is not None
+    return False
 
 
 def _counted(collection: OpenCollection, *, filter: Filter) -> int | None:

@@ -73,3 +73,22 @@ def test_without_rare_words_or_an_index_nothing_is_shown_and_it_is_said(state: S
     target = points.restored(MemoryVectorStore(), ROWS, spec=spec)
     probes = points.probed(state, target, only=ONLY)
     assert {check.skipped for check in probes.checks} == {"the collection has no keyword index"}
+
+
+def test_an_engine_that_reads_every_record_is_asked_less_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    monkeypatch.setattr("dr_pipelines.proof.probes.subject.READ", 20 * len(ROWS))
+    target = points.restored(MemoryVectorStore(), ROWS)
+    probes = points.probed(state, target, only=("coverage", "recall", *ONLY))
+    assert [check.looked_at for check in probes.checks] == [20, 20, 20, 20]
+    assert all("this engine reads every record" in check.limits[-1] for check in probes.checks)
+
+
+def test_an_engine_that_answers_itself_is_asked_all(
+    monkeypatch: pytest.MonkeyPatch, state: State, open_store: OpenStore
+) -> None:
+    monkeypatch.setattr("dr_pipelines.proof.probes.subject.READ", 20 * len(ROWS))
+    target = points.restored(open_store("lancedb"), ROWS)
+    (check,) = points.probed(state, target, only=("coverage",)).checks
+    assert (check.looked_at, check.limits) == (len(ROWS), ())
