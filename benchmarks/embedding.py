@@ -25,10 +25,11 @@ from dr_pipelines.live.live import Live
 from dr_pipelines.model.recovery_point import RecoveryPoint
 from dr_pipelines.protocols import Embedder
 from dr_pipelines.recovery.reembed import Reembedded, reembed
+from dr_pipelines.repository.checkpoints import read_chunks
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.manifests import covered_days
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import read_chunks, read_segment, records_only
+from dr_pipelines.repository.segments import read_segment, records_only
 from dr_pipelines.sources.jsonl import JsonlSource
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # imported by the commands that need them
 
 
 def compact(collection: Collection, policies: Policies = POLICIES, as_json: Json = False) -> int:
-    """Rewrite many segments as few. Every recovery point stays, and so does every answer.
+    """Rewrite many segments as few, and checkpoints of small days as one object. Every recovery
+    point stays, and so does every answer.
 
     Example:
       dr compact handbook
@@ -37,6 +38,7 @@ def _compact_answer(collection: str, done: "Compacted") -> Answer:
         "segments_after": done.segments_after,
         "rows_before": done.rows_before,
         "rows_after": done.rows_after,
+        "checkpoints_packed": done.packed,
         "objects_before": done.before.objects,
         "objects_after": done.after.objects,
         "size_bytes_before": done.before.size_bytes,
@@ -53,6 +55,8 @@ def _compact_answer(collection: str, done: "Compacted") -> Answer:
             f"{collection}: {done.segments_before} segments became {done.segments_after} "
             f"({done.rows_before} rows, now {done.rows_after}) at log:{done.number}"
         )
+        if done.packed:
+            console.print(f"{number(done.packed)} checkpoints of small days lie in few objects now")
         console.print(
             f"the newest point refers to {number(done.after.objects)} objects of "
             f"{size(done.after.size_bytes)}, where it had {number(done.before.objects)} of "

@@ -74,5 +74,5 @@ def _cut_documents(
         schema=chunk_schema(lineage.spec),
         position_range=range_of(of),
         provenance=lineage.chunks_fingerprint,
-        input_sha256=of.sha256,
+        input_sha256=of.made_of,
     )

@@ -19,13 +19,12 @@ from dr_pipelines.model.recovery_point import (
     SegmentRef,
     extents,
 )
-from dr_pipelines.repository.checkpoints import pieces_of, read_documents
+from dr_pipelines.repository.checkpoints import pieces_of, read_chunks, read_documents
 from dr_pipelines.repository.digest import combine
 from dr_pipelines.repository.manifests import covered_days, segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     count_records,
-    read_chunks,
     read_segment,
     row_digests,
 )
@@ -67,7 +66,7 @@ def whole_segments(repository: Repository, manifest: Manifest, day: str) -> list
     segments = newest_segments(repository, manifest, day)
     made_from = {pieces_of(ref) for ref in segments}
     chunks = extents(partition.chunks, partition.through)
-    return segments if all(ref.sha256 in made_from for ref, _ in chunks) else []
+    return segments if all(ref.made_of in made_from for ref, _ in chunks) else []
 
 
 def sums(repository: Repository, manifest: Manifest, day: str) -> tuple[int, Digests]:

@@ -27,9 +27,10 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.proof.verify import check_rows
 from dr_pipelines.protocols import SourcePartition
+from dr_pipelines.repository.checkpoints import read_chunks
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import count_records, read_chunks, read_segment
+from dr_pipelines.repository.segments import count_records, read_segment
 
 NAMED = 10
 

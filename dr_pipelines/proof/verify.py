@@ -9,7 +9,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,7 +32,12 @@ from dr_pipelines.model.recovery_point import (
 from dr_pipelines.proof.listings import listings
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.checkpoints import read_documents
+from dr_pipelines.repository.checkpoints import (
+    own_rows,
+    read_chunks,
+    read_documents,
+    read_whole,
+)
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.packed import check_page
 from dr_pipelines.repository.prefetch import map_concurrently
@@ -40,7 +45,6 @@ from dr_pipelines.repository.reachability import attached, reachable
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segment_vectors import read_vectors
 from dr_pipelines.repository.segments import (
-    read_chunks,
     read_index,
     read_segment,
     records_only,
@@ -121,6 +125,7 @@ class _Walk:
         self.last: tuple[ObjectRef, Manifest] | None = None
         self.walked: set[ObjectRef] = set()
         self.pages: set[ObjectRef] = set()
+        self.packed: dict[str, set[CheckpointRef]] = {}
 
     def every_point(self) -> None:
         newest: RecoveryPoint | None = None
@@ -172,6 +177,8 @@ class _Walk:
                 else reachable(self.repository, entry, manifest, walked=self.pages)
             ):
                 self.seen.setdefault(ref.key, ref)
+                if isinstance(ref, CheckpointRef) and ref.first is not None:
+                    self.packed.setdefault(ref.key, set()).add(ref)
                 self.specs.setdefault(ref.key, manifest.spec)
             self.lists |= dict(listings(self.repository, entry, manifest))
             self.walked.add(entry.body.manifest)
@@ -217,6 +224,9 @@ class _Walk:
             check = partial(require_size, self.repository, ref)
         elif self.level == 2:
             check = partial(require_whole, self.repository, ref)
+        elif ref.key in self.packed:
+            refs = sorted(self.packed[ref.key], key=lambda ref: ref.first or 0)
+            check = partial(_check_packed, self.repository, refs, self.specs[ref.key])
         else:
             rows = partial(check_rows, self.repository, ref, self.specs[ref.key])
             check = self.lists.get(ref.key, rows)
@@ -266,10 +276,25 @@ def check_rows(repository: Repository, ref: ObjectRef, spec: CollectionSpec) -> 
     elif isinstance(ref, CheckpointRef) and ref.stage == "documents":
         read_documents(repository, ref)
     elif isinstance(ref, CheckpointRef):
-        rows = records_only(read_chunks(repository, ref, spec=spec))
-        _require(ref.key, rows["content_digest"], digest.content_digests(rows, spec))
+        _check_chunks(read_chunks(repository, ref, spec=spec), ref, spec)
     else:
         repository.fetch(ref)
+
+
+def _check_packed(
+    repository: Repository, refs: Sequence[CheckpointRef], spec: CollectionSpec
+) -> None:
+    """Parse an object of many checkpoints once, and prove what each of them says of its rows."""
+    whole = read_whole(repository, refs[0], spec=spec)
+    for ref in refs:
+        own_rows(whole, ref)
+    if refs[0].stage == "chunks":
+        _check_chunks(whole, refs[0], spec)
+
+
+def _check_chunks(chunks: pa.Table, ref: CheckpointRef, spec: CollectionSpec) -> None:
+    rows = records_only(chunks)
+    _require(ref.key, rows["content_digest"], digest.content_digests(rows, spec))
 
 
 def _check_segment(repository: Repository, ref: SegmentRef, spec: CollectionSpec) -> None:

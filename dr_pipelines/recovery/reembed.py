@@ -29,7 +29,12 @@ from dr_pipelines.model.recovery_point import (
 )
 from dr_pipelines.protocols import Progress
 from dr_pipelines.repository import digest
-from dr_pipelines.repository.checkpoints import Embedded, find_embeddings, write_embeddings
+from dr_pipelines.repository.checkpoints import (
+    Embedded,
+    find_embeddings,
+    read_chunks,
+    write_embeddings,
+)
 from dr_pipelines.repository.fold import fold_inputs
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.joined import numbered, shifted
@@ -37,7 +42,6 @@ from dr_pipelines.repository.manifests import covered_days, segments
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.segments import (
     count_records,
-    read_chunks,
     read_index,
     read_segment,
     records_only,
@@ -204,7 +208,7 @@ def _embed(
 ) -> Iterator[tuple[SegmentRef, bool]]:
     """Segments of a checkpoint's newest rows, and whether each was embedded now."""
     for number, piece in enumerate(split_documents(rows, limit_rows=PIECE_ROWS)):
-        name = f"{of.sha256}:{number}:{point.id}"
+        name = f"{of.made_of}:{number}:{point.id}"
         left = adoptable(waiting, name, piece)
         if left is not None:
             yield left.segment, False

@@ -116,7 +116,7 @@ def find_chunks(
 ) -> CheckpointRef | None:
     """An unclaimed chunks checkpoint made from a documents checkpoint; digests are recomputed."""
     for ref, labels, data in _listed(history, "chunks", of.partition):
-        if labels.get("provenance") != provenance or labels.get("input") != of.sha256:
+        if labels.get("provenance") != provenance or labels.get("input") != of.made_of:
             continue
         rows = _decode_or_none(data, chunk_schema(spec), what=ref.key)
         if rows is not None and _content_holds(rows, spec):
@@ -199,11 +199,11 @@ def _seconds(labels: dict[str, str]) -> float | None:
 
 def piece_of(chunks: CheckpointRef, piece: int) -> str:
     """Names a piece of a chunks checkpoint."""
-    return f"{chunks.sha256}:{piece}"
+    return f"{chunks.made_of}:{piece}"
 
 
 def pieces_of(segment: SegmentRef) -> str | None:
-    """The SHA-256 of the chunks checkpoint that a segment is a piece of; None for a piece of
+    """The chunks checkpoint that a segment is a piece of, by its `made_of`; None for a piece of
     something else, such as of a state that was embedded again."""
     of, _, piece = (segment.input or "").partition(":")
     return of if piece.isdecimal() else None
@@ -216,7 +216,37 @@ def range_of(ref: CheckpointRef) -> PositionRange:
 
 def read_documents(repository: Repository, ref: CheckpointRef) -> pa.Table:
     """The rows of a documents checkpoint, in `CHANGE_SCHEMA`; raises `Damaged`."""
-    return decode_table(repository.fetch(ref), CHANGE_SCHEMA, what=ref.key, rows=ref.rows)
+    return own_rows(_decoded(repository, ref, CHANGE_SCHEMA), ref)
+
+
+def read_chunks(repository: Repository, ref: CheckpointRef, *, spec: CollectionSpec) -> pa.Table:
+    """The rows of a chunks checkpoint, in `chunk_schema(spec)`; raises `Damaged`."""
+    return own_rows(_decoded(repository, ref, chunk_schema(spec)), ref)
+
+
+def read_whole(repository: Repository, ref: CheckpointRef, *, spec: CollectionSpec) -> pa.Table:
+    """All rows of the object that a checkpoint is in; raises `Damaged`."""
+    schema = CHANGE_SCHEMA if ref.stage == "documents" else chunk_schema(spec)
+    return _decoded(repository, ref, schema)
+
+
+def own_rows(whole: pa.Table, ref: CheckpointRef) -> pa.Table:
+    """The rows of a checkpoint among those of its object; raises `Damaged` where they are not all
+    there, or not of the positions that it covers."""
+    if ref.first is None:
+        return whole
+    rows = whole.slice(ref.first, ref.rows)
+    bounds = pc.min_max(rows["position"]).as_py()
+    if rows.num_rows != ref.rows or (
+        ref.rows and not ref.after < bounds["min"] <= bounds["max"] <= ref.through
+    ):
+        raise Damaged(f"{ref.key}: rows {ref.first} and on are not those of {ref.partition}")
+    return rows
+
+
+def _decoded(repository: Repository, ref: CheckpointRef, schema: pa.Schema) -> pa.Table:
+    rows = ref.rows if ref.first is None else None
+    return decode_table(repository.fetch(ref), schema, what=ref.key, rows=rows)
 
 
 def checkpoint_key(history: History, stage: Stage, day: str) -> str:

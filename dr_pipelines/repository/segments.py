@@ -11,7 +11,6 @@ from dr_pipelines.errors import Damaged
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.record import (
     DOCUMENT_ROW,
-    chunk_schema,
     index_schema,
     narrow_schema,
     segment_schema,
@@ -19,7 +18,6 @@ from dr_pipelines.model.record import (
 )
 from dr_pipelines.model.recovery_point import (
     Digests,
-    ObjectRef,
     SegmentKind,
     SegmentRef,
 )
@@ -247,11 +245,6 @@ def read_index(repository: Repository, ref: SegmentRef, *, spec: CollectionSpec)
     return _expect_rows(
         decode_table(data, index_schema(spec), what=ref.index.key, rows=ref.rows), ref
     )
-
-
-def read_chunks(repository: Repository, ref: ObjectRef, *, spec: CollectionSpec) -> pa.Table:
-    """The rows of a chunks checkpoint, in `chunk_schema(spec)`; raises `Damaged`."""
-    return decode_table(repository.fetch(ref), chunk_schema(spec), what=ref.key)
 
 
 def rows_within(rows: pa.Table, *, limit_rows: int, limit_bytes: int) -> int:

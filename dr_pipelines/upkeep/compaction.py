@@ -1,4 +1,5 @@
-"""Compaction: many segments become few, and nothing that any answer needs is lost.
+"""Compaction: many segments become few, and checkpoints of small days one object for many of them;
+nothing that any answer needs is lost.
 
 Kept are all versions, tombstones and edits, and rows whose digests differ; dropped is only a
 replay's repetition of what stands already. State and tombstones must have the same digests after.
@@ -19,11 +20,13 @@ from dr_pipelines.model.recovery_point import (
     Coverage,
     Head,
     Manifest,
+    Partition,
     SegmentList,
     SegmentRef,
 )
 from dr_pipelines.repository.distinct import DistinctVersions
 from dr_pipelines.repository.history import History, NextEntry, Tip, require_timeline
+from dr_pipelines.repository.packed_checkpoints import pack_checkpoints
 from dr_pipelines.repository.reachability import reachable
 from dr_pipelines.repository.repository import Repository
 from dr_pipelines.repository.rows import strings
@@ -58,7 +61,8 @@ class Reached:
 @dataclass(frozen=True, slots=True)
 class Compacted:
     """The result of a compaction; `number` is None if there was nothing to do. `before` and `after`
-    are everything that the newest point refers to. Nothing is deleted: older points keep theirs."""
+    are everything that the newest point refers to, `packed` checkpoints lie in objects of many now.
+    Nothing is deleted: older points keep theirs."""
 
     number: int | None
     segments_before: int
@@ -67,10 +71,12 @@ class Compacted:
     rows_after: int
     before: Reached
     after: Reached
+    packed: int = 0
 
 
 def compact(history: History, *, live: Live) -> Compacted:
-    """Rewrite the segments of a collection as few sorted ones, and commit.
+    """Rewrite the segments of a collection as few sorted ones, pack checkpoints of small days, and
+    commit.
 
     Entries that are not applied are finished first. Older recovery points keep their segments.
     Raises `Conflict` when another run commits meanwhile, `Damaged` when the result would not fold
@@ -84,19 +90,18 @@ def compact(history: History, *, live: Live) -> Compacted:
         raise NotFound(f"{collection}: nothing is backed up yet, so nothing can be compacted")
     before = history.segments(manifest)
     rows = manifest.segments.rows
-    reached = Reached.of(history, tip.head)
-    if len(before) <= 1:
+    reached, days = Reached.of(history, tip.head), history.days(manifest)
+    covered = pack_checkpoints(history, days, spec=manifest.spec)
+    packed = sum(_moved(days[day], covered[day]) for day in covered)
+    if len(before) <= 1 and not packed:
         return Compacted(None, len(before), len(before), rows, rows, reached, reached)
-    made = tuple(_rewrite(history, manifest))
-    update = {
-        "segments": SegmentList.of(made),
-        "coverage": Coverage.of(history.days(manifest)),
-    }
+    made = tuple(_rewrite(history, manifest)) if len(before) > 1 else tuple(before)
+    update = {"segments": SegmentList.of(made), "coverage": Coverage.of(covered)}
     compacted = manifest.model_copy(update=update)
     _require_same_state(history, manifest, compacted)
     head = history.append("compact", _Fewer(compacted, tip).at).head
     kept_rows, after = sum(ref.rows for ref in made), Reached.of(history, head)
-    return Compacted(head.number, len(before), len(made), rows, kept_rows, reached, after)
+    return Compacted(head.number, len(before), len(made), rows, kept_rows, reached, after, packed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,8 @@ class _Fewer:
             )
         require_timeline(manifest, self.compacted.current)
         numbered = tuple(
-            ref.model_copy(update={"entry": tip.number}) for ref in self.compacted.segments.tail
+            ref if ref.entry else ref.model_copy(update={"entry": tip.number})
+            for ref in self.compacted.segments.tail
         )
         update = {"segments": SegmentList.of(numbered), "tool_version": __version__}
         return NextEntry(
@@ -127,6 +133,12 @@ class _Fewer:
                 rows_after=sum(ref.rows for ref in numbered),
             ),
         )
+
+
+def _moved(before: Partition, after: Partition) -> int:
+    """Checkpoints of a day that lie elsewhere now."""
+    refs = zip(before.documents + before.chunks, after.documents + after.chunks, strict=True)
+    return sum(one != other for one, other in refs)
 
 
 def _require_same_state(history: History, before: Manifest, after: Manifest) -> None:

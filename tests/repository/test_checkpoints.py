@@ -20,6 +20,7 @@ from dr_pipelines.repository.checkpoints import (
     find_embeddings,
     piece_of,
     range_of,
+    read_chunks,
     read_documents,
     write_checkpoint,
     write_embeddings,
@@ -27,7 +28,7 @@ from dr_pipelines.repository.checkpoints import (
 from dr_pipelines.repository.codec import encode_table
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.repository import Repository
-from dr_pipelines.repository.segments import read_chunks, read_index, read_segment
+from dr_pipelines.repository.segments import read_index, read_segment
 from dr_pipelines.testing.blob_faults import (
     Recording,
     flip_bit,

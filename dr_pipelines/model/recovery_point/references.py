@@ -158,6 +158,9 @@ class SegmentRef(ObjectRef):
 class CheckpointRef(ObjectRef):
     """Output of a stage for the source's changes in (after, through]; `empty` counts versions that
     gave no chunk, such as an empty text.
+
+    Where an object has the rows of several checkpoints, `first` is the number of the first of the
+    `rows` that are this one's; it is left out where the object is all of it.
     """
 
     stage: Literal["documents", "chunks"]
@@ -168,6 +171,12 @@ class CheckpointRef(ObjectRef):
     rows: Count
     provenance: Sha256
     empty: Count = 0
+    first: Count | None = Constraint(default=None, exclude_if=is_none)
+
+    @property
+    def made_of(self) -> str:
+        """Names what it holds, for what is made of it: no two checkpoints have the same."""
+        return self.sha256 if self.first is None else f"{self.sha256}@{self.first}"
 
 
 def extents(
