@@ -25,6 +25,8 @@ CARRIED_OUT: dict[PlannedRoute, Route] = {
     "replay": Route.REPLAY,
 }
 OF_STORES = ("store", "secret", "engine", "server", "unknown")
+SOUND = ("collection", "store")
+"""Incidents that leave the log sound: what it is told meanwhile is caught up before the switch."""
 NO_FACTS = "nothing of the point could be gathered for this store"
 
 
@@ -42,6 +44,7 @@ def request_for(incident: Incident, fact: CollectionFact, *, number: int, route:
         into=fact.name if own else None,
         switch=incident.kind != "documents" and not own,
         accept_loss=incident.accept_loss,
+        catch_up=incident.kind in SOUND and not chosen and route is not Route.REPLAY,
     )
 
 

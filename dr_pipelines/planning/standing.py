@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dr_pipelines.model.details import RestoreDetail
+from dr_pipelines.model.details import BESIDE, BeginDetail, RestoreDetail
 from dr_pipelines.model.recovery_plan import CollectionPlan
 from dr_pipelines.model.recovery_point import Head, LogEntry
 
-NEUTRAL = ("applied", "evidence")
+NEUTRAL = BESIDE | {"applied"}
 """Entries that leave the state as it is, those of a recovery that was refused among them."""
+CAUGHT_UP = frozenset({"ingest", "compact"})
+"""Entries that a recovery which catches up brings before it switches. A snapshot is none of them:
+somebody should see first what it found in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,19 @@ def standing(
         return Standing("changed", f"the plan's request is of {other!r}: somebody edited it")
     if planned_sha256 != plan.head_sha256:
         return Standing("changed", _another_log(plan, head))
+    catches_up = plan.request is not None and plan.request.catch_up
+    candidates = {
+        entry.body.detail.follower
+        for entry in since
+        if isinstance(entry.body.detail, BeginDetail) and _is_planned(entry.body.detail, plan)
+    }
     for entry in since:
-        if entry.kind in NEUTRAL:
+        if entry.kind in NEUTRAL or (catches_up and entry.kind in CAUGHT_UP):
             continue
         detail = entry.body.detail
-        if isinstance(detail, RestoreDetail) and _is_planned(detail, plan):
+        if isinstance(detail, RestoreDetail) and (
+            _is_planned(detail, plan) or detail.follower in candidates  # it has caught up
+        ):
             return Standing("done", f"log:{entry.i} switched to it", entry.i)
         return Standing(
             "changed",
@@ -52,7 +63,7 @@ def by_hand(plan: CollectionPlan) -> Standing:
     return Standing("by hand", plan.reason if plan.point else plan.no_point)
 
 
-def _is_planned(detail: RestoreDetail, plan: CollectionPlan) -> bool:
+def _is_planned(detail: RestoreDetail | BeginDetail, plan: CollectionPlan) -> bool:
     point = plan.point
     if point is None or detail.point is None:
         return False

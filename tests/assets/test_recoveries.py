@@ -6,15 +6,16 @@ from typing import Any
 
 import dagster as dg
 
-from dr_pipelines.model.incident import Incident
+from dr_pipelines.model.incident import Incident, IncidentKind
 from dr_pipelines.planning.recovery_plan import plan_incident
 from dr_pipelines.project.facts import gather_facts
 from dr_pipelines.project.process import now
 from tests.assets.location import Location, failure_of
 
 
-def planned(location: Location) -> Path:
-    incident = Incident(kind="collection", collections=("notes",))
+def planned(location: Location, kind: IncidentKind = "collection") -> Path:
+    since = now() if kind == "corruption-since" else None
+    incident = Incident(kind=kind, collections=("notes",), since=since)
     file = location.directory / "plan.json"
     plan = plan_incident(gather_facts(location.project, incident, now=now()))
     file.write_bytes(plan.canonical())
@@ -37,7 +38,7 @@ def test_a_plan_is_carried_out_and_again_is_done_already(ingested: Location) -> 
 
 
 def test_a_plan_whose_facts_changed_fails_the_run_and_does_nothing(ingested: Location) -> None:
-    plan = planned(ingested)
+    plan = planned(ingested, "corruption-since")
     ingested.say(7, "2026-01-09T10:00:00Z", "e", "the only text of e")
     ingested.ingest_without_dagster()
     kinds = ingested.log_kinds()

@@ -137,14 +137,39 @@ def test_a_process_that_is_killed_goes_on(protected: Workplace) -> None:
 def test_a_head_that_moved_is_refused_and_nothing_is_done(two: Workplace) -> None:
     planned(two, "notes", "other")
     two.write_feed(feed_lines([*CHANGES, LATER]))
-    assert two.dr("ingest", "other").code == 0
+    assert two.dr("backup", "other").code == 0
     before = served(two)
     result = two.dr("recover", "--plan", "plan.json")
     assert result.code == 1
     assert "the plan is of facts that have changed: other: log:" in result.err
-    assert "(ingest) was committed at" in result.err
+    assert "(snapshot) was committed at" in result.err
     assert served(two) == before
     assert recovered(two, "notes")[:2] == (0, {"notes": "recovered"})
+
+
+def test_what_is_ingested_meanwhile_is_caught_up(protected: Workplace) -> None:
+    """A lost collection's log is sound: it is brought along, not refused."""
+    planned(protected, "notes")
+    protected.lose()
+    protected.write_feed(feed_lines([*CHANGES, LATER]))
+    assert protected.dr("ingest", "notes").code != 0, "the log has it, the store is lost"
+    code, outcomes, value = recovered(protected)
+    assert (code, outcomes) == (0, {"notes": "recovered"})
+    assert value["collections"][0]["recovery"]["records"] == 4
+    assert recovered(protected)[:2] == (0, {"notes": "done"})
+
+
+@pytest.mark.parametrize("incident", ["bad-batch --entry 5", "corruption-since --since TIME"])
+def test_a_spoiled_log_is_never_caught_up(protected: Workplace, incident: str) -> None:
+    points = protected.dr("points", "notes", "--json").json["points"]
+    since = next(p["at"] for p in points if p["log"] == 5)
+    words = ["--incident", *incident.replace("TIME", since).split()]
+    (notes,) = planned(protected, "notes", *words)["collections"]
+    assert notes["request"]["catch_up"] is False
+    protected.write_feed(feed_lines([*CHANGES, LATER]))
+    assert protected.dr("ingest", "notes").code == 0
+    result = protected.dr("recover", "--plan", "plan.json")
+    assert (result.code, "(ingest) was committed at" in result.err) == (1, True)
 
 
 def test_work_after_the_recovery_does_not_undo_it(protected: Workplace) -> None:
