@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What decides the place of a collection: priority, 1 first, and those it depends on."""
+    """The place of a collection: its priority, 1 first, and those it depends on."""
 
     priority: int
     depends_on: tuple[str, ...] = ()

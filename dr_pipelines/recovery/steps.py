@@ -228,8 +228,8 @@ def confirm(run: Run) -> None:
         aliases = aliases_check(run.plan, run.store)
         served = not aliases.findings
         target = Target.of(run.store, run.plan.collection) if served else None
-        asked = again.probe_served(run.asked_for(), target, seed=run.plan.number) if target else ()
-        run.checks["confirm"] = (aliases, *asked)
+        probes = again.probe_served(run.asked_for(), target, seed=run.plan.number) if target else ()
+        run.checks["confirm"] = (aliases, *probes)
 
 
 STEPS: tuple[Step, ...] = (
