@@ -12,7 +12,6 @@ from dr_pipelines.proof.probes.coverage import HITS, check_coverage
 from dr_pipelines.proof.probes.sample import read_sample, read_stored
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.repository.drawn import draw_records
-from dr_pipelines.repository.field_values import FieldValues
 from dr_pipelines.repository.rows import strings
 
 WARMING = 16
@@ -22,7 +21,7 @@ WARMING = 16
 def probe_served(expected: Expected, target: Target, *, seed: int) -> tuple[Check, ...]:
     """Sampled vectors find themselves through the name that users query. Raises as `probe`."""
     with kept_open(target.store, target.name):
-        sample = read_sample(expected, FieldValues(expected.state.sql, ()), seed=seed)
+        sample = read_sample(expected, None, seed=seed)
         return (check_coverage(sample, read_stored(sample, target), target),)
 
 

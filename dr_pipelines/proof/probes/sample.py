@@ -60,8 +60,8 @@ class Stored:
     near: Mask
 
 
-def read_sample(expected: Expected, values: FieldValues, *, seed: int) -> Sample:
-    """Draw records, and read them from the repository."""
+def read_sample(expected: Expected, values: FieldValues | None, *, seed: int) -> Sample:
+    """Draw records, and read them from the repository; without `values`, none for values."""
     chosen = draw_records(
         expected.state,
         most=DRAWN,
@@ -69,7 +69,7 @@ def read_sample(expected: Expected, values: FieldValues, *, seed: int) -> Sample
         tenants=TENANTS,
         seed=seed,
         without=expected.left_out,
-        besides=_of_values(values, seed=seed),
+        besides=pa.array([], pa.string()) if values is None else _of_values(values, seed=seed),
     )
     columns = ["id", "document_id", "text", *(v.name for v in expected.spec.vectors)]
     rows = expected.of(strings(chosen["id"]), strings(chosen["document_id"]), columns)
