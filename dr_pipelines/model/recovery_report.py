@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field as Constraint
 
 from dr_pipelines.model.base import Count, Stored, Time
+from dr_pipelines.model.details import LeftBehind
 from dr_pipelines.model.recovery import Phase, Plan
 from dr_pipelines.model.recovery_point import Digests, Writer
 from dr_pipelines.model.verdict import Verdict
@@ -38,7 +39,11 @@ class RecoveryReport(Stored):
     """One run of a recovery. `phases` ended in it, `stopped` is the one that an error ended;
     `earlier` ended in runs before it, the last of which was `interrupted` in a phase. `error` is
     the message that ended it. What was not reached is None. `verdict` is on what was restored, its
-    checks each `made_in` a phase. `entry` is the log entry since which it is served."""
+    checks each `made_in` a phase. `entry` is the log entry since which it is served, `caught_up`
+    the one whose state it is, where that is not the point's. `left_behind` is what the line that
+    ended has beyond it; what was changed by hand in its store after the entry `unseen_since` nobody
+    looked at (0: at any time; None where it is not served, or not known).
+    """
 
     v: Literal[1] = 1
     collection: str
@@ -63,3 +68,6 @@ class RecoveryReport(Stored):
     digests: Digests | None = None
     left_out: Count | None = None
     entry: Count | None = None
+    caught_up: Count | None = None
+    left_behind: LeftBehind | None = None
+    unseen_since: Count | None = None

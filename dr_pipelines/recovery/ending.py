@@ -53,6 +53,9 @@ def _built(run: Run) -> dict[str, Any]:
         "digests": run.read_back(),
         "left_out": run.building.left.total,
         "entry": run.entry,
+        "caught_up": run.caught_up,
+        "left_behind": run.served.left_behind if run.served else None,
+        "unseen_since": run.served.unseen_since if run.served else None,
     }
 
 

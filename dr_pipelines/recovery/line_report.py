@@ -23,10 +23,11 @@ def line_lines(done: Recovery) -> list[str]:
     lines = []
     if done.caught_up is not None:
         lines.append(f"caught up with log:{done.caught_up}, and read back again")
-    return [*lines, *(_left_behind(done.left_behind) if done.left_behind else ())]
+    return [*lines, *(left_behind_lines(done.left_behind) if done.left_behind else ())]
 
 
-def _left_behind(behind: LeftBehind) -> Iterator[str]:
+def left_behind_lines(behind: LeftBehind) -> Iterator[str]:
+    """One for each kind of difference, some of it by name."""
     where = f"log:{behind.first} to log:{behind.last}"
     if behind.problem is not None:
         problem = displayed_line(behind.problem)

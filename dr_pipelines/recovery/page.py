@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from dr_pipelines.model.display import displayed
 from dr_pipelines.model.recovery_report import RecoveryReport
+from dr_pipelines.recovery.line_report import left_behind_lines
 from dr_pipelines.recovery.verdict_report import IN_WORDS, looked_at, result
 
 TEMPLATE = "page.html.j2"
@@ -22,6 +23,7 @@ def page(report: RecoveryReport) -> str:
         outcome=IN_WORDS.get(report.outcome, report.outcome.upper()),
         serves=report.outcome in ("passed", "overridden"),
         objective=_objective(report),
+        left_behind=list(left_behind_lines(report.left_behind)) if report.left_behind else [],
     )
 
 

@@ -142,7 +142,7 @@ def recovered(run: Run, evidence: Evidence) -> Recovery:
         left_out=run.building.left.total,
         refused=run.building.left.named,
         chosen=run.building.chosen(),
-        caught_up=None if run.point.number == plan.number else run.point.number,
+        caught_up=run.caught_up,
         left_behind=run.served.left_behind if run.served else None,
         unseen_since=run.served.unseen_since if run.served else None,
     )

@@ -58,6 +58,11 @@ class Run:
         return CatchUp(self.history, self.plan, self.building)
 
     @property
+    def caught_up(self) -> int | None:
+        """The entry whose state it is, where that is not the plan's point."""
+        return None if self.point.number == self.plan.number else self.point.number
+
+    @property
     def history(self) -> History:
         return History(self.resources.repository, self.plan.collection)
 

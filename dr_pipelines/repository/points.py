@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from dr_pipelines.errors import InvalidRequest, NotFound
-from dr_pipelines.model.details import RecoveryEvidence
+from dr_pipelines.model.details import BeginDetail, FollowDetail, RecoveryEvidence
 from dr_pipelines.model.recovery_point import Head, Manifest, RecoveryPoint, SourcePosition
 from dr_pipelines.repository.history import History
 
@@ -37,10 +37,10 @@ def resolve(history: History, at: str, *, clock: PointClock = "source") -> Recov
 
 
 def newest_point(history: History) -> RecoveryPoint:
-    """The newest entry but for evidence of recoveries: what one has left behind is for the same
+    """The newest entry but for what recoveries say of themselves: what one has left is for the same
     command to find, which asks for the same point. Raises `NotFound` for an empty log."""
     for entry in history.entries_back(history.head()):
-        if not isinstance(entry.body.detail, RecoveryEvidence):
+        if not isinstance(entry.body.detail, RecoveryEvidence | BeginDetail | FollowDetail):
             return history.point(entry.i)
     return history.latest()
 

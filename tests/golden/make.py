@@ -14,12 +14,12 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from unittest.mock import patch
 
 import pyarrow as pa
@@ -59,6 +59,7 @@ from dr_pipelines.proof.points import record_proof
 from dr_pipelines.protocols import NativeFile, NativeVersion, Progress
 from dr_pipelines.recovery.candidate import begin, close
 from dr_pipelines.recovery.plan import plan_recovery
+from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.run import recover
 from dr_pipelines.repository import manifests, packed, reachability, segments
 from dr_pipelines.repository.history import History
@@ -234,7 +235,9 @@ def make(directory: Path) -> None:
             patched.enter_context(patch.object(manifests, name, few))
         patched.enter_context(patch.object(packed, "PACKED_BYTES", 14_000))
         patched.enter_context(patch.object(reachability, "MAX_OBJECTS", 3))
-        patched.enter_context(patch.object(time, "monotonic", lambda: 1.0))
+        for name in ("monotonic", "perf_counter"):
+            patched.enter_context(patch.object(time, name, lambda: 1.0))
+        patched.enter_context(patch.object(Process, "resources", _untimed(Process.resources)))
         _beginnings(world, source)
         _by_hand(world, source)
         _refusals(world, source)
@@ -242,6 +245,13 @@ def make(directory: Path) -> None:
         _candidates(world, source, store)
         _rewritten(world, source)
     _shapes(world, store)
+
+
+def _untimed(real: Callable[..., Resources]) -> Callable[..., Resources]:
+    def resources(self: Process, **options: Any) -> Resources:
+        return replace(real(self, **options), timer=lambda: 1.0)
+
+    return resources
 
 
 NEARLY = 1e-7

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dr_pipelines.blobs.memory import MemoryBlobStore
-from dr_pipelines.errors import Conflict, InvalidRequest, NotFound, Refused, TimelineClosed
+from dr_pipelines.errors import Conflict, Damaged, InvalidRequest, NotFound, Refused, TimelineClosed
 from dr_pipelines.model.details import BeginDetail, FollowDetail, LeftBehind, RestoreDetail
 from dr_pipelines.model.query import Query
 from dr_pipelines.model.recovery import Recovery, Route
@@ -19,8 +19,10 @@ from dr_pipelines.protocols import VectorStore
 from dr_pipelines.recovery import catch_up
 from dr_pipelines.recovery.candidate import begin, close
 from dr_pipelines.recovery.left_behind import unseen_since
+from dr_pipelines.recovery.page import page
 from dr_pipelines.recovery.plan import plan_recovery
 from dr_pipelines.recovery.run import recover, run_recovery
+from dr_pipelines.repository.recovery_reports import read_report
 from dr_pipelines.testing.blob_faults import Recording
 from dr_pipelines.testing.memory_store import MemoryVectorStore
 from dr_pipelines.testing.memory_witness import MemoryWitness
@@ -246,7 +248,8 @@ def test_it_catches_up_until_the_log_stands_still(
 
     monkeypatch.setattr(LAST_LOOK, last_moment)
     before = place.number
-    restored(place.during(lambda: place.say(d="fourth")))
+    done = restored(place.during(lambda: place.say(d="fourth")))
+    assert {"prove", "prove-again", "probe", "probe-again"} <= set(done.made_in)
     followed = [kind for kind in place.kinds(before) if kind in ("begin", "follow", "restore")]
     assert followed == ["begin", *["follow"] * 4, "restore"]
     assert {"d", "at", "the", "end"} < set(place.world.served())
@@ -308,6 +311,31 @@ def test_records_that_the_engine_refuses_meanwhile_are_left_out_and_said(place: 
     assert manifest.left_out.total == 2
 
 
+def test_what_does_not_read_back_equal_after_catching_up_is_not_served() -> None:
+    class Losing(MemoryVectorStore):
+        losing = False
+
+        def write(self, name: str, rows: Any, *, replaces: Any = ()) -> None:
+            super().write(name, rows.slice(1) if self.losing else rows, replaces=replaces)
+
+    store = Losing()
+    place = Place(store=store)
+    former = store.aliases()["notes"]
+
+    def meanwhile() -> None:
+        place.say(d="fourth")
+        store.losing = True
+
+    with pytest.raises(Damaged, match="does not read back as it was written"):
+        restored(place.during(meanwhile))
+    assert store.aliases()["notes"] == former
+    (follower,) = place.followers.values()
+    assert (follower.physical in store.collections(), follower.position) == (True, 0)
+    store.losing = False
+    assert restored(place.process).plan.physical == follower.physical
+    assert place.world.served() == place.process.folded()
+
+
 # Not caught up
 
 
@@ -328,6 +356,11 @@ def test_what_came_after_an_older_point_is_listed_and_not_served(place: Place) -
     assert detail_of(place, done.entry).left_behind == done.left_behind
     assert sorted(place.world.served()) == ["a", "c"]
     assert "begin" not in place.kinds(point)
+    newest = place.process.history.head().entry
+    assert newest is not None
+    report = read_report(place.process.repository, newest.body.objects[0])
+    assert (report.left_behind, report.caught_up) == (done.left_behind, None)
+    assert "documents are not there that the former line has: bad" in page(report)
 
 
 def test_a_position_of_the_source_lists_what_is_beyond_it(place: Place) -> None:
