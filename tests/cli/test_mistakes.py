@@ -86,6 +86,7 @@ PLAN: list[tuple[str, str]] = [
         "recover --plan nowhere.json",
         "--plan nowhere.json cannot be read: No such file or directory",
     ),
+    ("restore notes --catch-up=1", "dr: Option '--catch-up' does not take a value."),
     ("restore notes --evidence", "dr: Option '--evidence' requires an argument."),
     ("recover nodes --plan plan.json", NODES),
     ("recover --plan plan.json --evidence", "dr: Option '--evidence' requires an argument."),
