@@ -255,6 +255,21 @@ def test_it_catches_up_until_the_log_stands_still(
     assert {"d", "at", "the", "end"} < set(place.world.served())
 
 
+def test_what_is_ingested_while_it_is_asked_is_caught_up_and_asked_again(place: Place) -> None:
+    waiting: list[Work] = [lambda: place.say(d="fourth")]
+
+    def hook(call: str, name: str, moment: str, number: int) -> None:
+        if (call, moment) == ("search", "before") and waiting:
+            waiting.pop()()
+
+    done = restored(place.world.process(store=RecordingStore(place.store, hook)))
+    assert waiting == []
+    assert "d" in place.world.served()
+    assert done.left_behind is None
+    assert "prove-again" in done.made_in
+    assert "probe-again" in done.made_in
+
+
 def test_a_log_that_grows_for_ever_ends_the_recovery_and_not_the_service(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
