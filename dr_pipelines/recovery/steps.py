@@ -230,11 +230,11 @@ def confirm(run: Run) -> None:
     if not run.plan.switch:
         return
     with run.watch.phase("confirm"):
-        aliases = aliases_check(run.plan, run.store)
-        served = not aliases.findings
-        target = Target.of(run.store, run.plan.collection) if served else None
-        probes = again.probe_served(run.asked_for(), target, seed=run.plan.number) if target else ()
-        run.checks["confirm"] = (aliases, *probes)
+        checks = [aliases_check(run.plan, run.store)]
+        if not run.stops(checks[0]):  # else it would be another collection that answers
+            target = Target.of(run.store, run.plan.collection)
+            checks += again.probe_served(run.asked_for(), target, seed=run.plan.number)
+        run.checks["confirm"] = tuple(checks)
 
 
 STEPS: tuple[Step, ...] = (

@@ -132,13 +132,13 @@ def test_nobody_goes_on_in_spite_of_what_was_not_found(repository: Repository) -
 
 def test_an_equal_collection_passes_by_counts_of_what_was_looked_at() -> None:
     done = recovered(adopted(MemoryVectorStore(), documents="abc"), lambda rows: rows)
-    records, parts, *probes = done.verdict.checks
+    records, parts, *others = done.verdict.checks
     assert (records.name, records.looked_at, records.total) == ("digests", 3, 3)
     assert (parts.name, parts.findings) == ("parts", ())
     assert parts.looked_at > 0
     phases = dict.fromkeys(done.made_in)
     assert list(phases) == ["prove", "probe", "confirm"]
-    assert {"coverage", "vectors", "aliases"} <= {check.name for check in probes}
+    assert {"coverage", "vectors", "aliases"} <= {check.name for check in others}
     assert (done.verdict.outcome, done.bit_identical, done.whole) == ("passed", True, True)
 
 
@@ -154,7 +154,7 @@ class Deaf(MemoryVectorStore):
         return [] if name.startswith(self.deaf) else hits
 
 
-def served_again(repository: Repository, store: Deaf, *go_on: str, switch: bool = True) -> Recovery:
+def answering(repository: Repository, store: Deaf, *go_on: str, switch: bool = True) -> Recovery:
     overrides = tuple(Override(finding=f, by="me", reason="a test", at=NOW) for f in go_on)
     request = Request(
         collection="items",
@@ -172,13 +172,13 @@ def test_a_collection_that_does_not_answer_is_not_served_until_somebody_goes_on(
 ) -> None:
     repository, store = adopted(MemoryVectorStore(), documents="abc"), Deaf("items@")
     with pytest.raises(VerdictRefused, match="does not answer as the collection did") as stopped:
-        served_again(repository, store, switch=switch)
+        answering(repository, store, switch=switch)
     findings = [finding.id for finding in stopped.value.verdict.in_the_way]
     assert "coverage:embedding" in findings
     assert store.aliases() == {}
     assert isinstance(stopped.value, Refused)
 
-    done = served_again(repository, store, *findings, switch=switch)
+    done = answering(repository, store, *findings, switch=switch)
 
     assert (done.plan.resumed, done.switched) == (True, switch)
     assert done.verdict.outcome == "overridden"
@@ -195,7 +195,7 @@ def test_what_does_not_answer_through_the_name_is_said_with_the_way_back() -> No
 
     store.promote = promote  # type: ignore[assignment, method-assign]
     with pytest.raises(VerdictRefused, match=r"is served from .* since log:2") as stopped:
-        served_again(repository, store)
+        answering(repository, store)
     assert "before: dr restore items --at log:1 --switch" in str(stopped.value)
     assert stopped.value.made_in[-1] == "confirm"
     assert next(f.id for f in stopped.value.verdict.in_the_way) == "coverage:embedding"

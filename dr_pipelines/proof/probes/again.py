@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.live.keeping import kept_open
-from dr_pipelines.model.query import Query
+from dr_pipelines.model.collection import Vector
+from dr_pipelines.model.query import FloatArray, Query
 from dr_pipelines.model.verdict import Check
 from dr_pipelines.proof.probes.coverage import HITS, check_coverage
 from dr_pipelines.proof.probes.sample import read_sample, read_stored
@@ -38,14 +39,20 @@ def warm(expected: Expected, target: Target, *, seed: int) -> int:
         besides=pa.array([], pa.string()),
     )
     ids, documents = strings(chosen["id"]), pc.unique(strings(chosen["document_id"]))
-    count = 0
-    for vector in target.searched:
-        for rows in expected.rows(["id", vector.name], documents=documents):
-            column = rows.filter(pc.is_in(rows["id"], value_set=ids))[vector.name].drop_null()
-            for values in column.to_pylist():  # a few
-                query = Query(
-                    vector=np.asarray(values, np.float32), vector_name=vector.name, exact=False
-                )
-                target.store.search(target.name, query, limit=HITS)
-                count += 1
-    return count
+    return sum(_asked_by(expected, target, vector, ids, documents) for vector in target.searched)
+
+
+def _asked_by(
+    expected: Expected, target: Target, vector: Vector, ids: pa.Array, documents: pa.Array
+) -> int:
+    """Ask for the nearest of some records' vectors, but for those that no query can have."""
+    queries = list[FloatArray]()
+    for rows in expected.rows(["id", vector.name], documents=documents):
+        column = rows.filter(pc.is_in(rows["id"], value_set=ids))[vector.name].drop_null()
+        values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        matrix = values.astype(np.float32).reshape(-1, vector.dimension)
+        queries += list(matrix[np.isfinite(matrix).all(axis=1) & (matrix != 0).any(axis=1)])
+    for values in queries:
+        query = Query(vector=values, vector_name=vector.name, exact=False)
+        target.store.search(target.name, query, limit=HITS)
+    return len(queries)
