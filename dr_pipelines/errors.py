@@ -76,6 +76,10 @@ class Unavailable(DrError):
     """Try again later: a store is locked or out of reach."""
 
 
+class TimedOut(Unavailable):
+    """Run it again, or give it more time: it took longer than it may. What it made stays."""
+
+
 class OutcomeUnknown(DrError):
     """The answer to a commit was lost and could not be established; nothing was undone."""
 

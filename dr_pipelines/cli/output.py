@@ -13,6 +13,7 @@ from dr_pipelines.errors import (
     InvalidRequest,
     NotFound,
     OutcomeUnknown,
+    TimedOut,
 )
 from dr_pipelines.model.display import displayed, displayed_json
 
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     PARTIAL = 3  # done, but not all of it: something needs a person's attention
     UNKNOWN = 4  # the answer to a commit was lost: read before repeating
+    TIMED_OUT = 5  # it took longer than it may: the same command goes on
     INTERRUPTED = 130
 
 
@@ -89,4 +91,6 @@ def code_of(error: DrError) -> ExitCode:
         return ExitCode.USAGE
     if isinstance(error, OutcomeUnknown):
         return ExitCode.UNKNOWN
+    if isinstance(error, TimedOut):
+        return ExitCode.TIMED_OUT
     return ExitCode.FAILED

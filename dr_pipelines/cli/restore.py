@@ -29,7 +29,7 @@ from dr_pipelines.cli.session import (
     open_project,
     require_head,
 )
-from dr_pipelines.cli.terms import Began, By, EvidenceDirectory, GoOn, Reason, given_terms
+from dr_pipelines.cli.terms import Began, By, EvidenceDirectory, GoOn, Reason, TimeOut, given_terms
 from dr_pipelines.errors import NotFound, in_words
 from dr_pipelines.model.display import displayed
 
@@ -124,6 +124,7 @@ def restore(
     by: By = None,
     reason: Reason = None,
     began: Began = None,
+    time_out: TimeOut = None,
     evidence: EvidenceDirectory = None,
     expect_head: ExpectHead = None,
     policies: Policies = POLICIES,
@@ -154,7 +155,7 @@ def restore(
     and nothing is served. --go-on goes on in spite of one, by name.
 
     Exit code 1: a finding refuses it. 3: it is restored, and some part of its configuration is not
-    as it was.
+    as it was. 5: it took longer than --time-out.
     """
     from dr_pipelines.cli.meter import metering
     from dr_pipelines.model.recovery import Request, Route
@@ -179,7 +180,7 @@ def restore(
         accept_code=accept_code,
         with_roles=with_roles,
         catch_up=catch_up,
-        terms=given_terms(go_on, by=by, reason=reason, began=began),
+        terms=given_terms(go_on, by=by, reason=reason, began=began, time_out=time_out),
     )
     resources = _opened(project, request, evidence=evidence)
     with asking():
@@ -261,14 +262,12 @@ def _restore_answer(done: "Recovery", then: "Sequence[str]") -> Answer:
         console.print(checks)
         for line in verdict_lines(done.verdict):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
-        for line in [
-            *chosen_lines(done),
-            *interruption_lines(done),
-            *evidence_lines(done.evidence),
-        ]:
+        for line in [*chosen_lines(done), *interruption_lines(done)]:
             console.print(line)
         for line in line_lines(done):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
+        for line in evidence_lines(done.evidence):
+            console.print(line, soft_wrap=True)
         for line in recovery_lines(done):
             console.print(wrapped(line, console=console, indent=0), soft_wrap=True)
         console.print(" ".join(then))

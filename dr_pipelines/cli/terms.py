@@ -61,12 +61,35 @@ EvidenceDirectory = Annotated[
 ]
 
 
+TimeOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--time-out",
+        metavar="[PHASE=]DURATION",
+        help="End the recovery, or a phase of it, once it takes longer; may be repeated. What it "
+        "made stays, and the same command goes on.",
+    ),
+]
+
+
 def given_terms(
-    go_on: "Sequence[str] | None", *, by: str | None, reason: str | None, began: datetime | None
+    go_on: "Sequence[str] | None",
+    *,
+    by: str | None,
+    reason: str | None,
+    began: datetime | None,
+    time_out: "Sequence[str] | None" = None,
 ) -> "Terms":
     """The terms that options give; raises `Mistake` where they do not go together."""
     from dr_pipelines.planning.terms import terms_of
 
     now = datetime.now(UTC)
     with asking():
-        return terms_of(go_on or (), by=by or "", reason=reason or "", began=began, now=now)
+        return terms_of(
+            go_on or (),
+            by=by or "",
+            reason=reason or "",
+            began=began,
+            now=now,
+            time_out=time_out or (),
+        )

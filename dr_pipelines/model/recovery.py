@@ -29,13 +29,24 @@ class Route(StrEnum):
     NATIVE = "native"
 
 
+WHOLE = "all"
+"""The name by which a limit is one of a whole run."""
+LIMITED = (
+    *("access", "embed", "fold", "compare", "schema", "records", "files", "index"),
+    *("prove", "catch-up", "rights", "probe", "warm", "switch", "confirm"),
+)
+"""Phases that may have a limit."""
+
+
 class Terms(Stored):
     """On which terms a recovery is carried out, whatever it builds. `overrides` are findings that
     somebody goes on in spite of. `began` is when the loss began, from where the time of the
-    recovery runs; by default it runs from the first start of the recovery."""
+    recovery runs; by default it runs from the first start of the recovery.
+    `limits` are the seconds that a phase may take, by its name, and a whole run, by `WHOLE`."""
 
     overrides: tuple[Override, ...] = ()
     began: Time | None = None
+    limits: dict[str, float] = {}
 
 
 AS_USUAL = Terms()

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.recovery import Terms
+from dr_pipelines.model.notation import duration
+from dr_pipelines.model.recovery import LIMITED, WHOLE, Terms
 from dr_pipelines.model.verdict import Override
 
 
@@ -16,12 +17,19 @@ def moment(text: str) -> datetime:
 
 
 def terms_of(
-    go_on: Sequence[str], *, by: str, reason: str, began: datetime | None, now: datetime
+    go_on: Sequence[str],
+    *,
+    by: str,
+    reason: str,
+    began: datetime | None,
+    now: datetime,
+    time_out: Sequence[str] = (),
 ) -> Terms:
     """The terms that somebody asks for.
 
     Raises:
-        InvalidRequest: one of three that go together is absent, or the loss began in the future.
+        InvalidRequest: one of three that go together is absent, the loss began in the future, or a
+            limit is none.
     """
     if began is not None and began > now:
         raise InvalidRequest(f"--began {began.isoformat()} is in the future")
@@ -31,4 +39,19 @@ def terms_of(
     overrides = (
         Override(finding=finding, by=by, reason=reason, at=now) for finding in dict.fromkeys(go_on)
     )
-    return Terms(overrides=tuple(overrides), began=began)
+    limits = dict(_limit(text) for text in time_out)
+    return Terms(overrides=tuple(overrides), began=began, limits=limits)
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """A phase, or all of a recovery, and its seconds: `DURATION` or `PHASE=DURATION`."""
+    phase, _, length = text.rpartition("=")
+    if phase and phase not in LIMITED:
+        raise InvalidRequest(f"--time-out {text}: expected a phase, one of {', '.join(LIMITED)}")
+    try:
+        seconds = duration(length).total_seconds()
+    except ValueError:
+        raise InvalidRequest(
+            f"--time-out {text}: expected a duration such as 90s, 15m or 1h, or PHASE=DURATION"
+        ) from None
+    return phase or WHOLE, seconds

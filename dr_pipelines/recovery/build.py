@@ -76,17 +76,17 @@ class Building:
         with self.watch.phase("records") as rows, self._kept_whole():
             filling = Filling(self.store, self.plan.physical, self._spec())
             if self.store.status(self.plan.physical).records:
-                rows[0] = _complete(state, filling)
+                rows[0] = _complete(state, filling, self.watch)
             else:
                 self.two_writers = _takes_two_writers(filling)
-                rows[0] = _fill(state, filling, two_writers=self.two_writers)
+                rows[0] = _fill(state, filling, self.watch, two_writers=self.two_writers)
             self.left = filling.left_out()
             self._require_some()
 
     def bring(self, state: State, documents: pa.Array) -> int:
         """Write the newest version of some documents; returns the rows written."""
         filling = Filling(self.store, self.plan.physical, self._spec())
-        written = _write(state, filling, documents)
+        written = _write(state, filling, documents, self.watch)
         self.left += filling.left_out()
         return written
 
@@ -199,7 +199,7 @@ class Building:
         """Every record read back and compared."""
         with self.watch.phase(phase) as rows:
             observed, check = records_check(
-                state, manifest, self.plan, store=self.store, left=self.left
+                state, manifest, self.plan, store=self.store, left=self.left, watch=self.watch
             )
             rows[0] = observed.rows
         return observed, check
@@ -213,29 +213,30 @@ def _takes_two_writers(filling: Filling) -> bool:
     return isinstance(store, BulkLoad) and store.takes_two_writers(name)
 
 
-def _fill(state: State, filling: Filling, *, two_writers: bool) -> int:
+def _fill(state: State, filling: Filling, watch: Stopwatch, *, two_writers: bool) -> int:
     """Write all records, into a collection that has none; returns the rows written."""
-    with closing(prefetch(newest_rows(state))) as tables:
+    with closing(prefetch(newest_rows(state))) as read:
+        tables = watch.watched(read)
         if two_writers:
             return sum(map_concurrently(filling.write, tables))
         return sum(map(filling.write, tables))
 
 
-def _complete(state: State, filling: Filling) -> int:
+def _complete(state: State, filling: Filling, watch: Stopwatch) -> int:
     """Write what is not there yet; returns the rows written."""
     store, physical = filling.store, filling.physical
-    scan = store.scan(physical, ordered=False)
+    scan = watch.watched(store.scan(physical, ordered=False))
     observation = observe_store(state, scan, store=store, physical=physical)
     documents = strings(observation.differences()["document_id"])
-    return _write(state, filling, documents)
+    return _write(state, filling, documents, watch)
 
 
-def _write(state: State, filling: Filling, documents: pa.Array) -> int:
+def _write(state: State, filling: Filling, documents: pa.Array, watch: Stopwatch) -> int:
     """Write the newest version of some documents, and remove those that have no records."""
     store, physical = filling.store, filling.physical
     written, written_before = 0, set[str]()
     with closing(prefetch(newest_rows(state, documents=documents))) as tables:
-        for rows in tables:
+        for rows in watch.watched(tables):
             present = rows["document_id"].unique().to_pylist()
             written += filling.write(rows, replaces=present)
             written_before.update(present)

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from dr_pipelines.errors import TimedOut
 from dr_pipelines.model.recovery import Plan
 from dr_pipelines.model.recovery_report import Ending, RecoveryReport, RecoveryTime
 from dr_pipelines.recovery.phases import Stopwatch
@@ -60,6 +61,8 @@ def _built(run: Run) -> dict[str, Any]:
 
 
 def _outcome(run: Run | None, error: Exception | None) -> Ending:
+    if isinstance(error, TimedOut):
+        return "timed-out"
     if error is not None and not isinstance(error, Stopped):
         return "failed"
     return run.verdict().outcome if run is not None and run.checks else "failed"

@@ -14,6 +14,7 @@ from dr_pipelines.model.recovery_point import Manifest
 from dr_pipelines.model.verdict import Check, Finding
 from dr_pipelines.planning.parts import compare_parts, contract_parts, namespace
 from dr_pipelines.protocols import VectorStore
+from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.repository.observation import Observed
 from dr_pipelines.repository.state import State
 from dr_pipelines.repository.unequal import Kind, Unequal, unequal_records
@@ -31,17 +32,24 @@ COLUMNS = "columns"
 
 
 def records_check(
-    state: State, manifest: Manifest, plan: Plan, *, store: VectorStore, left: Left
+    state: State,
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    store: VectorStore,
+    left: Left,
+    watch: Stopwatch,
 ) -> tuple[Observed, Check]:
     """Scan what was restored and compare it with the fold, record by record, and with the counts
     and digests that a manifest says. What was left out must not be there, and counts as what the
     fold has of it: all else is equal by itself.
 
     Raises:
+        TimedOut: there is no time left.
         InvalidRequest: two records have one id, so that neither can be compared.
     """
     began = time.monotonic()
-    scan = store.scan(plan.physical, ordered=False)
+    scan = watch.watched(store.scan(plan.physical, ordered=False))
     observation = observe_store(state, scan, store=store, physical=plan.physical)
     observation.leave_out(left.table)
     observed = observation.observed

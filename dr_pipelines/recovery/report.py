@@ -1,7 +1,9 @@
 """A plan and a recovery as text and as JSON, the same wherever they are shown."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from dr_pipelines.model.compatibility import AS_IT_WAS, Note
@@ -152,13 +154,20 @@ def _timed(phases: Sequence[Phase]) -> str:
 def evidence_lines(evidence: Evidence) -> list[str]:
     """Where the evidence of a recovery is, and why it is not there."""
     places = [f"log:{evidence.entry}"] if evidence.entry is not None else []
-    places += evidence.files
+    places += map(_near, evidence.files)
     lines = [f"evidence: {', '.join(places)}"] if places else []
     if evidence.not_logged:
         lines.append(f"evidence is NOT in the log: {evidence.not_logged}")
     if evidence.not_written:
         lines.append(f"evidence is NOT on this machine: {evidence.not_written}")
     return lines
+
+
+def _near(path: str) -> str:
+    """A path from here, where it lies below."""
+    with suppress(ValueError):
+        return str(Path(path).relative_to(Path.cwd()))
+    return path
 
 
 def chosen_lines(done: Recovery) -> list[str]:

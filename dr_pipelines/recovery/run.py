@@ -43,6 +43,7 @@ def run_recovery(plan: Plan, resources: Resources, *, progress: Progress | None 
     _require_planned(plan, resources)
     now = resources.repository.clock()
     watch = Stopwatch(plan, resources.journal, resources.timer, now=now)
+    progress = watch.watching(progress)
     with ExitStack() as stack:
         with watch.phase("access"):  # two of one point build under one name
             stack.enter_context(resources.lease(plan.physical))

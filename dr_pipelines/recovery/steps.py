@@ -100,7 +100,8 @@ class Run:
         """The verdict so far: overrides of what later phases may find do not count yet."""
         checks = self.every_check()
         there = {f.id for check in checks for f in check.every_finding if f.gate == "refuses"}
-        return judge(checks, [one for one in self.overrides if one.finding in there])
+        overrides = [one for one in self.overrides if one.finding in there]
+        return judge(checks, overrides, timed_out=self.watch.timed_out)
 
     def require_accepted(self) -> None:
         """Raise `Stopped` where there are findings that nobody goes on in spite of."""
