@@ -42,8 +42,10 @@ class CatchUp:
     def newer(self, point: RecoveryPoint) -> RecoveryPoint | None:
         """The newest point, where its manifest is another one than that of `point`; None where
         there is nothing to catch up. Raises `Conflict` where the log grows faster than that."""
+        if not self.plan.catch_up:
+            return None
         newest = self.history.latest()
-        if not self.plan.catch_up or newest.entry.body.manifest == point.entry.body.manifest:
+        if newest.entry.body.manifest == point.entry.body.manifest:
             return None
         require_same_line(
             self.plan.collection,
