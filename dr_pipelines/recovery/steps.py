@@ -132,7 +132,9 @@ Step = Callable[[Run], None]
 
 def build(run: Run) -> None:
     """Everything but its index: the engine's own files, or schema and records."""
-    run.catching.resume()
+    if run.plan.catch_up:
+        with run.watch.phase("access"):
+            run.catching.resume()
     run.building.whole(run.expected.state)
 
 
@@ -152,7 +154,7 @@ def prove(run: Run) -> None:
 def catch_up(run: Run) -> None:
     """The served line's entries since the point, written and read back, until there are none: the
     verdict is about what will be served."""
-    while (newer := run.catching.newer(run.point)) is not None:
+    while (newer := _newer(run)) is not None:
         with run.catching.following(run.point, newer) as entries:
             run.move_to(newer)
             entries.bring(run.expected.state)
@@ -163,6 +165,14 @@ def catch_up(run: Run) -> None:
             run.checks["prove-again"] = (records,)
             run.require_accepted()
             entries.records = run.observed.rows
+
+
+def _newer(run: Run) -> RecoveryPoint | None:
+    """A point to catch up with, where the plan does that."""
+    if not run.plan.catch_up:
+        return None
+    with run.watch.phase("catch-up"):
+        return run.catching.newer(run.point)
 
 
 def rights(run: Run) -> None:
