@@ -18,11 +18,7 @@ def check_index(spec: CollectionSpec, target: Target) -> Check:
     engine = namespace(target.store.engine)
     named = target.spec.model_copy(update={"name": spec.name})
     parts = [part for part in compare_parts(spec, named, engine=engine) if _of_index(part)]
-    findings = [
-        Finding(check="index", place=part.part, message=f"{part.part}: {part.consequence}")
-        for part in parts
-        if not part.unreported
-    ]
+    findings = [_of_part(part) for part in parts if not part.unreported]
     if not target.store.status(target.name).indexed:
         message = "the store says that indexes are not built: keyword and hybrid search fail"
         findings.append(Finding(check="index", place="not-built", message=message))
@@ -32,6 +28,19 @@ def check_index(spec: CollectionSpec, target: Target) -> Check:
         looked_at=1 + sum(1 for _ in _parts(spec, engine)),
         findings=tuple(findings),
         limits=(f"{', '.join(silent)}: not reported by the engine",) if silent else (),
+    )
+
+
+def _of_part(part: PartFinding) -> Finding:
+    """An index of another kind or with other parameters answers, well or not, which `recall`
+    measures: it warns, as a part that is not as it was does. Another metric answers something else.
+    """
+    answers = not part.part.endswith((".metric", ".dtype"))
+    return Finding(
+        check="index",
+        place=part.part,
+        gate="warns" if answers else "refuses",
+        message=f"{part.part}: {part.consequence}",
     )
 
 

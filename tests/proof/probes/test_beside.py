@@ -12,7 +12,7 @@ import pytest
 
 from dr_pipelines.embedders.hashing import HashingEmbedder
 from dr_pipelines.model.canaries import Canaries
-from dr_pipelines.model.collection import CollectionSpec, VectorIndex
+from dr_pipelines.model.collection import CollectionSpec, Metric, VectorIndex
 from dr_pipelines.model.golden import GoldenQuery, GoldenSet
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.verdict import CheckName
@@ -175,6 +175,17 @@ def test_other_parameters_of_an_index_are_a_finding(state: State, target: Target
     assert of(state, target, "index").named("index").looked_at >= 4
     other = points.restored(Defaults(), ROWS)
     assert of(state, other, "index").ids() == ["index:vectors.embedding.index.ef_construction"]
+
+
+def test_another_metric_refuses_and_other_parameters_warn(target: Target) -> None:
+    vector = points.SPEC.vectors[0].model_copy(
+        update={"metric": Metric.L2, "index": VectorIndex(kind="ivf_flat")}
+    )
+    check = check_index(points.SPEC.model_copy(update={"vectors": (vector,)}), target)
+    assert [(finding.place, finding.gate) for finding in check.findings] == [
+        ("vectors.embedding.metric", "refuses"),
+        ("vectors.embedding.index", "warns"),
+    ]
 
 
 def test_an_index_that_was_not_built_is_a_finding() -> None:
