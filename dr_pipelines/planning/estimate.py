@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dr_pipelines.model.recovery import Phase
 from dr_pipelines.model.recovery_point import Timeline
 
-IN_PROPORTION = ("fold", "records", "files", "index", "prove", "embed", "compare")
+IN_PROPORTION = ("fold", "records", "files", "index", "prove", "prove-again", "embed", "compare")
 """Phases that take longer the more records there are; the others take what they took."""
 
 
