@@ -21,7 +21,7 @@ def page(report: RecoveryReport) -> str:
     return _template().render(
         report=report,
         outcome=IN_WORDS.get(report.outcome, report.outcome.upper()),
-        serves=report.outcome in ("passed", "overridden"),
+        mark={"passed": "yes", "overridden": "overridden"}.get(report.outcome, "no"),
         objective=_objective(report),
         left_behind=list(left_behind_lines(report.left_behind)) if report.left_behind else [],
     )

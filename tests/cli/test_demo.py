@@ -17,7 +17,7 @@ def test_a_feed_of_ones_own_is_lost_and_comes_back(fresh: Workplace) -> None:
     result = fresh.dr("demo", "--feed", "feed.jsonl", "--keep", "kept", "--json", *HASHING)
     assert result.code == 0, result.err
     answer = result.json
-    assert (answer["failed"], answer["checks"]) == ([], 14)
+    assert (answer["failed"], answer["checks"]) == ([], 16)
     assert [act["title"] for act in answer["acts"]][2:6] == [
         "Disaster: the store's file is deleted",
         "Way back 1: load the vectors that were kept",

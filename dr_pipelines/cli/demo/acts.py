@@ -19,6 +19,7 @@ from dr_pipelines.project.backup import open_for_backup
 from dr_pipelines.project.recovery import open_for
 from dr_pipelines.recovery.report import recovery_head
 from dr_pipelines.recovery.run import recover
+from dr_pipelines.recovery.verdict_report import verdict_head
 from dr_pipelines.repository.points import resolve
 from dr_pipelines.stores.engines import suggested_scheme
 
@@ -142,6 +143,7 @@ def _restore(story: Story, route: Route) -> None:
     phases = ", ".join(f"{phase.name} {seconds(phase.seconds)}" for phase in done.phases)
     story.tell.say(recovery_head(done))
     story.tell.say(phases)
+    story.tell.say(verdict_head(done.verdict))
     _check_same(story)
 
 

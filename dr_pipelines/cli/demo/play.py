@@ -17,11 +17,13 @@ from dr_pipelines.cli.demo.acts import (
     restore_by_replay,
 )
 from dr_pipelines.cli.demo.corpus import Corpus, policies_text
+from dr_pipelines.cli.demo.gate import stop_at_the_gate
 from dr_pipelines.cli.demo.narration import Narrator
 from dr_pipelines.cli.demo.sight import questions_of
 from dr_pipelines.cli.demo.story import Story
 from dr_pipelines.model.recovery import Recovery
 from dr_pipelines.project.project import open_project
+from dr_pipelines.recovery.verdict_report import verdict_head
 
 
 def perform(
@@ -36,6 +38,7 @@ def perform(
         ("Way back 1: load the vectors that were kept", restore_by_load),
         ("Disaster again", lose),
         ("Way back 2: replay, embed the kept chunks again", restore_by_replay),
+        ("A third restore meets damage: two vectors are swapped", stop_at_the_gate),
         (f"Some documents are deleted by mistake; {REPLAYED_DAYS} days are replayed", replay_days),
         ("What happened between two recovery points", compare_points),
     ]
@@ -89,5 +92,5 @@ def _came_back(done: Recovery) -> str:
     vectors = "bit for bit" if done.bit_identical else "within tolerance"
     return (
         f"{number(done.documents)} documents, {number(done.records)} records in {took}, "
-        f"vectors {vectors}"
+        f"vectors {vectors}; {verdict_head(done.verdict)}"
     )
