@@ -69,7 +69,7 @@ def recover(
             outcomes.append(
                 take(project, step, terms=terms, progress=meter.rows, evidence=evidence)
             )
-        if outcomes[-1].status in ("failed", "unknown"):
+        if outcomes[-1].status in ("failed", "unconfirmed", "unknown"):
             sys.stderr.write(f"{displayed(outcomes[-1].message)}\n")
     return give(_answer(made, outcomes), as_json=as_json)
 

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dr_pipelines.model.details import BESIDE, BeginDetail, RestoreDetail
+from dr_pipelines.model.details import (
+    BESIDE,
+    BeginDetail,
+    RecoveryEvidence,
+    RestoreDetail,
+)
 from dr_pipelines.model.recovery_plan import CollectionPlan
 from dr_pipelines.model.recovery_point import Head, LogEntry
 
@@ -16,12 +21,17 @@ CAUGHT_UP = frozenset({"ingest", "compact"})
 somebody should see first what it found in the store."""
 
 
+SERVES = ("passed", "overridden")
+"""Verdicts by which a recovery is served."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`ready` to be carried out; `done`, as log entry `entry`; `by hand`, since no restore does it;
-    or `changed`, and why."""
+    """`ready` to be carried out; `done`, as log entry `entry`; `unconfirmed`: that entry switched
+    to it, and no evidence says that what is served was asked and answered; `by hand`, since no
+    restore does it; or `changed`, and why."""
 
-    state: Literal["ready", "done", "by hand", "changed"]
+    state: Literal["ready", "done", "unconfirmed", "by hand", "changed"]
     reason: str = ""
     entry: int | None = None
 
@@ -36,26 +46,66 @@ def standing(
         return Standing("changed", f"the plan's request is of {other!r}: somebody edited it")
     if planned_sha256 != plan.head_sha256:
         return Standing("changed", _another_log(plan, head))
-    catches_up = plan.request is not None and plan.request.catch_up
-    candidates = {
-        entry.body.detail.follower
-        for entry in since
-        if isinstance(entry.body.detail, BeginDetail) and _is_planned(entry.body.detail, plan)
-    }
+    ours = _restores(plan, since)
+    if not ours:
+        disturbing = next((e for e in since if not _may_follow(e, plan)), None)
+        return Standing("ready") if disturbing is None else _changed(disturbing, plan)
+    before = (e for e in since if e.i < min(ours))
+    others = (e for e in since if e.i > min(ours) and e.i not in ours and e.kind == "restore")
+    disturbing = next((e for e in before if not _may_follow(e, plan)), next(others, None))
+    if disturbing is not None:
+        return _changed(disturbing, plan)
+    return _confirmed(max(ours), since)
+
+
+def _restores(plan: CollectionPlan, since: Sequence[LogEntry]) -> set[int]:
+    """The entries that switched to the plan's point: by its route, by a candidate that has caught
+    up, or to the state of such an entry again."""
+    candidates, ours = set[str](), set[int]()
     for entry in since:
-        if entry.kind in NEUTRAL or (catches_up and entry.kind in CAUGHT_UP):
-            continue
         detail = entry.body.detail
+        if isinstance(detail, BeginDetail) and _is_planned(detail, plan):
+            candidates.add(detail.follower)
         if isinstance(detail, RestoreDetail) and (
-            _is_planned(detail, plan) or detail.follower in candidates  # it has caught up
+            _is_planned(detail, plan)
+            or detail.follower in candidates
+            or _number(detail.point) in ours
         ):
-            return Standing("done", f"log:{entry.i} switched to it", entry.i)
-        return Standing(
-            "changed",
-            f"log:{entry.i} ({entry.kind}) was committed at {entry.at.isoformat()}, after the "
-            f"facts were gathered at log:{plan.head}",
-        )
-    return Standing("ready")
+            ours.add(entry.i)
+    return ours
+
+
+def _number(point: str | None) -> int | None:
+    """The entry of a point, by its id; None for one that is cut at a source position."""
+    number, _, rest = (point or "").partition("-")
+    return int(number) if number.isdecimal() and "." not in rest else None
+
+
+def _may_follow(entry: LogEntry, plan: CollectionPlan) -> bool:
+    """True for an entry that makes no other facts than those of the plan."""
+    catches_up = plan.request is not None and plan.request.catch_up
+    return entry.kind in NEUTRAL or (catches_up and entry.kind in CAUGHT_UP)
+
+
+def _changed(entry: LogEntry, plan: CollectionPlan) -> Standing:
+    return Standing(
+        "changed",
+        f"log:{entry.i} ({entry.kind}) was committed at {entry.at.isoformat()}, after the "
+        f"facts were gathered at log:{plan.head}",
+    )
+
+
+def _confirmed(switched: int, since: Sequence[LogEntry]) -> Standing:
+    """`done` only by evidence: a run that was killed or refused after its switch left none."""
+    outcomes = [
+        entry.body.detail.outcome
+        for entry in since
+        if isinstance(entry.body.detail, RecoveryEvidence) and entry.body.detail.entry == switched
+    ]
+    if any(outcome in SERVES for outcome in outcomes):
+        return Standing("done", f"log:{switched} switched to it", switched)
+    ended = f"its confirmation ended as {outcomes[-1]}" if outcomes else "it was never confirmed"
+    return Standing("unconfirmed", f"log:{switched} switched to it, and {ended}", switched)
 
 
 def by_hand(plan: CollectionPlan) -> Standing:

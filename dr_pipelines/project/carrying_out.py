@@ -30,10 +30,11 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result for one collection. `partial`: it is restored, and not all is as it was; `done`:
-    an earlier run did it; `by hand`: no restore does it, the plan's commands do."""
+    an earlier run did it, by its evidence; `unconfirmed`: an earlier run switched, and nothing
+    shows that it answers; `by hand`: no restore does it, the plan's commands do."""
 
     collection: str
-    status: Literal["recovered", "partial", "done", "by hand", "failed", "unknown"]
+    status: Literal["recovered", "partial", "done", "unconfirmed", "by hand", "failed", "unknown"]
     message: str
     recovery: Recovery | None = None
 
@@ -94,6 +95,9 @@ def take(
         if step.standing.state == "done":
             _finished(project, planned)
             return Outcome(planned.collection, "done", step.standing.reason)
+        if step.standing.state == "unconfirmed":
+            _finished(project, planned)
+            return Outcome(planned.collection, "unconfirmed", _to_confirm(step))
         if planned.request is None:
             return Outcome(planned.collection, "by hand", _by_hand(planned))
         request = planned.request.model_copy(update={"terms": terms})
@@ -112,6 +116,16 @@ def _finished(project: Project, planned: CollectionPlan) -> None:
     if history.head().pending and planned.request is not None:
         live = replace(protected.live(), store=project.store(planned.request.store))
         live.follow(history)
+
+
+def _to_confirm(step: Step) -> str:
+    """The command that proves what is served: the same state again, asked before and after the
+    switch. It counts as this plan's."""
+    name, number = step.planned.collection, step.standing.entry
+    return (
+        f"{step.standing.reason}: nobody has shown that what is served answers. Next: "
+        f"dr restore {name} --at log:{number} --switch, then the same command again"
+    )
 
 
 def _recovered(

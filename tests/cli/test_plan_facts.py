@@ -7,7 +7,7 @@ import pytest
 from dr_pipelines.model.incident import Incident, SavedFacts
 from dr_pipelines.planning.plan_page import page
 from dr_pipelines.planning.recovery_plan import plan_incident
-from dr_pipelines.project.facts import gather_facts, points
+from dr_pipelines.project.facts import gather_facts, measurements, points
 from dr_pipelines.project.process import now
 from dr_pipelines.project.project import open_project
 from tests.cli.workplace import Workplace
@@ -51,3 +51,16 @@ def test_reports_that_cannot_be_read_are_counted(protected: Workplace) -> None:
     (notes,) = facts.collections
     assert (notes.unread_reports, {m.route for m in notes.measurements}) == (1, {"reingest"})
     assert "1 reports of earlier recoveries could not be read" in page(plan_incident(facts))
+
+
+def test_the_newest_reports_and_ingestions_are_measured(
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        assert protected.dr("restore", "notes", "--into", name).code == 0
+    for least in (2, 1):
+        monkeypatch.setattr(measurements, "MOST_REPORTS", least)
+        monkeypatch.setattr(points, "MOST_INGESTIONS", least)
+        facts = gather_facts(open_project(Path("policies.yaml"), {}), NOTES, now=now())
+        routes = [m.route for m in facts.collections[0].measurements]
+        assert [routes.count(route) for route in ("load", "reingest")] == [least, least]

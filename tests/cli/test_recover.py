@@ -3,6 +3,7 @@ once its facts have changed."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 from dr_pipelines.cli.run import run
 from dr_pipelines.errors import Unavailable
 from dr_pipelines.live.live import Live
+from dr_pipelines.model.verdict import Check, Finding
 from dr_pipelines.project import carrying_out
+from dr_pipelines.recovery import steps
 from dr_pipelines.recovery.run import run_recovery
 from dr_pipelines.stores.duckdb.store import duckdb_store
 from tests.cli.workplace import CHANGES, Workplace, copy, feed_lines
@@ -101,9 +104,11 @@ def test_the_same_command_goes_on_where_it_stopped(
     assert runs == ["notes", "other", "other"]
 
 
-def test_a_run_that_was_killed_before_the_alias_moved_is_finished(
-    protected: Workplace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", ["Live.promote", "confirm"])
+def test_a_run_that_was_killed_after_its_switch_was_not_confirmed(
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
+    """The log says that it was switched to; only evidence says that what is served answers."""
     planned(protected, "notes")
     before = served(protected)["notes"]
 
@@ -111,11 +116,45 @@ def test_a_run_that_was_killed_before_the_alias_moved_is_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Live, "promote", killed)
+        if place == "confirm":
+            patch.setattr(steps, "aliases_check", killed)
+        else:
+            patch.setattr(Live, "promote", killed)
         assert protected.dr("recover", "--plan", "plan.json").code == 130
-    assert served(protected)["notes"] == before
-    assert recovered(protected)[:2] == (0, {"notes": "done"})
-    assert served(protected)["notes"] != before
+    assert_not_confirmed(protected)
+    assert served(protected)["notes"] != before, "the store follows the log"
+
+
+def assert_not_confirmed(place: Workplace) -> None:
+    """Until the command that it names was given."""
+    code, outcomes, value = recovered(place)
+    assert (code, outcomes) == (1, {"notes": "unconfirmed"})
+    (command,) = re.findall(r"Next: dr (restore .*?),", value["collections"][0]["message"])
+    assert place.dr(*command.split()).code == 0
+    assert recovered(place)[:2] == (0, {"notes": "done"})
+
+
+def test_a_confirmation_that_was_refused_is_never_done(
+    protected: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(protected, "notes")
+
+    def lost(plan: Any, _: Any) -> Check:
+        finding = Finding(check="aliases", place="notes", message="it stands for nothing")
+        return Check(name="aliases", looked_at=1, findings=(finding,))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "aliases_check", lost)
+        assert recovered(protected)[:2] == (1, {"notes": "failed"})
+    assert_not_confirmed(protected)
+
+
+def test_a_restore_after_the_recovery_is_another_state(protected: Workplace) -> None:
+    planned(protected, "notes")
+    assert recovered(protected)[0] == 0
+    assert protected.dr("restore", "notes", "--at", "log:5", "--switch").code == 0
+    result = protected.dr("recover", "--plan", "plan.json")
+    assert (result.code, "(restore) was committed at" in result.err) == (1, True)
 
 
 def test_a_process_that_is_killed_goes_on(protected: Workplace) -> None:
