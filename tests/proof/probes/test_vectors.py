@@ -110,8 +110,10 @@ def test_a_sound_collection_raises_no_alarm(
     assert probes.named("vectors").looked_at == len(ROWS)
 
 
-def test_every_check_of_a_sound_collection_passes(state: State) -> None:
-    probes = points.probed(state, points.restored(MemoryVectorStore(), ROWS))
+def test_every_check_of_a_sound_collection_passes() -> None:
+    rows = points.records(64)
+    with points.point(rows) as folded:
+        probes = points.probed(folded, points.restored(MemoryVectorStore(), rows))
     assert probes.ids() == []
     assert judge(probes.checks).outcome == "passed"
     assert probes.named("filters").looked_at > 50

@@ -12,7 +12,7 @@ from dr_pipelines.testing.memory_store import MemoryVectorStore
 from tests.engines import OpenStore
 from tests.proof.probes import points
 
-ROWS = points.records()
+ROWS = points.records(80)
 ONLY: tuple[CheckName, ...] = ("keyword", "hybrid")
 
 
@@ -34,7 +34,7 @@ class Stale(MemoryVectorStore):
 
 def test_a_keyword_index_without_some_texts_is_a_finding(state: State) -> None:
     store = Stale()
-    store.without = frozenset(ROWS["id"].to_pylist()[:4])
+    store.without = frozenset(ROWS["id"].to_pylist()[:2])
     probes = points.probed(state, points.restored(store, ROWS), only=ONLY)
     assert probes.ids() == ["keyword:rare-words", "hybrid:rare-words"]
 
