@@ -14,6 +14,7 @@ CheckName = Literal[
     "parts",
     "coverage",
     "vectors",
+    "records",
     "recall",
     "overlap",
     "filters",

@@ -32,6 +32,7 @@ from dr_pipelines.proof.probes.model import Model, check_canaries
 from dr_pipelines.proof.probes.permissions import check_permissions
 from dr_pipelines.proof.probes.ranked import Answers, answers_of
 from dr_pipelines.proof.probes.recall import check_overlap, check_recall
+from dr_pipelines.proof.probes.records import check_records
 from dr_pipelines.proof.probes.sample import Sample, Stored, read_sample, read_stored
 from dr_pipelines.proof.probes.subject import Expected, Target
 from dr_pipelines.proof.probes.vectors import check_vectors
@@ -143,6 +144,7 @@ class _Probes:
                 self.sample, self.stored, self.target, progress=self.progress
             ),
             "vectors": lambda: check_vectors(self.expected, self.sample, self.stored, self.target),
+            "records": lambda: check_records(self.sample, self.stored),
             "recall": lambda: check_recall(
                 self.answers, self.beside.null, records=self.expected.records
             ),

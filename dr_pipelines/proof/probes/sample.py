@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dr_pipelines.live.observe import within
-from dr_pipelines.model.collection import Vector
+from dr_pipelines.model.collection import CollectionSpec, Vector
+from dr_pipelines.model.record import store_schema
 from dr_pipelines.proof.probes.subject import Expected, Target
+from dr_pipelines.repository.digest import content_digests
 from dr_pipelines.repository.drawn import draw_records
 from dr_pipelines.repository.field_values import FieldValues
 from dr_pipelines.repository.rows import strings
@@ -30,8 +32,8 @@ OF_EACH_VALUE, VALUES = 2, 10
 
 @dataclass(frozen=True)
 class Sample:
-    """Records of the point, in the order in which they were drawn: `id, document_id, text` and
-    vectors. `drawn` of them were drawn from all `total`, others for their tenants and values."""
+    """Records of the point, whole, in the order in which they were drawn. `drawn` of them were
+    drawn from all `total`, others for their tenants and values."""
 
     rows: pa.Table
     drawn: int
@@ -53,11 +55,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Stored:
-    """The sampled records as the collection has them: which are `there`, and which of those have
-    vectors that are `near` the point's, to the tolerance of the store."""
+    """The sampled records as the collection has them: which are `there`, which of those have
+    vectors that are `near` the point's, to the tolerance of the store, and which the `same` text
+    and fields, but for fields that the collection does not have, a sentence on which is in
+    `not_compared`."""
 
     there: Mask
     near: Mask
+    same: Mask
+    not_compared: tuple[str, ...] = ()
 
 
 def read_sample(expected: Expected, values: FieldValues | None, *, seed: int) -> Sample:
@@ -71,7 +77,7 @@ def read_sample(expected: Expected, values: FieldValues | None, *, seed: int) ->
         without=expected.left_out,
         besides=pa.array([], pa.string()) if values is None else _of_values(values, seed=seed),
     )
-    columns = ["id", "document_id", "text", *(v.name for v in expected.spec.vectors)]
+    columns = store_schema(expected.spec).names
     rows = expected.of(strings(chosen["id"]), strings(chosen["document_id"]), columns)
     drawn = int(pc.sum(chosen["drawn"].cast(pa.int64())).as_py() or 0)
     return Sample(rows, drawn, expected.records)
@@ -97,19 +103,29 @@ def _of_values(values: FieldValues, *, seed: int) -> pa.Array:
 
 
 def read_stored(sample: Sample, target: Target) -> Stored:
-    """Read the sampled records from the collection, and compare their vectors."""
-    names = ["id", *(v.name for v in target.spec.vectors)]
+    """Read the sampled records from the collection, and compare them."""
     ids = strings(sample.rows["id"])
     documents = pc.unique(strings(sample.rows["document_id"])).to_pylist()
+    names = [name for name in store_schema(target.spec).names if name in sample.rows.column_names]
+    lost = [name for name in sample.rows.column_names if name not in names]
+    not_compared = (f"not in the collection, and not compared: {', '.join(lost)}",) if lost else ()
     scan = target.store.scan(target.name, columns=names, documents=documents)
     batches = [batch.filter(pc.is_in(batch["id"], value_set=ids)) for batch in scan]
-    there, near = np.zeros(len(sample), bool), np.zeros(len(sample), bool)
+    there, near, same = (np.zeros(len(sample), bool) for _ in range(3))
     if not batches:
-        return Stored(there, near)
+        return Stored(there, near, same, not_compared)
     stored = pa.Table.from_batches(batches).combine_chunks()
     places = pc.index_in(ids, value_set=strings(stored["id"]))
     there = places.is_valid().to_numpy(zero_copy_only=False)
     ours = stored.take(places.drop_null())
     theirs = sample.rows.filter(pa.array(there)).combine_chunks()
     near[there] = within(ours, theirs, target.spec, tolerance=target.store.vector_tolerance)
-    return Stored(there, near)
+    same[there] = _same_contents(ours, theirs, target.spec)
+    return Stored(there, near, same, not_compared)
+
+
+def _same_contents(ours: pa.Table, theirs: pa.Table, spec: CollectionSpec) -> Mask:
+    """Row by row, whether everything but the vectors is equal."""
+    equal = pc.equal(content_digests(ours, spec), content_digests(theirs, spec))
+    mask: Mask = equal.to_numpy(zero_copy_only=False)
+    return mask
