@@ -219,8 +219,8 @@ def every(name: str, change: Callable[[Any], Any]) -> Callable[..., pa.Table]:
     return lambda rows, random: replaced(rows, name, [change(v) for v in rows[name].to_pylist()])
 
 
-def known(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """What is null stays null."""
+def unless_null(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The change, but null stays null."""
     return lambda value: None if value is None else change(value)
 
 
@@ -334,23 +334,23 @@ MUTATIONS = (
     Mutation("field: two values joined", every("team", lambda v: "data" if v == "edge" else v)),
     Mutation("field: null is a value", every("team", lambda v: v or "")),
     Mutation("field: a value is null", every("team", lambda v: None if v == "edge" else v)),
-    Mutation("field: with a space behind", every("team", known(lambda v: f"{v} "))),
-    Mutation("field: in capitals", every("team", known(str.upper))),
+    Mutation("field: with a space behind", every("team", unless_null(lambda v: f"{v} "))),
+    Mutation("field: in capitals", every("team", unless_null(str.upper))),
     Mutation("field: some have another", in_some("team", lambda v: "infra")),
     Mutation("field: one has another", in_one("team", lambda v: "infra2"), retrieval=False),
-    Mutation("field: a number is one more", every("year", known(lambda v: v + 1))),
+    Mutation("field: a number is one more", every("year", unless_null(lambda v: v + 1))),
     Mutation("field: a number is zero for null", every("year", lambda v: v or 0)),
-    Mutation("field: numbers have another sign", every("weight", known(lambda v: -v - 1))),
+    Mutation("field: numbers have another sign", every("weight", unless_null(lambda v: -v - 1))),
     Mutation(
-        "field: numbers are rounded", every("weight", known(lambda v: float(round(v) + 1000)))
+        "field: numbers are rounded", every("weight", unless_null(lambda v: float(round(v) + 1000)))
     ),
     Mutation("field: a number of one", in_one("weight", lambda v: v + 0.25), retrieval=False),
-    Mutation("field: true for false", every("open", known(lambda v: not v))),
+    Mutation("field: true for false", every("open", unless_null(lambda v: not v))),
     Mutation("field: null is false", every("open", bool)),
     Mutation(
-        "field: times by another zone", every("seen", known(lambda v: v + timedelta(hours=9)))
+        "field: times by another zone", every("seen", unless_null(lambda v: v + timedelta(hours=9)))
     ),
-    Mutation("field: times by the day after", every("seen", known(day_of))),
+    Mutation("field: times by the day after", every("seen", unless_null(day_of))),
     Mutation("field: times are null", every("seen", lambda v: None)),
     Mutation("text: null in some", in_some("text", lambda v: None)),
     Mutation("text: all lost", every("text", lambda v: None)),

@@ -1,6 +1,6 @@
 """Exact nearest records of many queries at once, by matrix products over batches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dr_pipelines.model.collection import Metric, Vector
+from dr_pipelines.model.query import Hit
 from dr_pipelines.proof.probes.sample import Matrix
 from dr_pipelines.stores.shared.exact import vector_scores
 
@@ -30,6 +31,19 @@ class Ranking:
         last = self.scores[limit - 1]
         enough = self.scores >= last - tolerance * max(1.0, abs(float(last)))
         return frozenset(key for key, is_enough in zip(self.ids, enough, strict=True) if is_enough)
+
+    def right(self, hits: Sequence[Hit], limit: int, *, tolerance: float) -> frozenset[str]:
+        """The hits that are among the first so many, or score as well as the last of them.
+
+        Where all of this ranking tie, more records may that are not in it: then one that is not
+        counts by the score that the engine gives it.
+        """
+        ties = self.tied(limit, tolerance=tolerance)
+        if len(self.ids) <= limit or len(ties) < len(self.ids):
+            return ties & {hit.id for hit in hits}
+        last = float(self.scores[limit - 1])
+        least = last - tolerance * max(1.0, abs(last))
+        return frozenset(hit.id for hit in hits if hit.id in ties or hit.score >= least)
 
 
 def nearest(

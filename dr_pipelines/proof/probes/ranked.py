@@ -1,6 +1,5 @@
 """Queries that both the point and the collection answer: exactly there, by its index here."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,7 +58,7 @@ class Answers:
         """Of each query, the share of the ten nearest (or of all, where there are fewer) that the
         collection returns; any record that ties with the tenth is as right."""
         return [
-            min(1.0, len(exact.tied(HITS, tolerance=tolerance) & _ids(hits)) / due)
+            min(1.0, len(exact.right(hits, HITS, tolerance=tolerance)) / due)
             if (due := min(HITS, len(exact.ids)))
             else 1.0
             for exact, hits in zip(self.exact, self.hits, strict=True)
@@ -88,10 +87,6 @@ def moved(matrix: Matrix, *, seed: int) -> Matrix:
     noise *= np.linalg.norm(matrix, axis=1, keepdims=True) / np.sqrt(matrix.shape[1])
     near: Matrix = (matrix + MOVED * noise).astype(np.float32)
     return near
-
-
-def _ids(hits: Sequence[Hit]) -> set[str]:
-    return {hit.id for hit in hits}
 
 
 def answers_of(expected: Expected, target: Target, *, seed: int) -> list[Answers]:

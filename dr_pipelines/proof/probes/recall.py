@@ -125,8 +125,7 @@ def _differences(
 def jaccard(exact: Ranking, hits: Sequence[Hit]) -> float:
     """The share of records of both that are in both; ties count as the same."""
     ours, theirs = {hit.id for hit in hits}, set(exact.ids[:HITS])
-    ties = exact.tied(HITS, tolerance=SAME_SCORE) & ours
-    both = min(len(ties), len(theirs))
+    both = min(len(exact.right(hits, HITS, tolerance=SAME_SCORE)), len(theirs))
     either = len(ours) + len(theirs) - both
     return both / either if either else 1.0
 

@@ -124,3 +124,24 @@ def test_order_counts_in_rank_biased_overlap() -> None:
     exact = ranking(*"abcdefghij")
     top, bottom = hits(*"bacdefghij"), hits(*"abcdefghji")
     assert rank_biased_overlap(exact, top) < rank_biased_overlap(exact, bottom) < 1.0
+
+
+def test_more_equal_vectors_than_a_ranking_holds_are_no_damage() -> None:
+    """Sixty records at one place: whichever ten come are right, and others are not."""
+    vectors = points.matrix(ROWS)
+    vectors[:60] = vectors[0]
+    rows = points.with_vectors(ROWS, vectors)
+    with points.point(rows) as state:
+        sound = points.restored(MemoryVectorStore(), rows.sort_by([("id", "descending")]))
+        assert points.probed(state, sound, only=ONLY).ids() == []
+        moved = points.with_vectors(rows, np.roll(vectors, 60, axis=0))
+        damaged = points.restored(MemoryVectorStore(), moved)
+        assert "recall:embedding" in points.probed(state, damaged, only=ONLY).ids()
+
+
+def test_a_hit_beyond_a_ranking_of_equals_counts_by_its_score() -> None:
+    equals = Ranking(("a", "b", "c"), np.array([1.0, 1.0, 1.0]))
+    hits = [Hit("x", "x", 1.0), Hit("y", "y", 0.5), Hit("a", "a", 1.0)]
+    assert equals.right(hits, 2, tolerance=1e-4) == {"x", "a"}
+    apart = Ranking(("a", "b", "c"), np.array([1.0, 0.9, 0.5]))
+    assert apart.right(hits, 2, tolerance=1e-4) == {"a"}
