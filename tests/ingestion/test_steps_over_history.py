@@ -32,7 +32,7 @@ class Counted(ListedSource):
         return self.upsert(f"document {day % 5}", f"of day {day}", at=at).day.isoformat()
 
 
-def held(days: int) -> tuple[World, Counted]:
+def days_before(days: int) -> tuple[World, Counted]:
     """A world whose log holds so many days."""
     source, numbers = Counted(), iter(range(10**9))
     world = World(
@@ -61,7 +61,7 @@ def cost(world: World, source: Counted, work: Callable[[Process], object]) -> tu
 
 def steps(days: int) -> dict[str, tuple[int, int]]:
     """The cost of each step of one day more."""
-    world, source = held(days)
+    world, source = days_before(days)
     names = [source.add(days)]
     work: dict[str, Callable[[Process], object]] = {
         "read": lambda p: read_days(p.lineage, names, history=p.history, on_day=_nothing),
@@ -87,14 +87,14 @@ def costs() -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
 def test_a_step_of_one_day_asks_for_no_more_where_the_log_holds_more_days(
     costs: tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]], step: str
 ) -> None:
-    few, many = (found[step] for found in costs)
+    few, many = (seen_changes[step] for seen_changes in costs)
     assert many[0] <= few[0] + 6, step  # a page or two more
     assert many[1] == few[1] <= 1
 
 
 def test_a_new_epoch_reads_each_change_of_the_source_once() -> None:
     for days in (FEW, MANY):
-        world, source = held(days)
+        world, source = days_before(days)
         requests, changes_read = cost(
             world,
             source,

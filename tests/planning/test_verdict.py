@@ -131,4 +131,4 @@ def test_nothing_serves_with_a_finding_that_nobody_took_on(
 
 
 def test_every_check_has_one_name() -> None:
-    assert len(set(CHECKS)) == len(CHECKS) == 16
+    assert len(set(CHECKS)) == len(CHECKS) == 17
