@@ -8,6 +8,7 @@ from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.project.project import Project
 
 if TYPE_CHECKING:  # they bring Arrow, which reading a log does not need
+    from dr_pipelines.model.golden import GoldenSet
     from dr_pipelines.model.recovery import Recovery, Request
     from dr_pipelines.recovery.resources import Resources
 
@@ -51,7 +52,15 @@ def open_for(
         journal=project.machine.journal,
         evidence=project.machine.evidence(evidence),
         objective=project.collection(request.collection).policy.objectives,
+        golden=_golden(project, request.collection),
     )
+
+
+def _golden(project: Project, collection: str) -> "GoldenSet | None":
+    from dr_pipelines.project.golden_file import load_golden
+
+    path = project.collection(collection).policy.golden
+    return load_golden(project.context.path(path)) if path else None
 
 
 def steps_after(project: Project, done: "Recovery", *, policies: str) -> list[str]:

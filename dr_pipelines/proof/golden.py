@@ -3,9 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import ir_measures
-from ir_measures import R, nDCG
-
 from dr_pipelines.contents.answers import Answers
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.collection import CollectionSpec
@@ -132,6 +129,9 @@ def _measured(
     judged = sum(name in named for name in documents) / len(documents) if documents else 1.0
     if not query.relevant:
         return None, None, judged
+    import ir_measures  # of an extra: who restores without relevance judgements needs none
+    from ir_measures import R, nDCG
+
     qrels = [ir_measures.Qrel("q", j.document, j.grade) for j in query.relevant]
     run = [ir_measures.ScoredDoc("q", name, -float(i)) for i, name in enumerate(documents)]
     if not run:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dr_pipelines.ingestion.lineage import Lineage
 from dr_pipelines.model.collection_keys import Objective
+from dr_pipelines.model.golden import GoldenSet
 from dr_pipelines.protocols import Lease, NativeFiles, VectorStore
 from dr_pipelines.recovery.evidence import EvidencePlace, NoEvidence
 from dr_pipelines.recovery.journal import Journal, NoJournal
@@ -20,7 +21,8 @@ class Resources:
     """Where a recovery reads, and where it builds. A `lineage` is for route `replay` alone,
     `native` for `native`; the repository may be one that cannot be written, unless vectors are made
     again or the plan switches. `journal` records phases on this machine, `timer` times
-    them; `evidence` is where reports go, `objective` what the time of a recovery is held to."""
+    them; `evidence` is where reports go, `objective` what the time of a recovery is held to,
+    `golden` what the collection must answer."""
 
     repository: Repository
     store: VectorStore
@@ -32,3 +34,4 @@ class Resources:
     timer: Timer = time.monotonic
     evidence: EvidencePlace = NO_FILES
     objective: Objective | None = None
+    golden: GoldenSet | None = None

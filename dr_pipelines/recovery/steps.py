@@ -11,11 +11,12 @@ from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.details import RestoreDetail
 from dr_pipelines.model.recovery import Plan
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
-from dr_pipelines.model.verdict import Check, Override, Verdict
+from dr_pipelines.model.verdict import Check, CheckName, Override, Verdict
 from dr_pipelines.planning.verdict import judge
 from dr_pipelines.proof import probes as proof_probes
+from dr_pipelines.proof.golden import texts_to_embed
+from dr_pipelines.proof.probes import Beside, Target, again
 from dr_pipelines.proof.probes import Expected as Wanted
-from dr_pipelines.proof.probes import Target, again
 from dr_pipelines.protocols import Definer, Progress, VectorStore
 from dr_pipelines.recovery.build import Building
 from dr_pipelines.recovery.catch_up import CatchUp
@@ -187,8 +188,22 @@ def probe(run: Run, *, phase: str = "probe") -> None:
     with run.watch.phase(phase):
         target = Target.of(run.store, run.plan.physical)
         run.checks[phase] = proof_probes.probe(
-            run.asked_for(), target, seed=run.plan.number, progress=run.progress
+            run.asked_for(),
+            target,
+            seed=run.plan.number,
+            beside=_beside(run),
+            progress=run.progress,
         )
+
+
+def _beside(run: Run) -> Beside:
+    """The specification that was asked for, and the golden set with the vectors of its texts where
+    the model that makes vectors is at hand."""
+    golden, lineage = run.resources.golden, run.resources.lineage
+    texts = texts_to_embed(golden) if golden and lineage else []
+    made = lineage.embedder.embed_queries(texts) if texts and lineage else ()
+    vectors = dict(zip(texts, made, strict=True))
+    return Beside(spec=run.plan.spec, golden=golden, vectors=vectors)
 
 
 def warm(run: Run) -> None:
@@ -245,7 +260,17 @@ def confirm(run: Run) -> None:
         if not run.stops(checks[0]):  # else it would be another collection that answers
             target = Target.of(run.store, run.plan.collection)
             checks += again.probe_served(run.asked_for(), target, seed=run.plan.number)
+            checks += _golden_again(run, target)
         run.checks["confirm"] = tuple(checks)
+
+
+def _golden_again(run: Run, target: Target) -> tuple[Check, ...]:
+    """The golden queries through the name that users query."""
+    if run.resources.golden is None:
+        return ()
+    only: tuple[CheckName, ...] = ("golden",)
+    beside, seed = _beside(run), run.plan.number
+    return proof_probes.probe(run.asked_for(), target, seed=seed, only=only, beside=beside)
 
 
 STEPS: tuple[Step, ...] = (

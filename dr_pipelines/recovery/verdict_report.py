@@ -38,7 +38,7 @@ def looked_at(check: Check) -> str:
 def result(check: Check) -> str:
     """The outcome of one check, in a few words."""
     if check.skipped is not None:
-        return f"not made: {check.skipped}"
+        return "not made"
     refusing = sum(finding.gate == "refuses" for finding in check.every_finding)
     warning = len(check.every_finding) - refusing
     counts = [(refusing, "findings that refuse"), (warning, "warnings")]
@@ -57,6 +57,8 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
         if override := overridden.get(finding.id):
             yield f"went on in spite of {finding.id}: {override.by}: {override.reason}"
     for check in verdict.checks:
+        if check.skipped is not None:
+            yield f"{check.name}: not made: {check.skipped}"
         if check.name != "parts":
             yield from (f"{check.name}: {limit}" for limit in check.limits)
 

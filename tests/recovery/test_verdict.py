@@ -1,6 +1,7 @@
 """A difference from the recovery point is a finding: a phase collects its own, then it stops."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dr_pipelines.errors import Damaged, InvalidRequest, Refused
+from dr_pipelines.model.golden import GoldenQuery, GoldenSet
 from dr_pipelines.model.query import Hit, Query
 from dr_pipelines.model.recovery import Recovery, Request, Terms
 from dr_pipelines.model.verdict import Override
@@ -199,3 +201,20 @@ def test_what_does_not_answer_through_the_name_is_said_with_the_way_back() -> No
     assert "before: dr restore items --at log:1 --switch" in str(stopped.value)
     assert stopped.value.made_in[-1] == "confirm"
     assert next(f.id for f in stopped.value.verdict.in_the_way) == "coverage:embedding"
+
+
+def test_a_golden_query_that_must_hold_keeps_traffic_away() -> None:
+    repository, store = adopted(MemoryVectorStore(), documents="abc"), MemoryVectorStore()
+    golden = GoldenSet(
+        v=1,
+        queries=(
+            GoldenQuery(id="kept", like="a", must=("b",), must_hold=True),
+            GoldenQuery(id="lost", like="a", must=("z",), must_hold=True),
+        ),
+    )
+    resources = replace(into(store, repository, "second"), golden=golden)
+    request = Request(collection="items", store="second", accept_loss=True, switch=True)
+    with pytest.raises(VerdictRefused) as stopped:
+        recover(request, resources)
+    assert [f.id for f in stopped.value.verdict.in_the_way] == ["golden:lost"]
+    assert store.aliases() == {}
