@@ -56,6 +56,7 @@ def test_a_point_before_a_deletion_answers_as_it_was_then(notes: Workplace) -> N
 
 
 def test_a_collection_beside_the_served_one_is_asked_by_its_name(notes: Workplace) -> None:
+    write(notes.directory / "golden.yaml", GONE)  # a restore asks it too: it need not hold there
     restored = notes.dr("restore", "notes", "--at", "seq:4", "--json").json
     answer = ask(notes, GONE, options=("--in", restored["physical"]))
     assert answer["asked"] == restored["physical"]
