@@ -244,6 +244,15 @@ USAGE: list[tuple[str, str]] = [
         "dr restore: Invalid value for '--began': expected a time such as 2026-01-31T12:00:00Z, "
         "not 'soon'",
     ),
+    (
+        "restore notes --time-out soon",
+        "--time-out soon: expected a duration such as 90s, 15m or 1h, or PHASE=DURATION",
+    ),
+    (
+        "restore notes --time-out lunch=1h",
+        "--time-out lunch=1h: expected a phase, one of access, embed, fold, compare, schema, "
+        "records, files, index, prove, catch-up, rights, probe, warm, switch, confirm",
+    ),
     ("restore notes --began 9999-01-01", "--began 9999-01-01T00:00:00+00:00 is in the future"),
     ("restore notes --plan=1", "dr: Option '--plan' does not take a value."),
     ("restore notes --with-roles=1", "dr: Option '--with-roles' does not take a value."),
