@@ -8,7 +8,6 @@ from dr_pipelines.model.incident import (
     Incident,
     Measurement,
     PlannedRoute,
-    PointFact,
     SavedFacts,
 )
 from dr_pipelines.model.recovery_plan import (
@@ -20,6 +19,8 @@ from dr_pipelines.model.recovery_plan import (
 from dr_pipelines.planning.durations import LEAST, Sample, expected
 from dr_pipelines.planning.estimate import IN_PROPORTION
 from dr_pipelines.planning.parts import namespace
+from dr_pipelines.planning.plan_points import Choice
+from dr_pipelines.planning.plan_routes import reingest_problem
 
 PHASES = (
     "provision",
@@ -100,34 +101,41 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def expected_loss(
-    incident: Incident, fact: CollectionFact, point: PointFact | None, *, at: datetime
+    incident: Incident, fact: CollectionFact, choice: Choice, *, at: datetime
 ) -> ExpectedLoss:
     """The data that does not come back. `at` is when the facts were gathered."""
-    source = fact.source
-    again = source is not None and source.same and not source.problem
-    if again and fact.authority == "source":
+    problem, point = reingest_problem(fact), choice.point
+    if choice.contradicted:
+        return _not_known("nothing is planned")
+    if incident.kind == "repository-site":
+        return _not_known("every recovery point was in the repository that is lost")
+    if not problem and fact.authority == "source":
         return ExpectedLoss(
             seconds=0.0,
             documents=0,
             reason="the source has everything that came after the point: dr ingest reads it again",
         )
     if point is None:
-        return ExpectedLoss(seconds=None, documents=None, reason="there is no point to return to")
+        return _not_known("there is no point to return to")
     seconds = max(((incident.since or at) - point.at).total_seconds(), 0.0)
     newest = fact.points[-1]
     if newest.state == point.state:
         reason = "changes after the newest point are in no recovery point"
     else:
         reason = f"changes after log:{point.number} are in no point that may be used"
-    if again:
+    if not problem:
         reason += ", but for those of the source, which dr ingest reads again"
     elif fact.authority != "store":
-        reason += ", and the source cannot be read again"
+        reason += f", and dr ingest cannot read the source again now: {problem}"
     return ExpectedLoss(
         seconds=round(seconds, 3),
         documents=None,
         reason=f"{reason}; how many documents those are is not known",
     )
+
+
+def _not_known(reason: str) -> ExpectedLoss:
+    return ExpectedLoss(seconds=None, documents=None, reason=reason)
 
 
 def rpo_outlook(fact: CollectionFact, loss: ExpectedLoss) -> ObjectiveOutlook:

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from dr_pipelines.model.incident import CollectionFact, Incident, PointFact
 from dr_pipelines.model.recovery_plan import ExcludedPoints
+from dr_pipelines.planning.plan_routes import model_problem
 
 Reason = Callable[[PointFact], str]
 """Why a point is passed over; empty for one that is not."""
@@ -14,11 +15,13 @@ Reason = Callable[[PointFact], str]
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A point with the reasons for it, and those that were passed over; without a point, `reasons`
-    say why there is none."""
+    say why there is none. `contradicted`: the log says otherwise than the incident, so that nothing
+    should be done by it."""
 
     point: PointFact | None
     reasons: tuple[str, ...]
     excluded: tuple[ExcludedPoints, ...] = ()
+    contradicted: bool = False
 
 
 def choose_point(incident: Incident, fact: CollectionFact, *, store: str) -> Choice:
@@ -27,6 +30,8 @@ def choose_point(incident: Incident, fact: CollectionFact, *, store: str) -> Cho
         return Choice(None, ("the recovery points were in the repository that is lost",))
     if not fact.points:
         return Choice(None, ("there is no recovery point that can be read",))
+    if problem := _contradiction(incident, fact):
+        return Choice(None, (problem,), contradicted=True)
     if incident.at != "latest":
         return _named(incident, fact)
     spoiled, why = _spoiled(incident, fact)
@@ -41,7 +46,25 @@ def choose_point(incident: Incident, fact: CollectionFact, *, store: str) -> Cho
     excluded = tuple(_ranges((p, r) for p, r in reasons if r))
     if chosen is None:
         return Choice(None, (f"no recovery point is left: {why}",), excluded)
-    return Choice(chosen, (why, *_proofs(chosen, fact)), excluded)
+    whole = (f"{why}, but for those that are damaged",)
+    newer = any(n > chosen.number and not spoiled(p) for p in fact.points if (n := p.number))
+    return Choice(chosen, (*(whole if newer else (why,)), *_proofs(chosen, fact)), excluded)
+
+
+def _contradiction(incident: Incident, fact: CollectionFact) -> str:
+    """An incident that cannot have been, by the log; empty for all others."""
+    if incident.kind == "documents" and all(d.number is None for d in fact.documents):
+        ids = ", ".join(incident.documents)
+        return f"no recovery point has any of the documents: check the ids ({ids})"
+    if incident.kind != "bad-batch":
+        return ""
+    states = {point.number: point.state for point in fact.points}
+    for number in incident.entries:
+        if not 1 <= number <= fact.head:
+            return f"log:{number} is not in the log, which ends at log:{fact.head}"
+        if number in states and states[number] == states.get(number - 1):
+            return f"log:{number} changed nothing: it brought no batch. Name the entry that did"
+    return ""
 
 
 def _named(incident: Incident, fact: CollectionFact) -> Choice:
@@ -52,6 +75,8 @@ def _named(incident: Incident, fact: CollectionFact) -> Choice:
     point = by_number.get(target.number)
     if point is None:
         return Choice(None, (f"log:{target.number} is older than the points that were looked at",))
+    if reason := _spoiled(incident, fact)[0](point):
+        return Choice(None, (f"{incident.at} is log:{point.number}: {reason}",), contradicted=True)
     cut = f", cut at source position {target.until.position}" if target.until else ""
     why = f"{incident.at} was asked for: log:{point.number}{cut}"
     return Choice(point, (why, *_proofs(point, fact)))
@@ -65,7 +90,7 @@ def _spoiled(incident: Incident, fact: CollectionFact) -> tuple[Reason, str]:
         reason = f"it holds the bad batch, which log:{first} brought"
         return _from(lambda p: p.number >= first, reason), f"the newest before log:{first}"
     if incident.kind == "documents":
-        return _without_documents(incident, fact)
+        return _without_documents(fact)
     if incident.kind == "wrong-schema" and since is None:
         reason = "it has the schema of the newest point, which is wrong"
         wrong = _from(lambda p: fact.state_of(p).spec == newest.spec, reason)
@@ -73,20 +98,26 @@ def _spoiled(incident: Incident, fact: CollectionFact) -> tuple[Reason, str]:
     if since is not None and incident.kind in ("corruption-since", "wrong-schema"):
         reason = f"it was committed at {since.isoformat()} or later"
         return _from(lambda p: p.at >= since, reason), f"the newest before {since.isoformat()}"
+    if since is not None and incident.kind == "wrong-embeddings" and model_problem(fact):
+        reason = f"it was committed at {since.isoformat()} or later, and {model_problem(fact)}"
+        return _from(lambda p: p.at >= since, reason), f"the newest before {since.isoformat()}"
     return _never, "the newest point"
 
 
-def _without_documents(incident: Incident, fact: CollectionFact) -> tuple[Reason, str]:
-    numbers = [d.number for d in fact.documents if d.number is not None]
-    if not numbers:
-        reason = "none of the documents is in it"
-        return _from(lambda p: p.number > 0, reason), "no point has any of the documents"
-    last = min(numbers)
-    absent = [d.id for d in fact.documents if d.number is None]
-    also = f"; {len(absent)} of them are in no point" if absent else ""
+def _without_documents(fact: CollectionFact) -> tuple[Reason, str]:
+    """The point at which the last of the documents were still there. Those that were gone before
+    are certainly not in it, and are named."""
+    last = max(d.number for d in fact.documents if d.number is not None)
+    there = [d.id for d in fact.documents if d.number == last]
+    gone = [
+        f"{d.id} is not in it: it was last in log:{d.number}, which is a plan of its own"
+        if d.number
+        else f"{d.id} is in no point: check the id"
+        for d in fact.documents
+        if d.number != last
+    ]
     reason = f"it is later than log:{last}, after which documents are missing"
-    names = len(incident.documents)
-    why = f"the newest that has the {names} documents{also}"
+    why = "; ".join([f"log:{last} is the newest that has {', '.join(there)}", *gone])
     return _from(lambda p: p.number > last, reason), why
 
 

@@ -73,9 +73,10 @@ def outlooks(
     candidate = None
     if point is not None:
         candidate = fact.candidate(point.number, incident.into or fact.store)
+    wrong = _wrong_vectors(incident, point)
     routes = (
-        _native(incident, fact, candidate),
-        _load(incident, fact, candidate),
+        _native(incident, fact, candidate, wrong=wrong),
+        _load(incident, fact, candidate, wrong=wrong),
         _replay(incident, fact, candidate),
         _reingest(fact),
     )
@@ -98,9 +99,23 @@ def _outlook(route: PlannedRoute, problem: str, reason: str) -> RouteOutlook:
     return RouteOutlook(route=route, feasible=not problem, reason=problem or reason)
 
 
-def _native(incident: Incident, fact: CollectionFact, candidate: Candidate | None) -> RouteOutlook:
+def _wrong_vectors(incident: Incident, point: PointFact | None) -> str:
+    """Why the vectors that a point holds may not be served; empty where they may."""
+    if incident.kind != "wrong-embeddings" or point is None:
+        return ""
+    if incident.since is not None and point.at < incident.since:
+        return ""
+    way = "--at AT names a point before that" if incident.since else "--since TIME says since when"
+    return f"its vectors are the wrong ones; {way}"
+
+
+def _native(
+    incident: Incident, fact: CollectionFact, candidate: Candidate | None, *, wrong: str
+) -> RouteOutlook:
     direct = candidate.direct if candidate else None
-    if direct is None:
+    if wrong:
+        problem = wrong
+    elif direct is None:
         problem = NO_FACTS
     elif not direct.files:
         problem = "the engine's own files were not kept for this point"
@@ -109,13 +124,13 @@ def _native(incident: Incident, fact: CollectionFact, candidate: Candidate | Non
     return _outlook("native", problem, "the engine's own files were kept, indexes included")
 
 
-def _load(incident: Incident, fact: CollectionFact, candidate: Candidate | None) -> RouteOutlook:
+def _load(
+    incident: Incident, fact: CollectionFact, candidate: Candidate | None, *, wrong: str
+) -> RouteOutlook:
     direct = candidate.direct if candidate else None
-    problem = NO_FACTS
-    if direct is not None:
+    problem = wrong or NO_FACTS
+    if direct is not None and not wrong:
         problem = _in_the_way(planned(incident, fact, direct, route=Route.LOAD))
-    if incident.kind == "wrong-embeddings" and incident.since is None:
-        problem = problem or "its vectors are the wrong ones"
     return _outlook("load", problem, "every object of the point is there, vectors among them")
 
 
@@ -147,15 +162,19 @@ def model_problem(fact: CollectionFact) -> str:
 
 
 def _reingest(fact: CollectionFact) -> RouteOutlook:
+    head = fact.source.head if fact.source else 0
+    reason = f"the source still has every position up to {head}"
+    return _outlook("reingest", reingest_problem(fact), reason)
+
+
+def reingest_problem(fact: CollectionFact) -> str:
+    """Why the source cannot be read anew now; empty where it can."""
     source = fact.source
     if fact.authority == "store" or source is None:
-        problem = "it has no source to be read again"
-    elif source.problem or not source.same:
-        problem = source.problem or "the source is not the one that was read"
-    else:
-        problem = model_problem(fact)
-    reason = f"the source still has every position up to {source.head if source else 0}"
-    return _outlook("reingest", problem, reason)
+        return "it has no source to be read again"
+    if source.problem or not source.same:
+        return source.problem or "the source is not the one that was read"
+    return model_problem(fact)
 
 
 def _in_the_way(plan: Plan) -> str:
@@ -170,9 +189,9 @@ def cheapest(
     """The route to take, and why. Reading the source anew begins another history, so it comes
     last; a wrong model's vectors must be made again, whatever that costs."""
     feasible = [outlook.route for outlook in routes if outlook.feasible]
-    if incident.kind == "wrong-embeddings" and "replay" in feasible:
-        return "replay", "the vectors are wrong: they are made again from the chunks"
     kinds = [route for route in ORDER if route in feasible and route != "reingest"]
+    if incident.kind == "wrong-embeddings" and kinds == ["replay"]:
+        return "replay", "the vectors are wrong: they are made again from the chunks"
     if not kinds:
         again = "reingest" in feasible
         reason = "nothing else can be done" if again else "no route can be taken now"

@@ -73,13 +73,17 @@ def _collection(
     records = fact.state_of(point).records if point else 0
     measured = {route: measured_alike(fact, saved, route=route, engine=engine) for route in ORDER}
     expectations = {route: expected_phases(ms, records) for route, (ms, _) in measured.items()}
-    routes = outlooks(incident, fact, point, store=saved.place(store))
+    routes = (
+        () if choice.contradicted else outlooks(incident, fact, point, store=saved.place(store))
+    )
     spans: dict[PlannedRoute, Span | None] = {r: span for r, (_, span) in expectations.items()}
     route, reason = cheapest(incident, routes, spans)
+    if choice.contradicted:
+        reason = "nothing is planned for what cannot have been"
     phases, span = expectations[route] if route else ((), None)
     measurements, measured_by = measured[route] if route else ((), "")
     ready = before.plus(span) if before and span else None
-    loss = expected_loss(incident, fact, point, at=saved.at)
+    loss = expected_loss(incident, fact, choice, at=saved.at)
     carried_out = CARRIED_OUT.get(route) if route else None
     request = None if point is None else _request(incident, fact, point, route, store=store)
     plan = CollectionPlan(
@@ -106,7 +110,7 @@ def _collection(
             rpo_outlook(fact, loss),
             rto_outlook(fact, route=route, span=span, ready=ready, measurements=len(measurements)),
         ),
-        commands=tuple(_commands(incident, fact, point, route)),
+        commands=() if choice.contradicted else tuple(_commands(incident, fact, point, route)),
         remarks=tuple(_remarks(incident, fact, saved)),
     )
     return plan, obstacles_of(incident, fact, point, saved, route=carried_out)

@@ -1,7 +1,7 @@
 """How far a plan of recovery has been carried out, by the log: the plan goes on where it stopped,
 and is not carried out where its facts have changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from dr_pipelines.model.details import (
     RecoveryEvidence,
     RestoreDetail,
 )
-from dr_pipelines.model.recovery_plan import CollectionPlan
+from dr_pipelines.model.recovery_plan import CollectionPlan, Obstacle
 from dr_pipelines.model.recovery_point import Head, LogEntry
 
 NEUTRAL = BESIDE | {"applied"}
@@ -106,6 +106,17 @@ def _confirmed(switched: int, since: Sequence[LogEntry]) -> Standing:
         return Standing("done", f"log:{switched} switched to it", switched)
     ended = f"its confirmation ended as {outcomes[-1]}" if outcomes else "it was never confirmed"
     return Standing("unconfirmed", f"log:{switched} switched to it, and {ended}", switched)
+
+
+def obstacles_to(plan: CollectionPlan, obstacles: Iterable[Obstacle]) -> list[Obstacle]:
+    """Obstacles of a plan that keep a collection's restore from being carried out. A source, golden
+    queries, a clock and other points than the chosen one do not; a model does where it is needed.
+    """
+    beside = {"source", "golden", "clock", "repository"}
+    beside |= set() if plan.route == "replay" else {"model", "weights"}
+    return [
+        o for o in obstacles if o.collection in (None, plan.collection) and o.kind not in beside
+    ]
 
 
 def by_hand(plan: CollectionPlan) -> Standing:

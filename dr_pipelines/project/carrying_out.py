@@ -8,9 +8,9 @@ from typing import Literal
 
 from dr_pipelines.errors import DrError, InvalidRequest, NotFound, OutcomeUnknown, Refused
 from dr_pipelines.model.recovery import AS_USUAL, Recovery, Request, Terms
-from dr_pipelines.model.recovery_plan import CollectionPlan, RecoveryPlan
+from dr_pipelines.model.recovery_plan import CollectionPlan, Obstacle, RecoveryPlan
 from dr_pipelines.planning.refusals import require_runnable
-from dr_pipelines.planning.standing import Standing, by_hand, standing
+from dr_pipelines.planning.standing import Standing, by_hand, obstacles_to, standing
 from dr_pipelines.project.project import Project
 from dr_pipelines.project.recovery import open_for
 from dr_pipelines.protocols import Progress
@@ -21,10 +21,11 @@ from dr_pipelines.recovery.run import run_recovery
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A collection of the plan, and how it stands."""
+    """A collection of the plan, how it stands, and what stood in the way when it was planned."""
 
     planned: CollectionPlan
     standing: Standing
+    obstacles: tuple[Obstacle, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,11 @@ def steps_of(project: Project, plan: RecoveryPlan, *, only: Sequence[str] = ()) 
         if name not in names:
             raise InvalidRequest(f"{name!r} is not in the plan; it has: {', '.join(names)}")
     steps = [
-        Step(planned, _standing(project, planned))
+        Step(
+            planned,
+            _standing(project, planned),
+            tuple(obstacles_to(planned, plan.obstacles)),
+        )
         for planned in plan.collections
         if not only or planned.collection in only
     ]
@@ -100,6 +105,7 @@ def take(
             return Outcome(planned.collection, "unconfirmed", _to_confirm(step))
         if planned.request is None:
             return Outcome(planned.collection, "by hand", _by_hand(planned))
+        _require_clear(step)
         request = planned.request.model_copy(update={"terms": terms})
         resources = open_for(project, request, run=run, evidence=evidence)
         return _recovered(planned, request, resources, progress=progress)
@@ -107,6 +113,16 @@ def take(
         return Outcome(planned.collection, "unknown", str(error))
     except DrError as error:
         return Outcome(planned.collection, "failed", str(error))
+
+
+def _require_clear(step: Step) -> None:
+    """Raise `Refused` where something stood in the way when the plan was made."""
+    if step.obstacles:
+        named = "; ".join(f"{o.kind}: {o.message}. Way out: {o.way_out}" for o in step.obstacles)
+        raise Refused(
+            f"{step.planned.collection}: the plan says what stands in the way: {named}. Then make "
+            "a new plan (dr plan)"
+        )
 
 
 def _finished(project: Project, planned: CollectionPlan) -> None:

@@ -256,6 +256,22 @@ def test_one_that_fails_keeps_no_other_from_being_recovered(
     assert (alone.code, alone.err) == (1, "the store is gone\n")
 
 
+def test_a_collection_with_something_in_its_way_is_not_touched(two: Workplace) -> None:
+    planned(two, "notes", "other")
+    plan = json.loads(Path("plan.json").read_bytes())
+    words = {"collection": "notes", "place": "x", "message": "it is full", "way_out": "free it"}
+    plan["obstacles"] = [
+        {"kind": "disk", **words},
+        {"kind": "golden", **words, "collection": "other"},
+    ]
+    Path("plan.json").write_text(json.dumps(plan))
+    before = served(two)["notes"]
+    code, outcomes, value = recovered(two)
+    assert (code, outcomes) == (3, {"notes": "failed", "other": "recovered"})
+    assert "disk: it is full. Way out: free it" in value["collections"][0]["message"]
+    assert served(two)["notes"] == before
+
+
 def test_what_no_restore_does_is_left_to_a_person(two: Workplace) -> None:
     planned(two, "notes", "--incident", "repository-site")
     code, outcomes, value = recovered(two)

@@ -69,7 +69,7 @@ def test_facts_of_another_incident_are_not_taken_for_these(protected: Workplace)
     ("words", "point", "first_excluded"),
     [
         ("--incident store --store local", "log:8", None),
-        ("notes --incident bad-batch --entry 4", "log:3", 4),
+        ("notes --incident bad-batch --entry 5", "log:4", 5),
         ("notes --incident documents --document b", "log:4", 5),
         ("notes --incident documents --document a", "log:8", None),
         ("notes --incident wrong-embeddings", "log:8", None),

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -111,6 +112,121 @@ def test_without_a_time_a_wrong_schema_ends_where_it_began() -> None:
     assert plan.point.number == 40
 
 
+NO_MODEL = ModelFact(name="m", problem="the model is not on this machine")
+
+
+@pytest.mark.parametrize("files", [False, True], ids=["load", "native"])
+@pytest.mark.parametrize(
+    ("since", "at", "model", "number", "route"),
+    [
+        (None, "latest", None, 99, "replay"),
+        (SINCE, "latest", None, 99, "replay"),
+        (SINCE, "latest", NO_MODEL, 49, "kept"),
+        (None, "latest", NO_MODEL, 99, None),
+        (SINCE, "log:30", None, 30, "kept"),
+    ],
+)
+def test_wrong_vectors_are_never_served(
+    since: Any, at: str, model: ModelFact | None, number: int, route: str | None, files: bool
+) -> None:
+    """Kept vectors and files come from a point before the damage alone."""
+    fact = collection()
+    direct = restore_facts("c0", number, files=files)
+    candidate = Candidate(
+        number=number,
+        store="local",
+        direct=direct,
+        remade=None if model else direct.model_copy(update={"maker": MAKER, "files": False}),
+    )
+    fact = fact.model_copy(
+        update={
+            "candidates": (candidate,),
+            "targets": {at: candidate},
+            "model": model or fact.model,
+        }
+    )
+    plan = only(saved(fact, incident=Incident(kind="wrong-embeddings", since=since, at=at)))
+    kept = "native" if files else "load"
+    assert plan.point is not None
+    assert (plan.point.number, plan.route) == (number, kept if route == "kept" else route)
+    feasible = {r.route: r.feasible for r in plan.routes}
+    assert (feasible["load"], feasible["native"] and not files) == (route == "kept", False)
+
+
+@pytest.mark.parametrize("entries", [(9_999,), (0,), (60, 100), (2, 51)])
+def test_an_entry_that_brought_nothing_is_no_bad_batch(entries: tuple[int, ...]) -> None:
+    fact = collection()
+    points = tuple(
+        p.model_copy(update={"state": 49, "kind": "evidence"}) if p.number == 51 else p
+        for p in fact.points
+    )
+    fact = fact.model_copy(update={"points": points})
+    incident = Incident(kind="bad-batch", collections=("c0",), entries=entries)
+    assert_nothing_is_planned(saved(fact, incident=incident), f"log:{entries[-1]} ")
+
+
+def assert_nothing_is_planned(facts: SavedFacts, reason: str) -> None:
+    plan = only(facts)
+    assert (plan.point, plan.route, plan.request, plan.commands) == (None, None, None, ())
+    assert reason in plan.no_point
+    assert plan.loss.seconds is None
+    assert [o.outlook for o in plan.objectives] == ["not met", "not met"]
+
+
+@pytest.mark.parametrize(
+    "incident",
+    [
+        Incident(kind="bad-batch", collections=("c0",), entries=(60,), at="log:70"),
+        Incident(kind="corruption-since", collections=("c0",), since=SINCE, at="log:70"),
+        Incident(kind="wrong-schema", collections=("c0",), since=SINCE, at="log:70"),
+        Incident(kind="wrong-schema", collections=("c0",), at="log:70"),
+        Incident(kind="documents", collections=("c0",), documents=("a",), at="log:70"),
+    ],
+    ids=lambda incident: incident.kind,
+)
+def test_a_named_point_that_the_incident_spoiled_is_refused(incident: Incident) -> None:
+    fact = at(70, collection())
+    update = {
+        "targets": {"log:70": fact.candidates[0]},
+        "documents": (DocumentFact(id="a", number=30),),
+    }
+    facts = saved(fact.model_copy(update=update), incident=incident)
+    assert_nothing_is_planned(facts, "log:70 is log:70: it ")
+
+
+def test_documents_that_were_gone_before_the_others_are_named() -> None:
+    documents = (
+        DocumentFact(id="a", number=3),
+        DocumentFact(id="b", number=9),
+        DocumentFact(id="c"),
+    )
+    fact = at(9, collection()).model_copy(update={"documents": documents})
+    incident = Incident(kind="documents", collections=("c0",), documents=("a", "b", "c"))
+    plan = only(saved(fact, incident=incident))
+    assert plan.point is not None
+    assert plan.point.number == 9
+    first = plan.point.reasons[0]
+    assert first.startswith("log:9 is the newest that has b; a is not in it: it was last in log:3")
+    assert first.endswith("c is in no point: check the id")
+
+
+def test_documents_in_no_point_are_no_reason_to_begin_anew() -> None:
+    fact = collection().model_copy(update={"documents": (DocumentFact(id="nosuch"),)})
+    incident = Incident(kind="documents", collections=("c0",), documents=("nosuch",))
+    assert_nothing_is_planned(saved(fact, incident=incident), "check the ids (nosuch)")
+
+
+def test_a_source_that_cannot_be_embedded_now_makes_up_for_nothing() -> None:
+    plan = only(saved(collection().model_copy(update={"model": NO_MODEL})))
+    assert plan.loss.seconds == 3_600.0
+    assert "cannot read the source again now: the model is not on this machine" in plan.loss.reason
+
+
+def test_the_site_of_the_repository_lost_meets_no_objective() -> None:
+    plan = only(saved(collection(), incident=Incident(kind="repository-site")))
+    assert (plan.loss.seconds, plan.objectives[0].outlook) == (None, "not met")
+
+
 def test_a_damaged_point_is_passed_over_by_name() -> None:
     fact = at(98, collection())
     broken = Candidate(number=99, store="local", damage="1 objects are not there: x")
@@ -121,6 +237,7 @@ def test_a_damaged_point_is_passed_over_by_name() -> None:
     assert [(e.first, e.reason) for e in plan.excluded] == [
         (99, "damaged: 1 objects are not there: x")
     ]
+    assert plan.point.reasons[0] == "the newest point, but for those that are damaged"
 
 
 def test_every_point_damaged_is_no_plan() -> None:
