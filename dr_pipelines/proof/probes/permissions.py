@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from dr_pipelines.model.collection import Field, Vector
 from dr_pipelines.model.query import And, Filter, FloatArray, In, Query, Scalar
 from dr_pipelines.model.verdict import Check, Finding
 from dr_pipelines.proof.probes.absence import returned
+from dr_pipelines.proof.probes.coverage import by_vector
 from dr_pipelines.proof.probes.filters import NO_COUNTS, Tally, has, shown, tally
 from dr_pipelines.proof.probes.naming import few
 from dr_pipelines.proof.probes.sample import Sample, Stored
@@ -15,7 +18,9 @@ from dr_pipelines.repository.field_values import FieldValues
 
 SCOPES = 8
 """Tenants, and principals, that ask: half of them the most frequent, half drawn."""
-FOREIGN = 5
+PAIRS = 16
+"""Pairs of a tenant and a principal that search; all are counted."""
+FOREIGN = 3
 """Vectors of records that it must not see by which each scope asks."""
 HITS = 10
 NOBODY = "nobody-has-this-name-7f3a"
@@ -103,9 +108,10 @@ def check_permissions(
     for scope in scopes:
         counter.compare(scope.shown, scope.filter, values.number(scope.parts))
     _ask_for_nobody(counter, values)
+    searching = _searching(scopes, sample, target, seed=seed)
     sights = [Sight(target, vector) for vector in target.searched[:1]]
     for sight in sights:
-        for scope in scopes:
+        for scope in searching:
             sight.look(scope, values, sample)
     gone, back = returned(expected, target, seed=seed)
     findings = [finding for sight in sights for finding in sight.findings()]
@@ -117,7 +123,7 @@ def check_permissions(
         looked_at=counter.compared + gone + sum(sight.searches for sight in sights),
         least=0,
         findings=(*counter.findings, *findings),
-        limits=(*_limits(scopes, gone), *counter.limits()),
+        limits=(*_limits(scopes, searching, gone), *counter.limits()),
         control=_control(sights, sample, stored),
     )
 
@@ -144,12 +150,39 @@ def _ask_for_nobody(counter: Tally, values: FieldValues) -> None:
             counter.compare(f"{each.name}/empty-scope", In(each.name, ()), 0)
 
 
-def _limits(scopes: Sequence[Scope], gone: int) -> Iterator[str]:
+def _searching(
+    scopes: Sequence[Scope], sample: Sample, target: Target, *, seed: int
+) -> list[Scope]:
+    """All scopes of one name and some pairs, or fewer where every record is read for each query."""
+    alone = [scope for scope in scopes if len(scope.parts) == 1]
+    pairs = [scope for scope in scopes if len(scope.parts) > 1]
+    chosen = [*alone, *_drawn(pairs, PAIRS, seed=seed)]
+    for vector in target.searched[:1]:
+        matrix, _ = sample.vectors(vector)
+        if len(matrix):
+            queries = (FOREIGN + 1) * len(chosen)
+            most = target.most_queries(by_vector(vector, matrix[0]), queries)
+            chosen = _drawn(chosen, max(1, most // (FOREIGN + 1)), seed=seed)
+    return chosen
+
+
+def _drawn(scopes: Sequence[Scope], most: int, *, seed: int) -> list[Scope]:
+    """At most so many, in their order."""
+    if len(scopes) <= most:
+        return list(scopes)
+    places = np.random.default_rng(seed).choice(len(scopes), most, replace=False)
+    return [scopes[place] for place in sorted(places.tolist())]
+
+
+def _limits(scopes: Sequence[Scope], searching: Sequence[Scope], gone: int) -> Iterator[str]:
     if not scopes:
         yield "no record has a tenant or a principal: only what is gone was looked for"
     else:
         yield BY_FILTER
-        yield f"{len(scopes):,} scopes; {FOREIGN} vectors of others by which each of them asked"
+        yield (
+            f"{len(scopes):,} scopes were counted; {len(searching):,} of them asked, by {FOREIGN} "
+            "vectors of others each"
+        )
     if not gone:
         yield "the log has no record that is gone"
 

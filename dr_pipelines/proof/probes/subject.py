@@ -73,13 +73,21 @@ class Target:
         return cls(store, name, store.describe(name))
 
     def most_queries(self, query: Query, most: int) -> int:
-        """How many queries such as one may be asked: where the engine does not answer them and
-        every record is read for each, no more than read `READ` records together."""
+        """How many queries such as one may be asked: where every record is read for each, since the
+        engine does not answer them or no index helps it, no more than read `READ` records
+        together."""
         store = self.store
-        if not isinstance(store, AnswersItself) or store.answers(self.name, query):
+        answers = not isinstance(store, AnswersItself) or store.answers(self.name, query)
+        if answers and self._is_indexed(query):
             return most
         records = max(1, store.status(self.name).records)
         return min(most, max(FEWEST, READ // records))
+
+    def _is_indexed(self, query: Query) -> bool:
+        """True if no vector is asked for, or one that has an index."""
+        name = query.vector_name or self.spec.vectors[0].name
+        indexed = any(each.name == name and each.index for each in self.spec.vectors)
+        return query.vector is None or indexed
 
     @property
     def searched(self) -> tuple[Vector, ...]:

@@ -84,7 +84,7 @@ def test_a_sound_collection_raises_no_alarm_and_has_its_controls(
     )
     assert check.limits == (
         "by filter only: nobody's own login to the engine was used",
-        "15 scopes; 5 vectors of others by which each of them asked",
+        "15 scopes were counted; 15 of them asked, by 3 vectors of others each",
     )
 
 
