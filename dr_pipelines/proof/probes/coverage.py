@@ -21,6 +21,17 @@ UNREACHED = 0.005
 """Share of the vectors that an approximate index may fail to reach: a graph of neighbours promises
 no way to every node. Damage that probes answer for begins at 2 %."""
 
+UNREACHED_ROUNDED = 0.1
+"""The same of an index that keeps rounded vectors: some of the nearest change places. More than
+`UNREACHED` of them is a warning."""
+ROUNDED = ("pq", "sq", "rq", "quant", "rabit", "bq")
+"""In the name of such an index."""
+
+
+def keeps_rounded(vector: Vector) -> bool:
+    """True if a vector's index does not keep whole components, so that its scores are not exact."""
+    return any(word in str(vector.index and vector.index.kind) for word in ROUNDED)
+
 
 def check_coverage(
     sample: Sample, stored: Stored, target: Target, *, progress: Progress | None = None
@@ -87,9 +98,11 @@ def _findings(
     unreached = [place for place in missing if stored.near[place]]
     allowed = int(UNREACHED * asked_for) if vector.index is not None else 0
     if len(unreached) > allowed:
+        few_of_rounded = keeps_rounded(vector) and len(unreached) <= UNREACHED_ROUNDED * asked_for
         yield Finding(
             check="coverage",
             place=vector.name,
+            gate="warns" if few_of_rounded else "refuses",
             message=f"{len(unreached):,} of {asked_for:,} stored vectors are not reached by the "
             f"index, such as that of {_names(unreached, sample)}: queries miss them. Build the "
             "index anew",

@@ -8,7 +8,7 @@ from dr_pipelines.model.collection import Vector
 from dr_pipelines.model.query import Hit
 from dr_pipelines.model.verdict import Check, Finding
 from dr_pipelines.planning.recall import SIZES, Loss, Null, loss_of
-from dr_pipelines.proof.probes.coverage import cut
+from dr_pipelines.proof.probes.coverage import cut, keeps_rounded
 from dr_pipelines.proof.probes.nearest import Ranking
 from dr_pipelines.proof.probes.ranked import HITS, Answers
 from dr_pipelines.proof.probes.subject import Target
@@ -18,13 +18,12 @@ SAME_SCORE = 1e-4
 PERSISTENCE = 0.9
 """Of rank-biased overlap: 86 % of its weight is on the first ten (Webber, Moffat, Zobel, 2010)."""
 LEAST_OVERLAP = 0.5
-ROUNDED = ("pq", "sq", "quant", "rabit", "bq")
-"""In the name of an index that keeps rounded vectors, whose scores are not exact."""
 
 
 def check_recall(answers: Sequence[Answers], null: Null, *, records: int) -> Check:
     """Recall of the ten nearest, by more and more queries until an interval of the loss decides;
-    what is undecided in the end is a finding."""
+    what is undecided in the end is a finding. Nothing is refused by the recall of an approximate
+    index that nobody measured: a sound one of rounded vectors, or with few probes, is as low."""
     findings, figures, asked_by = list[Finding](), dict[str, float](), 0
     for each in answers:
         loss = _decided(each, null)
@@ -67,10 +66,12 @@ def _findings(answers: Answers, loss: Loss, null: Null) -> Iterator[Finding]:
     decision = loss.decision(null)
     if decision == "sound":
         return
+    known = null.measured > 0 or answers.vector.index is None
     words = "is lower than" if decision == "damaged" else "cannot be told from less than"
     yield Finding(
         check="recall",
         place=answers.vector.name if decision == "damaged" else f"{answers.vector.name}/undecided",
+        gate="refuses" if known else "warns",
         message=f"the recall of ten is {null.recall - loss.mean:.3f} (at least "
         f"{null.recall - loss.high:.3f}) by {len(answers.hits):,} queries, and {words} "
         f"{null.recall - null.tolerance:.3f} ({null.source}). Build the index anew",
@@ -108,15 +109,19 @@ def _differences(
     vector: Vector, target: Target, *, overlap: float, drift: float
 ) -> Iterator[Finding]:
     if overlap < LEAST_OVERLAP:
-        message = f"only {overlap:.2f} of the ten best are those of the point (Jaccard, mean)"
-        yield Finding(check="overlap", place=f"{vector.name}/jaccard", message=message)
+        yield Finding(
+            check="overlap",
+            place=f"{vector.name}/jaccard",
+            gate="refuses" if vector.index is None else "warns",
+            message=f"only {overlap:.2f} of the ten best are those of the point (Jaccard, mean)",
+        )
     allowed = SAME_SCORE + 4 * target.store.vector_tolerance
     if drift > allowed:
-        rounded = any(word in str(vector.index and vector.index.kind) for word in ROUNDED)
+        rounded = keeps_rounded(vector) or "quantization" in str(target.spec.engine)
         yield Finding(
             check="overlap",
             place=f"{vector.name}/drift",
-            gate="warns" if rounded or "quantization" in str(target.spec.engine) else "refuses",
+            gate="warns" if rounded else "refuses",
             message=f"scores differ from the exact ones by up to {drift:.2g}, relatively: the "
             "metric, or the vectors that it is computed of, are others",
         )

@@ -67,6 +67,28 @@ def test_an_index_that_misses_neighbours_is_a_finding(state: State) -> None:
     assert probes.named("recall").figures["embedding.recall"] == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("null", "gate"),
+    [(Null(), "warns"), (Null(recall=0.99, tolerance=0.02, measured=20), "refuses")],
+)
+def test_recall_refuses_only_where_sound_rebuilds_were_measured(
+    state: State, null: Null, gate: str
+) -> None:
+    """A sound index of rounded vectors has a recall of 0.8: nobody may be kept from such a one."""
+    target = points.restored(Coarse(), ROWS)
+    probes = points.probed(state, target, only=("recall",), beside=Beside(null=null))
+    assert [finding.gate for finding in probes.named("recall").findings] == [gate]
+
+
+def test_recall_refuses_where_every_search_is_exact() -> None:
+    vector = points.SPEC.vectors[0].model_copy(update={"index": None})
+    spec = points.SPEC.model_copy(update={"vectors": (vector,)})
+    with points.point(ROWS, spec=spec) as state:
+        target = points.restored(Coarse(), ROWS, spec=spec)
+        check = points.probed(state, target, only=("recall",)).named("recall")
+    assert [finding.gate for finding in check.findings] == ["refuses"]
+
+
 class Uneven(MemoryVectorStore):
     """An engine that misses one neighbour in ten, here more and there fewer."""
 
