@@ -8,9 +8,12 @@ from dr_pipelines.model.collection_policy import CollectionPolicy
 from dr_pipelines.project.project import Project
 
 if TYPE_CHECKING:  # they bring Arrow, which reading a log does not need
+    from collections.abc import Sequence
+
     from dr_pipelines.model.golden import GoldenSet
+    from dr_pipelines.model.query import FloatArray
     from dr_pipelines.model.recovery import Recovery, Request
-    from dr_pipelines.recovery.resources import Resources
+    from dr_pipelines.recovery.resources import QueryMaker, Resources
 
 
 def clock_of(policy: CollectionPolicy) -> Literal["source", "log"]:
@@ -53,6 +56,7 @@ def open_for(
         evidence=project.machine.evidence(evidence),
         objective=project.collection(request.collection).policy.objectives,
         golden=_golden(project, request.collection),
+        queries=_query_maker(project, request.collection),
     )
 
 
@@ -61,6 +65,27 @@ def _golden(project: Project, collection: str) -> "GoldenSet | None":
 
     path = project.collection(collection).policy.golden
     return load_golden(project.context.path(path)) if path else None
+
+
+def _query_maker(project: Project, collection: str) -> "QueryMaker | None":
+    """Embeds queries by the collection's own embedder, which is opened only then; None where the
+    policies name none."""
+    policy = project.collection(collection).policy
+    name = policy.embedder or policy.search_embedder
+    if name is None:
+        return None
+
+    def make(texts: "Sequence[str]") -> "FloatArray":
+        from dr_pipelines.contents.query_vectors import query_vectors
+        from dr_pipelines.project import adapters
+
+        model, repository = project.embedder(name), project.reading()
+        manifest = project.collection(collection).history().manifest()
+        light = adapters.light_way(model)
+        made = query_vectors(texts, model, light=light, manifest=manifest, repository=repository)
+        return made.vectors
+
+    return make
 
 
 def steps_after(project: Project, done: "Recovery", *, policies: str) -> list[str]:

@@ -6,9 +6,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from dr_pipelines.errors import DrError
 from dr_pipelines.live.left_out import write_left_out
 from dr_pipelines.model.collection import CollectionSpec
 from dr_pipelines.model.details import RestoreDetail
+from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.recovery import Plan
 from dr_pipelines.model.recovery_point import Digests, RecoveryPoint
 from dr_pipelines.model.verdict import Check, CheckName, Override, Verdict
@@ -88,6 +90,21 @@ class Run:
     def asked_for(self) -> Wanted:
         """The contents that queries must find: all but what the engine refused."""
         return Wanted(self.expected.state, strings(self.building.left.table["id"]))
+
+    @cached_property
+    def beside(self) -> Beside:
+        """The specification that was asked for, and the golden set with the vectors of its texts:
+        by the model that made vectors again, or the one that users' queries are embedded by."""
+        golden, lineage = self.resources.golden, self.resources.lineage
+        make = lineage.embedder.embed_queries if lineage else self.resources.queries
+        texts = texts_to_embed(golden) if golden else []
+        vectors, reason = dict[str, FloatArray](), ""
+        if texts and make is not None:
+            try:
+                vectors = dict(zip(texts, make(texts), strict=True))
+            except DrError as error:
+                reason = str(error)
+        return Beside(spec=self.plan.spec, golden=golden, vectors=vectors, without_model=reason)
 
     def every_check(self) -> tuple[Check, ...]:
         """The checks of all phases, in order."""
@@ -191,19 +208,9 @@ def probe(run: Run, *, phase: str = "probe") -> None:
             run.asked_for(),
             target,
             seed=run.plan.number,
-            beside=_beside(run),
+            beside=run.beside,
             progress=run.progress,
         )
-
-
-def _beside(run: Run) -> Beside:
-    """The specification that was asked for, and the golden set with the vectors of its texts where
-    the model that makes vectors is at hand."""
-    golden, lineage = run.resources.golden, run.resources.lineage
-    texts = texts_to_embed(golden) if golden and lineage else []
-    made = lineage.embedder.embed_queries(texts) if texts and lineage else ()
-    vectors = dict(zip(texts, made, strict=True))
-    return Beside(spec=run.plan.spec, golden=golden, vectors=vectors)
 
 
 def warm(run: Run) -> None:
@@ -269,7 +276,7 @@ def _golden_again(run: Run, target: Target) -> tuple[Check, ...]:
     if run.resources.golden is None:
         return ()
     only: tuple[CheckName, ...] = ("golden",)
-    beside, seed = _beside(run), run.plan.number
+    beside, seed = run.beside, run.plan.number
     return proof_probes.probe(run.asked_for(), target, seed=seed, only=only, beside=beside)
 
 

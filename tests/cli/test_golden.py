@@ -186,3 +186,28 @@ def test_a_point_and_a_collection_are_not_asked_at_once(notes: Workplace) -> Non
     result = notes.dr("golden", "check", "notes", "--at", "latest", "--in", "x")
     assert result.code == ExitCode.USAGE
     assert "give only one" in result.err
+
+
+def test_a_query_that_must_hold_keeps_a_restore_from_being_served(notes: Workplace) -> None:
+    """Its text is embedded by the collection's own model, on every route."""
+    write(notes.directory / "golden.yaml", MILL | {"must_hold": True}, CROW)
+    passed = notes.dr("restore", "notes", "--switch", "--json")
+    assert passed.code == ExitCode.SUCCEEDED
+    [golden] = [c for c in passed.json["verdict"]["checks"] if c["name"] == "golden"][:1]
+    assert (golden["looked_at"], golden["findings"]) == (2, [])
+    write(notes.directory / "golden.yaml", MILL | {"must": ["c"], "limit": 1, "must_hold": True})
+    refused = notes.dr("restore", "notes", "--at", "seq:6", "--switch")
+    assert refused.code == ExitCode.FAILED
+    assert "golden:mill" in refused.err
+
+
+def test_a_query_that_must_hold_and_cannot_be_asked_refuses(notes: Workplace) -> None:
+    other = POLICIES.replace("    embedder: hashing\n", "    embedder: wider\n", 1)
+    policy = other.replace("    priority: 1\n", "    priority: 1\n    golden: golden.yaml\n", 1)
+    (notes.directory / "policies.yaml").write_text(policy)
+    write(notes.directory / "golden.yaml", MILL | {"must_hold": True}, CROW)
+    refused = notes.dr("restore", "notes", "--switch")
+    assert refused.code == ExitCode.FAILED
+    assert "it must hold, and was not asked: notes: queries would be embedded by another" in (
+        refused.err
+    )

@@ -47,13 +47,15 @@ __all__ = ["Beside", "Expected", "Model", "Null", "Target", "probe"]
 class Beside:
     """All that probes use beside point and collection. Each may be missing: the check that needs it
     says so. `spec` is the specification that the collection was made of, where that is not the
-    point's (another engine); `vectors` are those of the texts of golden queries; `live` is a served
-    collection to be as fast as, `latency_ratio` how much slower is refused; `aliases` are names
-    that must stand for the collection; `null` is the recall of sound rebuilds."""
+    point's (another engine); `vectors` are those of the texts of golden queries, `without_model`
+    the reason why there are none; `live` is a served collection to be as fast as, `latency_ratio`
+    how much slower is refused; `aliases` are names that must stand for the collection; `null` is
+    the recall of sound rebuilds."""
 
     spec: CollectionSpec | None = None
     golden: GoldenSet | None = None
     vectors: Mapping[str, FloatArray] = field(default_factory=dict)
+    without_model: str = ""
     model: Model | None = None
     live: Target | None = None
     latency_ratio: float | None = None
@@ -161,7 +163,10 @@ class _Probes:
                 self.words, self.sample, self.target, records=self.expected.records
             ),
             "golden": lambda: check_golden_set(
-                self.beside.golden, self.target, vectors=self.beside.vectors
+                self.beside.golden,
+                self.target,
+                vectors=self.beside.vectors,
+                without_model=self.beside.without_model,
             ),
             "canaries": lambda: check_canaries(self.beside.model, self.sample, self.target),
             "index": lambda: check_index(self.spec, self.target),

@@ -1,11 +1,11 @@
 """Do golden queries hold? The set that somebody wrote, as a check."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from dr_pipelines.contents.answers import StoreAnswers
 from dr_pipelines.errors import InvalidRequest
-from dr_pipelines.model.golden import GoldenSet
+from dr_pipelines.model.golden import GoldenQuery, GoldenSet
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.verdict import Check, Finding
 from dr_pipelines.proof.golden import GoldenReport, check_golden, texts_to_embed
@@ -14,31 +14,48 @@ from dr_pipelines.proof.probes.subject import Target
 
 
 def check_golden_set(
-    golden: GoldenSet | None, target: Target, *, vectors: Mapping[str, FloatArray]
+    golden: GoldenSet | None,
+    target: Target,
+    *,
+    vectors: Mapping[str, FloatArray],
+    without_model: str = "",
 ) -> Check:
-    """Ask every golden query whose text has a vector. A query that must hold and does not refuses,
-    another one warns."""
+    """Ask every golden query whose text has a vector. A query that must hold refuses where it does
+    not, and where it could not be asked; another one warns. `without_model` is the reason why texts
+    have no vectors."""
     if golden is None:
         return Check(name="golden", skipped="there is no golden set")
     without = {text for text in texts_to_embed(golden) if text not in vectors}
     usable = tuple(q for q in golden.queries if q.mode == "keyword" or q.text not in without)
+    left = tuple(query for query in golden.queries if query not in usable)
+    reason = without_model or "there is no model to embed the queries with"
+    unasked = tuple(_unasked(left, reason))
+    if not usable and not unasked:
+        return Check(name="golden", skipped=reason)
     if not usable:
-        return Check(name="golden", skipped="there is no model to embed the queries with")
+        return Check(name="golden", least=0, total=len(golden.queries), findings=unasked)
     answers = StoreAnswers(target.store, target.name, target.spec)
     try:
         report = check_golden(GoldenSet(v=1, queries=usable), answers, vectors=vectors)
     except InvalidRequest as error:
         broken = Finding(check="golden", place="set", message=str(error)[:2_000])
         return Check(name="golden", looked_at=len(usable), findings=(broken,))
-    left = len(golden.queries) - len(usable)
     return Check(
         name="golden",
         looked_at=len(usable),
         total=len(golden.queries),
-        findings=tuple(_findings(report)),
-        limits=(f"{left:,} queries need a model, and none was there",) if left else (),
+        findings=(*unasked, *_findings(report)),
+        limits=(f"{len(left):,} queries were not asked: {reason}",) if left else (),
         figures=dict(_figures(report)),
     )
+
+
+def _unasked(queries: Sequence[GoldenQuery], reason: str) -> Iterator[Finding]:
+    """Queries that must hold and that nobody asked: nothing shows that they do."""
+    for query in queries:
+        if query.must_hold:
+            message = f"it must hold, and was not asked: {reason}"
+            yield Finding(check="golden", place=query.id, message=message[:2_000])
 
 
 def _findings(report: GoldenReport) -> Iterator[Finding]:

@@ -66,12 +66,12 @@ def _findings(answers: Answers, loss: Loss, null: Null) -> Iterator[Finding]:
     decision = loss.decision(null)
     if decision == "sound":
         return
-    known = null.measured > 0 or answers.vector.index is None
+    judged = null.measured > 0 or answers.vector.index is None
     words = "is lower than" if decision == "damaged" else "cannot be told from less than"
     yield Finding(
         check="recall",
         place=answers.vector.name if decision == "damaged" else f"{answers.vector.name}/undecided",
-        gate="refuses" if known else "warns",
+        gate="refuses" if judged else "warns",
         message=f"the recall of ten is {null.recall - loss.mean:.3f} (at least "
         f"{null.recall - loss.high:.3f}) by {len(answers.hits):,} queries, and {words} "
         f"{null.recall - null.tolerance:.3f} ({null.source}). Build the index anew",

@@ -71,7 +71,9 @@ def test_a_golden_query_that_fails_refuses_where_it_must_hold_and_warns_otherwis
 def test_golden_queries_whose_texts_nobody_embedded_are_said(state: State, target: Target) -> None:
     text = GoldenQuery(id="text", text="a river", must=("d00001",))
     check = of(state, target, "golden", golden=GoldenSet(v=1, queries=(query("holds"), text)))
-    assert check.named("golden").limits == ("1 queries need a model, and none was there",)
+    assert check.named("golden").limits == (
+        "1 queries were not asked: there is no model to embed the queries with",
+    )
     alone = of(state, target, "golden", golden=GoldenSet(v=1, queries=(text,)))
     assert alone.named("golden").skipped == "there is no model to embed the queries with"
 
