@@ -7,14 +7,20 @@ import dagster as dg
 from pydantic import Field
 
 from dr_pipelines.model.display import displayed, displayed_values
-from dr_pipelines.model.recovery import Terms
 from dr_pipelines.model.recovery_plan import RecoveryPlan
-from dr_pipelines.planning.terms import moment
-from dr_pipelines.project.carrying_out import Outcome, steps_of, take, worst
+from dr_pipelines.project.carrying_out import (
+    Outcome,
+    read_plan,
+    require_one,
+    steps_of,
+    take,
+    worst,
+)
 
 from .failures import explained
 from .progress import TextReport
 from .resources import ProjectResource
+from .restores import terms_of_run
 from .run_process import noted
 
 
@@ -25,8 +31,19 @@ class RecoveryConfig(dg.Config):
     collections: list[str] = Field(
         default=[], description="Collections of the plan; by default all, in its order."
     )
-    began: str | None = Field(
-        default=None, description="When the loss began; by default the first start of the recovery."
+    began: str = Field(
+        default="", description="When the loss began; by default the first start of the recovery."
+    )
+    go_on: list[str] = Field(
+        default=[],
+        description="Findings of one collection to go on in spite of, as the failure names them; "
+        "needs `by` and `reason`.",
+    )
+    by: str = Field(default="", description="Who goes on in spite of findings.")
+    reason: str = Field(default="", description="Why, for those who read it later.")
+    evidence: str | None = Field(
+        default=None,
+        description="Write the reports there; by default under the state directory of the machine.",
     )
 
 
@@ -38,15 +55,25 @@ def carry_out_plan(
 ) -> None:
     """Collection by collection, in the order of the plan. What is not recovered, or not as it was,
     fails the run at its end, with everything that was done: running it again goes on."""
-    plan = RecoveryPlan.model_validate_json(Path(config.plan).read_bytes())
-    terms = Terms(began=moment(config.began) if config.began else None)
-    opened = dr_project.open()
+    terms = terms_of_run(config.go_on, by=config.by, reason=config.reason, began=config.began)
+    plan = read_plan(Path(config.plan), name="plan")
+    require_one(plan, terms, only=config.collections)
+    opened, evidence = dr_project.open(), Path(config.evidence) if config.evidence else None
     progress = TextReport(context.log, dr_project.elapsed).texts
     outcomes = list[Outcome]()
     for step in steps_of(opened, plan, only=config.collections):
-        outcomes.append(take(opened, step, terms=terms, progress=progress, run=context.run_id))
+        outcomes.append(
+            take(
+                opened,
+                step,
+                terms=terms,
+                progress=progress,
+                run=context.run_id,
+                evidence=evidence,
+            )
+        )
         context.log.info(displayed(_line(outcomes[-1])))
-    metadata = _metadata(plan, outcomes)
+    metadata = outcome_metadata(plan, outcomes)
     if worst(outcomes) != "all":
         lines = "; ".join(_line(o) for o in outcomes if o.status not in ("recovered", "done"))
         raise dg.Failure(displayed(lines), metadata=metadata, allow_retries=False)
@@ -72,9 +99,14 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.collection}: {outcome.status}: {outcome.message}"
 
 
-def _metadata(plan: RecoveryPlan, outcomes: list[Outcome]) -> dict[str, Any]:
+def _cell(text: str) -> str:
+    """A text in one cell of a table, whatever it holds."""
+    return displayed(text).replace("|", "\\|").replace("\n", "<br>")
+
+
+def outcome_metadata(plan: RecoveryPlan, outcomes: list[Outcome]) -> dict[str, Any]:
     """As values, and as a table to read."""
-    rows = [f"| {o.collection} | {o.status} | {displayed(o.message)} |" for o in outcomes]
+    rows = [f"| {o.collection} | {o.status} | {_cell(o.message)} |" for o in outcomes]
     table = "\n".join(["| collection | status | result |", "|---|---|---|", *rows])
     values = {f"status_{o.collection}": o.status for o in outcomes}
     return {

@@ -166,22 +166,22 @@ def _request(config: RestoreConfig, project: Project) -> Request:
         **config.model_dump(
             exclude={"plan_only", "store", "route", "go_on", "by", "reason", "began"}
         ),
-        terms=_terms(config),
+        terms=terms_of_run(config.go_on, by=config.by, reason=config.reason, began=config.began),
         store=config.store or policy.store,
         route="auto" if config.route == "auto" else Route(config.route),
         clock=clock_of(policy),
     )
 
 
-def _terms(config: RestoreConfig) -> Terms:
+def terms_of_run(go_on: Sequence[str], *, by: str, reason: str, began: str) -> Terms:
+    """The terms of a run's configuration; raises `InvalidRequest`."""
     try:
-        began = moment(config.began) if config.began else None
+        start = moment(began) if began else None
     except ValueError:
         raise InvalidRequest(
-            f"began: expected a time such as 2026-01-31T12:00:00Z, not {config.began!r}"
+            f"began: expected a time such as 2026-01-31T12:00:00Z, not {began!r}"
         ) from None
-    now = datetime.now(UTC)
-    return terms_of(config.go_on, by=config.by, reason=config.reason, began=began, now=now)
+    return terms_of(go_on, by=by, reason=reason, began=start, now=datetime.now(UTC))
 
 
 def build_restore_job(name_prefix: str = "") -> dg.JobDefinition:

@@ -62,6 +62,8 @@ def record(
 
     if to is not None and to.exists():
         raise Mistake(f"{to} exists, and is left as it is: name another file with --to")
+    if to is not None and not to.parent.is_dir():
+        raise Mistake(f"--to {to} cannot be written: there is no directory {to.parent}")
     project = open_project(policies, collection)
     with ExitStack() as stack, asking():
         answers = asked_of(project, collection, at=at, into=None, stack=stack)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dr_pipelines.cli.options import POLICIES, Json, Policies
-from dr_pipelines.cli.output import Answer, ExitCode, Mistake, asking, give
+from dr_pipelines.cli.output import Answer, ExitCode, asking, give
 from dr_pipelines.cli.session import open_project
 from dr_pipelines.cli.terms import Began, By, EvidenceDirectory, GoOn, Reason, given_terms
 from dr_pipelines.model.display import displayed
@@ -53,15 +53,14 @@ def recover(
     Exit code 3: some collections are not recovered, or not all of one is as it was. 1: none is.
     """
     from dr_pipelines.cli.meter import metering
-    from dr_pipelines.project.carrying_out import steps_of, take
+    from dr_pipelines.project.carrying_out import read_plan, require_one, steps_of, take
 
     only = collections or []
     terms = given_terms(go_on, by=by, reason=reason, began=began)
     project = open_project(policies, *only)
-    made = _read(plan)
-    if go_on and len(only or made.collections) != 1:
-        raise Mistake("--go-on is about one collection: name it")
     with asking():
+        made = read_plan(plan, name="--plan")
+        require_one(made, terms, only=only)
         steps = steps_of(project, made, only=only)
     outcomes = list["Outcome"]()
     for step in steps:
@@ -72,21 +71,6 @@ def recover(
         if outcomes[-1].status in ("failed", "unconfirmed", "unknown"):
             sys.stderr.write(f"{displayed(outcomes[-1].message)}\n")
     return give(_answer(made, outcomes), as_json=as_json)
-
-
-def _read(file: Path) -> "RecoveryPlan":
-    from pydantic import ValidationError
-
-    from dr_pipelines.model.recovery_plan import RecoveryPlan
-
-    try:
-        return RecoveryPlan.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise Mistake(f"--plan {file} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise Mistake(f"--plan {file} holds no plan of this version: make one with dr plan") from (
-            error
-        )
 
 
 CODES = {
@@ -118,12 +102,17 @@ def _answer(made: "RecoveryPlan", outcomes: "list[Outcome]") -> Answer:
 
 def _value(outcome: "Outcome") -> dict[str, Any]:
     from dr_pipelines.recovery.report import recovery_value
+    from dr_pipelines.recovery.stopped import Stopped
+    from dr_pipelines.recovery.verdict_report import verdict_value
 
-    done = outcome.recovery
+    done, error = outcome.recovery, outcome.error
+    verdict = verdict_value(error.verdict, error.made_in) if isinstance(error, Stopped) else None
     return {
         "collection": outcome.collection,
         "status": outcome.status,
         "message": outcome.message,
+        "kind": type(error).__name__ if error else None,
+        "verdict": verdict,
         "recovery": recovery_value(done) if done else None,
     }
 
@@ -141,7 +130,7 @@ def _show_time(console: "Console", made: "RecoveryPlan", outcomes: "list[Outcome
         took = seconds(total_seconds(outcome.recovery.phases))
         expected = "not measured before"
         if planned.span is not None:
-            expected = f"expected {seconds(planned.span.expected)}, at most "
+            expected = f"expected {seconds(planned.span.expected)}, with 90 % at most "
             expected += seconds(planned.span.high)
         console.print(f"{planned.collection}: {took} ({expected})", soft_wrap=True)
         for line in evidence_lines(outcome.recovery.evidence):

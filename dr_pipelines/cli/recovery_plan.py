@@ -226,6 +226,8 @@ def _read_facts(words: "Incident", file: Path) -> "SavedFacts":
 
     try:
         saved = SavedFacts.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise Mistake(f"--facts {file} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise Mistake(
             f"--facts {file} holds no facts of this version: name another file, or remove it"

@@ -19,7 +19,7 @@ class RecoveryTime(Stored):
     """The time that a recovery took against its objective. `began` is when the loss began, where
     somebody said so (`began_given`), else when the recovery was first started. `measured_seconds`
     run from there to the end, of which `allowance_seconds` are added for people; None where the
-    collection is not served from it."""
+    collection is not served from it, or the loss is said to have begun after the end."""
 
     began: Time
     began_given: bool

@@ -42,7 +42,11 @@ def _typable(place: str) -> str:
 
 
 Place = Annotated[str, Constraint(min_length=1), AfterValidator(_typable)]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+MOST_CHARACTERS = 2_000
+"""Of a message or a reason."""
+Words = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_CHARACTERS)
+]
 Figure = Annotated[float, Constraint(allow_inf_nan=False)]
 Share = Annotated[float, Constraint(ge=0, le=1)]
 

@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.notation import duration
 from dr_pipelines.model.recovery import LIMITED, WHOLE, Terms
-from dr_pipelines.model.verdict import Override
+from dr_pipelines.model.verdict import MOST_CHARACTERS, Override
 
 
 def moment(text: str) -> datetime:
-    """A time; without a zone it is in UTC. Raises `ValueError`."""
+    """A time in UTC; without a zone it is in UTC. Raises `ValueError`."""
     time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    try:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text} is outside of the years 1 to 9999") from error
 
 
 def terms_of(
@@ -28,14 +31,19 @@ def terms_of(
     """The terms that somebody asks for.
 
     Raises:
-        InvalidRequest: one of three that go together is absent, the loss began in the future, or a
-            limit is none.
+        InvalidRequest: one of three that go together is absent, or longer than is kept; the loss
+            began in the future; or a limit is none.
     """
     if began is not None and began > now:
         raise InvalidRequest(f"--began {began.isoformat()} is in the future")
     by, reason = by.strip(), reason.strip()
     if len({bool(go_on), bool(by), bool(reason)}) > 1:
         raise InvalidRequest("--go-on FINDING, --by NAME and --reason TEXT go together")
+    for option, words in (("--by", by), ("--reason", reason)):
+        if len(words) > MOST_CHARACTERS:
+            raise InvalidRequest(
+                f"{option} has {len(words):,} characters, and {MOST_CHARACTERS:,} are kept at most"
+            )
     overrides = (
         Override(finding=finding, by=by, reason=reason, at=now) for finding in dict.fromkeys(go_on)
     )

@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from dr_pipelines.errors import DrError, InvalidRequest, NotFound, OutcomeUnknown, Refused
+from pydantic import ValidationError
+
+from dr_pipelines.errors import (
+    DrError,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    in_words,
+)
 from dr_pipelines.model.recovery import AS_USUAL, Recovery, Request, Terms
 from dr_pipelines.model.recovery_plan import CollectionPlan, Obstacle, RecoveryPlan
 from dr_pipelines.planning.refusals import require_runnable
@@ -32,12 +41,32 @@ class Step:
 class Outcome:
     """The result for one collection. `partial`: it is restored, and not all is as it was; `done`:
     an earlier run did it, by its evidence; `unconfirmed`: an earlier run switched, and nothing
-    shows that it answers; `by hand`: no restore does it, the plan's commands do."""
+    shows that it answers; `by hand`: no restore does it, the plan's commands do. `error` ended one
+    that failed."""
 
     collection: str
     status: Literal["recovered", "partial", "done", "unconfirmed", "by hand", "failed", "unknown"]
     message: str
     recovery: Recovery | None = None
+    error: Exception | None = None
+
+
+def read_plan(file: Path, *, name: str) -> RecoveryPlan:
+    """A plan that was saved; raises `InvalidRequest`, which calls the file by `name`."""
+    try:
+        return RecoveryPlan.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise InvalidRequest(f"{name} {file} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise InvalidRequest(
+            f"{name} {file} holds no plan of this version: make one with dr plan"
+        ) from error
+
+
+def require_one(plan: RecoveryPlan, terms: Terms, *, only: Sequence[str]) -> None:
+    """Refuse findings to go on in spite of, unless they are of one collection."""
+    if terms.overrides and len(only or plan.collections) != 1:
+        raise InvalidRequest("--go-on is about one collection: name it")
 
 
 def steps_of(project: Project, plan: RecoveryPlan, *, only: Sequence[str] = ()) -> list[Step]:
@@ -110,9 +139,12 @@ def take(
         resources = open_for(project, request, run=run, evidence=evidence)
         return _recovered(planned, request, resources, progress=progress)
     except OutcomeUnknown as error:
-        return Outcome(planned.collection, "unknown", str(error))
+        return Outcome(planned.collection, "unknown", in_words(error), error=error)
     except DrError as error:
-        return Outcome(planned.collection, "failed", str(error))
+        return Outcome(planned.collection, "failed", in_words(error), error=error)
+    except Exception as error:  # noqa: BLE001 - said as what it is, and the others are recovered
+        message = f"{type(error).__name__}: {in_words(error)}"
+        return Outcome(planned.collection, "failed", message, error=error)
 
 
 def _require_clear(step: Step) -> None:

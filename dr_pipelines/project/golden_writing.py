@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from dr_pipelines.errors import AlreadyExists
+from dr_pipelines.errors import AlreadyExists, InvalidRequest
 from dr_pipelines.model.golden import GoldenSet
 
 HEAD = """\
@@ -21,7 +21,8 @@ def golden_text(golden: GoldenSet) -> str:
 
 
 def write_golden(golden: GoldenSet, path: Path) -> None:
-    """Write a new file; raises `AlreadyExists` and leaves one that is there as it is."""
+    """Write a new file; raises `AlreadyExists` and leaves one that is there as it is,
+    or `InvalidRequest` where it cannot be written."""
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(golden_text(golden))
@@ -29,3 +30,5 @@ def write_golden(golden: GoldenSet, path: Path) -> None:
         raise AlreadyExists(
             f"{path} exists, and is left as it is: name another file with --to"
         ) from error
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be written: {error.strerror}") from error

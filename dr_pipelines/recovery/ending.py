@@ -73,7 +73,7 @@ def _time(
 ) -> RecoveryTime:
     began, objective = plan.terms.began or watch.first_started, resources.objective
     allowance = objective.allowance if objective else None
-    measured = None if until is None else max(0.0, (until - began).total_seconds())
+    measured = None if until is None or until < began else (until - began).total_seconds()
     return RecoveryTime(
         began=began,
         began_given=plan.terms.began is not None,

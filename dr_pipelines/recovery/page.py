@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from dr_pipelines.model.display import displayed
 from dr_pipelines.model.recovery_report import RecoveryReport
+from dr_pipelines.planning.standing import SERVES
 from dr_pipelines.recovery.line_report import left_behind_lines
 from dr_pipelines.recovery.verdict_report import IN_WORDS, looked_at, result
 
@@ -64,6 +65,8 @@ def _time(value: datetime) -> str:
 def _objective(report: RecoveryReport) -> str:
     """The recovery time against its objective, in one sentence."""
     time = report.time
+    if time.measured_seconds is None and report.entry is not None:
+        return "not measured: the loss is said to have begun after this recovery had ended"
     if time.measured_seconds is None:
         return "not measured: nothing is served from it"
     since = "the loss, as it was given" if time.began_given else "the first start of this recovery"
@@ -73,4 +76,7 @@ def _objective(report: RecoveryReport) -> str:
     measured = f"{_seconds(time.measured_seconds)} from {since}{people}"
     if time.rto_seconds is None:
         return f"{measured}; there is no objective to hold it to"
-    return f"{measured}; objective {_seconds(time.rto_seconds)}: {'met' if time.met else 'MISSED'}"
+    objective = f"{measured}; objective {_seconds(time.rto_seconds)}"
+    if report.outcome not in SERVES:
+        return f"{objective}: NOT MET: what is served was not shown to answer"
+    return f"{objective}: {'met' if time.met else 'MISSED'}"

@@ -81,6 +81,27 @@ PLAN: list[tuple[str, str]] = [
         "--check looks at what would stand in the way: use it without the others",
     ),
     ("plan --policies nowhere.yaml", NO_FILE),
+    ("plan notes --facts .", "--facts . cannot be read: Is a directory"),
+    *(
+        (
+            f"{words} 0001-01-01T00:00+23:59",
+            f"dr {words.split()[0]}: Invalid value for '{words.split()[-1]}': expected a time such "
+            "as 2026-01-31T12:00:00Z, not '0001-01-01T00:00+23:59'",
+        )
+        for words in (
+            "plan notes --incident corruption-since --since",
+            "recover --plan feed.jsonl --began",
+            "restore notes --began",
+        )
+    ),
+    *(
+        (
+            f"{words} --go-on digests:content {option} {'x' * 2_001} {other} y",
+            f"{option} has 2,001 characters, and 2,000 are kept at most",
+        )
+        for words in ("recover --plan feed.jsonl", "restore notes")
+        for option, other in (("--by", "--reason"), ("--reason", "--by"))
+    ),
     ("recover", "dr recover: Missing option '--plan'."),
     (
         "recover --plan nowhere.json",
@@ -113,6 +134,10 @@ PLAN: list[tuple[str, str]] = [
 EXISTS = "policies.yaml exists, and is left as it is: name another file with --policies FILE"
 USAGE: list[tuple[str, str]] = [
     *PLAN,
+    (
+        "golden record notes --to no/where.yaml",
+        "--to no/where.yaml cannot be written: there is no directory no",
+    ),
     ("init", "dr init: Missing argument 'WHAT'."),
     ("init feed.jsonl", EXISTS),
     (

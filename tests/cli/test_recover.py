@@ -145,7 +145,13 @@ def test_a_confirmation_that_was_refused_is_never_done(
 
     with monkeypatch.context() as patch:
         patch.setattr(steps, "aliases_check", lost)
-        assert recovered(protected)[:2] == (1, {"notes": "failed"})
+        code, outcomes, value = recovered(protected)
+    assert (code, outcomes) == (1, {"notes": "failed"})
+    (notes,) = value["collections"]
+    assert (notes["kind"], notes["verdict"]["outcome"]) == ("VerdictRefused", "refused")
+    assert "evidence: log:" in notes["message"]
+    (page,) = Path("state").rglob("*.html")
+    assert "NOT MET: what is served was not shown to answer" in page.read_text()
     assert_not_confirmed(protected)
 
 
@@ -237,23 +243,32 @@ def test_a_plan_that_restores_another_collection_is_refused(two: Workplace) -> N
     assert (result.code, "request is of 'other': somebody edited it" in result.err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (Unavailable("the store is gone"), "the store is gone"),
+        (ValueError("odd"), "ValueError: odd"),
+        (OSError(28, "No space left"), "OSError: [Errno 28] No space left"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_one_that_fails_keeps_no_other_from_being_recovered(
-    two: Workplace, monkeypatch: pytest.MonkeyPatch
+    two: Workplace, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
 ) -> None:
     planned(two, "notes", "other")
-    original = run_recovery
+    original, kind = run_recovery, type(error).__name__
 
     def failing(plan: Any, *words: Any, **options: Any) -> Any:
         if plan.collection == "notes":
-            raise Unavailable("the store is gone")
+            raise error
         return original(plan, *words, **options)
 
     monkeypatch.setattr(carrying_out, "run_recovery", failing)
     code, outcomes, value = recovered(two)
     assert (code, outcomes) == (3, {"notes": "failed", "other": "recovered"})
-    assert value["collections"][0]["message"] == "the store is gone"
+    assert (value["collections"][0]["message"], value["collections"][0]["kind"]) == (says, kind)
     alone = two.dr("recover", "notes", "--plan", "plan.json")
-    assert (alone.code, alone.err) == (1, "the store is gone\n")
+    assert (alone.code, alone.err) == (1, f"{says}\n")
 
 
 def test_a_collection_with_something_in_its_way_is_not_touched(two: Workplace) -> None:
@@ -318,3 +333,5 @@ def test_three_recoveries_are_measured_and_expected(protected: Workplace) -> Non
     assert spans[3]["low"] < spans[3]["expected"] < spans[3]["high"]
     (notes,) = planned(protected, "notes")["collections"]
     assert [o["outlook"] for o in notes["objectives"]] == ["will be met", "will be met"]
+    shown = protected.dr("recover", "--plan", "plan.json").out
+    assert re.search(r"expected [^,]+, with 90 % at most ", shown)

@@ -146,9 +146,12 @@ def test_wrong_vectors_are_never_served(
         }
     )
     plan = only(saved(fact, incident=Incident(kind="wrong-embeddings", since=since, at=at)))
-    kept = "native" if files else "load"
+    direct_route = "native" if files else "load"
     assert plan.point is not None
-    assert (plan.point.number, plan.route) == (number, kept if route == "kept" else route)
+    assert (plan.point.number, plan.route) == (
+        number,
+        direct_route if route == "kept" else route,
+    )
     feasible = {r.route: r.feasible for r in plan.routes}
     assert (feasible["load"], feasible["native"] and not files) == (route == "kept", False)
 

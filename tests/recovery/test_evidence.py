@@ -120,6 +120,13 @@ def test_a_recovery_that_serves_is_evidence_in_the_log_and_on_this_machine(
     assert process.verify(3).sound
 
 
+def test_a_loss_that_began_after_the_end_is_not_measured(process: Process, tmp_path: Path) -> None:
+    restored(process, tmp_path, began=process.repository.clock() + timedelta(days=1))
+    _, report = logged(process)
+    assert (report.time.measured_seconds, report.time.met) == (None, None)
+    assert "not measured: the loss is said to have begun after" in page(report)
+
+
 def test_evidence_is_no_newer_point_to_restore(process: Process, tmp_path: Path) -> None:
     done = restored(process, tmp_path)
     assert process.point().number == process.history.head().number - 1
