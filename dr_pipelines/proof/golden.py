@@ -63,10 +63,36 @@ def check_golden(
     Raises:
         InvalidRequest: a filter, tenant or record of a query does not fit the collection.
     """
-    queries = [(_query(query, answers, vectors), RECORDS * query.limit) for query in golden.queries]
-    pairs = zip(golden.queries, answers.hits(queries), strict=True)
-    answered = tuple(_judged(query, _documents(query, ranking)) for query, ranking in pairs)
-    changed, gone = outdated(golden, answers)
+    fitting, unfit = fit_queries(golden, answers, vectors=vectors)
+    for error in unfit.values():
+        raise error
+    return ask(fitting, answers)
+
+
+def fit_queries(
+    golden: GoldenSet, answers: Answers, *, vectors: Mapping[str, FloatArray]
+) -> tuple[list[tuple[GoldenQuery, Query]], dict[str, InvalidRequest]]:
+    """The queries as the collection can be asked them, and by id why others cannot be."""
+    fitting, unfit = list[tuple[GoldenQuery, Query]](), dict[str, InvalidRequest]()
+    for query in golden.queries:
+        try:
+            fitting.append((query, _query(query, answers, vectors)))
+        except InvalidRequest as error:
+            unfit[query.id] = error
+    return fitting, unfit
+
+
+def ask(fitting: Sequence[tuple[GoldenQuery, Query]], answers: Answers) -> GoldenReport:
+    """Ask queries that fit, and judge the answers."""
+    if not fitting:
+        return GoldenReport((), (), ())
+    hits = answers.hits([(request, RECORDS * query.limit) for query, request in fitting])
+    answered = tuple(
+        _judged(query, _documents(query, ranking))
+        for (query, _), ranking in zip(fitting, hits, strict=True)
+    )
+    queries = GoldenSet(v=1, queries=tuple(query for query, _ in fitting))
+    changed, gone = outdated(queries, answers)
     return GoldenReport(answered, changed, gone)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
+from typing import Literal
 
 from dr_pipelines.contents.answers import StoreAnswers
 from dr_pipelines.errors import InvalidRequest
 from dr_pipelines.model.golden import GoldenQuery, GoldenSet
 from dr_pipelines.model.query import FloatArray
 from dr_pipelines.model.verdict import Check, Finding
-from dr_pipelines.proof.golden import GoldenReport, check_golden, texts_to_embed
+from dr_pipelines.proof.golden import GoldenReport, ask, fit_queries, texts_to_embed
 from dr_pipelines.proof.probes.naming import few
 from dr_pipelines.proof.probes.subject import Target
 
@@ -35,16 +36,13 @@ def check_golden_set(
     if not usable:
         return Check(name="golden", least=0, total=len(golden.queries), findings=unasked)
     answers = StoreAnswers(target.store, target.name, target.spec)
-    try:
-        report = check_golden(GoldenSet(v=1, queries=usable), answers, vectors=vectors)
-    except InvalidRequest as error:
-        broken = Finding(check="golden", place="set", message=str(error)[:2_000])
-        return Check(name="golden", looked_at=len(usable), findings=(broken,))
+    fitting, unfit = fit_queries(GoldenSet(v=1, queries=usable), answers, vectors=vectors)
+    report = ask(fitting, answers)
     return Check(
         name="golden",
         looked_at=len(usable),
         total=len(golden.queries),
-        findings=(*unasked, *_findings(report)),
+        findings=(*unasked, *_unfit(usable, unfit), *_findings(report)),
         limits=(f"{len(left):,} queries were not asked: {reason}",) if left else (),
         figures=dict(_figures(report)),
     )
@@ -56,6 +54,17 @@ def _unasked(queries: Sequence[GoldenQuery], reason: str) -> Iterator[Finding]:
         if query.must_hold:
             message = f"it must hold, and was not asked: {reason}"
             yield Finding(check="golden", place=query.id, message=message[:2_000])
+
+
+def _unfit(
+    queries: Sequence[GoldenQuery], unfit: Mapping[str, InvalidRequest]
+) -> Iterator[Finding]:
+    """Queries that do not fit: of a field or a record that the collection does not have."""
+    for query in queries:
+        if query.id in unfit:
+            gate: Literal["refuses", "warns"] = "refuses" if query.must_hold else "warns"
+            message = str(unfit[query.id])[:2_000]
+            yield Finding(check="golden", place=query.id, gate=gate, message=message)
 
 
 def _findings(report: GoldenReport) -> Iterator[Finding]:

@@ -78,9 +78,16 @@ def test_golden_queries_whose_texts_nobody_embedded_are_said(state: State, targe
     assert alone.named("golden").skipped == "there is no model to embed the queries with"
 
 
-def test_a_golden_query_that_fits_no_longer_is_a_finding(state: State, target: Target) -> None:
-    golden = GoldenSet(v=1, queries=(query("unfit", filter="nothing = 1"),))
-    assert of(state, target, "golden", golden=golden).ids() == ["golden:set"]
+def test_a_golden_query_that_fits_no_longer_is_a_finding_and_the_others_are_asked(
+    state: State, target: Target
+) -> None:
+    unfit, gone = query("unfit", filter="nothing = 1"), query("gone", must_hold=True)
+    gone = gone.model_copy(update={"like": "no such record"})
+    golden = GoldenSet(v=1, queries=(query("holds"), unfit, gone))
+    check = of(state, target, "golden", golden=golden).named("golden")
+    gates = [(finding.id, finding.gate) for finding in check.findings]
+    assert gates == [("golden:unfit", "warns"), ("golden:gone", "refuses")]
+    assert check.looked_at == 3
 
 
 TEXTS, QUERIES = ("a river bends", "the old mill"), ("where is the mill?",)
