@@ -252,7 +252,9 @@ def _answer(made: "RecoveryPlan", out: Path | None) -> Answer:
         from dr_pipelines.planning.plan_page import page
 
         console.print(page(made), end="", soft_wrap=True)
-        if out is not None:
+        if out is not None and not any(c.request for c in made.collections):
+            console.print(f"\nSaved in {out}: no restore carries it out", soft_wrap=True)
+        elif out is not None:
             console.print(f"\nTo carry it out: dr recover --plan {out}", soft_wrap=True)
 
     code = ExitCode.SUCCEEDED if made.feasible else ExitCode.PARTIAL

@@ -171,7 +171,8 @@ class CollectionFact(Stored):
     """A collection: its policy as far as a plan depends on it, its points oldest first, of which
     the `earlier` ones were not looked at, and what can be done with them now. `targets` are points
     by the name that somebody gave them; `unread_reports` counts those of earlier recoveries that
-    could not be read. Of the RTO people need `allowance_seconds`."""
+    could not be read. Of the RTO people need `allowance_seconds`. `dimension` is that of its first
+    dense vector, 0 without one."""
 
     name: str
     owner: str
@@ -184,6 +185,7 @@ class CollectionFact(Stored):
     rto_seconds: float
     allowance_seconds: float = 0.0
     physical: str = ""
+    dimension: Count = 0
     head: Count = 0
     head_sha256: str = ""
     states: tuple[StateFact, ...] = ()
@@ -220,9 +222,11 @@ class CollectionFact(Stored):
 class StorePlace(Stored):
     """A store: its engine, empty where it could not be opened, the names that are served there
     now, and the bytes that are free where it keeps its files; None where that cannot be seen from
-    here. `trouble` is why it could not be asked."""
+    here. `trouble` is why it could not be asked. `url_sha256` is the digest of its URL as the
+    policies write it, where secrets are variables."""
 
     name: str
+    url_sha256: str = ""
     engine: str = ""
     serves: tuple[str, ...] = ()
     free_bytes: Count | None = None

@@ -109,13 +109,15 @@ class CollectionPlan(Stored):
     """The recovery of one collection. It is carried out by `request` where there is one, else by
     the `commands`, which a person gives. `span` is its own, `ready` that from the beginning of the
     whole until it is served. `measurements` counts the earlier recoveries that the expectation
-    rests on, `measured_by` says which. `no_point` is why there is none."""
+    rests on, `measured_by` says which. `no_point` is why there is none. `store_sha256` is the
+    digest of the store's URL."""
 
     collection: str
     owner: str
     escalation: str
     head: Count
     head_sha256: str
+    store_sha256: str = ""
     point: PlannedPoint | None = None
     no_point: str = ""
     excluded: tuple[ExcludedPoints, ...] = ()

@@ -56,8 +56,7 @@ def measured_alike(
         if (m.engine, m.route) == (namespace(engine), route) and m.records
     ]
     own = tuple(m for m in alike if m.collection == fact.name)
-    dimension = next((m.dimension for m in fact.measurements), 0)
-    same = tuple(m for m in alike if m.dimension == dimension or not dimension)
+    same = tuple(m for m in alike if m.dimension == fact.dimension)
     if len(own) >= LEAST or len(same) <= len(own):
         return own, f"{len(own)} of this collection"
     return same, f"{len(same)} of this engine, route and dimension, {len(own)} of them its own"
@@ -205,6 +204,9 @@ def _unmeasured(limit: float, *, own: bool, measurements: int) -> ObjectiveOutlo
     if own:
         reason = "a collection before it was not measured, so its turn is not known"
         would = f"{LEAST} measured recoveries of those before it"
+    elif measurements >= LEAST:
+        reason = f"nothing follows from the times of the {measurements} recoveries that are alike"
+        would = f"{LEAST} more restores with --switch on this route, as a drill"
     else:
         reason = f"{measurements} recoveries were measured, and {LEAST} are needed"
         would = f"{LEAST - measurements} more restores with --switch on this route, as a drill"

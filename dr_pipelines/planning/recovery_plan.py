@@ -92,6 +92,7 @@ def _collection(
         escalation=fact.escalation,
         head=fact.head,
         head_sha256=fact.head_sha256,
+        store_sha256=saved.place(store).url_sha256,
         point=_point(choice, fact),
         no_point="" if point else "; ".join(choice.reasons),
         excluded=choice.excluded,

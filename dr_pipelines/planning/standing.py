@@ -3,6 +3,7 @@ and is not carried out where its facts have changed."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal
 
 from dr_pipelines.model.details import (
@@ -117,6 +118,24 @@ def obstacles_to(plan: CollectionPlan, obstacles: Iterable[Obstacle]) -> list[Ob
     return [
         o for o in obstacles if o.collection in (None, plan.collection) and o.kind not in beside
     ]
+
+
+def elsewhere(plan: CollectionPlan, repositories: tuple[str, str], url: str) -> Standing | None:
+    """The standing of a plan for other places than the policies name: of `repositories` the plan's
+    and the policies', and the store by its `url`. None for the same places."""
+    planned, named = repositories
+    if planned != named:
+        return Standing("changed", f"the plan is for repository {planned}, not for {named}")
+    if plan.store_sha256 and plan.store_sha256 != url_digest(url):
+        store = plan.request.store if plan.request else ""
+        reason = f"store {store} has another URL than when the facts were gathered"
+        return Standing("changed", reason)
+    return None
+
+
+def url_digest(url: str) -> str:
+    """The digest of a URL as the policies write it: secrets are variables there."""
+    return sha256(url.encode()).hexdigest()
 
 
 def by_hand(plan: CollectionPlan) -> Standing:

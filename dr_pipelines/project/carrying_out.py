@@ -19,7 +19,7 @@ from dr_pipelines.errors import (
 from dr_pipelines.model.recovery import AS_USUAL, Recovery, Request, Terms
 from dr_pipelines.model.recovery_plan import CollectionPlan, Obstacle, RecoveryPlan
 from dr_pipelines.planning.refusals import require_runnable
-from dr_pipelines.planning.standing import Standing, by_hand, obstacles_to, standing
+from dr_pipelines.planning.standing import Standing, by_hand, elsewhere, obstacles_to, standing
 from dr_pipelines.project.project import Project
 from dr_pipelines.project.recovery import open_for
 from dr_pipelines.protocols import Progress
@@ -83,7 +83,7 @@ def steps_of(project: Project, plan: RecoveryPlan, *, only: Sequence[str] = ()) 
     steps = [
         Step(
             planned,
-            _standing(project, planned),
+            _standing(project, plan, planned),
             tuple(obstacles_to(planned, plan.obstacles)),
         )
         for planned in plan.collections
@@ -99,9 +99,13 @@ def steps_of(project: Project, plan: RecoveryPlan, *, only: Sequence[str] = ()) 
     return steps
 
 
-def _standing(project: Project, planned: CollectionPlan) -> Standing:
+def _standing(project: Project, plan: RecoveryPlan, planned: CollectionPlan) -> Standing:
     if planned.request is None:
         return by_hand(planned)
+    repositories = (plan.repository, project.policies.repository)
+    url = project.store_policy(planned.request.store).url
+    if (changed := elsewhere(planned, repositories, url)) is not None:
+        return changed
     history = project.collection(planned.collection).history()
     head = history.head()
     if head.number < planned.head:

@@ -4,6 +4,7 @@ once its facts have changed."""
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +235,28 @@ def test_another_log_is_refused(protected: Workplace) -> None:
     assert (result.code, "is another entry than when the facts" in result.err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (
+            "repository: repository",
+            "repository: moved",
+            "is for repository repository, not for moved",
+        ),
+        ('"duckdb:stores"', '"duckdb:moved"', "store local has another URL"),
+    ],
+)
+def test_another_place_is_refused(protected: Workplace, before: str, after: str, says: str) -> None:
+    """Both hold what they held: only the policies name another place."""
+    planned(protected, "notes")
+    for name in ("repository", "stores"):
+        shutil.copytree(name, "moved", dirs_exist_ok=True)
+    policies = Path("policies.yaml")
+    policies.write_text(policies.read_text().replace(before, after))
+    result = protected.dr("recover", "--plan", "plan.json")
+    assert (result.code, says in result.err) == (1, True), result.err
+
+
 def test_a_plan_that_restores_another_collection_is_refused(two: Workplace) -> None:
     planned(two, "notes")
     plan = json.loads(Path("plan.json").read_bytes())
@@ -288,7 +311,8 @@ def test_a_collection_with_something_in_its_way_is_not_touched(two: Workplace) -
 
 
 def test_what_no_restore_does_is_left_to_a_person(two: Workplace) -> None:
-    planned(two, "notes", "--incident", "repository-site")
+    shown = two.dr("plan", "notes", "--incident", "repository-site", "--out", "plan.json")
+    assert "Saved in plan.json: no restore carries it out" in shown.out
     code, outcomes, value = recovered(two)
     assert (code, outcomes) == (3, {"notes": "by hand"})
     assert "By hand: dr ingest notes" in value["collections"][0]["message"]

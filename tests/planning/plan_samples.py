@@ -121,6 +121,7 @@ def collection(
         rpo_seconds=3_600,
         rto_seconds=60,
         physical=f"{name}@1",
+        dimension=8,
         head=points,
         head_sha256=digest(str(points)),
         states=tuple(state(number) for number in range(1, points + 1)),

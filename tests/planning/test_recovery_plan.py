@@ -291,6 +291,19 @@ def test_recoveries_of_another_route_engine_or_dimension_are_no_measurements() -
     assert made.collections[0].measurements == 2
 
 
+def test_recoveries_of_another_dimension_say_nothing_of_one_that_was_never_recovered() -> None:
+    wider = collection("c0", measurements=0).model_copy(update={"dimension": 384})
+    made = plan_incident(saved(wider, collection("c1")))
+    assert [plan.measurements for plan in made.collections] == [0, 4]
+
+
+def test_times_of_which_nothing_follows_are_said_to_be_so() -> None:
+    empty = tuple(measured("c0", 1_000, 1.0).model_copy(update={"phases": {}}) for _ in range(5))
+    _, rto = only(saved(collection().model_copy(update={"measurements": empty}))).objectives
+    assert (rto.outlook, rto.would_meet.split()[0]) == ("not measured", "3")
+    assert "nothing follows from the times of the 5 recoveries" in rto.reason
+
+
 def test_each_collection_is_ready_after_those_before_it() -> None:
     first = collection("c1").model_copy(update={"priority": 1})
     made = plan_incident(saved(collection("c0", measurements=0), first))

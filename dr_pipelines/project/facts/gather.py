@@ -14,8 +14,10 @@ from dr_pipelines.model.incident import (
     StorePlace,
     Trouble,
 )
+from dr_pipelines.planning.standing import url_digest
 from dr_pipelines.project.adapters import store_directory
 from dr_pipelines.project.facts.inputs import golden_troubles, model_fact, source_fact
+from dr_pipelines.project.facts.measurements import dimension_of
 from dr_pipelines.project.facts.points import log_facts
 from dr_pipelines.project.facts.restores import target_of, with_candidates
 from dr_pipelines.project.facts.troubles import noted
@@ -111,6 +113,7 @@ def _with_log(
         return fact.model_copy(
             update={
                 "physical": log.newest.manifest.current.physical if log.newest else "",
+                "dimension": dimension_of(log.newest.manifest) if log.newest else 0,
                 "head": log.head,
                 "head_sha256": log.head_sha256,
                 "points": tuple(log.points),
@@ -159,14 +162,16 @@ def _place(project: Project, name: str, facts: tuple[CollectionFact, ...]) -> St
         ),
         "",
     )
-    directory, serves = None, set[str]()
+    directory, serves, url_sha256 = None, set[str](), ""
     troubles = list[Trouble]()
     with noted(troubles, default="store", place=f"store {name}"):
-        directory = store_directory(project.store_policy(name), project.context)
+        policy = project.store_policy(name)
+        url_sha256, directory = url_digest(policy.url), store_directory(policy, project.context)
         catalog = project.catalog(name)
         serves = {*catalog.collections(), *catalog.aliases()}
     return StorePlace(
         name=name,
+        url_sha256=url_sha256,
         engine=engine,
         serves=tuple(sorted(serves)),
         free_bytes=_free(directory) if directory else None,
