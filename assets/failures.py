@@ -21,6 +21,7 @@ from dr_pipelines.errors import (
 )
 from dr_pipelines.model.display import displayed
 from dr_pipelines.project.extras import missing_extra
+from dr_pipelines.recovery.stopped import Stopped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +32,7 @@ NEXT: tuple[tuple[type[DrError], str], ...] = (
     (Damaged, "Use another recovery point or copy: something that was kept is lost or altered."),
     (Refused, "Decide: going on would mix what must not mix, or destroy what must be kept."),
     (Unavailable, "Try again later: something is locked or out of reach."),
+    (Stopped, "Look at the findings: mend what they name, or go on in spite of them by name."),
     (OutcomeUnknown, "Read the log before repeating it: it may have been done."),
 )
 """For each kind of error, what a person does next."""

@@ -34,7 +34,7 @@ WAYS_OUT: dict[TroubleKind, str] = {
     "verify says what that is",
     "source": "bring the source back as it was; without it, changes after the newest point are "
     "lost",
-    "server": "let an administrator make it in the database, as docs/adapters/pgvector.md says",
+    "server": "let an administrator make it in the database (docs/adapters/README.md)",
     "fit": "change what does not fit, accept each loss with dr backup --accept-loss, or recover "
     "with --accept-loss",
     "unknown": "read the message; if it is a defect of dr_pipelines, please report it",

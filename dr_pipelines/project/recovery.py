@@ -29,10 +29,16 @@ def require_begun(project: Project, collection: str) -> None:
 
 
 def open_for(
-    project: Project, request: "Request", *, run: str = "", evidence: Path | None = None
+    project: Project,
+    request: "Request",
+    *,
+    run: str = "",
+    evidence: Path | None = None,
+    with_golden: bool = True,
 ) -> "Resources":
     """Everything that a recovery needs and nothing else: no model but for a replay. `run` labels
-    what is written, `evidence` is a directory for reports other than the machine's.
+    what is written, `evidence` is a directory for reports other than the machine's. Who only plans
+    reads no golden queries.
 
     Raises `NotFound` where nothing is backed up yet, `InvalidRequest` for what the policies do not
     name, or for a replay of a collection that has no source.
@@ -55,7 +61,7 @@ def open_for(
         journal=project.machine.journal,
         evidence=project.machine.evidence(evidence),
         objective=project.collection(request.collection).policy.objectives,
-        golden=_golden(project, request.collection),
+        golden=_golden(project, request.collection) if with_golden else None,
         queries=_query_maker(project, request.collection),
     )
 

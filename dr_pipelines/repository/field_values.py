@@ -27,6 +27,15 @@ EXPRESSIBLE = {
     FieldType.TIMESTAMP: "value BETWEEN '0002-01-01' AND '9998-12-31'",
 }
 """Values that a filter can name, where not every one is."""
+SAME_NUMBER = 1e-12
+"""Relative difference up to which numbers are one to a filter: some engines read the last digits of
+a double otherwise than they were written."""
+CROWDED = {
+    FieldType.NUMBER: f"""coalesce(
+        value - lag(value) OVER ascending <= {2 * SAME_NUMBER} * abs(value)
+        OR lead(value) OVER ascending - value <= {2 * SAME_NUMBER} * abs(value), false)"""
+}
+"""Values beside which there are others that are one with them to a filter."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +57,19 @@ class FieldValues:
         self._columns = {field.name: f"f{number}" for number, field in enumerate(fields)}
 
     def counts(self, field: Field, *, most: int, some: int, seed: int) -> ValueCounts:
-        """The `most` frequent values of a field, and `some` drawn from the others."""
+        """The `most` frequent values of a field, and `some` drawn from the others; no numbers that
+        lie within `SAME_NUMBER` of others."""
         query = f"""
             WITH counted AS (
                 SELECT value, count(*) AS records FROM {self._values(field)} GROUP BY value),
-            placed AS (
+            apart AS (
                 SELECT value, records, count(*) OVER () AS total,
-                       row_number() OVER (ORDER BY records DESC, value) AS place FROM counted)
+                       {CROWDED.get(field.type, "false")} AS crowded
+                FROM counted WINDOW ascending AS (ORDER BY value)),
+            placed AS (
+                SELECT value, records, total,
+                       row_number() OVER (ORDER BY records DESC, value) AS place
+                FROM apart WHERE NOT crowded)
             SELECT value, records, total FROM placed WHERE place <= $most
             UNION ALL (
                 SELECT value, records, total FROM placed WHERE place > $most

@@ -107,7 +107,7 @@ def test_every_kind_of_error_says_what_to_do_next() -> None:
 def test_only_what_may_pass_is_tried_again() -> None:
     ours = [kind for kind in kinds() if kind.__module__ == errors.__name__]
     again = {kind.__name__ for kind in ours if failure_of(_bare(kind)).allow_retries}
-    assert again == {"Conflict", "TimelineClosed", "Unavailable"}
+    assert again == {"Conflict", "TimedOut", "TimelineClosed", "Unavailable"}
     for kind in kinds():  # an adapter's own are tried again where what they are is
         assert failure_of(_bare(kind)).allow_retries is issubclass(kind, Conflict | Unavailable)
 

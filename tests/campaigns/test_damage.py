@@ -28,6 +28,7 @@ from dr_pipelines.repository.evidence import record_evidence
 from dr_pipelines.repository.history import History
 from dr_pipelines.repository.log import Draft, Witness, encode_entry
 from dr_pipelines.repository.reachability import reachable
+from dr_pipelines.repository.record_places import record_places
 from dr_pipelines.repository.segment_list import Segments
 from dr_pipelines.repository.segments import read_segment, row_digests, with_content_digests
 from dr_pipelines.testing.blob_faults import (
@@ -185,9 +186,7 @@ def _needs(process: Process) -> tuple[list[str], dict[str, tuple[str, Route]]]:
         history = History(repository, point.collection)
         read = [key, entry.body.manifest.key, *_indexes(history.segments(point.manifest))]
         with history.fold_point(point) as state:
-            for number, _ in state.rows_by_segment():
-                ref = state.segments[number]
-                read += [ref.key, *(part.key for part in ref.vectors)]
+            read += [ref.key for place in record_places(state) for ref in place.objects]
         needs |= dict.fromkeys(read, (at, Route.LOAD))
         chunks = [ref.key for p in history.days(point.manifest).values() for ref in p.chunks]
         needs |= dict.fromkeys(chunks, (at, Route.REPLAY))
@@ -199,7 +198,7 @@ def _indexes(segments: Segments) -> Iterator[str]:
     for group in segments.groups():
         of = group.page or group.segment
         assert of is not None
-        yield (of.index or of).key
+        yield (getattr(of, "packed", None) or of.index or of).key
 
 
 def _require_found(setting: Kept, blobs: BlobStore, key: str, *, level: int) -> None:

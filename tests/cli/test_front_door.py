@@ -86,7 +86,7 @@ def completed(directory: Path, words: str) -> list[str]:
 
 
 def test_a_shell_completes_commands_and_collections(fresh: Workplace, tmp_path: Path) -> None:
-    assert completed(fresh.directory, "dr re") == ["restore", "replay"]
+    assert completed(fresh.directory, "dr re") == ["recover", "restore", "replay"]
     assert completed(fresh.directory, "dr points no") == ["notes"]
     (fresh.directory / "policies.yaml").unlink()
     assert completed(fresh.directory, "dr points no") == []

@@ -245,7 +245,11 @@ def test_a_lost_collection_comes_back_and_goes_on(protected: Workplace) -> None:
         "records",
         "index",
         "prove",
+        "catch-up",
+        "probe",
+        "warm",
         "switch",
+        "confirm",
     ]
     assert protected.dr(*command).json == before
 
@@ -294,7 +298,10 @@ def test_days_are_replayed_and_compacted_away(protected: Workplace) -> None:
     }
     compacted = protected.dr("compact", "notes")
     shown = " ".join(compacted.out.split())
-    assert shown.startswith("notes: 5 segments became 1 (22 rows, now 12) at log:13 the newest")
+    assert shown.startswith(
+        "notes: 5 segments became 1 (22 rows, now 12) at log:13 6 checkpoints of small days lie in "
+        "few objects now the newest"
+    )
     assert re.search(
         r"refers to \d+ objects of .*, where it had \d+ of .*; nothing was deleted", shown
     )

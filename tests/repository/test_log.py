@@ -345,7 +345,8 @@ def test_every_kind_of_this_version_can_be_built_upon() -> None:
         body = Body(manifest=ENTRY_MANIFEST, detail=example_detail(kind))
         assert written.append(kind, lambda _, body=body: Draft(1, body)).number == number  # type: ignore[arg-type, misc]
     assert {entry.kind for entry, _ in log(blobs).entries()} == {
-        *("ingest", "applied", "snapshot", "restore", "compact", "evidence")
+        *("ingest", "applied", "snapshot", "restore", "compact", "evidence"),
+        *("begin", "follow", "end"),
     }
 
 

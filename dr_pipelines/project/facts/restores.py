@@ -110,4 +110,4 @@ def _gathered(
 
 
 def _facts(project: Project, request: Request) -> Facts:
-    return gather(request, open_for(project, request))
+    return gather(request, open_for(project, request, with_golden=False))

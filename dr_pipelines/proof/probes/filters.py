@@ -3,13 +3,14 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
 
 from dr_pipelines.model.collection import Field, FieldType
 from dr_pipelines.model.query import Contains, Equals, Filter, In, Not, Or, Range, Scalar
 from dr_pipelines.model.verdict import Check, CheckName, Finding
 from dr_pipelines.proof.probes.subject import Target
 from dr_pipelines.protocols import Counts
-from dr_pipelines.repository.field_values import FieldValues, ValueCounts
+from dr_pipelines.repository.field_values import SAME_NUMBER, FieldValues, ValueCounts
 
 MOST_FREQUENT, DRAWN = 20, 10
 """Values of a field that are counted: the most frequent, and some drawn from the others."""
@@ -107,7 +108,8 @@ def _complements(field: Field, values: FieldValues, counts: ValueCounts) -> dict
         filters["null"] = Not(In(field.name, (True, False)))
     if counts.distinct <= AT_ONCE:
         every = values.counts(field, most=AT_ONCE, some=0, seed=0).values
-        filters["other"] = Not(has_any(field, [value for value, _ in every]))
+        if len(every) == counts.distinct:  # else some are too near to others to be named
+            filters["other"] = Not(has_any(field, [value for value, _ in every]))
     return filters
 
 
@@ -124,16 +126,20 @@ def _left_out(field: Field, counts: ValueCounts, counted: Collection[str]) -> It
 
 
 def has(field: Field, value: Scalar) -> Filter:
-    """The records that have a value in a field."""
+    """The records that have a value in a field; of numbers, one that is the same but for its last
+    digits."""
     if field.type is FieldType.STRINGS:
         return Contains(field.name, str(value))
+    if field.type is FieldType.NUMBER and isinstance(value, float) and isfinite(value):
+        margin = SAME_NUMBER * abs(value)
+        return Range(field.name, gte=value - margin, lte=value + margin)
     return Equals(field.name, value)
 
 
 def has_any(field: Field, values: Sequence[Scalar]) -> Filter:
     """The records that have one of some values."""
-    if field.type is FieldType.STRINGS:
-        return Or(tuple(Contains(field.name, str(value)) for value in values))
+    if field.type in (FieldType.STRINGS, FieldType.NUMBER):
+        return Or(tuple(has(field, value) for value in values))
     return In(field.name, tuple(values))
 
 

@@ -9,8 +9,16 @@ from dr_pipelines.model.collection import CollectionSpec, CollectionStatus
 from dr_pipelines.model.compatibility import CompatibilityReport, Note
 from dr_pipelines.model.definitions import Definitions
 from dr_pipelines.model.misfit import Misfits
-from dr_pipelines.model.query import Hit, Query
-from dr_pipelines.protocols import BulkLoad, Definer, KeepsOpen, Progress, VectorStore
+from dr_pipelines.model.query import Filter, Hit, Query
+from dr_pipelines.protocols import (
+    AnswersItself,
+    BulkLoad,
+    Counts,
+    Definer,
+    KeepsOpen,
+    Progress,
+    VectorStore,
+)
 from dr_pipelines.stores.shared.naming import StoredNames
 
 if TYPE_CHECKING:
@@ -89,6 +97,14 @@ class RenamedStore:
 
     def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
         return self._store.search(self._inside(name), query, limit=limit)
+
+    def count(self, name: str, filter: Filter) -> int | None:
+        store = self._store
+        return store.count(self._inside(name), filter) if isinstance(store, Counts) else None
+
+    def answers(self, name: str, query: Query) -> bool:
+        store = self._store
+        return not isinstance(store, AnswersItself) or store.answers(self._inside(name), query)
 
     def fit(self, spec: CollectionSpec) -> CompatibilityReport:
         report = self._store.fit(self._with_name(spec))
