@@ -1,5 +1,6 @@
 """A verdict on a restored collection: checks, their findings, and who went on in spite of one."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Annotated, Literal, get_args
 
@@ -37,8 +38,12 @@ NOTHING_LOOKED_AT = "nothing-looked-at"
 
 
 def _typable(place: str) -> str:
-    """On one line and short, so that somebody can name it on a command line."""
-    return displayed_line(place, limit=PLACE_CHARACTERS)
+    """On one line and short, so that somebody can name it on a command line; a long one ends with a
+    hash, since others may begin with the same."""
+    if len(displayed_line(place)) <= PLACE_CHARACTERS:
+        return displayed_line(place)
+    mark = f"~{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    return displayed_line(place)[: PLACE_CHARACTERS - len(mark)] + mark
 
 
 Place = Annotated[str, Constraint(min_length=1), AfterValidator(_typable)]

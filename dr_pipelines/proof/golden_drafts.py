@@ -37,9 +37,11 @@ ORDERED = (FieldType.NUMBER, FieldType.TIMESTAMP)
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """How many of the different values that a sample has are asked for."""
+    """How many of the different values that a sample has are asked for, by queries whose ids begin
+    with `prefix`."""
 
     name: str
+    prefix: str
     queries: int
     seen: int
 
@@ -93,13 +95,15 @@ class Drafts:
     def by_cluster(self, clusters: int) -> Iterator[Draft]:
         """One by a record of each cluster, and one by a rare word of each of those records."""
         chosen = medoids(self._vectors, clusters)
-        self.covered.append(Covered("clusters", len(chosen), min(clusters, len(self._sample))))
+        self.covered.append(
+            Covered("clusters", "cluster", len(chosen), min(clusters, len(self._sample)))
+        )
         for number, place in enumerate(chosen.tolist(), start=1):
             yield self._like(f"cluster-{number:03d}", place)
         if self._spec.keyword_index:
             spread = self._rows[chosen].tolist() or list(range(min(clusters, len(self._sample))))
             words = self._words(spread)
-            self.covered.append(Covered("words", len(words), len(spread)))
+            self.covered.append(Covered("words", "word", len(words), len(spread)))
             for number, word in enumerate(words, start=1):
                 yield Draft(f"word-{number:03d}", text=word)
 
@@ -109,10 +113,10 @@ class Drafts:
         for field in self._spec.fields:
             if field.role is None and not field.filterable:
                 continue
-            values, seen = self._values(field)
-            self.covered.append(Covered(field.role or field.name, len(values), seen))
+            name, (values, seen) = field.role or field.name, self._values(field)
+            self.covered.append(Covered(name, name, len(values), seen))
             for number, (value, place) in enumerate(values, start=1):
-                named, within = f"{field.role or field.name}-{number:03d}", _within(field, value)
+                named, within = f"{name}-{number:03d}", _within(field, value)
                 draft = self._like(named, place, **within)
                 yield draft
                 if (outside := self._outside(draft)) is not None:

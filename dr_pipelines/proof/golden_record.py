@@ -1,7 +1,8 @@
 """Golden queries proposed from what a collection holds, for somebody to read and judge."""
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -80,7 +81,15 @@ def propose(answers: StoreAnswers | PointAnswers, *, clusters: int) -> Proposal:
         )
     golden = GoldenSet(v=1, queries=tuple(queries))
     report = check_golden(golden, answers, vectors={})
-    return Proposal(golden, report, tuple(drafts.covered), len(sample), tuple(left_out))
+    covered = tuple(_covered(drafts.covered, queries))
+    return Proposal(golden, report, covered, len(sample), tuple(left_out))
+
+
+def _covered(drafts: Sequence[Covered], queries: Sequence[GoldenQuery]) -> Iterator[Covered]:
+    """By the queries that drafts have become: those asked by a record of the value itself."""
+    for each in drafts:
+        own = re.compile(rf"{re.escape(each.prefix)}-\d+")
+        yield replace(each, queries=sum(bool(own.fullmatch(query.id)) for query in queries))
 
 
 def _matching_documents(

@@ -27,8 +27,8 @@ from dr_pipelines.recovery.phases import Stopwatch
 from dr_pipelines.recovery.resources import Resources
 from dr_pipelines.recovery.state import Expected, expected_state
 from dr_pipelines.recovery.stopped import stopped
-from dr_pipelines.recovery.switch import Moved, switch
-from dr_pipelines.repository.history import History
+from dr_pipelines.recovery.switch import Moved, SwitchEntry, switch
+from dr_pipelines.repository.history import Committed, History
 from dr_pipelines.repository.observation import Observed
 from dr_pipelines.repository.rows import strings
 
@@ -120,6 +120,10 @@ class Run:
         there = {f.id for check in checks for f in check.every_finding if f.gate == "refuses"}
         overrides = [one for one in self.overrides if one.finding in there]
         return judge(checks, overrides, timed_out=self.watch.timed_out)
+
+    def committed(self, committed: "Committed[SwitchEntry]") -> None:
+        """The log says from now on that it is served, whatever becomes of the store's alias."""
+        self.entry, self.served = committed.head.number, committed.entry.detail
 
     def require_accepted(self) -> None:
         """Raise `Stopped` where there are findings that nobody goes on in spite of."""
@@ -246,15 +250,15 @@ def _switch(run: Run) -> None:
             "accepted_losses": (),
             "left_out": write_left_out(run.history, run.building.left),
         }
-        committed = switch(
+        switch(
             run.point,
             run.expected.manifest.model_copy(update=update),
             run.plan,
             run.resources,
             seconds=run.watch.seconds(),
+            on_commit=run.committed,
             candidate=run.catching.candidate,
         )
-        run.entry, run.served = committed.head.number, committed.entry.detail
         _parts(run, run.plan.spec)  # what waits for its place is there by now
 
 

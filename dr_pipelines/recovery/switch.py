@@ -4,6 +4,7 @@ Here the log says so, together with what the line that ends has and this one has
 alias moves in `Live.apply`, which `switch` calls.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -60,12 +61,13 @@ def switch(
     resources: Resources,
     *,
     seconds: dict[str, float],
+    on_commit: "Callable[[Committed[SwitchEntry]], None]",
     candidate: Candidate | None = None,
-) -> "Committed[SwitchEntry]":
+) -> None:
     """Start a new timeline on a restored collection and point the alias at it.
 
-    The entry comes first, then `Live.apply` moves the store's alias: a crash in between is finished
-    by whoever comes next, since the entry is pending until then.
+    The entry comes first, and `on_commit` is told; then `Live.apply` moves the store's alias: a
+    crash in between is finished by whoever comes next, since the entry is pending until then.
 
     Raises:
         TimelineClosed: another line than the plan's is served by now.
@@ -84,9 +86,8 @@ def switch(
             phases=seconds,
         )
         history = History(repository, plan.collection)
-        committed = _committed(history, point, manifest, plan, made, candidate)
+        on_commit(_committed(history, point, manifest, plan, made, candidate))
         Live(store, resources.lease, plan.collection).apply(history)
-    return committed
 
 
 def _committed(

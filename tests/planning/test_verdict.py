@@ -132,3 +132,17 @@ def test_nothing_serves_with_a_finding_that_nobody_took_on(
 
 def test_every_check_has_one_name() -> None:
     assert len(set(CHECKS)) == len(CHECKS) == 17
+
+
+def test_places_that_begin_alike_have_ids_of_their_own() -> None:
+    """They are cut to be typed, and one override is of one of them."""
+    long = [f"tenant='{'x' * 200}{n}'" for n in range(3)]
+    ids = [finding(place=place).id for place in long]
+    assert len(set(ids)) == 3
+    assert all(len(name) <= 120 + len("filters:") for name in ids)
+    again = Finding.model_validate_json(finding(place=long[0]).model_dump_json())
+    assert again.id == ids[0]
+    assert (
+        judge([damaged(*(finding(place=place) for place in long))], [override(ids[0])]).outcome
+        == "refused"
+    )

@@ -221,3 +221,21 @@ def test_a_page_runs_nothing_and_asks_for_nothing_whatever_things_are_called(
     assert "http://" not in text.lower()
     assert "https://" not in text.lower()
     assert "url(" not in text.lower()
+
+
+def test_a_switch_that_the_log_has_is_in_the_report_though_the_store_failed(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry is committed, and then the alias cannot be moved: who comes next finishes it."""
+
+    def away(self: VectorStore, name: str, *, alias: str) -> None:
+        raise Unavailable("the store went away")
+
+    before = process.history.head().number
+    with monkeypatch.context() as patch:
+        patch.setattr(Emptied, "promote", away, raising=False)
+        with pytest.raises(Unavailable):
+            restored(process, tmp_path)
+    detail, report = logged(process)
+    assert (detail.outcome, detail.entry, report.entry) == ("failed", before + 1, before + 1)
+    assert "the store went away" in (report.error or "")
