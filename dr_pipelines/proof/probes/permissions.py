@@ -18,9 +18,9 @@ from dr_pipelines.repository.field_values import FieldValues
 
 SCOPES = 8
 """Tenants, and principals, that ask: half of them the most frequent, half drawn."""
-PAIRS = 16
+PAIRS = 8
 """Pairs of a tenant and a principal that search; all are counted."""
-FOREIGN = 3
+FOREIGN = 2
 """Vectors of records that it must not see by which each scope asks."""
 HITS = 10
 NOBODY = "nobody-has-this-name-7f3a"

@@ -17,8 +17,6 @@ from dr_pipelines.repository.rows import strings
 HITS = 10
 DEPTH = 30
 """Of the exact answer: beyond the ten, those that tie with the tenth."""
-WITHOUT_INDEX = 50
-"""Queries of a collection that has no index to be worse than an exact search."""
 MOVED = 0.2
 """Length of what is added to a stored vector to make a query that nobody stored, in lengths of the
 vector."""
@@ -43,7 +41,6 @@ class Answers:
         matrix = self._stored(queries // 2)[self.drawn :]
         if len(matrix) and not self.hits:
             self.most = self.target.most_queries(by_vector(self.vector, matrix[0]), self.most)
-            self.most = self.most if self.vector.index else min(self.most, WITHOUT_INDEX)
         matrix = matrix[: max(0, self.most // 2 - self.drawn)]
         if not len(matrix):
             return False

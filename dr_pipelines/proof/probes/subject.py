@@ -13,9 +13,11 @@ from dr_pipelines.protocols import AnswersItself, VectorReader
 from dr_pipelines.repository.rows import newest_rows, strings
 from dr_pipelines.repository.state import State
 
-READ, FEWEST = 2_000_000, 10
+READ, FEWEST = 500_000, 10
 """Records that may be read for queries that the engine does not answer by itself, and queries that
 are asked of any number of records."""
+WITHOUT_INDEX = 50
+"""Queries by a vector without an index: such a search is exact, and cannot miss a record."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,17 @@ class Target:
         return cls(store, name, store.describe(name))
 
     def most_queries(self, query: Query, most: int) -> int:
-        """How many queries such as one may be asked: where every record is read for each, since the
+        """How many queries such as one may be asked. Where every record is read for each, since the
         engine does not answer them or no index helps it, no more than read `READ` records
-        together."""
+        together; and `WITHOUT_INDEX` where the engine has no index that could lack something."""
         store = self.store
         answers = not isinstance(store, AnswersItself) or store.answers(self.name, query)
-        if answers and self._is_indexed(query):
+        indexed = self._is_indexed(query)
+        if answers and indexed:
             return most
         records = max(1, store.status(self.name).records)
-        return min(most, max(FEWEST, READ // records))
+        few = min(most, max(FEWEST, READ // records))
+        return few if indexed else min(few, WITHOUT_INDEX)
 
     def _is_indexed(self, query: Query) -> bool:
         """True if no vector is asked for, or one that has an index."""

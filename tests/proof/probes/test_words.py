@@ -93,3 +93,21 @@ def test_an_engine_that_answers_itself_is_asked_all(
     target = points.restored(open_store("lancedb"), ROWS)
     (check,) = points.probed(state, target, only=("coverage",)).checks
     assert (check.looked_at, check.limits) == (len(ROWS), ())
+
+
+class Stemming(MemoryVectorStore):
+    """An engine to which a word is part of many others: of as many hits as it may list, those that
+    are due are not among the best."""
+
+    def search(self, name: str, query: Query, *, limit: int) -> list[Hit]:
+        hits = super().search(name, query, limit=limit)
+        if query.mode is not Mode.KEYWORD:
+            return hits
+        return [Hit(f"other-{n}", "other", 1.0) for n in range(limit)]
+
+
+def test_a_word_that_is_not_rare_to_the_engine_is_no_damage_and_is_said(state: State) -> None:
+    probes = points.probed(state, points.restored(Stemming(), ROWS), only=("keyword",))
+    check = probes.named("keyword")
+    assert f"{len(ROWS)} words are not rare to the engine, and were not compared" in check.limits
+    assert [finding.place for finding in check.every_finding] == ["nothing-looked-at"]
