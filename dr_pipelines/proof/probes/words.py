@@ -20,7 +20,7 @@ HYBRID_WORDS = 30
 """Of them, by which a hybrid search asks: it joins two searches that other checks look at."""
 RARE = 10
 """Records that may have a word for it to be rare."""
-LISTED = 2 * RARE
+HITS = 2 * RARE
 """Hits of a search; with as many, others may have come in the place of those that are due."""
 SPACES = r"\s+"
 PLAIN = r"^[a-z]{4,20}[0-9]{0,8}$"
@@ -116,7 +116,7 @@ def _checked(
     for word in usable:
         hits = {hit.id for hit in _hits(target, word, vectors.get(word.record))}
         due = word.records if name == "keyword" else {word.record}
-        if name == "keyword" and len(hits) == LISTED and not due <= hits:
+        if name == "keyword" and len(hits) == HITS and not due <= hits:
             crowded += 1  # to this analyser it is part of other words too, and not rare
             continue
         missing += [] if due <= hits else [word.word]
@@ -141,7 +141,7 @@ def _checked(
 
 
 def _hits(target: Target, word: Word, vector: "FloatArray | None") -> list[Hit]:
-    return target.store.search(target.name, _query(word, vector), limit=LISTED)
+    return target.store.search(target.name, _query(word, vector), limit=HITS)
 
 
 def _query(word: Word, vector: "FloatArray | None") -> Query:
