@@ -1,10 +1,8 @@
 """The restored collection held against the recovery point: every record, and every part of its
 specification. Differences are findings."""
 
-import re
 import time
 from collections.abc import Iterator
-from typing import Literal
 
 from dr_pipelines.live.left_out import Left
 from dr_pipelines.live.observe import observe_store
@@ -29,8 +27,6 @@ IN_WORDS: dict[Kind, str] = {
 }
 NAMED = 10
 """Parts that are not reported, in a check; the answer of the restore has all."""
-RIGHTS = re.compile(r"engine\.[a-z]+\.(policies|grants)(\.|$)")
-"""Parts that decide who sees what: a collection without them may show records to others."""
 COLUMNS = "columns"
 """The place of the finding that the collection has other columns than were asked for."""
 
@@ -113,13 +109,11 @@ def parts_check(
 
 
 def _of_part(part: PartFinding, collection: str) -> Finding:
-    """A part that decides who sees what refuses; every other is said, and keeps nobody waiting."""
     message = (
         f"was {shown(part.expected, collection=collection)}, is "
         f"{shown(part.found, collection=collection)}: {part.consequence}"
     )
-    gate: Literal["refuses", "warns"] = "refuses" if RIGHTS.match(part.part) else "warns"
-    return Finding(check="parts", place=part.part, gate=gate, message=message)
+    return Finding(check="parts", place=part.part, gate="warns", message=message)
 
 
 def aliases_check(plan: Plan, store: VectorStore) -> Check:
