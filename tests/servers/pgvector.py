@@ -34,7 +34,7 @@ SETTINGS = {
     "autovacuum": "off",  # it takes transaction ids while a test looks at them
     "shared_buffers": "128MB",
     "max_wal_size": "4GB",
-    "max_connections": "50",
+    "max_connections": "200",  # stores of earlier tests may not be collected yet
     "max_prepared_transactions": "2",
 }
 
